@@ -1,0 +1,1 @@
+"""The chmem command: set memory online and offline, configure and deconfigure it."""

@@ -1,0 +1,1 @@
+"""What the three command lines share: option parsing, errors, exit statuses."""

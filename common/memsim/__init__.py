@@ -1,0 +1,1 @@
+"""Simulated machines: a small Linux kernel that answers as /sys does."""

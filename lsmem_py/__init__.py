@@ -1,0 +1,1 @@
+"""The lsmem command: list the memory blocks of a machine."""
