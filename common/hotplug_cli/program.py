@@ -1,5 +1,7 @@
 """How a command runs as a process: its messages, its exit status, its end."""
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -31,20 +33,29 @@ def run(command: click.Command, name: str) -> NoReturn:
     Every error a person can cause ends in one sentence and a status that is not 0.
     """
     status = _status(command, name)
-    # What could not be written would be tried once more, and complained about, at exit.
-    if status and sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(status)
+    # Everything is written, or has failed to be. To tear the interpreter down takes as long as a
+    # fifth of a small machine's lsmem, and would try a failed write once more.
+    os._exit(status)
+
+
+class _Closed(io.TextIOBase):
+    """Standard output that was closed before the process began."""
+
+    def write(self, text: str) -> NoReturn:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def _status(command: click.Command, name: str) -> int:
+    if sys.stdout is None:
+        sys.stdout = _Closed()
     try:
-        status = command.main(prog_name=name, standalone_mode=False) or 0
-        if sys.stdout is None:
-            complain(name, "write error: standard output is closed")
-            return FAILED
+        # Not through main(), which would end a closed pipe in status 1.
+        with command.make_context(name, sys.argv[1:]) as context:
+            status = command.invoke(context) or 0
         sys.stdout.flush()
         return int(status)
+    except click.exceptions.Exit as answered:
+        return answered.exit_code
     except click.UsageError as error:
         complain(name, error.message)
         if isinstance(error, GetoptUsageError) and sys.stderr is not None:

@@ -194,15 +194,21 @@ class Machine:
         self._settle(numbers, present, columns)
         return BlockTable(self.block_size, numbers, columns)
 
-    def _numbers(self, names: Iterable[str]) -> Iterator[int]:
+    def _numbers(self, names: Iterable[str]) -> set[int]:
+        """The blocks that are named; each block ends below the end of the address space."""
+        numbers = {
+            int(name[6:]) for name in names if name.startswith("memory") and name[6:].isdecimal()
+        }
         limit = ADDRESS_LIMIT // self.block_size
-        for name in names:
-            if name.startswith("memory") and (digits := name[6:]).isdecimal() and digits.isascii():
-                number = int(digits)
-                if number < limit and (digits[0] != "0" or number == 0 == len(digits) - 1):
-                    yield number
-                else:
-                    self.remarks.append(f"{name} is left out: no memory block has this number")
+        if numbers and max(numbers) >= limit:
+            absurd = {number for number in numbers if number >= limit}
+            numbers -= absurd
+            self._remark(f"{_named(absurd)} left out: no memory block has such a number")
+        return numbers
+
+    def _remark(self, sentence: str) -> None:
+        if sentence not in self.remarks:
+            self.remarks.append(sentence)
 
     def _vanished(
         self, present: Sequence[int], texts: dict[str, list[bytes | OSError]]
@@ -217,9 +223,10 @@ class Machine:
         }
         if not suspects:
             return frozenset()
-        there = frozenset(self._numbers(self._names_of_memory()))
+        there = self._numbers(self._names_of_memory())
         files = {number for number in suspects & there if not self._is_directory(number)}
-        self.remarks.extend(f"memory{number} is left out: not a directory" for number in files)
+        if files:
+            self._remark(f"{_named(files)} left out: not a directory")
         return frozenset(suspects - there | files)
 
     def _is_directory(self, number: int) -> bool:
@@ -237,10 +244,9 @@ class Machine:
         """Each distinct text is parsed once; errors other than a missing file are remarked on."""
         errors = [text for text in texts if isinstance(text, OSError)]
         told = Counter(error.strerror for error in errors if not gone(error))
-        self.remarks.extend(
-            f"{name} of {count} memory block{'s' * (count > 1)} cannot be read: {why}"
-            for why, count in told.items()
-        )
+        for why, count in told.items():
+            blocks = f"{count} memory blocks" if count > 1 else "a memory block"
+            self._remark(f"{name} of {blocks} cannot be read: {why}")
         values: dict[bytes | OSError, Any] = dict.fromkeys(errors, attribute.unreadable)
         for text in set(texts).difference(errors):
             values[text] = attribute.parse(text)  # type: ignore[arg-type]  # no error is left
@@ -304,6 +310,12 @@ def _spread(
         return values
     value = dict(zip(known, values, strict=True))
     return [value.get(number, absent) for number in numbers]
+
+
+def _named(numbers: Collection[int]) -> str:
+    """The blocks in a sentence, of many the first only."""
+    first = f"memory{min(numbers)}"
+    return f"{first} and {len(numbers) - 1} more are" if len(numbers) > 1 else f"{first} is"
 
 
 def _node_numbers(names: Iterable[str]) -> Iterator[int]:
