@@ -1,0 +1,217 @@
+"""click commands that read their arguments as getopt_long(3) does.
+
+Unique prefixes of long options, clusters of short ones, ``--``, options after arguments (before
+them only with POSIXLY_CORRECT), and options whose argument may be left out. What is left for
+click is the spelled-out form, so that it converts, checks and documents.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import click
+
+
+class GetoptOption(click.Option):
+    """An option as getopt_long knows it.
+
+    BARE is the value that ``--name`` alone stands for: the argument is then optional, and can be
+    given as ``--name=VALUE`` only. OWN marks an option that the reference does not have: an
+    abbreviation that is unique among the reference's options keeps its meaning. SECTION is the
+    heading in --help.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        bare: str | None = None,
+        own: bool = False,
+        section: str = "Options",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.bare = bare
+        self.own = own
+        self.section = section
+
+    @property
+    def usage(self) -> str:
+        """How the option is written: ``-o, --output LIST``."""
+        short = next((name for name in self.opts if not name.startswith("--")), None)
+        name = f"{short}, {_long_name(self)}" if short else f"    {_long_name(self)}"
+        if self.is_flag:
+            return name
+        return f"{name}[={self.metavar}]" if self.bare else f"{name} {self.metavar}"
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def option(*names: str, **kwargs: Any) -> Callable[[_Function], _Function]:
+    """Decorate a command's function with an option that takes an argument."""
+    return click.option(*names, cls=GetoptOption, **kwargs)
+
+
+def flag(*names: str, **kwargs: Any) -> Callable[[_Function], _Function]:
+    """Decorate a command's function with an option that is given or not."""
+    return option(*names, is_flag=True, **kwargs)
+
+
+def answer(text: Callable[[], str], *names: str, **kwargs: Any) -> Callable[[_Function], _Function]:
+    """Decorate a command's function with an option that prints a text, and does nothing else."""
+
+    def show(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+        if asked:
+            click.echo(text())
+            ctx.exit()
+
+    return flag(*names, is_eager=True, expose_value=False, callback=show, **kwargs)
+
+
+class GetoptUsageError(click.UsageError):
+    """A usage error for which the reference ends in a hint at --help."""
+
+
+class BadUsageError(GetoptUsageError):
+    """Arguments that make no sense, or too many or too few of them."""
+
+    def __init__(self) -> None:
+        super().__init__("bad usage")
+
+
+Options = dict[str, GetoptOption]
+"""What is written on the command line -> the option."""
+
+
+class GetoptCommand(click.Command):
+    """A command whose arguments are read as getopt_long does.
+
+    EXCLUSIVE lists groups of long options of which only one may be given; a second one is an
+    error at once, before any option after it is looked at.
+    """
+
+    def __init__(self, *args: Any, exclusive: Sequence[Sequence[str]] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.exclusive = exclusive
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(self._spelled_out(ctx, args)))
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """click's own, made an option of ours."""
+        return GetoptOption(
+            ["-h", "--help"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_help,
+            help="display this help",
+            section="General",
+        )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options below the headings of their sections."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record and isinstance(parameter, GetoptOption):
+                sections.setdefault(parameter.section, []).append((parameter.usage, record[1]))
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records, col_max=28)
+
+    def _spelled_out(self, ctx: click.Context, args: Sequence[str]) -> Iterator[str]:
+        """The arguments with each option as ``--name`` or ``--name=VALUE``, options first."""
+        options = {
+            name: parameter
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, GetoptOption)
+            for name in parameter.opts
+        }
+        given: list[str] = []
+        operands: list[str] = []
+        words = iter(args)
+        for word in words:
+            found: Iterator[str] = iter(())
+            if word == "--":
+                operands.extend(words)
+            elif word.startswith("--"):
+                found = iter([self._long(word, words, options)])
+            elif word.startswith("-") and word != "-":
+                found = self._cluster(word[1:], words, options)
+            else:
+                operands.append(word)
+                if "POSIXLY_CORRECT" in os.environ:
+                    operands.extend(words)
+            for option in found:
+                name = option.partition("=")[0]
+                self._check_exclusive(name, given)
+                given.append(name)
+                yield option
+                if options[name].is_eager:
+                    # --help and --version answer at once, whatever follows them.
+                    return
+        yield "--"
+        yield from operands
+
+    def _check_exclusive(self, name: str, given: Sequence[str]) -> None:
+        for group in self.exclusive:
+            for before in given:
+                if before != name and {before[2:], name[2:]} <= set(group):
+                    raise click.UsageError(f"options {before} and {name} cannot be combined")
+
+    @staticmethod
+    def _long(word: str, words: Iterator[str], options: Options) -> str:
+        typed, equals, value = word.partition("=")
+        option = _abbreviated(typed, options)
+        name = _long_name(option)
+        if option.is_flag:
+            if equals:
+                raise GetoptUsageError(f"option '{name}' doesn't allow an argument")
+            return name
+        if not equals:
+            following = option.bare or next(words, None)
+            if following is None:
+                raise GetoptUsageError(f"option '{name}' requires an argument")
+            value = following
+        return f"{name}={value}"
+
+    @staticmethod
+    def _cluster(letters: str, words: Iterator[str], options: Options) -> Iterator[str]:
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            option = options.get(f"-{letter}")
+            if option is None:
+                raise GetoptUsageError(f"invalid option -- '{letter}'")
+            if option.is_flag:
+                yield _long_name(option)
+                continue
+            value = letters or next(words, None)
+            if value is None:
+                raise GetoptUsageError(f"option requires an argument -- '{letter}'")
+            yield f"{_long_name(option)}={value}"
+            return
+
+
+def _abbreviated(typed: str, options: Options) -> GetoptOption:
+    """The option that is called so, or whose name alone begins so."""
+    if typed in options:
+        return options[typed]
+    possible = [name for name in options if name.startswith(typed)]
+    possible = [name for name in possible if not options[name].own] or possible
+    if not possible:
+        raise GetoptUsageError(f"unrecognized option '{typed}'")
+    if len(possible) > 1:
+        names = " ".join(f"'{name}'" for name in possible)
+        raise GetoptUsageError(f"option '{typed}' is ambiguous; possibilities: {names}")
+    return options[possible[0]]
+
+
+def _long_name(option: click.Option) -> str:
+    return next(name for name in option.opts if name.startswith("--"))
+
+
+def _show_help(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(ctx.get_help())
+        ctx.exit()

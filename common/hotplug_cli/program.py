@@ -1,0 +1,74 @@
+"""How a command runs as a process: its messages, its exit status, its end."""
+
+import errno
+import io
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from hotplug_cli.getopt import GetoptUsageError
+from memory_hotplug.errors import MemoryHotplugError, printable
+
+FAILED = 1
+
+
+def version(name: str) -> str:
+    from importlib.metadata import version as installed
+
+    return f"{name} from memory-hotplug-tools {installed('memory-hotplug-tools')}"
+
+
+def complain(name: str, sentence: str) -> None:
+    """Say SENTENCE on standard error, where that is open."""
+    if sys.stderr is not None:
+        print(f"{name}: {printable(sentence)}", file=sys.stderr, flush=True)
+
+
+def run(command: click.Command, name: str) -> NoReturn:
+    """Run COMMAND with the process's arguments, and end the process with what it returns.
+
+    Every error a person can cause ends in one sentence and a status that is not 0.
+    """
+    status = _status(command, name)
+    # Everything is written, or has failed to be. To tear the interpreter down takes as long as a
+    # fifth of a small machine's lsmem, and would try a failed write once more.
+    os._exit(status)
+
+
+class _Closed(io.TextIOBase):
+    """Standard output that was closed before the process began."""
+
+    def write(self, text: str) -> NoReturn:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def _status(command: click.Command, name: str) -> int:
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    try:
+        # Not through main(), which would end a closed pipe in status 1.
+        with command.make_context(name, sys.argv[1:]) as context:
+            status = command.invoke(context) or 0
+        sys.stdout.flush()
+        return int(status)
+    except click.exceptions.Exit as answered:
+        return answered.exit_code
+    except click.UsageError as error:
+        complain(name, error.message)
+        if isinstance(error, GetoptUsageError) and sys.stderr is not None:
+            print(f"Try '{name} --help' for more information.", file=sys.stderr)
+        return FAILED
+    except MemoryHotplugError as error:
+        complain(name, str(error))
+        return FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else "write error: "
+        complain(name, where + (error.strerror or str(error)))
+        return FAILED

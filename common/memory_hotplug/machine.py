@@ -1,0 +1,322 @@
+"""A machine's memory: its block size, what it supports, its blocks and its totals."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import compress
+from typing import Any, NamedTuple
+
+from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
+from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, printable
+from memory_hotplug.ranges import ATTRIBUTES, BlockTable, MemoryRange
+from memory_hotplug.tree import FileTree, KernelTree, Tree, gone
+
+MEMORY = "sys/devices/system/memory"
+NODE = "sys/devices/system/node"
+FIRMWARE = "sys/firmware/memory"
+PARAMETERS = "sys/module/memory_hotplug/parameters"
+
+ADDRESS_LIMIT = 1 << 64
+
+MERGED_BY = ("state", "removable", "node", "zones", "configured", "memmap_on_memory")
+"""What ranges are split by unless a caller says otherwise. The physical device is left out: on
+s390 every block has one of its own."""
+
+_STATES = {state.value.encode(): state for state in State if state is not State.UNKNOWN}
+
+
+def _state(text: bytes) -> State:
+    return _STATES.get(text.removesuffix(b"\n"), State.UNKNOWN)
+
+
+def _zones(text: bytes) -> tuple[Zone, ...]:
+    return tuple(Zone.named(word) for word in text.decode("ascii", "replace").split())
+
+
+def _flag(text: bytes) -> bool | None:
+    return {b"1": True, b"0": False}.get(text.strip())
+
+
+def _one(text: bytes) -> bool:
+    return text.strip() == b"1"
+
+
+def _number(text: bytes) -> int | None:
+    return int(text) if re.fullmatch(rb"[0-9]+\s*", text) else None
+
+
+class _Attribute(NamedTuple):
+    """How a column of the table is read."""
+
+    file: str
+    """The attribute's file in memoryN."""
+    parse: Callable[[bytes], Any]
+    unreadable: Any
+    """The value where the file is missing or cannot be read."""
+    absent: Any = None
+    """The value of a block that has no memoryN directory, because it is not configured."""
+
+
+_IN_MEMORY = {
+    "state": _Attribute("state", _state, State.UNKNOWN, State.OFFLINE),
+    "removable": _Attribute("removable", _flag, None, False),
+    "zones": _Attribute("valid_zones", _zones, None),
+    "phys_device": _Attribute("phys_device", _number, None),
+}
+_IN_FIRMWARE = {
+    "configured": _Attribute("config", _one, None),
+    "memmap_on_memory": _Attribute("memmap_on_memory", _one, None),
+}
+
+
+class Machine:
+    """The memory blocks of one machine, below the root of a tree."""
+
+    def __init__(self, tree: Tree) -> None:
+        """Raises NoMemoryTreeError where there are no memory blocks, and BrokenTreeError where
+        their size cannot be known."""
+        self.tree = tree
+        self.remarks: list[str] = []
+        """Sentences on what the last reading left out or could not know."""
+        self.block_size = self._read_block_size()
+        """Bytes."""
+
+    @classmethod
+    def at(cls, root: str | os.PathLike[str] = "/") -> "Machine":
+        """The machine whose /sys is found below ROOT: this one, a captured or a simulated one."""
+        return cls(FileTree(os.fspath(root)))
+
+    @classmethod
+    def simulated(cls, profile: str | os.PathLike[str]) -> "Machine":
+        """A simulated machine in memory, from the name of a profile or a machine file."""
+        from memsim.profile import boot
+
+        return cls(KernelTree(boot(profile)))
+
+    def _read_block_size(self) -> int:
+        path = f"{MEMORY}/block_size_bytes"
+        try:
+            text = self.tree.read(path)
+        except OSError as error:
+            self._names_of_memory()
+            if gone(error):
+                raise BrokenTreeError("This system does not support memory blocks") from None
+            raise BrokenTreeError(f"cannot read /{path}: {error.strerror}") from None
+        digits = re.fullmatch(rb"(?:0[xX])?([0-9a-fA-F]+)\s*", text)
+        size = int(digits[1], 16) if digits else 0
+        if not 0 < size < ADDRESS_LIMIT:
+            found = printable(os.fsdecode(text.strip())) or "nothing"
+            raise BrokenTreeError(f"/{path} should hold the block size in hexadecimal, not {found}")
+        return size
+
+    def _names_of_memory(self) -> list[str]:
+        try:
+            return self.tree.names(MEMORY)
+        except OSError as error:
+            raise NoMemoryTreeError(self.tree.root, error.strerror or str(error)) from None
+
+    # What the machine supports
+
+    @cached_property
+    def _firmware_numbers(self) -> frozenset[int]:
+        """Blocks that can be configured; they are what the machine has or may get, for good."""
+        try:
+            return frozenset(self._numbers(self.tree.names(FIRMWARE)))
+        except OSError:
+            return frozenset()
+
+    @property
+    def configurable(self) -> bool:
+        """Whether blocks must be configured to be online (s390, /sys/firmware/memory)."""
+        return bool(self._firmware_numbers)
+
+    def parameter(self, name: str) -> str | None:
+        """A parameter of the kernel's memory_hotplug module, or None where it has none such."""
+        return self._word(f"{PARAMETERS}/{name}")
+
+    @property
+    def auto_online_blocks(self) -> str | None:
+        """What becomes of a block when it is added; None where the kernel does not say."""
+        return self._word(f"{MEMORY}/auto_online_blocks")
+
+    def _word(self, path: str) -> str | None:
+        try:
+            return printable(os.fsdecode(self.tree.read(path)).removesuffix("\n"))
+        except OSError:
+            return None
+
+    # Blocks
+
+    def blocks(self, attributes: Collection[str] = ATTRIBUTES) -> Iterator[MemoryBlock]:
+        """The blocks, configured or not, ascending, with those ATTRIBUTES read."""
+        return self.read(attributes).blocks()
+
+    def ranges(self, split: Collection[str] = MERGED_BY) -> Iterator[MemoryRange]:
+        """Contiguous blocks that agree in the attributes of SPLIT, merged; ascending."""
+        return self.read(ATTRIBUTES).ranges(split)
+
+    def read(self, attributes: Collection[str]) -> BlockTable:
+        """Read ATTRIBUTES of every block, and nothing else.
+
+        A block that vanishes meanwhile counts as not configured where blocks can be configured,
+        and is left out elsewhere. What cannot be read is unknown, and ``remarks`` says what was
+        left out. Raises NoMemoryTreeError where the whole tree is gone.
+        """
+        self.remarks = []
+        present = sorted(self._numbers(self._names_of_memory()))
+        texts = {
+            name: self.tree.read_each(MEMORY, map("memory{}".format, present), attribute.file)
+            for name, attribute in _IN_MEMORY.items()
+            if name in attributes
+        }
+        vanished = self._vanished(present, texts)
+        if vanished:
+            kept = [number not in vanished for number in present]
+            present = list(compress(present, kept))
+            texts = {name: list(compress(values, kept)) for name, values in texts.items()}
+        numbers = sorted(self._firmware_numbers.union(present))
+        columns = {
+            name: _spread(
+                self._parsed(name, _IN_MEMORY[name], values),
+                present,
+                numbers,
+                _IN_MEMORY[name].absent,
+            )
+            for name, values in texts.items()
+        }
+        if "node" in attributes:
+            columns["node"] = _spread(self._nodes(present), present, numbers)
+        for name, attribute in _IN_FIRMWARE.items():
+            if name in attributes:
+                columns[name] = self._firmware_column(name, attribute, numbers)
+        self._settle(numbers, present, columns)
+        return BlockTable(self.block_size, numbers, columns)
+
+    def _numbers(self, names: Iterable[str]) -> set[int]:
+        """The blocks that are named; each block ends below the end of the address space."""
+        numbers = {
+            int(name[6:]) for name in names if name.startswith("memory") and name[6:].isdecimal()
+        }
+        limit = ADDRESS_LIMIT // self.block_size
+        if numbers and max(numbers) >= limit:
+            absurd = {number for number in numbers if number >= limit}
+            numbers -= absurd
+            self._remark(f"{_named(absurd)} left out: no memory block has such a number")
+        return numbers
+
+    def _remark(self, sentence: str) -> None:
+        if sentence not in self.remarks:
+            self.remarks.append(sentence)
+
+    def _vanished(
+        self, present: Sequence[int], texts: dict[str, list[bytes | OSError]]
+    ) -> frozenset[int]:
+        """Blocks that were listed, but are not there, or are no directories."""
+        suspects = {
+            number
+            for values in texts.values()
+            if any(isinstance(value, OSError) for value in set(values))
+            for number, value in zip(present, values, strict=True)
+            if isinstance(value, OSError) and gone(value)
+        }
+        if not suspects:
+            return frozenset()
+        there = self._numbers(self._names_of_memory())
+        files = {number for number in suspects & there if not self._is_directory(number)}
+        if files:
+            self._remark(f"{_named(files)} left out: not a directory")
+        return frozenset(suspects - there | files)
+
+    def _is_directory(self, number: int) -> bool:
+        try:
+            self.tree.names(f"{MEMORY}/memory{number}")
+        except NotADirectoryError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def _parsed(
+        self, name: str, attribute: _Attribute, texts: Sequence[bytes | OSError]
+    ) -> list[Any]:
+        """Each distinct text is parsed once; errors other than a missing file are remarked on."""
+        errors = [text for text in texts if isinstance(text, OSError)]
+        told = Counter(error.strerror for error in errors if not gone(error))
+        for why, count in told.items():
+            blocks = f"{count} memory blocks" if count > 1 else "a memory block"
+            self._remark(f"{name} of {blocks} cannot be read: {why}")
+        values: dict[bytes | OSError, Any] = dict.fromkeys(errors, attribute.unreadable)
+        for text in set(texts).difference(errors):
+            values[text] = attribute.parse(text)  # type: ignore[arg-type]  # no error is left
+        return [values[text] for text in texts]
+
+    def _nodes(self, present: Sequence[int]) -> list[int | None]:
+        """The node of each block, from one listing of each node's directory."""
+        nodes: dict[int, int] = {}
+        for node in sorted(_node_numbers(self._names_or_nothing(NODE)), reverse=True):
+            linked = self._numbers(self._names_or_nothing(f"{NODE}/node{node}"))
+            nodes.update(dict.fromkeys(linked, node))
+        # A captured tree may hold the blocks' own links only.
+        for number in present:
+            if number not in nodes:
+                links = _node_numbers(self._names_or_nothing(f"{MEMORY}/memory{number}"))
+                nodes[number] = min(links, default=NUMA_NO_NODE)
+        if all(nodes[number] == NUMA_NO_NODE for number in present):
+            return [None] * len(present)
+        return [nodes[number] for number in present]
+
+    def _names_or_nothing(self, directory: str) -> list[str]:
+        try:
+            return self.tree.names(directory)
+        except OSError:
+            return []
+
+    def _firmware_column(
+        self, name: str, attribute: _Attribute, numbers: Sequence[int]
+    ) -> list[Any]:
+        known = [number for number in numbers if number in self._firmware_numbers]
+        texts: list[bytes | OSError] = []
+        if known:
+            names = map("memory{}".format, known)
+            texts = self.tree.read_each(FIRMWARE, names, attribute.file)
+        return _spread(self._parsed(name, attribute, texts), known, numbers)
+
+    def _settle(
+        self, numbers: Sequence[int], present: Sequence[int], columns: dict[str, list[Any]]
+    ) -> None:
+        """A block that was deconfigured while it was read is as if it had not been there."""
+        if not self.configurable or "configured" not in columns:
+            return
+        there = frozenset(present)
+        for index, number in enumerate(numbers):
+            if columns["configured"][index] is False and number in there:
+                for name, attribute in _IN_MEMORY.items():
+                    if name in columns:
+                        columns[name][index] = attribute.absent
+                if "node" in columns:
+                    columns["node"][index] = None
+
+
+def _spread(
+    values: list[Any], known: Sequence[int], numbers: Sequence[int], absent: Any = None
+) -> list[Any]:
+    """One value for each of NUMBERS: those of the KNOWN ones, ABSENT for the others.
+
+    Both sequences of block numbers ascend, and KNOWN is a part of NUMBERS.
+    """
+    if len(known) == len(numbers):
+        return values
+    value = dict(zip(known, values, strict=True))
+    return [value.get(number, absent) for number in numbers]
+
+
+def _named(numbers: Collection[int]) -> str:
+    """The blocks in a sentence, of many the first only."""
+    first = f"memory{min(numbers)}"
+    return f"{first} and {len(numbers) - 1} more are" if len(numbers) > 1 else f"{first} is"
+
+
+def _node_numbers(names: Iterable[str]) -> Iterator[int]:
+    return (int(name[4:]) for name in names if re.fullmatch(r"node[0-9]{1,9}", name))

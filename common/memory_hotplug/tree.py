@@ -1,0 +1,169 @@
+"""Read, write and list attributes below a root: the only module that touches files.
+
+Paths are relative to the root and use no leading slash: ``sys/devices/system/memory``.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from memsim.kernel import Kernel
+
+_PAGE = 4096
+"""A sysfs attribute never holds more (fs/sysfs/file.c)."""
+
+_BELOW = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Tree(Protocol):
+    """What a machine is read from and written to. All errors are OSError, as the kernel's."""
+
+    root: str
+
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory, in no order."""
+
+    def read(self, path: str) -> bytes:
+        """The text of an attribute."""
+
+    def read_each(
+        self, directory: str, names: Iterable[str], attribute: str
+    ) -> list[bytes | OSError]:
+        """The same attribute of several directories below one; the error where it has none."""
+
+    def write(self, path: str, word: str) -> None:
+        """Write one word to an attribute, in a single write, and without a newline."""
+
+
+class FileTree:
+    """A tree of files: the machine's own /sys, a captured one, or one made by memsim."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root or "/"
+        self._writable: dict[str, int] = {}
+        self._simulated: bool | None = None
+
+    def __del__(self) -> None:
+        for directory in self._writable.values():
+            os.close(directory)
+
+    def _path(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    def names(self, directory: str) -> list[str]:
+        return os.listdir(self._path(directory))
+
+    def read(self, path: str) -> bytes:
+        return _read(self._path(path), None)
+
+    def read_each(
+        self, directory: str, names: Iterable[str], attribute: str
+    ) -> list[bytes | OSError]:
+        # On a large machine this loop is most of lsmem: three system calls, and nothing else.
+        open_, read, close, flags = os.open, os.read, os.close, os.O_RDONLY | os.O_CLOEXEC
+        values: list[bytes | OSError] = []
+        append = values.append
+        at = open_(self._path(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in names:
+                try:
+                    file = open_(f"{name}/{attribute}", flags, dir_fd=at)
+                    try:
+                        append(read(file, _PAGE))
+                    finally:
+                        close(file)
+                except OSError as error:
+                    append(error)
+        finally:
+            close(at)
+        return values
+
+    def write(self, path: str, word: str) -> None:
+        """Write WORD as the whole of the attribute, in one write.
+
+        Below a root made by memsim the simulated kernel answers. Elsewhere no symbolic link is
+        followed on the way from the root to the attribute: what a captured tree links to may be
+        this machine's own /sys. Raises OSError, ELOOP or ENOTDIR where there is such a link.
+        """
+        if self._simulated is None:
+            self._simulated = self.root != "/" and _is_simulated(self.root)
+        if self._simulated:
+            from memsim import directory
+
+            directory.write(self.root, path, word.encode())
+            return
+        parent, name = os.path.split(path)
+        above, block = os.path.split(parent)
+        at = os.open(block, _BELOW, dir_fd=self._directory(above))
+        try:
+            # O_TRUNC means nothing to sysfs; a captured file must hold the word and no more.
+            flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(name, flags, dir_fd=at)
+        finally:
+            os.close(at)
+        try:
+            os.write(file, word.encode())
+        finally:
+            os.close(file)
+
+    def _directory(self, path: str) -> int:
+        """A kept descriptor of a directory below the root, reached through no symbolic link."""
+        if path not in self._writable:
+            at = os.open(self.root, os.O_DIRECTORY | os.O_CLOEXEC)
+            for name in path.split("/"):
+                try:
+                    below = os.open(name, _BELOW, dir_fd=at)
+                finally:
+                    os.close(at)
+                at = below
+            self._writable[path] = at
+        return self._writable[path]
+
+
+class KernelTree:
+    """A simulated machine in memory."""
+
+    def __init__(self, kernel: "Kernel") -> None:
+        self.root = "/"
+        self.kernel = kernel
+
+    def names(self, directory: str) -> list[str]:
+        return self.kernel.listdir(directory)
+
+    def read(self, path: str) -> bytes:
+        return self.kernel.read(path)
+
+    def read_each(
+        self, directory: str, names: Iterable[str], attribute: str
+    ) -> list[bytes | OSError]:
+        values: list[bytes | OSError] = []
+        for name in names:
+            try:
+                values.append(self.kernel.read(f"{directory}/{name}/{attribute}"))
+            except OSError as error:
+                values.append(error)
+        return values
+
+    def write(self, path: str, word: str) -> None:
+        self.kernel.write(path, word.encode())
+
+
+def gone(error: OSError) -> bool:
+    """Whether the error says that the file does not exist, now or at all."""
+    return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
+
+
+def _read(path: str, at: int | None) -> bytes:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=at)
+    try:
+        return os.read(file, _PAGE)
+    finally:
+        os.close(file)
+
+
+def _is_simulated(root: str) -> bool:
+    from memsim import directory
+
+    return directory.is_marked(root)

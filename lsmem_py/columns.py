@@ -1,0 +1,256 @@
+"""One table: a row per column, from which headings, help, alignment and values all follow."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from memory_hotplug.block import NUMA_NO_NODE, Zone
+from memory_hotplug.errors import UnknownNameError
+from memory_hotplug.ranges import MemoryRange
+from memory_hotplug.size import human
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a column is called, what it is made of and how it is shown."""
+
+    heading: str
+    help: str
+    text: Callable[[MemoryRange], str]
+    """The cell of a range in every text format; "" for what is not known."""
+    typed: Callable[[MemoryRange], Any]
+    """The value in typed JSON; None for what is not known."""
+    schema: dict[str, Any]
+    """JSON Schema of the typed value."""
+    json: Callable[[MemoryRange], Any] | None = None
+    """The value in util-linux's JSON, where that is not the text, or null for an empty text."""
+    number: Callable[[MemoryRange], int] | None = None
+    """The value with --bytes, in text and in JSON."""
+    splits: tuple[str, ...] = ()
+    """Attributes of a block; ranges are split by them where this column is shown."""
+    reads: tuple[str, ...] = ()
+    """Attributes that are needed besides."""
+    right: bool = True
+    """Whether the column is aligned to the right."""
+    width: int = 0
+    """Cells that the column takes at least where there are no headings."""
+    extra: bool = False
+    """Whether the column is ours alone: not a part of --output-all."""
+
+    @property
+    def key(self) -> str:
+        """The name in util-linux's JSON."""
+        return self.heading.lower()
+
+    @property
+    def identifier(self) -> str:
+        """The name in typed JSON."""
+        return self.key.replace("-", "_")
+
+
+_STATES = {"offline": "offline", "online": "online", "going-offline": "on->off", "unknown": "?"}
+_ADDRESS = {"type": "integer", "minimum": 0}
+_BYTES = {"type": "integer", "minimum": 1}
+
+
+def _nullable(*types: str) -> dict[str, Any]:
+    return {"type": [*types, "null"]}
+
+
+def _state(found: MemoryRange) -> str:
+    return _STATES[found.block.state.value] if found.block.state else ""
+
+
+def _removable(found: MemoryRange) -> str:
+    if _state(found) != "online":
+        return ""
+    return "yes" if found.block.removable else "no"
+
+
+def _block(found: MemoryRange) -> str:
+    if found.first == found.last:
+        return str(found.first)
+    return f"{found.first}-{found.last}"
+
+
+def _plain(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _yes(flag: bool | None) -> str:
+    return {True: "yes", False: "no", None: ""}[flag]
+
+
+def _zones(found: MemoryRange) -> str:
+    return "/".join(zone.value for zone in found.block.zones or ())
+
+
+def _typed_zones(found: MemoryRange) -> list[str | None] | None:
+    zones = found.block.zones
+    if zones is None:
+        return None
+    return [None if zone is Zone.UNKNOWN else zone.value for zone in zones]
+
+
+def _typed_status(status: str | None) -> str | None:
+    return None if status == "unknown" else status
+
+
+def _address(value: int) -> str:
+    return f"0x{value:016x}"
+
+
+COLUMNS = (
+    Column(
+        "RANGE",
+        "start and end address of the memory range",
+        lambda found: f"0x{found.start:016x}-0x{found.end:016x}",
+        lambda found: f"0x{found.start:016x}-0x{found.end:016x}",
+        {"type": "string", "pattern": "^0x[0-9a-f]{16}-0x[0-9a-f]{16}$"},
+        right=False,
+    ),
+    Column(
+        "SIZE",
+        "size of the memory range",
+        lambda found: human(found.size),
+        lambda found: found.size,
+        _BYTES,
+        number=lambda found: found.size,
+        width=5,
+    ),
+    Column(
+        "STATE",
+        "online status of the memory range",
+        _state,
+        lambda found: _typed_status(found.block.state.value) if found.block.state else None,
+        {"enum": ["online", "offline", "going-offline", None]},
+        splits=("state",),
+    ),
+    Column(
+        "REMOVABLE",
+        "whether the memory is removable",
+        _removable,
+        lambda found: None if found.block.configured is False else found.block.removable,
+        _nullable("boolean"),
+        json=lambda found: _removable(found) == "yes",
+        splits=("removable",),
+        reads=("state",),
+    ),
+    Column(
+        "BLOCK",
+        "number of the memory block, or of the first and last",
+        _block,
+        lambda found: {"first": found.first, "last": found.last},
+        {
+            "type": "object",
+            "properties": {"first": _ADDRESS, "last": _ADDRESS},
+            "required": ["first", "last"],
+            "additionalProperties": False,
+        },
+    ),
+    Column(
+        "NODE",
+        "NUMA node of the memory",
+        lambda found: _plain(found.block.node),
+        lambda found: None if found.block.node == NUMA_NO_NODE else found.block.node,
+        _nullable("integer"),
+        json=lambda found: found.block.node,
+        splits=("node",),
+    ),
+    Column(
+        "ZONES",
+        "valid zones for the memory range",
+        _zones,
+        _typed_zones,
+        {"type": ["array", "null"], "items": _nullable("string")},
+        splits=("zones",),
+    ),
+    Column(
+        "CONFIGURED",
+        "whether the memory is configured",
+        lambda found: _yes(found.block.configured),
+        lambda found: found.block.configured,
+        _nullable("boolean"),
+        splits=("configured",),
+    ),
+    Column(
+        "MEMMAP-ON-MEMORY",
+        "whether the memory's struct pages live in it",
+        lambda found: _yes(found.block.memmap_on_memory),
+        lambda found: found.block.memmap_on_memory,
+        _nullable("boolean"),
+        splits=("memmap_on_memory",),
+    ),
+    Column(
+        "STATUS",
+        "the state, or disabled for memory not configured",
+        lambda found: {"unknown": "?", None: ""}.get(found.block.status, found.block.status or ""),
+        lambda found: _typed_status(found.block.status),
+        {"enum": ["online", "offline", "going-offline", "disabled", None]},
+        splits=("state", "configured"),
+        extra=True,
+    ),
+    Column(
+        "START",
+        "address of the first byte",
+        lambda found: _address(found.start),
+        lambda found: found.start,
+        _ADDRESS,
+        json=lambda found: found.start,
+        number=lambda found: found.start,
+        extra=True,
+    ),
+    Column(
+        "END",
+        "address of the last byte",
+        lambda found: _address(found.end),
+        lambda found: found.end,
+        _ADDRESS,
+        json=lambda found: found.end,
+        number=lambda found: found.end,
+        extra=True,
+    ),
+    Column(
+        "PHYS_DEVICE",
+        "physical device; on s390 the storage increment",
+        lambda found: _plain(found.block.phys_device),
+        lambda found: found.block.phys_device,
+        _nullable("integer"),
+        json=lambda found: found.block.phys_device,
+        splits=("phys_device",),
+        extra=True,
+    ),
+    Column(
+        "MEMMAP-SIZE",
+        "size of the struct pages of the range",
+        lambda found: human(found.memmap_size),
+        lambda found: found.memmap_size,
+        _ADDRESS,
+        number=lambda found: found.memmap_size,
+        extra=True,
+    ),
+)
+
+BY_NAME = {column.identifier: column for column in COLUMNS}
+
+DEFAULT = ("range", "size", "state", "removable", "block")
+FIRMWARE_ONLY = ("configured", "memmap_on_memory")
+"""Left out on a machine whose memory needs no configuring, as the reference does."""
+
+
+def parse(text: str, default: Sequence[Column]) -> list[Column]:
+    """The columns of a comma-separated list; after a ``+`` they come behind the DEFAULT ones.
+
+    Raises UnknownNameError.
+    """
+    extends = text.startswith("+")
+    names = text.removeprefix("+").split(",")
+    return [*(default if extends else ()), *map(named, names)]
+
+
+def named(name: str) -> Column:
+    """The column of that name, in any case and with hyphens or underscores."""
+    column = BY_NAME.get(name.lower().replace("-", "_"))
+    if column is None:
+        raise UnknownNameError("column", name)
+    return column

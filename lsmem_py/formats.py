@@ -1,0 +1,240 @@
+"""A name for every output format -> the function that writes rows in it.
+
+A writer is a generator of pieces of text, so that a large machine's listing is never in memory as
+a whole; only a table needs two looks at its rows, the first for the widths.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lsmem_py.columns import Column
+from memory_hotplug.errors import UnknownNameError
+from memory_hotplug.ranges import MemoryRange
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is to be written, and how."""
+
+    columns: Sequence[Column]
+    ranges: Iterable[MemoryRange]
+    bytes: bool = False
+    """Sizes as numbers of bytes."""
+    headings: bool = True
+    annotate: bool = False
+    """Each heading of a table carries the column's help as a tooltip."""
+    paint: Callable[[MemoryRange, str], str] | None = None
+    """Colours a line of a table."""
+
+    def rows(self) -> Iterator[list[str]]:
+        """The cells of each range."""
+        texts = [
+            _number_text(column.number) if self.bytes and column.number else column.text
+            for column in self.columns
+        ]
+        return ([text(found) for text in texts] for found in self.ranges)
+
+    def names(self) -> list[str]:
+        return [column.heading for column in self.columns]
+
+    def values(self) -> list[Callable[[MemoryRange], Any]]:
+        """What makes the value of each column in util-linux's JSON."""
+        return [
+            column.number
+            if self.bytes and column.number
+            else column.json or _text_or_none(column.text)
+            for column in self.columns
+        ]
+
+
+def _number_text(number: Callable[[MemoryRange], int]) -> Callable[[MemoryRange], str]:
+    return lambda found: str(number(found))
+
+
+def _text_or_none(text: Callable[[MemoryRange], str]) -> Callable[[MemoryRange], str | None]:
+    return lambda found: text(found) or None
+
+
+Writer = Callable[[Listing], Iterator[str]]
+
+
+def write_table(listing: Listing) -> Iterator[str]:
+    """Aligned columns, one space apart; a last cell that is empty or leftmost is not padded."""
+    ranges = list(listing.ranges)
+    columns = listing.columns
+    rows = list(Listing(columns, ranges, listing.bytes).rows())
+    lines = ([listing.names()] if listing.headings else []) + rows
+    widths = [max(map(len, cells), default=0) for cells in zip(*lines, strict=True)]
+    if not listing.headings:
+        widths = [max(width, column.width) for width, column in zip(widths, columns, strict=True)]
+    if listing.headings:
+        yield _aligned(columns, listing.names(), widths, listing.annotate) + "\n"
+    for found, row in zip(ranges, rows, strict=True):
+        line = _aligned(columns, row, widths)
+        yield (listing.paint(found, line) if listing.paint else line) + "\n"
+
+
+def _aligned(
+    columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int], annotate: bool = False
+) -> str:
+    aligned = []
+    for index, (column, cell, width) in enumerate(zip(columns, cells, widths, strict=True)):
+        padding = " " * (width - len(cell))
+        if index == len(columns) - 1 and not (column.right and cell):
+            padding = ""
+        if annotate:
+            cell = f"\033]8;;{column.help}\033\\{cell}\033]8;;\033\\"
+        aligned.append(padding + cell if column.right else cell + padding)
+    return " ".join(aligned)
+
+
+def write_raw(listing: Listing) -> Iterator[str]:
+    """Cells one space apart, so that an empty one is two spaces."""
+    if listing.headings:
+        yield " ".join(listing.names()) + "\n"
+    for row in listing.rows():
+        yield " ".join(row) + "\n"
+
+
+def write_pairs(listing: Listing) -> Iterator[str]:
+    """Cells as NAME="value"."""
+    names = listing.names()
+    for row in listing.rows():
+        cells = zip(names, row, strict=True)
+        yield " ".join([f'{name}="{cell}"' for name, cell in cells]) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonLayout:
+    """The words between the values of util-linux's JSON."""
+
+    before: str
+    row: str
+    """Begins a row."""
+    key: str
+    """How a key is written, the next after a comma."""
+    comma: str
+    end: str
+    """Ends a row."""
+    between: str
+    """Separates rows."""
+    after: str
+
+
+_PRETTY = _JsonLayout(
+    '{\n   "memory": [\n      ',
+    "{\n         ",
+    '"{}": ',
+    ",\n         ",
+    "\n      }",
+    ",",
+    "\n   ]\n}\n",
+)
+_COMPACT = _JsonLayout('{"memory":[\n', "{", '"{}":', ",", "}", ",\n", "\n]}\n")
+_LINES = _JsonLayout("", "{", '"{}":', ",", "}", "\n", "\n")
+
+
+def write_json(listing: Listing) -> Iterator[str]:
+    """util-linux's JSON, in the layout that LIBSMARTCOLS_JSON asks for."""
+    layouts = {"compact": _COMPACT, "lines": _LINES}
+    return _write_json(listing, layouts.get(os.environ.get("LIBSMARTCOLS_JSON", ""), _PRETTY))
+
+
+def write_json_lines(listing: Listing) -> Iterator[str]:
+    """The objects of util-linux's JSON, one on each line."""
+    return _write_json(listing, _LINES)
+
+
+def _write_json(listing: Listing, layout: _JsonLayout) -> Iterator[str]:
+    from json.encoder import encode_basestring_ascii as quoted
+
+    def text(value: Any) -> str:
+        if isinstance(value, str):
+            return quoted(value)
+        if value is None:
+            return "null"
+        return str(value) if type(value) is int else str(value).lower()
+
+    keys = [layout.key.format(column.key) for column in listing.columns]
+    cells = list(zip(keys, listing.values(), strict=True))
+    between = layout.before
+    for found in listing.ranges:
+        row = layout.comma.join([key + text(value(found)) for key, value in cells])
+        yield f"{between}{layout.row}{row}{layout.end}"
+        between = layout.between
+    yield layout.after
+
+
+def _write_separated(listing: Listing, delimiter: str) -> Iterator[str]:
+    import csv
+
+    class Line:
+        """A file of one line, for csv's writer."""
+
+        text = ""
+
+        def write(self, text: str) -> None:
+            self.text = text
+
+    line = Line()
+    writer = csv.writer(line, delimiter=delimiter, lineterminator="\n")
+    rows = listing.rows()
+    if listing.headings:
+        writer.writerow(listing.names())
+        yield line.text
+    for row in rows:
+        writer.writerow(row)
+        yield line.text
+
+
+def write_csv(listing: Listing) -> Iterator[str]:
+    """Comma-separated values (RFC 4180, with plain newlines)."""
+    return _write_separated(listing, ",")
+
+
+def write_tsv(listing: Listing) -> Iterator[str]:
+    """Tab-separated values."""
+    return _write_separated(listing, "\t")
+
+
+WRITERS: dict[str, Writer] = {
+    "table": write_table,
+    "raw": write_raw,
+    "pairs": write_pairs,
+    "json": write_json,
+    "jsonl": write_json_lines,
+    "csv": write_csv,
+    "tsv": write_tsv,
+}
+
+
+def writer(name: str) -> Writer:
+    """The writer of a format, by its name in any case; raises UnknownNameError."""
+    name = name.lower()
+    if name in WRITERS:
+        return WRITERS[name]
+    if name in names():
+        return lambda listing: _write_document(listing, name)
+    raise UnknownNameError("format", name, names())
+
+
+def names() -> list[str]:
+    """All formats: ours, then tabulate's."""
+    from tabulate import tabulate_formats
+
+    return [*WRITERS, *(name for name in tabulate_formats if name not in WRITERS)]
+
+
+def _write_document(listing: Listing, name: str) -> Iterator[str]:
+    from tabulate import tabulate
+
+    yield tabulate(
+        list(listing.rows()),
+        headers=listing.names() if listing.headings else (),
+        tablefmt=name,
+        disable_numparse=True,
+        colalign=["right" if column.right else "left" for column in listing.columns],
+    )
+    yield "\n"

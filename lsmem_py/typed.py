@@ -1,0 +1,134 @@
+"""The typed JSON document, for scripts: real numbers, booleans and arrays, null for the unknown."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from lsmem_py.columns import COLUMNS, Column
+from memory_hotplug.machine import Machine
+from memory_hotplug.ranges import BlockTable, MemoryRange
+
+SCHEMA_VERSION = 1
+"""Grows when a key changes its meaning or goes; keys may be added without."""
+
+DEFAULT = tuple(column for column in COLUMNS if column.key != "phys_device")
+"""All columns but the one that on s390 makes every block a range of its own."""
+
+_BYTES = {"type": "integer", "minimum": 0}
+_TEXT = {"type": ["string", "null"]}
+_NULLABLE_FLAG = {"type": ["boolean", "null"]}
+
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "memmap_on_memory": {**_TEXT, "description": "Y, N or force"},
+    "online_policy": _TEXT,
+    "auto_movable_ratio": {"type": ["integer", "null"], "description": "percent"},
+    "auto_movable_numa_aware": _NULLABLE_FLAG,
+}
+_SUPPORTS = {
+    "configure": "blocks must be configured before they can be online",
+    "memmap_on_memory": "struct pages can live in the blocks themselves",
+    "nodes": "blocks belong to NUMA nodes",
+    "valid_zones": "blocks tell their zones",
+}
+
+
+def _parameter(machine: Machine, name: str) -> str | int | bool | None:
+    text = machine.parameter(name)
+    kinds = _PARAMETERS[name]["type"]
+    if text is None or kinds[0] == "string":
+        return text
+    if kinds[0] == "boolean":
+        return {"Y": True, "N": False}.get(text)
+    return int(text) if text.isdecimal() else None
+
+
+def head(machine: Machine, table: BlockTable) -> dict[str, Any]:
+    """Everything but the ranges. TABLE must hold state, node and zones."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "block_size": machine.block_size,
+        "total_online": table.total(online=True),
+        "total_offline": table.total(online=False),
+        "auto_online_blocks": machine.auto_online_blocks,
+        "memory_hotplug": {name: _parameter(machine, name) for name in _PARAMETERS},
+        "supports": {
+            "configure": machine.configurable,
+            "memmap_on_memory": {"Y": True, "force": True, "N": False}.get(
+                machine.parameter("memmap_on_memory") or ""
+            ),
+            "nodes": any(node is not None for node in table.columns["node"]),
+            "valid_zones": any(zones is not None for zones in table.columns["zones"]),
+        },
+    }
+
+
+READS = ("state", "node", "zones")
+"""Attributes that the head of the document is made of."""
+
+
+def row(columns: Sequence[Column], found: MemoryRange) -> dict[str, Any]:
+    return {column.identifier: column.typed(found) for column in columns}
+
+
+def write_document(
+    head: dict[str, Any], columns: Sequence[Column], ranges: Iterable[MemoryRange]
+) -> Iterator[str]:
+    """The document, a range on each line."""
+    import json
+
+    yield json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "ranges": ['
+    between = "\n    "
+    for found in ranges:
+        yield between + json.dumps(row(columns, found))
+        between = ",\n    "
+    yield "\n  ]\n}\n"
+
+
+def write_lines(columns: Sequence[Column], ranges: Iterable[MemoryRange]) -> Iterator[str]:
+    """The ranges only, one object on each line."""
+    import json
+
+    for found in ranges:
+        yield json.dumps(row(columns, found)) + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the document."""
+
+    def closed(properties: dict[str, Any], required: Iterable[str] | None = None) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": sorted(properties if required is None else required),
+            "additionalProperties": False,
+        }
+
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "lsmem --json --typed",
+        **closed(
+            {
+                "schema_version": {"const": SCHEMA_VERSION},
+                "block_size": {"type": "integer", "minimum": 1, "description": "bytes"},
+                "total_online": {**_BYTES, "description": "bytes that are online"},
+                "total_offline": {**_BYTES, "description": "bytes that are not online"},
+                "auto_online_blocks": _TEXT,
+                "memory_hotplug": closed(_PARAMETERS),
+                "supports": closed(
+                    {
+                        name: {**_NULLABLE_FLAG, "description": meaning}
+                        for name, meaning in _SUPPORTS.items()
+                    }
+                ),
+                "ranges": {
+                    "type": "array",
+                    "items": closed(
+                        {
+                            column.identifier: {"description": column.help, **column.schema}
+                            for column in COLUMNS
+                        },
+                        required=(),
+                    ),
+                },
+            }
+        ),
+    }
