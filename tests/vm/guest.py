@@ -39,8 +39,8 @@ OST_NO_REFUSAL = {0, 0x84}
 """What the guest's _OST method says of an ejection that is done, or in progress (ACPI 6.5, table
 6.9)."""
 
-LEAVE_SECONDS = 20
-"""How long the guest may take to let a DIMM go."""
+DIMM_SECONDS = 20
+"""How long the guest may take to take a DIMM in, or to let it go."""
 
 MISSING = (
     "no {} here: "
@@ -212,6 +212,11 @@ class Guest:
         ]
         return GuestError("\n".join([what, *tails]))
 
+    def restart(self) -> None:
+        """Boot again: everything is as at the beginning."""
+        self._undo.close()
+        self.__enter__()
+
     def console(self) -> str:
         """What the kernel has written on its console so far."""
         return (self._directory / "console").read_text(errors="replace")
@@ -277,11 +282,24 @@ class Guest:
         return answer["return"]
 
     def plug(self, dimm: Dimm) -> None:
-        """Add a DIMM to the running machine; its blocks appear a moment later."""
+        """Add a DIMM to the running machine; returns when its blocks are there, as they are to
+        be."""
+        before = self.snapshot()
         self.qmp("object-add", qom_type="memory-backend-ram", id=f"ram-{dimm.name}", size=dimm.size)
         self.qmp(
             "device_add", driver="pc-dimm", id=dimm.name, memdev=f"ram-{dimm.name}", node=dimm.node
         )
+
+        size = int(before.files["/sys/devices/system/memory/block_size_bytes"], 16)
+        expected = len(before.blocks("state")) + dimm.size // size
+        end = time.monotonic() + DIMM_SECONDS
+        while len(self.snapshot().blocks("state")) < expected:
+            if time.monotonic() > end:
+                raise self._failure(f"the blocks of {dimm.name} do not appear")
+            time.sleep(0.05)
+        # Adding goes on under the device hotplug lock until the blocks are online, if they are to
+        # be; a write to a state waits for it. This one changes nothing: block 0 is online.
+        self.run("echo online > /sys/devices/system/memory/memory0/state")
 
     def unplug(self, dimm: Dimm) -> None:
         """Ask the guest to let a DIMM go; it sets the blocks offline itself. Returns when it is
@@ -290,7 +308,7 @@ class Guest:
         Raises GuestError when the guest refuses, as it does where a block cannot go offline.
         """
         self.qmp("device_del", id=dimm.name)
-        end = time.monotonic() + LEAVE_SECONDS
+        end = time.monotonic() + DIMM_SECONDS
         while time.monotonic() < end:
             self.qmp("query-status")  # collects the events that have come
             events, self._events = self._events, []

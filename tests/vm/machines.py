@@ -26,15 +26,20 @@ class Machine:
     nodes: tuple[int, ...] = (512 * MIB,)
     dimms: tuple[Dimm, ...] = ()
     parameters: tuple[str, ...] = ()
-    slots: int = 4
+    slots: int = 12
     most: int = 4 * GIB
 
 
 ONE_NODE = Machine(dimms=(Dimm("dimm0", GIB),))
+ONE_LARGE_DIMM = Machine(dimms=(Dimm("dimm0", 2 * GIB),))
 TWO_NODES = Machine(
-    nodes=(384 * MIB, 256 * MIB), dimms=(Dimm("dimm0", 512 * MIB, 0), Dimm("dimm1", 512 * MIB, 1))
+    nodes=(384 * MIB, 256 * MIB), dimms=(Dimm("dimm0", GIB, 0), Dimm("dimm1", GIB, 1))
 )
-NO_DIMM = Machine()
+TWO_NODES_NO_DIMM = Machine(nodes=(384 * MIB, 256 * MIB))
+
+# Linux 6.1 takes the struct pages from the added memory itself only where that is one block
+# (mm/memory_hotplug.c, mhp_supports_memmap_on_memory).
 MEMMAP_ON_MEMORY = Machine(
-    dimms=(Dimm("dimm0", GIB),), parameters=("memory_hotplug.memmap_on_memory=1",)
+    dimms=tuple(Dimm(f"dimm{number}", 128 * MIB) for number in range(4)),
+    parameters=("memory_hotplug.memmap_on_memory=1",),
 )

@@ -2,8 +2,8 @@
 
 `python3 pin.py BLOCK BLOCK_SIZE` takes anonymous memory until a page of it lies in the block, gives
 that page to a pipe with vmsplice(2), prints a line and waits to be killed. The pipe holds a
-reference to the page itself, which migration can neither move nor wait for: the kernel goes on trying
-(mm/memory_hotplug.c, offline_pages) until the writer gets a signal.
+reference to the page itself, which migration can neither move nor wait for: the kernel goes on
+trying (mm/memory_hotplug.c, offline_pages) until the writer gets a signal.
 """
 
 import ctypes
@@ -37,7 +37,8 @@ def physical_address(address: int) -> int:
 
 
 def page_in(block: int, size: int, kept: list[mmap.mmap]) -> int:
-    """The address of a page of ours in a memory block; what was taken on the way is added to `kept`."""
+    """The address of a page of ours in a memory block; what was taken on the way is added to
+    `kept`."""
     while True:
         chunk = mmap.mmap(-1, CHUNK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         kept.append(chunk)
