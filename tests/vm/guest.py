@@ -255,7 +255,11 @@ class Guest:
         self._ask(60, "put", path=path, data=base64.b64encode(data).decode(), mode=mode)
 
     def snapshot(self) -> Snapshot:
-        """The guest's whole memory sysfs."""
+        """The guest's whole memory sysfs.
+
+        Not while a block is on its way offline: reading its `online` waits for the end of that
+        (drivers/base/core.c, online_show takes the device lock).
+        """
         return Snapshot(**self._ask(60, "snapshot"))
 
     def tree(self, root: Path) -> Path:

@@ -14,16 +14,16 @@ say: most go to Movable."""
 
 WRONG = (
     "", "\n", "\0", " ", "0", "1", "2", "on", "Online", "ONLINE", " online", "online ",
-    "online\n\n", "online_", "online_keep", "online-movable", "onlin", "going-offline", "offline\t", "off",
-    "offline\nonline", "online\0", "online\0x", "offline\0", "\xff\xfe", "x" * 5000,
-    "online" + "\n" * 5000,
+    "online\n\n", "online_", "online_keep", "online-movable", "onlin", "going-offline",
+    "offline\t", "off", "offline\nonline", "online\0", "online\0x", "offline\0", "\xff\xfe",
+    "x" * 5000, "online" + "\n" * 5000,
 )  # fmt: skip
 """For a state: all wrong but those with a NUL, where the word ends for the kernel."""
 
 BOOLEANS = (
     "0", "1", "0", "1", "y", "Y", "n", "N", "t", "T", "f", "F", "yes", "no", "on", "ON",
-    "off", "oF", "of", "one", "o", "o\n", "O", "2", "-1", "01", "10", "1 ", " 1", "", "\n", "\0", "1\0", "true",
-    "false", "online", "offline", "00", "\xb9", "+1", "x", "1" * 5000,
+    "off", "oF", "of", "one", "o", "o\n", "O", "2", "-1", "01", "10", "1 ", " 1", "", "\n",
+    "\0", "1\0", "true", "false", "online", "offline", "00", "\xb9", "+1", "x", "1" * 5000,
 )  # fmt: skip
 
 POLICIES = ("offline", "online", "online_kernel", "online_movable")
