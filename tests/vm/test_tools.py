@@ -58,7 +58,7 @@ MIXED = {32: MOVABLE, 33: MOVABLE, 36: MOVABLE}
 
 EXACT = [
     "-r", "-P", "-J", "-J -a", "-r -a -b", "-P -n", "-r -S none", "-r -S node",
-    "-r -S removable,zones", "-P --output-all", 
+    "-r -S removable,zones", "-P --output-all",
     "-r -o RANGE,SIZE,STATE,REMOVABLE,BLOCK,NODE,ZONES", "-J -o +zones,node",
     "-r -o +zones -a", "-J --summary=never", "-o nonsense", "-S nonsense", "--summary=nonsense",
     "--nonsense",
