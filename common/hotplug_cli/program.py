@@ -32,7 +32,7 @@ def run(command: click.Command, name: str) -> NoReturn:
 
     Every error a person can cause ends in one sentence and a status that is not 0.
     """
-    status = _status(command, name)
+    status = status_of(command, name)
     # Everything is written, or has failed to be. To tear the interpreter down takes as long as a
     # fifth of a small machine's lsmem, and would try a failed write once more.
     os._exit(status)
@@ -45,7 +45,8 @@ class _Closed(io.TextIOBase):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
-def _status(command: click.Command, name: str) -> int:
+def status_of(command: click.Command, name: str) -> int:
+    """Run COMMAND with the process's arguments; what it returns, or the status of its error."""
     if sys.stdout is None:
         sys.stdout = _Closed()
     try:

@@ -1,0 +1,53 @@
+"""Fixtures that all tests share."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import static_tree
+from commands import VECTORS, Command, Outcome
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """With MEMORY_HOTPLUG_NO_SKIP=1, as on the project's own machines, nothing may be skipped."""
+    if (
+        os.environ.get("MEMORY_HOTPLUG_NO_SKIP") == "1"
+        and call.excinfo is not None
+        and call.excinfo.errisinstance(pytest.skip.Exception)
+    ):
+        raise AssertionError(f"{item.nodeid} was skipped: {call.excinfo.value}")
+
+
+@pytest.fixture
+def lsmem(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs the lsmem command line, in this process for the sake of speed."""
+    from hotplug_cli.program import status_of
+    from lsmem_py.cli import lsmem as command
+
+    for name in ("LSMEM_COLUMNS", "LIBSMARTCOLS_JSON", "NO_COLOR", "POSIXLY_CORRECT"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["lsmem", *map(str, arguments)])
+        capsys.readouterr()
+        status = status_of(command, "lsmem")
+        written = capsys.readouterr()
+        return Outcome(status, written.out, written.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The static tree of a machine of the reference vectors, by its name; not to be written to."""
+    root = tmp_path_factory.mktemp("machines")
+
+    def tree(name: str) -> Path:
+        if not (root / name).exists():
+            static_tree.make(root / name, VECTORS["machines"][name])
+        return root / name
+
+    return tree

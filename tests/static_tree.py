@@ -1,0 +1,57 @@
+"""Trees of plain files made from machine descriptions, without the simulator.
+
+What reads a tree is tested on trees that share no code with what simulates one. The format of the
+descriptions is that of reference/vectors.json.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+MEMORY = Path("sys/devices/system/memory")
+NODE = Path("sys/devices/system/node")
+FIRMWARE = Path("sys/firmware/memory")
+PARAMETERS = Path("sys/module/memory_hotplug/parameters")
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n")
+
+
+def make(root: Path, machine: Mapping[str, Any]) -> Path:
+    """The tree of MACHINE at boot, below ROOT."""
+    write(root / MEMORY / "block_size_bytes", f"{machine['block_size']:x}")
+    if machine.get("memmap_param") is not None:
+        write(root / PARAMETERS / "memmap_on_memory", machine["memmap_param"])
+    for group in machine["blocks"]:
+        first, last = group["range"]
+        for number in range(first, last + 1):
+            if machine.get("firmware"):
+                _make_firmware(root / FIRMWARE / f"memory{number}", group)
+            if group.get("config", 1):
+                _make_block(root, number, group, machine.get("valid_zones", True))
+    return root
+
+
+def _make_firmware(directory: Path, group: Mapping[str, Any]) -> None:
+    config = group.get("config", 1)
+    write(directory / "config", str(config))
+    write(directory / "memmap_on_memory", str(group.get("memmap", 1 - config)))
+
+
+def _make_block(root: Path, number: int, group: Mapping[str, Any], valid_zones: bool) -> None:
+    block = root / MEMORY / f"memory{number}"
+    online = group.get("state", "online") == "online"
+    write(block / "state", group.get("state", "online"))
+    write(block / "online", str(int(online)))
+    write(block / "removable", str(group.get("removable", 1)))
+    write(block / "phys_device", str(group.get("phys_device", 0)))
+    if valid_zones:
+        zones = group.get("zones", "Normal")
+        write(block / "valid_zones", zones if online else group.get("off_zones", "Normal Movable"))
+    if group.get("has_node", True):
+        node = f"node{group.get('node', 0)}"
+        (root / NODE / node).mkdir(parents=True, exist_ok=True)
+        (block / node).symlink_to(f"../../node/{node}")
+        (root / NODE / node / block.name).symlink_to(f"../../memory/{block.name}")

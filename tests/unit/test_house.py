@@ -1,0 +1,83 @@
+"""The rules of the house: who may import whom, and what a reader must not meet."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+PACKAGES = {
+    "lsmem_py": TOP / "lsmem_py",
+    "chmem_py": TOP / "chmem_py",
+    "hotplug_cli": TOP / "common/hotplug_cli",
+    "memory_hotplug": TOP / "common/memory_hotplug",
+    "memsim": TOP / "common/memsim",
+}
+MODULES = [
+    pytest.param(path, name, id=f"{name}/{path.name}")
+    for name, folder in PACKAGES.items()
+    for path in sorted(folder.rglob("*.py"))
+]
+ALLOWED = {
+    "lsmem_py": {"hotplug_cli", "memory_hotplug"},
+    "chmem_py": {"hotplug_cli", "memory_hotplug"},
+    "hotplug_cli": {"memory_hotplug"},
+    "memory_hotplug": set(),
+    "memsim": set(),
+}
+"""What a package may import of the house, besides itself."""
+
+ALSO = {
+    ("memory_hotplug", "tree.py"): {"memsim"},
+    ("memory_hotplug", "machine.py"): {"memsim"},
+    ("memsim", "cli.py"): {"hotplug_cli", "memory_hotplug"},
+}
+FOR_COMMANDS_ONLY = {"click", "rich", "tabulate"}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The top packages that a module imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize(("path", "package"), MODULES)
+def test_imports_go_down_only(path: Path, package: str) -> None:
+    imported = set(imports(ast.parse(path.read_text())))
+    allowed = ALLOWED[package] | ALSO.get((package, path.name), set()) | {package}
+    assert imported & set(PACKAGES) <= allowed
+    if package in ("memory_hotplug", "memsim") and (package, path.name) not in ALSO | {
+        ("memsim", "__main__.py"): set()
+    }:
+        assert not imported & FOR_COMMANDS_ONLY
+
+
+@pytest.mark.parametrize(("path", "package"), MODULES)
+def test_only_the_tree_touches_files(path: Path, package: str) -> None:
+    if package != "memory_hotplug" or path.name == "tree.py":
+        return
+    opening = {"open", "listdir", "scandir", "read_text", "write_text", "unlink", "mkdir"}
+    called = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    }
+    assert not called & opening
+
+
+def test_a_plain_listing_imports_no_more_than_it_needs() -> None:
+    script = (
+        "import sys, os; from hotplug_cli.program import status_of; from lsmem_py.cli import lsmem;"
+        "sys.argv = ['lsmem', '-s', '/nowhere']; status_of(lsmem, 'lsmem');"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "click" in loaded
+    assert not loaded & {"rich", "tabulate", "json", "csv", "memsim", "chmem_py", "jsonschema"}

@@ -1,0 +1,169 @@
+"""The library reads a machine, and only what it is asked for."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import static_tree
+from memory_hotplug import NUMA_NO_NODE, Machine, MemoryBlock, State, Zone
+from memory_hotplug.tree import FileTree
+from static_tree import FIRMWARE, MEMORY, NODE
+
+Machines = Callable[[str], Path]
+
+S390 = {
+    "block_size": 1 << 28,
+    "firmware": True,
+    "blocks": [{"range": [0, 1]}, {"range": [2, 3], "config": 0}],
+}
+
+
+class Recording(FileTree):
+    """A tree that remembers what was read of it, and in which another process takes a part."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self.attributes: list[str] = []
+        self.meanwhile: dict[str, Callable[[], object]] = {}
+        """What happens just before an attribute is read for the first time."""
+
+    def read_each(self, directory, names, attribute):  # type: ignore[no-untyped-def]
+        self.attributes.append(attribute)
+        self.meanwhile.pop(attribute, lambda: None)()
+        return super().read_each(directory, names, attribute)
+
+
+def remove(root: Path, number: int) -> None:
+    """What a kernel does to the tree when a block is removed."""
+    block = root / MEMORY / f"memory{number}"
+    for name in os.listdir(block):
+        (block / name).unlink()
+    block.rmdir()
+    (root / NODE / f"node0/memory{number}").unlink()
+
+
+def test_a_machine_lists_its_blocks_with_all_they_tell(machines: Machines) -> None:
+    blocks = list(Machine.at(machines("s390-mixed")).blocks())
+    assert blocks[4] == MemoryBlock(
+        number=4,
+        state=State.ONLINE,
+        removable=True,
+        node=0,
+        zones=(Zone.NONE,),
+        configured=True,
+        memmap_on_memory=False,
+        phys_device=0,
+    )
+    assert blocks[-1] == MemoryBlock(
+        number=27,
+        state=State.OFFLINE,
+        removable=False,
+        node=None,
+        zones=None,
+        configured=False,
+        memmap_on_memory=True,
+        phys_device=None,
+    )
+    assert blocks[-1].status == "disabled"
+
+
+def test_nothing_is_read_that_is_not_asked_for(machines: Machines) -> None:
+    tree = Recording(machines("s390-mixed"))
+    machine = Machine(tree)
+    machine.read(())
+    assert tree.attributes == []
+    machine.read(("state", "zones"))
+    assert tree.attributes == ["state", "valid_zones"]
+    machine.read(("configured",))
+    assert tree.attributes == ["state", "valid_zones", "config"]
+
+
+def test_a_block_that_vanishes_while_it_is_read_is_absent(tmp_path: Path) -> None:
+    tree = Recording(
+        static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 4]}]})
+    )
+    tree.meanwhile["removable"] = lambda: remove(tmp_path, 2)
+    machine = Machine(tree)
+    blocks = list(machine.blocks())
+    assert [block.number for block in blocks] == [0, 1, 3, 4]
+    assert all(block.removable for block in blocks)
+    assert machine.remarks == []
+
+
+def test_a_block_that_is_deconfigured_while_it_is_read_is_so(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, S390)
+
+    def deconfigure() -> None:
+        remove(tmp_path, 1)
+        static_tree.write(tmp_path / FIRMWARE / "memory1/config", "0")
+
+    for attribute in ("state", "valid_zones", "config"):
+        tree = Recording(tmp_path)
+        tree.meanwhile[attribute] = deconfigure
+        blocks = list(Machine(tree).blocks())
+        assert [block.status for block in blocks] == ["online", "disabled", "disabled", "disabled"]
+        assert blocks[1].zones is None
+        assert blocks[1].node is None
+        static_tree.make(tmp_path / "again", S390)
+        tmp_path = tmp_path / "again"
+
+
+def test_nodes_come_from_the_blocks_where_no_node_directory_tells(tmp_path: Path) -> None:
+    static_tree.make(
+        tmp_path,
+        {
+            "block_size": 1 << 27,
+            "blocks": [{"range": [0, 0]}, {"range": [1, 1], "node": 12}],
+        },
+    )
+    for node in (tmp_path / NODE).iterdir():
+        for link in node.iterdir():
+            link.unlink()
+        node.rmdir()
+    (tmp_path / MEMORY / "memory1/node3").symlink_to("../../node/node3")
+    (tmp_path / MEMORY / "memory2").mkdir()
+    nodes = [block.node for block in Machine.at(tmp_path).blocks(("node",))]
+    assert nodes == [0, 3, NUMA_NO_NODE]
+
+
+def test_a_machine_can_be_read_again(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, S390)
+    machine = Machine.at(tmp_path)
+    before = list(machine.blocks())
+    static_tree.write(tmp_path / MEMORY / "memory1/state", "offline")
+    after = list(machine.blocks())
+    assert (before[1].state, after[1].state) == (State.ONLINE, State.OFFLINE)
+
+
+# Writing
+
+
+def test_a_word_takes_the_place_of_what_a_file_held(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, S390)
+    tree = FileTree(str(tmp_path))
+    tree.write(f"{MEMORY}/memory0/state", "online")
+    tree.write(f"{MEMORY}/memory1/state", "offline")
+    assert (tmp_path / MEMORY / "memory0/state").read_bytes() == b"online"
+    assert (tmp_path / MEMORY / "memory1/state").read_bytes() == b"offline"
+
+
+@pytest.mark.parametrize(
+    "link", [MEMORY / "memory0/state", MEMORY / "memory0", MEMORY, MEMORY.parent]
+)
+def test_no_write_follows_a_symbolic_link_out_of_the_tree(link: Path, tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    static_tree.make(root, S390)
+    (root / link).rename(outside)
+    (root / link).symlink_to(outside)
+    with pytest.raises(OSError):
+        FileTree(str(root)).write(f"{MEMORY}/memory0/state", "offline")
+    assert Machine.at(root).read(("state",)).columns["state"][0] is State.ONLINE
+
+
+def test_a_write_makes_no_file_that_was_not_there(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, S390)
+    with pytest.raises(FileNotFoundError):
+        FileTree(str(tmp_path)).write(f"{MEMORY}/memory0/status", "offline")
+    assert not (tmp_path / MEMORY / "memory0/status").exists()

@@ -1,0 +1,163 @@
+"""A simulated machine as a directory of plain files."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from memsim import directory
+from memsim.kernel import FIRMWARE, MEMORY, NODE, Fault, Kernel
+from memsim.profile import boot
+
+
+def tree_of(kernel: Kernel, path: str = "") -> dict[str, str | None]:
+    """Every path of a kernel's tree: a file's or link's text, None for a directory."""
+    found: dict[str, str | None] = {}
+    for name in kernel.listdir(path):
+        child = f"{path}/{name}".lstrip("/")
+        kind = kernel.kind(child)
+        if kind == "dir":
+            found |= {child: None, **tree_of(kernel, child)}
+        else:
+            found[child] = kernel.readlink(child) if kind == "link" else kernel.read(child).decode()
+    return found
+
+
+def tree_at(root: Path) -> dict[str, str | None]:
+    """The same of real files."""
+    found: dict[str, str | None] = {}
+    for above, directories, files in os.walk(root):
+        if directory.PRIVATE in directories:
+            directories.remove(directory.PRIVATE)
+        for name in (*directories, *files):
+            path = Path(above, name)
+            key = str(path.relative_to(root))
+            if path.is_symlink():
+                found[key] = os.readlink(path)
+            else:
+                found[key] = None if path.is_dir() else path.read_text()
+    return found
+
+
+@pytest.mark.parametrize("name", ["s390-lpar", "x86-two-nodes", "s390-pre-6.19", "arm64-offset"])
+def test_the_files_are_what_the_kernel_answers(tmp_path: Path, name: str) -> None:
+    directory.create(tmp_path / "m", boot(name))
+    assert tree_at(tmp_path / "m") == tree_of(boot(name))
+
+
+def test_every_write_reaches_every_file_it_changes(tmp_path: Path) -> None:
+    root, kernel = tmp_path / "m", boot("x86-two-nodes")
+    directory.create(root, kernel)
+    steps = [
+        (f"{MEMORY}/memory135/state", b"online_movable\n"),
+        (f"{MEMORY}/memory130/state", b"online\n"),
+        (f"{MEMORY}/memory135/online", b"0\n"),
+        (f"{MEMORY}/memory134/state", b"online_kernel\n"),
+        *((f"{MEMORY}/memory{block}/state", b"offline\n") for block in range(110, 128)),
+        (f"{MEMORY}/auto_online_blocks", b"online\n"),
+        ("sys/module/memory_hotplug/parameters/online_policy", b"auto-movable\n"),
+    ]
+    for path, data in steps:
+        kernel.write(path, data)
+        directory.write(root, path, data)
+        assert tree_at(root) == tree_of(kernel), path
+
+
+def test_blocks_come_and_go(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    directory.create(root, boot("s390-lpar"))
+    directory.write(root, f"{FIRMWARE}/memory16/config", b"1")
+    assert (root / MEMORY / "memory16/state").read_text() == "offline\n"
+    assert (root / NODE / "node0/memory16/state").read_text() == "offline\n"
+    directory.write(root, f"{FIRMWARE}/memory16/config", b"0")
+    assert not (root / MEMORY / "memory16").exists()
+    assert not (root / NODE / "node0/memory16").is_symlink()
+    assert tree_at(root) == tree_of(boot("s390-lpar"))
+
+
+def test_a_refused_write_changes_nothing_but_the_count_of_its_fault(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    directory.create(root, boot("s390-lpar"))
+    machine = directory.Directory(root)
+    machine.change(lambda kernel: kernel.set_fault("offline", 3, Fault("EBUSY", 1)))
+    before = tree_at(root)
+    with pytest.raises(OSError) as caught:
+        directory.write(root, f"{MEMORY}/memory3/state", b"offline")
+    assert caught.value.errno == errno.EBUSY
+    assert tree_at(root) == before
+    directory.write(root, f"{MEMORY}/memory3/state", b"offline")
+    assert (root / MEMORY / "memory3/state").read_text() == "offline\n"
+
+
+def test_a_reboot_rewrites_the_tree(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    directory.create(root, boot("s390-lpar"))
+    for path, data in (
+        (f"{FIRMWARE}/memory16/config", b"1"),
+        (f"{MEMORY}/memory16/state", b"online"),
+        (f"{MEMORY}/memory5/state", b"offline"),
+        (f"{FIRMWARE}/memory5/config", b"0"),
+    ):
+        directory.write(root, path, data)
+    directory.Directory(root).change(Kernel.reboot)
+    assert tree_at(root) == tree_of(boot("s390-lpar"))
+
+
+def test_while_a_block_goes_offline_its_state_says_so(tmp_path: Path) -> None:
+    root, seen = tmp_path / "m", []
+    directory.create(root, boot("s390-lpar"))
+    machine, state = directory.Directory(root), root / MEMORY / "memory3/state"
+    machine.change(lambda kernel: kernel.set_delay("offline", 3, 2.5))
+
+    def wait(seconds: float) -> None:
+        seen.append((seconds, state.read_text()))
+
+    machine.write(f"{MEMORY}/memory3/state", b"offline", wait=wait)
+    assert seen == [(2.5, "going-offline\n")]
+    assert state.read_text() == "offline\n"
+
+
+def test_a_signal_ends_the_wait_and_nothing_has_happened(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    directory.create(root, boot("s390-lpar"))
+    machine = directory.Directory(root)
+    machine.change(lambda kernel: kernel.set_delay("offline", 3, 60))
+
+    def wait(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    before = tree_at(root)
+    with pytest.raises(KeyboardInterrupt):
+        machine.write(f"{MEMORY}/memory3/state", b"offline", wait=wait)
+    assert tree_at(root) == before
+
+
+@pytest.mark.parametrize("name", ["machine.json", "blocks", "live.json"])
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_damaged_machine_refuses_writes_and_can_still_be_listed(
+    tmp_path: Path, name: str, damage: bytes | None
+) -> None:
+    root = tmp_path / "m"
+    directory.create(root, boot("s390-lpar"))
+    record = root / directory.PRIVATE / name
+    record.write_bytes(record.read_bytes()[:-3] if damage is None else damage)
+    before = tree_at(root)
+    assert directory.is_marked(root)
+    with pytest.raises(directory.DamagedError, match="damaged"):
+        directory.write(root, f"{MEMORY}/memory3/state", b"offline")
+    assert tree_at(root) == before
+
+
+def test_what_is_there_already_is_never_touched(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    root.mkdir()
+    (root / "letter").write_text("mine")
+    with pytest.raises(FileExistsError):
+        directory.create(root, boot("s390-lpar"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["m", "letter"]
+    assert not directory.is_marked(root)
+    with pytest.raises(FileNotFoundError):
+        directory.write(root, f"{MEMORY}/memory3/state", b"offline")

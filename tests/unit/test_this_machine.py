@@ -1,0 +1,44 @@
+"""On this machine's own memory, read and nothing else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from commands import Command, run_program
+
+THE_OTHER = Path("/usr/bin/lsmem")
+
+needs_memory_blocks = pytest.mark.skipif(
+    not Path("/sys/devices/system/memory/block_size_bytes").exists(),
+    reason="this kernel has no memory blocks in /sys/devices/system/memory",
+)
+
+
+@needs_memory_blocks
+def test_lsmem_shows_the_rows_that_util_linux_shows(lsmem: Command) -> None:
+    if not THE_OTHER.exists():
+        pytest.skip("no lsmem to compare with: install util-linux")
+    for options in ([], ["-r"], ["-P"], ["-b"], ["-a", "-o", "RANGE,SIZE,STATE,BLOCK"]):
+        theirs = subprocess.run([THE_OTHER, *options], capture_output=True, text=True, check=True)
+        rows = theirs.stdout.partition("\n\n")[0].splitlines()
+        assert lsmem(*options).stdout.partition("\n\n")[0].splitlines() == rows
+
+
+@needs_memory_blocks
+def test_the_installed_command_lists_this_machine() -> None:
+    assert run_program("lsmem").stdout.startswith("RANGE ")
+    assert run_program("lsmem", "--output-all").returncode == 0
+    document = json.loads(run_program("lsmem", "-J", "--typed").stdout)
+    jsonschema.validate(document, json.loads(run_program("lsmem", "--json-schema").stdout))
+    covered = sum(found["size"] for found in document["ranges"])
+    assert covered == document["total_online"] + document["total_offline"]
+
+
+def test_the_module_is_the_command() -> None:
+    words = [sys.executable, "-m", "lsmem_py", "-V"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == run_program("lsmem", "-V").stdout
