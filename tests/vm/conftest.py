@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.guest import Guest, missing
-from tests.vm.judge import Tally
-from tests.vm.machines import ONE_NODE, TWO_NODES
+from vm.guest import Guest, missing
+from vm.judge import Tally
+from vm.machines import ONE_NODE, TWO_NODES
 
 HERE = Path(__file__).parent
 

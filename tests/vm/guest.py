@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.vm import initramfs
-from tests.vm.agent import read_frame, write_frame
-from tests.vm.machines import Dimm, Machine
+from vm import initramfs
+from vm.agent import read_frame, write_frame
+from vm.machines import Dimm, Machine
 
 BOOT_SECONDS = 120
 """How long a guest may take to answer for the first time; about four are usual under emulation."""

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from memsim.kernel import Fault, Kernel
-
-from tests.vm.operations import MEMORY, Write
-from tests.vm.replay import WATCHED
+from vm.operations import MEMORY, Write
+from vm.replay import WATCHED
 
 Condition = dict[str, str]
 """Text of what is watched, by path below the memory directory."""

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from memsim.kernel import Fault, Group, Kernel
 from memsim.profile import from_tree
-
-from tests.vm.guest import Guest, GuestError
-from tests.vm.judge import Answer, Tally, compare
-from tests.vm.machines import (
+from vm.guest import Guest, GuestError
+from vm.judge import Answer, Tally, compare
+from vm.machines import (
     MEMMAP_ON_MEMORY,
     MIB,
     ONE_LARGE_DIMM,
@@ -27,7 +27,7 @@ from tests.vm.machines import (
     Dimm,
     Machine,
 )
-from tests.vm.operations import MEMORY, POLICIES, Write, writes
+from vm.operations import MEMORY, POLICIES, Write, writes
 
 REPLAY = Path(__file__).with_name("replay.py")
 

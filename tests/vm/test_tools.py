@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.guest import Guest, Result, Snapshot
+from vm.guest import Guest, Result, Snapshot
 
 HERE = Path(__file__).parent
 MEMORY = "/sys/devices/system/memory"
