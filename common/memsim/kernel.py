@@ -478,6 +478,11 @@ class Kernel:
         """From now on a transition of a block takes so long. KeyError: no such block."""
         self._set_by_block(self.live.delays, transition, block, seconds)
 
+    def clear_faults(self) -> None:
+        """From now on no transition fails or takes time unless asked to again."""
+        self.live.faults, self.live.delays = {}, {}
+        self._live_changed = True
+
     def _set_by_block(
         self, table: dict[str, dict[int, Any]], transition: str, block: int, value: object
     ) -> None:
