@@ -132,7 +132,7 @@ def test_a_word_that_came_too_late_is_forgotten_with_the_next_word_or_the_block(
         kernel.write(config(15), b"1")
         kernel.write(online(15), b"0")
         kernel.write(online(15), b"1")
-        assert text(kernel, zones(15)) == "DMA"
+        assert text(kernel, zones(15)) == "Normal"
 
 
 @pytest.mark.parametrize(

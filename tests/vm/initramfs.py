@@ -237,6 +237,11 @@ def _overlay() -> Archive:
                 if source.suffix == ".py":
                     cached = importlib.util.cache_from_source(str(source))
                     archive.add(cached, _bytecode(source, Path(scratch)))
+    # What `--version` asks; there is none where the tests run from the sources alone.
+    for distribution in _distributions(["memory-hotplug-tools"]).values():
+        for file in distribution.files or []:
+            if file.name == "METADATA":
+                archive.copy(Path(str(distribution.locate_file(file))))
     for command in ("lsmem", "chmem", "memsim"):
         package = "memsim" if command == "memsim" else f"{command}_py"
         archive.add(f"/opt/ours/bin/{command}", COMMAND.format(package=package).encode(), 0o755)

@@ -112,6 +112,10 @@ def test_lsmem_tells_nodes_apart_as_debians_does(two_nodes: Guest, arguments: st
     assert two_nodes.run(f"{OURS}/lsmem {arguments}") == theirs
 
 
+def test_lsmem_tells_its_version(one_node: Guest) -> None:
+    assert one_node.run(f"{OURS}/lsmem --version").status == 0
+
+
 def test_lsmem_lists_a_captured_tree_as_it_lists_the_machine(one_node: Guest) -> None:
     prepare(one_node, MIXED)
     copy = (
