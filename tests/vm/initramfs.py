@@ -239,9 +239,9 @@ def _overlay() -> Archive:
                     archive.add(cached, _bytecode(source, Path(scratch)))
     # What `--version` asks; there is none where the tests run from the sources alone.
     for distribution in _distributions(["memory-hotplug-tools"]).values():
-        for file in distribution.files or []:
-            if file.name == "METADATA":
-                archive.copy(Path(str(distribution.locate_file(file))))
+        for described in distribution.files or []:
+            if described.name == "METADATA":
+                archive.copy(Path(str(distribution.locate_file(described))))
     for command in ("lsmem", "chmem", "memsim"):
         package = "memsim" if command == "memsim" else f"{command}_py"
         archive.add(f"/opt/ours/bin/{command}", COMMAND.format(package=package).encode(), 0o755)
