@@ -158,7 +158,7 @@ def test_added_and_removed_memory_is_the_same(tally: Tally, tmp_path: Path) -> N
             kernel.set_fault("offline", block, Fault("EINVAL", None))
         boot = list(guest.snapshot().blocks("state"))
         free = list(range(SLOTS))
-        for turn, word in enumerate([*POLICIES, *POLICIES[::-1], *POLICIES]):
+        for turn, word in enumerate([*POLICIES, *POLICIES[::-1]]):
             policy = [(f"{MEMORY}/auto_online_blocks", word)]
             tally += compare(kernel, policy, replayed(guest, policy))
             # The guest's firmware gives a DIMM the lowest place that is free.
@@ -185,5 +185,5 @@ def test_added_and_removed_memory_is_the_same(tally: Tally, tmp_path: Path) -> N
                 kernel.write(f"{MEMORY[1:]}/memory{block}/online", b"0")
                 configure(kernel, block, b"0")
             tally += compare(kernel, [], replayed(guest, []))
-    assert tally.writes >= 12 * 41
+    assert tally.writes >= 8 * 41
     assert not tally.unexplained
