@@ -213,10 +213,13 @@ class ArchiveTree:
             raise _error(errno.ENOENT, f"{self.root}/{path}") from None
 
     def read_each(
-        self, directory: str, names: Iterable[str], attribute: str
+        self, directory: str, numbers: Iterable[int], attribute: str
     ) -> list[bytes | OSError]:
         missing = _error(errno.ENOENT, f"{self.root}/{directory}")
-        return [self._files.get(f"{directory}/{name}/{attribute}", missing) for name in names]
+        return [
+            self._files.get(f"{directory}/memory{number}/{attribute}", missing)
+            for number in numbers
+        ]
 
     def write(self, path: str, word: str) -> None:
         raise _error(errno.EROFS, f"{self.root}/{path}")
