@@ -221,6 +221,35 @@ class TestShell:
         assert done.stderr.startswith("memsim: no profile is named vax; the profiles are")
 
     @needs_util_linux
+    def test_without_root_a_user_namespace_does(self) -> None:
+        """As a user who is not root, and may open /dev/fuse."""
+        as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+        script = f"id -u; echo 1 > /{FIRMWARE}/memory16/config && cat /{MEMORY}/memory16/state"
+        done = subprocess.run(
+            [*as_user, sys.executable, "-m", "memsim", "shell", "--", "sh", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"PYTHONPATH": SOURCES},
+        )
+        assert (done.stdout, done.stderr, done.returncode) == ("0\noffline\n", "", 0)
+
+    def test_where_no_namespace_can_be_made_it_says_what_to_do(self) -> None:
+        limit = Path("/proc/sys/user/max_mnt_namespaces")
+        script = f"echo 0 > {limit} && exec {sys.executable} -m memsim shell -- true"
+        # In a user namespace of its own, so that the limit is only this test's.
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--", "sh", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"PYTHONPATH": SOURCES},
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("memsim: no namespace of one's own can be made here (")
+        assert "allow user namespaces" in done.stderr
+
+    @needs_util_linux
     def test_debians_lsmem_lists_the_machine(self) -> None:
         done = run_memsim("shell", "--profile", "x86-two-nodes", "--", DEBIAN_LSMEM, "-b")
         assert done.returncode == 0
