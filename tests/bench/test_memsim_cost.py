@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from memsim import directory
-from memsim.kernel import FIRMWARE, MEMORY
+from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
 from simulated import start_python
 
