@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -11,14 +11,16 @@ import static_tree
 from commands import VECTORS, Command, Outcome
 
 
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With MEMORY_HOTPLUG_NO_SKIP=1, as on the project's own machines, nothing may be skipped."""
-    if (
-        os.environ.get("MEMORY_HOTPLUG_NO_SKIP") == "1"
-        and call.excinfo is not None
-        and call.excinfo.errisinstance(pytest.skip.Exception)
-    ):
-        raise AssertionError(f"{item.nodeid} was skipped: {call.excinfo.value}")
+    report = yield
+    if report.skipped and os.environ.get("MEMORY_HOTPLUG_NO_SKIP") == "1":
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
+    return report
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def write(path: Path, text: str) -> None:
 
 
 def make(root: Path, machine: Mapping[str, Any]) -> Path:
-    """The tree of MACHINE at boot, below ROOT."""
+    """The tree of MACHINE at boot, below ROOT, each file one that can be written to."""
     write(root / MEMORY / "block_size_bytes", f"{machine['block_size']:x}")
     if machine.get("memmap_param") is not None:
         write(root / PARAMETERS / "memmap_on_memory", machine["memmap_param"])

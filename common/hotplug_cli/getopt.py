@@ -79,6 +79,9 @@ class BadUsageError(GetoptUsageError):
         super().__init__("bad usage")
 
 
+GIVEN = "hotplug_cli.given"
+"""In a context's meta: the options in their order, as ``--name`` or ``--name=VALUE``."""
+
 Options = dict[str, GetoptOption]
 """What is written on the command line -> the option."""
 
@@ -95,7 +98,9 @@ class GetoptCommand(click.Command):
         self.exclusive = exclusive
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(self._spelled_out(ctx, args)))
+        words = list(self._spelled_out(ctx, args))
+        ctx.meta[GIVEN] = words[: words.index("--")] if "--" in words else words
+        return super().parse_args(ctx, words)
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """click's own, made an option of ours."""

@@ -16,9 +16,15 @@ FAILED = 1
 
 
 def version(name: str) -> str:
+    """What --version says, also where the command runs without having been installed."""
+    from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
-    return f"{name} from memory-hotplug-tools {installed('memory-hotplug-tools')}"
+    try:
+        number = installed("memory-hotplug-tools")
+    except PackageNotFoundError:
+        number = "(not installed)"
+    return f"{name} from memory-hotplug-tools {number}"
 
 
 def complain(name: str, sentence: str) -> None:

@@ -196,7 +196,7 @@ class Machine:
         self.remarks = []
         present = sorted(self._numbers(self._names_of_memory()))
         texts = {
-            name: self.tree.read_each(MEMORY, map("memory{}".format, present), attribute.file)
+            name: self.tree.read_each(MEMORY, present, attribute.file)
             for name, attribute in _IN_MEMORY.items()
             if name in attributes
         }
@@ -205,7 +205,9 @@ class Machine:
             kept = [number not in vanished for number in present]
             present = list(compress(present, kept))
             texts = {name: list(compress(values, kept)) for name, values in texts.items()}
-        numbers = sorted(self._firmware_numbers.union(present))
+        numbers = present
+        if self.configurable:
+            numbers = sorted(self._firmware_numbers.union(present))
         columns = {
             name: _spread(
                 self._parsed(name, _IN_MEMORY[name], values),
@@ -271,15 +273,16 @@ class Machine:
         self, name: str, attribute: _Attribute, texts: Sequence[bytes | OSError]
     ) -> list[Any]:
         """Each distinct text is parsed once; errors other than a missing file are remarked on."""
-        errors = [text for text in texts if isinstance(text, OSError)]
+        distinct = set(texts)
+        errors = [text for text in distinct if isinstance(text, OSError)]
         told = Counter(error.strerror for error in errors if not gone(error))
         for why, count in told.items():
             blocks = f"{count} memory blocks" if count > 1 else "a memory block"
             self._remark(f"{name} of {blocks} cannot be read: {why}")
         values: dict[bytes | OSError, Any] = dict.fromkeys(errors, attribute.unreadable)
-        for text in set(texts).difference(errors):
+        for text in distinct.difference(errors):
             values[text] = attribute.parse(text)  # type: ignore[arg-type]  # no error is left
-        return [values[text] for text in texts]
+        return list(map(values.__getitem__, texts))
 
     def _nodes(self, present: Sequence[int]) -> list[int | None]:
         """The node of each block, from one listing of each node's directory."""
@@ -306,10 +309,7 @@ class Machine:
         self, name: str, attribute: _Attribute, numbers: Sequence[int]
     ) -> list[Any]:
         known = [number for number in numbers if number in self._firmware_numbers]
-        texts: list[bytes | OSError] = []
-        if known:
-            names = map("memory{}".format, known)
-            texts = self.tree.read_each(FIRMWARE, names, attribute.file)
+        texts = self.tree.read_each(FIRMWARE, known, attribute.file) if known else []
         return _spread(self._parsed(name, attribute, texts), known, numbers)
 
     def _settle(

@@ -60,7 +60,8 @@ class BlockTable:
     """Attribute name -> one value a block, for the attributes that were read."""
 
     def blocks(self) -> Iterator[MemoryBlock]:
-        return map(self.block, range(len(self.numbers)))
+        columns = [self.columns.get(name, repeat(None)) for name in ATTRIBUTES]
+        return map(MemoryBlock, self.numbers, *columns)
 
     def block(self, index: int) -> MemoryBlock:
         """The block at a position of the table; what was not read is None."""
@@ -87,7 +88,10 @@ class BlockTable:
 
     def each(self) -> Iterator[MemoryRange]:
         """Every block as a range of its own; ascending."""
-        return (self._range(index, index + 1) for index in range(len(self.numbers)))
+        return (
+            MemoryRange(block.number, block.number, self.block_size, block)
+            for block in self.blocks()
+        )
 
     def _range(self, start: int, stop: int) -> MemoryRange:
         numbers = self.numbers

@@ -1,9 +1,338 @@
 """The memsim command line."""
 
+from __future__ import annotations
+
+import json
+import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from hotplug_cli.getopt import GetoptCommand, answer, flag, option
+from hotplug_cli.program import run, version
+from memory_hotplug.errors import MemoryHotplugError
+from memory_hotplug.size import human
+from memsim import directory, profile
+from memsim.directory import Directory
+from memsim.kernel import TRANSITIONS, Fault, Kernel
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class MemsimError(MemoryHotplugError):
+    """Something a person asked for that memsim cannot do."""
+
+
+class Commands(click.Group):
+    """The commands. What keeps one of them from its work is said in one sentence."""
+
+    command_class = GetoptCommand
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from memsim.mount import MountError
+        from memsim.namespace import NamespaceError
+
+        try:
+            return super().invoke(ctx)
+        except (profile.MachineError, MountError, NamespaceError) as error:
+            raise MemsimError(str(error)) from None
+        except FileExistsError as error:
+            raise MemsimError(
+                f"{error.filename}: exists already, and is left as it is; name a new directory"
+            ) from None
+
+
+class Command(GetoptCommand):
+    """A command that may have another command, to be run, after `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta["command"] = args[:at], args[at + 1 :]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make simulated machines whose memory can be set online and offline, configured and "
+    "deconfigured, and run programs on them.",
+)
+@answer(lambda: version("memsim"), "-V", "--version", help="display version")
+def commands() -> None:
+    """All of memsim."""
+
+
+def machine_argument(function: _Function) -> _Function:
+    return click.argument("machine", metavar="DIR", callback=_machine)(function)
+
+
+def _machine(_ctx: click.Context, _parameter: click.Parameter, path: str) -> Directory:
+    return _open(path)
+
+
+def _open(path: str) -> Directory:
+    try:
+        return Directory(path)
+    except FileNotFoundError:
+        raise MemsimError(
+            f"{path}: expected a simulated machine (memsim create {path} makes one)"
+        ) from None
+
+
+def _size(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """Bytes, from a number with a suffix of K, M, G, T, P or none."""
+    if text is None:
+        return None
+    digits, suffix = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "B")
+    if not (digits.isascii() and digits.isdecimal()) or suffix not in "BKMGTPE":
+        raise click.UsageError(f"{parameter.opts[0]}: expected a size such as 128M, not {text}")
+    return int(digits) << 10 * "BKMGTPE".index(suffix)
+
+
+@commands.command("profiles", help="List the built-in machines.")
+def profiles() -> None:
+    for name, described in profile.PROFILES.items():
+        click.echo(f"{name:16}{described['description']}")
+
+
+SIZES: Final = ("memory", "standby", "added", "used")
+
+
+@commands.command("create", help="Make a simulated machine in a new directory.")
+@click.argument("path", metavar="DIR")
+@option("--profile", metavar="NAME", help="a built-in machine (see memsim profiles)")
+@option("--from", "file", metavar="FILE", help="a description in JSON")
+@option("--capture", "tree", metavar="TREE", help="like the machine captured in this directory")
+@option("--memory", metavar="SIZE", callback=_size, help="memory online at boot")
+@option("--standby", metavar="SIZE", callback=_size, help="standby memory of an s390 (0)")
+@option("--added", metavar="SIZE", callback=_size, help="memory plugged in, still offline (0)")
+@option("--used", metavar="SIZE", callback=_size, help="how much of the memory is in use (0)")
+@option("--block-size", metavar="SIZE", callback=_size, help="size of a memory block (128M)")
+@option("--nodes", metavar="N", type=int, help="share the memory out among nodes (1)")
+def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
+    name = given.pop("profile")
+    sizes = {key: value for key, value in given.items() if value is not None}
+    sources = [source for source in (name, file, tree, sizes) if source]
+    if len(sources) != 1:
+        raise click.UsageError(
+            "say which machine, in one way: --profile, --from, --capture, or --memory and others"
+        )
+    if sizes:
+        if "memory" not in sizes:
+            raise click.UsageError("--memory: how much of it there is at boot must be said")
+        kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
+    elif name and name not in profile.PROFILES:
+        raise profile.MachineError(_unknown(name))
+    else:
+        kernel = profile.from_tree(tree) if tree else profile.boot(name or Path(str(file)))
+    directory.create(path, kernel)
+
+
+def _unknown(name: str) -> str:
+    return f"no profile is named {name}; the profiles are {', '.join(profile.PROFILES)}"
+
+
+@commands.command("write", help="Write a value to an attribute, as echo does on a real machine.")
+@machine_argument
+@click.argument("path", metavar="ATTRIBUTE")
+@click.argument("value", metavar="VALUE")
+def write(machine: Directory, path: str, value: str) -> None:
+    try:
+        machine.write(path.lstrip("/"), f"{value}\n".encode())
+    except directory.DamagedError:
+        raise
+    except OSError as error:
+        raise MemsimError(f"{path}: {error.strerror}") from None
+
+
+@commands.command("fault", help="Make transitions of blocks fail, or take their time.")
+@machine_argument
+@option("--offline", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="offline fails so")
+@option("--online", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="online fails so")
+@option("--config", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="configure fails so")
+@option("--deconfig", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="deconfigure fails so")
+@option(
+    "--delay",
+    metavar="TRANSITION:BLOCK=SECONDS",
+    multiple=True,
+    help="a transition takes so long; 0 ends that",
+)
+@flag("--clear", help="first forget all faults and delays")
+def fault(machine: Directory, delay: Sequence[str], clear: bool, **faults: Sequence[str]) -> None:
+    wanted = [(t, *_fault(f"--{t}", text)) for t in TRANSITIONS for text in faults[t]]
+    delays = [_delay(text) for text in delay]
+    if not (wanted or delays or clear):
+        raise click.UsageError("say which transition of which block is to fail: --offline 3=EBUSY")
+
+    def change(kernel: Kernel) -> None:
+        if clear:
+            kernel.clear_faults()
+        for transition, block, what in wanted:
+            kernel.set_fault(transition, block, what)
+        for transition, block, seconds in delays:
+            kernel.set_delay(transition, block, seconds or None)
+
+    try:
+        machine.change(change)
+    except KeyError as error:
+        raise MemsimError(f"the machine has no memory block {error}") from None
+
+
+def _block_and(where: str, text: str, expected: str) -> tuple[int, str]:
+    number, equals, rest = text.partition("=")
+    if not (equals and number.isascii() and number.isdecimal()):
+        raise click.UsageError(f"{where}: expected {expected}, not {text}")
+    return int(number), rest
+
+
+def _fault(where: str, text: str) -> tuple[int, Fault | None]:
+    expected = "BLOCK=ERRNO, such as 3=EBUSY, 3=EBUSY:2 for twice, or 3=none"
+    block, rest = _block_and(where, text, expected)
+    name, colon, times = rest.partition(":")
+    if rest == "none":
+        return block, None
+    try:
+        return block, profile.fault({"errno": name, "times": int(times) if colon else None})
+    except ValueError:
+        raise click.UsageError(f"{where}: expected {expected}, not {text}") from None
+
+
+def _delay(text: str) -> tuple[str, int, float]:
+    expected = f"TRANSITION:BLOCK=SECONDS with a transition of {', '.join(TRANSITIONS)}"
+    transition, _, rest = text.partition(":")
+    block, number = _block_and("--delay", rest, expected)
+    try:
+        if transition not in TRANSITIONS:
+            raise ValueError
+        return transition, block, profile.seconds(number)
+    except ValueError:
+        raise click.UsageError(f"--delay: expected {expected}, not {text}") from None
+
+
+@commands.command("show", help="Tell what a machine's kernel and hypervisor know.")
+@machine_argument
+@flag("--json", "as_json", help="as the description of the machine at boot, and its state, in JSON")
+def show(machine: Directory, as_json: bool) -> None:
+    kernel = machine.kernel()
+    if as_json:
+        state = {"machine": profile.dump(kernel.machine), "live": kernel.live.to_json()}
+        click.echo(json.dumps(state, indent=2))
+        return
+    width = 24
+    for heading, value in _facts(kernel):
+        click.echo(f"{heading + ':':{width}}{value}")
+
+
+def _facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
+    size, live = kernel.machine.block_size, kernel.live
+    counts = {"online": kernel.online_blocks()}
+    counts["offline"] = sum(map(kernel.present, kernel.blocks())) - counts["online"]
+    counts["deconfigured"] = sum(1 for _ in kernel.blocks()) - sum(counts.values())
+    yield "Block size", human(size)
+    for what, count in counts.items():
+        yield f"Blocks {what}", f"{count} ({human(count * size)})"
+    yield "Memory in use", human(kernel.machine.used)
+    yield "Memory free", human(max(kernel.free_memory(), 0))
+    if kernel.machine.assigned_by:
+        yield "Hypervisor can give", human(live.pool)
+    if live.auto_online_blocks:
+        yield "Added blocks become", live.auto_online_blocks
+    for transition in TRANSITIONS:
+        for block, failure in sorted(live.faults.get(transition, {}).items()):
+            often = "always" if failure.times is None else f"{failure.times} times"
+            yield f"Fault of {transition}", f"block {block}, {failure.errno}, {often}"
+        for block, seconds in sorted(live.delays.get(transition, {}).items()):
+            yield f"Delay of {transition}", f"block {block}, {seconds:g} seconds"
+
+
+@commands.command("reboot", help="Reboot: hotplugged memory is standby again.")
+@machine_argument
+def reboot(machine: Directory) -> None:
+    machine.change(Kernel.reboot)
+
+
+@commands.command("capture", help="Pack up this machine's memory sysfs, in FILE.tar.gz or a DIR.")
+@click.argument("target", metavar="FILE.tar.gz|DIR")
+@option("-s", "--sysroot", metavar="DIR", default="/", help="capture the tree below DIR")
+def capture(target: str, sysroot: str) -> None:
+    from memsim.capture import capture as pack
+
+    pack(target, sysroot)
+
+
+@commands.command("mount", help="Mount a machine, so that any program can write to it.")
+@machine_argument
+@click.argument("mountpoint", metavar="MOUNTPOINT")
+@flag("-f", "--foreground", help="stay until it is unmounted (fusermount3 -u MOUNTPOINT)")
+def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
+    from memsim.mount import mount as mount_
+
+    mount_(machine.root, mountpoint, foreground=foreground)
+
+
+@commands.command(
+    "shell",
+    cls=Command,
+    help="Run a shell, or the command after --, on a machine: its memory in place of this "
+    "machine's in /sys, for that shell only. Without DIR on a new machine, gone afterwards.",
+)
+@click.argument("path", metavar="[DIR]", required=False)
+@option("--profile", metavar="NAME", help="the new machine (s390-lpar)")
+@click.pass_context
+def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
+    from memsim import namespace
+
+    command = ctx.meta.get("command", [])
+    if path and profile:
+        raise click.UsageError("DIR and --profile cannot be combined")
+    with _machine_or_new(path, profile) as (root, what):
+        if not command:
+            command = [os.environ.get("SHELL") or "/bin/sh"]
+            click.echo(
+                f"This shell is on {what}.\n"
+                "Its memory is below /sys; everything else is as outside (try: lsmem).\n"
+                "Leave with exit or Ctrl-D."
+            )
+        elif not shutil.which(command[0]):
+            raise MemsimError(f"{command[0]}: command not found")
+        sys.stdout.flush()
+        return namespace.run(root, command)
+
+
+@contextmanager
+def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, str]]:
+    """The root of a machine and what it is called; one that is made for this is removed again."""
+    if path:
+        yield _open(path).root, f"the simulated machine {path}"
+        return
+    name = name or "s390-lpar"
+    if name not in profile.PROFILES:
+        raise profile.MachineError(_unknown(name))
+    with tempfile.TemporaryDirectory(prefix="memsim.") as temporary:
+        root = f"{temporary}/machine"
+        directory.create(root, profile.boot(name))
+        yield root, f"a new simulated machine: {profile.PROFILES[name]['description']}"
+
+
+@commands.command(
+    "demo",
+    help="Configure, use and deconfigure standby memory of an s390 that is not there: first by "
+    "plain writes, then with chmem, with lsmem between.",
+)
+def demo() -> int:
+    from memsim.demo import play
+
+    return play()
 
 
 def main() -> None:
     """The console script."""
-    print("memsim: not there yet", file=sys.stderr)
-    sys.exit(1)
+    run(commands, "memsim")

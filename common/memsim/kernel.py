@@ -125,6 +125,8 @@ class Live:
     online: dict[tuple[int, int], int] = field(default_factory=dict)
     spans: dict[tuple[int, int], Span] = field(default_factory=dict)
     early: dict[int, int] = field(default_factory=dict)
+    words: dict[int, str] = field(default_factory=dict)
+    """By block: the word that a write to `state` left behind when the block was online already."""
     faults: dict[str, dict[int, Fault]] = field(default_factory=dict)
     delays: dict[str, dict[int, float]] = field(default_factory=dict)
 
@@ -135,6 +137,7 @@ class Live:
             "online": [[*key, count] for key, count in self.online.items()],
             "spans": [[*key, *span] for key, span in self.spans.items()],
             "early": list(self.early.items()),
+            "words": list(self.words.items()),
             "faults": {
                 transition: {
                     str(block): list(asdict(fault).values()) for block, fault in of.items()
@@ -152,6 +155,7 @@ class Live:
             online={(node, zone): count for node, zone, count in values["online"]},
             spans={(node, zone): (low, high) for node, zone, low, high in values["spans"]},
             early=dict(values["early"]),
+            words=dict(values["words"]),
             faults={
                 transition: {int(block): Fault(*fault) for block, fault in of.items()}
                 for transition, of in values["faults"].items()
@@ -474,6 +478,11 @@ class Kernel:
         """From now on a transition of a block takes so long. KeyError: no such block."""
         self._set_by_block(self.live.delays, transition, block, seconds)
 
+    def clear_faults(self) -> None:
+        """From now on no transition fails or takes time unless asked to again."""
+        self.live.faults, self.live.delays = {}, {}
+        self._live_changed = True
+
     def _set_by_block(
         self, table: dict[str, dict[int, Any]], transition: str, block: int, value: object
     ) -> None:
@@ -612,12 +621,14 @@ class Kernel:
     def _plan_state(self, block: int, text: str) -> Step:
         word = _word(text, (*ONLINE_WORDS, "offline"))
         step = self._switch(block, None if word == "offline" else word)
+        if step is None and word != "offline":
+            return Step("word", block, word)
         if step is None:
             raise _error(errno.EINVAL)
         return step
 
     def _plan_online(self, block: int, text: str) -> Step | None:
-        return self._switch(block, "online" if _boolean(text) else None)
+        return self._switch(block, self.live.words.get(block, "online") if _boolean(text) else None)
 
     def _switch(self, block: int, online_as: str | None) -> Step | None:
         is_online = self.place_of(block) >= IN_ZONE
@@ -645,8 +656,24 @@ class Kernel:
 
     # What is done.
 
+    def _leave_word(self, block: int, word: str | int) -> None:
+        """Raises EINVAL: the block is online already. But how it was to come online is kept.
+
+        drivers/base/memory.c: state_store notes the word as the block's online_type before it
+        finds the device online; only memory_subsys_online, which is then not called, clears it. So
+        the next `online` 1 after an offline takes this word (seen on 6.1).
+        """
+        self.live.words[block] = str(word)
+        self._live_changed = True
+        raise _error(errno.EINVAL)
+
+    def _forget_word(self, block: int) -> None:
+        if self.live.words.pop(block, None):
+            self._live_changed = True
+
     def _online(self, block: int, online_as: str | int) -> None:
         """Raises EIO when an older s390 kernel's hypervisor has no storage for the block."""
+        self._forget_word(block)
         if self.machine.assigned_by == "online":
             self._take_storage()
         try:
@@ -713,6 +740,7 @@ class Kernel:
 
     def _deconfig(self, block: int, _value: str | int) -> None:
         self._fail("deconfig", block)
+        self._forget_word(block)
         index = block - self._first
         self.live.outside_memmap -= 0 if self.flags[index] & MEMMAP else 1
         self.place[index] = ABSENT
@@ -1092,6 +1120,7 @@ def _setter(name: str) -> Callable[[Kernel, int, str | int], None]:
 
 
 _ACTIONS: Final[dict[str, Callable[[Kernel, int, str | int], None]]] = {
+    "word": Kernel._leave_word,
     "online": Kernel._online,
     "offline": Kernel._offline,
     "config": Kernel._config,

@@ -554,11 +554,11 @@ def test_on_a_terminal_there_is_colour_unless_it_is_not_wanted(
     environment: dict[str, str], coloured: bool, machines: Machines
 ) -> None:
     arguments = ["-s", str(machines("s390-mixed"))]
-    shown = pexpect.run(
+    shown: str = pexpect.run(
         shlex.join([str(SCRIPTS / "lsmem"), *arguments]),
         env={**os.environ, "NO_COLOR": "", **environment},
         encoding="utf-8",
-    )
+    )  # type: ignore[assignment]  # the stubs think of withexitstatus
     plain = run_program("lsmem", *arguments).stdout
     assert ("\033[" in shown) == coloured
     assert re.sub(r"\033\[[0-9;]*m", "", shown).replace("\r\n", "\n") == plain

@@ -29,10 +29,10 @@ class Recording(FileTree):
         self.meanwhile: dict[str, Callable[[], object]] = {}
         """What happens just before an attribute is read for the first time."""
 
-    def read_each(self, directory, names, attribute):  # type: ignore[no-untyped-def]
+    def read_each(self, directory, numbers, attribute):  # type: ignore[no-untyped-def]
         self.attributes.append(attribute)
         self.meanwhile.pop(attribute, lambda: None)()
-        return super().read_each(directory, names, attribute)
+        return super().read_each(directory, numbers, attribute)
 
 
 def remove(root: Path, number: int) -> None:

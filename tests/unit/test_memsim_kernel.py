@@ -113,6 +113,28 @@ def test_a_write_of_what_is_so_fails_on_state_and_succeeds_on_online() -> None:
     kernel.write(config(20), b"0")
 
 
+def test_a_word_that_came_too_late_decides_the_next_time() -> None:
+    """The word of a refused write to `state` is what `online` 1 does after the next offline."""
+    kernel = boot("s390-lpar")
+    assert refused(kernel, state(15), b"online_movable") == "EINVAL"
+    assert text(kernel, zones(15)) == "DMA"
+    kernel.write(state(15), b"offline")
+    kernel.write(online(15), b"1")
+    assert text(kernel, zones(15)) == "Movable"
+
+
+def test_a_word_that_came_too_late_is_forgotten_with_the_next_word_or_the_block() -> None:
+    kernel = boot("s390-lpar")
+    for path, data in ((state(15), b"online"), (config(15), b"0")):
+        assert refused(kernel, state(15), b"online_movable") == "EINVAL"
+        kernel.write(online(15), b"0")
+        kernel.write(path, data)
+        kernel.write(config(15), b"1")
+        kernel.write(online(15), b"0")
+        kernel.write(online(15), b"1")
+        assert text(kernel, zones(15)) == "Normal"
+
+
 @pytest.mark.parametrize(
     ("path", "data", "answer"),
     [

@@ -1,0 +1,158 @@
+"""A simulated machine, mounted: any program's plain writes get the kernel's answers.
+
+Needs mfusepy (the extra `fuse`) and libfuse 3. What is read comes from the machine's directory,
+what is written goes through its kernel, so that a mount, the directory and other mounts of it
+always agree.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from memsim.directory import PRIVATE, Directory
+from memsim.kernel import PAGE_SIZE
+
+_SLICE: Final = 0.05
+"""Seconds between two looks at whether a delayed write was interrupted."""
+
+INSTEAD: Final = "memsim write, and lsmem and chmem --sysroot DIR, work without"
+
+
+class MountError(Exception):
+    """Mounting is not possible here; the text is a sentence for people."""
+
+
+def fuse() -> Any:
+    """The mfusepy module; MountError says what to install when FUSE cannot be used."""
+    try:
+        import mfusepy  # type: ignore[import-untyped]  # it has hints, and no py.typed
+    except ImportError:
+        raise MountError(
+            f"mounting needs mfusepy: pip install 'memory-hotplug-tools[fuse]'; {INSTEAD}"
+        ) from None
+    except (OSError, RuntimeError, AttributeError):
+        raise MountError(
+            f"mounting needs libfuse 3: install the package fuse3; {INSTEAD}"
+        ) from None
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        why = "may not be opened" if os.path.exists("/dev/fuse") else "is not there"
+        raise MountError(f"mounting needs /dev/fuse, which {why} (modprobe fuse); {INSTEAD}")
+    return mfusepy
+
+
+def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
+    """Mount the machine at a root until it is unmounted.
+
+    In the foreground this returns after that; else the file system goes on in a process of its
+    own, and this one ends (status 0) as soon as it is mounted. MountError when it cannot be.
+    """
+    machine = Directory(root)
+    machine.kernel()
+    module = fuse()
+    if not os.path.isdir(mountpoint):
+        raise MountError(f"{mountpoint}: expected a directory to mount on")
+    try:
+        module.FUSE(
+            Attributes(machine, module._libfuse.fuse_interrupted),
+            os.path.abspath(mountpoint),
+            foreground=foreground,
+            direct_io=True,
+            fsname="memsim",
+            subtype="memsim",
+            **_threads(module),
+        )
+    except RuntimeError:
+        raise MountError(f"{mountpoint}: cannot mount here (is fuse3 installed?)") from None
+
+
+def _threads(module: Any) -> dict[str, int]:
+    """Limits of threads: without them, some versions of libfuse complain about their defaults."""
+    version = (module.fuse_version_major, module.fuse_version_minor)
+    return {"max_threads": 10, "max_idle_threads": 10} if version >= (3, 12) else {}
+
+
+def is_mounted(mountpoint: str) -> bool:
+    return os.path.ismount(mountpoint)
+
+
+class Attributes:
+    """A machine's /sys, as the operations that mfusepy calls.
+
+    Files say 4096 bytes, as sysfs does, whatever they hold.
+    """
+
+    use_ns = True
+
+    def __init__(self, machine: Directory, interrupted: Callable[[], int]) -> None:
+        """`interrupted` tells whether a signal has come to who waits for the present request."""
+        self._machine = machine
+        self._interrupted = interrupted
+
+    def init_with_config(self, _connection: Any, config: Any) -> None:
+        # What a write to one attribute does to others must be seen at once.
+        if config is not None:
+            for name in ("attr_timeout", "entry_timeout", "negative_timeout"):
+                setattr(config, name, 0)
+
+    def destroy(self, _path: str) -> None:
+        """Nothing is held between two calls."""
+
+    def getattr(self, path: str, _file: Any = None) -> dict[str, Any]:
+        found = os.lstat(self._real(path))
+        is_file = stat.S_ISREG(found.st_mode)
+        return {
+            "st_mode": found.st_mode,
+            "st_nlink": 1 if is_file else found.st_nlink,
+            "st_uid": found.st_uid,
+            "st_gid": found.st_gid,
+            "st_size": PAGE_SIZE if is_file else 0,
+            "st_atime": found.st_atime_ns,
+            "st_mtime": found.st_mtime_ns,
+            "st_ctime": found.st_ctime_ns,
+        }
+
+    def readdir(self, path: str, _file: Any) -> list[str]:
+        return [".", "..", *(name for name in os.listdir(self._real(path)) if name != PRIVATE)]
+
+    def readlink(self, path: str) -> str:
+        return os.readlink(self._real(path))
+
+    def open(self, path: str, flags: int) -> int:
+        writes = flags & os.O_ACCMODE != os.O_RDONLY
+        if writes and not os.stat(self._real(path)).st_mode & 0o200:
+            self._denied()
+        return 0
+
+    def read(self, path: str, size: int, offset: int, _file: Any) -> bytes:
+        with open(self._real(path), "rb") as file:
+            return file.read()[offset : offset + size]
+
+    def write(self, path: str, data: bytes, _offset: int, _file: Any) -> int:
+        self._machine.write(path.lstrip("/"), data, wait=self._wait)
+        return len(data)
+
+    def truncate(self, path: str, _length: int, _file: Any = None) -> None:
+        """sysfs takes O_TRUNC and leaves the attribute alone."""
+        os.stat(self._real(path))
+
+    def _denied(self, *_arguments: object) -> NoReturn:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    create = mknod = mkdir = unlink = rmdir = symlink = rename = link = _denied
+
+    def _real(self, path: str) -> str:
+        if path == f"/{PRIVATE}" or path.startswith(f"/{PRIVATE}/"):
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return self._machine.root + path
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._interrupted():
+                raise OSError(errno.EINTR, os.strerror(errno.EINTR))
+            time.sleep(min(left, _SLICE))

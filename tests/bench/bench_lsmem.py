@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""How long lsmem takes beside its start-up and beside util-linux's lsmem.
+
+Whole processes in turn, ratios of medians. Static trees of 200, 65,536 and 262,144 blocks, best
+on a tmpfs: `python tests/bench/bench_lsmem.py [DIRECTORY]`, by default below /dev/shm.
+"""
+
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import static_tree
+from pairs import head, medians, report
+
+LSMEM = str(Path(sysconfig.get_path("scripts")) / "lsmem")
+OTHER = "/usr/bin/lsmem"
+
+
+def make(root: Path, blocks: int) -> str:
+    """A tree of BLOCKS with many ranges, on two nodes; files that hold the same are one file."""
+    texts: dict[str, Path] = {}
+
+    def write(path: Path, text: str) -> None:
+        if text in texts:
+            path.hardlink_to(texts[text])
+        else:
+            static_tree.write(path, text)
+            texts[text] = path
+
+    memory, nodes = root / static_tree.MEMORY, root / static_tree.NODE
+    static_tree.write(memory / "block_size_bytes", "8000000")
+    for number in range(blocks):
+        block, node = memory / f"memory{number}", nodes / f"node{number * 2 // blocks}"
+        block.mkdir()
+        node.mkdir(parents=True, exist_ok=True)
+        group = number // 40 % 4
+        online = group != 3
+        zone = ("Normal", "Movable")[group % 2]
+        write(block / "state", "online" if online else "offline")
+        write(block / "online", str(int(online)))
+        write(block / "removable", "1")
+        write(block / "phys_device", "0")
+        write(block / "valid_zones", zone if online else "Normal Movable")
+        (block / node.name).symlink_to(f"../../node/{node.name}")
+        (node / block.name).symlink_to(f"../../memory/{block.name}")
+    return str(root)
+
+
+def main() -> None:
+    where = sys.argv[1] if len(sys.argv) > 1 else "/dev/shm"
+    root = Path(tempfile.mkdtemp(prefix="bench-lsmem-", dir=where))
+    try:
+        small, large, huge = (make(root / str(blocks), blocks) for blocks in (200, 65536, 262144))
+        head()
+        ours, theirs = medians(
+            [LSMEM, "-s", small], [sys.executable, "-c", "import click"], runs=25
+        )
+        report("200 blocks, beside `import click`", ours, theirs, 1.25)
+        for arguments, goal in (
+            ([], 0.62),
+            (["-o", "RANGE,SIZE,STATE"], 0.38),
+            (["-a", "-J"], 1.0),
+        ):
+            ours, theirs = medians(
+                [LSMEM, "-s", large, *arguments], [OTHER, "-s", large, *arguments]
+            )
+            name = " ".join(["lsmem", *arguments])
+            report(f"65,536 blocks, `{name}` beside util-linux's", ours, theirs, goal)
+        ours, theirs = medians([LSMEM, "-s", huge], [LSMEM, "-s", large], runs=5)
+        report("262,144 blocks, beside 65,536", ours, theirs, 4.4)
+    finally:
+        shutil.rmtree(root)
+
+
+main()

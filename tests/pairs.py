@@ -1,0 +1,66 @@
+"""Timing of whole processes in turn: A B A B ..., and the ratios of their medians."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RUNS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The median of several runs of one command."""
+
+    seconds: float
+    peak: int
+    """Largest resident set, in bytes."""
+
+
+def run(words: Sequence[str]) -> Timing:
+    """One run, its output thrown away; raises CalledProcessError when it fails."""
+    start = time.perf_counter()
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return Timing(seconds, usage.ru_maxrss * 1024)
+
+
+def medians(*commands: Sequence[str], runs: int = RUNS) -> list[Timing]:
+    """The medians of commands that run in turn, after one run of each that does not count."""
+    timings: list[list[Timing]] = [[] for _ in commands]
+    for counted in range(runs + 1):
+        for taken, words in zip(timings, commands, strict=True):
+            timing = run(words)
+            if counted:
+                taken.append(timing)
+    return [
+        Timing(
+            statistics.median(timing.seconds for timing in taken),
+            max(timing.peak for timing in taken),
+        )
+        for taken in timings
+    ]
+
+
+def report(name: str, one: Timing, other: Timing, goal: float) -> None:
+    """One row of the table in README.md."""
+    ratio = one.seconds / other.seconds
+    peak = one.peak / 1024**2
+    print(
+        f"| {name} | {one.seconds:.3f} s | {other.seconds:.3f} s | {ratio:.2f} | {goal:.2f} "
+        f"| {peak:.0f} MiB |",
+        flush=True,
+    )
+
+
+def head() -> None:
+    print("| what | ours | other | ratio | goal | our peak |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    sys.stdout.flush()

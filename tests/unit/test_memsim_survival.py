@@ -1,0 +1,226 @@
+"""Many writers at once, and writers that are killed: nothing is lost and the tree loads."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from memsim import directory
+from memsim.kernel import FIRMWARE, MEMORY, Kernel
+from memsim.profile import boot
+
+WRITERS, CYCLES = 8, 12
+KILLS = 200
+
+# A writer of its own block: the whole way up and down again, and a count of it all. Its faults
+# are counted by the machine, so that a lost update would show there too.
+WRITER = """
+import sys
+from memsim import directory
+root, block, cycles = sys.argv[1], sys.argv[2], int(sys.argv[3])
+state = f"sys/devices/system/memory/memory{block}/state"
+config = f"sys/firmware/memory/memory{block}/config"
+for _ in range(cycles):
+    for path, data in ((config, b"1"), (state, b"online"), (state, b"offline"), (config, b"0")):
+        directory.write(root, path, data)
+directory.write(root, config, b"1")
+directory.write(root, state, b"online_movable")
+"""
+
+# Does random writes for as long as it is left alive, and says after each that it was made.
+RANDOM_WRITER = """
+import random, sys
+from memsim import directory
+root, chance = sys.argv[1], random.Random(int(sys.argv[2]))
+while True:
+    block = chance.randrange(32)
+    state = f"sys/devices/system/memory/memory{block}/state"
+    path, data = chance.choice([
+        (state, b"online"), (state, b"offline"), (state, b"online_movable"),
+        (f"sys/firmware/memory/memory{block}/config", b"1"),
+        (f"sys/firmware/memory/memory{block}/config", b"0"),
+        (f"sys/firmware/memory/memory{block}/memmap_on_memory", b"1"),
+    ])
+    try:
+        directory.write(root, path, data)
+    except directory.DamagedError:
+        raise
+    except OSError:
+        pass
+    else:
+        print(path, data.decode(), flush=True)
+"""
+
+
+def run_python(program: str, *arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(directory.__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def tree_at(root: Path) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for above, directories, files in os.walk(root):
+        if directory.PRIVATE in directories:
+            directories.remove(directory.PRIVATE)
+        for name in (*directories, *files):
+            path = Path(above, name)
+            link = path.is_symlink()
+            text = os.readlink(path) if link else None if path.is_dir() else path.read_text()
+            found[str(path.relative_to(root))] = text
+    return found
+
+
+def tree_of(kernel: Kernel, path: str = "") -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in kernel.listdir(path):
+        child = f"{path}/{name}".lstrip("/")
+        kind = kernel.kind(child)
+        if kind == "dir":
+            found |= {child: None, **tree_of(kernel, child)}
+        else:
+            found[child] = kernel.readlink(child) if kind == "link" else kernel.read(child).decode()
+    return found
+
+
+def test_eight_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    directory.create(root, boot("s390-lpar"))
+    expected = boot("s390-lpar")
+    processes = [run_python(WRITER, str(root), str(16 + n), str(CYCLES)) for n in range(WRITERS)]
+    assert [process.wait() for process in processes] == [0] * WRITERS
+    for block in range(16, 16 + WRITERS):
+        expected.write(f"{FIRMWARE}/memory{block}/config", b"1")
+        expected.write(f"{MEMORY}/memory{block}/state", b"online_movable")
+    after = directory.Directory(root).kernel()
+    assert after.live.pool == expected.live.pool
+    assert after.place == expected.place
+    assert after.live.spans == expected.live.spans
+    assert {k: n for k, n in after.live.online.items() if n} == expected.live.online
+    assert tree_at(root) == tree_of(expected)
+
+
+def recount(kernel: Kernel) -> None:
+    """What the kernel counts as it goes must be what is there."""
+    size = kernel.machine.block_size
+    present = [block for block in kernel.blocks() if kernel.present(block)]
+    online = [block for block in present if kernel.place_of(block) > 1]
+    assert kernel.live.pool + len(present) * size == 32 * size
+    assert kernel.online_blocks() == len(online)
+    own = [b for b in online if kernel.flags[b] & 1]
+    assert kernel.live.own_memmap == len(own)
+    outside = [b for b in present if not kernel.flags[b] & 1]
+    assert kernel.live.outside_memmap == len(outside)
+
+
+def test_two_hundred_kills_at_random_instants(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    directory.create(root, boot("s390-lpar"))
+    chance = random.Random(6190)
+    journals = writes = 0
+    for number in range(KILLS):
+        process = run_python(RANDOM_WRITER, str(root), str(number))
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(chance.random() * 0.02)
+        process.send_signal(signal.SIGKILL)
+        said = process.stdout.read().splitlines()
+        process.wait()
+        assert process.returncode == -signal.SIGKILL
+        writes += 1 + len(said)
+        journals += (root / directory.PRIVATE / "journal.json").exists()
+        # No attribute is empty or torn, also before anyone completes what was left undone.
+        for path in (root / "sys").rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                assert path.read_text().endswith("\n"), path
+        machine = directory.Directory(root)
+        machine.settle()
+        kernel = machine.kernel()
+        recount(kernel)
+        assert tree_at(root) == tree_of(kernel), number
+    # The kills hit writers at work, or this would show nothing.
+    assert writes > KILLS
+    assert journals > 0, f"{writes} writes, {journals} of {KILLS} kills within one"
+
+
+def test_a_write_that_was_said_to_be_made_outlives_the_kill(tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    for number in range(20):
+        directory.create(root := tmp_path / f"m{number}", boot("s390-lpar"))
+        process = run_python(RANDOM_WRITER, str(root), str(number))
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGKILL)
+        said += process.stdout.read().splitlines()
+        process.wait()
+        expected = boot("s390-lpar")
+        for line in said:
+            path, data = line.split()
+            expected.write(path, data.encode())
+        after = directory.Directory(root).kernel()
+        # One more write can have been made that there was no time to speak of.
+        differing = sum(a != b for a, b in zip(after.place, expected.place, strict=True))
+        differing += sum(a != b for a, b in zip(after.flags, expected.flags, strict=True))
+        assert differing <= 1
+
+
+def test_each_instant_of_a_write_can_be_the_last(tmp_path: Path) -> None:
+    """Stops a writer at every one of its calls that change a file, one after the other."""
+    program = """
+import os, signal, sys
+from memsim import directory
+left = int(sys.argv[2])
+def counted(call):
+    def run(*arguments, **keywords):
+        global left
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return call(*arguments, **keywords)
+    return run
+for name in ("open", "write", "pwrite", "rename", "unlink", "mkdir", "rmdir", "symlink"):
+    setattr(os, name, counted(getattr(os, name)))
+directory.write(sys.argv[1], sys.argv[3], sys.argv[4].encode())
+print("done")
+"""
+    steps = (
+        (f"{FIRMWARE}/memory16/config", b"1"),
+        (f"{MEMORY}/memory16/state", b"online"),
+        (f"{MEMORY}/memory16/state", b"offline"),
+        (f"{FIRMWARE}/memory16/config", b"0"),
+    )
+    for number, (path, data) in enumerate(steps):
+        kernel, outcomes = boot("s390-lpar"), []
+        for earlier in steps[:number]:
+            kernel.write(*earlier)
+        before = tree_of(kernel)
+        root = tmp_path / f"m{number}"
+        for calls in range(200):
+            directory.create(root, kernel)
+            process = run_python(program, str(root), str(calls), path, data.decode())
+            assert process.stdout is not None
+            done = process.stdout.read() == "done\n"
+            process.wait()
+            directory.Directory(root).settle()
+            outcomes.append(tree_at(root))
+            shutil.rmtree(root)
+            if done:
+                break
+        kernel.write(path, data)
+        after = tree_of(kernel)
+        happened = [outcome == after for outcome in outcomes]
+        # Up to one call nothing has happened, and from the next one on all of it has.
+        assert [outcome == before for outcome in outcomes] == [not it for it in happened]
+        assert happened == sorted(happened)
+        assert happened[0] is False
+        assert happened.count(True) > 5

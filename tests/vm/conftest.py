@@ -1,0 +1,61 @@
+"""Virtual machines for the tests here; without what they need, the tests are skipped."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vm.guest import Guest, missing
+from vm.judge import Tally
+from vm.machines import ONE_NODE, TWO_NODES
+
+HERE = Path(__file__).parent
+
+TALLIES = pytest.StashKey[dict[str, Tally]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TALLIES] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this directory is marked `vm`, and skipped where no guest can run."""
+    ours = [item for item in items if HERE in item.path.parents]
+    reason = missing() if ours else None
+    for item in ours:
+        item.add_marker(pytest.mark.vm)
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """The figure: how far the simulator agrees with Linux."""
+    tallies = config.stash[TALLIES]
+    if tallies:
+        terminalreporter.section("simulated kernel and real kernel")
+        for name, tally in tallies.items():
+            terminalreporter.line(f"{name}: {tally}")
+        terminalreporter.line(f"in all: {sum(tallies.values(), Tally())}")
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Counts what this test compares; printed at the end of the run."""
+    tallies = request.config.stash[TALLIES]
+    return tallies.setdefault(request.node.name, Tally())
+
+
+@pytest.fixture(scope="session")
+def one_node() -> Iterator[Guest]:
+    """512 MiB, blocks 0 to 3, and a DIMM of 1 GiB, blocks 32 to 39, which are offline."""
+    with Guest(ONE_NODE) as guest:
+        yield guest
+
+
+@pytest.fixture(scope="session")
+def two_nodes() -> Iterator[Guest]:
+    """Blocks 0 to 2 and 32 to 39 on node 0, 3 and 4 and 40 to 47 on node 1."""
+    with Guest(TWO_NODES) as guest:
+        yield guest

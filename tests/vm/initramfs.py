@@ -1,0 +1,266 @@
+"""The guest's file system: a cpio archive of busybox, this environment's Python and the programs
+under test.
+
+Everything keeps the path it has on the host, so that the interpreter finds its library and the
+loader its shared objects. Two archives, one after the other, as the kernel allows
+(Documentation/driver-api/early-userspace/ buffer-format.rst): the large one depends on the
+environment alone and is kept in the cache; the small one holds what is being tested and is made
+every time.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import py_compile
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+OURS = ("lsmem_py", "chmem_py", "memory_hotplug", "memsim", "hotplug_cli")
+"""The import packages under test, wherever this environment has them from."""
+
+DEPENDENCIES = ("click", "rich", "tabulate")
+"""The distributions that the package needs at run time; theirs follow."""
+
+PROGRAMS = ("/usr/bin/lsmem", "/usr/sbin/chmem")
+"""Debian's, to compare with. Ours stand in /opt/ours/bin."""
+
+# Large parts of the standard library that no command of ours can come to need.
+UNUSED = {
+    "__pycache__", "dist-packages", "ensurepip", "idlelib", "lib2to3", "pydoc_data",
+    "site-packages", "test", "tests", "tkinter", "turtledemo",
+}  # fmt: skip
+
+# Extension modules with large shared objects, likewise.
+UNUSED_EXTENSIONS = ("_tkinter.", "_sqlite3.", "_ssl.", "_hashlib.", "_test", "_xx", "_codecs_")
+
+INIT = """\
+#!/bin/sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox --install -s /bin
+export PATH=/usr/bin:/usr/sbin:/bin HOME=/tmp TERM=dumb PYTHONPATH={path} PYTHONDONTWRITEBYTECODE=1
+{python} /agent.py /dev/ttyS1
+poweroff -f
+"""
+
+COMMAND = """\
+#!/usr/bin/python3
+import sys
+from {package}.cli import main
+sys.exit(main())
+"""
+
+
+class Archive:
+    """Files gathered for a cpio archive in the kernel's "newc" format, a path once."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[int, bytes]] = {}
+
+    def add(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """A regular file, and the directories above it; an absolute path."""
+        self._put(path, stat.S_IFREG | mode, data)
+
+    def link(self, path: str, target: str) -> None:
+        """A symbolic link."""
+        self._put(path, stat.S_IFLNK | 0o777, target.encode())
+
+    def directory(self, path: str) -> None:
+        """A directory, and those above it."""
+        self._put(path, stat.S_IFDIR | 0o755, b"")
+
+    def copy(self, source: Path, path: str | None = None) -> None:
+        """A file of the host, its symbolic links resolved, under its own path unless another is
+        given."""
+        self.add(path or str(source), source.read_bytes(), stat.S_IMODE(source.stat().st_mode))
+
+    def _put(self, path: str, mode: int, data: bytes) -> None:
+        parent = os.path.dirname(path)
+        if parent != "/" and parent not in self._entries:
+            self.directory(parent)
+        self._entries[path] = (mode, data)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._entries
+
+    def pack(self) -> bytes:
+        """The archive; its length is a multiple of 4 bytes, so that another may follow."""
+        parts = [
+            _record(number, path.removeprefix("/"), mode, data)
+            for number, (path, (mode, data)) in enumerate(self._entries.items(), 1)
+        ]
+        return b"".join([*parts, _record(0, "TRAILER!!!", 0, b"")])
+
+
+def _record(inode: int, name: str, mode: int, data: bytes) -> bytes:
+    """One member: 13 fields of 8 hexadecimal digits, the name, the data, each padded to 4 bytes."""
+    encoded = name.encode() + b"\0"
+    fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0)
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + encoded
+    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+
+def shared_objects(file: Path) -> Iterator[Path]:
+    """The shared objects that the loader takes in for a program or another shared object, the
+    loader included."""
+    listing = subprocess.run(["ldd", file], capture_output=True, text=True, check=False)
+    for match in re.finditer(r"(?:=> |^\s+)(/\S+) \(0x", listing.stdout, re.MULTILINE):
+        yield Path(match[1])
+
+
+def _bytecode(source: Path, scratch: Path) -> bytes:
+    """A module's bytecode, never to be checked against its source: compiling under emulation takes
+    minutes."""
+    compiled = scratch / "module.pyc"
+    py_compile.compile(
+        str(source),
+        cfile=str(compiled),
+        doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    return compiled.read_bytes()
+
+
+def _add_library(archive: Archive, directory: Path, files: Iterable[Path]) -> None:
+    """Python files as bytecode alone, extension modules with their shared objects, and all else as
+    it is."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in files:
+            path = directory / file
+            if path.name.startswith(UNUSED_EXTENSIONS):
+                continue
+            if path.suffix == ".py":
+                archive.add(f"{path}c", _bytecode(path, Path(scratch)))
+            elif path.suffix not in {".pyc", ".a", ".o", ".exe", ".pyi"}:
+                archive.copy(path)
+            if path.suffix == ".so":
+                _add_objects(archive, path)
+
+
+def _add_objects(archive: Archive, file: Path) -> None:
+    for needed in shared_objects(file):
+        if str(needed) not in archive:
+            archive.copy(needed)
+
+
+def _add_program(archive: Archive, program: Path) -> None:
+    archive.copy(program)
+    _add_objects(archive, program)
+
+
+def _tree(directory: Path, unused: Iterable[str] = ()) -> Iterator[Path]:
+    """The files below a directory, relative to it."""
+    for parent, names, files in os.walk(directory):
+        names[:] = sorted(set(names) - set(unused))
+        yield from (Path(parent, file).relative_to(directory) for file in sorted(files))
+
+
+def _distributions(names: Iterable[str]) -> dict[str, importlib.metadata.Distribution]:
+    """The named distributions and all that they require here, without extras."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    waiting = list(names)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in found:
+            continue
+        try:
+            found[name] = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # for another platform or Python version
+        requirements = found[name].requires or []
+        waiting += [
+            re.split(r"[^\w.-]", text)[0] for text in requirements if "extra ==" not in text
+        ]
+    return found
+
+
+def interpreter() -> Path:
+    """The Python that runs the tests, not the link to it in a virtual environment."""
+    return Path(sys.executable).resolve()
+
+
+def _base() -> Archive:
+    archive = Archive()
+    for mount_point in ("/proc", "/sys", "/dev", "/tmp", "/bin", "/usr/bin", "/run"):
+        archive.directory(mount_point)
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        raise FileNotFoundError("busybox")
+    archive.copy(Path(busybox).resolve(), "/bin/busybox")
+    archive.link("/bin/sh", "busybox")
+    for program in PROGRAMS:
+        _add_program(archive, Path(program))
+    _add_program(archive, interpreter())
+    archive.link("/usr/bin/python3", str(interpreter()))
+    # Extension modules stand elsewhere on some distributions.
+    for name in (sysconfig.get_path("stdlib"), sysconfig.get_config_var("DESTSHARED")):
+        library = Path(name)
+        _add_library(archive, library, _tree(library, UNUSED))
+    for distribution in _distributions(DEPENDENCIES).values():
+        root = Path(str(distribution.locate_file("")))
+        files = [Path(file) for file in distribution.files or [] if ".." not in file.parts]
+        _add_library(archive, root, [file for file in files if (root / file).is_file()])
+    return archive
+
+
+def _key() -> str:
+    """Changes when anything that the large archive is made of does."""
+    facts = [sys.version, str(interpreter()), Path(__file__).read_text()]
+    facts += [f"{name} {one.version}" for name, one in sorted(_distributions(DEPENDENCIES).items())]
+    facts += [f"{path} {os.stat(path).st_mtime_ns}" for path in (*PROGRAMS, str(interpreter()))]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def _overlay() -> Archive:
+    """What is being tested, from where this environment imports it, and the guest's own scripts."""
+    archive = Archive()
+    roots = set()
+    with tempfile.TemporaryDirectory() as scratch:
+        for package in OURS:
+            spec = importlib.util.find_spec(package)
+            if spec is None or not spec.submodule_search_locations:
+                raise ModuleNotFoundError(package)
+            directory = Path(next(iter(spec.submodule_search_locations))).resolve()
+            roots.add(str(directory.parent))
+            for file in _tree(directory, UNUSED):
+                source = directory / file
+                archive.copy(source)
+                if source.suffix == ".py":
+                    cached = importlib.util.cache_from_source(str(source))
+                    archive.add(cached, _bytecode(source, Path(scratch)))
+    # What `--version` asks; there is none where the tests run from the sources alone.
+    for distribution in _distributions(["memory-hotplug-tools"]).values():
+        for described in distribution.files or []:
+            if described.name == "METADATA":
+                archive.copy(Path(str(distribution.locate_file(described))))
+    for command in ("lsmem", "chmem", "memsim"):
+        package = "memsim" if command == "memsim" else f"{command}_py"
+        archive.add(f"/opt/ours/bin/{command}", COMMAND.format(package=package).encode(), 0o755)
+    archive.copy(Path(__file__).with_name("agent.py"), "/agent.py")
+    installed = {str(one.locate_file("")) for one in _distributions(DEPENDENCIES).values()}
+    path = ":".join([*sorted(roots), *sorted(installed - roots)])
+    archive.add("/init", INIT.format(path=path, python=interpreter()).encode(), 0o755)
+    return archive
+
+
+def make(cache: Path) -> bytes:
+    """The guest's file system for this environment and this state of the sources; `cache` is a
+    directory."""
+    base = cache / f"base-{_key()}.cpio"
+    if not base.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        for old in cache.glob("base-*.cpio"):
+            old.unlink()
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:
+            file.write(_base().pack())
+        os.replace(file.name, base)
+    return base.read_bytes() + _overlay().pack()

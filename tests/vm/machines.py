@@ -1,0 +1,45 @@
+"""The virtual machines of the tests, as data. Sizes in bytes."""
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Dimm:
+    """A memory module that can be added and removed: QEMU's pc-dimm."""
+
+    name: str
+    size: int
+    node: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What QEMU and the kernel are started with.
+
+    `nodes` is the boot memory of each NUMA node; `dimms` are there from the start (their blocks are
+    offline, unless a parameter says otherwise); `parameters` go to the kernel's command line.
+    """
+
+    nodes: tuple[int, ...] = (512 * MIB,)
+    dimms: tuple[Dimm, ...] = ()
+    parameters: tuple[str, ...] = ()
+    slots: int = 12
+    most: int = 4 * GIB
+
+
+ONE_NODE = Machine(dimms=(Dimm("dimm0", GIB),))
+ONE_LARGE_DIMM = Machine(dimms=(Dimm("dimm0", 2 * GIB),))
+TWO_NODES = Machine(
+    nodes=(384 * MIB, 256 * MIB), dimms=(Dimm("dimm0", GIB, 0), Dimm("dimm1", GIB, 1))
+)
+TWO_NODES_NO_DIMM = Machine(nodes=(384 * MIB, 256 * MIB))
+
+# Linux 6.1 takes the struct pages from the added memory itself only where that is one block
+# (mm/memory_hotplug.c, mhp_supports_memmap_on_memory).
+MEMMAP_ON_MEMORY = Machine(
+    dimms=tuple(Dimm(f"dimm{number}", 128 * MIB) for number in range(4)),
+    parameters=("memory_hotplug.memmap_on_memory=1",),
+)

@@ -1,0 +1,60 @@
+"""Random writes to the memory sysfs, the same for the same seed."""
+
+import random
+from collections.abc import Sequence
+
+MEMORY = "/sys/devices/system/memory"
+
+Write = tuple[str, str]
+"""An absolute path and what is written there, each character a byte."""
+
+WORDS = ("offline",) * 6 + ("online_movable",) * 4 + ("online",) * 3 + ("online_kernel",)
+"""A block in a kernel zone soon holds a page that cannot move, and has then said all that it will
+say: most go to Movable."""
+
+WRONG = (
+    "", "\n", "\0", " ", "0", "1", "2", "on", "Online", "ONLINE", " online", "online ",
+    "online\n\n", "online_", "online_keep", "online-movable", "onlin", "going-offline",
+    "offline\t", "off", "offline\nonline", "online\0", "online\0x", "offline\0", "\xff\xfe",
+    "x" * 5000, "online" + "\n" * 5000,
+)  # fmt: skip
+"""For a state: all wrong but those with a NUL, where the word ends for the kernel."""
+
+BOOLEANS = (
+    "0", "1", "0", "1", "y", "Y", "n", "N", "t", "T", "f", "F", "yes", "no", "on", "ON",
+    "off", "oF", "of", "one", "o", "o\n", "O", "2", "-1", "01", "10", "1 ", " 1", "", "\n",
+    "\0", "1\0", "true", "false", "online", "offline", "00", "\xb9", "+1", "x", "1" * 5000,
+)  # fmt: skip
+
+POLICIES = ("offline", "online", "online_kernel", "online_movable")
+
+READ_ONLY = ("removable", "valid_zones", "phys_index", "phys_device")
+
+
+def _line(random_: random.Random, text: str) -> str:
+    """As echo writes it, three times of four."""
+    return f"{text}\n" if random_.random() < 0.75 else text
+
+
+def writes(seed: int, count: int, boot: Sequence[int], added: Sequence[int]) -> list[Write]:
+    """Random writes: mostly to the blocks of a DIMM, some to those the machine booted on."""
+    random_ = random.Random(seed)
+    made = []
+    for _ in range(count):
+        block = random_.choice(boot if random_.random() < 0.06 else added)
+        directory = f"{MEMORY}/memory{block}"
+        kind = random_.random()
+        if kind < 0.60:
+            made.append((f"{directory}/state", _line(random_, random_.choice(WORDS))))
+        elif kind < 0.78:
+            made.append((f"{directory}/online", _line(random_, random_.choice(BOOLEANS))))
+        elif kind < 0.88:
+            made.append((f"{directory}/state", random_.choice(WRONG)))
+        elif kind < 0.95:
+            words = (*POLICIES, *random_.sample(WRONG, 2))
+            made.append((f"{MEMORY}/auto_online_blocks", _line(random_, random_.choice(words))))
+        elif kind < 0.98:
+            made.append((f"{directory}/{random_.choice(READ_ONLY)}", "1\n"))
+        else:
+            made.append((f"{MEMORY}/memory{random_.randrange(1 << 16, 1 << 20)}/state", "online\n"))
+    return made
