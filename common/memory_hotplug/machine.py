@@ -136,6 +136,11 @@ class Machine:
         """A parameter of the kernel's memory_hotplug module, or None where it has none such."""
         return self._word(f"{PARAMETERS}/{name}")
 
+    @cached_property
+    def nodes(self) -> tuple[int, ...]:
+        """The machine's nodes, ascending; none on a machine without NUMA."""
+        return tuple(sorted(_node_numbers(self._names_or_nothing(NODE))))
+
     @property
     def auto_online_blocks(self) -> str | None:
         """What becomes of a block when it is added; None where the kernel does not say."""
@@ -152,6 +157,30 @@ class Machine:
     def blocks(self, attributes: Collection[str] = ATTRIBUTES) -> Iterator[MemoryBlock]:
         """The blocks, configured or not, ascending, with those ATTRIBUTES read."""
         return self.read(attributes).blocks()
+
+    def block(self, number: int) -> MemoryBlock:
+        """One block as it is now: what can change of it, read afresh.
+
+        Where memory is configured, a block without memoryN is offline; elsewhere it has vanished,
+        and its state is UNKNOWN.
+        """
+        values: dict[str, Any] = {}
+        for name in ("state", "zones"):
+            attribute = _IN_MEMORY[name]
+            unread = attribute.absent if self.configurable else attribute.unreadable
+            values[name] = self._value(f"{MEMORY}/memory{number}", attribute, unread)
+        if number in self._firmware_numbers:
+            for name, attribute in _IN_FIRMWARE.items():
+                values[name] = self._value(f"{FIRMWARE}/memory{number}", attribute, None)
+            if values["configured"] is False:
+                values.update(state=State.OFFLINE, zones=None)
+        return MemoryBlock(number, **values)
+
+    def _value(self, directory: str, attribute: _Attribute, unread: Any) -> Any:
+        try:
+            return attribute.parse(self.tree.read(f"{directory}/{attribute.file}"))
+        except OSError as error:
+            return unread if gone(error) else attribute.unreadable
 
     def ranges(self, split: Collection[str] = MERGED_BY) -> Iterator[MemoryRange]:
         """Contiguous blocks that agree in the attributes of SPLIT, merged; ascending."""

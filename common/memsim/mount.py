@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from memsim.directory import PRIVATE, Directory
-from memsim.kernel import PAGE_SIZE
+from memsim.machine import PAGE_SIZE
 
 _SLICE: Final = 0.05
 """Seconds between two looks at whether a delayed write was interrupted."""
@@ -40,8 +40,9 @@ def fuse() -> Any:
             f"mounting needs libfuse 3: install the package fuse3; {INSTEAD}"
         ) from None
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        why = "may not be opened" if os.path.exists("/dev/fuse") else "is not there"
-        raise MountError(f"mounting needs /dev/fuse, which {why} (modprobe fuse); {INSTEAD}")
+        there = os.path.exists("/dev/fuse")
+        why = "only root may open here" if there else "is not there (modprobe fuse)"
+        raise MountError(f"mounting needs /dev/fuse, which {why}; {INSTEAD}")
     return mfusepy
 
 

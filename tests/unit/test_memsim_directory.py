@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
 
 from memsim import directory
-from memsim.kernel import FIRMWARE, MEMORY, NODE, Fault, Kernel
+from memsim.kernel import Kernel
+from memsim.machine import FIRMWARE, MEMORY, NODE, Fault
 from memsim.profile import boot
-
-
-def tree_of(kernel: Kernel, path: str = "") -> dict[str, str | None]:
-    """Every path of a kernel's tree: a file's or link's text, None for a directory."""
-    found: dict[str, str | None] = {}
-    for name in kernel.listdir(path):
-        child = f"{path}/{name}".lstrip("/")
-        kind = kernel.kind(child)
-        if kind == "dir":
-            found |= {child: None, **tree_of(kernel, child)}
-        else:
-            found[child] = kernel.readlink(child) if kind == "link" else kernel.read(child).decode()
-    return found
-
-
-def tree_at(root: Path) -> dict[str, str | None]:
-    """The same of real files."""
-    found: dict[str, str | None] = {}
-    for above, directories, files in os.walk(root):
-        if directory.PRIVATE in directories:
-            directories.remove(directory.PRIVATE)
-        for name in (*directories, *files):
-            path = Path(above, name)
-            key = str(path.relative_to(root))
-            if path.is_symlink():
-                found[key] = os.readlink(path)
-            else:
-                found[key] = None if path.is_dir() else path.read_text()
-    return found
+from simulated import tree_at, tree_of
 
 
 @pytest.mark.parametrize("name", ["s390-lpar", "x86-two-nodes", "s390-pre-6.19", "arm64-offset"])

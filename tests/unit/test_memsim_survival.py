@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from memsim import directory
-from memsim.kernel import FIRMWARE, MEMORY, Kernel
+from memsim.kernel import Kernel
+from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
+from simulated import start_python, tree_at, tree_of
 
 WRITERS, CYCLES = 8, 12
 KILLS = 200
@@ -58,46 +57,11 @@ while True:
 """
 
 
-def run_python(program: str, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(directory.__file__).parents[1])}
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-
-def tree_at(root: Path) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for above, directories, files in os.walk(root):
-        if directory.PRIVATE in directories:
-            directories.remove(directory.PRIVATE)
-        for name in (*directories, *files):
-            path = Path(above, name)
-            link = path.is_symlink()
-            text = os.readlink(path) if link else None if path.is_dir() else path.read_text()
-            found[str(path.relative_to(root))] = text
-    return found
-
-
-def tree_of(kernel: Kernel, path: str = "") -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in kernel.listdir(path):
-        child = f"{path}/{name}".lstrip("/")
-        kind = kernel.kind(child)
-        if kind == "dir":
-            found |= {child: None, **tree_of(kernel, child)}
-        else:
-            found[child] = kernel.readlink(child) if kind == "link" else kernel.read(child).decode()
-    return found
-
-
 def test_eight_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     root = tmp_path / "m"
     directory.create(root, boot("s390-lpar"))
     expected = boot("s390-lpar")
-    processes = [run_python(WRITER, str(root), str(16 + n), str(CYCLES)) for n in range(WRITERS)]
+    processes = [start_python(WRITER, str(root), str(16 + n), str(CYCLES)) for n in range(WRITERS)]
     assert [process.wait() for process in processes] == [0] * WRITERS
     for block in range(16, 16 + WRITERS):
         expected.write(f"{FIRMWARE}/memory{block}/config", b"1")
@@ -129,7 +93,7 @@ def test_two_hundred_kills_at_random_instants(tmp_path: Path) -> None:
     chance = random.Random(6190)
     journals = writes = 0
     for number in range(KILLS):
-        process = run_python(RANDOM_WRITER, str(root), str(number))
+        process = start_python(RANDOM_WRITER, str(root), str(number))
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(chance.random() * 0.02)
@@ -157,7 +121,7 @@ def test_a_write_that_was_said_to_be_made_outlives_the_kill(tmp_path: Path) -> N
     root = tmp_path / "m"
     for number in range(20):
         directory.create(root := tmp_path / f"m{number}", boot("s390-lpar"))
-        process = run_python(RANDOM_WRITER, str(root), str(number))
+        process = start_python(RANDOM_WRITER, str(root), str(number))
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGKILL)
@@ -207,7 +171,7 @@ print("done")
         root = tmp_path / f"m{number}"
         for calls in range(200):
             directory.create(root, kernel)
-            process = run_python(program, str(root), str(calls), path, data.decode())
+            process = start_python(program, str(root), str(calls), path, data.decode())
             assert process.stdout is not None
             done = process.stdout.read() == "done\n"
             process.wait()

@@ -1,0 +1,202 @@
+"""The memsim command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from memsim import directory, profile
+from memsim.capture import capture, read_tree
+from memsim.description import parse
+from memsim.machine import FIRMWARE, MEMORY
+from memsim.profile import boot
+from simulated import run_memsim, tree_at, tree_of
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    directory.create(tmp_path / "m", boot("s390-lpar"))
+    return tmp_path / "m"
+
+
+def test_profiles_lists_each_with_its_sentence() -> None:
+    lines = run_memsim("profiles").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(profile.PROFILES)
+    assert all(line.endswith(".") and len(line) > 40 for line in lines)
+
+
+def test_create_by_profile_by_sizes_by_file_and_by_capture(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(
+        json.dumps({"block_size": 1 << 27, "blocks": [{"range": [0, 3]}]})
+    )
+    sizes = ["--memory", "2G", "--standby", "2g", "--block-size", "256M", "--nodes", "2"]
+    for name, options in (
+        ("profile", ["--profile", "arm64-offset"]),
+        ("sizes", sizes),
+        ("file", ["--from", str(tmp_path / "x.json")]),
+        ("capture", ["--capture", str(tmp_path / "profile")]),
+    ):
+        done = run_memsim("create", tmp_path / name, *options)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert tree_at(tmp_path / "profile") == tree_of(boot("arm64-offset"))
+    assert tree_at(tmp_path / "capture") == tree_at(tmp_path / "profile")
+    assert len(list((tmp_path / "sizes" / MEMORY).glob("memory*"))) == 8
+    assert len(list((tmp_path / "sizes" / FIRMWARE).glob("memory*"))) == 16
+    assert len(list((tmp_path / "file" / MEMORY).glob("memory*"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--profile", "vax"], "no profile is named vax; the profiles are s390-lpar, s390-zvm, "),
+        (["--from", "/nonexistent.json"], "/nonexistent.json: No such file or directory"),
+        (
+            ["--capture", "/nonexistent"],
+            "/nonexistent/sys/devices/system/memory/block_size_bytes: ",
+        ),
+        (["--memory", "2X"], "--memory: expected a size such as 128M, not 2X"),
+        (["--memory", "100M"], "memory: expected a multiple of the block size"),
+        (["--memory", "1G", "--block-size", "3M"], "block size: expected a power of two"),
+        (["--memory", "1G", "--nodes", "0"], "nodes: expected 1 or more, not 0"),
+        (["--standby", "1G"], "--memory: how much of it there is at boot must be said"),
+        (["--memory", "1G", "--profile", "huge"], "say which machine, in one way"),
+        ([], "say which machine, in one way"),
+    ],
+)
+def test_create_says_what_is_wrong(tmp_path: Path, options: list[str], complaint: str) -> None:
+    done = run_memsim("create", tmp_path / "m", *options)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"memsim: {complaint}")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_create_never_touches_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/letter").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("d", "file", "link"):
+        done = run_memsim("create", tmp_path / name, "--profile", "s390-lpar")
+        assert done.returncode == 1
+        assert "exists already, and is left as it is" in done.stderr
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["d", "file", "letter", "link"]
+
+
+def test_write_is_the_echo(machine: Path) -> None:
+    config = f"/{FIRMWARE}/memory16/config"
+    done = run_memsim("write", machine, config, "1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (machine / MEMORY / "memory16/state").read_text() == "offline\n"
+    done = run_memsim("write", machine, f"/{FIRMWARE}/memory3/config", "0")
+    assert done.returncode == 1
+    assert done.stderr == f"memsim: /{FIRMWARE}/memory3/config: Device or resource busy\n"
+
+
+def test_faults_are_set_shown_and_cleared(machine: Path) -> None:
+    state = f"/{MEMORY}/memory3/state"
+    options = ["--offline", "3=EBUSY:1", "--config", "16=EIO", "--delay", "offline:4=0.5"]
+    assert run_memsim("fault", machine, *options).returncode == 0
+    shown = run_memsim("show", machine).stdout
+    assert "block 3, EBUSY, 1 times" in shown
+    assert "block 16, EIO, always" in shown
+    assert "block 4, 0.5 seconds" in shown
+    assert "resource busy" in run_memsim("write", machine, state, "offline").stderr
+    assert run_memsim("write", machine, state, "offline").returncode == 0
+    assert run_memsim("fault", machine, "--clear").returncode == 0
+    shown = run_memsim("show", machine).stdout
+    assert "Fault" not in shown
+    assert "Delay" not in shown
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--offline", "3"],
+        ["--offline", "x=EBUSY"],
+        ["--offline", "3=EFOO"],
+        ["--offline", "3=EBUSY:0"],
+        ["--offline", "3=EBUSY:x"],
+        ["--offline", "99=EBUSY"],
+        ["--delay", "3=1"],
+        ["--delay", "offline:3=soon"],
+        ["--delay", "offline:3=-1"],
+    ],
+)
+def test_a_wrong_fault_is_said(machine: Path, options: list[str]) -> None:
+    done = run_memsim("fault", machine, *options)
+    assert done.returncode == 1
+    assert done.stderr.startswith("memsim: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_show_in_json_tells_all(machine: Path) -> None:
+    shown = json.loads(run_memsim("show", machine, "--json").stdout)
+    assert parse(shown["machine"]) == profile.load("s390-lpar")
+    assert shown["live"]["pool"] == 2 << 30
+
+
+def test_reboot_makes_hotplugged_memory_standby_again(machine: Path) -> None:
+    run_memsim("write", machine, f"/{FIRMWARE}/memory16/config", "1")
+    run_memsim("write", machine, f"/{MEMORY}/memory5/state", "offline")
+    assert run_memsim("reboot", machine).returncode == 0
+    assert tree_at(machine) == tree_of(boot("s390-lpar"))
+
+
+def test_a_damaged_mark_refuses_every_write(machine: Path) -> None:
+    (machine / directory.MARK).write_text("garbage")
+    before = tree_at(machine)
+    commands: list[list[str | Path]] = [
+        ["write", machine, f"/{MEMORY}/memory3/state", "offline"],
+        ["reboot", machine],
+        ["fault", machine, "--clear"],
+        ["show", machine],
+    ]
+    for words in commands:
+        done = run_memsim(*words)
+        assert done.returncode == 1
+        assert "damaged, so it can only be read" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert tree_at(machine) == before
+
+
+@pytest.mark.parametrize("words", [["frobnicate"], [], ["write"], ["show", "/nonexistent"]])
+def test_bad_usage_is_one_sentence(words: list[str]) -> None:
+    done = run_memsim(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("memsim: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_capture_holds_the_memory_tree_and_nothing_else(machine: Path, tmp_path: Path) -> None:
+    (machine / "sys/devices/system/memory/memory3/uevent").write_text("x")
+    (machine / "sys/devices/system/cpu").mkdir()
+    (machine / "sys/devices/system/cpu/online").write_text("0-3")
+    (machine / "etc").mkdir()
+    done = run_memsim("capture", tmp_path / "c", "--sysroot", machine)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tree_at(tmp_path / "c") == tree_of(boot("s390-lpar"))
+    assert run_memsim("capture", tmp_path / "c.tar.gz", "-s", machine).returncode == 0
+    with tarfile.open(tmp_path / "c.tar.gz") as archive:
+        archive.extractall(tmp_path / "t", filter="tar")
+    assert tree_at(tmp_path / "t") == tree_of(boot("s390-lpar"))
+    done = run_memsim("capture", tmp_path / "c", "--sysroot", machine)
+    assert (done.returncode, "exists already" in done.stderr) == (1, True)
+
+
+@pytest.mark.skipif(
+    not os.path.exists(f"/{MEMORY}/block_size_bytes"), reason="needs a kernel with memory blocks"
+)
+def test_this_machines_memory_can_be_captured_and_simulated(tmp_path: Path) -> None:
+    assert capture(tmp_path / "c") > 2
+    captured = dict(read_tree(tmp_path / "c"))
+    kernel = profile.from_tree(tmp_path / "c")
+    shown = tree_of(kernel)
+    for path, content in captured.items():
+        text = content if isinstance(content, str) else content.decode()
+        assert shown[path] == text, path

@@ -1,0 +1,272 @@
+"""A simulated machine under other programs: mounted, and entered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memsim import directory
+from memsim.machine import FIRMWARE, MEMORY, NODE, Fault
+from memsim.profile import boot
+from simulated import SOURCES, needs_fuse, needs_root, run_memsim, tree_at, tree_of
+
+DEBIAN_LSMEM, DEBIAN_CHMEM = "/usr/bin/lsmem", "/usr/sbin/chmem"
+needs_util_linux = pytest.mark.skipif(
+    not (os.path.exists(DEBIAN_LSMEM) and os.path.exists(DEBIAN_CHMEM)),
+    reason="needs util-linux's lsmem and chmem: install util-linux",
+)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """The mount point of an s390-lpar in tmp_path/m."""
+    directory.create(tmp_path / "m", boot("s390-lpar"))
+    point = tmp_path / "mnt"
+    point.mkdir()
+    done = run_memsim("mount", tmp_path / "m", point)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert point.is_mount()
+    yield point
+    subprocess.run(["fusermount3", "-u", point], check=True)
+
+
+def echo(value: str, path: Path) -> str:
+    """What the shell says when it echoes a value into a file."""
+    done = subprocess.run(
+        ["bash", "-c", f"echo {value} > {path}"], capture_output=True, text=True, timeout=60
+    )
+    return done.stderr.rpartition(": ")[2].strip()
+
+
+def rows(root: Path) -> list[tuple[str, str, str, str]]:
+    found: list[list[str]] = []
+    for block in range(32):
+        firmware = root / FIRMWARE / f"memory{block}"
+        state = root / MEMORY / f"memory{block}/state"
+        values = [
+            state.read_text().strip() if state.exists() else "offline",
+            (firmware / "config").read_text().strip(),
+            (firmware / "memmap_on_memory").read_text().strip(),
+        ]
+        if found and found[-1][2:] == values:
+            found[-1][1] = str(block)
+        else:
+            found.append([str(block), str(block), *values])
+    return [(f"{first}-{last}", a, b, c) for first, last, a, b, c in found]
+
+
+AT_BOOT = [("0-15", "online", "1", "0"), ("16-31", "offline", "0", "1")]
+
+
+@needs_fuse
+def test_the_cover_letters_session_with_the_shells_echo(mounted: Path) -> None:
+    def config(value: int, block: int) -> str:
+        return echo(str(value), mounted / FIRMWARE / f"memory{block}/config")
+
+    def around_5(*values: str) -> list[tuple[str, ...]]:
+        return [
+            ("0-4", "online", "1", "0"),
+            ("5-5", *values),
+            ("6-15", "online", "1", "0"),
+            ("16-31", "offline", "0", "1"),
+        ]
+
+    memmap = mounted / FIRMWARE / "memory5/memmap_on_memory"
+    online = mounted / MEMORY / "memory5/online"
+    assert rows(mounted) == AT_BOOT
+    assert config(1, 16) == ""
+    assert rows(mounted) == [AT_BOOT[0], ("16-16", "offline", "1", "1"), ("17-31", *AT_BOOT[1][1:])]
+    assert config(0, 16) == ""
+    assert rows(mounted) == AT_BOOT
+    assert echo("offline", mounted / MEMORY / "memory5/state") == ""
+    assert config(0, 5) == ""
+    assert rows(mounted) == around_5("offline", "0", "0")
+    assert [echo("1", memmap), config(1, 5), echo("1", online)] == [""] * 3
+    assert rows(mounted) == around_5("online", "1", "1")
+    assert [echo("0", online), config(0, 5)] == [""] * 2
+    assert rows(mounted) == around_5("offline", "0", "1")
+    assert [echo("0", memmap), config(1, 5), echo("1", online)] == [""] * 3
+    assert rows(mounted) == AT_BOOT
+
+
+@needs_fuse
+def test_the_kernels_errnos_reach_the_writer(mounted: Path, tmp_path: Path) -> None:
+    machine = directory.Directory(tmp_path / "m")
+    machine.change(lambda kernel: kernel.set_fault("offline", 3, Fault("EBUSY")))
+    block = mounted / MEMORY / "memory3"
+    assert echo("offline", block / "state") == "Device or resource busy"
+    assert echo("sideways", block / "state") == "Invalid argument"
+    assert echo("1", block / "phys_index") == "Permission denied"
+    assert echo("1", mounted / FIRMWARE / "memory3/memmap_on_memory") == "Device or resource busy"
+    assert echo("1", mounted / MEMORY / "memory16/state") != ""
+    assert echo("1", block / "new") == "Permission denied"
+    assert subprocess.run(["rm", "-f", block / "state"], capture_output=True).returncode == 1
+    assert tree_at(mounted) == tree_of(boot("s390-lpar"))
+
+
+@needs_fuse
+def test_the_mount_shows_what_the_directory_has(mounted: Path, tmp_path: Path) -> None:
+    assert tree_at(mounted) == tree_at(tmp_path / "m")
+    assert os.listdir(mounted) == ["sys"]
+    assert not (mounted / directory.MARK).exists()
+    assert (mounted / MEMORY / "memory3/state").stat().st_size == 4096
+    directory.write(tmp_path / "m", f"{FIRMWARE}/memory16/config", b"1")
+    assert (mounted / MEMORY / "memory16/state").read_text() == "offline\n"
+    assert (mounted / NODE / "node0/memory16").is_symlink()
+    directory.write(tmp_path / "m", f"{MEMORY}/memory16/state", b"online")
+    assert (mounted / MEMORY / "memory16/state").read_text() == "online\n"
+
+
+@needs_fuse
+def test_a_delayed_write_can_be_interrupted_and_watched(mounted: Path, tmp_path: Path) -> None:
+    machine = directory.Directory(tmp_path / "m")
+    machine.change(lambda kernel: kernel.set_delay("offline", 3, 60))
+    state = mounted / MEMORY / "memory3/state"
+    writer = subprocess.Popen(["sh", "-c", f"echo offline > {state}"])
+    end = time.monotonic() + 20
+    while state.read_text() != "going-offline\n":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    writer.send_signal(signal.SIGINT)
+    assert writer.wait(20) != 0
+    while state.read_text() != "online\n":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_mounting_says_what_is_missing(tmp_path: Path) -> None:
+    assert run_memsim("mount", tmp_path / "none", tmp_path).stderr.startswith(
+        f"memsim: {tmp_path}/none: expected a simulated machine"
+    )
+    directory.create(tmp_path / "m", boot("s390-lpar"))
+    program = (
+        "import sys; sys.modules['mfusepy'] = None\n"
+        "from memsim.cli import main; sys.argv = ['memsim', *sys.argv[1:]]; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "mount", str(tmp_path / "m"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": SOURCES},
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "memsim: mounting needs mfusepy: pip install 'memory-hotplug-tools[fuse]'; "
+        "memsim write, and lsmem and chmem --sysroot DIR, work without\n"
+    )
+
+
+@needs_fuse
+@needs_root
+class TestShell:
+    def test_the_command_sees_the_machine_and_its_status_is_memsims(self) -> None:
+        script = f"cat /{MEMORY}/memory16/state /{FIRMWARE}/memory20/config; exit 7"
+        done = run_memsim("shell", "--profile", "s390-pre-6.19", "--", "sh", "-c", script)
+        assert done.stdout == "offline\n"
+        assert done.returncode == 7
+        done = run_memsim("shell", "--", "sh", "-c", f"ls /{FIRMWARE} | wc -l; kill -9 $$")
+        assert done.stdout == "32\n"
+        assert done.returncode == 137
+
+    def test_writes_stay_in_a_machine_of_ones_own(self, tmp_path: Path) -> None:
+        directory.create(tmp_path / "m", boot("s390-lpar"))
+        script = f"echo 1 > /{FIRMWARE}/memory16/config && echo 1 > /{MEMORY}/memory16/online"
+        done = run_memsim("shell", tmp_path / "m", "--", "sh", "-c", script)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / "m" / MEMORY / "memory16/state").read_text() == "online\n"
+
+    def test_only_what_is_about_memory_is_covered_and_nothing_stays(self) -> None:
+        names = sorted(set(os.listdir("/sys/firmware")) | {"memory"})
+        before = Path("/proc/self/mountinfo").read_text()
+        left = set(Path(tempfile.gettempdir()).glob("memsim.*"))
+        done = run_memsim("shell", "--", "sh", "-c", "ls -1 /sys/firmware; ls /sys/devices/system")
+        expected = [*names, *sorted(os.listdir("/sys/devices/system"))]
+        assert sorted(done.stdout.split()) == sorted(expected)
+        assert Path("/proc/self/mountinfo").read_text() == before
+        assert set(Path(tempfile.gettempdir()).glob("memsim.*")) == left
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_ends_all_of_it(self, number: signal.Signals, tmp_path: Path) -> None:
+        environment = os.environ | {"PYTHONPATH": SOURCES, "TMPDIR": str(tmp_path)}
+        shell = subprocess.Popen(
+            [sys.executable, "-m", "memsim", "shell", "--", "sh", "-c", "echo $$; exec sleep 987"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert shell.stdout is not None
+        inside = int(shell.stdout.readline())
+        shell.send_signal(number)
+        assert shell.wait(20) == 128 + number
+        end = time.monotonic() + 10
+        while os.path.exists(f"/proc/{inside}"):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_unknown_command_or_profile_is_said(self) -> None:
+        assert run_memsim("shell", "--", "no-such-thing").stderr == (
+            "memsim: no-such-thing: command not found\n"
+        )
+        done = run_memsim("shell", "--profile", "vax", "--", "true")
+        assert done.returncode == 1
+        assert done.stderr.startswith("memsim: no profile is named vax; the profiles are")
+
+    @needs_util_linux
+    def test_without_root_a_user_namespace_does(self) -> None:
+        """As a user who is not root, and may open /dev/fuse."""
+        as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+        script = f"id -u; echo 1 > /{FIRMWARE}/memory16/config && cat /{MEMORY}/memory16/state"
+        done = subprocess.run(
+            [*as_user, sys.executable, "-m", "memsim", "shell", "--", "sh", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"PYTHONPATH": SOURCES},
+        )
+        assert (done.stdout, done.stderr, done.returncode) == ("0\noffline\n", "", 0)
+
+    def test_where_no_namespace_can_be_made_it_says_what_to_do(self) -> None:
+        limit = Path("/proc/sys/user/max_mnt_namespaces")
+        script = f"echo 0 > {limit} && exec {sys.executable} -m memsim shell -- true"
+        # In a user namespace of its own, so that the limit is only this test's.
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--", "sh", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"PYTHONPATH": SOURCES},
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("memsim: no namespace of one's own can be made here (")
+        assert "allow user namespaces" in done.stderr
+
+    @needs_util_linux
+    def test_debians_lsmem_lists_the_machine(self) -> None:
+        done = run_memsim("shell", "--profile", "x86-two-nodes", "--", DEBIAN_LSMEM, "-b")
+        assert done.returncode == 0
+        assert "Total online memory:        16106127360" in done.stdout
+        assert "Total offline memory:        1073741824" in done.stdout
+
+    @needs_util_linux
+    @pytest.mark.parametrize("name", ["x86-two-nodes", "s390-pre-6.19"])
+    def test_debians_chmem_changes_the_machine(self, tmp_path: Path, name: str) -> None:
+        directory.create(tmp_path / "m", boot(name))
+        offline = str(128 if name == "x86-two-nodes" else 16)
+        expected = boot(name)
+        for options, block, word in (
+            (["-e", "-b", offline], offline, "online_movable"),
+            (["-d", "-b", "10"], "10", "offline"),
+        ):
+            done = run_memsim("shell", tmp_path / "m", "--", DEBIAN_CHMEM, *options)
+            assert (done.returncode, done.stderr) == (0, "")
+            expected.write(f"{MEMORY}/memory{block}/state", word.encode())
+        assert tree_at(tmp_path / "m") == tree_of(expected)
