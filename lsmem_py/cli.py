@@ -14,7 +14,7 @@ from lsmem_py import columns as columns_
 from lsmem_py import formats, summary
 from lsmem_py.columns import Column
 from lsmem_py.view import View
-from memory_hotplug.errors import MemoryHotplugError
+from memory_hotplug.errors import NoBlocksError
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
@@ -217,7 +217,7 @@ def _view(options: Options, colour: bool) -> View:
 def _read(machine: Machine, attributes: Collection[str]) -> BlockTable:
     table = machine.read(attributes)
     if not table.numbers:
-        raise MemoryHotplugError("no memory blocks in /sys/devices/system/memory")
+        raise NoBlocksError(machine.tree.root)
     return table
 
 
@@ -235,7 +235,11 @@ def _listing(
         else:
             shown = view.shown(machine)
             if not shown:
-                machine.remarks.append("this machine has none of the columns asked for")
+                names = ", ".join(column.heading for column in view.columns)
+                machine.remarks.append(
+                    f"nothing to list: {names} only for memory that can be configured"
+                    " (/sys/firmware/memory, on s390), which this machine does not have"
+                )
             elif write:
                 yield from write(
                     formats.Listing(
@@ -259,7 +263,10 @@ def _check(options: Options, extra: Sequence[str]) -> None:
         raise click.UsageError("unsupported --summary argument")
     for name in ("annotate", "color"):
         if getattr(options, name) not in TERMINAL_WHEN:
-            raise click.UsageError(f"invalid argument of --{name}: {getattr(options, name)}")
+            raise click.UsageError(
+                f"invalid argument of --{name}: {getattr(options, name)}"
+                f" ({', '.join(TERMINAL_WHEN)})"
+            )
     if options.map not in (None, *MAP_BY):
         raise click.UsageError(f"invalid argument of --map: {options.map} ({' or '.join(MAP_BY)})")
     if options.watch is not None and not _is_interval(options.watch):

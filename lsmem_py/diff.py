@@ -9,7 +9,7 @@ from hotplug_cli.program import complain
 from lsmem_py import changes as changes_
 from lsmem_py import typed
 from lsmem_py.changes import Change, Snapshot
-from memory_hotplug.errors import BrokenTreeError, MemoryHotplugError, printable
+from memory_hotplug.errors import MemoryHotplugError, NoBlocksError, printable
 from memory_hotplug.machine import ADDRESS_LIMIT, Machine
 from memory_hotplug.size import human
 from memory_hotplug.tree import ArchiveTree
@@ -65,7 +65,7 @@ def _sentence(error: MemoryHotplugError | OSError) -> str:
 def _snapshot(machine: Machine) -> Snapshot:
     table = machine.read(changes_.ATTRIBUTES)
     if not table.numbers:
-        raise BrokenTreeError("no memory blocks in /sys/devices/system/memory")
+        raise NoBlocksError(machine.tree.root)
     head = typed.head(machine, table)
     return changes_.snapshot(table, head)
 

@@ -20,7 +20,7 @@ from lsmem_py import changes as changes_
 from lsmem_py import formats, summary
 from lsmem_py.changes import Change, Snapshot
 from lsmem_py.view import View
-from memory_hotplug.errors import MemoryHotplugError
+from memory_hotplug.errors import NoBlocksError
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable
 from memory_hotplug.tree import FileTree
@@ -150,7 +150,7 @@ def _read(root: str, attributes: Sequence[str]) -> tuple[Machine, BlockTable]:
     machine = Machine.at(root)
     table = machine.read({*attributes, *changes_.ATTRIBUTES})
     if not table.numbers:
-        raise MemoryHotplugError("no memory blocks in /sys/devices/system/memory")
+        raise NoBlocksError(machine.tree.root)
     return machine, table
 
 
