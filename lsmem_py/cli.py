@@ -64,13 +64,13 @@ def _schema() -> str:
 
 
 class Lsmem(GetoptCommand):
-    """The command; its --help ends in the columns."""
+    """The command; its --help ends in the columns and an example."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Columns"):
             formatter.write_dl([(column.heading, column.help) for column in columns_.COLUMNS])
-        formatter.write_paragraph()
-        formatter.write_text("For more details see lsmem(1).")
+        with formatter.section("Example (for more see lsmem(1))"):
+            formatter.write_text("lsmem -o BLOCK,SIZE,STATUS,NODE,ZONES")
 
 
 _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
@@ -148,7 +148,7 @@ _LISTING_ONLY = (
     metavar="NAME",
     own=True,
     section=_FORMAT,
-    help="table, raw, pairs, json, jsonl, csv, tsv, github, html, ...",
+    help="table, raw, jsonl, csv, tsv, github, html and more",
 )
 @flag("--typed", own=True, section=_FORMAT, help="with JSON: a document for scripts")
 @answer(
