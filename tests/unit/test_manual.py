@@ -69,8 +69,8 @@ def test_lsmem_1_has_every_option_column_variable_and_status() -> None:
             assert re.search(rf"(^| ){re.escape(name.removeprefix('-'))}( |$)", entries, re.M), name
     listed = re.split(r"^\.Sh ", text, flags=re.MULTILINE)
     (columns,) = (part for part in listed if part.startswith("COLUMNS"))
-    entries = " ".join(re.findall(r"^\.It Cm (.*)", columns, re.MULTILINE)).split()
-    assert sorted(set(entries) - {","}) == sorted(column.heading for column in COLUMNS)
+    headings = " ".join(re.findall(r"^\.It Cm (.*)", columns, re.MULTILINE)).split()
+    assert sorted(set(headings) - {","}) == sorted(column.heading for column in COLUMNS)
     sources = "".join(path.read_text() for path in (TOP / "lsmem_py").glob("*.py"))
     for variable in set(re.findall(r'environ(?:\.get\(|\[)"(\w+)"', sources)) | {"NO_COLOR"}:
         assert re.search(rf"^\.It Ev .*\b{variable}\b", text, re.MULTILINE), variable
