@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import compress
@@ -136,6 +135,11 @@ class Machine:
         """A parameter of the kernel's memory_hotplug module, or None where it has none such."""
         return self._word(f"{PARAMETERS}/{name}")
 
+    @cached_property
+    def nodes(self) -> tuple[int, ...]:
+        """The machine's nodes, ascending; none on a machine without NUMA."""
+        return tuple(sorted(_node_numbers(self._names_or_nothing(NODE))))
+
     @property
     def auto_online_blocks(self) -> str | None:
         """What becomes of a block when it is added; None where the kernel does not say."""
@@ -152,6 +156,30 @@ class Machine:
     def blocks(self, attributes: Collection[str] = ATTRIBUTES) -> Iterator[MemoryBlock]:
         """The blocks, configured or not, ascending, with those ATTRIBUTES read."""
         return self.read(attributes).blocks()
+
+    def block(self, number: int) -> MemoryBlock:
+        """One block as it is now: what can change of it, read afresh.
+
+        Where memory is configured, a block without memoryN is offline; elsewhere it has vanished,
+        and its state is UNKNOWN.
+        """
+        values: dict[str, Any] = {}
+        for name in ("state", "zones"):
+            attribute = _IN_MEMORY[name]
+            unread = attribute.absent if self.configurable else attribute.unreadable
+            values[name] = self._value(f"{MEMORY}/memory{number}", attribute, unread)
+        if number in self._firmware_numbers:
+            for name, attribute in _IN_FIRMWARE.items():
+                values[name] = self._value(f"{FIRMWARE}/memory{number}", attribute, None)
+            if values["configured"] is False:
+                values.update(state=State.OFFLINE, zones=None)
+        return MemoryBlock(number, **values)
+
+    def _value(self, directory: str, attribute: _Attribute, unread: Any) -> Any:
+        try:
+            return attribute.parse(self.tree.read(f"{directory}/{attribute.file}"))
+        except OSError as error:
+            return unread if gone(error) else attribute.unreadable
 
     def ranges(self, split: Collection[str] = MERGED_BY) -> Iterator[MemoryRange]:
         """Contiguous blocks that agree in the attributes of SPLIT, merged; ascending."""
@@ -181,7 +209,7 @@ class Machine:
             numbers = sorted(self._firmware_numbers.union(present))
         columns = {
             name: _spread(
-                self._parsed(name, _IN_MEMORY[name], values),
+                self._parsed(name, _IN_MEMORY[name], present, values),
                 present,
                 numbers,
                 _IN_MEMORY[name].absent,
@@ -241,15 +269,22 @@ class Machine:
         return True
 
     def _parsed(
-        self, name: str, attribute: _Attribute, texts: Sequence[bytes | OSError]
+        self,
+        name: str,
+        attribute: _Attribute,
+        numbers: Sequence[int],
+        texts: Sequence[bytes | OSError],
     ) -> list[Any]:
         """Each distinct text is parsed once; errors other than a missing file are remarked on."""
         distinct = set(texts)
         errors = [text for text in distinct if isinstance(text, OSError)]
-        told = Counter(error.strerror for error in errors if not gone(error))
-        for why, count in told.items():
-            blocks = f"{count} memory blocks" if count > 1 else "a memory block"
-            self._remark(f"{name} of {blocks} cannot be read: {why}")
+        for why in dict.fromkeys(error.strerror for error in errors if not gone(error)):
+            unread = [
+                number
+                for number, text in zip(numbers, texts, strict=True)
+                if isinstance(text, OSError) and text.strerror == why
+            ]
+            self._remark(f"{name} of {_named(unread)} not known: {attribute.file}: {why}")
         values: dict[bytes | OSError, Any] = dict.fromkeys(errors, attribute.unreadable)
         for text in distinct.difference(errors):
             values[text] = attribute.parse(text)  # type: ignore[arg-type]  # no error is left
@@ -281,7 +316,7 @@ class Machine:
     ) -> list[Any]:
         known = [number for number in numbers if number in self._firmware_numbers]
         texts = self.tree.read_each(FIRMWARE, known, attribute.file) if known else []
-        return _spread(self._parsed(name, attribute, texts), known, numbers)
+        return _spread(self._parsed(name, attribute, known, texts), known, numbers)
 
     def _settle(
         self, numbers: Sequence[int], present: Sequence[int], columns: dict[str, list[Any]]

@@ -5,15 +5,21 @@ Paths are relative to the root and use no leading slash: ``sys/devices/system/me
 
 import errno
 import os
+import re
+import stat
+import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import tarfile
+
     from memsim.kernel import Kernel
 
 _PAGE = 4096
 """A sysfs attribute never holds more (fs/sysfs/file.c)."""
 
+_WRITING = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BELOW = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -35,6 +41,9 @@ class Tree(Protocol):
 
     def write(self, path: str, word: str) -> None:
         """Write one word to an attribute, in a single write, and without a newline."""
+
+    def refusal(self, path: str) -> OSError | None:
+        """Why a write to the attribute could not even be tried; None where it can."""
 
 
 class FileTree:
@@ -89,26 +98,83 @@ class FileTree:
         followed on the way from the root to the attribute: what a captured tree links to may be
         this machine's own /sys. Raises OSError, ELOOP or ENOTDIR where there is such a link.
         """
-        if self._simulated is None:
-            self._simulated = self.root != "/" and _is_simulated(self.root)
-        if self._simulated:
+        if self._is_simulated():
             from memsim import directory
 
-            directory.write(self.root, path, word.encode())
+            try:
+                directory.write(self.root, path, word.encode())
+            except OSError:
+                raise
+            except BaseException:
+                # What a signal handler raised may have cut the simulated kernel short.
+                directory.Directory(self.root).settle()
+                raise
             return
-        parent, name = os.path.split(path)
-        above, block = os.path.split(parent)
-        at = os.open(block, _BELOW, dir_fd=self._directory(above))
+        at, name = self._parent(path)
         try:
-            # O_TRUNC means nothing to sysfs; a captured file must hold the word and no more.
-            flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(name, flags, dir_fd=at)
+            file = os.open(name, _WRITING, dir_fd=at)
         finally:
             os.close(at)
+        data = word.encode()
         try:
-            os.write(file, word.encode())
+            os.write(file, data)
+            if self.root != "/":
+                # A captured file must hold the word and no more. To truncate it at the opening
+                # would cost as much as the rest: file systems then flush it when it is closed.
+                os.ftruncate(file, len(data))
         finally:
             os.close(file)
+
+    def revision(self) -> object:
+        """For a machine made by memsim, something that differs once it has changed; else None.
+
+        Costs one stat(). Two changes within a tick of the file system's clock can share one.
+        """
+        if self._simulated is None:
+            self._simulated = self.root != "/" and _is_simulated(self.root)
+        if not self._simulated:
+            return None
+        from memsim import directory
+
+        # Every change of the machine renames files into this directory.
+        return os.stat(self._path(directory.PRIVATE)).st_mtime_ns
+
+    def refusal(self, path: str) -> OSError | None:
+        """Why `write` could not be tried, found out without opening the attribute.
+
+        A file that nobody may write to counts as such for root, too: a tree of a read-only
+        medium, or one that its owner protected.
+        """
+        try:
+            at, name = self._parent(path)
+            try:
+                mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
+                if stat.S_ISLNK(mode):
+                    return _refused(errno.ELOOP, path)
+                allowed = os.access(name, os.W_OK, dir_fd=at)
+                read_only = bool(os.fstatvfs(at).f_flag & os.ST_RDONLY)
+            finally:
+                os.close(at)
+            if self._is_simulated():
+                from memsim import directory
+
+                allowed = allowed and os.access(f"{self.root}/{directory.PRIVATE}/lock", os.W_OK)
+        except OSError as error:
+            return error
+        if read_only:
+            return _refused(errno.EROFS, path)
+        return None if allowed and mode & 0o222 else _refused(errno.EACCES, path)
+
+    def _is_simulated(self) -> bool:
+        if self._simulated is None:
+            self._simulated = self.root != "/" and _is_simulated(self.root)
+        return self._simulated
+
+    def _parent(self, path: str) -> tuple[int, str]:
+        """A descriptor of the attribute's directory, which the caller closes, and its name."""
+        block, _, name = path.rpartition("/")
+        above, _, block = block.rpartition("/")
+        return os.open(block, _BELOW, dir_fd=self._directory(above)), name
 
     def _directory(self, path: str) -> int:
         """A kept descriptor of a directory below the root, reached through no symbolic link."""
@@ -151,10 +217,85 @@ class KernelTree:
     def write(self, path: str, word: str) -> None:
         self.kernel.write(path, word.encode())
 
+    def refusal(self, path: str) -> OSError | None:
+        return None
+
+
+class ArchiveTree:
+    """A tree in a tar archive, compressed or not, as ``memsim capture`` writes; read-only."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError where the file cannot be read, or is no whole archive."""
+        import tarfile
+
+        self.root = path
+        self._files: dict[str, bytes] = {}
+        self._names: dict[str, set[str]] = {}
+        try:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    self._add(archive, member)
+        except (tarfile.TarError, EOFError, zlib.error):
+            raise OSError(errno.EINVAL, "not an archive, or a damaged one", path) from None
+
+    def _add(self, archive: "tarfile.TarFile", member: "tarfile.TarInfo") -> None:
+        name = _below_root(member.name)
+        if member.isfile():
+            content = archive.extractfile(member)
+            self._files[name] = content.read(_PAGE) if content else b""
+        elif member.islnk() and (target := _below_root(member.linkname)) in self._files:
+            self._files[name] = self._files[target]
+        while name and name not in self._names.get(os.path.dirname(name), ()):
+            above, last = os.path.split(name)
+            self._names.setdefault(above, set()).add(last)
+            name = above
+
+    def names(self, directory: str) -> list[str]:
+        try:
+            return list(self._names[directory])
+        except KeyError:
+            kind = errno.ENOTDIR if directory in self._files else errno.ENOENT
+            raise _error(kind, f"{self.root}/{directory}") from None
+
+    def read(self, path: str) -> bytes:
+        try:
+            return self._files[path]
+        except KeyError:
+            raise _error(errno.ENOENT, f"{self.root}/{path}") from None
+
+    def read_each(
+        self, directory: str, numbers: Iterable[int], attribute: str
+    ) -> list[bytes | OSError]:
+        missing = _error(errno.ENOENT, f"{self.root}/{directory}")
+        return [
+            self._files.get(f"{directory}/memory{number}/{attribute}", missing)
+            for number in numbers
+        ]
+
+    def write(self, path: str, word: str) -> None:
+        raise _error(errno.EROFS, f"{self.root}/{path}")
+
+    def refusal(self, path: str) -> OSError | None:
+        return _error(errno.EROFS, f"{self.root}/{path}")
+
+
+def _below_root(name: str) -> str:
+    """The path of an archive's member from the root, which may be a directory in the archive."""
+    found = re.search(r"(?:^|/)(sys/.+)", os.path.normpath(name))
+    return found[1] if found else ""
+
+
+def _error(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)
+
 
 def gone(error: OSError) -> bool:
     """Whether the error says that the file does not exist, now or at all."""
     return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
+
+
+def _refused(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)
 
 
 def _read(path: str, at: int | None) -> bytes:

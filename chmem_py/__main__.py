@@ -1,0 +1,5 @@
+"""python -m chmem_py"""
+
+from chmem_py.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""Signals and time limits, brought into a write that the kernel is taking its time over.
+
+Python goes on with a system call that a signal interrupted, unless the handler raises. So the
+handlers raise while such a call is under way, and only then; at all other times the first signal
+is remembered, and the work stops after the block at hand.
+"""
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Self
+
+from memory_hotplug.errors import StoppedError
+from memory_hotplug.lifecycle import Watch
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts(Watch):
+    """A context in which the first SIGINT or SIGTERM stops the work, and the second the process."""
+
+    def __init__(self, timeout: float | None, last_words: Callable[[], None]) -> None:
+        """TIMEOUT is what an offline may take, in seconds; LAST_WORDS is called by the second
+        signal, and must not block."""
+        self.signal: int | None = None
+        """The signal that came."""
+        self._timeout = timeout
+        self._last_words = last_words
+        self._armed = False
+        self._before: dict[int, object] = {}
+
+    @property
+    def stopping(self) -> bool:  # type: ignore[override]  # the base class never stops
+        return self.signal is not None
+
+    def __enter__(self) -> Self:
+        for number in STOPPING:
+            # Who started this in the background may have chosen to have it ignore SIGINT.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._stop)
+        if self._timeout is not None:
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._time_is_up)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal() returned it
+
+    def during(self, step: str) -> "_Armed":
+        return _Armed(self, self._timeout if step == "offline" else None)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        if self.signal is not None:
+            self._last_words()
+            os._exit(128 + number)
+        self.signal = number
+        if self._armed:
+            self._armed = False
+            raise StoppedError
+
+    def _time_is_up(self, _: int, __: FrameType | None) -> None:
+        if self._armed:
+            self._armed = False
+            raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
+
+
+class _Armed:
+    """The while in which a signal may raise."""
+
+    __slots__ = ("_interrupts", "_timeout")
+
+    def __init__(self, interrupts: Interrupts, timeout: float | None) -> None:
+        self._interrupts = interrupts
+        self._timeout = timeout
+
+    def __enter__(self) -> None:
+        self._interrupts._armed = True
+        if self._timeout is not None:
+            signal.setitimer(signal.ITIMER_REAL, self._timeout)
+
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        self._interrupts._armed = False
+        if self._timeout is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)

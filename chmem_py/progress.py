@@ -1,0 +1,83 @@
+"""How far the work is, on a terminal, once it has taken long enough to wonder."""
+
+import sys
+import threading
+from typing import Any
+
+from memory_hotplug.size import human
+
+DELAY = 0.5
+"""Seconds of work after which progress is shown."""
+
+
+class Progress:
+    """Shown on standard error where that is a terminal; else nothing happens."""
+
+    def __init__(self, blocks: int, block_size: int) -> None:
+        self._blocks = blocks
+        self._block_size = block_size
+        self._done = 0
+        self._at: int | None = None
+        self._lock = threading.Lock()
+        self._shown: Any = None
+        self._task: Any = None
+        self._timer: threading.Timer | None = None
+        self._over = False
+
+    def start(self) -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            self._timer = threading.Timer(DELAY, self._show)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        with self._lock:
+            if self._over:
+                return
+            self._shown = Bar(
+                TextColumn("{task.fields[at]}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f} of {task.total:.0f} blocks"),
+                TextColumn("{task.fields[bytes]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+                redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+            )
+            self._task = self._shown.add_task("", total=self._blocks, **self._fields())
+            self._update()
+            self._shown.start()
+
+    def _fields(self) -> dict[str, str]:
+        size = self._block_size
+        at = "" if self._at is None else f"memory block {self._at}"
+        return {"at": at, "bytes": f"{human(self._done * size)} of {human(self._blocks * size)}"}
+
+    def _update(self) -> None:
+        self._shown.update(self._task, completed=self._done, **self._fields())
+
+    def begin(self, number: int) -> None:
+        """The work on a block begins."""
+        self._at = number
+        if self._shown is not None:
+            self._update()
+
+    def done(self, blocks: int) -> None:
+        """So many blocks are done in all."""
+        self._done = blocks
+
+    def stop(self) -> None:
+        with self._lock:
+            self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._shown is not None:
+            self._shown.stop()
+
+    def abandon(self) -> bytes:
+        """What to write to the terminal when the process ends at once."""
+        return b"\x1b[?25h\r\n" if self._shown is not None else b""

@@ -1,0 +1,65 @@
+"""What a kernel's error number means for a memory block: the likely cause, and what to do now."""
+
+import errno
+
+from memory_hotplug.block import MemoryBlock, Zone
+from memory_hotplug.ranges import MEMMAP_FRACTION
+from memory_hotplug.size import human
+
+_EVERYWHERE = {
+    errno.EACCES: "only root may change memory: run this as root",
+    errno.EPERM: "only root may change memory: run this as root",
+    errno.EROFS: "the tree is read-only",
+    errno.ELOOP: "the attribute is a symbolic link and may lead out of the tree; none is followed",
+    errno.ENOTDIR: "a symbolic link or a file stands in for a directory; none is followed",
+    errno.EIO: "the hypervisor refused it",
+    errno.ENODEV: "the block is gone",
+    errno.ENOENT: "the block has no such attribute, or is gone",
+    errno.EINTR: "a signal or the timeout ended the attempt; the same command may succeed later",
+    errno.EAGAIN: "the kernel could not finish it for now; --retry N tries more often",
+    errno.EBUSY: "something else is using it; --retry N tries again",
+    errno.ENOMEM: "the machine is short of memory; free some, or bring more online first",
+}
+
+_BY_STEP = {
+    ("configure", errno.EIO): "the hypervisor refused to assign the storage",
+    ("deconfigure", errno.EIO): "the hypervisor refused to take the storage back",
+    ("deconfigure", errno.EBUSY): "a block must be offline before it can be deconfigured",
+    ("memmap-on-memory", errno.EBUSY): "this can be changed only while a block is not configured",
+    ("memmap-on-memory", errno.EOPNOTSUPP): "the kernel runs without memory_hotplug."
+    "memmap_on_memory=1, or its block size does not allow it",
+    ("offline", errno.EINVAL): "the block has memory holes or spans several zones; such a block "
+    "cannot be set offline",
+    ("offline", errno.EINTR): "the kernel was still moving its pages when a signal or the "
+    "timeout ended the attempt; give it more time (--timeout), or choose another block",
+    ("online", errno.EINVAL): "the kernel does not accept this zone for the block",
+}
+
+
+def hint(step: str, error: int, block: MemoryBlock, block_size: int) -> str:
+    """A sentence (or nothing) for a step of BLOCK that failed with the errno ERROR."""
+    if step == "offline" and error == errno.EBUSY:
+        return _busy(block)
+    if step == "configure" and error == errno.ENOMEM:
+        need = human(block_size // MEMMAP_FRACTION)
+        if block.memmap_on_memory:
+            return "the kernel has no memory left for it; free some first"
+        return (
+            f"there is no memory for its struct pages ({need}); with -m 1 they come out of the "
+            "block itself"
+        )
+    return _BY_STEP.get((step, error)) or _EVERYWHERE.get(error, "")
+
+
+def _busy(block: MemoryBlock) -> str:
+    zone = block.zones[0] if block.zones else None
+    if zone is Zone.MOVABLE:
+        return (
+            "some of its pages cannot be moved now, though it is in zone Movable (in use by a "
+            "device, huge pages, or too little free memory elsewhere); try again later (--retry N)"
+        )
+    where = f"it is in zone {zone.value}, not Movable" if zone else "it may not be in zone Movable"
+    return (
+        f"{where}: it can hold memory of the kernel, which cannot be moved; "
+        "blocks enabled with --zone Movable can be disabled again"
+    )

@@ -1,0 +1,92 @@
+"""A tree that is read as it is and never written to: what would be written is noted instead.
+
+Reading back gives what the kernel would show, so that the same work can be rehearsed on it. What
+cannot be known beforehand is taken to be the usual: a newly configured block may go to Normal and
+Movable, and no write fails.
+"""
+
+from collections.abc import Iterable
+
+from memory_hotplug.machine import FIRMWARE, MEMORY
+from memory_hotplug.tree import Tree
+
+_MOVABLE = b"Movable\n"
+
+
+class Rehearsal:
+    """The tree BEHIND, with the writes that were noted laid over it."""
+
+    def __init__(self, behind: Tree) -> None:
+        self.root = behind.root
+        self._behind = behind
+        self._texts: dict[str, bytes | None] = {}
+        """What attributes would read; None for one that would be gone."""
+        self.writes: list[tuple[str, str]] = []
+        """Path and word, in order."""
+
+    def names(self, directory: str) -> list[str]:
+        return self._behind.names(directory)
+
+    def read(self, path: str) -> bytes:
+        if path not in self._texts:
+            return self._behind.read(path)
+        text = self._texts[path]
+        if text is None:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return text
+
+    def read_each(
+        self, directory: str, names: Iterable[str], attribute: str
+    ) -> list[bytes | OSError]:
+        if not self._texts:
+            return self._behind.read_each(directory, names, attribute)
+        values: list[bytes | OSError] = []
+        for name in names:
+            try:
+                values.append(self.read(f"{directory}/{name}/{attribute}"))
+            except OSError as error:
+                values.append(error)
+        return values
+
+    def refusal(self, path: str) -> OSError | None:
+        return None
+
+    def write(self, path: str, word: str) -> None:
+        self.writes.append((path, word))
+        directory, _, attribute = path.rpartition("/")
+        block = directory.rpartition("/")[2]
+        if attribute == "state":
+            self._switch(f"{MEMORY}/{block}", word)
+        else:
+            self._texts[path] = f"{word}\n".encode()
+        if attribute == "config" and directory == f"{FIRMWARE}/{block}":
+            if word == "1":
+                self._add(f"{MEMORY}/{block}")
+            else:
+                self._texts[f"{MEMORY}/{block}/state"] = None
+                self._texts[f"{MEMORY}/{block}/valid_zones"] = None
+
+    def _add(self, block: str) -> None:
+        self._texts[f"{block}/state"] = b"offline\n"
+        self._texts[f"{block}/valid_zones"] = b"Normal Movable\n"
+        try:
+            policy = self._behind.read(f"{MEMORY}/auto_online_blocks").decode().strip()
+        except OSError:
+            return
+        if policy != "offline":
+            self._switch(block, policy)
+
+    def _switch(self, block: str, word: str) -> None:
+        zones = f"{block}/valid_zones"
+        try:
+            had = self.read(zones)
+        except OSError:
+            had = None
+        if had is not None:
+            kernel = (had.replace(b"Movable", b"").split() or [b"Normal"])[0] + b"\n"
+            if word == "offline":
+                self._texts[zones] = kernel.strip() + b" " + _MOVABLE
+            else:
+                first = had.split()[:1] == [b"Movable"] and word == "online"
+                self._texts[zones] = _MOVABLE if first or word == "online_movable" else kernel
+        self._texts[f"{block}/state"] = b"offline\n" if word == "offline" else b"online\n"
