@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.getopt import BadUsageError, GetoptCommand, answer, flag, option
+from hotplug_cli.getopt import GIVEN, BadUsageError, GetoptCommand, answer, flag, option
 from hotplug_cli.program import complain, run, version
 from lsmem_py import columns as columns_
 from lsmem_py import formats, summary
@@ -39,7 +39,7 @@ class Options:
     raw: bool
     split: str | None
     sysroot: str
-    summary: str | None
+    summary: str
     annotate: str
     format: str | None
     typed: bool
@@ -203,7 +203,8 @@ _LISTING_ONLY = (
 @click.argument("extra", nargs=-1, type=click.UNPROCESSED, metavar="")
 def lsmem(extra: Sequence[str], **given: Any) -> int:
     """List the memory of a machine: ranges of memory blocks with their state."""
-    options = Options(**given)
+    context = click.get_current_context()
+    options = Options(**{**given, "summary": _wanted(context.meta[GIVEN])})
     _check(options, extra)
     if options.diff is not None:
         from lsmem_py import diff
@@ -241,12 +242,11 @@ def _view(options: Options, colour: bool) -> View:
         return View(options.bytes, colour, attributes, map=options.map)
     columns = _columns(options)
     attributes, split = _attributes(columns, options)
-    summary = options.summary or ("always" if options.format_name == "table" else "never")
     if colour:
         from lsmem_py import colour as colour_
 
         attributes.update(colour_.READS)
-    if summary != "never":
+    if options.summary != "never":
         attributes.add("state")
     return View(
         options.bytes,
@@ -255,7 +255,7 @@ def _view(options: Options, colour: bool) -> View:
         columns=columns,
         split=None if options.all else split,
         headings=not options.noheadings,
-        summary=summary,
+        summary=options.summary,
     )
 
 
@@ -302,10 +302,29 @@ def _listing(
         yield from summary.lines(machine, table, view.bytes)
 
 
+def _wanted(given: Sequence[str]) -> str:
+    """Which of ranges and summary the options ask for, each as it changes what came before it.
+
+    The reference reads them so: a format takes the summary away, and `always` brings it back.
+    """
+    ranges = summary = True
+    for name, _, value in (word.partition("=") for word in given):
+        if name in ("--json", "--pairs", "--raw") or (name == "--format" and value != "table"):
+            summary = False
+        elif name == "--summary":
+            if value not in WHEN:
+                raise click.UsageError("unsupported --summary argument")
+            if value == "only":
+                ranges = False
+            else:
+                summary = value == "always"
+    if ranges:
+        return "always" if summary else "never"
+    return "only" if summary else "nothing"
+
+
 def _check(options: Options, extra: Sequence[str]) -> None:
     """What the reference refuses before it looks at the machine, in its order."""
-    if options.summary not in (None, *WHEN):
-        raise click.UsageError("unsupported --summary argument")
     for name in ("annotate", "color"):
         if getattr(options, name) not in TERMINAL_WHEN:
             raise click.UsageError(
@@ -320,7 +339,7 @@ def _check(options: Options, extra: Sequence[str]) -> None:
         )
     if extra:
         raise BadUsageError
-    if options.summary == "only" and options.format_name != "table":
+    if options.summary == "nothing":
         asked = "--{raw,json,pairs}" if options.format is None else "--format"
         raise click.UsageError(f"options {asked} and --summary=only are mutually exclusive")
     if options.typed and options.format_name not in ("json", "jsonl"):

@@ -25,6 +25,7 @@ from memsim.machine import (
     ABSENT,
     EARLY,
     FIRMWARE,
+    FLAGS,
     HOLE,
     IN_ZONE,
     MEMMAP,
@@ -112,7 +113,7 @@ class Kernel:
         kernel._prepare(machine)
         if not len(place) == len(flags) == kernel._numbers():
             raise ValueError("expected one byte for each block")
-        if place.translate(None, PLACES) or max(flags) > MEMMAP | EARLY:
+        if place.translate(None, PLACES) or flags.translate(None, FLAGS):
             raise ValueError("expected bytes that a kernel can have written")
         kernel.place, kernel.flags, kernel.live = bytearray(place), bytearray(flags), live
         return kernel

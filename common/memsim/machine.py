@@ -34,6 +34,7 @@ PLACES: Final = bytes([HOLE, ABSENT, OFFLINE, *range(IN_ZONE, IN_ZONE + len(ZONE
 
 # Flags of a block: its memmap_on_memory, and whether it is there since boot.
 MEMMAP, EARLY = 1, 2
+FLAGS: Final = bytes(range((MEMMAP | EARLY) + 1))
 
 Span = tuple[int, int]
 

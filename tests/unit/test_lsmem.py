@@ -181,6 +181,30 @@ def test_posixly_correct_ends_the_options_at_the_first_argument(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "summary"),
+    [
+        (["-r", "--summary=always"], True),
+        (["--summary=always", "-r"], False),
+        (["--summary=always", "--format", "csv"], False),
+        (["--summary=never", "-J", "--summary=always"], True),
+        (["--summary=always", "--summary=never"], False),
+        (["--summary=always", "--format", "table"], True),
+    ],
+)
+def test_a_format_takes_away_the_summary_that_was_asked_for_before_it(
+    arguments: list[str], summary: bool, lsmem: Command, tree: Path
+) -> None:
+    assert ("Total online" in lsmem("-s", tree, *arguments).stdout) == summary
+
+
+def test_neither_ranges_nor_summary_is_an_error(lsmem: Command, tree: Path) -> None:
+    sentence = "options --{raw,json,pairs} and --summary=only are mutually exclusive"
+    for arguments in (["--summary", "--summary=never"], ["-r", "--summary=only"]):
+        assert lsmem("-s", tree, *arguments).stderr == f"lsmem: {sentence}\n"
+    assert lsmem("-s", tree, "-r", "--summary", "--summary=always").status == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["-rJ"], "options --raw and --json cannot be combined"),
