@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import click
@@ -84,6 +85,17 @@ def test_own_options_and_columns_are_marked_as_such() -> None:
         entry = re.search(rf"^\.It Cm .*\b{heading}\b.*\n(.*)", text, re.MULTILINE)
         assert entry
         assert entry[1].startswith("(own)"), heading
+
+
+def test_the_picture_in_the_readme_is_what_lsmem_shows_today() -> None:
+    script = SourceFileLoader("make_picture", str(TOP / "man/make-picture")).load_module()
+    kept = (TOP / "man/lsmem-map.svg").read_text()
+
+    def texts(svg: str) -> list[str]:
+        return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+    assert texts(kept) == texts(script.picture())
+    assert "http://" not in kept.replace("http://www.w3.org/", "")
 
 
 # --help
