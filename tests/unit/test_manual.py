@@ -1,9 +1,9 @@
 """The manuals: complete, well-formed, and their examples do what they show."""
 
 import re
+import runpy
 import shutil
 import subprocess
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import click
@@ -11,6 +11,8 @@ import pytest
 
 from lsmem_py.cli import lsmem
 from lsmem_py.columns import COLUMNS
+from memsim import description
+from memsim.cli import commands as memsim
 from people_support import clean_environment
 
 TOP = Path(__file__).parents[2]
@@ -87,14 +89,37 @@ def test_own_options_and_columns_are_marked_as_such() -> None:
         assert entry[1].startswith("(own)"), heading
 
 
+def test_memsim_1_has_every_command_option_and_key() -> None:
+    text = plain((TOP / "man/memsim.1").read_text())
+    entries = "\n".join(re.findall(r"^\.It (.*)", text, re.MULTILINE))
+    context = click.Context(memsim)
+    for name in memsim.list_commands(context):
+        command = memsim.get_command(context, name)
+        assert command
+        assert re.search(rf"^Cm .*\b{name}\b", entries, re.MULTILINE), name
+        for option in command.get_params(context):
+            if isinstance(option, click.Option):
+                for spelled in option.opts:
+                    if spelled not in ("-h", "--help"):
+                        shown = rf"(Fl|,) {re.escape(spelled[1:])}\b"
+                        assert re.search(shown, text), (name, spelled)
+    documented = {
+        word for entry in re.findall(r"^Cm ([a-z_ ,]+)$", entries, re.M) for word in entry.split()
+    }
+    described = re.findall(r"^    ([a-z_]+)(?:, ([a-z_]+))?  ", description.__doc__ or "", re.M)
+    keys = {key for pair in described for key in pair if key}
+    assert len(keys) > 20
+    assert keys <= documented
+
+
 def test_the_picture_in_the_readme_is_what_lsmem_shows_today() -> None:
-    script = SourceFileLoader("make_picture", str(TOP / "man/make-picture")).load_module()
+    script = runpy.run_path(str(TOP / "man/make-picture"))
     kept = (TOP / "man/lsmem-map.svg").read_text()
 
     def texts(svg: str) -> list[str]:
         return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
 
-    assert texts(kept) == texts(script.picture())
+    assert texts(kept) == texts(script["picture"]())
     assert "http://" not in kept.replace("http://www.w3.org/", "")
 
 
