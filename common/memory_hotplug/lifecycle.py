@@ -207,7 +207,13 @@ def _is_online(block: MemoryBlock, target: Target) -> bool:
 
 def _after_online(block: MemoryBlock, target: Target) -> MemoryBlock:
     movable = _online_word(block, target) == "online_movable"
-    return replace(block, state=State.ONLINE, zones=(Zone.MOVABLE,) if movable else None)
+    return MemoryBlock(
+        block.number,
+        State.ONLINE,
+        zones=(Zone.MOVABLE,) if movable else None,
+        configured=block.configured,
+        memmap_on_memory=block.memmap_on_memory,
+    )
 
 
 def _memmap_word(_: MemoryBlock, target: Target) -> str:
