@@ -439,12 +439,14 @@ class _Transaction:
         site, number = self.site, self.before.number
         word = step.word(self.known(), self.target)
         path = f"{step.directory}/memory{number}/{step.attribute}"
+        # A step back to what the block was would only have to be done again to undo the rest.
+        steady = undoing or step.holds(self.before, self.target)
         tries = 0
         while True:
             tries += 1
             failed: OSError | StoppedError
             try:
-                if undoing:
+                if steady:
                     site.machine.tree.write(path, word)
                 else:
                     with site.watch.during(step.name):
@@ -462,7 +464,7 @@ class _Transaction:
                 retrying = undoing and failed.errno == errno.EINTR and tries <= patience.again
                 if retrying or tries <= patience.tries(failed.errno):
                     try:
-                        self._pause(step, patience.pause(tries), undoing)
+                        self._pause(patience.pause(tries), steady)
                     except StoppedError as error:
                         failed = error
                     else:
@@ -481,8 +483,8 @@ class _Transaction:
                 hint(step.name, failed.errno or errno.EIO, self.known(), site.machine.block_size),
             )
 
-    def _pause(self, step: _Step, seconds: float, undoing: bool) -> None:
-        if undoing:
+    def _pause(self, seconds: float, steady: bool) -> None:
+        if steady:
             time.sleep(seconds)
             return
         with self.site.watch.during("pause"):
