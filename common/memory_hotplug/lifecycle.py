@@ -429,6 +429,7 @@ class _Transaction:
         if self.known().state is State.ONLINE:
             # The kernel's auto_online_blocks was quicker, and chose another zone.
             self._take(OFFLINE, UNDOING if undoing else self.site.patience, undoing=undoing)
+            self.block = None
         block = self.known()
         if not target.returning:
             mismatch = _mismatch(block, target.zone, "online")
