@@ -2,24 +2,26 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from hotplug_cli.getopt import BadUsageError, GetoptCommand, answer, flag, option
+from hotplug_cli.getopt import GIVEN, BadUsageError, GetoptCommand, answer, flag, option
 from hotplug_cli.program import complain, run, version
 from lsmem_py import columns as columns_
-from lsmem_py import formats
+from lsmem_py import formats, summary
 from lsmem_py.columns import Column
-from memory_hotplug.errors import MemoryHotplugError
+from lsmem_py.view import View
+from memory_hotplug.errors import NoBlocksError
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
-from memory_hotplug.size import human
 
 WHEN = ("never", "always", "only")
 TERMINAL_WHEN = ("always", "never", "auto")
+MAP_BY = ("status", "zones")
+SHORTEST_INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,14 @@ class Options:
     raw: bool
     split: str | None
     sysroot: str
-    summary: str | None
+    summary: str
     annotate: str
     format: str | None
     typed: bool
     color: str
+    map: str | None
+    watch: str | None
+    diff: str | None
 
     @property
     def format_name(self) -> str:
@@ -69,11 +74,24 @@ class Lsmem(GetoptCommand):
 
 
 _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
+_VIEWS = "Other views"
+
+_LISTING_ONLY = (
+    *("all", "output", "output-all", "split", "annotate"),
+    *("pairs", "raw", "format", "typed"),
+)
+"""Options that say how ranges are listed, and mean nothing to a map or a comparison."""
 
 
 @click.command(
     cls=Lsmem,
-    exclusive=[("json", "pairs", "raw", "format"), ("all", "split")],
+    exclusive=[
+        ("json", "pairs", "raw", "format"),
+        ("all", "split"),
+        *(("map", name) for name in (*_LISTING_ONLY, "summary", "noheadings", "json")),
+        *(("watch", name) for name in ("pairs", "raw", "format", "typed", "annotate")),
+        *(("diff", name) for name in (*_LISTING_ONLY, "summary", "noheadings", "map", "watch")),
+    ],
     options_metavar="[options]",
 )
 @flag("-a", "--all", section=_WHAT, help="list each memory block instead of merged ranges")
@@ -103,6 +121,25 @@ _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
     section=_HOW,
     help=", ".join(TERMINAL_WHEN),
 )
+@option(
+    "--map",
+    metavar="BY",
+    bare="status",
+    own=True,
+    section=_VIEWS,
+    help="the address space as a picture, by " + " or ".join(MAP_BY),
+)
+@option(
+    "--watch",
+    metavar="SECONDS",
+    bare="2",
+    own=True,
+    section=_VIEWS,
+    help="keep showing it, changes marked; -J: a line for each",
+)
+@option(
+    "--diff", metavar="FILE", own=True, section=_VIEWS, help="what changed since -J --typed > FILE"
+)
 @flag("-J", "--json", section=_FORMAT, help="JSON as util-linux writes it")
 @flag("-P", "--pairs", section=_FORMAT, help='NAME="value"')
 @flag("-r", "--raw", section=_FORMAT, help="cells separated by one space")
@@ -121,71 +158,154 @@ _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
 @click.argument("extra", nargs=-1, type=click.UNPROCESSED, metavar="")
 def lsmem(extra: Sequence[str], **given: Any) -> int:
     """List the memory of a machine: ranges of memory blocks with their state."""
-    options = Options(**given)
+    context = click.get_current_context()
+    options = Options(**{**given, "summary": _wanted(context.meta[GIVEN])})
     _check(options, extra)
+    if options.diff is not None:
+        from lsmem_py import diff
+
+        return diff.run(options.diff, options.sysroot, options.json, options.bytes)
     write = None if options.typed else formats.writer(options.format_name)
     machine = Machine.at(options.sysroot)
-    columns = _columns(options)
-    attributes, split = _attributes(columns, options)
-    summary = options.summary or ("always" if options.format_name == "table" else "never")
-    paint = None
-    if options.format_name == "table" and _on_terminal(options.color, "NO_COLOR"):
-        from lsmem_py import colour
+    colour = options.format_name == "table" and _on_terminal(options.color, "NO_COLOR")
+    view = _view(options, colour)
+    if options.watch is not None:
+        from lsmem_py import watch
 
-        paint = colour.painter()
-        attributes.update(colour.READS)
-    if summary != "never":
-        attributes.add("state")
-    table = machine.read(attributes)
-    if not table.numbers:
-        raise MemoryHotplugError("no memory blocks in /sys/devices/system/memory")
-    ranges = table.each() if options.all else table.ranges(split)
+        live = not options.json and _on_terminal("auto")
+        return watch.run(view, options.sysroot, float(options.watch), options.json, live)
+    table = _read(machine, view.attributes)
     out = sys.stdout
-    if summary != "only":
-        if options.typed:
-            out.writelines(_typed(machine, table, columns, ranges, options))
-        else:
-            shown = [
-                column
-                for column in columns
-                if machine.configurable or column.identifier not in columns_.FIRMWARE_ONLY
-            ]
-            if not shown:
-                machine.remarks.append("this machine has none of the columns asked for")
-            elif write:
-                listing = formats.Listing(
-                    shown,
-                    ranges,
-                    options.bytes,
-                    not options.noheadings,
-                    _on_terminal(options.annotate),
-                    paint,
-                )
-                out.writelines(write(listing))
-        if summary == "always":
-            out.write("\n")
-    if summary != "never":
-        out.writelines(_summary(machine, table, options.bytes))
+    if options.map:
+        from lsmem_py import map as map_
+
+        map_.write(map_.Map(table, options.map, *map_.window(), options.bytes).lines(), out, colour)
+    else:
+        out.writelines(_listing(machine, table, view, options, write))
     out.flush()
     for remark in machine.remarks:
         complain("lsmem", remark)
     return 0
 
 
+def _view(options: Options, colour: bool) -> View:
+    """What is to be read and shown."""
+    if options.map:
+        from lsmem_py import map as map_
+
+        attributes = {"node", *map_.READS[options.map]}
+        return View(options.bytes, colour, attributes, map=options.map)
+    columns = _columns(options)
+    attributes, split = _attributes(columns, options)
+    if colour:
+        from lsmem_py import colour as colour_
+
+        attributes.update(colour_.READS)
+    if options.summary != "never":
+        attributes.add("state")
+    return View(
+        options.bytes,
+        colour,
+        attributes,
+        columns=columns,
+        split=None if options.all else split,
+        headings=not options.noheadings,
+        summary=options.summary,
+    )
+
+
+def _read(machine: Machine, attributes: Collection[str]) -> BlockTable:
+    table = machine.read(attributes)
+    if not table.numbers:
+        raise NoBlocksError(machine.tree.root)
+    return table
+
+
+def _listing(
+    machine: Machine,
+    table: BlockTable,
+    view: View,
+    options: Options,
+    write: formats.Writer | None,
+) -> Iterator[str]:
+    """What is written, in pieces."""
+    if view.summary != "only":
+        if options.typed:
+            yield from _typed(machine, table, view.columns, view.ranges(table), options)
+        else:
+            shown = view.shown(machine)
+            if not shown:
+                names = ", ".join(column.heading for column in view.columns)
+                machine.remarks.append(
+                    f"nothing to list: {names} only for memory that can be configured"
+                    " (/sys/firmware/memory, on s390), which this machine does not have"
+                )
+            elif write:
+                yield from write(
+                    formats.Listing(
+                        shown,
+                        view.ranges(table),
+                        view.bytes,
+                        view.headings,
+                        _on_terminal(options.annotate),
+                        view.paint(),
+                    )
+                )
+        if view.summary == "always":
+            yield "\n"
+    if view.summary != "never":
+        yield from summary.lines(machine, table, view.bytes)
+
+
+def _wanted(given: Sequence[str]) -> str:
+    """Which of ranges and summary the options ask for, each as it changes what came before it.
+
+    The reference reads them so: a format takes the summary away, and `always` brings it back.
+    """
+    ranges = summary = True
+    for name, _, value in (word.partition("=") for word in given):
+        if name in ("--json", "--pairs", "--raw") or (name == "--format" and value != "table"):
+            summary = False
+        elif name == "--summary":
+            if value not in WHEN:
+                raise click.UsageError("unsupported --summary argument")
+            if value == "only":
+                ranges = False
+            else:
+                summary = value == "always"
+    if ranges:
+        return "always" if summary else "never"
+    return "only" if summary else "nothing"
+
+
 def _check(options: Options, extra: Sequence[str]) -> None:
     """What the reference refuses before it looks at the machine, in its order."""
-    if options.summary not in (None, *WHEN):
-        raise click.UsageError("unsupported --summary argument")
     for name in ("annotate", "color"):
         if getattr(options, name) not in TERMINAL_WHEN:
-            raise click.UsageError(f"invalid argument of --{name}: {getattr(options, name)}")
+            raise click.UsageError(
+                f"invalid argument of --{name}: {getattr(options, name)}"
+                f" ({', '.join(TERMINAL_WHEN)})"
+            )
+    if options.map not in (None, *MAP_BY):
+        raise click.UsageError(f"invalid argument of --map: {options.map} ({' or '.join(MAP_BY)})")
+    if options.watch is not None and not _is_interval(options.watch):
+        raise click.UsageError(
+            f"invalid argument of --watch: {options.watch} (seconds, {SHORTEST_INTERVAL} or more)"
+        )
     if extra:
         raise BadUsageError
-    if options.summary == "only" and options.format_name != "table":
+    if options.summary == "nothing":
         asked = "--{raw,json,pairs}" if options.format is None else "--format"
         raise click.UsageError(f"options {asked} and --summary=only are mutually exclusive")
     if options.typed and options.format_name not in ("json", "jsonl"):
         raise click.UsageError("option --typed goes with --json or --format jsonl")
+
+
+def _is_interval(text: str) -> bool:
+    try:
+        return SHORTEST_INTERVAL <= float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def _columns(options: Options) -> list[Column]:
@@ -238,24 +358,6 @@ def _typed(
     if options.format_name == "jsonl":
         return typed.write_lines(columns, ranges)
     return typed.write_document(typed.head(machine, table), columns, ranges)
-
-
-def _summary(machine: Machine, table: BlockTable, bytes: bool) -> Iterator[str]:
-    def size(value: int) -> str:
-        return str(value) if bytes else human(value)
-
-    lines = [
-        ("Memory block size:", size(machine.block_size)),
-        ("Total online memory:", size(table.total(online=True))),
-        ("Total offline memory:", size(table.total(online=False))),
-    ]
-    memmap = {"Y": "yes", "N": "no", "force": "force"}.get(
-        machine.parameter("memmap_on_memory") or ""
-    )
-    if memmap:
-        lines.append(("Memmap on memory parameter:", memmap))
-    width = 15 if bytes else 5
-    return (f"{label:<32} {value:>{width}}\n" for label, value in lines)
 
 
 def main() -> None:

@@ -156,3 +156,14 @@ class StuckError(BlockError):
         self.cause = cause
         hint = f"look at it with lsmem, and set it right by hand ({cause.reason})"
         super().__init__(number, cause.step, f"could not be undone: {cause.reason}", hint)
+
+
+class NoBlocksError(MemoryHotplugError):
+    """The tree can be listed, and there is no memory block in it."""
+
+    def __init__(self, root: str) -> None:
+        below = "" if root == "/" else f" below {printable(root)}"
+        super().__init__(
+            f"no memory blocks in /sys/devices/system/memory{below}: there is no directory"
+            " memoryN (in a container look at the host; of a captured tree check what it holds)"
+        )

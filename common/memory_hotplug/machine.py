@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import compress
@@ -210,7 +209,7 @@ class Machine:
             numbers = sorted(self._firmware_numbers.union(present))
         columns = {
             name: _spread(
-                self._parsed(name, _IN_MEMORY[name], values),
+                self._parsed(name, _IN_MEMORY[name], present, values),
                 present,
                 numbers,
                 _IN_MEMORY[name].absent,
@@ -270,15 +269,22 @@ class Machine:
         return True
 
     def _parsed(
-        self, name: str, attribute: _Attribute, texts: Sequence[bytes | OSError]
+        self,
+        name: str,
+        attribute: _Attribute,
+        numbers: Sequence[int],
+        texts: Sequence[bytes | OSError],
     ) -> list[Any]:
         """Each distinct text is parsed once; errors other than a missing file are remarked on."""
         distinct = set(texts)
         errors = [text for text in distinct if isinstance(text, OSError)]
-        told = Counter(error.strerror for error in errors if not gone(error))
-        for why, count in told.items():
-            blocks = f"{count} memory blocks" if count > 1 else "a memory block"
-            self._remark(f"{name} of {blocks} cannot be read: {why}")
+        for why in dict.fromkeys(error.strerror for error in errors if not gone(error)):
+            unread = [
+                number
+                for number, text in zip(numbers, texts, strict=True)
+                if isinstance(text, OSError) and text.strerror == why
+            ]
+            self._remark(f"{name} of {_named(unread)} not known: {attribute.file}: {why}")
         values: dict[bytes | OSError, Any] = dict.fromkeys(errors, attribute.unreadable)
         for text in distinct.difference(errors):
             values[text] = attribute.parse(text)  # type: ignore[arg-type]  # no error is left
@@ -310,7 +316,7 @@ class Machine:
     ) -> list[Any]:
         known = [number for number in numbers if number in self._firmware_numbers]
         texts = self.tree.read_each(FIRMWARE, known, attribute.file) if known else []
-        return _spread(self._parsed(name, attribute, texts), known, numbers)
+        return _spread(self._parsed(name, attribute, known, texts), known, numbers)
 
     def _settle(
         self, numbers: Sequence[int], present: Sequence[int], columns: dict[str, list[Any]]

@@ -5,11 +5,15 @@ Paths are relative to the root and use no leading slash: ``sys/devices/system/me
 
 import errno
 import os
+import re
 import stat
+import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import tarfile
+
     from memsim.kernel import Kernel
 
 _PAGE = 4096
@@ -121,6 +125,20 @@ class FileTree:
         finally:
             os.close(file)
 
+    def revision(self) -> object:
+        """For a machine made by memsim, something that differs once it has changed; else None.
+
+        Costs one stat(). Two changes within a tick of the file system's clock can share one.
+        """
+        if self._simulated is None:
+            self._simulated = self.root != "/" and _is_simulated(self.root)
+        if not self._simulated:
+            return None
+        from memsim import directory
+
+        # Every change of the machine renames files into this directory.
+        return os.stat(self._path(directory.PRIVATE)).st_mtime_ns
+
     def refusal(self, path: str) -> OSError | None:
         """Why `write` could not be tried, found out without opening the attribute.
 
@@ -201,6 +219,74 @@ class KernelTree:
 
     def refusal(self, path: str) -> OSError | None:
         return None
+
+
+class ArchiveTree:
+    """A tree in a tar archive, compressed or not, as ``memsim capture`` writes; read-only."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError where the file cannot be read, or is no whole archive."""
+        import tarfile
+
+        self.root = path
+        self._files: dict[str, bytes] = {}
+        self._names: dict[str, set[str]] = {}
+        try:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    self._add(archive, member)
+        except (tarfile.TarError, EOFError, zlib.error):
+            raise OSError(errno.EINVAL, "not an archive, or a damaged one", path) from None
+
+    def _add(self, archive: "tarfile.TarFile", member: "tarfile.TarInfo") -> None:
+        name = _below_root(member.name)
+        if member.isfile():
+            content = archive.extractfile(member)
+            self._files[name] = content.read(_PAGE) if content else b""
+        elif member.islnk() and (target := _below_root(member.linkname)) in self._files:
+            self._files[name] = self._files[target]
+        while name and name not in self._names.get(os.path.dirname(name), ()):
+            above, last = os.path.split(name)
+            self._names.setdefault(above, set()).add(last)
+            name = above
+
+    def names(self, directory: str) -> list[str]:
+        try:
+            return list(self._names[directory])
+        except KeyError:
+            kind = errno.ENOTDIR if directory in self._files else errno.ENOENT
+            raise _error(kind, f"{self.root}/{directory}") from None
+
+    def read(self, path: str) -> bytes:
+        try:
+            return self._files[path]
+        except KeyError:
+            raise _error(errno.ENOENT, f"{self.root}/{path}") from None
+
+    def read_each(
+        self, directory: str, numbers: Iterable[int], attribute: str
+    ) -> list[bytes | OSError]:
+        missing = _error(errno.ENOENT, f"{self.root}/{directory}")
+        return [
+            self._files.get(f"{directory}/memory{number}/{attribute}", missing)
+            for number in numbers
+        ]
+
+    def write(self, path: str, word: str) -> None:
+        raise _error(errno.EROFS, f"{self.root}/{path}")
+
+    def refusal(self, path: str) -> OSError | None:
+        return _error(errno.EROFS, f"{self.root}/{path}")
+
+
+def _below_root(name: str) -> str:
+    """The path of an archive's member from the root, which may be a directory in the archive."""
+    found = re.search(r"(?:^|/)(sys/.+)", os.path.normpath(name))
+    return found[1] if found else ""
+
+
+def _error(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)
 
 
 def gone(error: OSError) -> bool:

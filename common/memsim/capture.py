@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from memsim.kernel import FIRMWARE, MEMORY, NODE, PARAMETERS
+from memsim.description import MachineError, wrong
+from memsim.machine import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 _WANTED: Final = tuple(
     re.compile(pattern)
@@ -78,8 +80,6 @@ def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") 
         made.rename(final)
     finally:
         if made.is_dir():
-            import shutil
-
             shutil.rmtree(made)
         else:
             made.unlink(missing_ok=True)
@@ -111,3 +111,117 @@ def _to_directory(path: Path, entries: Iterator[tuple[str, bytes | str]]) -> int
         else:
             made.write_bytes(content)
     return count
+
+
+def described(root: str | os.PathLike[str]) -> dict[str, Any]:
+    """The description of the machine whose /sys is below a root, as if it had booted so.
+
+    MachineError when the tree is not that of a machine; OSError when it cannot be read. What no
+    attribute tells is assumed: the rules of contiguous zones, x86's limits where there is DMA32
+    or a first block in several zones, nothing in use but struct pages, no faults.
+    """
+    files = {
+        path: content if isinstance(content, str) else content.decode(errors="replace").strip()
+        for path, content in read_tree(root)
+    }
+    blocks: dict[int, dict[str, str]] = {}
+    for path, text in files.items():
+        if match := _TREE_BLOCK.fullmatch(path):
+            blocks.setdefault(int(match["block"]), {})[match["name"]] = text
+    if not blocks:
+        raise MachineError(f"{os.fspath(root)}: expected memory blocks, but there are none")
+    groups = [_seen_group(root, block, seen) for block, seen in sorted(blocks.items())]
+    _straddle(groups)
+    block_size = _hexadecimal(root, files[f"{MEMORY}/block_size_bytes"])
+    firmware = any("config" in seen for seen in blocks.values())
+    increments = {
+        block_size * block // int(seen["phys_device"])
+        for block, seen in blocks.items()
+        if seen.get("phys_device", "0").isdecimal() and int(seen.get("phys_device", 0))
+    }
+    description: dict[str, Any] = {
+        "block_size": block_size,
+        "blocks": _joined(groups),
+        "firmware": firmware,
+        "contiguous_zones": True,
+        "valid_zones": any("valid_zones" in seen for seen in blocks.values()),
+        "memmap_param": files.get(f"{PARAMETERS}/memmap_on_memory"),
+        "memmap_supported": files.get(f"{PARAMETERS}/memmap_on_memory") != "N",
+        "auto_online_blocks": files.get(f"{MEMORY}/auto_online_blocks"),
+        "online_policy": files.get(f"{PARAMETERS}/online_policy"),
+        "increment": max(increments, default=None),
+    }
+    ratio = files.get(f"{PARAMETERS}/auto_movable_ratio")
+    if ratio is not None:
+        description["auto_movable_ratio"] = int(ratio) if ratio.isdecimal() else ratio
+        aware = files.get(f"{PARAMETERS}/auto_movable_numa_aware")
+        description["auto_movable_numa_aware"] = aware != "N"
+    return description
+
+
+_TREE_BLOCK: Final = re.compile(
+    rf"(?:{MEMORY}|{FIRMWARE})/memory(?P<block>\d+)/(?P<name>[a-z_]+?)\d*"
+)
+
+
+def _hexadecimal(root: str | os.PathLike[str], text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        place = f"{os.fspath(root)}: block_size_bytes"
+        raise wrong(place, "a hexadecimal number", text) from None
+
+
+def _seen_group(
+    root: str | os.PathLike[str], block: int, seen: Mapping[str, str]
+) -> dict[str, Any]:
+    """A block as its attributes tell, as a group of its own."""
+    config = "state" in seen
+    group: dict[str, Any] = {"range": [block, block], "config": config}
+    group["memmap"] = seen.get("memmap_on_memory") == "1"
+    link = seen.get("node")
+    group["has_node"] = not config or link is not None
+    if link is not None:
+        group["node"] = int(link.rpartition("node")[2])
+    if config:
+        group["removable"] = seen.get("removable") != "0"
+        group["state"] = "offline" if seen["state"] == "offline" else "online"
+        zones = seen.get("valid_zones", "Normal").split() or ["none"]
+        group["zones" if group["state"] == "online" else "off_zones"] = (
+            zones[0] if group["state"] == "online" else " ".join(zones)
+        )
+    return group
+
+
+def _straddle(groups: list[dict[str, Any]]) -> None:
+    """Say for blocks in zone none which zones they lie in: those of their neighbours."""
+    named = [
+        (group["range"][0], group.get("node", 0), group["zones"])
+        for group in groups
+        if group.get("zones", "none") != "none"
+    ]
+    for group in groups:
+        if group.get("zones") != "none":
+            continue
+        block, node = group["range"][0], group.get("node", 0)
+        below = [zone for other, of, zone in named if other < block and of == node]
+        above = [zone for other, of, zone in named if other > block and of == node]
+        # Nothing is below block 0 but x86's first 16 MiB, which are DMA.
+        zones = [*(below[-1:] or ["DMA"]), *above[:1]]
+        group["straddles"] = " ".join(dict.fromkeys(zones))
+
+
+def _joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Neighbours that are alike, as one group each."""
+    joined: list[dict[str, Any]] = []
+    for group in groups:
+        first, last = group["range"]
+        if (
+            joined
+            and joined[-1]["range"][1] == first - 1
+            and joined[-1] | {"range": 0} == group | {"range": 0}
+        ):
+            joined[-1]["range"][1] = last
+        else:
+            joined.append(group)
+    return joined

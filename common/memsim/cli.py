@@ -19,8 +19,12 @@ from hotplug_cli.program import run, version
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.size import human
 from memsim import directory, profile
+from memsim.description import MachineError, dump
+from memsim.description import fault as fault_of
+from memsim.description import seconds as seconds_of
 from memsim.directory import Directory
-from memsim.kernel import TRANSITIONS, Fault, Kernel
+from memsim.kernel import Kernel
+from memsim.machine import TRANSITIONS, Fault
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -40,7 +44,7 @@ class Commands(click.Group):
 
         try:
             return super().invoke(ctx)
-        except (profile.MachineError, MountError, NamespaceError) as error:
+        except (MachineError, MountError, NamespaceError) as error:
             raise MemsimError(str(error)) from None
         except FileExistsError as error:
             raise MemsimError(
@@ -130,7 +134,7 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
             raise click.UsageError("--memory: how much of it there is at boot must be said")
         kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
     elif name and name not in profile.PROFILES:
-        raise profile.MachineError(_unknown(name))
+        raise MachineError(_unknown(name))
     else:
         kernel = profile.from_tree(tree) if tree else profile.boot(name or Path(str(file)))
     directory.create(path, kernel)
@@ -200,7 +204,7 @@ def _fault(where: str, text: str) -> tuple[int, Fault | None]:
     if rest == "none":
         return block, None
     try:
-        return block, profile.fault({"errno": name, "times": int(times) if colon else None})
+        return block, fault_of({"errno": name, "times": int(times) if colon else None})
     except ValueError:
         raise click.UsageError(f"{where}: expected {expected}, not {text}") from None
 
@@ -212,7 +216,7 @@ def _delay(text: str) -> tuple[str, int, float]:
     try:
         if transition not in TRANSITIONS:
             raise ValueError
-        return transition, block, profile.seconds(number)
+        return transition, block, seconds_of(number)
     except ValueError:
         raise click.UsageError(f"--delay: expected {expected}, not {text}") from None
 
@@ -223,7 +227,7 @@ def _delay(text: str) -> tuple[str, int, float]:
 def show(machine: Directory, as_json: bool) -> None:
     kernel = machine.kernel()
     if as_json:
-        state = {"machine": profile.dump(kernel.machine), "live": kernel.live.to_json()}
+        state = {"machine": dump(kernel.machine), "live": kernel.live.to_json()}
         click.echo(json.dumps(state, indent=2))
         return
     width = 24
@@ -315,7 +319,7 @@ def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, s
         return
     name = name or "s390-lpar"
     if name not in profile.PROFILES:
-        raise profile.MachineError(_unknown(name))
+        raise MachineError(_unknown(name))
     with tempfile.TemporaryDirectory(prefix="memsim.") as temporary:
         root = f"{temporary}/machine"
         directory.create(root, profile.boot(name))

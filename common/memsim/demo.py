@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Final
 
-from memsim.kernel import FIRMWARE, MEMORY
+from memsim.machine import FIRMWARE, MEMORY
 
 _ROOT: Final = "s390"
 _COLUMNS: Final = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"

@@ -3,7 +3,7 @@
 The directory holds the files of the machine's /sys below `sys`, for any reader, and in
 `.memsim` what its kernel keeps to itself:
 
-    machine.json   the mark: the machine at boot, as profile.py describes it, with a checksum
+    machine.json   the mark: the machine at boot, as description.py describes it, with a checksum
     blocks         two bytes for each block number: what is there, and its flags
     live.json      everything else that changes: spans, counts, the pool, parameters, faults
     journal.json   only while a write is being carried out: all of its effects
@@ -34,8 +34,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from memsim.kernel import NODE, Changes, Kernel, Live, Machine
-from memsim.profile import MachineError, dump, parse
+from memsim.description import MachineError, dump, parse
+from memsim.kernel import Changes, Kernel
+from memsim.machine import NODE, Live, Machine
 
 PRIVATE: Final = ".memsim"
 MARK: Final = f"{PRIVATE}/machine.json"

@@ -14,168 +14,53 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-MEMORY: Final = "sys/devices/system/memory"
-NODE: Final = "sys/devices/system/node"
-FIRMWARE: Final = "sys/firmware/memory"
-PARAMETERS: Final = "sys/module/memory_hotplug/parameters"
-
-ZONES: Final = ("none", "DMA", "DMA32", "Normal", "HighMem", "Movable", "Device")
-TRANSITIONS: Final = ("offline", "online", "config", "deconfig")
-ONLINE_WORDS: Final = ("online", "online_kernel", "online_movable")
-ONLINE_POLICIES: Final = ("contig-zones", "auto-movable")
-
-MAX_BLOCKS: Final = 1 << 24
-"""Most block numbers between a machine's first and last block, holes included."""
-
-STRUCT_PAGE_SHARE: Final = 64
-"""One part in so many of a block holds its struct pages: 64 bytes for each page of 4 KiB."""
-
-PAGE_SIZE: Final = 4096
-"""Most bytes of one write that reach an attribute."""
-
-# What is at a block number: nothing the machine could have, no memoryN directory, an offline
-# block, or (from here on) an online block of the zone with that index in ZONES.
-HOLE, ABSENT, OFFLINE, IN_ZONE = 255, 0, 1, 2
-NONE, DMA, DMA32, NORMAL, _HIGHMEM, MOVABLE, _DEVICE = range(IN_ZONE, IN_ZONE + len(ZONES))
-
-_PLACES: Final = bytes([HOLE, ABSENT, OFFLINE, *range(IN_ZONE, IN_ZONE + len(ZONES))])
-
-# Flags of a block: its memmap_on_memory, and whether it is there since boot.
-MEMMAP, EARLY = 1, 2
-
-Kind = Literal["dir", "file", "link"]
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Blocks `first` to `last`, both inclusive, that are alike at boot."""
-
-    first: int
-    last: int
-    config: bool = True
-    online: bool = True
-    zone: str = "Normal"
-    off_zones: tuple[str, ...] = ("Normal", "Movable")
-    node: int = 0
-    has_node: bool = True
-    removable: bool = True
-    memmap: bool = False
-    straddles: tuple[str, ...] = ()
-    """The zones that a block in zone `none` lies in."""
-    holes: bool = False
-    """The blocks have memory holes, so they cannot be set offline (EINVAL)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A transition fails with `errno` (a name such as EBUSY), `times` times or (None) always."""
-
-    errno: str
-    times: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A machine at boot; sizes in bytes, delays in seconds. The keys are those of profile.py."""
-
-    block_size: int
-    groups: tuple[Group, ...]
-    firmware: bool = False
-    memmap_param: str | None = None
-    memmap_supported: bool = True
-    valid_zones: bool = True
-    contiguous_zones: bool = False
-    movable_node: bool = False
-    auto_online_blocks: str | None = "offline"
-    online_policy: str | None = None
-    auto_movable_ratio: int = 301
-    auto_movable_numa_aware: bool = True
-    assigned_by: Literal["config", "online"] | None = None
-    hypervisor: int | None = None
-    used: int = 0
-    increment: int | None = None
-    faults: Mapping[str, Mapping[int, Fault]] = field(default_factory=dict)
-    delays: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Live:
-    """What a running kernel and its hypervisor know beyond the blocks themselves.
-
-    Counts are of blocks; `online`, `spans` and `early` are by node and, the first two, by zone
-    code; spans go from the lowest to the highest online block, both inclusive.
-    """
-
-    pool: int
-    auto_online_blocks: str | None
-    online_policy: str | None
-    auto_movable_ratio: int
-    auto_movable_numa_aware: bool
-    own_memmap: int = 0
-    outside_memmap: int = 0
-    online: dict[tuple[int, int], int] = field(default_factory=dict)
-    spans: dict[tuple[int, int], Span] = field(default_factory=dict)
-    early: dict[int, int] = field(default_factory=dict)
-    words: dict[int, str] = field(default_factory=dict)
-    """By block: the word that a write to `state` left behind when the block was online already."""
-    faults: dict[str, dict[int, Fault]] = field(default_factory=dict)
-    delays: dict[str, dict[int, float]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values; `Live.from_json` is its inverse."""
-        values = {name: getattr(self, name) for name in _PLAIN_LIVE}
-        return values | {
-            "online": [[*key, count] for key, count in self.online.items()],
-            "spans": [[*key, *span] for key, span in self.spans.items()],
-            "early": list(self.early.items()),
-            "words": list(self.words.items()),
-            "faults": {
-                transition: {
-                    str(block): list(asdict(fault).values()) for block, fault in of.items()
-                }
-                for transition, of in self.faults.items()
-            },
-            "delays": self.delays,
-        }
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Live:
-        """Raises KeyError, TypeError or ValueError for anything `to_json` cannot have written."""
-        return Live(
-            **{name: values[name] for name in _PLAIN_LIVE},
-            online={(node, zone): count for node, zone, count in values["online"]},
-            spans={(node, zone): (low, high) for node, zone, low, high in values["spans"]},
-            early=dict(values["early"]),
-            words=dict(values["words"]),
-            faults={
-                transition: {int(block): Fault(*fault) for block, fault in of.items()}
-                for transition, of in values["faults"].items()
-            },
-            delays={
-                transition: {int(block): float(seconds) for block, seconds in of.items()}
-                for transition, of in values["delays"].items()
-            },
-        )
-
-
-_PLAIN_LIVE: Final = (
-    "pool",
-    "auto_online_blocks",
-    "online_policy",
-    "auto_movable_ratio",
-    "auto_movable_numa_aware",
-    "own_memmap",
-    "outside_memmap",
+from memsim.machine import (
+    ABSENT,
+    EARLY,
+    FIRMWARE,
+    FLAGS,
+    HOLE,
+    IN_ZONE,
+    MEMMAP,
+    MEMORY,
+    MOVABLE,
+    NODE,
+    NONE,
+    NORMAL,
+    OFFLINE,
+    ONLINE_WORDS,
+    PAGE_SIZE,
+    PLACES,
+    STRUCT_PAGE_SHARE,
+    TRANSITIONS,
+    ZONES,
+    Fault,
+    Group,
+    Live,
+    Machine,
+    Rules,
 )
+from memsim.sysfs import (
+    FIRMWARE_ATTRIBUTES,
+    FIXED,
+    NODE_LISTS,
+    PARAMETER_PATHS,
+    Attribute,
+    Entry,
+    Kind,
+    Step,
+    error,
+    find,
+)
+
+__all__ = ["IN_ZONE", "MEMMAP", "ZONES", "Changes", "Fault", "Group", "Kernel", "Machine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,66 +77,6 @@ class Changes:
 
     def __bool__(self) -> bool:
         return self.live or bool(self.blocks) or bool(self.paths)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a write asks for: a transition of a block, or a value for one attribute."""
-
-    action: str
-    block: int
-    value: str | int
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """A file: its text (None: not on this machine), and what a write to it asks for.
-
-    A `plan` of None makes the file read-only; a plan that gives None has nothing to do.
-    """
-
-    show: Callable[[Kernel, int], str | None]
-    plan: Callable[[Kernel, int, str], Step | None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What is at a path."""
-
-    kind: Kind
-    names: Callable[[], list[str]] | None = None
-    attribute: Attribute | None = None
-    block: int = -1
-    target: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """What decides on the zones of a node's offline blocks; `auto` is None without the policy."""
-
-    spans: tuple[tuple[int, Span], ...]
-    auto: bool | None
-    movable_node: bool
-
-    def meets(self, zone: int, block: int) -> bool:
-        return any(z == zone and low <= block <= high for z, (low, high) in self.spans)
-
-    def kernel_zone(self, block: int) -> int:
-        return next((zone for zone in (DMA, DMA32) if self.meets(zone, block)), NORMAL)
-
-    def default_zone(self, block: int) -> int:
-        """The zone that plain `online` chooses (mm/memory_hotplug.c, zone_for_pfn_range)."""
-        kernel_zone = self.kernel_zone(block)
-        if self.auto is not None:
-            return MOVABLE if self.auto else kernel_zone
-        in_kernel, in_movable = self.meets(kernel_zone, block), self.meets(MOVABLE, block)
-        if in_kernel != in_movable:
-            return kernel_zone if in_kernel else MOVABLE
-        return MOVABLE if self.movable_node else kernel_zone
-
-    def valid_zones(self, block: int) -> str:
-        zones = (self.default_zone(block), self.kernel_zone(block), MOVABLE)
-        return " ".join(dict.fromkeys(ZONES[zone - IN_ZONE] for zone in zones))
 
 
 class Kernel:
@@ -288,13 +113,13 @@ class Kernel:
         kernel._prepare(machine)
         if not len(place) == len(flags) == kernel._numbers():
             raise ValueError("expected one byte for each block")
-        if place.translate(None, _PLACES) or max(flags) > MEMMAP | EARLY:
+        if place.translate(None, PLACES) or flags.translate(None, FLAGS):
             raise ValueError("expected bytes that a kernel can have written")
         kernel.place, kernel.flags, kernel.live = bytearray(place), bytearray(flags), live
         return kernel
 
     def _prepare(self, machine: Machine) -> None:
-        self.machine = machine
+        self.machine: Machine = machine
         self.listeners: list[Callable[[str, str], None]] = []
         """Called with the action and the devpath of every uevent."""
         self._firsts = [group.first for group in machine.groups]
@@ -397,7 +222,7 @@ class Kernel:
 
     def kind(self, path: str) -> Kind | None:
         """What is at a path, or None. Does not follow a link at its end."""
-        entry = self._find(path)
+        entry = find(self, path)
         return entry.kind if entry else None
 
     def is_dir(self, path: str) -> bool:
@@ -409,13 +234,13 @@ class Kernel:
         if entry.kind == "link":
             return self.listdir(self._follow(path, entry.target))
         if entry.names is None:
-            raise _error(errno.ENOTDIR, path)
+            raise error(errno.ENOTDIR, path)
         return entry.names()
 
     def readlink(self, path: str) -> str:
         entry = self._entry(path)
         if entry.kind != "link":
-            raise _error(errno.EINVAL, path)
+            raise error(errno.EINVAL, path)
         return entry.target
 
     def mode(self, path: str) -> int:
@@ -440,8 +265,8 @@ class Kernel:
             return
         try:
             _ACTIONS[step.action](self, step.block, step.value)
-        except OSError as error:
-            raise _error(error.errno or errno.EIO, path) from None
+        except OSError as failure:
+            raise error(failure.errno or errno.EIO, path) from None
 
     def delay(self, path: str, data: bytes) -> float:
         """Seconds that a transition takes which this write would begin; 0.0 for any other write.
@@ -509,7 +334,7 @@ class Kernel:
                 if (was_place, was_flag) != (new_place, new_flag):
                     self._touch_block(self._first + index)
             self.place, self.flags, self.live = place, flags, live
-        self._touch(*(path for path in _FIXED if self.kind(path)))
+        self._touch(*(path for path in FIXED if self.kind(path)))
 
     def take_changes(self) -> Changes:
         """What has changed since this was last asked, for whoever keeps the machine elsewhere."""
@@ -524,135 +349,35 @@ class Kernel:
     # How a path is found.
 
     def _entry(self, path: str) -> Entry:
-        entry = self._find(path)
+        entry = find(self, path)
         if entry is None:
-            raise _error(errno.ENOENT, path)
+            raise error(errno.ENOENT, path)
         return entry
 
     def _file(self, path: str) -> tuple[Attribute, int]:
         entry = self._entry(path)
         if entry.attribute is None:
-            raise _error(errno.EISDIR, path)
+            raise error(errno.EISDIR, path)
         return entry.attribute, entry.block
 
     @staticmethod
     def _follow(path: str, target: str) -> str:
         return os.path.normpath(f"{os.path.dirname(path.strip('/'))}/{target}")
 
-    def _find(self, path: str) -> Entry | None:
-        path = path.strip("/")
-        if fixed := _FIXED.get(path):
-            return Entry("file", attribute=fixed) if fixed.show(self, -1) is not None else None
-        if path in _SKELETON:
-            exists = path == FIRMWARE and self.machine.firmware
-            exists = exists or any(self.kind(child) for child in _SKELETON[path].values())
-            return Entry("dir", names=lambda: self._skeleton_names(path)) if exists else None
-        if match := _BLOCK_PATH.fullmatch(path):
-            return self._find_block(match["below"], int(match["block"]), match["rest"])
-        if match := _NODE_PATH.fullmatch(path):
-            return self._find_node(int(match["node"]), match["rest"])
-        return None
-
-    def _find_block(self, below: str, block: int, rest: str | None) -> Entry | None:
-        attributes = _BLOCK_ATTRIBUTES[below]
-        if below == MEMORY:
-            if not self.present(block):
-                return None
-        elif not self.machine.firmware or self.place_of(block) == HOLE:
-            return None
-        group = self.group(block)
-        node = f"node{group.node}" if below == MEMORY and group.has_node else None
-        if not rest:
-            names = [name for name, found in attributes.items() if found.show(self, block)]
-            return Entry("dir", names=lambda: [*names, *([node] if node else [])])
-        name, _, beyond = rest.partition("/")
-        if node and name == node:
-            link = Entry("link", target=f"../../node/{node}")
-            return self._find(f"{NODE}/{node}/{beyond}") if beyond else link
-        attribute = attributes.get(rest)
-        if attribute is None or attribute.show(self, block) is None:
-            return None
-        return Entry("file", attribute=attribute, block=block)
-
-    def _find_node(self, node: int, rest: str | None) -> Entry | None:
-        if node not in self.nodes:
-            return None
-        if not rest:
-            return Entry("dir", names=lambda: [f"memory{b}" for b in self._blocks_of(node)])
-        name, _, beyond = rest.partition("/")
-        match = _BLOCK_NAME.fullmatch(name)
-        if not match or not self.present(block := int(match["block"])):
-            return None
-        if (group := self.group(block)).node != node or not group.has_node:
-            return None
-        link = Entry("link", target=f"../../memory/{name}")
-        return self._find(f"{MEMORY}/{name}/{beyond}") if beyond else link
-
-    def _skeleton_names(self, path: str) -> list[str]:
-        names = [name for name, child in _SKELETON[path].items() if self.kind(child)]
-        if path == MEMORY:
-            names += [f"memory{block}" for block in self.blocks() if self.present(block)]
-        elif path == FIRMWARE and self.machine.firmware:
-            names += [f"memory{block}" for block in self.blocks()]
-        elif path == NODE:
-            names += [f"node{node}" for node in self.nodes]
-        return names
-
-    def _blocks_of(self, node: int) -> Iterator[int]:
-        for group in self.machine.groups:
-            if group.node == node and group.has_node:
-                yield from (b for b in range(group.first, group.last + 1) if self.present(b))
-
     # What a write asks for.
 
     def _plan(self, path: str, data: bytes) -> Step | None:
         attribute, block = self._file(path)
         if attribute.plan is None:
-            raise _error(errno.EACCES, path)
+            raise error(errno.EACCES, path)
         # An empty write never reaches the attribute; the attribute sees a C string.
         text = data[:PAGE_SIZE].split(b"\0")[0].decode("latin-1")
         if not data:
             return None
         try:
             return attribute.plan(self, block, text)
-        except OSError as error:
-            raise _error(error.errno or errno.EIO, path) from None
-
-    def _plan_state(self, block: int, text: str) -> Step:
-        word = _word(text, (*ONLINE_WORDS, "offline"))
-        step = self._switch(block, None if word == "offline" else word)
-        if step is None and word != "offline":
-            return Step("word", block, word)
-        if step is None:
-            raise _error(errno.EINVAL)
-        return step
-
-    def _plan_online(self, block: int, text: str) -> Step | None:
-        return self._switch(block, self.live.words.get(block, "online") if _boolean(text) else None)
-
-    def _switch(self, block: int, online_as: str | None) -> Step | None:
-        is_online = self.place_of(block) >= IN_ZONE
-        if is_online == (online_as is not None):
-            return None
-        return Step("online", block, online_as) if online_as else Step("offline", block, "")
-
-    def _plan_config(self, block: int, text: str) -> Step | None:
-        wanted = _boolean(text)
-        if wanted == self.present(block):
-            return None
-        if wanted:
-            return Step("config", block, "")
-        if self.place_of(block) != OFFLINE:
-            raise _error(errno.EBUSY)
-        return Step("deconfig", block, "")
-
-    def _plan_memmap(self, block: int, text: str) -> Step:
-        wanted = _boolean(text)
-        if wanted and not self.machine.memmap_supported:
-            raise _error(errno.EOPNOTSUPP)
-        if self.present(block):
-            raise _error(errno.EBUSY)
-        return Step("memmap", block, MEMMAP if wanted else 0)
+        except OSError as failure:
+            raise error(failure.errno or errno.EIO, path) from None
 
     # What is done.
 
@@ -665,7 +390,7 @@ class Kernel:
         """
         self.live.words[block] = str(word)
         self._live_changed = True
-        raise _error(errno.EINVAL)
+        raise error(errno.EINVAL)
 
     def _forget_word(self, block: int) -> None:
         if self.live.words.pop(block, None):
@@ -696,14 +421,14 @@ class Kernel:
         """Raises EINVAL for a block in several zones or with holes, EBUSY for one in use."""
         group, index, zone = self.group(block), block - self._first, self.place_of(block)
         if zone == NONE or group.holes:
-            raise _error(errno.EINVAL)
+            raise error(errno.EINVAL)
         self._fail("offline", block)
         usable = self.machine.block_size
         if self.flags[index] & MEMMAP:
             usable -= usable // STRUCT_PAGE_SHARE
         # Linux would look for a place for the block's pages until a signal comes.
         if self.machine.used and self.free_memory() < usable:
-            raise _error(errno.EBUSY)
+            raise error(errno.EBUSY)
         key = (group.node, zone)
         with self._watched():
             self.place[index] = OFFLINE
@@ -723,7 +448,7 @@ class Kernel:
             self._fail("config", block)
             pages = self.machine.block_size // STRUCT_PAGE_SHARE
             if not memmap and self.free_memory() < pages:
-                raise _error(errno.ENOMEM)
+                raise error(errno.ENOMEM)
         except OSError:
             self.live.pool += self.machine.block_size
             raise
@@ -758,13 +483,13 @@ class Kernel:
     def _set_parameter(self, name: str, value: str | int) -> None:
         with self._watched():
             setattr(self.live, name, value)
-        self._touch(_PARAMETER_PATHS[name])
+        self._touch(PARAMETER_PATHS[name])
 
     # Parts of it.
 
     def _take_storage(self) -> None:
         if self.live.pool < self.machine.block_size:
-            raise _error(errno.EIO)
+            raise error(errno.EIO)
         self.live.pool -= self.machine.block_size
 
     def _fail(self, transition: str, block: int) -> None:
@@ -778,13 +503,13 @@ class Kernel:
                 faults[block] = Fault(fault.errno, fault.times - 1)
             else:
                 del faults[block]
-        raise _error(getattr(errno, fault.errno))
+        raise error(getattr(errno, fault.errno))
 
     def _zone_for(self, block: int, online_as: str) -> int:
         if online_as == "online_movable":
             return MOVABLE
         if self.machine.contiguous_zones:
-            rules = self._rules(self.group(block).node)
+            rules = self.rules(self.group(block).node)
             choose = rules.kernel_zone if online_as == "online_kernel" else rules.default_zone
             return choose(block)
         if online_as == "online_kernel":
@@ -830,10 +555,11 @@ class Kernel:
                 yield end + self._first
                 return
 
-    def _rules(self, node: int) -> _Rules:
+    def rules(self, node: int) -> Rules:
+        """What decides on the zones of a node's offline blocks."""
         spans = tuple((zone, span) for (of, zone), span in self.live.spans.items() if of == node)
         auto = self._may_be_movable(node) if self.live.online_policy == "auto-movable" else None
-        return _Rules(spans, auto, self.machine.movable_node)
+        return Rules(spans, auto, self.machine.movable_node)
 
     def _may_be_movable(self, node: int) -> bool:
         """Whether the auto-movable policy puts one more block into Movable.
@@ -867,15 +593,15 @@ class Kernel:
             if before[0][node] != rules:
                 self._touch_valid_zones(node, before[0][node], rules)
 
-    def _all_rules(self) -> dict[int, _Rules]:
+    def _all_rules(self) -> dict[int, Rules]:
         if not self.machine.contiguous_zones or not self.machine.valid_zones:
             return {}
-        return {node: self._rules(node) for node in {g.node for g in self.machine.groups}}
+        return {node: self.rules(node) for node in {g.node for g in self.machine.groups}}
 
     def _node_lists(self) -> dict[str, str]:
-        return {path: _FIXED[path].show(self, -1) or "" for path in _NODE_LISTS}
+        return {path: FIXED[path].show(self, -1) or "" for path in NODE_LISTS}
 
-    def _touch_valid_zones(self, node: int, before: _Rules, after: _Rules) -> None:
+    def _touch_valid_zones(self, node: int, before: Rules, after: Rules) -> None:
         # Between two neighbouring ends of spans all blocks get one answer, so that only the
         # blocks whose answer changed are looked at.
         ends = {self._first, self._first + len(self.place)}
@@ -908,211 +634,11 @@ class Kernel:
         if group.has_node:
             self._touch(f"{NODE}/node{group.node}/memory{block}")
         if self.machine.firmware:
-            self._touch(*(f"{FIRMWARE}/memory{block}/{name}" for name in _FIRMWARE_ATTRIBUTES))
+            self._touch(*(f"{FIRMWARE}/memory{block}/{name}" for name in FIRMWARE_ATTRIBUTES))
 
     def _emit(self, action: str, block: int) -> None:
         for listener in self.listeners:
             listener(action, f"/devices/system/memory/memory{block}")
-
-
-def _error(number: int, path: str | None = None) -> OSError:
-    return OSError(number, os.strerror(number), path)
-
-
-def _word(text: str, words: Iterable[str]) -> str:
-    """The word a write names, one trailing newline ignored (sysfs_streq); else EINVAL."""
-    word = text.removesuffix("\n")
-    if word not in words:
-        raise _error(errno.EINVAL)
-    return word
-
-
-def _boolean(text: str) -> bool:
-    """What a write of a boolean means: its first characters decide (lib/kstrtox.c), else EINVAL."""
-    for length in (1, 2):
-        if (value := _BOOLEANS.get(text[:length].lower())) is not None:
-            return value
-    raise _error(errno.EINVAL)
-
-
-_BOOLEANS: Final = dict.fromkeys(("y", "t", "1", "e", "on"), True) | dict.fromkeys(
-    ("n", "f", "0", "d", "of"), False
-)
-
-
-def _number_list(numbers: Iterable[int]) -> str:
-    """Numbers in order as the kernel lists them: 0-2,5."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
-
-
-# The attributes.
-
-
-def _show_state(kernel: Kernel, block: int) -> str:
-    return "online" if kernel.place_of(block) >= IN_ZONE else "offline"
-
-
-def _show_online(kernel: Kernel, block: int) -> str:
-    return str(int(kernel.place_of(block) >= IN_ZONE))
-
-
-def _show_removable(kernel: Kernel, block: int) -> str:
-    return str(int(kernel.group(block).removable))
-
-
-def _show_valid_zones(kernel: Kernel, block: int) -> str | None:
-    if not kernel.machine.valid_zones:
-        return None
-    place, group = kernel.place_of(block), kernel.group(block)
-    if place >= IN_ZONE:
-        return ZONES[place - IN_ZONE]
-    if kernel.machine.contiguous_zones:
-        return kernel._rules(group.node).valid_zones(block)
-    return " ".join(group.off_zones)
-
-
-def _show_phys_index(_kernel: Kernel, block: int) -> str:
-    return f"{block:08x}"
-
-
-def _show_phys_device(kernel: Kernel, block: int) -> str:
-    increment = kernel.machine.increment
-    return str(block * kernel.machine.block_size // increment if increment else 0)
-
-
-def _show_config(kernel: Kernel, block: int) -> str:
-    return str(int(kernel.present(block)))
-
-
-def _show_memmap(kernel: Kernel, block: int) -> str:
-    return str(int(bool(kernel.flags[block - kernel.first] & MEMMAP)))
-
-
-def _show_block_size(kernel: Kernel, _block: int) -> str:
-    return f"{kernel.machine.block_size:x}"
-
-
-def _show_nodes(kernel: Kernel, _block: int) -> str | None:
-    return _number_list(kernel.nodes) if kernel.nodes else None
-
-
-def _show_nodes_with(zones: tuple[int, ...]) -> Callable[[Kernel, int], str | None]:
-    def show(kernel: Kernel, _block: int) -> str | None:
-        if not kernel.nodes:
-            return None
-        online = {
-            node for (node, zone), count in kernel.live.online.items() if count and zone in zones
-        }
-        return _number_list(node for node in kernel.nodes if node in online)
-
-    return show
-
-
-def _parameter(
-    name: str, to_value: Callable[[str], str | int], show: Callable[[Any], str] = str
-) -> Attribute:
-    """A value that is kept in `Live`, on a machine that has it at boot."""
-
-    def show_value(kernel: Kernel, _block: int) -> str | None:
-        value = getattr(kernel.live, name)
-        if name.startswith("auto_movable") and kernel.live.online_policy is None:
-            return None
-        return None if value is None else show(value)
-
-    def plan(_kernel: Kernel, _block: int, text: str) -> Step:
-        return Step(name, -1, to_value(text))
-
-    return Attribute(show_value, plan)
-
-
-def _unsigned(text: str) -> int:
-    """An unsigned int in any base that C knows, else EINVAL (lib/kstrtox.c); too large: ERANGE."""
-    match = _UNSIGNED.fullmatch(text)
-    if not match or match.lastgroup is None:
-        raise _error(errno.EINVAL)
-    number = int(match[match.lastgroup], {"hex": 16, "oct": 8, "dec": 10}[match.lastgroup])
-    if number >= 1 << 32:
-        raise _error(errno.ERANGE)
-    return number
-
-
-_UNSIGNED: Final = re.compile(
-    r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<oct>0[0-7]+)|(?P<dec>[1-9][0-9]*|0))\n?"
-)
-
-_FIRMWARE_ATTRIBUTES: Final = {
-    "config": Attribute(_show_config, Kernel._plan_config),
-    "memmap_on_memory": Attribute(_show_memmap, Kernel._plan_memmap),
-}
-
-_BLOCK_ATTRIBUTES: Final = {
-    MEMORY: {
-        "online": Attribute(_show_online, Kernel._plan_online),
-        "phys_device": Attribute(_show_phys_device),
-        "phys_index": Attribute(_show_phys_index),
-        "removable": Attribute(_show_removable),
-        "state": Attribute(_show_state, Kernel._plan_state),
-        "valid_zones": Attribute(_show_valid_zones),
-    },
-    FIRMWARE: _FIRMWARE_ATTRIBUTES,
-}
-
-_PARAMETER_PATHS: Final = {
-    "auto_online_blocks": f"{MEMORY}/auto_online_blocks",
-    "online_policy": f"{PARAMETERS}/online_policy",
-    "auto_movable_ratio": f"{PARAMETERS}/auto_movable_ratio",
-    "auto_movable_numa_aware": f"{PARAMETERS}/auto_movable_numa_aware",
-}
-
-_KERNEL_ZONES: Final = (NONE, DMA, DMA32, NORMAL)
-
-_NODE_LISTS: Final = {
-    f"{NODE}/has_memory": Attribute(_show_nodes_with((*_KERNEL_ZONES, _HIGHMEM, MOVABLE))),
-    f"{NODE}/has_normal_memory": Attribute(_show_nodes_with(_KERNEL_ZONES)),
-}
-
-_FIXED: Final[dict[str, Attribute]] = {
-    f"{MEMORY}/block_size_bytes": Attribute(_show_block_size),
-    f"{NODE}/online": Attribute(_show_nodes),
-    f"{NODE}/possible": Attribute(_show_nodes),
-    **_NODE_LISTS,
-    f"{PARAMETERS}/memmap_on_memory": Attribute(lambda kernel, _: kernel.machine.memmap_param),
-    _PARAMETER_PATHS["auto_online_blocks"]: _parameter(
-        "auto_online_blocks", lambda text: _word(text, ("offline", *ONLINE_WORDS))
-    ),
-    _PARAMETER_PATHS["online_policy"]: _parameter(
-        "online_policy", lambda text: _word(text, ONLINE_POLICIES)
-    ),
-    _PARAMETER_PATHS["auto_movable_ratio"]: _parameter("auto_movable_ratio", _unsigned),
-    _PARAMETER_PATHS["auto_movable_numa_aware"]: _parameter(
-        "auto_movable_numa_aware", _boolean, lambda value: "Y" if value else "N"
-    ),
-}
-
-
-def _skeleton(paths: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Every directory above these paths, with the names in it and their paths."""
-    tree: dict[str, dict[str, str]] = {FIRMWARE: {}}
-    for path in paths:
-        while path:
-            above, _, name = path.rpartition("/")
-            tree.setdefault(above, {})[name] = path
-            path = above
-    return tree
-
-
-_SKELETON: Final = _skeleton([*_FIXED, FIRMWARE])
-_BLOCK_NAME: Final = re.compile(r"memory(?P<block>0|[1-9][0-9]{0,17})")
-_BLOCK_PATH: Final = re.compile(
-    rf"(?P<below>{MEMORY}|{FIRMWARE})/{_BLOCK_NAME.pattern}(?:/(?P<rest>.+))?"
-)
-_NODE_PATH: Final = re.compile(rf"{NODE}/node(?P<node>0|[1-9][0-9]{{0,8}})(?:/(?P<rest>.+))?")
 
 
 def _setter(name: str) -> Callable[[Kernel, int, str | int], None]:
@@ -1126,5 +652,5 @@ _ACTIONS: Final[dict[str, Callable[[Kernel, int, str | int], None]]] = {
     "config": Kernel._config,
     "deconfig": Kernel._deconfig,
     "memmap": Kernel._set_memmap,
-    **{name: _setter(name) for name in _PARAMETER_PATHS},
+    **{name: _setter(name) for name in PARAMETER_PATHS},
 }

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from memsim.directory import PRIVATE, Directory
-from memsim.kernel import PAGE_SIZE
+from memsim.machine import PAGE_SIZE
 
 _SLICE: Final = 0.05
 """Seconds between two looks at whether a delayed write was interrupted."""

@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 
 from memsim import mount
 from memsim.directory import Directory
-from memsim.kernel import FIRMWARE, MEMORY, NODE, PARAMETERS
+from memsim.machine import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 TREES: Final = (MEMORY, NODE, FIRMWARE, PARAMETERS)
 """What of /sys is the simulated machine's."""

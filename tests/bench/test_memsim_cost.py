@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from memsim import directory
-from memsim.kernel import FIRMWARE, MEMORY
+from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
 from simulated import start_python
 
@@ -62,16 +63,21 @@ def test_in_memory_a_write_on_262144_blocks_costs_what_it_does_on_32() -> None:
 
 
 @pytest.fixture(scope="module")
-def roots(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Directories of s390-lpar and huge."""
-    top: Path = tmp_path_factory.mktemp("machines")
-    for name in ("s390-lpar", "huge"):
-        begin = time.perf_counter()
-        directory.create(top / name, boot(name))
-        spent = time.perf_counter() - begin
-        print(f"{name} is created in {spent:.1f} s")
-        assert spent < 60
-    return str(top / "s390-lpar"), str(top / "huge")
+def roots() -> Iterator[tuple[str, str]]:
+    """Directories of s390-lpar and huge.
+
+    On a tmpfs where there is one: ext4 makes files several times more slowly for a minute or so
+    after many were deleted (fs/ext4/ialloc.c, recently_deleted), such as by an earlier run.
+    """
+    shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=shm, prefix="memsim.") as top:
+        for name in ("s390-lpar", "huge"):
+            begin = time.perf_counter()
+            directory.create(f"{top}/{name}", boot(name))
+            spent = time.perf_counter() - begin
+            print(f"{name} is created in {spent:.1f} s")
+            assert spent < 60
+        yield f"{top}/s390-lpar", f"{top}/huge"
 
 
 @pytest.mark.slow

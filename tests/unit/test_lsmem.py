@@ -147,7 +147,10 @@ def test_a_list_with_an_empty_or_unknown_name_is_an_error(
 def test_a_machine_without_the_columns_asked_for_says_so(lsmem: Command, tree: Path) -> None:
     done = lsmem("-s", tree, "-J", "-o", "CONFIGURED")
     assert (done.status, done.stdout) == (0, "")
-    assert done.stderr == "lsmem: this machine has none of the columns asked for\n"
+    assert done.stderr == (
+        "lsmem: nothing to list: CONFIGURED only for memory that can be configured"
+        " (/sys/firmware/memory, on s390), which this machine does not have\n"
+    )
 
 
 # getopt_long's habits
@@ -178,6 +181,30 @@ def test_posixly_correct_ends_the_options_at_the_first_argument(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "summary"),
+    [
+        (["-r", "--summary=always"], True),
+        (["--summary=always", "-r"], False),
+        (["--summary=always", "--format", "csv"], False),
+        (["--summary=never", "-J", "--summary=always"], True),
+        (["--summary=always", "--summary=never"], False),
+        (["--summary=always", "--format", "table"], True),
+    ],
+)
+def test_a_format_takes_away_the_summary_that_was_asked_for_before_it(
+    arguments: list[str], summary: bool, lsmem: Command, tree: Path
+) -> None:
+    assert ("Total online" in lsmem("-s", tree, *arguments).stdout) == summary
+
+
+def test_neither_ranges_nor_summary_is_an_error(lsmem: Command, tree: Path) -> None:
+    sentence = "options --{raw,json,pairs} and --summary=only are mutually exclusive"
+    for arguments in (["--summary", "--summary=never"], ["-r", "--summary=only"]):
+        assert lsmem("-s", tree, *arguments).stderr == f"lsmem: {sentence}\n"
+    assert lsmem("-s", tree, "-r", "--summary", "--summary=always").status == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["-rJ"], "options --raw and --json cannot be combined"),
@@ -190,8 +217,8 @@ def test_posixly_correct_ends_the_options_at_the_first_argument(
         (["-"], "bad usage"),
         (["--summary", "never"], "bad usage"),
         (["--summary="], "unsupported --summary argument"),
-        (["--annotate=often"], "invalid argument of --annotate: often"),
-        (["--color=red"], "invalid argument of --color: red"),
+        (["--annotate=often"], "invalid argument of --annotate: often (always, never, auto)"),
+        (["--color=red"], "invalid argument of --color: red (always, never, auto)"),
         (["--typed"], "option --typed goes with --json or --format jsonl"),
         (["--typed", "-r"], "option --typed goes with --json or --format jsonl"),
         (["--format", "csv", "--summary"], "options --format and --summary=only are mutually"),
@@ -443,7 +470,7 @@ def test_an_attribute_that_cannot_be_read_is_unknown_and_said(lsmem: Command, tr
     (tree / MEMORY / "memory1/state").mkdir()
     done = lsmem("-s", tree, "-rn", "-o", "BLOCK,STATE")
     assert done.stdout.splitlines() == ["0 online", "1 ?", "2-5 online"]
-    assert done.stderr == "lsmem: state of a memory block cannot be read: Is a directory\n"
+    assert done.stderr == "lsmem: state of memory1 is not known: state: Is a directory\n"
 
 
 @pytest.mark.parametrize("digits", ["9" * 30, str(2**37), str(2**64 - 1)])
@@ -482,7 +509,9 @@ def test_a_tree_without_any_block_is_an_error(lsmem: Command, tmp_path: Path) ->
     static_tree.write(tmp_path / MEMORY / "block_size_bytes", "8000000")
     done = lsmem("-s", tmp_path, "-J")
     assert (done.status, done.stdout) == (1, "")
-    assert done.stderr == "lsmem: no memory blocks in /sys/devices/system/memory\n"
+    assert done.stderr.startswith(
+        f"lsmem: no memory blocks in /sys/devices/system/memory below {tmp_path}: "
+    )
 
 
 @pytest.mark.parametrize("text", [b"No\x01rmal\n", b"\xff\xfe", b"Normal\x1b[31m Movable\n"])

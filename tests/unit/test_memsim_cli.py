@@ -11,7 +11,8 @@ import pytest
 
 from memsim import directory, profile
 from memsim.capture import capture, read_tree
-from memsim.kernel import FIRMWARE, MEMORY
+from memsim.description import parse
+from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
 from simulated import run_memsim, tree_at, tree_of
 
@@ -136,7 +137,7 @@ def test_a_wrong_fault_is_said(machine: Path, options: list[str]) -> None:
 
 def test_show_in_json_tells_all(machine: Path) -> None:
     shown = json.loads(run_memsim("show", machine, "--json").stdout)
-    assert profile.parse(shown["machine"]) == profile.load("s390-lpar")
+    assert parse(shown["machine"]) == profile.load("s390-lpar")
     assert shown["live"]["pool"] == 2 << 30
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from memsim import directory
-from memsim.kernel import FIRMWARE, MEMORY, NODE, Fault, Kernel
+from memsim.kernel import Kernel
+from memsim.machine import FIRMWARE, MEMORY, NODE, Fault
 from memsim.profile import boot
 from simulated import tree_at, tree_of
 

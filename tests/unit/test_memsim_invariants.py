@@ -8,18 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from memsim.kernel import (
-    FIRMWARE,
-    IN_ZONE,
-    MEMMAP,
-    MEMORY,
-    MOVABLE,
-    NODE,
-    ZONES,
-    Fault,
-    Kernel,
-    Live,
-)
+from memsim.kernel import Kernel
+from memsim.machine import FIRMWARE, IN_ZONE, MEMMAP, MEMORY, MOVABLE, NODE, ZONES, Fault, Live
 from memsim.profile import boot
 
 SIZE = 128 << 20

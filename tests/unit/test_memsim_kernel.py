@@ -6,7 +6,8 @@ import errno
 
 import pytest
 
-from memsim.kernel import FIRMWARE, MEMORY, NODE, PARAMETERS, Fault, Kernel
+from memsim.kernel import Kernel
+from memsim.machine import FIRMWARE, MEMORY, NODE, PARAMETERS, Fault
 from memsim.profile import boot
 
 MIB = 1 << 20

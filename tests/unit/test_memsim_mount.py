@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from memsim import directory
-from memsim.kernel import FIRMWARE, MEMORY, NODE, Fault
+from memsim.machine import FIRMWARE, MEMORY, NODE, Fault
 from memsim.profile import boot
 from simulated import SOURCES, needs_fuse, needs_root, run_memsim, tree_at, tree_of
 

@@ -11,8 +11,10 @@ import pytest
 
 from commands import VECTORS
 from memsim import profile
-from memsim.kernel import FIRMWARE, MEMORY, Kernel
-from memsim.profile import MachineError, boot, dump, layout, load, parse
+from memsim.description import MachineError, dump, parse
+from memsim.kernel import Kernel
+from memsim.machine import FIRMWARE, MEMORY
+from memsim.profile import boot, layout, load
 from simulated import tree_of
 
 GROUPS = [{"range": [0, 3]}]

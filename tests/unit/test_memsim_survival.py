@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from memsim import directory
-from memsim.kernel import FIRMWARE, MEMORY, Kernel
+from memsim.kernel import Kernel
+from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
 from simulated import start_python, tree_at, tree_of
 

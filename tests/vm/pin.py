@@ -36,30 +36,36 @@ def physical_address(address: int) -> int:
     return int(entry & FRAME) * mmap.PAGESIZE if entry & PRESENT else -1
 
 
-def page_in(block: int, size: int, kept: list[mmap.mmap]) -> int:
-    """The address of a page of ours in a memory block; what was taken on the way is added to
-    `kept`."""
+def page_in(block: int, size: int) -> tuple[mmap.mmap, int]:
+    """Some memory with a page in a memory block, and the address of that page.
+
+    What else was taken on the way is given back: a guest short of memory would kill this process,
+    and the page would be free.
+    """
+    kept: list[mmap.mmap] = []
     while True:
         chunk = mmap.mmap(-1, CHUNK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        kept.append(chunk)
         start = ctypes.addressof(ctypes.c_char.from_buffer(chunk))
         for offset in range(0, CHUNK, mmap.PAGESIZE):
             chunk[offset] = 1
             if physical_address(start + offset) // size == block:
-                return start + offset
+                for other in kept:
+                    other.close()
+                return chunk, start + offset
+        kept.append(chunk)
 
 
 def main() -> None:
     """Pin a page and wait."""
     block, size = int(sys.argv[1]), int(sys.argv[2])
-    kept: list[mmap.mmap] = []
-    address = page_in(block, size, kept)
+    chunk, address = page_in(block, size)
     _, writing = os.pipe()
     vector = Iovec(address, mmap.PAGESIZE)
     if ctypes.CDLL(None, use_errno=True).vmsplice(writing, ctypes.byref(vector), 1, 0) < 0:
         raise OSError(ctypes.get_errno(), "vmsplice")
     print(f"pinned {address:#x}, in block {physical_address(address) // size}", flush=True)
     signal.pause()
+    chunk.close()
 
 
 if __name__ == "__main__":

@@ -137,6 +137,8 @@ class Case:
 
     arguments: str
     before: Mapping[int, str] = field(default_factory=dict)
+    worded_anew: bool = False
+    """Releases after Debian's say it in other words, which the reference vectors hold ours to."""
 
     def __str__(self) -> str:
         blocks = ",".join(str(block) for block in self.before)
@@ -167,7 +169,6 @@ CASES = [
     Case("-e 0x200000000-0x207ffffff"),
     Case("-e 0x100000000-0x100ffffff"),
     Case("-e 0x107ffffff-0x100000000"),
-    Case("-e 0x100000000-"),
     # block ranges
     Case("-v -e -b 33-35"),
     Case("-v -e -b 37"),
@@ -178,7 +179,6 @@ CASES = [
     Case("-v -e -b 38-42"),
     Case("-e -b 200"),
     Case("-e -b 35-33"),
-    Case("-e -b 33-"),
     Case("-e -b x"),
     # zones
     Case("-v -e -z Movable 256m"),
@@ -196,7 +196,7 @@ CASES = [
     # usage
     Case("128m"),
     Case("-e"),
-    Case("-e -d 128m"),
+    Case("-e -d 128m", worded_anew=True),
     Case("-e 128m 128m"),
     Case("--nonsense"),
 ]
@@ -211,9 +211,18 @@ def test_chmem_does_what_debians_does(one_node: Guest, case: Case) -> None:
     ours = named_alike(one_node.run(f"{OURS}/chmem {case.arguments}"))
     assert condition(one_node.snapshot()) == after
     assert (ours.status, ours.stdout) == (theirs.status, theirs.stdout)
-    if theirs.stderr:
+    if theirs.stderr and not case.worded_anew:
         # Where the reference is silent, ours says why.
         assert ours.stderr.startswith(theirs.stderr)
+
+
+@pytest.mark.parametrize("half", ["33-", "-33", "0x100000000-", "-0x107ffffff"])
+def test_half_a_range_is_refused_where_debians_takes_it_for_something_else(
+    one_node: Guest, half: str
+) -> None:
+    before = prepare(one_node, {})
+    assert one_node.run(f"{OURS}/chmem -e -b -- {half}").status == 1
+    assert condition(one_node.snapshot()) == before
 
 
 @contextmanager
@@ -222,6 +231,8 @@ def running(guest: Guest, script: str, *arguments: object) -> Iterator[None]:
     guest.put(f"/tmp/{script}", (HERE / script).read_bytes())
     text = " ".join(str(argument) for argument in arguments)
     started = guest.run(
+        # The line that is waited for must not be an earlier run's.
+        f"rm -f /tmp/{script}.out; "
         f"python3 /tmp/{script} {text} > /tmp/{script}.out 2>&1 & echo $!; "
         f"until [ -s /tmp/{script}.out ]; do sleep 0.1; done; cat /tmp/{script}.out >&2"
     )

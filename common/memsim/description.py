@@ -1,0 +1,389 @@
+"""Descriptions of machines, and the machines that they are about.
+
+A description is a JSON object. Sizes are bytes; yes and no are true, false, 1 or 0.
+
+    block_size          bytes of a memory block, a power of two
+    firmware            has /sys/firmware/memory: configure and deconfigure (false)
+    memmap_param        the memmap_on_memory parameter: Y, N or force; null: no such file (null)
+    memmap_supported    writing 1 to a block's memmap_on_memory is accepted (true)
+    valid_zones         blocks have that attribute; null kernels before 3.18 have not (true)
+    blocks              list of groups of blocks, below
+    faults              {transition: {block: errno name}}, or {"errno": ..., "times": n} for the
+                        first n times; transitions are offline, online, config, deconfig ({})
+    delays              {transition: {block: seconds}} ({})
+    description         a sentence for people
+    contiguous_zones    zones follow the kernel's rules of spans; false: `online` puts a block into
+                        the first of its off_zones, `online_kernel` into Normal, `online_movable`
+                        into Movable (false)
+    zone_limits         {zone: exclusive end in bytes}: where DMA and DMA32 end, for groups that
+                        do not say their zones; a block across an end is in zone none ({})
+    movable_node        the boot parameter (false)
+    auto_online_blocks  offline, online, online_kernel or online_movable; null: no such file
+                        ("offline")
+    online_policy       contig-zones or auto-movable; null: neither it nor auto_movable_* are there
+                        (contig-zones where there is a memmap_param, else null)
+    auto_movable_ratio  percent (301)
+    auto_movable_numa_aware  (true)
+    assigned_by         what takes a block's storage from the hypervisor: "config", or "online" as
+                        on s390 up to Linux 6.18, or null ("config" with firmware, else null)
+    hypervisor          bytes of storage that the hypervisor can still give at boot (as much as
+                        the blocks need that are without)
+    used                bytes of online memory in use, beside struct pages (0)
+    increment           bytes of an s390 storage increment, which phys_device counts (null: 0)
+
+A group:
+
+    range               [first, last] block numbers, both inclusive
+    config              whether the block is there at boot; false only with firmware (true)
+    state               "online" or "offline" ("online")
+    zones               the zone while online, or none: in several zones, cannot be set offline
+                        (by zone_limits where there are any, else Normal)
+    straddles           the zones that a block in zone none lies in (by zone_limits)
+    off_zones           valid_zones while offline, without contiguous_zones ("Normal Movable")
+    node, has_node      the node's number (0), and whether there is a link to it (true)
+    removable           (true)
+    memmap              memmap_on_memory (false where config is true, else memmap_supported)
+    holes               has memory holes, so that it cannot be set offline (false)
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from memsim.machine import (
+    MAX_BLOCKS,
+    ONLINE_POLICIES,
+    ONLINE_WORDS,
+    TRANSITIONS,
+    ZONES,
+    Fault,
+    Group,
+    Machine,
+)
+
+MIB: Final = 1 << 20
+
+
+class MachineError(ValueError):
+    """A description is wrong; its text says where, and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """What a key may hold: `read` gives the value, or raises ValueError or TypeError."""
+
+    expected: str
+    read: Callable[[Any], Any]
+    needed: bool = False
+
+
+def _yes_no(value: Any) -> bool:
+    if value not in (0, 1) or isinstance(value, float):
+        raise ValueError
+    return bool(value)
+
+
+def _number(least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _power_of_two(value: Any) -> int:
+    if (size := _number(MIB)(value)) & (size - 1):
+        raise ValueError
+    return size
+
+
+def _one_of(*words: str | None) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if (value is not None and not isinstance(value, str)) or value not in words:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _or_null(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _zone_words(value: Any) -> tuple[str, ...]:
+    words = tuple(_text(value).split())
+    if not words or not set(words) <= set(ZONES):
+        raise ValueError
+    return words
+
+
+def _range(value: Any) -> tuple[int, int]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    first, last = (_number(0)(end) for end in value)
+    if first > last:
+        raise ValueError
+    return first, last
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError
+    return value
+
+
+def _limits(value: Any) -> dict[str, int]:
+    limits = {zone: _number(0)(value[zone]) for zone in ("DMA", "DMA32") if zone in value}
+    if len(limits) != len(dict(value)) or sorted(limits.values()) != list(limits.values()):
+        raise ValueError
+    return limits
+
+
+def _by_block(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, dict[int, Any]]]:
+    def by_block(value: Any) -> dict[str, dict[int, Any]]:
+        if not set(dict(value)) <= set(TRANSITIONS):
+            raise ValueError
+        return {
+            transition: {_number(0)(int(block)): read(of) for block, of in blocks.items()}
+            for transition, blocks in value.items()
+        }
+
+    return by_block
+
+
+def fault(value: str | Mapping[str, Any]) -> Fault:
+    """An errno name, or a mapping with `errno` and `times`; else ValueError or TypeError."""
+    name, times = (value, None) if isinstance(value, str) else (value["errno"], value.get("times"))
+    if not isinstance(getattr(errno, _text(name), None), int):
+        raise ValueError
+    return Fault(name, None if times is None else _number(1)(times))
+
+
+def seconds(value: float | str) -> float:
+    """A finite number of seconds, not negative; else ValueError."""
+    if isinstance(value, bool) or not 0 <= (number := float(value)) < float("inf"):
+        raise ValueError
+    return number
+
+
+_YES_NO: Final = _Value("true or false", _yes_no)
+_BYTES: Final = _Value("a number of bytes", _number(0))
+
+_MACHINE_KEYS: Final = {
+    "block_size": _Value("a power of two, 1048576 or more", _power_of_two, needed=True),
+    "blocks": _Value("a list of groups of blocks, one or more", _list, needed=True),
+    "firmware": _YES_NO,
+    "memmap_param": _Value('"Y", "N", "force" or null', _one_of("Y", "N", "force", None)),
+    "memmap_supported": _YES_NO,
+    "valid_zones": _YES_NO,
+    "faults": _Value(
+        f'{{transition: {{block: "EBUSY" or {{"errno": "EBUSY", "times": 1 or more}}}}}} with the '
+        f"transitions {', '.join(TRANSITIONS)}",
+        _by_block(fault),
+    ),
+    "delays": _Value(
+        f"{{transition: {{block: seconds}}}} with the transitions {', '.join(TRANSITIONS)}",
+        _by_block(seconds),
+    ),
+    "description": _Value("a text", _text),
+    "contiguous_zones": _YES_NO,
+    "zone_limits": _Value('{"DMA": bytes, "DMA32": bytes}, either or both, rising', _limits),
+    "movable_node": _YES_NO,
+    "auto_online_blocks": _Value(
+        "offline, online, online_kernel, online_movable or null",
+        _one_of("offline", *ONLINE_WORDS, None),
+    ),
+    "online_policy": _Value("contig-zones, auto-movable or null", _one_of(*ONLINE_POLICIES, None)),
+    "auto_movable_ratio": _Value("a percentage, 0 or more", _number(0)),
+    "auto_movable_numa_aware": _YES_NO,
+    "assigned_by": _Value('"config", "online" or null', _one_of("config", "online", None)),
+    "hypervisor": _Value("a number of bytes, or null", _or_null(_number(0))),
+    "used": _BYTES,
+    "increment": _Value("a number of bytes, 1 or more, or null", _or_null(_number(1))),
+}
+
+_ZONE_LIST: Final = f"zones of {', '.join(ZONES[1:])}, separated by spaces"
+
+_GROUP_KEYS: Final = {
+    "range": _Value("[first, last] with first <= last", _range, needed=True),
+    "config": _YES_NO,
+    "state": _Value('"online" or "offline"', _one_of("online", "offline")),
+    "zones": _Value(f"one of {', '.join(ZONES)}", _one_of(*ZONES)),
+    "straddles": _Value(_ZONE_LIST, _zone_words),
+    "off_zones": _Value(_ZONE_LIST, _zone_words),
+    "node": _Value("a node's number, 0 to 1023", lambda value: range(1024).index(value)),
+    "has_node": _YES_NO,
+    "removable": _YES_NO,
+    "memmap": _YES_NO,
+    "holes": _YES_NO,
+}
+
+
+def wrong(where: str, expected: str, value: object) -> MachineError:
+    """The error for a value that stands somewhere and is not what was expected there."""
+    shown = json.dumps(value, default=str)
+    return MachineError(
+        f"{where}: expected {expected}, not {shown if len(shown) < 80 else shown[:76] + ' ...'}"
+    )
+
+
+def _checked(where: str, keys: Mapping[str, _Value], given: Any) -> dict[str, Any]:
+    """The values of an object by the table of its keys; MachineError names the first wrong one."""
+    if not isinstance(given, Mapping):
+        raise wrong(where.rstrip(". :"), "an object", given)
+    for key in given:
+        if key not in keys:
+            raise MachineError(f"{where}{key}: expected only {', '.join(keys)}")
+    values = {}
+    for key, allowed in keys.items():
+        if key not in given:
+            if allowed.needed:
+                raise MachineError(f"{where}{key}: expected {allowed.expected}, but it is missing")
+            continue
+        try:
+            values[key] = allowed.read(given[key])
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            raise wrong(where + key, allowed.expected, given[key]) from None
+    return values
+
+
+def parse(description: Any, name: str = "machine") -> Machine:
+    """The machine that a description is about; MachineError says where it is wrong."""
+    where = f"{name}: "
+    values = _checked(where, _MACHINE_KEYS, description)
+    del values["blocks"]
+    values.pop("description", None)
+    limits = values.pop("zone_limits", {})
+    firmware = values.get("firmware", False)
+    values.setdefault("assigned_by", "config" if firmware else None)
+    if (values["assigned_by"] == "config") != firmware:
+        raise wrong(
+            where + "assigned_by",
+            "config where there is firmware, and only there",
+            values["assigned_by"],
+        )
+    values.setdefault("online_policy", "contig-zones" if values.get("memmap_param") else None)
+    groups: list[tuple[str, Group]] = []
+    for number, given in enumerate(description["blocks"]):
+        place = f"{where}blocks[{number}]."
+        checked = _checked(place, _GROUP_KEYS, given)
+        if not checked.get("config", True) and not firmware:
+            raise wrong(place + "config", "true on a machine without firmware", given["config"])
+        made = _groups(checked, values["block_size"], limits, values.get("memmap_supported", True))
+        groups += ((place, group) for group in made)
+    groups.sort(key=lambda item: item[1].first)
+    _check_order(groups)
+    machine = Machine(groups=tuple(group for _, group in groups), **values)
+    for key, table in (("faults", machine.faults), ("delays", machine.delays)):
+        _check_blocks(where + key, machine, table)
+    return machine
+
+
+def _check_order(groups: Sequence[tuple[str, Group]]) -> None:
+    first = groups[0][1].first
+    last = first - 1
+    for place, group in groups:
+        ends = [group.first, group.last]
+        if group.first <= last:
+            raise wrong(place + "range", "blocks that no other group has", ends)
+        if group.last - first >= MAX_BLOCKS:
+            raise wrong(place + "range", f"at most {MAX_BLOCKS} block numbers in all", ends)
+        last = group.last
+
+
+def _check_blocks(where: str, machine: Machine, table: Mapping[str, Mapping[int, object]]) -> None:
+    ranges = [(group.first, group.last) for group in machine.groups]
+    for transition, blocks in table.items():
+        for block in blocks:
+            if not any(first <= block <= last for first, last in ranges):
+                raise wrong(f"{where}.{transition}", "blocks that the machine has", block)
+
+
+def _groups(
+    checked: dict[str, Any], block_size: int, limits: Mapping[str, int], memmap_supported: bool
+) -> Iterable[Group]:
+    """The groups one entry stands for: several where zones end within it."""
+    first, last = checked.pop("range")
+    config = checked.get("config", True)
+    online = config and checked.pop("state", "online") == "online"
+    checked.pop("state", None)
+    checked.setdefault("memmap", not config and memmap_supported)
+    zone, straddles = checked.pop("zones", None), checked.pop("straddles", ())
+    if zone or not limits:
+        yield Group(
+            first, last, online=online, zone=zone or "Normal", straddles=straddles, **checked
+        )
+        return
+    ends = [(name, end) for name, end in limits.items()] + [("Normal", (last + 1) * block_size)]
+    # A block that a limit falls within is a piece of its own.
+    cuts = {first, last + 1} | {end // block_size for _, end in ends}
+    cuts |= {-(-end // block_size) for _, end in ends}
+    edges = sorted(cut for cut in cuts if first <= cut <= last + 1)
+    for start, stop in pairwise(edges):
+        below, within = 0, []
+        for name, end in ends:
+            if below < stop * block_size and start * block_size < end and below < end:
+                within.append(name)
+            below = max(below, end)
+        several = len(within) > 1
+        yield Group(
+            start,
+            stop - 1,
+            online=online,
+            zone="none" if several else within[0],
+            straddles=tuple(within) if several and online else (),
+            **checked,
+        )
+
+
+def dump(machine: Machine) -> dict[str, Any]:
+    """A description that `parse` makes the same machine of."""
+    return {
+        "block_size": machine.block_size,
+        "blocks": [_dump_group(group) for group in machine.groups],
+        "faults": {
+            transition: {
+                str(block): fault.errno if fault.times is None else asdict(fault)
+                for block, fault in blocks.items()
+            }
+            for transition, blocks in machine.faults.items()
+        },
+        "delays": {
+            transition: {str(block): seconds for block, seconds in blocks.items()}
+            for transition, blocks in machine.delays.items()
+        },
+        **{name: getattr(machine, name) for name in _PLAIN},
+    }
+
+
+_PLAIN: Final = tuple(
+    key
+    for key in _MACHINE_KEYS
+    if key not in ("block_size", "blocks", "faults", "delays", "description", "zone_limits")
+)
+
+
+def _dump_group(group: Group) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "range": [group.first, group.last],
+        "config": group.config,
+        "state": "online" if group.online else "offline",
+        "zones": group.zone,
+        "off_zones": " ".join(group.off_zones),
+    }
+    if group.straddles:
+        values["straddles"] = " ".join(group.straddles)
+    names = ("node", "has_node", "removable", "memmap", "holes")
+    return values | {name: getattr(group, name) for name in names}

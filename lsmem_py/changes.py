@@ -1,0 +1,163 @@
+"""What is different between two readings of a machine's memory: for --diff and --watch.
+
+Both sides are held as the values of typed JSON, so that a document written last week compares
+with a machine read now.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lsmem_py.columns import BY_NAME
+from memory_hotplug.block import DISABLED
+from memory_hotplug.machine import MERGED_BY
+from memory_hotplug.ranges import BlockTable
+from memory_hotplug.size import human
+
+ATTRIBUTES = MERGED_BY
+"""What is compared, by its name in typed JSON."""
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The memory blocks of a machine at one time."""
+
+    block_size: int
+    """Bytes."""
+    blocks: Mapping[int, Values]
+    """Block number -> its attributes; contiguous blocks that agree share one mapping."""
+    head: Mapping[str, Any] = field(default_factory=dict)
+    """What typed JSON says of the machine as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Contiguous blocks of which the same is different."""
+
+    first: int
+    last: int
+    """Inclusive."""
+    block_size: int
+    before: Values | None
+    """None for blocks that were not there."""
+    after: Values | None
+    """None for blocks that are gone."""
+
+    @property
+    def kind(self) -> str:
+        if self.before is None:
+            return "added"
+        return "removed" if self.after is None else "changed"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return (self.last - self.first + 1) * self.block_size
+
+    @property
+    def name(self) -> str:
+        """The blocks as people name them: ``memory5`` or ``memory16-31``."""
+        last = "" if self.first == self.last else f"-{self.last}"
+        return f"memory{self.first}{last}"
+
+
+def snapshot(table: BlockTable, head: Mapping[str, Any] | None = None) -> Snapshot:
+    """What TABLE says; all of ATTRIBUTES must have been read."""
+    blocks: dict[int, Values] = {}
+    for found in table.ranges(ATTRIBUTES):
+        values = {name: BY_NAME[name].typed(found) for name in ATTRIBUTES}
+        blocks.update(dict.fromkeys(range(found.first, found.last + 1), values))
+    return Snapshot(table.block_size, blocks, head or {})
+
+
+def compare(before: Snapshot, after: Snapshot) -> list[Change]:
+    """The blocks that differ, ascending. Both must have blocks of one size.
+
+    An attribute that one of the two never says anything of is not compared.
+    """
+    pairs = zip(before.blocks.values(), after.blocks.values(), strict=False)
+    if before.blocks.keys() == after.blocks.keys() and all(old == new for old, new in pairs):
+        return []
+    changes: list[Change] = []
+    for number in sorted(before.blocks.keys() | after.blocks.keys()):
+        old, new = before.blocks.get(number), after.blocks.get(number)
+        if old == new:
+            continue
+        if old is not None and new is not None:
+            names = [name for name in old if name in new and old[name] != new[name]]
+            if not names:
+                continue
+            old, new = ({name: side[name] for name in names} for side in (old, new))
+        previous = changes[-1] if changes else None
+        first = number
+        if previous and (previous.last, previous.before, previous.after) == (number - 1, old, new):
+            first = changes.pop().first
+        changes.append(Change(first, number, after.block_size, old, new))
+    return changes
+
+
+def record(change: Change) -> dict[str, Any]:
+    """The change as JSON: of a block that was and is there, only the attributes that differ."""
+    return {
+        "change": change.kind,
+        "block": {"first": change.first, "last": change.last},
+        "start": change.first * change.block_size,
+        "end": (change.last + 1) * change.block_size - 1,
+        "size": change.size,
+        "before": change.before,
+        "after": change.after,
+    }
+
+
+def sentences(change: Change) -> str:
+    """What happened, for a person: ``online -> offline, zones Normal -> Normal/Movable``."""
+    old, new = change.before, change.after
+    if old is None or new is None:
+        said = [_status(new or old or {})]
+        return f"{change.kind}, {said[0]}" if said[0] else change.kind
+    told = []
+    # Of a block that is not configured the kernel says no state: then that is the status.
+    if {"configured", "state"} & old.keys():
+        told.append(f"{_status(old, new)} -> {_status(new, old)}")
+    # What is known of configured memory only comes and goes with it.
+    told += [
+        f"{name.replace('_', '-')} {_text(old[name])} -> {_text(new[name])}"
+        for name in ATTRIBUTES
+        if name in old
+        and name not in ("state", "configured")
+        and not ("configured" in old and None in (old[name], new[name]))
+    ]
+    return ", ".join(told)
+
+
+def _status(values: Values, other: Values | None = None) -> str:
+    if values.get("configured") is False:
+        return DISABLED
+    if "state" in values:
+        return values["state"] or "?"
+    # Only the configuration differs, of a block that is offline throughout.
+    return "offline" if other else ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "/".join(zone or "?" for zone in value) or "-"
+    if value is None:
+        return "-"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def lines(changes: Sequence[Change], bytes: bool = False) -> Iterator[str]:
+    """One line for each change, aligned."""
+    sizes = [str(change.size) if bytes else human(change.size) for change in changes]
+    name_width = max((len(change.name) for change in changes), default=0)
+    size_width = max(map(len, sizes), default=0)
+    for change, size in zip(changes, sizes, strict=True):
+        yield f"{change.name:<{name_width}} {size:>{size_width}}  {sentences(change)}\n"
+
+
+def numbers(changes: Iterable[Change]) -> set[int]:
+    """The blocks that changed."""
+    return {number for one in changes for number in range(one.first, one.last + 1)}

@@ -1,0 +1,277 @@
+"""The physical address space as a picture: a cell for each memory block, or group of blocks."""
+
+import os
+import shutil
+import sys
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO
+
+from rich.console import Console
+from rich.text import Text
+
+from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
+from memory_hotplug.ranges import BlockTable
+from memory_hotplug.size import human
+
+BY = ("status", "zones")
+READS = {"status": ("state", "configured"), "zones": ("state", "configured", "zones")}
+"""What the map is coloured by -> the attributes needed, besides ``node``."""
+
+ROWS_IN_A_PIPE = 24
+"""Rows of cells where there is no window to fit them in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the cells of blocks that are alike are drawn.
+
+    The character tells kinds apart without colour. It is plain ASCII: a serial console in the
+    C locale shows it as well as anything does, and a support case can quote it.
+    """
+
+    character: str
+    style: str
+    legend: str
+
+
+HOLE = Kind("_", "bright_black", "hole: no memory here")
+MIXED = Kind("+", "black on magenta", "mixed: more than one of these in a cell")
+_OFFLINE = Kind("-", "black on yellow", "offline")
+_LEAVING = Kind("~", "black on bright_red", "going offline")
+_DISABLED = Kind(".", "white on bright_black", "disabled: not configured")
+_UNKNOWN = Kind("?", "white on red", "unknown")
+
+_STATES = {
+    "online": Kind("#", "white on green", "online"),
+    "offline": _OFFLINE,
+    "going-offline": _LEAVING,
+    "disabled": _DISABLED,
+}
+_ZONES = {
+    Zone.DMA: Kind("D", "black on cyan", "zone DMA"),
+    Zone.DMA32: Kind("3", "white on blue", "zone DMA32"),
+    Zone.NORMAL: Kind("N", "white on green", "zone Normal"),
+    Zone.HIGHMEM: Kind("H", "black on bright_green", "zone Highmem"),
+    Zone.MOVABLE: Kind("M", "black on bright_cyan", "zone Movable"),
+    Zone.DEVICE: Kind("V", "black on white", "zone Device"),
+    Zone.NONE: Kind("*", "white on magenta", "several zones"),
+}
+_ONLINE, *_REST = _STATES.values()
+KINDS = (_ONLINE, *_ZONES.values(), *_REST, _UNKNOWN, HOLE)
+"""All kinds of blocks, and holes, in the order of the legend."""
+
+_CHANGED = "bold red"
+
+
+def _by_status(block: MemoryBlock) -> Kind:
+    return _STATES.get(block.status or "", _UNKNOWN)
+
+
+def _by_zone(block: MemoryBlock) -> Kind:
+    if block.status != State.ONLINE.value:
+        return _by_status(block)
+    zones = block.zones or ()
+    return _ZONES.get(zones[0], _UNKNOWN) if len(zones) == 1 else _UNKNOWN
+
+
+_KIND_OF: dict[str, Callable[[MemoryBlock], Kind]] = {"status": _by_status, "zones": _by_zone}
+
+
+def window() -> tuple[int, int]:
+    """Columns, and rows of cells that leave room for the rest of a map."""
+    if sys.stdout.isatty():
+        columns, lines = shutil.get_terminal_size()
+        return columns, max(lines - 10, 4)
+    columns_asked = os.environ.get("COLUMNS", "")
+    return int(columns_asked) if columns_asked.isdecimal() else 80, ROWS_IN_A_PIPE
+
+
+@dataclass(frozen=True)
+class Map:
+    """A machine's blocks, laid out in rows that fit a width."""
+
+    table: BlockTable
+    """Must hold ``node`` and what READS says."""
+    by: str
+    width: int
+    rows: int
+    """Rows of cells that the map may take, where the number of nodes lets it."""
+    bytes: bool = False
+    changed: Collection[int] = ()
+    """Blocks that are marked in a line below their cells."""
+
+    # A row begins at a multiple of what it holds, and both that and a cell are powers of two of
+    # blocks: addresses at the left are round, and a block stays in its place when others go.
+
+    @cached_property
+    def _kinds(self) -> dict[int, Kind]:
+        """Block number -> how it is drawn."""
+        attributes = READS[self.by]
+        kind_of = _KIND_OF[self.by]
+        return {
+            number: kind
+            for found in self.table.ranges(attributes)
+            for kind in (kind_of(found.block),)
+            for number in range(found.first, found.last + 1)
+        }
+
+    @cached_property
+    def _nodes(self) -> dict[str, Sequence[int]]:
+        """Heading -> the numbers below it, ascending."""
+        nodes: dict[int | None, list[int]] = {}
+        for number, node in zip(self.table.numbers, self.table.columns["node"], strict=True):
+            nodes.setdefault(None if node == NUMA_NO_NODE else node, []).append(number)
+        known = sorted(node for node in nodes if node is not None)
+        without = nodes.get(None)
+        if not known:
+            return {"": self.table.numbers}
+        if len(known) == 1:
+            rest = ", or none yet" if without else ""
+            return {f"Node {known[0]}{rest}": self.table.numbers}
+        headed: dict[str, Sequence[int]] = {f"Node {node}": nodes[node] for node in known}
+        return headed | ({"No node yet": without} if without else {})
+
+    @cached_property
+    def _address_digits(self) -> int:
+        end = (self.table.numbers[-1] + 1) * self.table.block_size - 1
+        return len(f"{end:x}")
+
+    @cached_property
+    def _cells(self) -> int:
+        """Cells in a row: a power of two."""
+        room = max(self.width - len("  0x ") - self._address_digits, 8)
+        return 1 << room.bit_length() - 1
+
+    @cached_property
+    def _group(self) -> int:
+        """Blocks in a cell: a power of two."""
+        group, rows = 1, self._rows_with(1)
+        # Nodes far apart need a row each, however much a cell holds.
+        while rows > max(self.rows, len(self._nodes)):
+            group *= 2
+            rows = self._rows_with(group)
+        return group
+
+    def _rows_with(self, group: int) -> int:
+        per_row = group * self._cells
+        return sum(
+            len({number // per_row for number in numbers}) for numbers in self._nodes.values()
+        )
+
+    def lines(self) -> Iterator[Text]:
+        """The map, line by line."""
+        mixed = False
+        for heading, numbers in self._nodes.items():
+            if heading:
+                size = self._size(len(numbers))
+                yield Text(f"{heading}: {size} in {_blocks(len(numbers))}", style="bold")
+            for line in self._rows(numbers):
+                mixed = mixed or MIXED.character in line.plain
+                yield line
+        yield Text()
+        yield from self._legend(mixed)
+
+    def _rows(self, numbers: Sequence[int]) -> Iterator[Text]:
+        per_row = self._group * self._cells
+        before = None
+        for row in dict.fromkeys(number // per_row for number in numbers):
+            if before is not None and row > before + 1:
+                yield self._fold((before + 1) * per_row, row * per_row)
+            yield from self._row(row * per_row, numbers)
+            before = row
+
+    def _fold(self, first: int, after: int) -> Text:
+        """In place of rows without a block of the node."""
+        others = _between(self.table.numbers, first, after)
+        what = "other nodes" if others else f"{self._size(after - first)} of hole"
+        return Text(f"  ... {what}", style=HOLE.style)
+
+    def _row(self, first: int, numbers: Sequence[int]) -> Iterator[Text]:
+        line = Text(f"  0x{first * self.table.block_size:0{self._address_digits}x} ")
+        indent = len(line)
+        marks = ""
+        for start in range(first, first + self._group * self._cells, self._group):
+            after = start + self._group
+            kind = self._cell(start, after, numbers)
+            line.append(kind.character if kind else " ", style=kind.style if kind else "")
+            marks += "^" if self._is_changed(start, after, numbers) else " "
+        line.rstrip()
+        yield line
+        if "^" in marks:
+            yield Text(" " * indent + marks.rstrip(), style=_CHANGED)
+
+    def _cell(self, first: int, after: int, numbers: Sequence[int]) -> Kind | None:
+        """What a cell shows; None where it has nothing to do with the node."""
+        kinds = {self._kinds[number] for number in _between(numbers, first, after)}
+        everyone = self.table.numbers
+        present = len(_between(everyone, first, after))
+        reach = min(after, everyone[-1] + 1) - max(first, everyone[0])
+        hole = reach > present
+        if len(kinds) > 1 or (kinds and hole):
+            return MIXED
+        if kinds:
+            return kinds.pop()
+        return HOLE if hole and not present and self._is_behind(first, numbers) else None
+
+    def _is_behind(self, first: int, numbers: Sequence[int]) -> bool:
+        """Whether the last block before FIRST is the node's: holes are shown by the node below."""
+        everyone = self.table.numbers
+        at, at_all = bisect_left(numbers, first), bisect_left(everyone, first)
+        return at > 0 and numbers[at - 1] == everyone[at_all - 1]
+
+    def _is_changed(self, first: int, after: int, numbers: Sequence[int]) -> bool:
+        """Whether a block of the node changed in a cell, or one that is gone."""
+        there = {number for number in self.changed if first <= number < after}
+        return any(number not in self._kinds for number in there) or not there.isdisjoint(
+            _between(numbers, first, after)
+        )
+
+    def _legend(self, mixed: bool) -> Iterator[Text]:
+        counts = Counter(self._kinds.values())
+        numbers = self.table.numbers
+        counts[HOLE] = numbers[-1] - numbers[0] + 1 - len(numbers)
+        shown = [(kind, counts[kind]) for kind in KINDS if counts[kind]]
+        sizes = [self._size(count) for _, count in shown]
+        blocks = [_blocks(count) for _, count in shown]
+        size_width, blocks_width = max(map(len, sizes)), max(map(len, blocks))
+        for (kind, _), size, count in zip(shown, sizes, blocks, strict=True):
+            line = Text("  ")
+            line.append(kind.character, style=kind.style)
+            yield line.append(f" {size:>{size_width}} {count:>{blocks_width}}  {kind.legend}")
+        if mixed:
+            line = Text("  ").append(MIXED.character, style=MIXED.style)
+            yield line.append(f" {MIXED.legend}")
+        if self.changed:
+            yield Text("  ").append("^", style=_CHANGED).append(" changed just now")
+        cell = _blocks(self._group)
+        yield Text(f"A cell is {cell} ({self._size(self._group)}), a row {self._row_size()}.")
+
+    def _row_size(self) -> str:
+        return self._size(self._group * self._cells)
+
+    def _size(self, blocks: int) -> str:
+        size = blocks * self.table.block_size
+        return str(size) if self.bytes else human(size)
+
+
+def _blocks(count: int) -> str:
+    return "1 block" if count == 1 else f"{count} blocks"
+
+
+def _between(numbers: Sequence[int], first: int, after: int) -> Sequence[int]:
+    """Those of ascending NUMBERS that are in [FIRST, AFTER)."""
+    return numbers[bisect_left(numbers, first) : bisect_left(numbers, after)]
+
+
+def write(lines: Iterable[Text], out: IO[str], colour: bool) -> None:
+    """Print the lines as they are, with colour or without a byte of it."""
+    if not colour:
+        out.writelines(f"{line.plain}\n" for line in lines)
+        return
+    console = Console(file=out, force_terminal=True, color_system="standard", no_color=False)
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)

@@ -1,0 +1,224 @@
+"""`lsmem --diff`: what changed since an earlier listing or a captured tree."""
+
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from commands import Command, run_program
+from memsim import directory, profile
+
+MEMORY = "sys/devices/system/memory"
+FIRMWARE = "sys/firmware/memory"
+
+
+@pytest.fixture
+def lpar(tmp_path: Path) -> Path:
+    """16 blocks of 128 MiB online, 16 standby."""
+    directory.create(tmp_path / "lpar", profile.boot("s390-lpar"))
+    return tmp_path / "lpar"
+
+
+def earlier(lsmem: Command, tree: Path, *options: str) -> Path:
+    """What `lsmem -J --typed` wrote before anything changed."""
+    file = tree.parent / "earlier.json"
+    file.write_text(lsmem("-J", "--typed", "-s", tree, *options).stdout)
+    return file
+
+
+def change(tree: Path) -> None:
+    """Block 5 goes offline, and 16 and 17 are configured."""
+    directory.write(tree, f"{MEMORY}/memory5/state", b"offline")
+    for number in (16, 17):
+        directory.write(tree, f"{FIRMWARE}/memory{number}/config", b"1")
+
+
+def packed(tree: Path, archive: Path, prefix: str = "") -> Path:
+    """The tree as a tar archive, as a capture is."""
+    with tarfile.open(archive, "w:gz") as out:
+        out.add(tree / "sys", f"{prefix}sys")
+    return archive
+
+
+CHANGED = """\
+memory5     128M  online -> offline, zones DMA -> DMA/Movable
+memory16-17 256M  disabled -> offline
+"""
+
+
+def test_the_same_says_nothing_and_has_status_0(lsmem: Command, lpar: Path) -> None:
+    done = lsmem("--diff", earlier(lsmem, lpar), "-s", lpar)
+    assert (done.status, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_changed_is_said_block_by_block_with_status_1(lsmem: Command, lpar: Path) -> None:
+    file = earlier(lsmem, lpar)
+    change(lpar)
+    done = lsmem("--diff", file, "-s", lpar)
+    assert (done.status, done.stdout, done.stderr) == (1, CHANGED, "")
+
+
+def test_bytes_are_bytes(lsmem: Command, lpar: Path) -> None:
+    file = earlier(lsmem, lpar)
+    change(lpar)
+    first = lsmem("-b", "--diff", file, "-s", lpar).stdout.splitlines()[0]
+    assert first.split()[1] == str(1 << 27)
+
+
+@pytest.mark.parametrize("kind", ["directory", "archive", "archive below a directory"])
+def test_a_captured_tree_compares_as_a_listing_does(
+    lsmem: Command, lpar: Path, tmp_path: Path, kind: str
+) -> None:
+    if kind == "directory":
+        captured = tmp_path / "captured"
+        shutil.copytree(lpar / "sys", captured / "sys", symlinks=True)
+    else:
+        prefix = "./case-7/" if "below" in kind else ""
+        captured = packed(lpar, tmp_path / "captured.tar.gz", prefix)
+    assert lsmem("--diff", captured, "-s", lpar).status == 0
+    change(lpar)
+    done = lsmem("--diff", captured, "-s", lpar)
+    assert (done.status, done.stdout, done.stderr) == (1, CHANGED, "")
+
+
+def test_an_archive_keeps_what_hard_links_share(lsmem: Command, lpar: Path, tmp_path: Path) -> None:
+    archive = packed(lpar, tmp_path / "captured.tar")
+    with tarfile.open(archive) as members:
+        assert any(member.islnk() for member in members)
+    assert lsmem("--diff", archive, "-s", lpar).status == 0
+
+
+def test_json_has_the_attributes_that_differ(lsmem: Command, lpar: Path) -> None:
+    file = earlier(lsmem, lpar)
+    change(lpar)
+    done = lsmem("-J", "--diff", file, "-s", lpar)
+    document = json.loads(done.stdout)
+    assert done.status == 1
+    assert document["schema_version"] == 1
+    assert document["same"] is False
+    first, second = document["changes"]
+    assert first == {
+        "change": "changed",
+        "block": {"first": 5, "last": 5},
+        "start": 5 << 27,
+        "end": (6 << 27) - 1,
+        "size": 1 << 27,
+        "before": {"state": "online", "zones": ["DMA"]},
+        "after": {"state": "offline", "zones": ["DMA", "Movable"]},
+    }
+    assert second["block"] == {"first": 16, "last": 17}
+    assert (second["before"]["configured"], second["after"]["configured"]) == (False, True)
+
+
+def test_json_of_the_same_is_a_document_too(lsmem: Command, lpar: Path) -> None:
+    done = lsmem("-J", "--diff", earlier(lsmem, lpar), "-s", lpar)
+    assert done.status == 0
+    assert json.loads(done.stdout) == {
+        "schema_version": 1,
+        "same": True,
+        "settings": {},
+        "changes": [],
+    }
+
+
+def test_blocks_that_came_or_went_are_added_or_removed(lsmem: Command, tmp_path: Path) -> None:
+    for name, last in (("small", 31), ("large", 39)):
+        blocks = [{"range": [0, last]}]
+        machine = {"block_size": 1 << 27, "memmap_param": "N", "blocks": blocks}
+        directory.create(tmp_path / name, profile.boot(machine))
+    small, large = tmp_path / "small", tmp_path / "large"
+    assert lsmem("--diff", small, "-s", large).stdout == "memory32-39 1G  added, online\n"
+    assert lsmem("--diff", large, "-s", small).stdout == "memory32-39 1G  removed, online\n"
+    found = json.loads(lsmem("-J", "--diff", small, "-s", large).stdout)["changes"]
+    assert found[0]["before"] is None
+    assert found[0]["after"]["state"] == "online"
+
+
+def test_settings_of_the_machine_are_compared(lsmem: Command, lpar: Path) -> None:
+    file = earlier(lsmem, lpar)
+    directory.write(lpar, f"{MEMORY}/auto_online_blocks", b"online_movable")
+    done = lsmem("--diff", file, "-s", lpar)
+    assert (done.status, done.stdout) == (1, "auto_online_blocks: offline -> online_movable\n")
+    settings = json.loads(lsmem("-J", "--diff", file, "-s", lpar).stdout)["settings"]
+    assert settings == {"auto_online_blocks": {"before": "offline", "after": "online_movable"}}
+
+
+def test_blocks_of_another_size_are_not_compared(
+    lsmem: Command, lpar: Path, tmp_path: Path
+) -> None:
+    directory.create(tmp_path / "zvm", profile.boot("s390-zvm"))
+    done = lsmem("--diff", lpar, "-s", tmp_path / "zvm")
+    assert done.status == 1
+    assert done.stdout.startswith("block_size: 128M -> 256M\n")
+    assert done.stdout.endswith("Blocks of another size are other blocks: they are not compared.\n")
+
+
+def test_a_listing_with_fewer_columns_compares_in_those(lsmem: Command, lpar: Path) -> None:
+    file = earlier(lsmem, lpar, "-o", "RANGE,STATE")
+    change(lpar)
+    done = lsmem("--diff", file, "-s", lpar)
+    assert (done.status, done.stdout) == (1, "memory5 128M  online -> offline\n")
+
+
+def test_standard_input_is_a_file_too(lsmem: Command, lpar: Path) -> None:
+    file = earlier(lsmem, lpar)
+    with file.open() as document:
+        done = run_program("lsmem", "--diff", "-", "-s", lpar, stdin=document)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"", "empty"),
+        (b"RANGE SIZE\n", "not an archive, or a damaged one"),
+        (b'{"memory": []}', "the JSON of util-linux"),
+        (b'{"schema_version": 99}', "schema_version 99, expected 1"),
+        (b'{"schema_version": 1', "broken JSON"),
+        (b'{"schema_version": 1, "block_size": "8"}', "not a listing of memory"),
+        (
+            b'{"schema_version": 1, "block_size": 1, "ranges":'
+            b' [{"block": {"first": 0, "last": 99999999999}}]}',
+            "too many blocks",
+        ),
+    ],
+)
+def test_trouble_has_status_2_and_says_what_is_wrong(
+    lsmem: Command, lpar: Path, tmp_path: Path, text: bytes, why: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(text)
+    done = lsmem("--diff", file, "-s", lpar)
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"lsmem: {file}: ")
+    assert why in done.stderr
+    assert done.stderr.endswith("made by memsim capture\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_archive_cut_short_is_trouble(lsmem: Command, lpar: Path, tmp_path: Path) -> None:
+    archive = packed(lpar, tmp_path / "captured.tar.gz")
+    archive.write_bytes(archive.read_bytes()[:2000])
+    done = lsmem("--diff", archive, "-s", lpar)
+    assert done.status == 2
+    assert "not an archive, or a damaged one" in done.stderr
+
+
+def test_an_archive_of_something_else_is_trouble(
+    lsmem: Command, lpar: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "other.tar"
+    with tarfile.open(archive, "w") as out:
+        out.addfile(tarfile.TarInfo("notes"), io.BytesIO())
+    done = lsmem("--diff", archive, "-s", lpar)
+    assert done.status == 2
+    assert str(archive) in done.stderr
+
+
+def test_a_missing_file_or_machine_is_trouble(lsmem: Command, lpar: Path, tmp_path: Path) -> None:
+    done = lsmem("--diff", tmp_path / "none", "-s", lpar)
+    assert (done.status, done.stderr) == (2, f"lsmem: {tmp_path}/none: No such file or directory\n")
+    assert lsmem("--diff", lpar, "-s", tmp_path).status == 2

@@ -1,0 +1,255 @@
+"""`lsmem --map`, as it is seen in terminals and pipes."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import static_tree
+from commands import Command, run_program
+from memsim import directory, profile
+from people_support import clean_environment, see
+
+WIDTHS = (60, 80, 200)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A simulated machine by the name of its profile; not to be written to."""
+    root = tmp_path_factory.mktemp("simulated")
+
+    def machine(name: str) -> Path:
+        if not (root / name).exists():
+            directory.create(root / name, profile.boot(name))
+        return root / name
+
+    return machine
+
+
+TWO_NODES = {
+    60: """\
+Node 0: 8G in 64 blocks
+  0x000000000 ########################________
+  0x100000000 ################################
+  0x200000000 ########
+Node 1: 8G in 64 blocks
+  0x200000000         ########################
+  0x300000000 ################################
+  0x400000000 --------
+
+  # 15G 120 blocks  online
+  -  1G   8 blocks  offline
+  _  1G   8 blocks  hole: no memory here
+A cell is 1 block (128M), a row 4G.
+""",
+    80: """\
+Node 0: 8G in 64 blocks
+  0x000000000 ########################________################################
+  0x200000000 ########
+Node 1: 8G in 64 blocks
+  0x200000000         ########################################################
+  0x400000000 --------
+
+  # 15G 120 blocks  online
+  -  1G   8 blocks  offline
+  _  1G   8 blocks  hole: no memory here
+A cell is 1 block (128M), a row 8G.
+""",
+    200: f"""\
+Node 0: 8G in 64 blocks
+  0x000000000 {"#" * 24}________{"#" * 40}
+Node 1: 8G in 64 blocks
+  0x000000000 {" " * 72}{"#" * 56}
+  0x400000000 --------
+
+  # 15G 120 blocks  online
+  -  1G   8 blocks  offline
+  _  1G   8 blocks  hole: no memory here
+A cell is 1 block (128M), a row 16G.
+""",
+}
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_terminal_shows_a_row_or_rows_for_each_node(
+    simulated: Callable[[str], Path], columns: int, no_color: str
+) -> None:
+    terminal = see(
+        "lsmem", "--map", "-s", simulated("x86-two-nodes"), columns=columns, NO_COLOR=no_color
+    )
+    assert terminal.text() == TWO_NODES[columns].splitlines()
+    assert terminal.colours() == (set() if no_color else {"green", "brown"})
+    assert (b"\033" in terminal.written) is not bool(no_color)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_a_pipe_gets_the_same_text_and_no_colour(
+    simulated: Callable[[str], Path], columns: int
+) -> None:
+    tree = simulated("x86-two-nodes")
+    done = run_program("lsmem", "--map", "-s", tree, env=clean_environment(COLUMNS=str(columns)))
+    assert done.stdout == TWO_NODES[columns]
+
+
+def test_a_pipe_is_80_columns_wide_unless_told_otherwise(
+    simulated: Callable[[str], Path],
+) -> None:
+    done = run_program("lsmem", "--map", "-s", simulated("x86-two-nodes"), env=clean_environment())
+    assert done.stdout == TWO_NODES[80]
+
+
+def test_zones_have_characters_and_colours_of_their_own(
+    simulated: Callable[[str], Path],
+) -> None:
+    terminal = see("lsmem", "--map=zones", "-s", simulated("x86-two-nodes"))
+    assert (
+        terminal.text()
+        == """\
+Node 0: 8G in 64 blocks
+  0x000000000 *33333333333333333333333________NNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNN
+  0x200000000 NNNNNNNN
+Node 1: 8G in 64 blocks
+  0x200000000         NNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNMMMMMMMM
+  0x400000000 --------
+
+  3 2.9G 23 blocks  zone DMA32
+  N  11G 88 blocks  zone Normal
+  M   1G  8 blocks  zone Movable
+  * 128M   1 block  several zones
+  -   1G  8 blocks  offline
+  _   1G  8 blocks  hole: no memory here
+A cell is 1 block (128M), a row 8G.
+""".splitlines()
+    )
+    assert terminal.colours() == {"blue", "green", "brightcyan", "magenta", "brown"}
+
+
+def test_memory_that_is_not_configured_stands_beside_what_is(
+    simulated: Callable[[str], Path], lsmem: Command
+) -> None:
+    assert (
+        lsmem("--map", "-s", simulated("s390-lpar")).stdout
+        == """\
+Node 0, or none yet: 4G in 32 blocks
+  0x00000000 ################................
+
+  # 2G 16 blocks  online
+  . 2G 16 blocks  disabled: not configured
+A cell is 1 block (128M), a row 8G.
+"""
+    )
+
+
+def test_memory_far_from_address_0_begins_its_row(
+    simulated: Callable[[str], Path], lsmem: Command
+) -> None:
+    rows = lsmem("--map", "-s", simulated("arm64-offset")).stdout.splitlines()
+    assert rows[1] == "  0x10000000000 " + "#" * 64
+    assert rows[2] == "  0x10200000000 " + "#" * 48 + "-" * 16
+
+
+def test_a_single_block_that_differs_is_seen_in_a_cell_of_many(
+    tmp_path: Path, lsmem: Command
+) -> None:
+    blocks = [
+        {"range": [0, 1299]},
+        {"range": [1300, 1300], "state": "offline"},
+        {"range": [1301, 4095]},
+    ]
+    static_tree.make(tmp_path, {"block_size": 1 << 28, "blocks": blocks})
+    shown = lsmem("--map", "-s", tmp_path).stdout
+    assert shown.splitlines()[6] == "  0x5000000000 " + "#" * 5 + "+" + "#" * 58
+    assert "  + mixed: more than one of these in a cell\n" in shown
+    assert shown.endswith("A cell is 4 blocks (1G), a row 64G.\n")
+
+
+def test_far_holes_are_folded_and_said(tmp_path: Path, lsmem: Command) -> None:
+    far = 1 << 36
+    blocks = [{"range": [0, 3]}, {"range": [far, far + 3]}]
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": blocks})
+    assert (
+        lsmem("--map", "-s", tmp_path).stdout
+        == f"""\
+Node 0: 1G in 8 blocks
+  0x0000000000000000 ####{"_" * 28}
+  ... 8E of hole
+  0x8000000000000000 ####
+
+  # 1G           8 blocks  online
+  _ 8E {far - 4} blocks  hole: no memory here
+A cell is 1 block (128M), a row 4G.
+"""
+    )
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("name", ["s390-imbalance", "ppc64-large", "x86-dimm-slots", "s390-zvm"])
+def test_every_machine_fits_the_width_and_the_legend_adds_up(
+    simulated: Callable[[str], Path],
+    lsmem: Command,
+    name: str,
+    columns: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    tree = simulated(name)
+    for by in ("status", "zones"):
+        lines = lsmem(f"--map={by}", "-b", "-s", tree).stdout.splitlines()
+        assert max(map(len, lines)) <= columns
+        legend = [line.split() for line in lines if re.match(r"  [^ ] +\d+ +\d+ block", line)]
+        size = sum(int(row[1]) for row in legend if row[0] != "_")
+        whole = lsmem("-s", tree, "-b", "-S", "none", "-rn", "-o", "SIZE").stdout.split()
+        assert size == sum(map(int, whole))
+
+
+@pytest.mark.parametrize("blocks", [4, 65536, 262144])
+def test_a_map_is_as_good_for_4_blocks_as_for_262144(blocks: int) -> None:
+    from lsmem_py.map import Map
+    from memory_hotplug.block import State
+    from memory_hotplug.ranges import BlockTable
+
+    columns: dict[str, list[object]] = {"state": [State.ONLINE] * blocks, "node": [0] * blocks}
+    table = BlockTable(1 << 28, range(blocks), {**columns, "configured": [None] * blocks})
+    lines = [line.plain for line in Map(table, "status", 80, 24).lines()]
+    cells = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("  0x")]
+    assert max(map(len, lines)) <= 80
+    assert len(cells) <= 24
+    assert set("".join(cells)) == {"#"}
+    group = re.search(r"A cell is (\d+) block", lines[-1])
+    assert group
+    assert len("".join(cells)) * int(group[1]) == blocks
+
+
+def test_all_characters_and_all_colours_of_a_map_differ() -> None:
+    from lsmem_py.map import KINDS, MIXED
+
+    assert len({kind.character for kind in (*KINDS, MIXED)}) == len(KINDS) + 1
+    styles = [kind.style for kind in (*KINDS, MIXED) if kind.character not in "#N"]
+    assert len(styles) == len(set(styles))
+
+
+def test_a_map_says_what_it_does_not_know(tmp_path: Path, lsmem: Command) -> None:
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 3]}]})
+    (tmp_path / "sys/devices/system/memory/memory2/state").write_text("sideways\n")
+    shown = lsmem("--map", "-s", tmp_path).stdout
+    assert "  0x00000000 ##?#\n" in shown
+    assert "? 128M  1 block  unknown\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--map=colour"], "invalid argument of --map: colour (status or zones)"),
+        (["--map", "-J"], "options --map and --json cannot be combined"),
+        (["-a", "--map"], "options --all and --map cannot be combined"),
+        (["--map", "-o", "SIZE"], "options --map and --output cannot be combined"),
+        (["--map", "--diff", "x"], "options --map and --diff cannot be combined"),
+    ],
+)
+def test_what_means_nothing_to_a_map_is_refused(
+    lsmem: Command, options: list[str], message: str
+) -> None:
+    done = lsmem(*options)
+    assert (done.status, done.stdout, done.stderr) == (1, "", f"lsmem: {message}\n")

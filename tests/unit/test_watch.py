@@ -1,0 +1,292 @@
+"""`lsmem --watch` on machines that change while it runs."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import termios
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+import static_tree
+from commands import SCRIPTS, Command
+from memory_hotplug.uevents import Uevent, parse
+from memsim import directory, profile
+from people_support import PATIENCE, Terminal, clean_environment
+
+MEMORY = "sys/devices/system/memory"
+FIRMWARE = "sys/firmware/memory"
+
+
+@pytest.fixture
+def lpar(tmp_path: Path) -> Path:
+    directory.create(tmp_path / "lpar", profile.boot("s390-lpar"))
+    return tmp_path / "lpar"
+
+
+@pytest.fixture
+def watched() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that are ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def heading(terminal: Terminal) -> str:
+    return terminal.text()[0]
+
+
+# In a terminal
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_listing_follows_the_machine_and_marks_what_changed(
+    lpar: Path, columns: int, no_color: str
+) -> None:
+    # Marks stay for as long as the test may take.
+    terminal = Terminal(
+        *("lsmem", f"--watch={PATIENCE}", "-s", lpar, "-o", "BLOCK,STATUS"),
+        columns=columns,
+        environment=clean_environment(NO_COLOR=no_color),
+    )
+    terminal.read_until(terminal.shows("Total offline memory:"))
+    assert terminal.text() == [
+        "lsmem --watch, by the simulated machine's changes. Ctrl-C ends it."[:columns],
+        "no change yet",
+        "",
+        "  BLOCK   STATUS",
+        "   0-15   online",
+        "  16-31 disabled",
+        "",
+        "  Memory block size:                128M",
+        "  Total online memory:                2G",
+        "  Total offline memory:               2G",
+        "  Memmap on memory parameter:        yes",
+    ]
+    directory.write(lpar, f"{FIRMWARE}/memory16/config", b"1")
+    terminal.read_until(terminal.shows("*    16"))
+    news = terminal.text()[1]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d memory16: disabled -> offline", news)
+    assert terminal.text()[3:7] == [
+        "  BLOCK   STATUS",
+        "   0-15   online",
+        "*    16  offline",
+        "  17-31 disabled",
+    ]
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+    assert (b"\033[1;31m" in terminal.written) is not bool(no_color)
+
+
+def test_a_map_follows_the_machine_and_marks_what_changed(lpar: Path) -> None:
+    terminal = Terminal("lsmem", f"--watch={PATIENCE}", "--map", "-s", lpar)
+    terminal.read_until(terminal.shows("A cell is"))
+    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    terminal.read_until(terminal.shows("changed just now"))
+    assert terminal.text()[3:6] == [
+        "Node 0, or none yet: 4G in 32 blocks",
+        "  0x00000000 #####-##########................",
+        "                  ^",
+    ]
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+
+
+def test_a_mark_goes_when_the_interval_is_over(lpar: Path) -> None:
+    terminal = Terminal("lsmem", "--watch=0.5", "-s", lpar, "-n", "-o", "BLOCK,STATUS")
+    terminal.read_until(terminal.shows("16-31"))
+    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    terminal.read_until(terminal.shows("*     5  offline"))
+    terminal.read_until(terminal.shows("      5  offline"))
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+
+
+def test_a_tree_of_plain_files_is_read_again(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 7]}]})
+    terminal = Terminal("lsmem", "--watch=0.2", "-s", tmp_path)
+    terminal.read_until(terminal.shows("Total online"))
+    assert heading(terminal) == "lsmem --watch, by reading again every 0.2s. Ctrl-C ends it."
+    (tmp_path / MEMORY / "memory3/state").write_text("offline\n")
+    terminal.read_until(terminal.shows("memory3: online -> offline"))
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_the_terminal_is_left_as_it_was(lpar: Path, ending: signal.Signals, status: int) -> None:
+    terminal = Terminal("lsmem", "--watch", "-s", lpar)
+    kept = os.dup(terminal.process.child_fd)
+    before = termios.tcgetattr(kept)
+    terminal.read_until(terminal.shows("Total online"))
+    assert b"\033[?1049h" in terminal.written
+    assert b"\033[?25l" in terminal.written
+    terminal.process.kill(ending)
+    assert terminal.finish() == status
+    after = terminal.written.rpartition(b"\033[?1049h")[2]
+    assert b"\033[?1049l" in after
+    assert after.rfind(b"\033[?25h") > after.rfind(b"\033[?25l")
+    assert termios.tcgetattr(kept) == before
+    os.close(kept)
+
+
+def test_a_stopped_watch_gives_the_terminal_back_meanwhile(lpar: Path) -> None:
+    terminal = Terminal("lsmem", "--watch", "-s", lpar)
+    terminal.read_until(terminal.shows("Total online"))
+    terminal.process.kill(signal.SIGTSTP)
+    terminal.read_until(lambda: b"\033[?1049l" in terminal.written)
+    terminal.process.kill(signal.SIGCONT)
+    terminal.read_until(lambda: terminal.written.count(b"\033[?1049h") == 2)
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+
+
+def test_a_window_too_small_says_how_much_is_missing(lpar: Path) -> None:
+    terminal = Terminal("lsmem", "--watch", "-a", "-s", lpar, lines=12)
+    terminal.read_until(terminal.shows("the window is too small"))
+    assert terminal.text()[-1] == "... and 30 more lines: the window is too small"
+    terminal.process.setwinsize(60, 80)
+    terminal.screen.resize(60, 80)
+    terminal.read_until(terminal.shows("Total online"))
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+
+
+def test_this_machine_is_watched_by_whatever_it_offers() -> None:
+    terminal = Terminal("lsmem", "--watch", columns=120)
+    terminal.read_until(terminal.shows("Ctrl-C ends it"))
+    assert re.match(r"lsmem --watch, by (the kernel's events|reading again)", heading(terminal))
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+
+
+def test_a_machine_that_goes_away_is_an_error_and_the_terminal_is_restored(
+    tmp_path: Path,
+) -> None:
+    tree = static_tree.make(
+        tmp_path / "tree", {"block_size": 1 << 27, "blocks": [{"range": [0, 7]}]}
+    )
+    terminal = Terminal("lsmem", "--watch=0.1", "-s", tree)
+    terminal.read_until(terminal.shows("Total online"))
+    tree.rename(tmp_path / "elsewhere")
+    assert terminal.finish() == 1
+    said = terminal.written.rpartition(b"\033[?1049l")[2]
+    assert b"lsmem: cannot open /sys/devices/system/memory below" in said
+
+
+# In a pipe
+
+
+def follow(
+    watched: list[subprocess.Popen[str]], tree: Path, *options: str
+) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [str(SCRIPTS / "lsmem"), "--watch=0.1", "-s", str(tree), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        text=True,
+    )
+    watched.append(process)
+    return process
+
+
+def first_line(process: subprocess.Popen[str], tree: Path) -> str:
+    """The first change that is seen: block 5 goes to and fro until one is."""
+    import itertools
+    import select
+
+    assert process.stdout
+    for word in itertools.islice(itertools.cycle((b"offline", b"online")), 4 * PATIENCE):
+        directory.write(tree, f"{MEMORY}/memory5/state", word)
+        if select.select([process.stdout], [], [], 0.5)[0]:
+            return process.stdout.readline()
+    raise AssertionError("no change was seen")
+
+
+def test_a_pipe_gets_a_json_line_for_each_change(
+    lpar: Path, watched: list[subprocess.Popen[str]]
+) -> None:
+    process = follow(watched, lpar, "-J")
+    record = json.loads(first_line(process, lpar))
+    assert datetime.fromisoformat(record.pop("time")).tzinfo is not None
+    states = [record.pop(side)["state"] for side in ("before", "after")]
+    assert sorted(states) == ["offline", "online"]
+    assert record == {
+        "change": "changed",
+        "block": {"first": 5, "last": 5},
+        "start": 5 << 27,
+        "end": (6 << 27) - 1,
+        "size": 1 << 27,
+    }
+
+
+def test_a_pipe_without_json_gets_a_sentence_for_each_change(
+    lpar: Path, watched: list[subprocess.Popen[str]]
+) -> None:
+    line = first_line(follow(watched, lpar), lpar)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d memory5: (online|offline) -> (online|offline).*\n", line)
+    assert "\033" not in line
+
+
+def test_ctrl_c_ends_a_watch_in_a_pipe_with_130(
+    lpar: Path, watched: list[subprocess.Popen[str]]
+) -> None:
+    process = follow(watched, lpar, "-J")
+    first_line(process, lpar)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert process.stderr
+    assert process.stderr.read() == ""
+
+
+def test_a_watch_ends_when_nobody_reads_any_more(
+    lpar: Path, watched: list[subprocess.Popen[str]]
+) -> None:
+    process = follow(watched, lpar, "-J")
+    first_line(process, lpar)
+    assert process.stdout
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
+    process.stdout = None
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf", "1e999"])
+def test_an_interval_must_be_one(lsmem: Command, seconds: str) -> None:
+    done = lsmem(f"--watch={seconds}")
+    assert done.status == 1
+    assert done.stderr == (
+        f"lsmem: invalid argument of --watch: {seconds} (seconds, 0.1 or more)\n"
+    )
+
+
+# The kernel's events
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (
+            b"online@/devices/system/memory/memory5\0ACTION=online\0SUBSYSTEM=memory\0",
+            Uevent("online", 5),
+        ),
+        (b"remove@/devices/system/memory/memory262143\0", Uevent("remove", 262143)),
+        (b"add@/devices/system/cpu/cpu1\0ACTION=add\0", None),
+        (b"add@/devices/system/memory/memory5/x\0", None),
+        (b"libudev\0\xfe\xed\xca\xfe", None),
+        (b"", None),
+    ],
+)
+def test_announcements_about_memory_blocks_are_understood(
+    message: bytes, event: Uevent | None
+) -> None:
+    assert parse(message) == event
