@@ -258,6 +258,8 @@ class Report:
     def status(self, signal: int | None) -> int:
         if signal is not None:
             return 128 + signal
+        if not self.selection.asked and not self.by_size:
+            return FAILURE
         good = self.changed + (0 if self.by_size else self.already)
         if good >= self.selection.asked:
             return SUCCESS

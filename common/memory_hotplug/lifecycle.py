@@ -207,7 +207,13 @@ def _is_online(block: MemoryBlock, target: Target) -> bool:
 
 def _after_online(block: MemoryBlock, target: Target) -> MemoryBlock:
     movable = _online_word(block, target) == "online_movable"
-    return replace(block, state=State.ONLINE, zones=(Zone.MOVABLE,) if movable else None)
+    return MemoryBlock(
+        block.number,
+        State.ONLINE,
+        zones=(Zone.MOVABLE,) if movable else None,
+        configured=block.configured,
+        memmap_on_memory=block.memmap_on_memory,
+    )
 
 
 def _memmap_word(_: MemoryBlock, target: Target) -> str:
@@ -423,6 +429,7 @@ class _Transaction:
         if self.known().state is State.ONLINE:
             # The kernel's auto_online_blocks was quicker, and chose another zone.
             self._take(OFFLINE, UNDOING if undoing else self.site.patience, undoing=undoing)
+            self.block = None
         block = self.known()
         if not target.returning:
             mismatch = _mismatch(block, target.zone, "online")
@@ -433,12 +440,14 @@ class _Transaction:
         site, number = self.site, self.before.number
         word = step.word(self.known(), self.target)
         path = f"{step.directory}/memory{number}/{step.attribute}"
+        # A step back to what the block was would only have to be done again to undo the rest.
+        steady = undoing or step.holds(self.before, self.target)
         tries = 0
         while True:
             tries += 1
             failed: OSError | StoppedError
             try:
-                if undoing:
+                if steady:
                     site.machine.tree.write(path, word)
                 else:
                     with site.watch.during(step.name):
@@ -456,7 +465,7 @@ class _Transaction:
                 retrying = undoing and failed.errno == errno.EINTR and tries <= patience.again
                 if retrying or tries <= patience.tries(failed.errno):
                     try:
-                        self._pause(step, patience.pause(tries), undoing)
+                        self._pause(patience.pause(tries), steady)
                     except StoppedError as error:
                         failed = error
                     else:
@@ -475,8 +484,8 @@ class _Transaction:
                 hint(step.name, failed.errno or errno.EIO, self.known(), site.machine.block_size),
             )
 
-    def _pause(self, step: _Step, seconds: float, undoing: bool) -> None:
-        if undoing:
+    def _pause(self, seconds: float, steady: bool) -> None:
+        if steady:
             time.sleep(seconds)
             return
         with self.site.watch.during("pause"):

@@ -1,0 +1,74 @@
+"""What chmem costs beyond the writes themselves: 8,192 blocks of a static tree are enabled.
+
+    python tests/bench/bench_chmem.py [BLOCKS]
+
+Compared are whole processes, in turn: chmem, and a Python that opens, writes and closes the same
+files and does nothing else. The trees lie in the directory for temporary files (TMPDIR).
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROUNDS = 5
+MEMORY = "sys/devices/system/memory"
+BARE = """
+import sys
+for number in range(int(sys.argv[2])):
+    with open(f"{sys.argv[1]}/memory{number}/state", "w") as state:
+        state.write("online_movable")
+"""
+
+
+def make(root: Path, blocks: int) -> None:
+    """A tree of offline blocks."""
+    memory = root / MEMORY
+    memory.mkdir(parents=True)
+    (memory / "block_size_bytes").write_text("8000000\n")
+    for number in range(blocks):
+        block = memory / f"memory{number}"
+        block.mkdir()
+        (block / "state").write_text("offline\n")
+        (block / "valid_zones").write_text("Normal Movable\n")
+
+
+def seconds(command: Sequence[str]) -> float:
+    begun = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run(command, check=True, env=environment)
+    return time.perf_counter() - begun
+
+
+def measure(blocks: int) -> tuple[float, float]:
+    """Medians, in seconds, of chmem and of the bare writes."""
+    ours, bare = [], []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            make(Path(folder, "a"), blocks)
+            make(Path(folder, "b"), blocks)
+            os.sync()
+            last = f"0-{blocks - 1}"
+            chmem = [sys.executable, "-m", "chmem_py", "-s", f"{folder}/a", "-e", "-b", last]
+            bare.append(seconds([sys.executable, "-c", BARE, f"{folder}/b/{MEMORY}", str(blocks)]))
+            ours.append(seconds(chmem))
+            for tree in "ab":
+                written = Path(folder, tree, MEMORY, f"memory{blocks - 1}", "state").read_text()
+                assert written == "online_movable"
+    return statistics.median(ours), statistics.median(bare)
+
+
+def main() -> None:
+    top = Path(__file__).parents[2]
+    sys.path[:0] = [str(top), str(top / "common")]
+    blocks = int(sys.argv[1]) if len(sys.argv) > 1 else 8192
+    ours, bare = measure(blocks)
+    print(f"{blocks} blocks: chmem {ours:.3f} s, bare writes {bare:.3f} s, {ours / bare:.2f} times")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Every step of every sequence fails in every way, on the first, a middle and the last block."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+import pytest
+
+from chmem_py.document import schema
+from chmem_support import Condition, conditions, make, run, s390, x86
+
+ERRORS = ("EBUSY", "EAGAIN", "EIO", "ENOMEM", "EINVAL", "EACCES", "ENODEV", "EINTR")
+SCHEMA = schema()
+
+
+class Sequence(NamedTuple):
+    """A request for four blocks, and the transitions it makes of each."""
+
+    name: str
+    machine: dict[str, Any]
+    arguments: tuple[str, ...]
+    blocks: range
+    transitions: tuple[str, ...]
+    target: Condition
+
+
+ON_MOVABLE = Condition(1, 0, "online", "Movable")
+SEQUENCES = (
+    Sequence(
+        "enable",
+        s390(),
+        ("-e", "-m", "0", "-b", "4-7"),
+        range(4, 8),
+        ("config", "online"),
+        ON_MOVABLE,
+    ),
+    Sequence(
+        "disable",
+        s390(),
+        ("-d", "-b", "0-3"),
+        range(4),
+        ("offline", "deconfig"),
+        Condition(0, 0, "absent", None),
+    ),
+    Sequence(
+        "configure",
+        s390(),
+        ("-c", "-m", "0", "-b", "4-7"),
+        range(4, 8),
+        ("config",),
+        Condition(1, 0, "offline", None),
+    ),
+    Sequence(
+        "deconfigure",
+        {**s390(), "blocks": [{"range": [0, 3]}, {"range": [4, 7], "state": "offline"}]},
+        ("-g", "-b", "4-7"),
+        range(4, 8),
+        ("deconfig",),
+        Condition(0, 0, "absent", None),
+    ),
+    Sequence(
+        "reconfigure",
+        s390(),
+        ("--reconfigure", "-m", "1", "-b", "0-3"),
+        range(4),
+        ("offline", "deconfig", "config", "online"),
+        Condition(1, 1, "online", "Normal"),
+    ),
+    Sequence(
+        "enable-x86",
+        x86(),
+        ("-e", "-b", "4-7"),
+        range(4, 8),
+        ("online",),
+        Condition(None, None, "online", "Movable"),
+    ),
+    Sequence(
+        "disable-x86",
+        x86(),
+        ("-d", "-b", "0-3"),
+        range(4),
+        ("offline",),
+        Condition(None, None, "offline", None),
+    ),
+)
+
+
+class Case(NamedTuple):
+    sequence: Sequence
+    transition: str
+    error: str
+    position: int
+    times: int | None
+    all_or_nothing: bool
+
+
+def _matrix() -> Iterator[Case]:
+    for sequence in SEQUENCES:
+        for transition in sequence.transitions:
+            for error in ERRORS:
+                for position in (0, 1, 3):
+                    for times in (1, None):
+                        for all_or_nothing in (False, True):
+                            yield Case(sequence, transition, error, position, times, all_or_nothing)
+
+
+MATRIX = tuple(_matrix())
+
+
+def _name(case: Case) -> str:
+    how = f"{'always' if case.times is None else 'once'}{'-all' * case.all_or_nothing}"
+    return f"{case.sequence.name}-{case.transition}-{case.error}-{case.position}-{how}"
+
+
+def as_documented(condition: Condition) -> dict[str, Any]:
+    """A condition in the words of the document."""
+    return {
+        "state": "offline" if condition.state == "absent" else condition.state,
+        "zone": condition.zone,
+        "configured": None if condition.config is None else bool(condition.config),
+        "memmap_on_memory": None if condition.memmap is None else bool(condition.memmap),
+    }
+
+
+@pytest.mark.parametrize("case", MATRIX, ids=_name)
+def test_no_block_is_left_between_two_conditions(
+    case: Case, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence = case.sequence
+    faulty = sequence.blocks[case.position]
+    fault = {"errno": case.error, "times": case.times} if case.times else case.error
+    machine = {**sequence.machine, "faults": {case.transition: {str(faulty): fault}}}
+    root = make(tmp_path / "machine", machine)
+    before = conditions(root)
+    options = ["--all-or-nothing"] * case.all_or_nothing
+    done = run(capsys, monkeypatch, "-s", root, "--json", *options, *sequence.arguments)
+    after = conditions(root)
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMA)
+    told = {block["block"]: block for block in document["blocks"]}
+
+    # The report and the machine agree.
+    assert document["status"] == done.status
+    for number, condition in after.items():
+        if number in told:
+            assert told[number]["after"] == as_documented(condition)
+        else:
+            assert condition == before[number]
+    moved = [number for number in after if after[number] != before[number]]
+    assert document["bytes_changed"] == len(moved) * document["block_size"]
+
+    # Every block is as before or as asked; what could not be undone is admitted.
+    kept = Condition(1, 0, "offline", None)
+    for number, block in told.items():
+        if block["result"] == "done":
+            assert after[number] == sequence.target
+        elif block["not_undone"] is None:
+            stays = case.transition == "deconfig" and sequence.name == "disable"
+            stays = stays and number == faulty and not case.all_or_nothing
+            assert after[number] == (kept if stays else before[number])
+        else:
+            assert block["not_undone"]["errno"] == case.error
+            assert case.times is None
+
+    # The exit status follows.
+    succeeded = [n for n in sequence.blocks if after[n] == sequence.target]
+    if len(succeeded) == 4:
+        assert (done.status, document["outcome"]) == (0, "done")
+    elif case.all_or_nothing:
+        stuck = any(block["not_undone"] for block in told.values())
+        assert (done.status, document["outcome"]) == ((64, "partial") if stuck else (1, "failed"))
+        assert stuck or not moved
+    else:
+        assert (done.status, document["outcome"]) == (64, "partial")
+        assert len(succeeded) == 3
+        assert told[faulty]["error"]["errno"] == case.error
+        assert told[faulty]["result"] == "failed"
+    # The kernel that answers EAGAIN once is asked again.
+    assert (len(succeeded) == 4) == (case.error == "EAGAIN" and case.times == 1)
+
+
+def test_the_size_of_the_matrix(capsys: Any) -> None:
+    with capsys.disabled():
+        print(f"\nfault matrix: {len(MATRIX)} cases")
+    assert len(MATRIX) == 12 * len(ERRORS) * 3 * 2 * 2

@@ -1,0 +1,214 @@
+"""Ctrl-C, SIGTERM, SIGKILL, time limits and closed pipes in the middle of the work."""
+
+import fcntl
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chmem_support import Condition, conditions, make, s390, start, x86
+from memsim import directory
+
+HELD = 60
+"""Seconds for which a delay holds a step; no test waits that long."""
+
+STEPS = [(("-e", "-m", "0", "-b", "4-7"), 4, transition) for transition in ("config", "online")]
+STEPS += [(("-d", "-b", "0-3"), 0, transition) for transition in ("offline", "deconfig")]
+STEPS += [
+    (("--reconfigure", "-m", "1", "-b", "0-3"), 0, transition)
+    for transition in ("offline", "deconfig")
+]
+STEPS += [(("-c", "-b", "4-7"), 4, "config")]
+
+
+def wait_until_held(root: Path, process: subprocess.Popen[str]) -> None:
+    """Until the simulated kernel has been at one and the same write for a while."""
+    lock = os.open(root / directory.PRIVATE / "lock", os.O_RDWR)
+    try:
+        held = 0
+        while held < 8:
+            assert process.poll() is None, process.communicate()
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held += 1
+            else:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                held = 0
+            time.sleep(0.02)
+    finally:
+        os.close(lock)
+
+
+def held_at(transition: str, block: int, **more: Any) -> dict[str, Any]:
+    return {"delays": {transition: {str(block): HELD}}, **more}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("arguments", "first", "transition"), STEPS, ids=lambda value: str(value).replace(" ", "")
+)
+def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
+    arguments: tuple[str, ...],
+    first: int,
+    transition: str,
+    number: signal.Signals,
+    tmp_path: Path,
+) -> None:
+    root = make(tmp_path / "machine", s390(**held_at(transition, first + 1)))
+    before = conditions(root)
+    process = start("-s", root, "--json", *arguments)
+    wait_until_held(root, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=HELD / 2)
+    after = conditions(root)
+    document = json.loads(out)
+    assert process.returncode == document["status"] == 128 + number
+    assert document["outcome"] == "interrupted"
+    assert "interrupted" in err
+    assert [block["result"] for block in document["blocks"]] == ["done", "interrupted"]
+    assert after[first] != before[first]
+    assert [after[block] for block in range(first + 1, first + 4)] == [
+        before[block] for block in range(first + 1, first + 4)
+    ]
+
+
+@pytest.mark.parametrize("transition", ["config", "online"])
+def test_what_would_have_to_be_done_again_to_undo_it_is_finished(
+    transition: str, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", s390(delays={transition: {"1": 2}}))
+    before = conditions(root)
+    process = start("-s", root, "--json", "--reconfigure", "-m", "1", "-b", "0-3")
+    wait_until_held(root, process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=HELD)
+    after = conditions(root)
+    document = json.loads(out)
+    assert (process.returncode, document["outcome"]) == (130, "interrupted")
+    assert [block["result"] for block in document["blocks"]] == ["done", "done"]
+    assert after[1] == Condition(1, 1, "online", "Normal")
+    assert [after[2], after[3]] == [before[2], before[3]]
+
+
+def test_a_signal_between_blocks_is_heeded_before_the_next_one(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", x86(0 + 4, 60, delays={"online": {str(4): 1}}))
+    process = start("-s", root, "--json", "-e", "-b", "4-63")
+    wait_until_held(root, process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=HELD)
+    document = json.loads(out)
+    assert process.returncode == 130
+    online = [b for b, now in conditions(root).items() if b >= 4 and now.state == "online"]
+    done = [b["block"] for b in document["blocks"] if b["result"] == "done"]
+    assert online == done
+
+
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
+    delays = {"online": {"4": HELD}, "deconfig": {"4": HELD}}
+    root = make(tmp_path / "machine", s390(delays=delays))
+    process = start("-s", root, "-e", "-b", "4-7")
+    wait_until_held(root, process)
+    process.send_signal(signal.SIGINT)
+    # What is undone is not given up by the first one.
+    time.sleep(0.5)
+    wait_until_held(root, process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=HELD / 2)
+    assert process.returncode == 143
+    assert "ended at once" in err
+
+
+def test_all_or_nothing_takes_everything_back_on_a_signal(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390(**held_at("online", 6)))
+    before = conditions(root)
+    process = start("-s", root, "--all-or-nothing", "-e", "-b", "4-7")
+    wait_until_held(root, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=HELD / 2)
+    assert process.returncode == 130
+    assert conditions(root) == before
+
+
+def test_an_offline_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", x86(**held_at("offline", 1)))
+    process = start("-s", root, "--json", "--timeout", "0.2", "-d", "-b", "0-3")
+    out, err = process.communicate(timeout=HELD / 2)
+    blocks = json.loads(out)["blocks"]
+    assert process.returncode == 64
+    assert [block["result"] for block in blocks] == ["done", "failed", "done", "done"]
+    assert blocks[1]["error"]["errno"] == "EINTR"
+    assert "Memory Block 1 (0x0000000008000000-0x000000000fffffff) disable failed" in err
+    assert conditions(root)[1] == Condition(None, None, "online", "Normal")
+
+
+def test_a_time_limit_concerns_nothing_but_offline(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", x86(delays={"online": {"4": 0.5}}))
+    process = start("-s", root, "--timeout", "0.1", "-e", "-b", "4")
+    process.communicate(timeout=HELD)
+    assert process.returncode == 0
+    assert conditions(root)[4].state == "online"
+
+
+def test_a_reader_that_goes_away_stops_nothing(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390())
+    read, write = os.pipe()
+    process = start("-s", root, "-v", "-e", "-b", "4-7", stdout=write)
+    os.close(read)
+    os.close(write)
+    _, err = process.communicate(timeout=HELD)
+    assert (process.returncode, err) == (0, "")
+    assert {conditions(root)[block].state for block in range(4, 8)} == {"online"}
+
+
+def test_output_that_is_lost_is_told_of_when_the_work_is_done(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390())
+    with open("/dev/full", "w") as full:
+        process = start("-s", root, "-v", "-e", "-b", "4-7", stdout=full)
+        _, err = process.communicate(timeout=HELD)
+    assert process.returncode == 1
+    assert "write error: No space left on device" in err
+    assert {conditions(root)[block].state for block in range(4, 8)} == {"online"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "target"),
+    [
+        (("-e", "-b", "8-15"), Condition(1, 1, "online", "Movable")),
+        (("-c", "-m", "0", "-b", "8-15"), Condition(1, 0, "offline", None)),
+        (("-d", "-b", "0-7"), None),
+    ],
+    ids=["enable", "configure", "disable"],
+)
+def test_after_a_kill_the_same_command_converges(
+    arguments: tuple[str, ...], target: Condition | None, tmp_path: Path
+) -> None:
+    chance = random.Random(8)
+    killed = 0
+    for attempt in range(12):
+        transitions = ("config", "online", "offline", "deconfig")
+        delays = {name: {str(block): 0.02 for block in range(16)} for name in transitions}
+        root = make(tmp_path / str(attempt), s390(8, 8, delays=delays))
+        process = start("-s", root, *arguments)
+        time.sleep(0.15 + chance.random() * 0.35)
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        again = start("-s", root, *arguments)
+        _, err = again.communicate(timeout=HELD)
+        assert again.returncode == 0, err
+        now = conditions(root)
+        for block in range(8, 16) if target else range(8):
+            if target:
+                assert now[block] == target
+            else:
+                # Offline, though the one at work may have kept its storage.
+                assert now[block].state != "online"
+    assert killed
