@@ -37,27 +37,41 @@ everything is announced, and in a container nothing is."""
 
 def run(view: View, root: str, seconds: float, json: bool, live: bool) -> int:
     """Show the machine below ROOT again whenever it has changed; ends with an exception only."""
-    with Alarm(root, seconds) as alarm, _ended_by_signals():
+    with Alarm(root, seconds) as alarm:
         if live:
-            _show_live(view, root, seconds, alarm)
+            with _handled(_noted, signal.SIGWINCH, signal.SIGTSTP, signal.SIGINT, *_ENDING):
+                _show_live(view, root, seconds, alarm)
         else:
-            _write_changes(root, json, alarm)
+            with _handled(_end, *_ENDING):
+                _write_changes(root, json, alarm)
     return 0
 
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _end(number: int, _: FrameType | None = None) -> None:
+    """End the process as Ctrl-C does: what is open is put in order first."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise click.exceptions.Exit(128 + number)
+
+
+def _noted(_: int, __: FrameType | None) -> None:
+    """The alarm's pipe has the signal, for a moment when no screen is half drawn: an exception
+    from anywhere within would leave rich unable to restore the terminal."""
+
+
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the process as Ctrl-C does: the terminal is put in order first."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise click.exceptions.Exit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+def _handled(
+    handler: Callable[[int, FrameType | None], None], *signals: signal.Signals
+) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 class Alarm:
@@ -197,14 +211,15 @@ def _show_live(view: View, root: str, seconds: float, alarm: Alarm) -> None:
     before = changes_.snapshot(table)
     marked: dict[int, float] = {}
     news = ["no change yet"]
-    for number in (signal.SIGWINCH, signal.SIGTSTP):
-        signal.signal(number, lambda *_: None)
     with Live(console=console, screen=True, auto_refresh=False) as screen:
         while True:
             heading = [f"lsmem --watch, by {alarm.source}. Ctrl-C ends it.", *news, ""]
             lines = [*map(Text, heading), *_lines(view, machine, table, marked, console)]
             screen.update(_fitted(lines, console), refresh=True)
             signals = alarm.wait(min(marked.values(), default=1e9) - time.monotonic())
+            for number in signals:
+                if number in (signal.SIGINT, *_ENDING):
+                    _end(number)
             if signal.SIGTSTP in signals:
                 screen.stop()
                 os.kill(os.getpid(), signal.SIGSTOP)
