@@ -5,7 +5,7 @@ import gc
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from chmem_py.interrupts import Interrupts
 from chmem_py.progress import Progress
 from chmem_py.report import FAILURE, NAME, Lines, Report, say, script
 from chmem_py.request import Selection, parse, select
+from hotplug_cli import offers
 from hotplug_cli.getopt import (
     BadUsageError,
     GetoptCommand,
@@ -23,11 +24,14 @@ from hotplug_cli.getopt import (
 )
 from hotplug_cli.program import run, version
 from memory_hotplug.block import MemoryBlock, State, Zone
-from memory_hotplug.errors import CannotWriteError, printable
+from memory_hotplug.errors import CannotWriteError, MemoryHotplugError, printable
 from memory_hotplug.lifecycle import Action, Order, Outcome, Patience, carry_out, reads
 from memory_hotplug.machine import FIRMWARE, MEMORY, Machine
 from memory_hotplug.ranges import BlockTable
 from memory_hotplug.rehearsal import Rehearsal
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
 """The zones that can be named."""
@@ -106,6 +110,27 @@ def _schema() -> str:
     return json.dumps(schema(), indent=2)
 
 
+def _offer_blocks(
+    ctx: click.Context, _: click.Parameter, typed: str
+) -> "list[CompletionItem[str]]":
+    """With --blocks, the numbers of the blocks; after ``5-``, those that can end a range."""
+    from click.shell_completion import CompletionItem
+
+    if not ctx.params.get("blocks"):
+        return []
+    first, dash, last = typed.rpartition("-")
+    try:
+        table = Machine.at(ctx.params.get("sysroot") or "/").read(("state", "configured"))
+    except MemoryHotplugError:
+        return []
+    return [
+        CompletionItem(f"{first}{dash}{block.number}", help=block.status)
+        for block in table.blocks()
+        if str(block.number).startswith(last)
+        and not (first.isdecimal() and block.number < int(first))
+    ]
+
+
 class Chmem(GetoptCommand):
     """The command; its --help ends in the zones."""
 
@@ -159,16 +184,30 @@ _ACTIONS = tuple(action.value for action in Action)
     "-m",
     "--memmap-on-memory",
     metavar="0|1",
+    shell_complete=offers.words(lambda: ["0", "1"]),
     callback=_memmap,
     section=_WHAT,
     help="struct pages in the block itself, when configuring",
 )
-@option("-z", "--zone", metavar="NAME", section=_WHAT, help="into, or only from, this zone")
+@option(
+    "-z",
+    "--zone",
+    metavar="NAME",
+    shell_complete=offers.words(lambda: [zone.value for zone in ZONES]),
+    section=_WHAT,
+    help="into, or only from, this zone",
+)
 @option(
     "--node", metavar="N", callback=_count, own=True, section=_WHAT, help="blocks of this node only"
 )
 @option(
-    "-s", "--sysroot", metavar="DIR", default="/", section=_WHAT, help="the tree that holds /sys"
+    "-s",
+    "--sysroot",
+    metavar="DIR",
+    shell_complete=offers.directories,
+    default="/",
+    section=_WHAT,
+    help="the tree that holds /sys",
 )
 @flag("--dry-run", own=True, section=_HOW, help="write nothing; show the commands that would")
 @flag(
@@ -200,7 +239,13 @@ _ACTIONS = tuple(action.value for action in Action)
     _schema, "--json-schema", own=True, section=_OUTPUT, help="the JSON Schema of that document"
 )
 @answer(lambda: version(NAME), "-V", "--version", section="General", help="display the version")
-@click.argument("operands", nargs=-1, type=click.UNPROCESSED, metavar="[SIZE|RANGE|BLOCKRANGE]")
+@click.argument(
+    "operands",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[SIZE|RANGE|BLOCKRANGE]",
+    shell_complete=_offer_blocks,
+)
 def chmem(operands: Sequence[str], **given: Any) -> int:
     """Set memory online or offline, and configure or deconfigure it."""
     options = Options(**given)

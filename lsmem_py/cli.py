@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hotplug_cli import offers
 from hotplug_cli.getopt import GIVEN, BadUsageError, GetoptCommand, answer, flag, option
 from hotplug_cli.program import complain, run, version
 from lsmem_py import columns as columns_
@@ -63,14 +64,22 @@ def _schema() -> str:
     return json.dumps(schema(), indent=2)
 
 
+def _column_names() -> list[tuple[str, str]]:
+    return [(column.heading, column.help) for column in columns_.COLUMNS]
+
+
+def _split_names() -> list[tuple[str, str]]:
+    return [*_column_names(), ("none", "merge whatever is contiguous")]
+
+
 class Lsmem(GetoptCommand):
-    """The command; its --help ends in the columns."""
+    """The command; its --help ends in the columns and an example."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Columns"):
             formatter.write_dl([(column.heading, column.help) for column in columns_.COLUMNS])
-        formatter.write_paragraph()
-        formatter.write_text("For more details see lsmem(1).")
+        with formatter.section("Example (for more see lsmem(1))"):
+            formatter.write_text("lsmem -o BLOCK,SIZE,STATUS,NODE,ZONES")
 
 
 _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
@@ -95,18 +104,46 @@ _LISTING_ONLY = (
     options_metavar="[options]",
 )
 @flag("-a", "--all", section=_WHAT, help="list each memory block instead of merged ranges")
-@option("-o", "--output", metavar="LIST", section=_WHAT, help="columns; +LIST adds to the default")
-@flag("--output-all", section=_WHAT, help="all columns that lsmem of util-linux has")
-@option("-S", "--split", metavar="LIST", section=_WHAT, help="split ranges by columns, or none")
 @option(
-    "-s", "--sysroot", metavar="DIR", default="/", section=_WHAT, help="the tree that holds /sys"
+    "-o",
+    "--output",
+    metavar="LIST",
+    shell_complete=offers.lists(_column_names, extends=True),
+    section=_WHAT,
+    help="columns; +LIST adds to the default",
 )
-@option("--summary", metavar="WHEN", bare="only", section=_WHAT, help=", ".join(WHEN))
+@flag("--output-all", section=_WHAT, help="all columns that lsmem of util-linux has")
+@option(
+    "-S",
+    "--split",
+    metavar="LIST",
+    shell_complete=offers.lists(_split_names),
+    section=_WHAT,
+    help="split ranges by columns, or none",
+)
+@option(
+    "-s",
+    "--sysroot",
+    metavar="DIR",
+    shell_complete=offers.directories,
+    default="/",
+    section=_WHAT,
+    help="the tree that holds /sys",
+)
+@option(
+    "--summary",
+    metavar="WHEN",
+    shell_complete=offers.words(lambda: WHEN),
+    bare="only",
+    section=_WHAT,
+    help=", ".join(WHEN),
+)
 @flag("-b", "--bytes", section=_HOW, help="sizes in bytes")
 @flag("-n", "--noheadings", section=_HOW, help="no line of headings")
 @option(
     "--annotate",
     metavar="WHEN",
+    shell_complete=offers.words(lambda: TERMINAL_WHEN),
     bare="auto",
     default="never",
     section=_HOW,
@@ -115,6 +152,7 @@ _LISTING_ONLY = (
 @option(
     "--color",
     metavar="WHEN",
+    shell_complete=offers.words(lambda: TERMINAL_WHEN),
     bare="always",
     default="auto",
     own=True,
@@ -124,6 +162,7 @@ _LISTING_ONLY = (
 @option(
     "--map",
     metavar="BY",
+    shell_complete=offers.words(lambda: MAP_BY),
     bare="status",
     own=True,
     section=_VIEWS,
@@ -138,7 +177,12 @@ _LISTING_ONLY = (
     help="keep showing it, changes marked; -J: a line for each",
 )
 @option(
-    "--diff", metavar="FILE", own=True, section=_VIEWS, help="what changed since -J --typed > FILE"
+    "--diff",
+    metavar="FILE",
+    shell_complete=offers.files,
+    own=True,
+    section=_VIEWS,
+    help="what changed since -J --typed > FILE",
 )
 @flag("-J", "--json", section=_FORMAT, help="JSON as util-linux writes it")
 @flag("-P", "--pairs", section=_FORMAT, help='NAME="value"')
@@ -146,9 +190,10 @@ _LISTING_ONLY = (
 @option(
     "--format",
     metavar="NAME",
+    shell_complete=offers.words(formats.names),
     own=True,
     section=_FORMAT,
-    help="table, raw, pairs, json, jsonl, csv, tsv, github, html, ...",
+    help="table, raw, jsonl, csv, tsv, github, html and more",
 )
 @flag("--typed", own=True, section=_FORMAT, help="with JSON: a document for scripts")
 @answer(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import IO
 
 from rich.console import Console
@@ -38,7 +39,7 @@ class Kind:
     legend: str
 
 
-HOLE = Kind("_", "bright_black", "hole: no memory here")
+HOLE = Kind("_", "", "hole: no memory here")
 MIXED = Kind("+", "black on magenta", "mixed: more than one of these in a cell")
 _OFFLINE = Kind("-", "black on yellow", "offline")
 _LEAVING = Kind("~", "black on bright_red", "going offline")
@@ -46,7 +47,7 @@ _DISABLED = Kind(".", "white on bright_black", "disabled: not configured")
 _UNKNOWN = Kind("?", "white on red", "unknown")
 
 _STATES = {
-    "online": Kind("#", "white on green", "online"),
+    "online": Kind("#", "black on green", "online"),
     "offline": _OFFLINE,
     "going-offline": _LEAVING,
     "disabled": _DISABLED,
@@ -54,7 +55,7 @@ _STATES = {
 _ZONES = {
     Zone.DMA: Kind("D", "black on cyan", "zone DMA"),
     Zone.DMA32: Kind("3", "white on blue", "zone DMA32"),
-    Zone.NORMAL: Kind("N", "white on green", "zone Normal"),
+    Zone.NORMAL: Kind("N", "black on green", "zone Normal"),
     Zone.HIGHMEM: Kind("H", "black on bright_green", "zone Highmem"),
     Zone.MOVABLE: Kind("M", "black on bright_cyan", "zone Movable"),
     Zone.DEVICE: Kind("V", "black on white", "zone Device"),
@@ -193,12 +194,15 @@ class Map:
     def _row(self, first: int, numbers: Sequence[int]) -> Iterator[Text]:
         line = Text(f"  0x{first * self.table.block_size:0{self._address_digits}x} ")
         indent = len(line)
-        marks = ""
-        for start in range(first, first + self._group * self._cells, self._group):
-            after = start + self._group
-            kind = self._cell(start, after, numbers)
-            line.append(kind.character if kind else " ", style=kind.style if kind else "")
-            marks += "^" if self._is_changed(start, after, numbers) else " "
+        starts = range(first, first + self._group * self._cells, self._group)
+        cells = [self._cell(start, start + self._group, numbers) for start in starts]
+        for kind, alike in groupby(cells):
+            count = len(list(alike))
+            line.append((kind.character if kind else " ") * count, style=kind.style if kind else "")
+        marks = "".join(
+            "^" if self._is_changed(start, start + self._group, numbers) else " "
+            for start in starts
+        )
         line.rstrip()
         yield line
         if "^" in marks:

@@ -1,16 +1,18 @@
 """What of a machine is shown: once, or again and again."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lsmem_py.columns import FIRMWARE_ONLY, Column
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A listing or a map, as the command line asks for it."""
+class View(NamedTuple):
+    """A listing or a map, as the command line asks for it.
+
+    A named tuple because every run makes the class, and a dataclass takes longer to make.
+    """
 
     bytes: bool
     colour: bool

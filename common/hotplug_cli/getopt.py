@@ -7,9 +7,12 @@ click is the spelled-out form, so that it converts, checks and documents.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class GetoptOption(click.Option):
@@ -33,6 +36,12 @@ class GetoptOption(click.Option):
         self.bare = bare
         self.own = own
         self.section = section
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
+        """An optional argument stands behind a ``=`` only, never in the next word."""
+        if self.bare and not getattr(ctx.obj, "joined", True):
+            return ctx.command.shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
 
     @property
     def usage(self) -> str:
@@ -61,7 +70,7 @@ def answer(text: Callable[[], str], *names: str, **kwargs: Any) -> Callable[[_Fu
     """Decorate a command's function with an option that prints a text, and does nothing else."""
 
     def show(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
-        if asked:
+        if asked and not ctx.resilient_parsing:
             click.echo(text())
             ctx.exit()
 
@@ -98,9 +107,39 @@ class GetoptCommand(click.Command):
         self.exclusive = exclusive
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        words = list(self._spelled_out(ctx, args))
+        try:
+            words = list(self._spelled_out(ctx, args))
+        except click.UsageError:
+            if not ctx.resilient_parsing:
+                raise
+            # A shell asks for completion: what is wrong so far will be said when it is run.
+            words = ["--"]
         ctx.meta[GIVEN] = words[: words.index("--")] if "--" in words else words
         return super().parse_args(ctx, words)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
+        """click's, and the value of a short option in the same word: ``-oRANGE,S``."""
+        from click.shell_completion import CompletionItem
+
+        options = {
+            name: parameter
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, GetoptOption)
+            for name in parameter.opts
+        }
+        if not incomplete.startswith("--"):
+            for at, letter in enumerate(incomplete[1:], 2):
+                option = options.get(f"-{letter}")
+                if option is None:
+                    return []
+                if not option.is_flag and incomplete[at:]:
+                    items = option.shell_complete(ctx, incomplete[at:])
+                    return [
+                        CompletionItem(incomplete[:at] + item.value, item.type, item.help)
+                        for item in items
+                        if item.type == "plain"
+                    ]
+        return super().shell_complete(ctx, incomplete)
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """click's own, made an option of ours."""
@@ -217,6 +256,6 @@ def _long_name(option: click.Option) -> str:
 
 
 def _show_help(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
-    if asked:
+    if asked and not ctx.resilient_parsing:
         click.echo(ctx.get_help())
         ctx.exit()

@@ -38,7 +38,14 @@ def run(command: click.Command, name: str) -> NoReturn:
 
     Every error a person can cause ends in one sentence and a status that is not 0.
     """
-    status = status_of(command, name)
+    instruction = os.environ.get(f"_{name.upper()}_COMPLETE")
+    if instruction:
+        from hotplug_cli import completion
+
+        status = completion.answer(command, name, instruction)
+        sys.stdout.flush()
+    else:
+        status = status_of(command, name)
     # Everything is written, or has failed to be. To tear the interpreter down takes as long as a
     # fifth of a small machine's lsmem, and would try a failed write once more.
     os._exit(status)

@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import stat
-import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -227,6 +226,7 @@ class ArchiveTree:
     def __init__(self, path: str) -> None:
         """Raises OSError where the file cannot be read, or is no whole archive."""
         import tarfile
+        import zlib
 
         self.root = path
         self._files: dict[str, bytes] = {}

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from hotplug_cli import offers
 from hotplug_cli.getopt import GetoptCommand, answer, flag, option
 from hotplug_cli.program import run, version
 from memory_hotplug.errors import MemoryHotplugError
@@ -75,7 +76,9 @@ def commands() -> None:
 
 
 def machine_argument(function: _Function) -> _Function:
-    return click.argument("machine", metavar="DIR", callback=_machine)(function)
+    return click.argument(
+        "machine", metavar="DIR", callback=_machine, shell_complete=offers.directories
+    )(function)
 
 
 def _machine(_ctx: click.Context, _parameter: click.Parameter, path: str) -> Directory:
@@ -107,14 +110,29 @@ def profiles() -> None:
         click.echo(f"{name:16}{described['description']}")
 
 
+def _profiles() -> list[tuple[str, str]]:
+    return [(name, described["description"]) for name, described in profile.PROFILES.items()]
+
+
 SIZES: Final = ("memory", "standby", "added", "used")
 
 
 @commands.command("create", help="Make a simulated machine in a new directory.")
 @click.argument("path", metavar="DIR")
-@option("--profile", metavar="NAME", help="a built-in machine (see memsim profiles)")
-@option("--from", "file", metavar="FILE", help="a description in JSON")
-@option("--capture", "tree", metavar="TREE", help="like the machine captured in this directory")
+@option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=offers.words(_profiles),
+    help="a built-in machine (see memsim profiles)",
+)
+@option("--from", "file", metavar="FILE", shell_complete=offers.files, help="a description in JSON")
+@option(
+    "--capture",
+    "tree",
+    metavar="TREE",
+    shell_complete=offers.directories,
+    help="like the machine captured in this directory",
+)
 @option("--memory", metavar="SIZE", callback=_size, help="memory online at boot")
 @option("--standby", metavar="SIZE", callback=_size, help="standby memory of an s390 (0)")
 @option("--added", metavar="SIZE", callback=_size, help="memory plugged in, still offline (0)")
@@ -274,7 +292,7 @@ def capture(target: str, sysroot: str) -> None:
 
 @commands.command("mount", help="Mount a machine, so that any program can write to it.")
 @machine_argument
-@click.argument("mountpoint", metavar="MOUNTPOINT")
+@click.argument("mountpoint", metavar="MOUNTPOINT", shell_complete=offers.directories)
 @flag("-f", "--foreground", help="stay until it is unmounted (fusermount3 -u MOUNTPOINT)")
 def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
     from memsim.mount import mount as mount_
@@ -288,8 +306,13 @@ def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
     help="Run a shell, or the command after --, on a machine: its memory in place of this "
     "machine's in /sys, for that shell only. Without DIR on a new machine, gone afterwards.",
 )
-@click.argument("path", metavar="[DIR]", required=False)
-@option("--profile", metavar="NAME", help="the new machine (s390-lpar)")
+@click.argument("path", metavar="[DIR]", required=False, shell_complete=offers.directories)
+@option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=offers.words(_profiles),
+    help="the new machine (s390-lpar)",
+)
 @click.pass_context
 def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
     from memsim import namespace

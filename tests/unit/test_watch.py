@@ -56,8 +56,7 @@ def test_a_listing_follows_the_machine_and_marks_what_changed(
         columns=columns,
         environment=clean_environment(NO_COLOR=no_color),
     )
-    terminal.read_until(terminal.shows("Total offline memory:"))
-    assert terminal.text() == [
+    listing = [
         "lsmem --watch, by the simulated machine's changes. Ctrl-C ends it."[:columns],
         "no change yet",
         "",
@@ -70,31 +69,35 @@ def test_a_listing_follows_the_machine_and_marks_what_changed(
         "  Total offline memory:               2G",
         "  Memmap on memory parameter:        yes",
     ]
+    terminal.read_until(lambda: terminal.text() == listing)
     directory.write(lpar, f"{FIRMWARE}/memory16/config", b"1")
-    terminal.read_until(terminal.shows("*    16"))
-    news = terminal.text()[1]
-    assert re.fullmatch(r"\d\d:\d\d:\d\d memory16: disabled -> offline", news)
-    assert terminal.text()[3:7] == [
+    changed = [
         "  BLOCK   STATUS",
         "   0-15   online",
         "*    16  offline",
         "  17-31 disabled",
     ]
+    terminal.read_until(lambda: terminal.text()[3:7] == changed)
+    news = terminal.text()[1]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d memory16: disabled -> offline", news)
     terminal.process.sendintr()
     assert terminal.finish() == 130
     assert (b"\033[1;31m" in terminal.written) is not bool(no_color)
 
 
-def test_a_map_follows_the_machine_and_marks_what_changed(lpar: Path) -> None:
-    terminal = Terminal("lsmem", f"--watch={PATIENCE}", "--map", "-s", lpar)
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_map_follows_the_machine_and_marks_what_changed(lpar: Path, columns: int) -> None:
+    options = (f"--watch={PATIENCE}", "--map", "-s", lpar)
+    terminal = Terminal("lsmem", *options, columns=columns)
     terminal.read_until(terminal.shows("A cell is"))
     directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
-    terminal.read_until(terminal.shows("changed just now"))
-    assert terminal.text()[3:6] == [
+    changed = [
         "Node 0, or none yet: 4G in 32 blocks",
         "  0x00000000 #####-##########................",
         "                  ^",
     ]
+    terminal.read_until(lambda: terminal.text()[3:6] == changed)
+    terminal.read_until(terminal.shows("^ changed just now"))
     terminal.process.sendintr()
     assert terminal.finish() == 130
 
@@ -144,6 +147,8 @@ def test_a_stopped_watch_gives_the_terminal_back_meanwhile(lpar: Path) -> None:
     terminal.read_until(terminal.shows("Total online"))
     terminal.process.kill(signal.SIGTSTP)
     terminal.read_until(lambda: b"\033[?1049l" in terminal.written)
+    # Stopped indeed, or SIGCONT would come too early.
+    os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
     terminal.process.kill(signal.SIGCONT)
     terminal.read_until(lambda: terminal.written.count(b"\033[?1049h") == 2)
     terminal.process.sendintr()

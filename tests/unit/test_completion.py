@@ -1,0 +1,171 @@
+"""Completion, driven in the real shells, from the scripts that are installed."""
+
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from commands import run_program
+from memsim import directory, profile
+from people_support import Terminal, clean_environment
+
+TOP = Path(__file__).parents[2]
+COMPLETION = TOP / "completion"
+COMMANDS = ("lsmem", "chmem", "memsim")
+SHELLS = ("bash", "zsh", "fish")
+SCRIPT = {"bash": "{}.bash", "zsh": "_{}", "fish": "{}.fish"}
+INSTALLED = {
+    "bash": "share/bash-completion/completions/{}",
+    "zsh": "share/zsh/site-functions/_{}",
+    "fish": "share/fish/vendor_completions.d/{}.fish",
+}
+
+START = {
+    "bash": ["--norc", "--noprofile", "-i"],
+    "zsh": ["-f", "-i"],
+    "fish": ["--no-config", "-i"],
+}
+SET_UP = {
+    "bash": "PS1='rea''dy> '; bind 'set bell-style none'; for f in {0}/*.bash; do . $f; done",
+    "zsh": "PS1='rea''dy> '; fpath=({0} $fpath); autoload -U compinit; compinit -u -D",
+    "fish": "function fish_prompt; echo -n 'rea''dy> '; end; set fish_complete_path {0}",
+}
+
+
+def shell(name: str, where: Path, environment: dict[str, str] | None = None) -> Terminal:
+    """The shell, ready to be typed into, with the completions loaded as each shell does it."""
+    program = shutil.which(name)
+    if not program:
+        pytest.skip(f"{name} is missing: apt-get install {name}")
+    environment = {**clean_environment(), "HOME": str(where), "LC_ALL": "C.UTF-8"}
+    terminal = Terminal(program, *START[name], columns=100, lines=60, environment=environment)
+    terminal.process.delaybeforesend = None
+    terminal.process.send(f"cd {where}; " + SET_UP[name].format(COMPLETION) + "\r")
+    terminal.read_until(lambda: bool(terminal.text()) and terminal.text()[-1] == "ready>")
+    return terminal
+
+
+def end(terminal: Terminal) -> None:
+    terminal.process.close(force=True)
+
+
+@pytest.mark.parametrize("name", SHELLS)
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("lsmem -o RANGE,STATU", "lsmem -o RANGE,STATUS"),
+        ("lsmem -o +pHys", "lsmem -o +PHYS_DEVICE"),
+        ("lsmem -oRANGE,SI", "lsmem -oRANGE,SIZE"),
+        ("lsmem --output=RANGE,SI", "lsmem --output=RANGE,SIZE"),
+        ("lsmem -S non", "lsmem -S none"),
+        ("lsmem --map=z", "lsmem --map=zones"),
+        ("lsmem --summary=al", "lsmem --summary=always"),
+        ("lsmem --format js", "lsmem --format json"),
+        ("lsmem --json-", "lsmem --json-schema"),
+        ("lsmem -s lp", "lsmem -s lpar/"),
+        ("lsmem --diff ear", "lsmem --diff earlier.json"),
+        ("chmem -e -z Mov", "chmem -e -z Movable"),
+        ("chmem --deconf", "chmem --deconfigure"),
+        ("chmem -s lpar -b -e 31-", "chmem -s lpar -b -e 31-31"),
+        ("memsim prof", "memsim profiles"),
+        ("memsim create new --profile arm", "memsim create new --profile arm64-offset"),
+    ],
+)
+def test_a_tab_completes(name: str, typed: str, completed: str, tmp_path: Path) -> None:
+    directory.create(tmp_path / "lpar", profile.boot("s390-lpar"))
+    (tmp_path / "earlier.json").touch()
+    terminal = shell(name, tmp_path)
+    terminal.process.send(typed + "\t")
+    terminal.read_until(terminal.shows(completed))
+    end(terminal)
+
+
+@pytest.mark.parametrize("name", SHELLS)
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("lsmem -o RANGE,S", {"RANGE,SIZE", "RANGE,STATE", "RANGE,STATUS", "RANGE,START"}),
+        ("chmem -s lpar -b -e 3", {"3", "30", "31"}),
+        ("memsim create x --profile s390-", {"s390-lpar", "s390-zvm", "s390-imbalance"}),
+    ],
+)
+def test_tabs_show_what_there_is_to_choose_from(
+    name: str, typed: str, offered: set[str], tmp_path: Path
+) -> None:
+    directory.create(tmp_path / "lpar", profile.boot("s390-lpar"))
+    terminal = shell(name, tmp_path)
+    terminal.process.send(typed + "\t\t")
+
+    def shown() -> bool:
+        text = "\n".join(terminal.text())
+        words = text.partition(f"> {typed}")[2].split()
+        # zsh and fish may leave out what is typed already.
+        return all(
+            any(word.endswith(one) or one.endswith(word) for word in words) for one in offered
+        )
+
+    terminal.read_until(shown)
+    end(terminal)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", SHELLS)
+def test_the_scripts_are_what_the_commands_print(name: str, command: str) -> None:
+    environment = {**os.environ, f"_{command.upper()}_COMPLETE": f"{name}_source"}
+    done = run_program(command, env=environment)
+    assert done.stdout == (COMPLETION / SCRIPT[name].format(command)).read_text()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", SHELLS)
+def test_the_wheel_puts_them_where_the_shells_look(name: str, command: str) -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    source = f"completion/{SCRIPT[name].format(command)}"
+    assert shared[source] == INSTALLED[name].format(command)
+
+
+def offers(command: str, line: str) -> list[str]:
+    """What a shell is told that asks for the end of a line."""
+    environment = {
+        **os.environ,
+        "COMP_WORDS": line,
+        f"_{command.upper()}_COMPLETE": "zsh_complete",
+    }
+    done = run_program(command, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()[1::3]
+
+
+def test_a_column_is_not_offered_twice_in_a_list() -> None:
+    assert "RANGE,SIZE,STATE" in offers("lsmem", "lsmem -o RANGE,SIZE,")
+    assert "RANGE,SIZE,SIZE" not in offers("lsmem", "lsmem -o RANGE,SIZE,")
+
+
+def test_an_optional_argument_is_not_offered_as_the_next_word() -> None:
+    assert "status" not in offers("lsmem", "lsmem --map ")
+    assert offers("lsmem", "lsmem --map=") == ["--map=status", "--map=zones"]
+
+
+@pytest.mark.parametrize("line", ["lsmem --bogus -o SI", "lsmem -J -P -o SI", "lsmem -V -o SI"])
+def test_what_is_wrong_earlier_in_the_line_does_not_matter(line: str) -> None:
+    assert offers("lsmem", line) == ["SIZE"]
+
+
+def test_a_shell_nobody_knows_gets_nothing() -> None:
+    environment = {**os.environ, "_LSMEM_COMPLETE": "ksh_complete"}
+    done = run_program("lsmem", env=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_the_scripts_are_free_of_errors(name: str) -> None:
+    if not shutil.which(name):
+        pytest.skip(f"{name} is missing: apt-get install {name}")
+    for command in COMMANDS:
+        script = COMPLETION / SCRIPT[name].format(command)
+        done = subprocess.run([name, "-n", script], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
