@@ -129,9 +129,7 @@ class FileTree:
 
         Costs one stat(). Two changes within a tick of the file system's clock can share one.
         """
-        if self._simulated is None:
-            self._simulated = self.root != "/" and _is_simulated(self.root)
-        if not self._simulated:
+        if not self._is_simulated():
             return None
         from memsim import directory
 
