@@ -148,6 +148,7 @@ def test_a_stopped_watch_gives_the_terminal_back_meanwhile(lpar: Path) -> None:
     terminal.process.kill(signal.SIGTSTP)
     terminal.read_until(lambda: b"\033[?1049l" in terminal.written)
     # Stopped indeed, or SIGCONT would come too early.
+    assert terminal.process.pid
     os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
     terminal.process.kill(signal.SIGCONT)
     terminal.read_until(lambda: terminal.written.count(b"\033[?1049h") == 2)
