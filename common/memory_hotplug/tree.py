@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -212,7 +213,11 @@ class KernelTree:
         return values
 
     def write(self, path: str, word: str) -> None:
-        self.kernel.write(path, word.encode())
+        data = word.encode()
+        if seconds := self.kernel.delay(path, data):
+            # The kernel has no clock; what a transition takes is spent here, as by a real one.
+            time.sleep(seconds)
+        self.kernel.write(path, data)
 
     def refusal(self, path: str) -> OSError | None:
         return None
