@@ -258,6 +258,8 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     request = parse(operands[0], machine.block_size, blocks=options.blocks)
     attributes = reads(machine) if options.node is None else (*reads(machine), "node")
     table = machine.read(attributes)
+    for remark in machine.remarks:
+        say(remark)
     zones = _has_zones(table)
     order = Order(action, _zone(options.zone, zones), options.memmap_on_memory, movable=zones)
     plain = not (options.json or options.dry_run)

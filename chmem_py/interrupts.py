@@ -29,6 +29,7 @@ class Interrupts(Watch):
         self._timeout = timeout
         self._last_words = last_words
         self._armed = False
+        self._untimed, self._timed = _Armed(self, None), _Armed(self, timeout)
         self._before: dict[int, object] = {}
 
     @property
@@ -49,7 +50,7 @@ class Interrupts(Watch):
             signal.signal(number, handler)  # type: ignore[arg-type]  # as signal() returned it
 
     def during(self, step: str) -> "_Armed":
-        return _Armed(self, self._timeout if step == "offline" else None)
+        return self._timed if step == "offline" else self._untimed
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:

@@ -160,6 +160,8 @@ class Report:
             self._tell_lines(outcome)
 
     def _tell_lines(self, outcome: Outcome) -> None:
+        if outcome.result is Result.DONE and not self.verbose:
+            return
         block = self._block(outcome.number)
         if self.verbose and self.plain:
             for word in self._words(outcome):

@@ -12,7 +12,7 @@ _EVERYWHERE = {
     errno.EROFS: "the tree is read-only",
     errno.ELOOP: "the attribute is a symbolic link and may lead out of the tree; none is followed",
     errno.ENOTDIR: "a symbolic link or a file stands in for a directory; none is followed",
-    errno.EIO: "the hypervisor refused it",
+    errno.EIO: "the hypervisor refused, or the hardware failed",
     errno.ENODEV: "the block is gone",
     errno.ENOENT: "the block has no such attribute, or is gone",
     errno.EINTR: "a signal or the timeout ended the attempt; the same command may succeed later",

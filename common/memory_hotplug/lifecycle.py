@@ -1,6 +1,6 @@
 """What is done to memory blocks: sequences of steps, each a transaction per block.
 
->>> from memory_hotplug import Machine, lifecycle
+>>> from memory_hotplug import Machine, Zone, lifecycle
 >>> machine = Machine.at("/")
 >>> order = lifecycle.Order(lifecycle.Action.ENABLE, zone=Zone.MOVABLE)
 >>> for outcome in lifecycle.carry_out(machine, order, machine.blocks()):
@@ -438,7 +438,8 @@ class _Transaction:
 
     def _take(self, step: _Step, patience: Patience, *, undoing: bool) -> None:
         site, number = self.site, self.before.number
-        word = step.word(self.known(), self.target)
+        block = self.known()
+        word = step.word(block, self.target)
         path = f"{step.directory}/memory{number}/{step.attribute}"
         # A step back to what the block was would only have to be done again to undo the rest.
         steady = undoing or step.holds(self.before, self.target)
@@ -455,7 +456,7 @@ class _Transaction:
             except (OSError, StoppedError) as error:
                 failed = error
             else:
-                self.block = step.leaves(self.known(), self.target)
+                self.block = step.leaves(block, self.target)
                 self.writes.append(Write(step.name, path, word, None, True, undoing, tries))
                 return
             number_of_error = failed.errno if isinstance(failed, OSError) else errno.EINTR

@@ -36,14 +36,14 @@ class Rehearsal:
         return text
 
     def read_each(
-        self, directory: str, names: Iterable[str], attribute: str
+        self, directory: str, numbers: Iterable[int], attribute: str
     ) -> list[bytes | OSError]:
         if not self._texts:
-            return self._behind.read_each(directory, names, attribute)
+            return self._behind.read_each(directory, numbers, attribute)
         values: list[bytes | OSError] = []
-        for name in names:
+        for number in numbers:
             try:
-                values.append(self.read(f"{directory}/{name}/{attribute}"))
+                values.append(self.read(f"{directory}/memory{number}/{attribute}"))
             except OSError as error:
                 values.append(error)
         return values

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -129,9 +130,7 @@ class FileTree:
 
         Costs one stat(). Two changes within a tick of the file system's clock can share one.
         """
-        if self._simulated is None:
-            self._simulated = self.root != "/" and _is_simulated(self.root)
-        if not self._simulated:
+        if not self._is_simulated():
             return None
         from memsim import directory
 
@@ -214,7 +213,11 @@ class KernelTree:
         return values
 
     def write(self, path: str, word: str) -> None:
-        self.kernel.write(path, word.encode())
+        data = word.encode()
+        if seconds := self.kernel.delay(path, data):
+            # The kernel has no clock; what a transition takes is spent here, as by a real one.
+            time.sleep(seconds)
+        self.kernel.write(path, data)
 
     def refusal(self, path: str) -> OSError | None:
         return None

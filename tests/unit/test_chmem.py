@@ -15,12 +15,6 @@ import pytest
 from chmem_py.document import schema
 from chmem_support import Condition, conditions, make, run, s390, x86
 from commands import Command, Outcome
-from memory_hotplug import lifecycle
-from memory_hotplug.block import Zone
-from memory_hotplug.errors import StepError
-from memory_hotplug.machine import Machine
-from memory_hotplug.tree import KernelTree
-from memsim.profile import boot
 
 MEMORY = "sys/devices/system/memory"
 
@@ -438,37 +432,6 @@ def test_progress_is_shown_on_a_terminal_when_it_takes_long(tmp_path: Path) -> N
     child.expect(pexpect.EOF, timeout=20)
     child.close()
     assert child.exitstatus == 0
-
-
-# The library
-
-
-def test_a_machine_in_memory_is_driven_from_python() -> None:
-    machine = Machine(KernelTree(boot(s390(faults={"config": {"5": "EIO"}}))))
-    order = lifecycle.Order(lifecycle.Action.ENABLE, zone=Zone.MOVABLE)
-    wanted = [block for block in machine.blocks() if block.number >= 4]
-    outcomes = list(lifecycle.carry_out(machine, order, wanted))
-    results = [(outcome.number, outcome.result.value) for outcome in outcomes]
-    assert results == [(4, "done"), (5, "failed"), (6, "done"), (7, "done")]
-    assert isinstance(outcomes[1].error, StepError)
-    assert outcomes[1].error.name == "EIO"
-
-
-def test_an_exception_of_any_kind_undoes_the_block_at_work() -> None:
-    kernel = boot(s390())
-
-    class Impatient(KernelTree):
-        def write(self, path: str, word: str) -> None:
-            super().write(path, word)
-            if path.endswith("config") and word == "1":
-                raise KeyboardInterrupt
-
-    machine = Machine(Impatient(kernel))
-    before = list(machine.blocks())
-    order = lifecycle.Order(lifecycle.Action.ENABLE, memmap_on_memory=False)
-    with pytest.raises(KeyboardInterrupt):
-        list(lifecycle.carry_out(machine, order, before[4:]))
-    assert list(machine.blocks()) == before
 
 
 def test_help_names_every_option(chmem: Command) -> None:

@@ -18,7 +18,9 @@ from memsim import directory
 HELD = 60
 """Seconds for which a delay holds a step; no test waits that long."""
 
-STEPS = [(("-e", "-m", "0", "-b", "4-7"), 4, transition) for transition in ("config", "online")]
+STEPS: list[tuple[tuple[str, ...], int, str]] = [
+    (("-e", "-m", "0", "-b", "4-7"), 4, transition) for transition in ("config", "online")
+]
 STEPS += [(("-d", "-b", "0-3"), 0, transition) for transition in ("offline", "deconfig")]
 STEPS += [
     (("--reconfigure", "-m", "1", "-b", "0-3"), 0, transition)

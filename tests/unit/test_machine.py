@@ -8,7 +8,8 @@ import pytest
 
 import static_tree
 from memory_hotplug import NUMA_NO_NODE, Machine, MemoryBlock, State, Zone
-from memory_hotplug.tree import FileTree
+from memory_hotplug.tree import FileTree, KernelTree
+from memsim.profile import boot
 from static_tree import FIRMWARE, MEMORY, NODE
 
 Machines = Callable[[str], Path]
@@ -167,3 +168,18 @@ def test_a_write_makes_no_file_that_was_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         FileTree(str(tmp_path)).write(f"{MEMORY}/memory0/status", "offline")
     assert not (tmp_path / MEMORY / "memory0/status").exists()
+
+
+def test_a_machine_in_memory_takes_the_time_that_a_transition_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    description = {**S390, "delays": {"offline": {"1": 7}}}
+    machine = Machine(KernelTree(boot(description)))
+    machine.tree.write(f"{MEMORY}/memory0/state", "offline")
+    assert slept == []
+    machine.tree.write(f"{MEMORY}/memory1/state", "offline")
+    assert slept == [7]
+    states = [block.state for block in machine.blocks(("state",))]
+    assert states == [State.OFFLINE] * 4

@@ -1,0 +1,108 @@
+"""Sequences of steps, driven from Python on machines in memory."""
+
+import pytest
+
+from chmem_support import s390, x86
+from memory_hotplug import lifecycle
+from memory_hotplug.block import State, Zone
+from memory_hotplug.errors import (
+    BadSizeError,
+    NotOfflineError,
+    SizeSyntaxError,
+    SizeTooLargeError,
+    StepError,
+)
+from memory_hotplug.machine import Machine
+from memory_hotplug.size import human, parse_size
+from memory_hotplug.tree import KernelTree
+from memsim.profile import boot
+
+
+def test_a_machine_in_memory_is_driven_from_python() -> None:
+    machine = Machine(KernelTree(boot(s390(faults={"config": {"5": "EIO"}}))))
+    order = lifecycle.Order(lifecycle.Action.ENABLE, zone=Zone.MOVABLE)
+    wanted = [block for block in machine.blocks() if block.number >= 4]
+    outcomes = list(lifecycle.carry_out(machine, order, wanted))
+    results = [(outcome.number, outcome.result.value) for outcome in outcomes]
+    assert results == [(4, "done"), (5, "failed"), (6, "done"), (7, "done")]
+    assert isinstance(outcomes[1].error, StepError)
+    assert outcomes[1].error.name == "EIO"
+
+
+def test_an_exception_of_any_kind_undoes_the_block_at_work() -> None:
+    kernel = boot(s390())
+
+    class Impatient(KernelTree):
+        def write(self, path: str, word: str) -> None:
+            super().write(path, word)
+            if path.endswith("config") and word == "1":
+                raise KeyboardInterrupt
+
+    machine = Machine(Impatient(kernel))
+    before = list(machine.blocks())
+    order = lifecycle.Order(lifecycle.Action.ENABLE, memmap_on_memory=False)
+    with pytest.raises(KeyboardInterrupt):
+        list(lifecycle.carry_out(machine, order, before[4:]))
+    assert list(machine.blocks()) == before
+
+
+def test_a_block_that_comes_online_by_itself_just_before_the_write_is_a_success() -> None:
+    class Quicker(KernelTree):
+        def write(self, path: str, word: str) -> None:
+            if path.endswith("state"):
+                self.kernel.write(path, b"online_movable")
+            super().write(path, word)
+
+    machine = Machine(Quicker(boot(x86())))
+    order = lifecycle.Order(lifecycle.Action.ENABLE)
+    (outcome,) = lifecycle.carry_out(machine, order, [machine.block(4)])
+    assert outcome.result is lifecycle.Result.DONE
+    assert outcome.after.state is State.ONLINE
+    assert [write.happened for write in outcome.writes] == [True]
+
+
+def test_what_cannot_be_undone_is_told() -> None:
+    machine = Machine(KernelTree(boot(s390(faults={"config": {"1": "EIO"}}))))
+    order = lifecycle.Order(lifecycle.Action.RECONFIGURE, memmap_on_memory=True)
+    (outcome,) = lifecycle.carry_out(machine, order, [machine.block(1)])
+    assert outcome.result is lifecycle.Result.FAILED
+    assert outcome.stuck is not None
+    assert outcome.undone == ("memmap-on-memory",)
+    assert outcome.after.configured is False
+
+
+def test_an_online_block_is_not_deconfigured() -> None:
+    machine = Machine(KernelTree(boot(s390())))
+    order = lifecycle.Order(lifecycle.Action.DECONFIGURE)
+    (outcome,) = lifecycle.carry_out(machine, order, [machine.block(1)])
+    assert isinstance(outcome.error, NotOfflineError)
+    assert outcome.writes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1 << 20), ("0x10k", 1 << 14), ("010m", 1 << 23), ("1.5g", 3 << 29), ("1kb", 1000)],
+)
+def test_sizes_are_parsed(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("size", [1 << 10 * exponent for exponent in range(1, 7)])
+def test_what_is_shown_can_be_read_again(size: int) -> None:
+    assert parse_size(human(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", SizeSyntaxError),
+        ("1.5", SizeSyntaxError),
+        ("08m", SizeSyntaxError),
+        ("16e", SizeTooLargeError),
+        ("1z", SizeTooLargeError),
+        ("1" * 9999, SizeTooLargeError),
+    ],
+)
+def test_what_is_no_size_is_refused(text: str, error: type[BadSizeError]) -> None:
+    with pytest.raises(error):
+        parse_size(text)
