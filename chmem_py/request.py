@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.errors import BlockError, MemoryHotplugError, printable
@@ -136,7 +137,7 @@ def select(
         return Selection(blocks, asked, possible, enough=asked)
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
-    there = [table.block(index) for index in range(start, stop)]
+    there = list(islice(table.blocks(), start, stop))
     blocks = [block for block in there if _is_on(block, node, machine)]
     absent = request.last - request.first + 1 - len(there)
     ends = _absent_ends(request, table.numbers[start:stop]) if absent else None

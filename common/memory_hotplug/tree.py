@@ -51,11 +51,12 @@ class FileTree:
 
     def __init__(self, root: str) -> None:
         self.root = root or "/"
-        self._writable: dict[str, int] = {}
+        self._writable: dict[str, tuple[int, frozenset[str]]] = {}
+        """Directory -> its descriptor, and the symbolic links in it."""
         self._simulated: bool | None = None
 
     def __del__(self) -> None:
-        for directory in self._writable.values():
+        for directory, _ in self._writable.values():
             os.close(directory)
 
     def _path(self, path: str) -> str:
@@ -110,11 +111,8 @@ class FileTree:
                 directory.Directory(self.root).settle()
                 raise
             return
-        at, name = self._parent(path)
-        try:
-            file = os.open(name, _WRITING, dir_fd=at)
-        finally:
-            os.close(at)
+        at, way = self._place(path)
+        file = os.open(way, _WRITING, dir_fd=at)
         data = word.encode()
         try:
             os.write(file, data)
@@ -144,15 +142,12 @@ class FileTree:
         medium, or one that its owner protected.
         """
         try:
-            at, name = self._parent(path)
-            try:
-                mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
-                if stat.S_ISLNK(mode):
-                    return _refused(errno.ELOOP, path)
-                allowed = os.access(name, os.W_OK, dir_fd=at)
-                read_only = bool(os.fstatvfs(at).f_flag & os.ST_RDONLY)
-            finally:
-                os.close(at)
+            at, way = self._place(path)
+            mode = os.stat(way, dir_fd=at, follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode):
+                return _refused(errno.ELOOP, path)
+            allowed = os.access(way, os.W_OK, dir_fd=at)
+            read_only = bool(os.fstatvfs(at).f_flag & os.ST_RDONLY)
             if self._is_simulated():
                 from memsim import directory
 
@@ -168,24 +163,34 @@ class FileTree:
             self._simulated = self.root != "/" and _is_simulated(self.root)
         return self._simulated
 
-    def _parent(self, path: str) -> tuple[int, str]:
-        """A descriptor of the attribute's directory, which the caller closes, and its name."""
+    def _place(self, path: str) -> tuple[int, str]:
+        """A kept descriptor, and the way from there to the attribute, by no symbolic link.
+
+        Only the attribute itself may still be one. Links among the blocks are looked for once:
+        to open each block's directory for itself would cost as much as the write.
+        """
         block, _, name = path.rpartition("/")
         above, _, block = block.rpartition("/")
-        return os.open(block, _BELOW, dir_fd=self._directory(above)), name
+        if above not in self._writable:
+            at = self._directory(above)
+            with os.scandir(at) as entries:
+                links = frozenset(entry.name for entry in entries if entry.is_symlink())
+            self._writable[above] = at, links
+        at, links = self._writable[above]
+        if block in links:
+            raise _refused(errno.ELOOP, path)
+        return at, f"{block}/{name}"
 
     def _directory(self, path: str) -> int:
-        """A kept descriptor of a directory below the root, reached through no symbolic link."""
-        if path not in self._writable:
-            at = os.open(self.root, os.O_DIRECTORY | os.O_CLOEXEC)
-            for name in path.split("/"):
-                try:
-                    below = os.open(name, _BELOW, dir_fd=at)
-                finally:
-                    os.close(at)
-                at = below
-            self._writable[path] = at
-        return self._writable[path]
+        """A new descriptor of a directory below the root, reached through no symbolic link."""
+        at = os.open(self.root, os.O_DIRECTORY | os.O_CLOEXEC)
+        for name in path.split("/"):
+            try:
+                below = os.open(name, _BELOW, dir_fd=at)
+            finally:
+                os.close(at)
+            at = below
+        return at
 
 
 class KernelTree:
