@@ -66,7 +66,8 @@ def test_the_readme_has_examples() -> None:
     assert len(LSMEM_EXAMPLES) > 3
 
 
-@pytest.mark.parametrize("example", LSMEM_EXAMPLES)
+# --watch goes on until it is interrupted: test_watch.py has it.
+@pytest.mark.parametrize("example", [one for one in LSMEM_EXAMPLES if "--watch" not in one])
 def test_every_lsmem_example_of_the_readme_works(
     example: str, lsmem: Command, machines: Callable[[str], Path]
 ) -> None:
