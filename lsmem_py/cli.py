@@ -3,8 +3,7 @@
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -25,8 +24,7 @@ MAP_BY = ("status", "zones")
 SHORTEST_INTERVAL = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The command line, as click hands it over."""
 
     all: bool

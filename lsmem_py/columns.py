@@ -1,8 +1,7 @@
 """One table: a row per column, from which headings, help, alignment and values all follow."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from memory_hotplug.block import NUMA_NO_NODE, Zone
 from memory_hotplug.errors import UnknownNameError
@@ -10,9 +9,12 @@ from memory_hotplug.ranges import MemoryRange
 from memory_hotplug.size import human
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """What a column is called, what it is made of and how it is shown."""
+class Column(NamedTuple):
+    """What a column is called, what it is made of and how it is shown.
+
+    A named tuple, here as in the other tables, because every start of lsmem makes the class: a
+    dataclass takes several times as long.
+    """
 
     heading: str
     help: str

@@ -7,7 +7,7 @@ a whole; only a table needs two looks at its rows, the first for the widths.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lsmem_py.columns import Column
 from memory_hotplug.errors import UnknownNameError
@@ -106,8 +106,7 @@ def write_pairs(listing: Listing) -> Iterator[str]:
         yield " ".join([f'{name}="{cell}"' for name, cell in cells]) + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _JsonLayout:
+class _JsonLayout(NamedTuple):
     """The words between the values of util-linux's JSON."""
 
     before: str
