@@ -215,7 +215,10 @@ def _base() -> Archive:
 def _key() -> str:
     """Changes when anything that the large archive is made of does."""
     facts = [sys.version, str(interpreter()), Path(__file__).read_text()]
-    facts += [f"{name} {one.version}" for name, one in sorted(_distributions(DEPENDENCIES).items())]
+    facts += [
+        f"{name} {one.version} {one.locate_file('')}"
+        for name, one in sorted(_distributions(DEPENDENCIES).items())
+    ]
     facts += [f"{path} {os.stat(path).st_mtime_ns}" for path in (*PROGRAMS, str(interpreter()))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
