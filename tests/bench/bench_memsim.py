@@ -52,7 +52,11 @@ def cycle(write: Write, block: int) -> Call:
 def process(root: str, block: int) -> Call:
     """A new process that configures and deconfigures a block."""
     words = [sys.executable, "-c", PROCESS, root, f"{FIRMWARE}/memory{block}/config"]
-    return lambda: subprocess.run(words, check=True) and None
+
+    def call() -> None:
+        subprocess.run(words, check=True)
+
+    return call
 
 
 def seconds(call: Call) -> float:
