@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.errors import (
@@ -106,9 +107,12 @@ class Watch:
         return nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One write that was tried."""
+class Write(NamedTuple):
+    """One write that was tried.
+
+    A named tuple, as are the other records made for each block: on thousands of blocks frozen
+    dataclasses cost as much as the writes.
+    """
 
     step: str
     path: str
@@ -122,8 +126,7 @@ class Write:
     tries: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What was done to a block."""
 
     result: Result
@@ -159,8 +162,7 @@ def zone_of(block: MemoryBlock) -> Zone | None:
 # Steps
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What a block is to become."""
 
     online: bool = False
