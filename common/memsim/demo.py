@@ -37,22 +37,33 @@ _SESSION: Final[Sequence[Step]] = (
     (
         "Memory that was there at boot can be given back as well, once it is offline.",
         [(_online(5), "0"), (_config(5), "0")],
-        [["-d", "5"], ["-g", "5"]],
+        [["-d", "5"]],
     ),
     (
         "Take it again, with its struct pages in the block itself.",
         [(_memmap(5), "1"), (_config(5), "1"), (_online(5), "1")],
-        [["-c", "-m", "1", "5"], ["-e", "5"]],
+        [["-e", "-m", "1", "5"]],
     ),
     (
         "And give it back once more.",
         [(_online(5), "0"), (_config(5), "0")],
-        [["-d", "5"], ["-g", "5"]],
+        [["-d", "5"]],
     ),
     (
         "Take it as it was at boot, with struct pages elsewhere.",
         [(_memmap(5), "0"), (_config(5), "1"), (_online(5), "1")],
-        [["-c", "-m", "0", "5"], ["-e", "5"]],
+        [["-e", "-m", "0", "5"]],
+    ),
+    (
+        "All of that at once, for a block that is in use: five writes, or one command.",
+        [
+            (_online(6), "0"),
+            (_config(6), "0"),
+            (_memmap(6), "1"),
+            (_config(6), "1"),
+            (_online(6), "1"),
+        ],
+        [["--reconfigure", "-m", "1", "6"]],
     ),
 )
 """What is said, the writes that do it, and the options of chmem that do it."""

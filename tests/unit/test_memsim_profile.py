@@ -164,7 +164,7 @@ def test_x86_zones_end_where_they_do() -> None:
     assert zones == [b"none\n", b"DMA32\n", *[b"Normal\n"] * 6]
 
 
-def test_quarter_of_a_million_blocks_boot_in_seconds() -> None:
+def test_a_quarter_of_a_million_blocks_boot() -> None:
     description = {
         "block_size": 1 << 28,
         "firmware": True,

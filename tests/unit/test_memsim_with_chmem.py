@@ -64,6 +64,7 @@ def test_the_demo_plays_the_cover_letters_session_twice() -> None:
         [around_5[0], "128M online 5 yes yes", *around_5[1:]],
         [around_5[0], "128M offline 5 no yes", *around_5[1:]],
         at_boot,
+        ["768M online 0-5 yes no", "128M online 6 yes yes", "1.1G online 7-15 yes no", at_boot[1]],
     ]
     listings: list[list[str]] = []
     for line in done.stdout.splitlines():
