@@ -286,6 +286,7 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
         options.all_or_nothing,
         options.node,
     )
+    report.messages.extend([unable] if unable else ())
     status, signal = _work(report, options)
     if options.json:
         from chmem_py.document import document
@@ -347,7 +348,8 @@ def _work(report: Report, options: Options) -> tuple[int, int | None]:
     report.before()
     blocks: Sequence[MemoryBlock] = selection.blocks
     if options.all_or_nothing and selection.possible < selection.asked:
-        say("nothing is changed (--all-or-nothing)")
+        report.say("nothing is changed (--all-or-nothing)")
+        report.refused = True
         blocks = ()
     if options.dry_run:
         return _rehearse(report, blocks, options), None

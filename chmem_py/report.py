@@ -105,7 +105,15 @@ class Report:
     changed: int = 0
     """Blocks that were changed as asked, and not taken back."""
     lines: Lines = field(default_factory=Lines)
+    messages: list[str] = field(default_factory=list)
+    """What was said on standard error."""
+    refused: bool = False
+    """Whether nothing was begun because all of it could not be had."""
     _promised: int | None = None
+
+    def say(self, sentence: str) -> None:
+        self.messages.append(sentence)
+        say(sentence)
 
     @property
     def by_size(self) -> bool:
@@ -116,22 +124,24 @@ class Report:
         selection, size = self.selection, self.machine.block_size
         if selection.enough is not None:
             if selection.asked == 0:
-                say("nothing to do: a size of 0 was asked for")
+                self.say("nothing to do: a size of 0 was asked for")
             elif selection.possible < selection.asked:
                 possible = human(selection.possible * size)
                 if self.order.action in _ON_STDERR:
                     self._promised = selection.possible
-                    say(f"Could only {self.order.action.value} {possible} of memory")
+                    self.say(f"Could only {self.order.action.value} {possible} of memory")
                 else:
                     asked = human(selection.asked * size)
-                    say(f"{asked} asked for, but only {possible} can be {self.done_word}")
+                    self.say(f"{asked} asked for, but only {possible} can be {self.done_word}")
+            if selection.possible == 0 and self.node is not None:
+                self.say(f"no memory block of node {self.node} can be {self.done_word}")
         elif selection.absent:
             first, last, count = selection.absent
             numbers = f"{first}-{last}" if last > first else str(first)
             some = f"{count} of the " if count < last - first + 1 else ""
-            say(f"{some}memory block{'s' * (last > first)} {numbers} not on this machine")
+            self.say(f"{some}memory block{'s' * (last > first)} {numbers} not on this machine")
         if not selection.blocks and selection.enough is None and not selection.absent:
-            say(f"none of the memory blocks asked for is on node {self.node}")
+            self.say(f"none of the memory blocks asked for is on node {self.node}")
 
     @property
     def done_word(self) -> str:
@@ -167,7 +177,7 @@ class Report:
             for word in self._words(outcome):
                 self.lines.write(f"{block} {word}")
         if outcome.result is Result.TAKEN_BACK:
-            say(f"{block} taken back")
+            self.say(f"{block} taken back")
         if outcome.error:
             self._tell_error(block, outcome.error, outcome.result)
         if outcome.stuck and outcome.stuck is not outcome.error:
@@ -190,7 +200,7 @@ class Report:
     def _tell_error(self, block: str, error: BlockError, result: Result) -> None:
         if isinstance(error, SKIPPED):
             if not self.plain:
-                say(f"{block} {error.reason}")
+                self.say(f"{block} {error.reason}")
             elif self.verbose or not self.by_size:
                 self.lines.write(f"{block} {error.reason}")
             return
@@ -201,7 +211,7 @@ class Report:
             if self.verbose and self.plain:
                 self.lines.write(f"{block} {verb} failed")
         else:
-            say(f"{block} {verb} failed: {error.reason}")
+            self.say(f"{block} {verb} failed: {error.reason}")
 
     def finish(self, signal: int | None) -> int:
         """The last lines, and the exit status."""
@@ -209,19 +219,19 @@ class Report:
             for outcome in self.outcomes.values():
                 self._tell_lines(outcome)
         selection, size = self.selection, self.machine.block_size
-        if self.by_size and self.changed < selection.asked:
+        if self.by_size and self.changed < selection.asked and not self.refused:
             sentence = (
                 f"Could only {self.order.action.value} {human(self.changed * size)} of memory"
             )
             if self.order.action in _ON_STDERR or not self.plain:
                 if self._promised != self.changed:
-                    say(sentence)
+                    self.say(sentence)
             else:
                 self.lines.write(sentence)
         self._advise()
         if signal is not None:
             done = compact(self.numbers(Result.DONE)) if self.changed else "nothing"
-            say(f"interrupted; {self.done_word} before that: {done}")
+            self.say(f"interrupted; {self.done_word} before that: {done}")
         self.lines.flush()
         return self.status(signal)
 
@@ -239,9 +249,9 @@ class Report:
                     advice.setdefault(sentence, []).append(number)
         for outcome in self.outcomes.values():
             if outcome.stuck:
-                say(f"{compact([outcome.number])} is left {condition(outcome)}")
+                self.say(f"{compact([outcome.number])} is left {condition(outcome)}")
         for sentence, numbers in advice.items():
-            say(f"{compact(numbers)}: {sentence}")
+            self.say(f"{compact(numbers)}: {sentence}")
 
     def _sentences(self, outcome: Outcome, error: BlockError) -> Iterable[str]:
         if self.by_size and not isinstance(error, StuckError):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
 from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, printable
 from memory_hotplug.ranges import ATTRIBUTES, BlockTable, MemoryRange
-from memory_hotplug.tree import FileTree, KernelTree, Tree, gone
+from memory_hotplug.tree import KernelTree, Tree, gone, tree_at
 
 MEMORY = "sys/devices/system/memory"
 NODE = "sys/devices/system/node"
@@ -84,8 +84,15 @@ class Machine:
 
     @classmethod
     def at(cls, root: str | os.PathLike[str] = "/") -> "Machine":
-        """The machine whose /sys is found below ROOT: this one, a captured or a simulated one."""
-        return cls(FileTree(os.fspath(root)))
+        """The machine whose /sys is found below ROOT: this one, a captured or a simulated one.
+
+        ROOT may also be an archive of such a tree, which can be read only.
+        """
+        path = os.fspath(root)
+        try:
+            return cls(tree_at(path))
+        except OSError as error:
+            raise NoMemoryTreeError(path, error.strerror or str(error)) from None
 
     @classmethod
     def simulated(cls, profile: str | os.PathLike[str]) -> "Machine":

@@ -145,7 +145,7 @@ class FileTree:
             at, way = self._place(path)
             mode = os.stat(way, dir_fd=at, follow_symlinks=False).st_mode
             if stat.S_ISLNK(mode):
-                return _refused(errno.ELOOP, path)
+                return _error(errno.ELOOP, path)
             allowed = os.access(way, os.W_OK, dir_fd=at)
             read_only = bool(os.fstatvfs(at).f_flag & os.ST_RDONLY)
             if self._is_simulated():
@@ -155,8 +155,8 @@ class FileTree:
         except OSError as error:
             return error
         if read_only:
-            return _refused(errno.EROFS, path)
-        return None if allowed and mode & 0o222 else _refused(errno.EACCES, path)
+            return _error(errno.EROFS, path)
+        return None if allowed and mode & 0o222 else _error(errno.EACCES, path)
 
     def _is_simulated(self) -> bool:
         if self._simulated is None:
@@ -178,7 +178,7 @@ class FileTree:
             self._writable[above] = at, links
         at, links = self._writable[above]
         if block in links:
-            raise _refused(errno.ELOOP, path)
+            raise _error(errno.ELOOP, path)
         return at, f"{block}/{name}"
 
     def _directory(self, path: str) -> int:
@@ -287,6 +287,11 @@ class ArchiveTree:
         return _error(errno.EROFS, f"{self.root}/{path}")
 
 
+def tree_at(root: str) -> Tree:
+    """The tree below a directory, or in an archive; OSError where it is a file and no archive."""
+    return ArchiveTree(root) if os.path.isfile(root) else FileTree(root)
+
+
 def _below_root(name: str) -> str:
     """The path of an archive's member from the root, which may be a directory in the archive."""
     found = re.search(r"(?:^|/)(sys/.+)", os.path.normpath(name))
@@ -300,10 +305,6 @@ def _error(number: int, path: str) -> OSError:
 def gone(error: OSError) -> bool:
     """Whether the error says that the file does not exist, now or at all."""
     return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
-
-
-def _refused(number: int, path: str) -> OSError:
-    return OSError(number, os.strerror(number), path)
 
 
 def _read(path: str, at: int | None) -> bytes:

@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import tarfile
+import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -33,13 +35,25 @@ _ENTERED: Final = re.compile(
 def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
     """The attributes (bytes) and links (their targets) below a root that are about memory.
 
-    Opens them for reading only. What disappears while reading is left out; FileNotFoundError
-    when there are no memory blocks at all.
+    The root may be an archive that `capture` made. Opens files for reading only. What disappears
+    while reading is left out; FileNotFoundError when there are no memory blocks at all.
     """
+    if os.path.isfile(root):
+        yield from _read_archive(root)
+        return
     base = os.fspath(root).rstrip("/")
     os.stat(f"{base}/{MEMORY}/block_size_bytes")
     for tree in (MEMORY, NODE, FIRMWARE, PARAMETERS):
         yield from _below(base, tree)
+
+
+def _read_archive(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
+    try:
+        with tempfile.TemporaryDirectory() as unpacked, tarfile.open(path) as archive:
+            archive.extractall(unpacked, filter="data")
+            yield from read_tree(unpacked)
+    except (tarfile.TarError, EOFError, zlib.error):
+        raise OSError(22, "not an archive that memsim capture made", os.fspath(path)) from None
 
 
 def _below(base: str, directory: str) -> Iterator[tuple[str, bytes | str]]:

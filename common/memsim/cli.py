@@ -131,7 +131,7 @@ SIZES: Final = ("memory", "standby", "added", "used")
     "tree",
     metavar="TREE",
     shell_complete=offers.directories,
-    help="like the machine captured in this directory",
+    help="like the machine captured in this directory or archive",
 )
 @option("--memory", metavar="SIZE", callback=_size, help="memory online at boot")
 @option("--standby", metavar="SIZE", callback=_size, help="standby memory of an s390 (0)")
@@ -324,7 +324,7 @@ def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
         if not command:
             command = [os.environ.get("SHELL") or "/bin/sh"]
             click.echo(
-                f"This shell is on {what}.\n"
+                f"This shell is on {what.rstrip('.')}.\n"
                 "Its memory is below /sys; everything else is as outside (try: lsmem).\n"
                 "Leave with exit or Ctrl-D."
             )

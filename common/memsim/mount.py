@@ -32,9 +32,7 @@ def fuse() -> Any:
     try:
         import mfusepy  # type: ignore[import-untyped]  # it has hints, and no py.typed
     except ImportError:
-        raise MountError(
-            f"mounting needs mfusepy: pip install 'memory-hotplug-tools[fuse]'; {INSTEAD}"
-        ) from None
+        raise MountError(f"mounting needs mfusepy: pip install mfusepy; {INSTEAD}") from None
     except (OSError, RuntimeError, AttributeError):
         raise MountError(
             f"mounting needs libfuse 3: install the package fuse3; {INSTEAD}"
@@ -57,6 +55,10 @@ def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
     module = fuse()
     if not os.path.isdir(mountpoint):
         raise MountError(f"{mountpoint}: expected a directory to mount on")
+    if os.path.ismount(mountpoint):
+        raise MountError(
+            f"{mountpoint}: something is mounted here already; fusermount3 -u takes it away"
+        )
     try:
         module.FUSE(
             Attributes(machine, module._libfuse.fuse_interrupted),

@@ -161,7 +161,7 @@ def test_a_tree_that_is_read_only_is_refused(chmem: Command, tmp_path: Path) -> 
     state.chmod(0o444)
     done = chmem("-s", root, "-e", "-b", "1")
     assert done.status == 1
-    assert f"cannot write to {state}: Permission denied; only root" in done.stderr
+    assert f"cannot write to {state}: Permission denied; nothing was changed" in done.stderr
     assert state.read_text() == "offline\n"
 
 
@@ -441,3 +441,25 @@ def test_help_names_every_option(chmem: Command) -> None:
     for word in done.stdout.split():
         if word.startswith("--"):
             assert word[2:].rstrip(",") in manual.replace("\\-", "-")
+
+
+def test_the_document_says_what_standard_error_says(chmem: Command, machine: Machines) -> None:
+    root = machine(s390())
+    for arguments in (["-b", "-e", "99"], ["-d", "100t", "--all-or-nothing"], ["-e", "1", "-b"]):
+        done = chmem("-s", root, "--json", *arguments)
+        said = [f"chmem: {message}" for message in json.loads(done.stdout)["messages"]]
+        assert done.stderr.splitlines() == said
+
+
+def test_all_that_cannot_be_had_is_refused_in_two_lines(chmem: Command, machine: Machines) -> None:
+    done = chmem("-s", machine(s390()), "-e", "100t", "--all-or-nothing")
+    assert (done.status, done.stdout) == (1, "")
+    first, second = done.stderr.splitlines()
+    assert first.startswith("chmem: Could only enable ")
+    assert second == "chmem: nothing is changed (--all-or-nothing)"
+
+
+def test_a_node_that_is_not_there_is_said(chmem: Command, machine: Machines) -> None:
+    done = chmem("-s", machine(s390()), "-d", "128m", "--node", "7")
+    assert done.status == 1
+    assert "chmem: no memory block of node 7 can be disabled\n" in done.stderr

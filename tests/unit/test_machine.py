@@ -1,13 +1,14 @@
 """The library reads a machine, and only what it is asked for."""
 
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import static_tree
-from memory_hotplug import NUMA_NO_NODE, Machine, MemoryBlock, State, Zone
+from memory_hotplug import NUMA_NO_NODE, Machine, MemoryBlock, MemoryHotplugError, State, Zone
 from memory_hotplug.tree import FileTree, KernelTree
 from memsim.profile import boot
 from static_tree import FIRMWARE, MEMORY, NODE
@@ -183,3 +184,18 @@ def test_a_machine_in_memory_takes_the_time_that_a_transition_takes(
     assert slept == [7]
     states = [block.state for block in machine.blocks(("state",))]
     assert states == [State.OFFLINE] * 4
+
+
+def test_an_archive_is_read_as_the_tree_in_it(machines: Machines, tmp_path: Path) -> None:
+    archive = tmp_path / "case.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(machines("s390-mixed"), "case")
+    assert list(Machine.at(archive).blocks()) == list(Machine.at(machines("s390-mixed")).blocks())
+    with pytest.raises(OSError, match="Read-only file system"):
+        Machine.at(archive).tree.write(f"{MEMORY}/memory0/state", "offline")
+
+
+def test_a_file_that_is_no_archive_has_no_memory_blocks(tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("root:x:0:0\n")
+    with pytest.raises(MemoryHotplugError, match="not an archive, or a damaged one"):
+        Machine.at(tmp_path / "passwd")

@@ -200,3 +200,19 @@ def test_this_machines_memory_can_be_captured_and_simulated(tmp_path: Path) -> N
     for path, content in captured.items():
         text = content if isinstance(content, str) else content.decode()
         assert shown[path] == text, path
+
+
+def test_a_machine_is_made_from_an_archive_as_from_its_directory(tmp_path: Path) -> None:
+    assert run_memsim("create", tmp_path / "m", "--profile", "x86-two-nodes").returncode == 0
+    for captured, made in (("case", "from-directory"), ("case.tar.gz", "from-archive")):
+        assert run_memsim("capture", "-s", tmp_path / "m", tmp_path / captured).returncode == 0
+        done = run_memsim("create", tmp_path / made, "--capture", tmp_path / captured)
+        assert (done.returncode, done.stderr) == (0, "")
+    shown = [
+        run_memsim("show", tmp_path / name).stdout for name in ("from-directory", "from-archive")
+    ]
+    assert shown[0] == shown[1] != ""
+    (tmp_path / "text").write_text("no archive")
+    done = run_memsim("create", tmp_path / "none", "--capture", tmp_path / "text")
+    assert done.returncode == 1
+    assert "not an archive that memsim capture made" in done.stderr

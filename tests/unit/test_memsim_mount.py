@@ -98,6 +98,13 @@ def test_the_cover_letters_session_with_the_shells_echo(mounted: Path) -> None:
 
 
 @needs_fuse
+def test_nothing_is_mounted_over_a_mount(mounted: Path, tmp_path: Path) -> None:
+    done = run_memsim("mount", tmp_path / "m", mounted)
+    assert done.returncode == 1
+    assert "something is mounted here already" in done.stderr
+
+
+@needs_fuse
 def test_the_kernels_errnos_reach_the_writer(mounted: Path, tmp_path: Path) -> None:
     machine = directory.Directory(tmp_path / "m")
     machine.change(lambda kernel: kernel.set_fault("offline", 3, Fault("EBUSY")))
@@ -159,7 +166,7 @@ def test_mounting_says_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "memsim: mounting needs mfusepy: pip install 'memory-hotplug-tools[fuse]'; "
+        "memsim: mounting needs mfusepy: pip install mfusepy; "
         "memsim write, and lsmem and chmem --sysroot DIR, work without\n"
     )
 

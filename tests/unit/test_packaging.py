@@ -54,7 +54,7 @@ def test_the_readme_lists_a_machine_in_three_lines() -> None:
     code = code.replace('at("/")', 'simulated("s390-lpar")')
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "0x0-0x7fffffff online (<Zone.DMA: 'DMA'>,)",
+        "0x0-0x7fffffff online 0",
         "0x80000000-0xffffffff disabled None",
     ]
 
