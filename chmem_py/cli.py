@@ -155,6 +155,7 @@ _ACTIONS = tuple(action.value for action in Action)
     exclusive=[
         ("enable", "disable", "deconfigure", "reconfigure"),
         ("configure", "reconfigure"),
+        ("zone", "reconfigure"),
         ("disable", "memmap-on-memory"),
         ("deconfigure", "memmap-on-memory"),
     ],
@@ -251,6 +252,8 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     options = Options(**given)
     if options.action is None or len(operands) != 1:
         raise BadUsageError
+    if not options.sysroot:
+        raise click.UsageError("option --sysroot needs a directory; / is this machine")
     action = Action(options.action)
     if action is Action.RECONFIGURE and options.memmap_on_memory is None:
         raise click.UsageError("option --reconfigure needs --memmap-on-memory")
@@ -287,7 +290,13 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
         options.node,
     )
     report.messages.extend([unable] if unable else ())
-    status, signal = _work(report, options)
+    try:
+        status, signal = _work(report, options)
+    except CannotWriteError as error:
+        if not options.json:
+            raise
+        report.say(str(error))
+        status, signal = FAILURE, None
     if options.json:
         from chmem_py.document import document
 

@@ -29,7 +29,10 @@ class Interrupts(Watch):
         self._timeout = timeout
         self._last_words = last_words
         self._armed = False
-        self._untimed, self._timed = _Armed(self, None), _Armed(self, timeout)
+        self._counting = False
+        self._stoppable = _Armed(self, None, stoppable=True)
+        self._stoppable_offline = _Armed(self, timeout, stoppable=True)
+        self._steady, self._steady_offline = _Armed(self, None), _Armed(self, timeout)
         self._before: dict[int, object] = {}
 
     @property
@@ -50,7 +53,10 @@ class Interrupts(Watch):
             signal.signal(number, handler)  # type: ignore[arg-type]  # as signal() returned it
 
     def during(self, step: str) -> "_Armed":
-        return self._timed if step == "offline" else self._untimed
+        return self._stoppable_offline if step == "offline" else self._stoppable
+
+    def limiting(self, step: str) -> "_Armed":
+        return self._steady_offline if step == "offline" else self._steady
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:
@@ -62,22 +68,26 @@ class Interrupts(Watch):
             raise StoppedError
 
     def _time_is_up(self, _: int, __: FrameType | None) -> None:
-        if self._armed:
-            self._armed = False
+        if self._counting:
+            self._counting = False
             raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
 
 
 class _Armed:
-    """The while in which a signal may raise."""
+    """The while in which a signal, or the time limit alone, may raise."""
 
-    __slots__ = ("_interrupts", "_timeout")
+    __slots__ = ("_interrupts", "_stoppable", "_timeout")
 
-    def __init__(self, interrupts: Interrupts, timeout: float | None) -> None:
+    def __init__(
+        self, interrupts: Interrupts, timeout: float | None, *, stoppable: bool = False
+    ) -> None:
         self._interrupts = interrupts
         self._timeout = timeout
+        self._stoppable = stoppable
 
     def __enter__(self) -> None:
-        self._interrupts._armed = True
+        self._interrupts._armed = self._stoppable
+        self._interrupts._counting = self._timeout is not None
         if self._timeout is not None:
             signal.setitimer(signal.ITIMER_REAL, self._timeout)
 
@@ -87,6 +97,6 @@ class _Armed:
         __: BaseException | None,
         ___: TracebackType | None,
     ) -> None:
-        self._interrupts._armed = False
+        self._interrupts._armed = self._interrupts._counting = False
         if self._timeout is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -15,7 +15,7 @@ from memory_hotplug.errors import (
     NotOfflineError,
     StuckError,
 )
-from memory_hotplug.lifecycle import Action, Order, Outcome, Result
+from memory_hotplug.lifecycle import Action, Order, Outcome, Result, zone_of
 from memory_hotplug.machine import Machine
 from memory_hotplug.size import human
 
@@ -109,6 +109,8 @@ class Report:
     """What was said on standard error."""
     refused: bool = False
     """Whether nothing was begun because all of it could not be had."""
+    half_disabled: list[int] = field(default_factory=list)
+    """Blocks that were offline already, and are still configured."""
     _promised: int | None = None
 
     def say(self, sentence: str) -> None:
@@ -156,6 +158,8 @@ class Report:
         """What became of a block."""
         if outcome.result is Result.ALREADY:
             self.already += 1
+            if self.order.action is Action.DISABLE and outcome.before.configured:
+                self.half_disabled.append(outcome.number)
             if self.verbose and self.plain:
                 self.lines.write(f"{self._block(outcome.number)} already {self.done_word}")
             return
@@ -229,6 +233,16 @@ class Report:
             else:
                 self.lines.write(sentence)
         self._advise()
+        for outcome in self.outcomes.values():
+            if outcome.moved:
+                zones = [zone_of(block) for block in (outcome.after, outcome.before)]
+                now, was = (zone.value for zone in zones if zone)
+                self.say(f"{compact([outcome.number])} came back in zone {now}; it was in {was}")
+        if self.half_disabled:
+            self.say(
+                f"{compact(self.half_disabled)}: offline, but still configured; go on with "
+                "chmem --deconfigure"
+            )
         if signal is not None:
             done = compact(self.numbers(Result.DONE)) if self.changed else "nothing"
             self.say(f"interrupted; {self.done_word} before that: {done}")

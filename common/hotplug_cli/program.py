@@ -71,7 +71,7 @@ def status_of(command: click.Command, name: str) -> int:
     except click.exceptions.Exit as answered:
         return answered.exit_code
     except click.UsageError as error:
-        complain(name, error.message)
+        complain(name, error.format_message())
         if isinstance(error, GetoptUsageError) and sys.stderr is not None:
             print(f"Try '{name} --help' for more information.", file=sys.stderr)
         return FAILED

@@ -106,6 +106,10 @@ class Watch:
     def during(self, step: str) -> AbstractContextManager[object]:
         return nullcontext()
 
+    def limiting(self, step: str) -> AbstractContextManager[object]:
+        """Surrounds a write that nobody may stop, but that may take too long: an offline."""
+        return nullcontext()
+
 
 class Write(NamedTuple):
     """One write that was tried.
@@ -141,6 +145,13 @@ class Outcome(NamedTuple):
     @property
     def number(self) -> int:
         return self.before.number
+
+    @property
+    def moved(self) -> bool:
+        """Whether the block came back in another zone: at the edge of a zone's span the kernel
+        may leave no way back."""
+        zones = zone_of(self.before), zone_of(self.after)
+        return None not in zones and zones[0] is not zones[1]
 
     @property
     def undone(self) -> tuple[str, ...]:
@@ -340,7 +351,8 @@ SEQUENCES = {
         _refuse_deconfigure,
     ),
     Action.RECONFIGURE: Sequence(
-        (OFFLINE, DECONFIGURE, MEMMAP, CONFIGURE, ONLINE),
+        # The last for a block that was offline, where the kernel's auto_online_blocks is quick.
+        (OFFLINE, DECONFIGURE, MEMMAP, CONFIGURE, ONLINE, OFFLINE),
         _reconfigured,
         lambda block, order: block.memmap_on_memory is order.memmap_on_memory,
     ),
@@ -400,7 +412,7 @@ class _Transaction:
             # Whatever else was raised into a write: it may have happened or not.
             self.restore(anyway=True)
             raise
-        if self.site.observe:
+        if self.site.observe or self.target.returning:
             self.block = None
         return self._outcome(Result.DONE)
 
@@ -415,6 +427,8 @@ class _Transaction:
         block, target = self.known(), self.target
         if step is ONLINE:
             return target.online and not ONLINE.holds(block, target)
+        if step is OFFLINE and target.online and self.writes:
+            return False
         if block.configured is None:
             return step is OFFLINE and not OFFLINE.holds(block, target)
         if step is MEMMAP and target.memmap_on_memory is None:
@@ -444,17 +458,15 @@ class _Transaction:
         word = step.word(block, self.target)
         path = f"{step.directory}/memory{number}/{step.attribute}"
         # A step back to what the block was would only have to be done again to undo the rest.
-        steady = undoing or step.holds(self.before, self.target)
+        steady = undoing or (step is not OFFLINE and step.holds(self.before, self.target))
         tries = 0
         while True:
             tries += 1
             failed: OSError | StoppedError
             try:
-                if steady:
+                guard = site.watch.limiting if steady else site.watch.during
+                with guard(step.name):
                     site.machine.tree.write(path, word)
-                else:
-                    with site.watch.during(step.name):
-                        site.machine.tree.write(path, word)
             except (OSError, StoppedError) as error:
                 failed = error
             else:
@@ -527,7 +539,8 @@ class _Transaction:
             steps.append(CONFIGURE)
         if before.state is State.ONLINE:
             steps.append(ONLINE)
-        elif OFFLINE not in steps:
+        elif before.configured is not False:
+            # Also after CONFIGURE, which auto_online_blocks may have followed up.
             steps.append(OFFLINE)
         return steps
 

@@ -5,9 +5,11 @@ cannot be known beforehand is taken to be the usual: a newly configured block ma
 Movable, and no write fails.
 """
 
+import errno
+import os
 from collections.abc import Iterable
 
-from memory_hotplug.machine import FIRMWARE, MEMORY
+from memory_hotplug.machine import FIRMWARE, MEMORY, PARAMETERS
 from memory_hotplug.tree import Tree
 
 _MOVABLE = b"Movable\n"
@@ -52,8 +54,15 @@ class Rehearsal:
         return None
 
     def write(self, path: str, word: str) -> None:
-        self.writes.append((path, word))
+        """Note a write. Raises OSError where the tree itself shows that none could succeed: a
+        symbolic link on the way, a medium that is read-only, a kernel without memmap on memory."""
         directory, _, attribute = path.rpartition("/")
+        refusal = None if path in self._texts else self._behind.refusal(path)
+        if refusal and refusal.errno in (errno.ELOOP, errno.ENOTDIR, errno.EROFS):
+            raise refusal
+        if (attribute, word) == ("memmap_on_memory", "1") and self._without_memmap():
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+        self.writes.append((path, word))
         block = directory.rpartition("/")[2]
         if attribute == "state":
             self._switch(f"{MEMORY}/{block}", word)
@@ -65,6 +74,12 @@ class Rehearsal:
             else:
                 self._texts[f"{MEMORY}/{block}/state"] = None
                 self._texts[f"{MEMORY}/{block}/valid_zones"] = None
+
+    def _without_memmap(self) -> bool:
+        try:
+            return self._behind.read(f"{PARAMETERS}/memmap_on_memory").strip() == b"N"
+        except OSError:
+            return False
 
     def _add(self, block: str) -> None:
         self._texts[f"{block}/state"] = b"offline\n"

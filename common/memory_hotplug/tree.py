@@ -151,7 +151,12 @@ class FileTree:
             if self._is_simulated():
                 from memsim import directory
 
-                allowed = allowed and os.access(f"{self.root}/{directory.PRIVATE}/lock", os.W_OK)
+                allowed = allowed and os.access(f"{self.root}/{directory.PRIVATE}", os.W_OK)
+                if allowed:
+                    try:
+                        directory.Directory(self.root).kernel()
+                    except directory.DamagedError as error:
+                        return OSError(errno.EROFS, error.strerror, path)
         except OSError as error:
             return error
         if read_only:

@@ -49,7 +49,7 @@ class DamagedError(OSError):
 
 def is_marked(root: str | os.PathLike[str]) -> bool:
     """Whether a tree is a simulated machine, damaged or not; costs one stat()."""
-    return os.path.lexists(f"{os.fspath(root)}/{MARK}")
+    return os.path.lexists(f"{os.fspath(root)}/{PRIVATE}")
 
 
 def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
@@ -152,7 +152,7 @@ class Directory:
     def _damage(self) -> Iterator[None]:
         try:
             yield
-        except (ValueError, KeyError, TypeError, IndexError, FileNotFoundError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, FileNotFoundError) as error:
             raise DamagedError(
                 5,
                 f"the simulated machine's own records in {PRIVATE} are damaged, so it can only "

@@ -133,7 +133,10 @@ class Live:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Live:
-        """Raises KeyError, TypeError or ValueError for anything `to_json` cannot have written."""
+        """Raises KeyError, TypeError, AttributeError or ValueError for anything `to_json` cannot
+        have written."""
+        if not all(type(values[name]) is int for name in ("pool", "own_memmap", "outside_memmap")):
+            raise TypeError("expected numbers")
         return Live(
             **{name: values[name] for name in _PLAIN_LIVE},
             online={(node, zone): count for node, zone, count in values["online"]},

@@ -29,7 +29,7 @@ def load(name: str | os.PathLike[str]) -> Machine:
         raise MachineError(
             f"{name}: line {error.lineno}, column {error.colno}: expected JSON: {error.msg}"
         ) from None
-    except (UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise MachineError(f"{name}: expected JSON, not something else") from None
     return parse(description, str(name))
 

@@ -1,0 +1,148 @@
+"""Corners in which chmem must neither change too much nor claim too much."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chmem_support import run
+from commands import Command
+from memory_hotplug import Machine, State
+from memsim import directory
+from memsim.machine import MEMORY
+from memsim.profile import boot
+from simulated import run_memsim
+
+
+@pytest.fixture
+def chmem(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Command:
+    return lambda *arguments: run(capsys, monkeypatch, *arguments)
+
+
+@pytest.fixture
+def lpar(tmp_path: Path) -> Path:
+    """A simulated s390 with 16 blocks online, 16 standby."""
+    directory.create(tmp_path / "lpar", boot("s390-lpar"))
+    return tmp_path / "lpar"
+
+
+def write(root: Path, path: str, word: str) -> None:
+    directory.write(root, path, word.encode())
+
+
+def state(root: Path, number: int) -> State | None:
+    return Machine.at(root).block(number).state
+
+
+def test_a_reconfigured_block_that_was_offline_stays_so_though_new_blocks_come_online(
+    chmem: Command, lpar: Path
+) -> None:
+    assert chmem("-s", lpar, "-b", "-c", "16").status == 0
+    write(lpar, f"{MEMORY}/auto_online_blocks", "online")
+    assert chmem("-s", lpar, "-b", "--reconfigure", "-m", "0", "16").status == 0
+    block = Machine.at(lpar).block(16)
+    assert (block.state, block.memmap_on_memory) == (State.OFFLINE, False)
+
+
+def test_a_block_that_came_back_in_another_zone_is_told_of(chmem: Command, lpar: Path) -> None:
+    done = chmem("-s", lpar, "-b", "--reconfigure", "-m", "1", "15", "--json")
+    sentence = "memory block 15 came back in zone Normal; it was in DMA"
+    assert (done.status, done.stderr) == (0, f"chmem: {sentence}\n")
+    document = json.loads(done.stdout)
+    assert document["messages"] == [sentence]
+    assert document["blocks"][0]["after"]["zone"] == "Normal"
+
+
+def test_the_time_limit_holds_for_an_offline_on_the_way_to_another_zone(
+    chmem: Command, lpar: Path
+) -> None:
+    write(lpar, f"{MEMORY}/auto_online_blocks", "online_kernel")
+    directory.Directory(lpar).change(lambda kernel: kernel.set_delay("offline", 16, 600))
+    done = chmem("-s", lpar, "-b", "-e", "16", "-z", "Movable", "--timeout", "0.3")
+    assert done.status == 1
+    assert "Interrupted system call" in done.stderr
+
+
+@pytest.mark.parametrize("spoilt", ["machine.json", "live.json", "blocks", "lock"])
+def test_a_simulated_machine_without_its_records_is_not_written_to(
+    spoilt: str, chmem: Command, lpar: Path
+) -> None:
+    (lpar / ".memsim" / spoilt).unlink()
+    done = chmem("-s", lpar, "-b", "-c", "16")
+    assert done.status == 1
+    assert "records in .memsim are damaged, so it can only be read" in done.stderr
+    assert not (lpar / MEMORY / "memory16").exists()
+    assert len(list(Machine.at(lpar).blocks())) == 32
+
+
+@pytest.mark.parametrize("name", ["pool", "own_memmap", "outside_memmap", "faults", "delays"])
+def test_records_that_are_json_but_wrong_are_damaged_too(
+    name: str, chmem: Command, lpar: Path
+) -> None:
+    live = lpar / ".memsim/live.json"
+    live.write_text(json.dumps({**json.loads(live.read_text()), name: "x"}))
+    done = chmem("-s", lpar, "-b", "-c", "16")
+    assert done.status == 1
+    assert "records in .memsim are damaged" in done.stderr
+
+
+def test_what_is_offline_but_still_configured_is_told_of(chmem: Command, lpar: Path) -> None:
+    write(lpar, f"{MEMORY}/memory5/state", "offline")
+    done = chmem("-s", lpar, "-b", "-d", "5")
+    assert (done.status, done.stdout) == (0, "")
+    assert done.stderr == (
+        "chmem: memory block 5: offline, but still configured; go on with chmem --deconfigure\n"
+    )
+
+
+def test_a_dry_run_shows_no_write_that_would_be_refused(
+    chmem: Command, tmp_path: Path, lpar: Path
+) -> None:
+    directory.create(tmp_path / "zvm", boot("s390-zvm"))
+    done = chmem("-s", tmp_path / "zvm", "--dry-run", "-b", "-c", "-m", "1", "20")
+    assert done.status == 1
+    assert "echo" not in done.stdout
+    config = lpar / "sys/firmware/memory/memory17/config"
+    config.rename(tmp_path / "outside")
+    config.symlink_to(tmp_path / "outside")
+    done = chmem("-s", lpar, "--dry-run", "-b", "-c", "17")
+    assert done.status == 1
+    assert "echo" not in done.stdout
+
+
+def test_an_empty_sysroot_is_not_this_machine(chmem: Command) -> None:
+    done = chmem("-s", "", "--dry-run", "-e", "1g")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == "chmem: option --sysroot needs a directory; / is this machine\n"
+
+
+def test_a_tree_that_cannot_be_written_to_is_told_of_in_the_document(
+    chmem: Command, lpar: Path
+) -> None:
+    (lpar / "sys/firmware/memory/memory16/config").chmod(0o444)
+    done = chmem("-s", lpar, "-b", "-c", "16", "--json")
+    document = json.loads(done.stdout)
+    assert (done.status, document["outcome"], document["blocks"]) == (1, "failed", [])
+    (message,) = document["messages"]
+    assert message.startswith(f"cannot write to {lpar}/sys/firmware/memory/memory16/config: ")
+
+
+def test_reconfigure_keeps_the_zone_and_takes_none(chmem: Command, lpar: Path) -> None:
+    done = chmem("-s", lpar, "-b", "--reconfigure", "-m", "1", "5", "-z", "Movable")
+    assert done.stderr == "chmem: options --reconfigure and --zone cannot be combined\n"
+    assert done.status == 1
+
+
+def test_a_number_of_thousands_of_digits_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "machine.json").write_text(f'{{"block_size": {"9" * 5000}}}')
+    done = run_memsim("create", tmp_path / "m", "--from", tmp_path / "machine.json")
+    assert done.returncode == 1
+    assert done.stderr.endswith("machine.json: expected JSON, not something else\n")
+
+
+def test_a_machine_is_not_mounted_over_itself(lpar: Path) -> None:
+    for point in (lpar, lpar / "sys"):
+        done = run_memsim("mount", lpar, point)
+        assert done.returncode == 1
+        assert "the machine's own directory cannot be mounted on" in done.stderr
