@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _PAGE = 4096
 """A sysfs attribute never holds more (fs/sysfs/file.c)."""
 
+_SHORT = 128
+"""More than the kernel has to say of a block; to make room for a page takes longer than to read."""
+
 _WRITING = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BELOW = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -83,7 +86,8 @@ class FileTree:
                 try:
                     file = open_(path % number, flags, dir_fd=at)
                     try:
-                        append(read(file, _PAGE))
+                        text = read(file, _SHORT)
+                        append(text if len(text) < _SHORT else text + read(file, _PAGE))
                     finally:
                         close(file)
                 except OSError as error:
