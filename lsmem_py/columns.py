@@ -98,6 +98,10 @@ def _typed_status(status: str | None) -> str | None:
     return None if status == "unknown" else status
 
 
+def _range(found: MemoryRange) -> str:
+    return f"0x{found.start:016x}-0x{found.end:016x}"
+
+
 def _address(value: int) -> str:
     return f"0x{value:016x}"
 
@@ -106,8 +110,8 @@ COLUMNS = (
     Column(
         "RANGE",
         "start and end address of the memory range",
-        lambda found: f"0x{found.start:016x}-0x{found.end:016x}",
-        lambda found: f"0x{found.start:016x}-0x{found.end:016x}",
+        _range,
+        _range,
         {"type": "string", "pattern": "^0x[0-9a-f]{16}-0x[0-9a-f]{16}$"},
         right=False,
     ),

@@ -57,6 +57,8 @@ class FileTree:
         self._writable: dict[str, tuple[int, frozenset[str]]] = {}
         """Directory -> its descriptor, and the symbolic links in it."""
         self._simulated: bool | None = None
+        self._sound = False
+        """Whether a simulated machine's own records were found to be whole."""
 
     def __del__(self) -> None:
         for directory, _ in self._writable.values():
@@ -69,7 +71,7 @@ class FileTree:
         return os.listdir(self._path(directory))
 
     def read(self, path: str) -> bytes:
-        return _read(self._path(path), None)
+        return _read(self._path(path))
 
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
@@ -156,9 +158,10 @@ class FileTree:
                 from memsim import directory
 
                 allowed = allowed and os.access(f"{self.root}/{directory.PRIVATE}", os.W_OK)
-                if allowed:
+                if allowed and not self._sound:
                     try:
                         directory.Directory(self.root).kernel()
+                        self._sound = True
                     except directory.DamagedError as error:
                         return OSError(errno.EROFS, error.strerror, path)
         except OSError as error:
@@ -316,8 +319,8 @@ def gone(error: OSError) -> bool:
     return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
 
 
-def _read(path: str, at: int | None) -> bytes:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=at)
+def _read(path: str) -> bytes:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(file, _PAGE)
     finally:

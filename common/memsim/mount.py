@@ -55,8 +55,8 @@ def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
     module = fuse()
     if not os.path.isdir(mountpoint):
         raise MountError(f"{mountpoint}: expected a directory to mount on")
-    nested = os.path.commonpath([os.path.realpath(root), os.path.realpath(mountpoint)])
-    if nested in (os.path.realpath(root), os.path.realpath(mountpoint)):
+    places = [os.path.realpath(place) for place in (root, mountpoint)]
+    if os.path.commonpath(places) in places:
         # The server would read the machine through its own mount, and wait for itself.
         raise MountError(f"{mountpoint}: the machine's own directory cannot be mounted on")
     if os.path.ismount(mountpoint):
