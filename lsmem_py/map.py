@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import IO
+from typing import IO, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -30,42 +30,56 @@ ROWS_IN_A_PIPE = 24
 class Kind:
     """How the cells of blocks that are alike are drawn.
 
-    The character tells kinds apart without colour. It is plain ASCII: a serial console in the
-    C locale shows it as well as anything does, and a support case can quote it.
+    The characters tell kinds apart without colour. They are plain ASCII: a serial console in the
+    C locale shows them as well as anything does, and a support case can quote them.
     """
 
     character: str
+    mostly: str
+    """The character of a cell that has more of this kind than of any other."""
     style: str
-    legend: str
+    name: str
+    explanation: str = ""
 
 
-HOLE = Kind("_", "", "hole: no memory here")
-MIXED = Kind("+", "black on magenta", "mixed: more than one of these in a cell")
-_OFFLINE = Kind("-", "black on yellow", "offline")
-_LEAVING = Kind("~", "black on bright_red", "going offline")
-_DISABLED = Kind(".", "white on bright_black", "disabled: not configured")
-_UNKNOWN = Kind("?", "white on red", "unknown")
+HOLE = Kind("_", ",", "", "hole", "no memory here")
+_OFFLINE = Kind("-", "=", "black on yellow", "offline")
+_LEAVING = Kind("~", "s", "black on bright_red", "going offline")
+_DISABLED = Kind(".", ":", "white on bright_black", "disabled", "not configured")
+_UNKNOWN = Kind("?", "!", "white on red", "unknown")
 
 _STATES = {
-    "online": Kind("#", "black on green", "online"),
+    "online": Kind("#", "+", "black on green", "online"),
     "offline": _OFFLINE,
     "going-offline": _LEAVING,
     "disabled": _DISABLED,
 }
 _ZONES = {
-    Zone.DMA: Kind("D", "black on cyan", "zone DMA"),
-    Zone.DMA32: Kind("3", "white on blue", "zone DMA32"),
-    Zone.NORMAL: Kind("N", "black on green", "zone Normal"),
-    Zone.HIGHMEM: Kind("H", "black on bright_green", "zone Highmem"),
-    Zone.MOVABLE: Kind("M", "black on bright_cyan", "zone Movable"),
-    Zone.DEVICE: Kind("V", "black on white", "zone Device"),
-    Zone.NONE: Kind("*", "white on magenta", "several zones"),
+    Zone.DMA: Kind("D", "d", "black on cyan", "zone DMA"),
+    Zone.DMA32: Kind("3", "2", "white on blue", "zone DMA32"),
+    Zone.NORMAL: Kind("N", "n", "black on green", "zone Normal"),
+    Zone.HIGHMEM: Kind("H", "h", "black on bright_green", "zone Highmem"),
+    Zone.MOVABLE: Kind("M", "m", "black on bright_cyan", "zone Movable"),
+    Zone.DEVICE: Kind("V", "v", "black on white", "zone Device"),
+    Zone.NONE: Kind("*", "x", "white on magenta", "several zones"),
 }
 _ONLINE, *_REST = _STATES.values()
 KINDS = (_ONLINE, *_ZONES.values(), *_REST, _UNKNOWN, HOLE)
 """All kinds of blocks, and holes, in the order of the legend."""
 
 _CHANGED = "bold red"
+
+
+class _Cell(NamedTuple):
+    """What a cell shows."""
+
+    kind: Kind
+    """Of which there is most."""
+    mixed: bool
+
+    @property
+    def character(self) -> str:
+        return self.kind.mostly if self.mixed else self.kind.character
 
 
 def _by_status(block: MemoryBlock) -> Kind:
@@ -165,24 +179,23 @@ class Map:
 
     def lines(self) -> Iterator[Text]:
         """The map, line by line."""
-        mixed = False
+        mixed: set[Kind] = set()
         for heading, numbers in self._nodes.items():
             if heading:
                 size = self._size(len(numbers))
                 yield Text(f"{heading}: {size} in {_blocks(len(numbers))}", style="bold")
-            for line in self._rows(numbers):
-                mixed = mixed or MIXED.character in line.plain
-                yield line
+            yield from self._rows(numbers, mixed)
         yield Text()
         yield from self._legend(mixed)
 
-    def _rows(self, numbers: Sequence[int]) -> Iterator[Text]:
+    def _rows(self, numbers: Sequence[int], mixed: set[Kind]) -> Iterator[Text]:
+        """The rows of a node. MIXED learns what there is most of in cells of several kinds."""
         per_row = self._group * self._cells
         before = None
         for row in dict.fromkeys(number // per_row for number in numbers):
             if before is not None and row > before + 1:
                 yield self._fold((before + 1) * per_row, row * per_row)
-            yield from self._row(row * per_row, numbers)
+            yield from self._row(row * per_row, numbers, mixed)
             before = row
 
     def _fold(self, first: int, after: int) -> Text:
@@ -191,14 +204,19 @@ class Map:
         what = "other nodes" if others else f"{self._size(after - first)} of hole"
         return Text(f"  ... {what}", style=HOLE.style)
 
-    def _row(self, first: int, numbers: Sequence[int]) -> Iterator[Text]:
+    def _row(self, first: int, numbers: Sequence[int], mixed: set[Kind]) -> Iterator[Text]:
         line = Text(f"  0x{first * self.table.block_size:0{self._address_digits}x} ")
         indent = len(line)
         starts = range(first, first + self._group * self._cells, self._group)
         cells = [self._cell(start, start + self._group, numbers) for start in starts]
-        for kind, alike in groupby(cells):
+        for cell, alike in groupby(cells):
             count = len(list(alike))
-            line.append((kind.character if kind else " ") * count, style=kind.style if kind else "")
+            if cell is None:
+                line.append(" " * count)
+            else:
+                line.append(cell.character * count, style=cell.kind.style)
+                if cell.mixed:
+                    mixed.add(cell.kind)
         marks = "".join(
             "^" if self._is_changed(start, start + self._group, numbers) else " "
             for start in starts
@@ -208,18 +226,17 @@ class Map:
         if "^" in marks:
             yield Text(" " * indent + marks.rstrip(), style=_CHANGED)
 
-    def _cell(self, first: int, after: int, numbers: Sequence[int]) -> Kind | None:
+    def _cell(self, first: int, after: int, numbers: Sequence[int]) -> _Cell | None:
         """What a cell shows; None where it has nothing to do with the node."""
-        kinds = {self._kinds[number] for number in _between(numbers, first, after)}
+        held = Counter(self._kinds[number] for number in _between(numbers, first, after))
         everyone = self.table.numbers
         present = len(_between(everyone, first, after))
-        reach = min(after, everyone[-1] + 1) - max(first, everyone[0])
-        hole = reach > present
-        if len(kinds) > 1 or (kinds and hole):
-            return MIXED
-        if kinds:
-            return kinds.pop()
-        return HOLE if hole and not present and self._is_behind(first, numbers) else None
+        missing = min(after, everyone[-1] + 1) - max(first, everyone[0]) - present
+        if missing > 0 and (held or (not present and self._is_behind(first, numbers))):
+            held[HOLE] = missing
+        if not held:
+            return None
+        return _Cell(held.most_common(1)[0][0], len(held) > 1)
 
     def _is_behind(self, first: int, numbers: Sequence[int]) -> bool:
         """Whether the last block before FIRST is the node's: holes are shown by the node below."""
@@ -234,7 +251,7 @@ class Map:
             _between(numbers, first, after)
         )
 
-    def _legend(self, mixed: bool) -> Iterator[Text]:
+    def _legend(self, mixed: Collection[Kind]) -> Iterator[Text]:
         counts = Counter(self._kinds.values())
         numbers = self.table.numbers
         counts[HOLE] = numbers[-1] - numbers[0] + 1 - len(numbers)
@@ -243,12 +260,15 @@ class Map:
         blocks = [_blocks(count) for _, count in shown]
         size_width, blocks_width = max(map(len, sizes)), max(map(len, blocks))
         for (kind, _), size, count in zip(shown, sizes, blocks, strict=True):
-            line = Text("  ")
-            line.append(kind.character, style=kind.style)
-            yield line.append(f" {size:>{size_width}} {count:>{blocks_width}}  {kind.legend}")
-        if mixed:
-            line = Text("  ").append(MIXED.character, style=MIXED.style)
-            yield line.append(f" {MIXED.legend}")
+            line = Text("  ").append(kind.character, style=kind.style)
+            line.append(f" {size:>{size_width}} {count:>{blocks_width}}  {kind.name}")
+            if kind.explanation and len(line) + 2 + len(kind.explanation) <= self.width:
+                line.append(f": {kind.explanation}")
+            yield line
+        for kind, _ in shown:
+            if kind in mixed:
+                line = Text("  ").append(kind.mostly, style=kind.style)
+                yield line.append(f" mixed, {kind.name} for the most part")
         if self.changed:
             yield Text("  ").append("^", style=_CHANGED).append(" changed just now")
         cell = _blocks(self._group)

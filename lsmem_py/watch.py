@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from textwrap import wrap
 from types import FrameType
 
 import click
@@ -33,6 +34,8 @@ SETTLE = 0.05
 UNANNOUNCED = 30.0
 """Seconds after which a machine whose events are heard is read again nevertheless: not
 everything is announced, and in a container nothing is."""
+
+TOO_NARROW = "Lines are cut off: the window is too narrow. -o BLOCK,SIZE,STATE needs less."
 
 
 def run(view: View, root: str, seconds: float, json: bool, live: bool) -> int:
@@ -181,6 +184,11 @@ def _between(before: Snapshot, after: Snapshot) -> list[Change]:
 def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
     """For a pipe: one line for each change."""
     before = changes_.snapshot(_read(root, ())[1])
+    if not json:
+        # Whoever looks at an empty log wants to know that something is being watched.
+        count = len(before.blocks)
+        sys.stdout.write(_stamped(f"{count} memory blocks, watched by {alarm.source}\n"))
+        sys.stdout.flush()
     while True:
         alarm.wait()
         after = changes_.snapshot(_read(root, ())[1])
@@ -190,9 +198,17 @@ def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
         before = after
 
 
+def _stamped(sentence: str) -> str:
+    return f"{datetime.now():%H:%M:%S} {sentence}"
+
+
+def _told(change: Change) -> str:
+    return _stamped(f"{change.name}: {changes_.sentences(change)}")
+
+
 def _writer(json: bool, now: datetime) -> Callable[[Change], str]:
     if not json:
-        return lambda change: f"{now:%H:%M:%S} {change.name}: {changes_.sentences(change)}\n"
+        return lambda change: f"{_told(change)}\n"
     from json import dumps
 
     time = now.isoformat(timespec="milliseconds")
@@ -210,12 +226,16 @@ def _show_live(view: View, root: str, seconds: float, alarm: Alarm) -> None:
     machine, table = _read(root, tuple(view.attributes))
     before = changes_.snapshot(table)
     marked: dict[int, float] = {}
-    news = ["no change yet"]
+    news = "no change yet"
     with Live(console=console, screen=True, auto_refresh=False) as screen:
         while True:
-            heading = [f"lsmem --watch, by {alarm.source}. Ctrl-C ends it.", *news, ""]
-            lines = [*map(Text, heading), *_lines(view, machine, table, marked, console)]
-            screen.update(_fitted(lines, console), refresh=True)
+            heading = f"lsmem --watch, by {alarm.source}. Ctrl-C ends it."
+            lines = [*_lines(view, machine, table, marked, console)]
+            prose = [heading, news]
+            if not view.map and any(line.cell_len > console.width for line in lines):
+                prose.append(TOO_NARROW)
+            above = [Text(line) for text in prose for line in wrap(text, console.width)]
+            screen.update(_fitted([*above, Text(), *lines], console), refresh=True)
             signals = alarm.wait(min(marked.values(), default=1e9) - time.monotonic())
             for number in signals:
                 if number in (signal.SIGINT, *_ENDING):
@@ -235,11 +255,9 @@ def _show_live(view: View, root: str, seconds: float, alarm: Alarm) -> None:
             before = after
 
 
-def _news(found: Sequence[Change]) -> list[str]:
+def _news(found: Sequence[Change]) -> str:
     """The last change, or how many there were."""
-    stamp = f"{datetime.now():%H:%M:%S}"
-    first = f"{stamp} {found[0].name}: {changes_.sentences(found[0])}"
-    return [first + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")]
+    return _told(found[0]) + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
 
 
 def _lines(
@@ -286,7 +304,7 @@ def _fitted(lines: Sequence[Text], console: Console) -> Text:
     width, height = console.size
     if len(lines) > height:
         left = len(lines) - height + 1
-        lines = [*lines[: height - 1], Text(f"... and {left} more lines: the window is too small")]
+        lines = [*lines[: height - 1], Text(f"... {left} more lines: window too small")]
     whole = Text(no_wrap=True, overflow="crop")
     for index, line in enumerate(lines):
         line.truncate(width)

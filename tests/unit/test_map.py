@@ -142,6 +142,17 @@ A cell is 1 block (128M), a row 8G.
     )
 
 
+def test_a_narrow_window_has_the_legend_without_its_explanations(
+    simulated: Callable[[str], Path], lsmem: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert lsmem("--map", "-s", simulated("s390-lpar")).stdout.splitlines()[-3:] == [
+        "  # 2G 16 blocks  online",
+        "  . 2G 16 blocks  disabled",
+        "A cell is 1 block (128M), a row 2G.",
+    ]
+
+
 def test_memory_far_from_address_0_begins_its_row(
     simulated: Callable[[str], Path], lsmem: Command
 ) -> None:
@@ -161,7 +172,7 @@ def test_a_single_block_that_differs_is_seen_in_a_cell_of_many(
     static_tree.make(tmp_path, {"block_size": 1 << 28, "blocks": blocks})
     shown = lsmem("--map", "-s", tmp_path).stdout
     assert shown.splitlines()[6] == "  0x5000000000 " + "#" * 5 + "+" + "#" * 58
-    assert "  + mixed: more than one of these in a cell\n" in shown
+    assert "  + mixed, online for the most part\n" in shown
     assert shown.endswith("A cell is 4 blocks (1G), a row 64G.\n")
 
 
@@ -222,11 +233,39 @@ def test_a_map_is_as_good_for_4_blocks_as_for_262144(blocks: int) -> None:
     assert len("".join(cells)) * int(group[1]) == blocks
 
 
-def test_all_characters_and_all_colours_of_a_map_differ() -> None:
-    from lsmem_py.map import KINDS, MIXED
+def test_a_cell_of_several_kinds_shows_what_there_is_most_of(tmp_path: Path) -> None:
+    blocks: list[dict[str, object]] = []
+    for start in range(0, 4096, 64):
+        # In turn two blocks of three are online, two of three offline, and half is a hole.
+        states = {0: ("online", "online", "offline"), 1: ("offline", "offline", "online")}
+        for number in range(start, start + 64):
+            if start // 64 % 3 < 2:
+                state = states[start // 64 % 3][number % 3]
+                blocks.append({"range": [number, number], "state": state})
+            elif number % 3 == 0:
+                blocks.append({"range": [number, number]})
+    static_tree.make(tmp_path, {"block_size": 1 << 28, "blocks": blocks})
+    terminal = see("lsmem", "--map", "-s", tmp_path, columns=60)
+    rows = [line.split()[1] for line in terminal.text() if line.startswith("  0x")]
+    # A cell is 8 blocks.
+    assert "".join(rows) == ("+" * 8 + "=" * 8 + "," * 8) * 21 + "+" * 8
+    legend = terminal.text()[-5:]
+    assert legend[1:] == [
+        "  + mixed, online for the most part",
+        "  = mixed, offline for the most part",
+        "  , mixed, hole for the most part",
+        "A cell is 8 blocks (2G), a row 64G.",
+    ]
+    assert terminal.colours() == {"green", "brown"}
 
-    assert len({kind.character for kind in (*KINDS, MIXED)}) == len(KINDS) + 1
-    styles = [kind.style for kind in (*KINDS, MIXED) if kind.character not in "#N"]
+
+def test_all_characters_and_all_colours_of_a_map_differ() -> None:
+    from lsmem_py.map import KINDS
+
+    characters = [character for kind in KINDS for character in (kind.character, kind.mostly)]
+    assert len(set(characters)) == 2 * len(KINDS)
+    assert not {" ", "^"}.intersection(characters)
+    styles = [kind.style for kind in KINDS if kind.character not in "#N"]
     assert len(styles) == len(set(styles))
 
 

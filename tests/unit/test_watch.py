@@ -9,6 +9,7 @@ import termios
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from textwrap import wrap
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_a_listing_follows_the_machine_and_marks_what_changed(
         environment=clean_environment(NO_COLOR=no_color),
     )
     listing = [
-        "lsmem --watch, by the simulated machine's changes. Ctrl-C ends it."[:columns],
+        *wrap("lsmem --watch, by the simulated machine's changes. Ctrl-C ends it.", columns),
         "no change yet",
         "",
         "  BLOCK   STATUS",
@@ -77,8 +78,9 @@ def test_a_listing_follows_the_machine_and_marks_what_changed(
         "*    16  offline",
         "  17-31 disabled",
     ]
-    terminal.read_until(lambda: terminal.text()[3:7] == changed)
-    news = terminal.text()[1]
+    head = len(listing) - 8
+    terminal.read_until(lambda: terminal.text()[head : head + 4] == changed)
+    news = terminal.text()[head - 2]
     assert re.fullmatch(r"\d\d:\d\d:\d\d memory16: disabled -> offline", news)
     terminal.process.sendintr()
     assert terminal.finish() == 130
@@ -96,7 +98,7 @@ def test_a_map_follows_the_machine_and_marks_what_changed(lpar: Path, columns: i
         "  0x00000000 #####-##########................",
         "                  ^",
     ]
-    terminal.read_until(lambda: terminal.text()[3:6] == changed)
+    terminal.read_until(lambda: terminal.text()[-len(changed) - 6 : -6] == changed)
     terminal.read_until(terminal.shows("^ changed just now"))
     terminal.process.sendintr()
     assert terminal.finish() == 130
@@ -158,11 +160,39 @@ def test_a_stopped_watch_gives_the_terminal_back_meanwhile(lpar: Path) -> None:
 
 def test_a_window_too_small_says_how_much_is_missing(lpar: Path) -> None:
     terminal = Terminal("lsmem", "--watch", "-a", "-s", lpar, lines=12)
-    terminal.read_until(terminal.shows("the window is too small"))
-    assert terminal.text()[-1] == "... and 30 more lines: the window is too small"
+    terminal.read_until(terminal.shows("window too small"))
+    assert terminal.text()[-1] == "... 30 more lines: window too small"
     terminal.process.setwinsize(60, 80)
     terminal.screen.resize(60, 80)
     terminal.read_until(terminal.shows("Total online"))
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+
+
+def test_a_window_too_narrow_cuts_off_no_sentence_and_says_what_fits(lpar: Path) -> None:
+    terminal = Terminal("lsmem", f"--watch={PATIENCE}", "-s", lpar, columns=40)
+    terminal.read_until(terminal.shows("parameter:"))
+    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    terminal.read_until(terminal.shows("memory5"))
+    head = terminal.text()[: terminal.text().index("")]
+    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", " ".join(head)) == (
+        "lsmem --watch, by the simulated machine's changes. Ctrl-C ends it."
+        " TIME memory5: online -> offline, zones DMA -> DMA/Movable"
+        " Lines are cut off: the window is too narrow. -o BLOCK,SIZE,STATE needs less."
+    )
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
+
+
+@pytest.mark.parametrize(
+    ("options", "end"), [(["-o", "BLOCK,SIZE,STATE"], "parameter:"), (["--map"], "A cell is")]
+)
+def test_what_fits_a_narrow_window_is_not_called_too_wide(
+    lpar: Path, options: list[str], end: str
+) -> None:
+    terminal = Terminal("lsmem", "--watch", "-s", lpar, *options, columns=40)
+    terminal.read_until(terminal.shows(end))
+    assert not terminal.shows("too narrow")()
     terminal.process.sendintr()
     assert terminal.finish() == 130
 
@@ -239,8 +269,15 @@ def test_a_pipe_gets_a_json_line_for_each_change(
 def test_a_pipe_without_json_gets_a_sentence_for_each_change(
     lpar: Path, watched: list[subprocess.Popen[str]]
 ) -> None:
-    line = first_line(follow(watched, lpar), lpar)
-    assert re.fullmatch(r"\d\d:\d\d:\d\d memory5: (online|offline) -> (online|offline).*\n", line)
+    process = follow(watched, lpar)
+    assert process.stdout
+    start = process.stdout.readline()
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d 32 memory blocks, watched by the simulated machine's changes\n", start
+    )
+    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    line = process.stdout.readline()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d memory5: online -> offline, zones .*\n", line)
     assert "\033" not in line
 
 
