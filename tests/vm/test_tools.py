@@ -6,7 +6,7 @@ compared, and the reason stands there.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from vm.guest import Guest, Result, Snapshot
+from vm.machines import MIB, Dimm
 
 HERE = Path(__file__).parent
 MEMORY = "/sys/devices/system/memory"
@@ -25,6 +26,9 @@ MOVABLE = "online_movable"
 
 FIRST_ADDED = 32
 """The first block of the DIMMs: they lie from 4 GiB on."""
+
+MORE = Dimm("more", 128 * MIB)
+"""A DIMM of one block, the first after the others."""
 
 
 def condition(snapshot: Snapshot) -> dict[int, tuple[str, str]]:
@@ -125,6 +129,47 @@ def test_lsmem_lists_a_captured_tree_as_it_lists_the_machine(one_node: Guest) ->
     live = one_node.run(f"{OURS}/lsmem --summary=never -o +node,zones")
     assert one_node.run(f"{copy} {OURS}/lsmem --summary=never -o +node,zones -s /tmp/copy") == live
     one_node.run("rm -rf /tmp/copy")
+
+
+@contextmanager
+def following(guest: Guest, *options: str) -> Iterator[Callable[[int], list[str]]]:
+    """`lsmem --watch` into a pipe, which reads the machine again for an event only; gives a
+    function that waits for so many lines."""
+    with running(guest, "watch.py", *options):
+
+        def lines(count: int) -> list[str]:
+            out = "/tmp/watch.py.out"
+            waiting = f"until [ $(wc -l < {out}) -ge {count} ]; do sleep 0.1; done; cat {out}"
+            return guest.run(waiting).stdout.splitlines()
+
+        yield lines
+
+
+def test_lsmem_watch_hears_the_kernels_events(one_node: Guest) -> None:
+    prepare(one_node, {36: MOVABLE})
+    with following(one_node) as lines:
+        assert lines(1)[0].endswith("memory blocks, watched by the kernel's events")
+        told = []
+        for count, word in enumerate(["offline", MOVABLE, "offline", "online_kernel"], 2):
+            one_node.run(f"echo {word} > {MEMORY}/memory36/state")
+            told.append(lines(count)[-1].partition(" ")[2].partition(",")[0])
+    assert told == [
+        "memory36: online -> offline",
+        "memory36: offline -> online",
+        "memory36: online -> offline",
+        "memory36: offline -> online",
+    ]
+
+
+def test_lsmem_watch_tells_of_memory_that_is_plugged_and_unplugged(one_node: Guest) -> None:
+    prepare(one_node, {})
+    with following(one_node) as lines:
+        one_node.plug(MORE)
+        added = lines(2)[1]
+        one_node.unplug(MORE)
+        removed = lines(3)[2]
+    assert added.partition(" ")[2] == "memory40: added, offline"
+    assert removed.partition(" ")[2] == "memory40: removed, offline"
 
 
 # chmem
