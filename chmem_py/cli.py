@@ -142,8 +142,8 @@ class Chmem(GetoptCommand):
             "A SIZE is in MiB, or with a suffix: 512m, 4g, 1t. A RANGE is 0x<start>-0x<end>, a "
             "BLOCKRANGE the number of a block, or <first>-<last>."
         )
-        formatter.write_paragraph()
-        formatter.write_text("For more details see chmem(8).")
+        with formatter.section("Example (for more see chmem(8))"):
+            formatter.write_text("chmem --enable 4g --zone Movable --dry-run")
 
 
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"

@@ -135,8 +135,8 @@ class Report:
                 else:
                     asked = human(selection.asked * size)
                     self.say(f"{asked} asked for, but only {possible} can be {self.done_word}")
-            if selection.possible == 0 and self.node is not None:
-                self.say(f"no memory block of node {self.node} can be {self.done_word}")
+            if selection.possible == 0 and selection.asked:
+                self.say(self._none())
         elif selection.absent:
             first, last, count = selection.absent
             numbers = f"{first}-{last}" if last > first else str(first)
@@ -144,6 +144,16 @@ class Report:
             self.say(f"{some}memory block{'s' * (last > first)} {numbers} not on this machine")
         if not selection.blocks and selection.enough is None and not selection.absent:
             self.say(f"none of the memory blocks asked for is on node {self.node}")
+
+    def _none(self) -> str:
+        """Why a size cannot be made up at all."""
+        zone = self.order.zone.value if self.order.zone else None
+        blocks = "no memory block" + ("" if self.node is None else f" of node {self.node}")
+        if self.order.action is Action.ENABLE:
+            return f"{blocks} is offline" + (f" that can go to zone {zone}" if zone else "")
+        if self.order.action is Action.DISABLE:
+            return f"{blocks} is online" + (f" in zone {zone}" if zone else "")
+        return f"{blocks} is left that could be {self.done_word}"
 
     @property
     def done_word(self) -> str:

@@ -18,6 +18,8 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from hotplug_cli.getopt import GetoptCommand
+
 _BASH = """\
 # Completion of %(prog_name)s in bash 4.4 and later.
 %(complete_func)s() {
@@ -99,6 +101,11 @@ class _Asked(ShellComplete):
         joined = ""
         if incomplete.startswith("--") and "=" in incomplete and "--" not in args:
             joined = incomplete.partition("=")[0] + "="
+        command = self.cli
+        if isinstance(command, click.Group) and args:
+            command = command.commands.get(args[0], command)
+        if isinstance(command, GetoptCommand) and args and "--" not in args:
+            args = [*args[:-1], command.expecting(args[-1])]
         self.ctx_args = {**self.ctx_args, "obj": Typed(bool(joined))}
         return [
             CompletionItem(

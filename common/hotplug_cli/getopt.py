@@ -117,16 +117,31 @@ class GetoptCommand(click.Command):
         ctx.meta[GIVEN] = words[: words.index("--")] if "--" in words else words
         return super().parse_args(ctx, words)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
-        """click's, and the value of a short option in the same word: ``-oRANGE,S``."""
-        from click.shell_completion import CompletionItem
-
-        options = {
+    def _options(self, ctx: click.Context) -> Options:
+        return {
             name: parameter
             for parameter in self.get_params(ctx)
             if isinstance(parameter, GetoptOption)
             for name in parameter.opts
         }
+
+    def expecting(self, word: str) -> str:
+        """The option whose value follows WORD, as click looks for it; or WORD itself."""
+        options = self._options(click.Context(self))
+        try:
+            if word.startswith("--") and "=" not in word:
+                return _long_name(_abbreviated(word, options))
+            if word.startswith("-") and all(options[f"-{flag}"].is_flag for flag in word[1:-1]):
+                return f"-{word[-1]}"
+        except (click.UsageError, KeyError):
+            pass
+        return word
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
+        """click's, and the value of a short option in the same word: ``-oRANGE,S``."""
+        from click.shell_completion import CompletionItem
+
+        options = self._options(ctx)
         if not incomplete.startswith("--"):
             for at, letter in enumerate(incomplete[1:], 2):
                 option = options.get(f"-{letter}")
@@ -166,12 +181,7 @@ class GetoptCommand(click.Command):
 
     def _spelled_out(self, ctx: click.Context, args: Sequence[str]) -> Iterator[str]:
         """The arguments with each option as ``--name`` or ``--name=VALUE``, options first."""
-        options = {
-            name: parameter
-            for parameter in self.get_params(ctx)
-            if isinstance(parameter, GetoptOption)
-            for name in parameter.opts
-        }
+        options = self._options(ctx)
         given: list[str] = []
         operands: list[str] = []
         words = iter(args)

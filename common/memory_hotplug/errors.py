@@ -75,10 +75,12 @@ class CannotWriteError(MemoryHotplugError):
 
     def __init__(self, where: str, error: OSError) -> None:
         self.errno = error.errno
-        advice = "; nothing was changed"
+        advice = "nothing was changed"
         if error.errno != errno.EROFS and where.startswith("/sys/"):
-            advice = "; only root may change memory: run this as root (sudo)"
-        super().__init__(f"cannot write to {printable(where)}: {error.strerror}{advice}")
+            from memory_hotplug.hints import denied
+
+            advice = denied()
+        super().__init__(f"cannot write to {printable(where)}: {error.strerror}; {advice}")
 
 
 class StoppedError(MemoryHotplugError):

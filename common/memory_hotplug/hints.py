@@ -1,20 +1,19 @@
 """What a kernel's error number means for a memory block: the likely cause, and what to do now."""
 
 import errno
+import os
 
 from memory_hotplug.block import MemoryBlock, Zone
 from memory_hotplug.ranges import MEMMAP_FRACTION
 from memory_hotplug.size import human
 
 _EVERYWHERE = {
-    errno.EACCES: "only root may change memory: run this as root",
-    errno.EPERM: "only root may change memory: run this as root",
     errno.EROFS: "the tree is read-only",
     errno.ELOOP: "the attribute is a symbolic link and may lead out of the tree; none is followed",
     errno.ENOTDIR: "a symbolic link or a file stands in for a directory; none is followed",
-    errno.EIO: "the hypervisor refused, or the hardware failed",
+    errno.EIO: "the hardware or the hypervisor failed; the kernel log (dmesg) may say more",
     errno.ENODEV: "the block is gone",
-    errno.ENOENT: "the block has no such attribute, or is gone",
+    errno.ENOSPC: "the file system that holds the tree is full",
     errno.EINTR: "a signal or the timeout ended the attempt; the same command may succeed later",
     errno.EAGAIN: "the kernel could not finish it for now; --retry N tries more often",
     errno.EBUSY: "something else is using it; --retry N tries again",
@@ -32,12 +31,24 @@ _BY_STEP = {
     "cannot be set offline",
     ("offline", errno.EINTR): "the kernel was still moving its pages when a signal or the "
     "timeout ended the attempt; give it more time (--timeout), or choose another block",
-    ("online", errno.EINVAL): "the kernel does not accept this zone for the block",
+    ("online", errno.EINVAL): "the kernel does not take it online so; lsmem -o BLOCK,STATE,ZONES "
+    "shows the zones that are valid, and the kernel log (dmesg) may say more",
 }
 
 
-def hint(step: str, error: int, block: MemoryBlock, block_size: int) -> str:
-    """A sentence (or nothing) for a step of BLOCK that failed with the errno ERROR."""
+def denied() -> str:
+    """What to do where writing to the memory of a machine is not permitted."""
+    if os.geteuid():
+        return "only root may change memory: run this as root (sudo)"
+    return "root may not do it either: a container or a security module (dmesg) forbids it"
+
+
+def hint(step: str, error: int, path: str, block: MemoryBlock, block_size: int) -> str:
+    """A sentence (or nothing) for a step of BLOCK, a write to PATH, that failed with ERROR."""
+    if error in (errno.EACCES, errno.EPERM):
+        return denied()
+    if error == errno.ENOENT:
+        return f"there is no {path}: the block is gone, or the tree is incomplete"
     if step == "offline" and error == errno.EBUSY:
         return _busy(block)
     if step == "configure" and error == errno.ENOMEM:

@@ -492,12 +492,9 @@ class _Transaction:
                 return
             if isinstance(failed, StoppedError):
                 raise InterruptedStepError(number, step.name)
-            raise StepError(
-                number,
-                step.name,
-                failed.errno or errno.EIO,
-                hint(step.name, failed.errno or errno.EIO, self.known(), site.machine.block_size),
-            )
+            error_number = failed.errno or errno.EIO
+            said = hint(step.name, error_number, path, self.known(), site.machine.block_size)
+            raise StepError(number, step.name, error_number, said)
 
     def _pause(self, seconds: float, steady: bool) -> None:
         if steady:

@@ -42,7 +42,9 @@ def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]
         yield from _read_archive(root)
         return
     base = os.fspath(root).rstrip("/")
-    os.stat(f"{base}/{MEMORY}/block_size_bytes")
+    os.stat(base or "/")
+    if not os.path.exists(f"{base}/{MEMORY}/block_size_bytes"):
+        raise FileNotFoundError(2, f"no memory blocks here: there is no {MEMORY}", base or "/")
     for tree in (MEMORY, NODE, FIRMWARE, PARAMETERS):
         yield from _below(base, tree)
 

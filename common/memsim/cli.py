@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.getopt import GetoptCommand, answer, flag, option
+from hotplug_cli.getopt import GetoptCommand, GetoptUsageError, answer, flag, option
 from hotplug_cli.program import run, version
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.size import human
@@ -39,6 +39,10 @@ class Commands(click.Group):
 
     command_class = GetoptCommand
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Example (for more see memsim(1))"):
+            formatter.write_text("memsim shell --profile x86-two-nodes")
+
     def invoke(self, ctx: click.Context) -> Any:
         from memsim.mount import MountError
         from memsim.namespace import NamespaceError
@@ -49,8 +53,23 @@ class Commands(click.Group):
             raise MemsimError(str(error)) from None
         except FileExistsError as error:
             raise MemsimError(
-                f"{error.filename}: exists already, and is left as it is; name a new directory"
+                f"{error.filename}: exists already, and is left as it is; choose another name"
             ) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not (args or ctx.resilient_parsing):
+            raise GetoptUsageError(f"say what to do: {', '.join(self.commands)}")
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = args[0] in self.commands or args[0].startswith("-")
+        if not (known or ctx.resilient_parsing):
+            raise GetoptUsageError(
+                f"no command is named {args[0]}; the commands are {', '.join(self.commands)}"
+            )
+        return super().resolve_command(ctx, args)
 
 
 class Command(GetoptCommand):
@@ -114,7 +133,8 @@ def _profiles() -> list[tuple[str, str]]:
     return [(name, described["description"]) for name, described in profile.PROFILES.items()]
 
 
-SIZES: Final = ("memory", "standby", "added", "used")
+MANY: Final = 16384
+"""Blocks of which to make takes long enough to wonder."""
 
 
 @commands.command("create", help="Make a simulated machine in a new directory.")
@@ -155,6 +175,9 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
         raise MachineError(_unknown(name))
     else:
         kernel = profile.from_tree(tree) if tree else profile.boot(name or Path(str(file)))
+    blocks = sum(1 for _ in kernel.blocks())
+    if blocks >= MANY and sys.stderr.isatty():
+        click.echo(f"making {blocks} memory blocks in {path}; Ctrl-C ends it", err=True)
     directory.create(path, kernel)
 
 
@@ -168,9 +191,13 @@ def _unknown(name: str) -> str:
 @click.argument("value", metavar="VALUE")
 def write(machine: Directory, path: str, value: str) -> None:
     try:
-        machine.write(path.lstrip("/"), f"{value}\n".encode())
+        machine.write(os.path.normpath(path).lstrip("/"), f"{value}\n".encode())
     except directory.DamagedError:
         raise
+    except FileNotFoundError:
+        raise MemsimError(
+            f"{path}: this machine has no such attribute; they are below sys in {machine.root}"
+        ) from None
     except OSError as error:
         raise MemsimError(f"{path}: {error.strerror}") from None
 

@@ -67,6 +67,7 @@ from memsim.machine import (
 )
 
 MIB: Final = 1 << 20
+ADDRESS_LIMIT: Final = 1 << 64
 
 
 class MachineError(ValueError):
@@ -284,20 +285,22 @@ def parse(description: Any, name: str = "machine") -> Machine:
         made = _groups(checked, values["block_size"], limits, values.get("memmap_supported", True))
         groups += ((place, group) for group in made)
     groups.sort(key=lambda item: item[1].first)
-    _check_order(groups)
+    _check_order(groups, values["block_size"])
     machine = Machine(groups=tuple(group for _, group in groups), **values)
     for key, table in (("faults", machine.faults), ("delays", machine.delays)):
         _check_blocks(where + key, machine, table)
     return machine
 
 
-def _check_order(groups: Sequence[tuple[str, Group]]) -> None:
+def _check_order(groups: Sequence[tuple[str, Group]], block_size: int) -> None:
     first = groups[0][1].first
     last = first - 1
     for place, group in groups:
         ends = [group.first, group.last]
         if group.first <= last:
             raise wrong(place + "range", "blocks that no other group has", ends)
+        if (group.last + 1) * block_size > ADDRESS_LIMIT:
+            raise wrong(place + "range", "blocks below address 2**64", ends)
         if group.last - first >= MAX_BLOCKS:
             raise wrong(place + "range", f"at most {MAX_BLOCKS} block numbers in all", ends)
         last = group.last

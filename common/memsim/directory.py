@@ -55,12 +55,15 @@ def is_marked(root: str | os.PathLike[str]) -> bool:
 def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
     """Keep a machine in a new directory, which appears whole or not at all.
 
-    FileExistsError when there is something at the path already, but for an empty directory.
+    FileExistsError when there is something at the path already, but for an empty directory;
+    FileNotFoundError when there is no directory above it.
     """
     final = Path(path).absolute()
     if final.is_symlink() or (final.exists() and not (final.is_dir() and not any(final.iterdir()))):
         raise FileExistsError(17, os.strerror(17), str(path))
     made = final.with_name(f".{final.name}.{os.getpid()}.new")
+    if not final.parent.is_dir():
+        raise FileNotFoundError(2, f"there is no directory {final.parent}", str(path))
     try:
         made.mkdir()
         _make_tree(kernel, "", made)

@@ -52,7 +52,9 @@ def layout(
     and offline, as after plugging in. MachineError for sizes that do not come out even.
     """
     if block_size < MIB or block_size & (block_size - 1):
-        raise wrong("block size", "a power of two, 1048576 or more", block_size)
+        raise MachineError(
+            f"block size: expected a power of two, 1 MiB or more, not {block_size} bytes"
+        )
     blocks: list[dict[str, Any]] = []
     kinds: tuple[tuple[str, int, dict[str, Any]], ...] = (
         ("memory", memory, {}),
@@ -61,11 +63,16 @@ def layout(
     )
     if nodes < 1:
         raise wrong("nodes", "1 or more", nodes)
+    if used > memory:
+        raise MachineError(f"used: expected no more than the memory, {memory} bytes, not {used}")
     first = 0
     for what, size, how in kinds:
         if size % (block_size * nodes) or size < 0 or not (size or how):
-            each = f"a multiple of the block size ({block_size} bytes) for each of {nodes} nodes"
-            raise wrong(what, each, size)
+            each = f", for each of {nodes} nodes" if nodes > 1 else ""
+            raise MachineError(
+                f"{what}: expected a multiple of {block_size // MIB} MiB, the block size{each},"
+                f" not {size} bytes"
+            )
         share = size // block_size // nodes
         for node in range(nodes if share else 0):
             blocks.append({"range": [first, first + share - 1], "node": node, **how})

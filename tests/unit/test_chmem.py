@@ -280,9 +280,21 @@ def test_a_disabled_block_whose_storage_stays_is_said_how_to_go_on_with(
         (s390(faults={"config": {"4": "EIO"}}), ["-e", "-b", "4"], "hypervisor refused"),
         (s390(faults={"config": {"4": "EIO"}, "online": {}}), ["-e", "512m"], "hypervisor refused"),
         (s390(), ["-g", "-b", "3"], "chmem --disable"),
+        (s390(faults={"offline": {"3": "EIO"}}), ["-d", "-b", "3"], "the kernel log (dmesg)"),
+        (s390(faults={"online": {"4": "EINVAL"}}), ["-e", "-b", "4"], "lsmem -o BLOCK,STATE,ZONES"),
+        (s390(faults={"offline": {"3": "EACCES"}}), ["-d", "-b", "3"], "root may"),
+        (s390(faults={"offline": {"3": "ENOSPC"}}), ["-d", "-b", "3"], "the tree is full"),
+        (s390(), ["-e", "-b", "4,5"], "'4,5'; no list is taken, but one number or range"),
+        (x86(4, 0), ["-e", "1g"], "\nchmem: no memory block is offline\n"),
+        (x86(4, 4), ["-d", "1g", "-z", "Device"], "no memory block is online in zone Device\n"),
+        (
+            x86(4, 4),
+            ["-e", "1g", "-z", "DMA"],
+            "no memory block is offline that can go to zone DMA",
+        ),
+        (s390(4, 0), ["--reconfigure", "-m0", "1g"], "is left that could be reconfigured\n"),
         (s390(memmap_supported=False), ["-c", "-m1", "-b", "4"], "memmap_on_memory"),
     ],
-    ids=["busy", "memory", "hypervisor", "size", "online", "unsupported"],
 )
 def test_a_failure_comes_with_a_sentence_that_helps(
     description: dict[str, Any],
@@ -294,6 +306,18 @@ def test_a_failure_comes_with_a_sentence_that_helps(
     done = chmem("-s", machine(description), *arguments)
     assert done.status in (1, 64)
     assert hint in done.stderr
+
+
+def test_a_tree_without_the_attribute_is_said_to_be_incomplete(
+    chmem: Command, tmp_path: Path
+) -> None:
+    memory = tmp_path / MEMORY
+    (memory / "memory0").mkdir(parents=True)
+    (memory / "block_size_bytes").write_text("8000000\n")
+    done = chmem("-s", tmp_path, "-e", "-b", "0")
+    assert done.status == 1
+    missing = f"there is no {MEMORY}/memory0/state: the block is gone, or the tree is incomplete"
+    assert done.stderr.splitlines()[-1] == f"chmem: memory block 0: {missing}"
 
 
 @pytest.mark.parametrize(("retries", "status"), [("0", 1), ("1", 1), ("2", 0)])
@@ -462,4 +486,4 @@ def test_all_that_cannot_be_had_is_refused_in_two_lines(chmem: Command, machine:
 def test_a_node_that_is_not_there_is_said(chmem: Command, machine: Machines) -> None:
     done = chmem("-s", machine(s390()), "-d", "128m", "--node", "7")
     assert done.status == 1
-    assert "chmem: no memory block of node 7 can be disabled\n" in done.stderr
+    assert "chmem: no memory block of node 7 is online\n" in done.stderr

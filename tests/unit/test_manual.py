@@ -9,8 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
+from chmem_py.cli import chmem
+from commands import run_program
 from lsmem_py.cli import lsmem
 from lsmem_py.columns import COLUMNS
+from memory_hotplug.lifecycle import CONFIGURE, MEMMAP, ONLINE
 from memsim import description
 from memsim.cli import commands as memsim
 from people_support import clean_environment
@@ -62,21 +65,97 @@ def test_every_example_does_what_it_shows(manual: Path, tmp_path: Path) -> None:
     assert done == shown
 
 
-def test_lsmem_1_has_every_option_column_variable_and_status() -> None:
-    text = plain((TOP / "man/lsmem.1").read_text())
-    context = click.Context(lsmem)
-    options = [name for option in lsmem.get_params(context) for name in option.opts]
+def check_options_and_variables(command: click.Command, text: str, sources: str) -> None:
+    options = [
+        name for option in command.get_params(click.Context(command)) for name in option.opts
+    ]
     entries = "\n".join(re.findall(r"^\.It Fl (.*)", text, re.MULTILINE))
     for name in options:
         if name.startswith("-"):
             assert re.search(rf"(^| ){re.escape(name.removeprefix('-'))}( |$)", entries, re.M), name
+    code = "".join(path.read_text() for path in (TOP / sources).glob("*.py"))
+    used = set(re.findall(r'environ(?:\.get\(|\[)"(\w+)"', code))
+    for variable in used | {"NO_COLOR", "POSIXLY_CORRECT", "TERM"}:
+        assert re.search(rf"^\.It Ev .*\b{variable}\b", text, re.MULTILINE), variable
+
+
+def test_chmem_8_has_every_option_variable_file_and_status() -> None:
+    text = plain((TOP / "man/chmem.8").read_text())
+    check_options_and_variables(chmem, text, "chmem_py")
+    for step in (MEMMAP, CONFIGURE, ONLINE):
+        assert f"\n.It Pa /{step.directory}/memoryN/{step.attribute}\n" in text
+    for status in (0, 1, 64, 130):
+        assert re.search(rf"^\.It {status}\b", text, re.MULTILINE)
+
+
+STANDS_FOR = {
+    "N": "[0-9, -]+",
+    "block": "blocks?",
+    "addresses": "0x[0-9a-f]+-0x[0-9a-f]+",
+    "enable": "(enable|disable|deconfigure)",
+    "offline": "(offline|online)",
+    "--a": "--[a-z-]+",
+    "--b": "--[a-z-]+",
+    "--option": "--[a-z-]+",
+    **dict.fromkeys(("reason", "name", "text", "size", "blocks"), ".+"),
+}
+"""What may be in a message where an entry of a manual has a word."""
+
+
+def meant(entry: str) -> str:
+    """The regular expression that an entry of DIAGNOSTICS stands for."""
+    words = re.split(r"([\w-]+)", entry)
+    return "".join(STANDS_FOR.get(word, re.escape(word)) for word in words)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "-e 1g -d",
+        "-e",
+        "-e x",
+        "-e 100m",
+        "-b -e 3-1",
+        "-b -e 16 -z Foo",
+        "-b -e 16 --retry x",
+        "-b -e 99",
+        "-b -d 3 --node 9",
+        "-e 9g",
+        "-d 128m -z Device",
+        "-b -d 3",
+        "-b -d 5 -z Movable",
+        "-b -g 5",
+        "-b -e 5 -m 1",
+        "-b -d 5-6 --all-or-nothing",
+        "-b -d 7",
+    ],
+)
+def test_every_message_of_chmem_is_in_its_manual(arguments: str, tmp_path: Path) -> None:
+    create = ("memsim", "create", tmp_path / "m", "--profile", "s390-lpar")
+    assert run_program(*create).returncode == 0
+    faults = ("--offline", "3=EBUSY", "--offline", "6=EIO", "--deconfig", "7=EIO")
+    assert run_program("memsim", "fault", tmp_path / "m", *faults).returncode == 0
+    text = plain((TOP / "man/chmem.8").read_text())
+    known = [meant(entry) for entry in re.findall(r'^\.It "(.*)"$', text, re.MULTILINE)]
+    done = run_program("chmem", "-s", tmp_path / "m", *arguments.split())
+    said = [line.removeprefix("chmem: ") for line in (done.stdout + done.stderr).splitlines()]
+    assert said
+    for line in said:
+        # A hint names its blocks, and follows what failed.
+        explained = any(re.match(one, line) for one in known)
+        assert explained or re.match("memory blocks? [0-9, -]+: |Try |nothing is changed", line), (
+            line
+        )
+    assert any(re.match(one, line) for one in known for line in said)
+
+
+def test_lsmem_1_has_every_option_column_variable_and_status() -> None:
+    text = plain((TOP / "man/lsmem.1").read_text())
+    check_options_and_variables(lsmem, text, "lsmem_py")
     listed = re.split(r"^\.Sh ", text, flags=re.MULTILINE)
     (columns,) = (part for part in listed if part.startswith("COLUMNS"))
     headings = " ".join(re.findall(r"^\.It Cm (.*)", columns, re.MULTILINE)).split()
     assert sorted(set(headings) - {","}) == sorted(column.heading for column in COLUMNS)
-    sources = "".join(path.read_text() for path in (TOP / "lsmem_py").glob("*.py"))
-    for variable in set(re.findall(r'environ(?:\.get\(|\[)"(\w+)"', sources)) | {"NO_COLOR"}:
-        assert re.search(rf"^\.It Ev .*\b{variable}\b", text, re.MULTILINE), variable
     for status in ("0", "1", "2", "130"):
         assert f"\n.It {status}\n" in text
 
@@ -126,12 +205,20 @@ def test_the_picture_in_the_readme_is_what_lsmem_shows_today() -> None:
 # --help
 
 
-def test_help_fits_a_terminal_and_ends_in_an_example() -> None:
-    context = click.Context(lsmem, info_name="lsmem", terminal_width=80)
-    lines = lsmem.get_help(context).splitlines()
+@pytest.mark.parametrize(
+    ("name", "command"), [("lsmem", lsmem), ("chmem", chmem), ("memsim", memsim)]
+)
+def test_help_fits_a_terminal_and_ends_in_an_example(name: str, command: click.Command) -> None:
+    lines = command.get_help(click.Context(command, info_name=name, terminal_width=80)).splitlines()
     assert len(lines) < 60
     assert max(map(len, lines)) <= 80
-    assert lines[-1].lstrip().startswith("lsmem ")
+    assert lines[-2].startswith("Example")
+    assert lines[-1].lstrip().startswith(f"{name} ")
+
+
+def test_help_has_a_line_for_each_column() -> None:
+    context = click.Context(lsmem, info_name="lsmem", terminal_width=80)
+    lines = lsmem.get_help(context).splitlines()
     for column in COLUMNS:
         (line,) = (line for line in lines if line.split()[:1] == [column.heading])
         assert column.help in line

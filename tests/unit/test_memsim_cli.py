@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tarfile
@@ -11,6 +12,7 @@ import pytest
 
 from memsim import directory, profile
 from memsim.capture import capture, read_tree
+from memsim.cli import commands
 from memsim.description import parse
 from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
@@ -54,13 +56,19 @@ def test_create_by_profile_by_sizes_by_file_and_by_capture(tmp_path: Path) -> No
     [
         (["--profile", "vax"], "no profile is named vax; the profiles are s390-lpar, s390-zvm, "),
         (["--from", "/nonexistent.json"], "/nonexistent.json: No such file or directory"),
-        (
-            ["--capture", "/nonexistent"],
-            "/nonexistent/sys/devices/system/memory/block_size_bytes: ",
-        ),
+        (["--capture", "/nonexistent"], "/nonexistent: No such file or directory"),
+        (["--capture", "/dev"], "/dev: no memory blocks here: there is no sys/devices/system"),
         (["--memory", "2X"], "--memory: expected a size such as 128M, not 2X"),
-        (["--memory", "100M"], "memory: expected a multiple of the block size"),
-        (["--memory", "1G", "--block-size", "3M"], "block size: expected a power of two"),
+        (
+            ["--memory", "100"],
+            "memory: expected a multiple of 128 MiB, the block size, not 100 bytes\n",
+        ),
+        (
+            ["--memory", "1G", "--standby", "1G", "--nodes", "3"],
+            "memory: expected a multiple of 128 MiB, the block size, for each of 3 nodes, not",
+        ),
+        (["--memory", "1G", "--used", "2G"], "used: expected no more than the memory, 1073741824"),
+        (["--memory", "1G", "--block-size", "3M"], "block size: expected a power of two, 1 MiB"),
         (["--memory", "1G", "--nodes", "0"], "nodes: expected 1 or more, not 0"),
         (["--standby", "1G"], "--memory: how much of it there is at boot must be said"),
         (["--memory", "1G", "--profile", "huge"], "say which machine, in one way"),
@@ -73,6 +81,39 @@ def test_create_says_what_is_wrong(tmp_path: Path, options: list[str], complaint
     assert done.stderr.startswith(f"memsim: {complaint}")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_create_says_which_directory_is_missing(tmp_path: Path) -> None:
+    done = run_memsim("create", tmp_path / "none/m", "--profile", "s390-lpar")
+    missing = f"memsim: {tmp_path}/none/m: there is no directory {tmp_path}/none\n"
+    assert (done.returncode, done.stderr) == (1, missing)
+
+
+@pytest.mark.parametrize(("many", "terminal", "told"), [(32, 1, 1), (32, 0, 0), (33, 1, 0)])
+def test_create_of_many_blocks_says_so_on_a_terminal(
+    many: int, terminal: bool, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: terminal)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr("memsim.cli.MANY", many)
+    commands.main(["create", str(tmp_path / "m"), "--profile", "s390-lpar"], standalone_mode=False)
+    line = f"making 32 memory blocks in {tmp_path}/m; Ctrl-C ends it\n"
+    assert screen.getvalue() == (line if told else "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "say what to do: profiles, create, write, "),
+        (["nope"], "no command is named nope; the commands are profiles, create, "),
+    ],
+)
+def test_without_a_command_the_commands_are_named(arguments: list[str], complaint: str) -> None:
+    done = run_memsim(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"memsim: {complaint}")
+    assert done.stderr.endswith("\nTry 'memsim --help' for more information.\n")
 
 
 def test_create_never_touches_what_is_there(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from memsim import directory
 from memsim.machine import FIRMWARE, MEMORY, NODE, Fault
 from memsim.profile import boot
+from people_support import Terminal, clean_environment
 from simulated import SOURCES, needs_fuse, needs_root, run_memsim, tree_at, tree_of
 
 DEBIAN_LSMEM, DEBIAN_CHMEM = "/usr/bin/lsmem", "/usr/sbin/chmem"
@@ -277,3 +278,28 @@ class TestShell:
             assert (done.returncode, done.stderr) == (0, "")
             expected.write(f"{MEMORY}/memory{block}/state", word.encode())
         assert tree_at(tmp_path / "m") == tree_of(expected)
+
+
+def test_a_shell_says_in_three_lines_where_it_is_and_how_to_leave(tmp_path: Path) -> None:
+    directory.create(tmp_path / "m", boot("s390-lpar"))
+    environment = clean_environment(SHELL="/bin/sh", PS1="ready> ")
+    terminal = Terminal("memsim", "shell", tmp_path / "m", columns=200, environment=environment)
+    terminal.read_until(terminal.shows("ready>"))
+    assert terminal.text() == [
+        f"This shell is on the simulated machine {tmp_path}/m.",
+        "Its memory is below /sys; everything else is as outside (try: lsmem).",
+        "Leave with exit or Ctrl-D.",
+        "ready>",
+    ]
+    terminal.process.sendline("lsmem -nS none --summary=never -o BLOCK")
+    terminal.read_until(lambda: "0-31" in terminal.text())
+    terminal.process.sendeof()
+    assert terminal.finish() == 0
+    greeting = "This shell is on a new simulated machine: An x86 server with two nodes"
+    terminal = Terminal(
+        *("memsim", "shell", "--profile", "x86-two-nodes"), columns=200, environment=environment
+    )
+    terminal.read_until(terminal.shows("ready>"))
+    assert terminal.text()[0].startswith(greeting)
+    terminal.process.sendline("exit 3")
+    assert terminal.finish() == 3

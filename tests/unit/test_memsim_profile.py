@@ -154,7 +154,7 @@ def test_a_machine_from_a_few_sizes() -> None:
     assert nodes == [0] * 8 + [1] * 8 + [0] * 8 + [1] * 8
     assert kernel.live.pool == 2 * gib
     assert kernel.online_blocks() == 16
-    with pytest.raises(MachineError, match="memory: expected a multiple of the block size"):
+    with pytest.raises(MachineError, match="memory: expected a multiple of 128 MiB"):
         layout(128 << 20, 3 << 27, nodes=2)
 
 
