@@ -1,8 +1,8 @@
 """A tree that is read as it is and never written to: what would be written is noted instead.
 
 Reading back gives what the kernel would show, so that the same work can be rehearsed on it. What
-cannot be known beforehand is taken to be the usual: a newly configured block may go to Normal and
-Movable, and no write fails.
+cannot be known beforehand is taken to be the usual: a newly configured block may go to the zone it
+was in before, or else to Normal, and to Movable, and no write fails.
 """
 
 import errno
@@ -23,6 +23,8 @@ class Rehearsal:
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}
         """What attributes would read; None for one that would be gone."""
+        self._zones: dict[str, bytes] = {}
+        """Block that would be deconfigured -> its zone, if it were not in Movable."""
         self.writes: list[tuple[str, str]] = []
         """Path and word, in order."""
 
@@ -70,8 +72,9 @@ class Rehearsal:
             self._texts[path] = f"{word}\n".encode()
         if attribute == "config" and directory == f"{FIRMWARE}/{block}":
             if word == "1":
-                self._add(f"{MEMORY}/{block}")
+                self._add(f"{MEMORY}/{block}", self._zones.get(block, b"Normal"))
             else:
+                self._zones[block] = self._kernel_zone(f"{MEMORY}/{block}")
                 self._texts[f"{MEMORY}/{block}/state"] = None
                 self._texts[f"{MEMORY}/{block}/valid_zones"] = None
 
@@ -81,9 +84,17 @@ class Rehearsal:
         except OSError:
             return False
 
-    def _add(self, block: str) -> None:
+    def _kernel_zone(self, block: str) -> bytes:
+        """The zone of a block but for Movable; of one that shows none, Normal is assumed."""
+        try:
+            zones = self.read(f"{block}/valid_zones")
+        except OSError:
+            zones = b""
+        return (zones.replace(b"Movable", b"").split() or [b"Normal"])[0]
+
+    def _add(self, block: str, zone: bytes) -> None:
         self._texts[f"{block}/state"] = b"offline\n"
-        self._texts[f"{block}/valid_zones"] = b"Normal Movable\n"
+        self._texts[f"{block}/valid_zones"] = zone + b" " + _MOVABLE
         try:
             policy = self._behind.read(f"{MEMORY}/auto_online_blocks").decode().strip()
         except OSError:
@@ -98,10 +109,11 @@ class Rehearsal:
         except OSError:
             had = None
         if had is not None:
-            kernel = (had.replace(b"Movable", b"").split() or [b"Normal"])[0] + b"\n"
+            kernel = self._kernel_zone(block)
             if word == "offline":
-                self._texts[zones] = kernel.strip() + b" " + _MOVABLE
+                self._texts[zones] = kernel + b" " + _MOVABLE
             else:
                 first = had.split()[:1] == [b"Movable"] and word == "online"
-                self._texts[zones] = _MOVABLE if first or word == "online_movable" else kernel
+                movable = first or word == "online_movable"
+                self._texts[zones] = _MOVABLE if movable else kernel + b"\n"
         self._texts[f"{block}/state"] = b"offline\n" if word == "offline" else b"online\n"

@@ -409,6 +409,17 @@ def test_a_dry_run_says_what_is_then_written(
     assert planned == done
 
 
+def test_a_dry_run_knows_the_zone_that_a_block_comes_back_in(
+    chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", "s390-lpar")
+    arguments = ("-s", root, "--json", "-b", "--reconfigure", "-m1", "5")
+    dry = json.loads(chmem(*arguments, "--dry-run").stdout)
+    done = json.loads(chmem(*arguments).stdout)
+    assert dry["blocks"][0]["after"] == done["blocks"][0]["after"]
+    assert dry["blocks"][0]["after"]["zone"] == "DMA"
+
+
 def test_a_dry_run_can_be_pasted_into_a_shell(chmem: Command, tmp_path: Path) -> None:
     root = plain_tree(tmp_path / "it's a tree", ["online", "offline", "offline"])
     script = chmem("-s", root, "--dry-run", "-e", "256m").stdout
