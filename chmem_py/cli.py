@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 from chmem_py.interrupts import Interrupts
 from chmem_py.progress import Progress
 from chmem_py.report import FAILURE, NAME, Lines, Report, say, script
-from chmem_py.request import Selection, parse, select
+from chmem_py.request import Request, RequestError, Selection, parse, select
 from hotplug_cli import offers
 from hotplug_cli.getopt import (
     BadUsageError,
@@ -250,15 +251,11 @@ _ACTIONS = tuple(action.value for action in Action)
 def chmem(operands: Sequence[str], **given: Any) -> int:
     """Set memory online or offline, and configure or deconfigure it."""
     options = Options(**given)
-    if options.action is None or len(operands) != 1:
-        raise BadUsageError
-    if not options.sysroot:
-        raise click.UsageError("option --sysroot needs a directory; / is this machine")
-    action = Action(options.action)
-    if action is Action.RECONFIGURE and options.memmap_on_memory is None:
-        raise click.UsageError("option --reconfigure needs --memmap-on-memory")
+    action = _action(options, operands)
     machine = Machine.at(options.sysroot)
-    request = parse(operands[0], machine.block_size, blocks=options.blocks)
+    request = _request(operands[0], machine, options)
+    if request is None:
+        return FAILURE
     attributes = reads(machine) if options.node is None else (*reads(machine), "node")
     table = machine.read(attributes)
     for remark in machine.remarks:
@@ -303,6 +300,32 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
         report.lines.write(document(report, status, signal, _shown(options)))
         report.lines.flush()
     return _status(report, status)
+
+
+def _action(options: Options, operands: Sequence[str]) -> Action:
+    """What is to be done, of a command line that makes sense so far; else raises UsageError."""
+    if options.action is None:
+        raise BadUsageError("say what to do: --enable, --disable, --configure or --deconfigure")
+    if len(operands) != 1:
+        given = f"not {len(operands)} of them" if operands else "and none is given"
+        raise BadUsageError(f"it takes one SIZE, RANGE or BLOCKRANGE, {given}")
+    if not options.sysroot:
+        raise click.UsageError("option --sysroot needs a directory; / is this machine")
+    action = Action(options.action)
+    if action is Action.RECONFIGURE and options.memmap_on_memory is None:
+        raise click.UsageError("option --reconfigure needs --memmap-on-memory")
+    return action
+
+
+def _request(text: str, machine: Machine, options: Options) -> Request | None:
+    """What is asked for; None where that was said to make no sense."""
+    try:
+        return parse(text, machine.block_size, blocks=options.blocks)
+    except RequestError as error:
+        say(str(error))
+        if not options.blocks and re.fullmatch("[0-9]+(-[0-9]+)?", text):
+            say(f"for memory block {text} give --blocks, for a size a unit, as in 16g")
+        return None
 
 
 def _status(report: Report, status: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from chmem_py.request import Request, Selection
 from hotplug_cli.program import complain
+from memory_hotplug.block import State
 from memory_hotplug.errors import (
     BlockError,
     NotDeconfiguredError,
@@ -117,6 +118,11 @@ class Report:
         self.messages.append(sentence)
         say(sentence)
 
+    def command(self, words: str) -> str:
+        """A command line that goes on with the same machine."""
+        root = self.machine.tree.root
+        return f"chmem {words}" + ("" if root == "/" else f" --sysroot {shlex.quote(root)}")
+
     @property
     def by_size(self) -> bool:
         return self.selection.enough is not None
@@ -135,6 +141,10 @@ class Report:
                 else:
                     asked = human(selection.asked * size)
                     self.say(f"{asked} asked for, but only {possible} can be {self.done_word}")
+            text = self.request.text
+            if selection.possible < selection.asked and text.startswith("0x"):
+                said = human(selection.asked * size)
+                self.say(f"{text} was taken for a size, {said}: a range has two ends")
             if selection.possible == 0 and selection.asked:
                 self.say(self._none())
         elif selection.absent:
@@ -147,6 +157,8 @@ class Report:
 
     def _none(self) -> str:
         """Why a size cannot be made up at all."""
+        if self.node is not None and self.node not in self.machine.nodes:
+            return f"this machine has no node {self.node}"
         zone = self.order.zone.value if self.order.zone else None
         blocks = "no memory block" + ("" if self.node is None else f" of node {self.node}")
         if self.order.action is Action.ENABLE:
@@ -251,7 +263,7 @@ class Report:
         if self.half_disabled:
             self.say(
                 f"{compact(self.half_disabled)}: offline, but still configured; go on with "
-                "chmem --deconfigure"
+                + self.command("--deconfigure")
             )
         if signal is not None:
             done = compact(self.numbers(Result.DONE)) if self.changed else "nothing"
@@ -273,7 +285,11 @@ class Report:
                     advice.setdefault(sentence, []).append(number)
         for outcome in self.outcomes.values():
             if outcome.stuck:
-                self.say(f"{compact([outcome.number])} is left {condition(outcome)}")
+                said = f"{compact([outcome.number])} is left {condition(outcome)}"
+                if outcome.before.state is State.ONLINE is not outcome.after.state:
+                    command = self.command(f"--enable --blocks {outcome.number}")
+                    said += f"; it was online, and {command} has it back once the cause is gone"
+                self.say(said)
         for sentence, numbers in advice.items():
             self.say(f"{compact(numbers)}: {sentence}")
 
@@ -286,10 +302,8 @@ class Report:
             yield error.hint
         kept = self.order.action is Action.DISABLE and error.step == "deconfigure"
         if kept and not outcome.undone and not outcome.stuck:
-            yield (
-                "it stays offline and configured; go on with "
-                f"chmem --deconfigure --blocks {outcome.number}"
-            )
+            command = self.command(f"--deconfigure --blocks {outcome.number}")
+            yield f"it stays offline and configured; go on with {command}"
 
     def status(self, signal: int | None) -> int:
         if signal is not None:

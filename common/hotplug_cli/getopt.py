@@ -82,10 +82,11 @@ class GetoptUsageError(click.UsageError):
 
 
 class BadUsageError(GetoptUsageError):
-    """Arguments that make no sense, or too many or too few of them."""
+    """Arguments that make no sense, or too many or too few of them; WHY says what is wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "") -> None:
         super().__init__("bad usage")
+        self.why = why
 
 
 GIVEN = "hotplug_cli.given"

@@ -156,7 +156,7 @@ class StuckError(BlockError):
 
     def __init__(self, number: int, cause: BlockError) -> None:
         self.cause = cause
-        hint = f"look at it with lsmem, and set it right by hand ({cause.reason})"
+        hint = f"what was done could not be undone ({cause.reason}); lsmem shows what it is now"
         super().__init__(number, cause.step, f"could not be undone: {cause.reason}", hint)
 
 

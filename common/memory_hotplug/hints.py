@@ -23,7 +23,8 @@ _EVERYWHERE = {
 _BY_STEP = {
     ("configure", errno.EIO): "the hypervisor refused to assign the storage",
     ("deconfigure", errno.EIO): "the hypervisor refused to take the storage back",
-    ("deconfigure", errno.EBUSY): "a block must be offline before it can be deconfigured",
+    ("deconfigure", errno.EBUSY): "the kernel or the hypervisor does not let go of it now; "
+    "try again later (--retry N)",
     ("memmap-on-memory", errno.EBUSY): "this can be changed only while a block is not configured",
     ("memmap-on-memory", errno.EOPNOTSUPP): "the kernel runs without memory_hotplug."
     "memmap_on_memory=1, or its block size does not allow it",
@@ -72,5 +73,6 @@ def _busy(block: MemoryBlock) -> str:
     where = f"it is in zone {zone.value}, not Movable" if zone else "it may not be in zone Movable"
     return (
         f"{where}: it can hold memory of the kernel, which cannot be moved; "
-        "blocks enabled with --zone Movable can be disabled again"
+        "choose another block, or try again later (--retry N); blocks enabled with --zone Movable "
+        "can be disabled again"
     )

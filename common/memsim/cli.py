@@ -109,7 +109,7 @@ def _open(path: str) -> Directory:
         return Directory(path)
     except FileNotFoundError:
         raise MemsimError(
-            f"{path}: expected a simulated machine (memsim create {path} makes one)"
+            f"{path}: expected a simulated machine (memsim create {path} --profile NAME makes one)"
         ) from None
 
 
@@ -162,11 +162,11 @@ MANY: Final = 16384
 def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     name = given.pop("profile")
     sizes = {key: value for key, value in given.items() if value is not None}
-    sources = [source for source in (name, file, tree, sizes) if source]
-    if len(sources) != 1:
-        raise click.UsageError(
-            "say which machine, in one way: --profile, --from, --capture, or --memory and others"
-        )
+    ways = {"--profile": name, "--from": file, "--capture": tree, "--memory and others": sizes}
+    ways_taken = [way for way, value in ways.items() if value]
+    if len(ways_taken) != 1:
+        taken = f", not by {' and '.join(ways_taken)}" if ways_taken else ""
+        raise click.UsageError(f"say which machine, in one way: {', '.join(ways)}{taken}")
     if sizes:
         if "memory" not in sizes:
             raise click.UsageError("--memory: how much of it there is at boot must be said")
@@ -196,7 +196,7 @@ def write(machine: Directory, path: str, value: str) -> None:
         raise
     except FileNotFoundError:
         raise MemsimError(
-            f"{path}: this machine has no such attribute; they are below sys in {machine.root}"
+            f"{path}: this machine has no such attribute now; they are below sys in {machine.root}"
         ) from None
     except OSError as error:
         raise MemsimError(f"{path}: {error.strerror}") from None

@@ -218,6 +218,17 @@ class Kernel:
         pages = (self.live.own_memmap + self.live.outside_memmap) * size // STRUCT_PAGE_SHARE
         return self.online_blocks() * size - pages - self.machine.used
 
+    def room_for_struct_pages(self) -> int:
+        """Bytes that struct pages of further blocks can take outside of them.
+
+        The kernel allocates these with GFP_KERNEL (mm/sparse-vmemmap.c, vmemmap_alloc_block), so
+        never from zone Movable. What is in use is taken to be in the other zones.
+        """
+        size = self.machine.block_size
+        blocks = sum(count for (_, zone), count in self.live.online.items() if zone != MOVABLE)
+        pages = self.live.outside_memmap * size // STRUCT_PAGE_SHARE
+        return min(self.free_memory(), blocks * size - pages - self.machine.used)
+
     # The tree.
 
     def kind(self, path: str) -> Kind | None:
@@ -447,7 +458,7 @@ class Kernel:
         try:
             self._fail("config", block)
             pages = self.machine.block_size // STRUCT_PAGE_SHARE
-            if not memmap and self.free_memory() < pages:
+            if not memmap and self.room_for_struct_pages() < pages:
                 raise error(errno.ENOMEM)
         except OSError:
             self.live.pool += self.machine.block_size

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
@@ -32,7 +33,9 @@ def fuse() -> Any:
     try:
         import mfusepy  # type: ignore[import-untyped]  # it has hints, and no py.typed
     except ImportError:
-        raise MountError(f"mounting needs mfusepy: pip install mfusepy; {INSTEAD}") from None
+        raise MountError(
+            f"mounting needs mfusepy: {sys.executable} -m pip install mfusepy; {INSTEAD}"
+        ) from None
     except (OSError, RuntimeError, AttributeError):
         raise MountError(
             f"mounting needs libfuse 3: install the package fuse3; {INSTEAD}"

@@ -267,7 +267,7 @@ def test_a_disabled_block_whose_storage_stays_is_said_how_to_go_on_with(
     assert done.status == 1
     assert done.stdout.endswith(" disabled\n")
     assert "deconfigure failed: Input/output error" in done.stderr
-    assert "go on with chmem --deconfigure --blocks 3" in done.stderr
+    assert f"go on with chmem --deconfigure --blocks 3 --sysroot {root}\n" in done.stderr
     assert conditions(root)[3] == Condition(1, 0, "offline", None)
     assert chmem("-s", root, "-g", "-b", "3").status == 0
 
@@ -292,6 +292,11 @@ def test_a_disabled_block_whose_storage_stays_is_said_how_to_go_on_with(
             ["-e", "1g", "-z", "DMA"],
             "no memory block is offline that can go to zone DMA",
         ),
+        (x86(4, 4), ["-e", "0x8000000"], "\nchmem: 0x8000000 was taken for a size, 128T: a range"),
+        (x86(4, 4), ["-e", "16"], "\nchmem: for memory block 16 give --blocks, for a size a unit"),
+        (x86(4, 4), ["-e", "4-7"], "\nchmem: for memory block 4-7 give --blocks"),
+        (x86(4, 4), ["16"], "chmem: bad usage\nchmem: say what to do: --enable, --disable"),
+        (x86(4, 4), ["-be", "4", "7"], "it takes one SIZE, RANGE or BLOCKRANGE, not 2 of them\n"),
         (s390(4, 0), ["--reconfigure", "-m0", "1g"], "is left that could be reconfigured\n"),
         (s390(memmap_supported=False), ["-c", "-m1", "-b", "4"], "memmap_on_memory"),
     ],
@@ -497,4 +502,4 @@ def test_all_that_cannot_be_had_is_refused_in_two_lines(chmem: Command, machine:
 def test_a_node_that_is_not_there_is_said(chmem: Command, machine: Machines) -> None:
     done = chmem("-s", machine(s390()), "-d", "128m", "--node", "7")
     assert done.status == 1
-    assert "chmem: no memory block of node 7 is online\n" in done.stderr
+    assert "chmem: this machine has no node 7\n" in done.stderr

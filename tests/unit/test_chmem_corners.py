@@ -87,12 +87,26 @@ def test_records_that_are_json_but_wrong_are_damaged_too(
     assert "records in .memsim are damaged" in done.stderr
 
 
+def test_online_memory_that_is_lost_is_said_how_to_have_back(chmem: Command, lpar: Path) -> None:
+    run_memsim("fault", lpar, "--config", "5=EIO")
+    done = chmem("-s", lpar, "-b", "--reconfigure", "-m", "1", "5")
+    assert done.status == 1
+    assert (
+        "chmem: memory block 5 is left offline, deconfigured, memmap_on_memory 0; it was online,"
+        f" and chmem --enable --blocks 5 --sysroot {lpar} has it back once the cause is gone\n"
+    ) in done.stderr
+    run_memsim("fault", lpar, "--clear")
+    assert chmem("--enable", "--blocks", "5", "--sysroot", lpar).status == 0
+    assert state(lpar, 5) is State.ONLINE
+
+
 def test_what_is_offline_but_still_configured_is_told_of(chmem: Command, lpar: Path) -> None:
     write(lpar, f"{MEMORY}/memory5/state", "offline")
     done = chmem("-s", lpar, "-b", "-d", "5")
     assert (done.status, done.stdout) == (0, "")
     assert done.stderr == (
-        "chmem: memory block 5: offline, but still configured; go on with chmem --deconfigure\n"
+        "chmem: memory block 5: offline, but still configured; go on with chmem --deconfigure"
+        f" --sysroot {lpar}\n"
     )
 
 

@@ -121,6 +121,9 @@ def meant(entry: str) -> str:
         "-b -e 99",
         "-b -d 3 --node 9",
         "-e 9g",
+        "-e 0x80000000",
+        "-e 16",
+        "-d 128m --node 9",
         "-d 128m -z Device",
         "-b -d 3",
         "-b -d 5 -z Movable",
@@ -143,9 +146,9 @@ def test_every_message_of_chmem_is_in_its_manual(arguments: str, tmp_path: Path)
     for line in said:
         # A hint names its blocks, and follows what failed.
         explained = any(re.match(one, line) for one in known)
-        assert explained or re.match("memory blocks? [0-9, -]+: |Try |nothing is changed", line), (
-            line
-        )
+        assert explained or re.match(
+            "memory blocks? [0-9, -]+: |Try |nothing is changed|it takes one SIZE", line
+        ), line
     assert any(re.match(one, line) for one in known for line in said)
 
 

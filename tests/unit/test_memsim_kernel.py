@@ -364,6 +364,22 @@ def test_configure_stops_when_struct_pages_run_out() -> None:
     assert kernel.kind(f"{MEMORY}/memory{4 + done}") is None
 
 
+@pytest.mark.parametrize(("word", "most"), [(b"online_movable", 124), (b"online_kernel", 512)])
+def test_struct_pages_do_not_come_out_of_zone_movable(word: bytes, most: int) -> None:
+    kernel = boot("s390-imbalance")
+    done = 0
+    for block in range(4, 516):
+        kernel.write(memmap(block), b"0")
+        try:
+            kernel.write(config(block), b"1")
+        except OSError as error:
+            assert error.errno == errno.ENOMEM
+            break
+        kernel.write(state(block), word)
+        done += 1
+    assert done == most
+
+
 def test_configure_with_memmap_on_memory_never_runs_out() -> None:
     kernel = boot("s390-imbalance")
     for block in range(4, 516):
