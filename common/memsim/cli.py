@@ -137,28 +137,73 @@ MANY: Final = 16384
 """Blocks of which to make takes long enough to wonder."""
 
 
+_WHICH: Final = "Which machine (one of these)"
+_SIZES: Final = "With --memory"
+
+
 @commands.command("create", help="Make a simulated machine in a new directory.")
 @click.argument("path", metavar="DIR")
 @option(
     "--profile",
     metavar="NAME",
     shell_complete=offers.words(_profiles),
+    section=_WHICH,
     help="a built-in machine (see memsim profiles)",
 )
-@option("--from", "file", metavar="FILE", shell_complete=offers.files, help="a description in JSON")
+@option(
+    "--from",
+    "file",
+    metavar="FILE",
+    shell_complete=offers.files,
+    section=_WHICH,
+    help="a description in JSON",
+)
 @option(
     "--capture",
     "tree",
     metavar="TREE",
     shell_complete=offers.directories,
+    section=_WHICH,
     help="like the machine captured in this directory or archive",
 )
-@option("--memory", metavar="SIZE", callback=_size, help="memory online at boot")
-@option("--standby", metavar="SIZE", callback=_size, help="standby memory of an s390 (0)")
-@option("--added", metavar="SIZE", callback=_size, help="memory plugged in, still offline (0)")
-@option("--used", metavar="SIZE", callback=_size, help="how much of the memory is in use (0)")
-@option("--block-size", metavar="SIZE", callback=_size, help="size of a memory block (128M)")
-@option("--nodes", metavar="N", type=int, help="share the memory out among nodes (1)")
+@option(
+    "--memory",
+    metavar="SIZE",
+    callback=_size,
+    section=_WHICH,
+    help="of this size, online at boot",
+)
+@option(
+    "--standby",
+    metavar="SIZE",
+    callback=_size,
+    section=_SIZES,
+    help="standby memory of an s390 (0)",
+)
+@option(
+    "--added",
+    metavar="SIZE",
+    callback=_size,
+    section=_SIZES,
+    help="memory plugged in, still offline (0)",
+)
+@option(
+    "--used",
+    metavar="SIZE",
+    callback=_size,
+    section=_SIZES,
+    help="how much of the memory is in use (0)",
+)
+@option(
+    "--block-size",
+    metavar="SIZE",
+    callback=_size,
+    section=_SIZES,
+    help="size of a memory block (128M)",
+)
+@option(
+    "--nodes", metavar="N", type=int, section=_SIZES, help="share the memory out among nodes (1)"
+)
 def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     name = given.pop("profile")
     sizes = {key: value for key, value in given.items() if value is not None}
@@ -330,6 +375,7 @@ def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
 @commands.command(
     "shell",
     cls=Command,
+    short_help="Run a shell or a command whose /sys is a machine's.",
     help="Run a shell, or the command after --, on a machine: its memory in place of this "
     "machine's in /sys, for that shell only. Without DIR on a new machine, gone afterwards.",
 )
@@ -378,6 +424,7 @@ def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, s
 
 @commands.command(
     "demo",
+    short_help="Play a session with standby memory of an s390.",
     help="Configure, use and deconfigure standby memory of an s390 that is not there: first by "
     "plain writes, then with chmem, with lsmem between.",
 )
