@@ -25,7 +25,7 @@ from hotplug_cli.getopt import (
 )
 from hotplug_cli.program import run, version
 from memory_hotplug.block import MemoryBlock, State, Zone
-from memory_hotplug.errors import CannotWriteError, MemoryHotplugError, printable
+from memory_hotplug.errors import BadSizeError, CannotWriteError, MemoryHotplugError, printable
 from memory_hotplug.lifecycle import Action, Order, Outcome, Patience, carry_out, reads
 from memory_hotplug.machine import FIRMWARE, MEMORY, Machine
 from memory_hotplug.ranges import BlockTable
@@ -305,7 +305,8 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
 def _action(options: Options, operands: Sequence[str]) -> Action:
     """What is to be done, of a command line that makes sense so far; else raises UsageError."""
     if options.action is None:
-        raise BadUsageError("say what to do: --enable, --disable, --configure or --deconfigure")
+        *most, last = (f"--{action}" for action in _ACTIONS)
+        raise BadUsageError(f"say what to do: {', '.join(most)} or {last}")
     if len(operands) != 1:
         given = f"not {len(operands)} of them" if operands else "and none is given"
         raise BadUsageError(f"it takes one SIZE, RANGE or BLOCKRANGE, {given}")
@@ -321,8 +322,10 @@ def _request(text: str, machine: Machine, options: Options) -> Request | None:
     """What is asked for; None where that was said to make no sense."""
     try:
         return parse(text, machine.block_size, blocks=options.blocks)
-    except RequestError as error:
+    except (RequestError, BadSizeError) as error:
         say(str(error))
+        if "," in text:
+            say("no list is taken, but one SIZE, RANGE or BLOCKRANGE at a time")
         if not options.blocks and re.fullmatch("[0-9]+(-[0-9]+)?", text):
             say(f"for memory block {text} give --blocks, for a size a unit, as in 16g")
         return None

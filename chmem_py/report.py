@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chmem_py.request import Request, Selection
 from hotplug_cli.program import complain
-from memory_hotplug.block import State
+from memory_hotplug.block import State, Zone
 from memory_hotplug.errors import (
     BlockError,
     NotDeconfiguredError,
@@ -40,8 +40,8 @@ _ON_STDERR = (Action.ENABLE, Action.DISABLE)
 """Actions of which the reference says on standard error that it could do a part only."""
 
 
-def compact(numbers: Iterable[int]) -> str:
-    """Numbers in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
+def runs(numbers: Iterable[int]) -> list[str]:
+    """Numbers as the command line takes them: ``0-3`` and ``7``, not more than eight and dots."""
     ends: list[list[int]] = []
     for number in sorted(numbers):
         if ends and number == ends[-1][1] + 1:
@@ -51,8 +51,13 @@ def compact(numbers: Iterable[int]) -> str:
     shown = [f"{first}-{last}" if last > first else str(first) for first, last in ends[:8]]
     if len(ends) > 8:
         shown.append("...")
-    several = len(ends) > 1 or (ends and ends[0][0] != ends[0][1])
-    return f"memory block{'s' * bool(several)} {', '.join(shown)}"
+    return shown
+
+
+def compact(numbers: Iterable[int]) -> str:
+    """Numbers in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
+    shown = ", ".join(runs(numbers))
+    return f"memory block{'' if shown.isdecimal() else 's'} {shown}"
 
 
 def say(sentence: str) -> None:
@@ -145,7 +150,7 @@ class Report:
             if selection.possible < selection.asked and text.startswith("0x"):
                 said = human(selection.asked * size)
                 self.say(f"{text} was taken for a size, {said}: a range has two ends")
-            if selection.possible == 0 and selection.asked:
+            if selection.asked and not selection.blocks:
                 self.say(self._none())
         elif selection.absent:
             first, last, count = selection.absent
@@ -261,9 +266,12 @@ class Report:
                 now, was = (zone.value for zone in zones if zone)
                 self.say(f"{compact([outcome.number])} came back in zone {now}; it was in {was}")
         if self.half_disabled:
+            ways = [
+                self.command(f"--deconfigure --blocks {run}") for run in runs(self.half_disabled)
+            ]
             self.say(
                 f"{compact(self.half_disabled)}: offline, but still configured; go on with "
-                + self.command("--deconfigure")
+                + "; ".join(ways)
             )
         if signal is not None:
             done = compact(self.numbers(Result.DONE)) if self.changed else "nothing"
@@ -286,12 +294,21 @@ class Report:
         for outcome in self.outcomes.values():
             if outcome.stuck:
                 said = f"{compact([outcome.number])} is left {condition(outcome)}"
-                if outcome.before.state is State.ONLINE is not outcome.after.state:
-                    command = self.command(f"--enable --blocks {outcome.number}")
-                    said += f"; it was online, and {command} has it back once the cause is gone"
+                if outcome.before.state is State.ONLINE and outcome.after.state is not State.ONLINE:
+                    said += f"; {self._way_back(outcome)} has it back once the cause is gone"
                 self.say(said)
         for sentence, numbers in advice.items():
             self.say(f"{compact(numbers)}: {sentence}")
+
+    def _way_back(self, outcome: Outcome) -> str:
+        """The command that makes of a block what it was, online."""
+        before, words = outcome.before, f"--enable --blocks {outcome.number}"
+        if before.memmap_on_memory is not None and not outcome.after.configured:
+            words += f" --memmap-on-memory {int(before.memmap_on_memory)}"
+        zone = zone_of(before)
+        if zone not in (None, Zone.NONE, Zone.UNKNOWN):
+            words += f" --zone {zone.value}"
+        return self.command(words)
 
     def _sentences(self, outcome: Outcome, error: BlockError) -> Iterable[str]:
         if self.by_size and not isinstance(error, StuckError):

@@ -85,8 +85,6 @@ def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
 def _number(text: str, pattern: re.Pattern[str], base: int, what: str) -> int:
     sentence = f"Failed to parse {what}: '{printable(text)}'"
     if not pattern.fullmatch(text):
-        if "," in text:
-            sentence += "; no list is taken, but one number or range"
         raise RequestError(sentence)
     # No number of so many digits is below the limit; Python is slow to convert very many.
     digits = text.lstrip("+").removeprefix("0x").lstrip("0")

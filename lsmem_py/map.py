@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from textwrap import wrap
 from typing import IO, NamedTuple
 
 from rich.console import Console
@@ -272,10 +273,9 @@ class Map:
         if self.changed:
             yield Text("  ").append("^", style=_CHANGED).append(" changed just now")
         cell = _blocks(self._group)
-        yield Text(f"A cell is {cell} ({self._size(self._group)}), a row {self._row_size()}.")
-
-    def _row_size(self) -> str:
-        return self._size(self._group * self._cells)
+        row = self._size(self._group * self._cells)
+        scale = f"A cell is {cell} ({self._size(self._group)}), a row {row}."
+        yield from map(Text, wrap(scale, max(self.width, 1)))
 
     def _size(self, blocks: int) -> str:
         size = blocks * self.table.block_size

@@ -187,7 +187,8 @@ def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
     if not json:
         # Whoever looks at an empty log wants to know that something is being watched.
         count = len(before.blocks)
-        sys.stdout.write(_stamped(f"{count} memory blocks, watched by {alarm.source}\n"))
+        blocks = f"{count} memory block{'s' * (count != 1)}"
+        sys.stdout.write(_stamped(f"{blocks}, watched by {alarm.source}\n"))
         sys.stdout.flush()
     while True:
         alarm.wait()
@@ -234,7 +235,7 @@ def _show_live(view: View, root: str, seconds: float, alarm: Alarm) -> None:
             prose = [heading, news]
             if not view.map and any(line.cell_len > console.width for line in lines):
                 prose.append(TOO_NARROW)
-            above = [Text(line) for text in prose for line in wrap(text, console.width)]
+            above = [Text(line) for text in prose for line in wrap(text, max(console.width, 1))]
             screen.update(_fitted([*above, Text(), *lines], console), refresh=True)
             signals = alarm.wait(min(marked.values(), default=1e9) - time.monotonic())
             for number in signals:

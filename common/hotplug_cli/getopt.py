@@ -78,7 +78,9 @@ def answer(text: Callable[[], str], *names: str, **kwargs: Any) -> Callable[[_Fu
 
 
 class GetoptUsageError(click.UsageError):
-    """A usage error for which the reference ends in a hint at --help."""
+    """A usage error for which the reference ends in a hint at --help; WHY may say more."""
+
+    why = ""
 
 
 class BadUsageError(GetoptUsageError):
@@ -132,7 +134,7 @@ class GetoptCommand(click.Command):
         try:
             if word.startswith("--") and "=" not in word:
                 return _long_name(_abbreviated(word, options))
-            if word.startswith("-") and all(options[f"-{flag}"].is_flag for flag in word[1:-1]):
+            if word[:1] == "-" != word and all(options[f"-{flag}"].is_flag for flag in word[1:-1]):
                 return f"-{word[-1]}"
         except (click.UsageError, KeyError):
             pass

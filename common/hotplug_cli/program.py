@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from hotplug_cli.getopt import BadUsageError, GetoptUsageError
+from hotplug_cli.getopt import GetoptUsageError
 from memory_hotplug.errors import MemoryHotplugError, printable
 
 FAILED = 1
@@ -72,10 +72,10 @@ def status_of(command: click.Command, name: str) -> int:
         return answered.exit_code
     except click.UsageError as error:
         complain(name, error.format_message())
-        if isinstance(error, BadUsageError) and error.why:
-            complain(name, error.why)
         if isinstance(error, GetoptUsageError) and sys.stderr is not None:
             print(f"Try '{name} --help' for more information.", file=sys.stderr)
+            if error.why:
+                complain(name, error.why)
         return FAILED
     except MemoryHotplugError as error:
         complain(name, str(error))

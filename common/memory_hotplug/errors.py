@@ -67,6 +67,15 @@ class SizeTooLargeError(BadSizeError):
         super().__init__(text, os.strerror(errno.ERANGE))
 
 
+def denied(where: str) -> str:
+    """What to do where writing to the file WHERE is not permitted."""
+    if not where.startswith("/sys/"):
+        return "the permissions of the tree forbid it"
+    if os.geteuid():
+        return "only root may change memory: run this as root (sudo)"
+    return "root may not do it either: a container or a security module (dmesg) forbids it"
+
+
 class CannotWriteError(MemoryHotplugError):
     """The tree cannot be written to; found out before anything was tried."""
 
@@ -75,12 +84,10 @@ class CannotWriteError(MemoryHotplugError):
 
     def __init__(self, where: str, error: OSError) -> None:
         self.errno = error.errno
-        advice = "nothing was changed"
-        if error.errno != errno.EROFS and where.startswith("/sys/"):
-            from memory_hotplug.hints import denied
-
-            advice = denied()
-        super().__init__(f"cannot write to {printable(where)}: {error.strerror}; {advice}")
+        said = f"cannot write to {printable(where)}: {error.strerror}; nothing was changed"
+        if error.errno != errno.EROFS:
+            said += f"; {denied(where)}"
+        super().__init__(said)
 
 
 class StoppedError(MemoryHotplugError):
@@ -156,8 +163,7 @@ class StuckError(BlockError):
 
     def __init__(self, number: int, cause: BlockError) -> None:
         self.cause = cause
-        hint = f"what was done could not be undone ({cause.reason}); lsmem shows what it is now"
-        super().__init__(number, cause.step, f"could not be undone: {cause.reason}", hint)
+        super().__init__(number, cause.step, f"could not be undone: {cause.reason}")
 
 
 class NoBlocksError(MemoryHotplugError):

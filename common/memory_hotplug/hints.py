@@ -1,9 +1,9 @@
 """What a kernel's error number means for a memory block: the likely cause, and what to do now."""
 
 import errno
-import os
 
 from memory_hotplug.block import MemoryBlock, Zone
+from memory_hotplug.errors import denied
 from memory_hotplug.ranges import MEMMAP_FRACTION
 from memory_hotplug.size import human
 
@@ -37,19 +37,12 @@ _BY_STEP = {
 }
 
 
-def denied() -> str:
-    """What to do where writing to the memory of a machine is not permitted."""
-    if os.geteuid():
-        return "only root may change memory: run this as root (sudo)"
-    return "root may not do it either: a container or a security module (dmesg) forbids it"
-
-
-def hint(step: str, error: int, path: str, block: MemoryBlock, block_size: int) -> str:
-    """A sentence (or nothing) for a step of BLOCK, a write to PATH, that failed with ERROR."""
+def hint(step: str, error: int, where: str, block: MemoryBlock, block_size: int) -> str:
+    """A sentence (or nothing) for a step of BLOCK, a write to the file WHERE, that failed so."""
     if error in (errno.EACCES, errno.EPERM):
-        return denied()
+        return denied(where)
     if error == errno.ENOENT:
-        return f"there is no {path}: the block is gone, or the tree is incomplete"
+        return f"there is no {where}: the block is gone, or the tree is incomplete"
     if step == "offline" and error == errno.EBUSY:
         return _busy(block)
     if step == "configure" and error == errno.ENOMEM:

@@ -493,7 +493,8 @@ class _Transaction:
             if isinstance(failed, StoppedError):
                 raise InterruptedStepError(number, step.name)
             error_number = failed.errno or errno.EIO
-            said = hint(step.name, error_number, path, self.known(), site.machine.block_size)
+            where = f"{site.machine.tree.root.rstrip('/')}/{path}"
+            said = hint(step.name, error_number, where, self.known(), site.machine.block_size)
             raise StepError(number, step.name, error_number, said)
 
     def _pause(self, seconds: float, steady: bool) -> None:

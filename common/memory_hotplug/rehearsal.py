@@ -90,7 +90,8 @@ class Rehearsal:
             zones = self.read(f"{block}/valid_zones")
         except OSError:
             zones = b""
-        return (zones.replace(b"Movable", b"").split() or [b"Normal"])[0]
+        kernel = [zone for zone in zones.split() if zone not in (b"Movable", b"none")]
+        return kernel[0] if kernel else b"Normal"
 
     def _add(self, block: str, zone: bytes) -> None:
         self._texts[f"{block}/state"] = b"offline\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -109,7 +110,8 @@ def _open(path: str) -> Directory:
         return Directory(path)
     except FileNotFoundError:
         raise MemsimError(
-            f"{path}: expected a simulated machine (memsim create {path} --profile NAME makes one)"
+            f"{path}: expected a simulated machine (memsim create {shlex.quote(path)} "
+            "--profile NAME makes one)"
         ) from None
 
 
@@ -208,10 +210,11 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     name = given.pop("profile")
     sizes = {key: value for key, value in given.items() if value is not None}
     ways = {"--profile": name, "--from": file, "--capture": tree, "--memory and others": sizes}
-    ways_taken = [way for way, value in ways.items() if value]
-    if len(ways_taken) != 1:
-        taken = f", not by {' and '.join(ways_taken)}" if ways_taken else ""
-        raise click.UsageError(f"say which machine, in one way: {', '.join(ways)}{taken}")
+    if sum(map(bool, ways.values())) != 1:
+        taken = [way for way, value in ways.items() if value and value is not sizes]
+        taken += [f"--{key.replace('_', '-')}" for key in sizes]
+        clash = f"; not by {' and '.join(taken)}" if taken else ""
+        raise click.UsageError(f"say which machine, in one way: {', '.join(ways)}{clash}")
     if sizes:
         if "memory" not in sizes:
             raise click.UsageError("--memory: how much of it there is at boot must be said")
@@ -220,6 +223,10 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
         raise MachineError(_unknown(name))
     else:
         kernel = profile.from_tree(tree) if tree else profile.boot(name or Path(str(file)))
+    _make(path, kernel)
+
+
+def _make(path: str, kernel: Kernel) -> None:
     blocks = sum(1 for _ in kernel.blocks())
     if blocks >= MANY and sys.stderr.isatty():
         click.echo(f"making {blocks} memory blocks in {path}; Ctrl-C ends it", err=True)
@@ -418,7 +425,7 @@ def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, s
         raise MachineError(_unknown(name))
     with tempfile.TemporaryDirectory(prefix="memsim.") as temporary:
         root = f"{temporary}/machine"
-        directory.create(root, profile.boot(name))
+        _make(root, profile.boot(name))
         yield root, f"a new simulated machine: {profile.PROFILES[name]['description']}"
 
 

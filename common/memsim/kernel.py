@@ -222,7 +222,8 @@ class Kernel:
         """Bytes that struct pages of further blocks can take outside of them.
 
         The kernel allocates these with GFP_KERNEL (mm/sparse-vmemmap.c, vmemmap_alloc_block), so
-        never from zone Movable. What is in use is taken to be in the other zones.
+        never from zone Movable. What is in use is taken to be in the other zones; struct pages
+        inside of blocks there, 1/64 of them, are not taken into account.
         """
         size = self.machine.block_size
         blocks = sum(count for (_, zone), count in self.live.online.items() if zone != MOVABLE)

@@ -15,6 +15,7 @@ import pytest
 from chmem_py.document import schema
 from chmem_support import Condition, conditions, make, run, s390, x86
 from commands import Command, Outcome
+from memory_hotplug.errors import CannotWriteError
 
 MEMORY = "sys/devices/system/memory"
 
@@ -282,9 +283,13 @@ def test_a_disabled_block_whose_storage_stays_is_said_how_to_go_on_with(
         (s390(), ["-g", "-b", "3"], "chmem --disable"),
         (s390(faults={"offline": {"3": "EIO"}}), ["-d", "-b", "3"], "the kernel log (dmesg)"),
         (s390(faults={"online": {"4": "EINVAL"}}), ["-e", "-b", "4"], "lsmem -o BLOCK,STATE,ZONES"),
-        (s390(faults={"offline": {"3": "EACCES"}}), ["-d", "-b", "3"], "root may"),
+        (
+            s390(faults={"offline": {"3": "EACCES"}}),
+            ["-d", "-b", "3"],
+            "the permissions of the tree",
+        ),
         (s390(faults={"offline": {"3": "ENOSPC"}}), ["-d", "-b", "3"], "the tree is full"),
-        (s390(), ["-e", "-b", "4,5"], "'4,5'; no list is taken, but one number or range"),
+        (s390(), ["-e", "-b", "4,5"], "'4,5'\nchmem: no list is taken, but one SIZE"),
         (x86(4, 0), ["-e", "1g"], "\nchmem: no memory block is offline\n"),
         (x86(4, 4), ["-d", "1g", "-z", "Device"], "no memory block is online in zone Device\n"),
         (
@@ -295,7 +300,7 @@ def test_a_disabled_block_whose_storage_stays_is_said_how_to_go_on_with(
         (x86(4, 4), ["-e", "0x8000000"], "\nchmem: 0x8000000 was taken for a size, 128T: a range"),
         (x86(4, 4), ["-e", "16"], "\nchmem: for memory block 16 give --blocks, for a size a unit"),
         (x86(4, 4), ["-e", "4-7"], "\nchmem: for memory block 4-7 give --blocks"),
-        (x86(4, 4), ["16"], "chmem: bad usage\nchmem: say what to do: --enable, --disable"),
+        (x86(4, 4), ["16"], "information.\nchmem: say what to do: --enable, --disable, "),
         (x86(4, 4), ["-be", "4", "7"], "it takes one SIZE, RANGE or BLOCKRANGE, not 2 of them\n"),
         (s390(4, 0), ["--reconfigure", "-m0", "1g"], "is left that could be reconfigured\n"),
         (s390(memmap_supported=False), ["-c", "-m1", "-b", "4"], "memmap_on_memory"),
@@ -321,8 +326,23 @@ def test_a_tree_without_the_attribute_is_said_to_be_incomplete(
     (memory / "block_size_bytes").write_text("8000000\n")
     done = chmem("-s", tmp_path, "-e", "-b", "0")
     assert done.status == 1
-    missing = f"there is no {MEMORY}/memory0/state: the block is gone, or the tree is incomplete"
+    missing = f"there is no {memory}/memory0/state: the block is gone, or the tree is incomplete"
     assert done.stderr.splitlines()[-1] == f"chmem: memory block 0: {missing}"
+
+
+@pytest.mark.parametrize(
+    ("where", "user", "said"),
+    [
+        ("/sys/x", 1000, "only root may change memory: run this as root (sudo)"),
+        ("/sys/x", 0, "root may not do it either: a container or a security module"),
+        ("/tmp/tree/sys/x", 1000, "the permissions of the tree forbid it"),
+    ],
+)
+def test_what_is_forbidden_is_explained(
+    where: str, user: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert said in str(CannotWriteError(where, PermissionError(13, "Permission denied")))
 
 
 @pytest.mark.parametrize(("retries", "status"), [("0", 1), ("1", 1), ("2", 0)])

@@ -1,6 +1,7 @@
 """Corners in which chmem must neither change too much nor claim too much."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,26 +89,34 @@ def test_records_that_are_json_but_wrong_are_damaged_too(
 
 
 def test_online_memory_that_is_lost_is_said_how_to_have_back(chmem: Command, lpar: Path) -> None:
+    before = Machine.at(lpar).block(5)
     run_memsim("fault", lpar, "--config", "5=EIO")
     done = chmem("-s", lpar, "-b", "--reconfigure", "-m", "1", "5")
     assert done.status == 1
     assert (
-        "chmem: memory block 5 is left offline, deconfigured, memmap_on_memory 0; it was online,"
-        f" and chmem --enable --blocks 5 --sysroot {lpar} has it back once the cause is gone\n"
+        "chmem: memory block 5 is left offline, deconfigured, memmap_on_memory 0; "
+        "chmem --enable --blocks 5 --memmap-on-memory 0 --zone DMA "
+        f"--sysroot {lpar} has it back once the cause is gone\n"
     ) in done.stderr
+    (command,) = re.findall("chmem (--enable .*) has it back", done.stderr)
     run_memsim("fault", lpar, "--clear")
-    assert chmem("--enable", "--blocks", "5", "--sysroot", lpar).status == 0
-    assert state(lpar, 5) is State.ONLINE
+    assert chmem(*command.split()).status == 0
+    assert Machine.at(lpar).block(5) == before
 
 
 def test_what_is_offline_but_still_configured_is_told_of(chmem: Command, lpar: Path) -> None:
-    write(lpar, f"{MEMORY}/memory5/state", "offline")
-    done = chmem("-s", lpar, "-b", "-d", "5")
+    for block in (5, 7, 8):
+        write(lpar, f"{MEMORY}/memory{block}/state", "offline")
+    done = chmem("-s", lpar, "-b", "-d", "5-8")
     assert (done.status, done.stdout) == (0, "")
+    ways = [f"chmem --deconfigure --blocks {run} --sysroot {lpar}" for run in ("5", "7-8")]
     assert done.stderr == (
-        "chmem: memory block 5: offline, but still configured; go on with chmem --deconfigure"
-        f" --sysroot {lpar}\n"
+        "chmem: memory blocks 5, 7-8: offline, but still configured; go on with "
+        f"{'; '.join(ways)}\n"
     )
+    for way in ways:
+        assert chmem(*way.split()[1:]).status == 0
+    assert Machine.at(lpar).block(8).configured is False
 
 
 def test_a_dry_run_shows_no_write_that_would_be_refused(

@@ -92,12 +92,13 @@ STANDS_FOR = {
     "N": "[0-9, -]+",
     "block": "blocks?",
     "addresses": "0x[0-9a-f]+-0x[0-9a-f]+",
-    "enable": "(enable|disable|deconfigure)",
+    "enable": "(enable|disable|(de|re|)configure)",
     "offline": "(offline|online)",
+    "configured": "(de|re|)configured",
     "--a": "--[a-z-]+",
     "--b": "--[a-z-]+",
     "--option": "--[a-z-]+",
-    **dict.fromkeys(("reason", "name", "text", "size", "blocks"), ".+"),
+    **dict.fromkeys(("reason", "name", "text", "size", "blocks", "what"), ".+"),
 }
 """What may be in a message where an entry of a manual has a word."""
 
@@ -121,6 +122,16 @@ def meant(entry: str) -> str:
         "-b -e 99",
         "-b -d 3 --node 9",
         "-e 9g",
+        "-c 9g",
+        "-e 0",
+        "-e 1,2",
+        "-b -e 3-",
+        "-e 3-5",
+        "-e 0x0-0x1",
+        "128m",
+        "-b --reconfigure 5",
+        "--reconfigure -m 0 99g",
+        "--nonsense",
         "-e 0x80000000",
         "-e 16",
         "-d 128m --node 9",
@@ -147,7 +158,7 @@ def test_every_message_of_chmem_is_in_its_manual(arguments: str, tmp_path: Path)
         # A hint names its blocks, and follows what failed.
         explained = any(re.match(one, line) for one in known)
         assert explained or re.match(
-            "memory blocks? [0-9, -]+: |Try |nothing is changed|it takes one SIZE", line
+            "memory blocks? [0-9, -]+: |Try |nothing is changed|it takes one|say what", line
         ), line
     assert any(re.match(one, line) for one in known for line in said)
 

@@ -236,7 +236,7 @@ def test_a_map_is_as_good_for_4_blocks_as_for_262144(blocks: int) -> None:
 def test_a_cell_of_several_kinds_shows_what_there_is_most_of(tmp_path: Path) -> None:
     blocks: list[dict[str, object]] = []
     for start in range(0, 4096, 64):
-        # In turn two blocks of three are online, two of three offline, and half is a hole.
+        # In turn two blocks of three are online, are offline, are not there.
         states = {0: ("online", "online", "offline"), 1: ("offline", "offline", "online")}
         for number in range(start, start + 64):
             if start // 64 % 3 < 2:

@@ -280,6 +280,8 @@ class TestShell:
         assert tree_at(tmp_path / "m") == tree_of(expected)
 
 
+@needs_fuse
+@needs_root
 def test_a_shell_says_in_three_lines_where_it_is_and_how_to_leave(tmp_path: Path) -> None:
     directory.create(tmp_path / "m", boot("s390-lpar"))
     environment = clean_environment(SHELL="/bin/sh", PS1="ready> ")

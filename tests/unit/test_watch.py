@@ -197,6 +197,16 @@ def test_what_fits_a_narrow_window_is_not_called_too_wide(
     assert terminal.finish() == 130
 
 
+def test_a_window_without_a_width_is_no_trouble(lpar: Path) -> None:
+    terminal = Terminal(
+        *("lsmem", "--watch", "-s", lpar), environment=clean_environment(COLUMNS="0")
+    )
+    terminal.read_until(lambda: b"\033[?1049h" in terminal.written)
+    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    terminal.process.kill(signal.SIGTERM)
+    assert terminal.finish() == 143
+
+
 def test_this_machine_is_watched_by_whatever_it_offers() -> None:
     terminal = Terminal("lsmem", "--watch", columns=120)
     terminal.read_until(terminal.shows("Ctrl-C ends it"))
