@@ -167,7 +167,7 @@ def test_mounting_says_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "memsim: mounting needs mfusepy: pip install mfusepy; "
+        f"memsim: mounting needs mfusepy: {sys.executable} -m pip install mfusepy; "
         "memsim write, and lsmem and chmem --sysroot DIR, work without\n"
     )
 
