@@ -41,22 +41,24 @@ _ON_STDERR = (Action.ENABLE, Action.DISABLE)
 
 
 def runs(numbers: Iterable[int]) -> list[str]:
-    """Numbers as the command line takes them: ``0-3`` and ``7``, not more than eight and dots."""
+    """Numbers as the command line takes them: ``0-3`` and ``7``."""
     ends: list[list[int]] = []
     for number in sorted(numbers):
         if ends and number == ends[-1][1] + 1:
             ends[-1][1] = number
         else:
             ends.append([number, number])
-    shown = [f"{first}-{last}" if last > first else str(first) for first, last in ends[:8]]
-    if len(ends) > 8:
-        shown.append("...")
-    return shown
+    return [f"{first}-{last}" if last > first else str(first) for first, last in ends]
+
+
+def _some(texts: Sequence[str]) -> Sequence[str]:
+    """Not more than eight of TEXTS, and dots for the rest."""
+    return texts if len(texts) <= 8 else [*texts[:8], "..."]
 
 
 def compact(numbers: Iterable[int]) -> str:
     """Numbers in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
-    shown = ", ".join(runs(numbers))
+    shown = ", ".join(_some(runs(numbers)))
     return f"memory block{'' if shown.isdecimal() else 's'} {shown}"
 
 
@@ -271,7 +273,7 @@ class Report:
             ]
             self.say(
                 f"{compact(self.half_disabled)}: offline, but still configured; go on with "
-                + "; ".join(ways)
+                + "; ".join(_some(ways))
             )
         if signal is not None:
             done = compact(self.numbers(Result.DONE)) if self.changed else "nothing"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chmem_support import run
+from chmem_support import run, s390
 from commands import Command
 from memory_hotplug import Machine, State
 from memsim import directory
@@ -117,6 +117,22 @@ def test_what_is_offline_but_still_configured_is_told_of(chmem: Command, lpar: P
     for way in ways:
         assert chmem(*way.split()[1:]).status == 0
     assert Machine.at(lpar).block(8).configured is False
+
+
+def test_of_many_ways_to_go_on_each_is_a_command(chmem: Command, tmp_path: Path) -> None:
+    directory.create(tmp_path / "m", boot(s390(20, 0)))
+    for block in range(0, 20, 2):
+        write(tmp_path / "m", f"{MEMORY}/memory{block}/state", "offline")
+    said = chmem("-s", tmp_path / "m", "-b", "-d", "0-19").stderr
+    blocks, ways = re.findall(
+        "^chmem: memory blocks (.*): offline, .*; go on with (.*)$", said, re.M
+    )[0]
+    assert blocks == "0, 2, 4, 6, 8, 10, 12, 14, ..."
+    *commands, rest = ways.split("; ")
+    assert rest == "..."
+    assert commands == [
+        f"chmem --deconfigure --blocks {block} --sysroot {tmp_path}/m" for block in range(0, 16, 2)
+    ]
 
 
 def test_a_dry_run_shows_no_write_that_would_be_refused(
