@@ -22,6 +22,7 @@ from hotplug_cli.getopt import (
     answer,
     flag,
     option,
+    write_example,
 )
 from hotplug_cli.program import run, version
 from memory_hotplug.block import MemoryBlock, State, Zone
@@ -143,8 +144,7 @@ class Chmem(GetoptCommand):
             "A SIZE is in MiB, or with a suffix: 512m, 4g, 1t. A RANGE is 0x<start>-0x<end>, a "
             "BLOCKRANGE the number of a block, or <first>-<last>."
         )
-        with formatter.section("Example (for more see chmem(8))"):
-            formatter.write_text("chmem --enable 4g --zone Movable --dry-run")
+        write_example(formatter, "chmem(8)", "chmem --enable 4g --zone Movable --dry-run")
 
 
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
@@ -254,8 +254,6 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     action = _action(options, operands)
     machine = Machine.at(options.sysroot)
     request = _request(operands[0], machine, options)
-    if request is None:
-        return FAILURE
     attributes = reads(machine) if options.node is None else (*reads(machine), "node")
     table = machine.read(attributes)
     for remark in machine.remarks:
@@ -318,17 +316,16 @@ def _action(options: Options, operands: Sequence[str]) -> Action:
     return action
 
 
-def _request(text: str, machine: Machine, options: Options) -> Request | None:
-    """What is asked for; None where that was said to make no sense."""
+def _request(text: str, machine: Machine, options: Options) -> Request:
+    """What is asked for; to an error of `parse` it adds what may have been meant."""
     try:
         return parse(text, machine.block_size, blocks=options.blocks)
     except (RequestError, BadSizeError) as error:
-        say(str(error))
         if "," in text:
-            say("no list is taken, but one SIZE, RANGE or BLOCKRANGE at a time")
+            error.add_note("no list is taken, but one SIZE, RANGE or BLOCKRANGE at a time")
         if not options.blocks and re.fullmatch("[0-9]+(-[0-9]+)?", text):
-            say(f"for memory block {text} give --blocks, for a size a unit, as in 16g")
-        return None
+            error.add_note(f"for memory block {text} give --blocks, for a size a unit, as in 16g")
+        raise
 
 
 def _status(report: Report, status: int) -> int:

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.getopt import GIVEN, BadUsageError, GetoptCommand, answer, flag, option
+from hotplug_cli.getopt import (
+    GIVEN,
+    BadUsageError,
+    GetoptCommand,
+    answer,
+    flag,
+    option,
+    write_example,
+)
 from hotplug_cli.program import complain, run, version
 from lsmem_py import columns as columns_
 from lsmem_py import formats, summary
@@ -76,8 +84,7 @@ class Lsmem(GetoptCommand):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Columns"):
             formatter.write_dl([(column.heading, column.help) for column in columns_.COLUMNS])
-        with formatter.section("Example (for more see lsmem(1))"):
-            formatter.write_text("lsmem -o BLOCK,SIZE,STATUS,NODE,ZONES")
+        write_example(formatter, "lsmem(1)", "lsmem -o BLOCK,SIZE,STATUS,NODE,ZONES")
 
 
 _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"

@@ -188,7 +188,7 @@ def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
         # Whoever looks at an empty log wants to know that something is being watched.
         count = len(before.blocks)
         blocks = f"{count} memory block{'s' * (count != 1)}"
-        sys.stdout.write(_stamped(f"{blocks}, watched by {alarm.source}\n"))
+        sys.stdout.write(_stamped(f"{blocks}, watched by {alarm.source}\n", datetime.now()))
         sys.stdout.flush()
     while True:
         alarm.wait()
@@ -199,17 +199,17 @@ def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
         before = after
 
 
-def _stamped(sentence: str) -> str:
-    return f"{datetime.now():%H:%M:%S} {sentence}"
+def _stamped(sentence: str, now: datetime) -> str:
+    return f"{now:%H:%M:%S} {sentence}"
 
 
-def _told(change: Change) -> str:
-    return _stamped(f"{change.name}: {changes_.sentences(change)}")
+def _told(change: Change, now: datetime) -> str:
+    return _stamped(f"{change.name}: {changes_.sentences(change)}", now)
 
 
 def _writer(json: bool, now: datetime) -> Callable[[Change], str]:
     if not json:
-        return lambda change: f"{_told(change)}\n"
+        return lambda change: f"{_told(change, now)}\n"
     from json import dumps
 
     time = now.isoformat(timespec="milliseconds")
@@ -258,7 +258,9 @@ def _show_live(view: View, root: str, seconds: float, alarm: Alarm) -> None:
 
 def _news(found: Sequence[Change]) -> str:
     """The last change, or how many there were."""
-    return _told(found[0]) + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+    return _told(found[0], datetime.now()) + (
+        f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    )
 
 
 def _lines(

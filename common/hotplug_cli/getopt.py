@@ -78,9 +78,7 @@ def answer(text: Callable[[], str], *names: str, **kwargs: Any) -> Callable[[_Fu
 
 
 class GetoptUsageError(click.UsageError):
-    """A usage error for which the reference ends in a hint at --help; WHY may say more."""
-
-    why = ""
+    """A usage error for which the reference ends in a hint at --help."""
 
 
 class BadUsageError(GetoptUsageError):
@@ -88,7 +86,8 @@ class BadUsageError(GetoptUsageError):
 
     def __init__(self, why: str = "") -> None:
         super().__init__("bad usage")
-        self.why = why
+        if why:
+            self.add_note(why)
 
 
 GIVEN = "hotplug_cli.given"
@@ -266,6 +265,12 @@ def _abbreviated(typed: str, options: Options) -> GetoptOption:
 
 def _long_name(option: click.Option) -> str:
     return next(name for name in option.opts if name.startswith("--"))
+
+
+def write_example(formatter: click.HelpFormatter, manual: str, command: str) -> None:
+    """The end of a --help: a command worth trying, and the manual that has more."""
+    with formatter.section(f"Example (for more see {manual})"):
+        formatter.write_text(command)
 
 
 def _show_help(ctx: click.Context, _: click.Parameter, asked: bool) -> None:

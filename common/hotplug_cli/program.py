@@ -33,6 +33,12 @@ def complain(name: str, sentence: str) -> None:
         print(f"{name}: {printable(sentence)}", file=sys.stderr, flush=True)
 
 
+def _add_notes(name: str, error: Exception) -> None:
+    """What whoever met the error knows besides: a sentence each (PEP 678)."""
+    for note in getattr(error, "__notes__", ()):
+        complain(name, note)
+
+
 def run(command: click.Command, name: str) -> NoReturn:
     """Run COMMAND with the process's arguments, and end the process with what it returns.
 
@@ -74,11 +80,11 @@ def status_of(command: click.Command, name: str) -> int:
         complain(name, error.format_message())
         if isinstance(error, GetoptUsageError) and sys.stderr is not None:
             print(f"Try '{name} --help' for more information.", file=sys.stderr)
-            if error.why:
-                complain(name, error.why)
+        _add_notes(name, error)
         return FAILED
     except MemoryHotplugError as error:
         complain(name, str(error))
+        _add_notes(name, error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):
         return 128 + signal.SIGINT

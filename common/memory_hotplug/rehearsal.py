@@ -23,8 +23,6 @@ class Rehearsal:
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}
         """What attributes would read; None for one that would be gone."""
-        self._zones: dict[str, bytes] = {}
-        """Block that would be deconfigured -> its zone, if it were not in Movable."""
         self.writes: list[tuple[str, str]] = []
         """Path and word, in order."""
 
@@ -72,9 +70,8 @@ class Rehearsal:
             self._texts[path] = f"{word}\n".encode()
         if attribute == "config" and directory == f"{FIRMWARE}/{block}":
             if word == "1":
-                self._add(f"{MEMORY}/{block}", self._zones.get(block, b"Normal"))
+                self._add(f"{MEMORY}/{block}")
             else:
-                self._zones[block] = self._kernel_zone(f"{MEMORY}/{block}")
                 self._texts[f"{MEMORY}/{block}/state"] = None
                 self._texts[f"{MEMORY}/{block}/valid_zones"] = None
 
@@ -85,17 +82,18 @@ class Rehearsal:
             return False
 
     def _kernel_zone(self, block: str) -> bytes:
-        """The zone of a block but for Movable; of one that shows none, Normal is assumed."""
+        """The zone of a block but for Movable, which no write changes; of one that shows none,
+        Normal is assumed."""
         try:
-            zones = self.read(f"{block}/valid_zones")
+            zones = self._behind.read(f"{block}/valid_zones")
         except OSError:
             zones = b""
         kernel = [zone for zone in zones.split() if zone not in (b"Movable", b"none")]
         return kernel[0] if kernel else b"Normal"
 
-    def _add(self, block: str, zone: bytes) -> None:
+    def _add(self, block: str) -> None:
         self._texts[f"{block}/state"] = b"offline\n"
-        self._texts[f"{block}/valid_zones"] = zone + b" " + _MOVABLE
+        self._texts[f"{block}/valid_zones"] = self._kernel_zone(block) + b" " + _MOVABLE
         try:
             policy = self._behind.read(f"{MEMORY}/auto_online_blocks").decode().strip()
         except OSError:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.getopt import GetoptCommand, GetoptUsageError, answer, flag, option
+from hotplug_cli.getopt import GetoptCommand, GetoptUsageError, answer, flag, option, write_example
 from hotplug_cli.program import run, version
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.size import human
@@ -41,8 +41,7 @@ class Commands(click.Group):
     command_class = GetoptCommand
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Example (for more see memsim(1))"):
-            formatter.write_text("memsim shell --profile x86-two-nodes")
+        write_example(formatter, "memsim(1)", "memsim shell --profile x86-two-nodes")
 
     def invoke(self, ctx: click.Context) -> Any:
         from memsim.mount import MountError
@@ -220,7 +219,7 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
             raise click.UsageError("--memory: how much of it there is at boot must be said")
         kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
     elif name and name not in profile.PROFILES:
-        raise MachineError(_unknown(name))
+        raise profile.unknown(name)
     else:
         kernel = profile.from_tree(tree) if tree else profile.boot(name or Path(str(file)))
     _make(path, kernel)
@@ -231,10 +230,6 @@ def _make(path: str, kernel: Kernel) -> None:
     if blocks >= MANY and sys.stderr.isatty():
         click.echo(f"making {blocks} memory blocks in {path}; Ctrl-C ends it", err=True)
     directory.create(path, kernel)
-
-
-def _unknown(name: str) -> str:
-    return f"no profile is named {name}; the profiles are {', '.join(profile.PROFILES)}"
 
 
 @commands.command("write", help="Write a value to an attribute, as echo does on a real machine.")
@@ -422,7 +417,7 @@ def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, s
         return
     name = name or "s390-lpar"
     if name not in profile.PROFILES:
-        raise MachineError(_unknown(name))
+        raise profile.unknown(name)
     with tempfile.TemporaryDirectory(prefix="memsim.") as temporary:
         root = f"{temporary}/machine"
         _make(root, profile.boot(name))

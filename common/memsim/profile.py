@@ -16,13 +16,18 @@ from memsim.machine import Machine
 GIB: Final = 1 << 30
 
 
+def unknown(name: str) -> MachineError:
+    """The error for a name that no profile has."""
+    return MachineError(f"no profile is named {name}; the profiles are {', '.join(PROFILES)}")
+
+
 def load(name: str | os.PathLike[str]) -> Machine:
     """A built-in profile's machine, or a JSON file's; MachineError, or OSError for the file."""
     if isinstance(name, str) and name in PROFILES:
         return parse(PROFILES[name], name)
     path = Path(name)
     if isinstance(name, str) and path.suffix != ".json" and "/" not in name and not path.exists():
-        raise MachineError(f"no profile is named {name}; the profiles are {', '.join(PROFILES)}")
+        raise unknown(name)
     try:
         description = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
