@@ -29,7 +29,7 @@ from vm.machines import (
 )
 from vm.operations import MEMORY, POLICIES, Write, writes
 
-REPLAY = Path(__file__).with_name("replay.py")
+REPLAY = Path(__file__).parents[1] / "support/vm/replay.py"
 
 FIRST_ADDED = 32
 """The first block number of added memory: QEMU puts it at 4 GiB, blocks are of 128 MiB."""

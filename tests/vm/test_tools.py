@@ -16,7 +16,7 @@ import pytest
 from vm.guest import Guest, Result, Snapshot
 from vm.machines import MIB, Dimm
 
-HERE = Path(__file__).parent
+IN_THE_GUEST = Path(__file__).parents[1] / "support/vm"
 MEMORY = "/sys/devices/system/memory"
 OURS = "/opt/ours/bin"
 LSMEM = "/usr/bin/lsmem"
@@ -273,7 +273,7 @@ def test_half_a_range_is_refused_where_debians_takes_it_for_something_else(
 @contextmanager
 def running(guest: Guest, script: str, *arguments: object) -> Iterator[None]:
     """One of this directory's guest scripts, from the line that it prints until it is killed."""
-    guest.put(f"/tmp/{script}", (HERE / script).read_bytes())
+    guest.put(f"/tmp/{script}", (IN_THE_GUEST / script).read_bytes())
     text = " ".join(str(argument) for argument in arguments)
     started = guest.run(
         # The line that is waited for must not be an earlier run's.
@@ -298,7 +298,7 @@ def pinned(guest: Guest, block: int) -> Iterator[None]:
 
 def interrupted(guest: Guest, block: int, signal: str, command: str) -> Result:
     """The command, sent a signal when the block is on its way offline."""
-    guest.put("/tmp/interrupt.py", (HERE / "interrupt.py").read_bytes())
+    guest.put("/tmp/interrupt.py", (IN_THE_GUEST / "interrupt.py").read_bytes())
     result = guest.run(f"python3 /tmp/interrupt.py {block} {signal} {command}")
     return Result(**json.loads(result.stdout))
 

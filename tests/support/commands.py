@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parent / "reference" / "vectors.json").read_text()
+    (Path(__file__).parents[1] / "reference" / "vectors.json").read_text()
 )
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
