@@ -1,21 +1,40 @@
 """A machine's memory: its block size, what it supports, its blocks and its totals."""
 
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any
 
-from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
+from memory_hotplug.attribute import (
+    AUTO_ONLINE_BLOCKS,
+    BLOCK_SIZE,
+    FIRMWARE,
+    MEMORY,
+    NODE,
+    PARAMETERS,
+    TABLE,
+    SysfsAttribute,
+    block_numbers,
+    directory_of,
+    node_number,
+    parameter_path,
+    path_of,
+)
+from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State
 from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, printable
 from memory_hotplug.ranges import ATTRIBUTES, BlockTable, MemoryRange
 from memory_hotplug.tree import KernelTree, Tree, gone, tree_at
 
-MEMORY = "sys/devices/system/memory"
-NODE = "sys/devices/system/node"
-FIRMWARE = "sys/firmware/memory"
-PARAMETERS = "sys/module/memory_hotplug/parameters"
+__all__ = [
+    "ADDRESS_LIMIT",
+    "FIRMWARE",
+    "MEMORY",
+    "MERGED_BY",
+    "NODE",
+    "PARAMETERS",
+    "Machine",
+]
 
 ADDRESS_LIMIT = 1 << 64
 
@@ -23,51 +42,8 @@ MERGED_BY = ("state", "removable", "node", "zones", "configured", "memmap_on_mem
 """What ranges are split by unless a caller says otherwise. The physical device is left out: on
 s390 every block has one of its own."""
 
-_STATES = {state.value.encode(): state for state in State if state is not State.UNKNOWN}
-
-
-def _state(text: bytes) -> State:
-    return _STATES.get(text.removesuffix(b"\n"), State.UNKNOWN)
-
-
-def _zones(text: bytes) -> tuple[Zone, ...]:
-    return tuple(Zone.named(word) for word in text.decode("ascii", "replace").split())
-
-
-def _flag(text: bytes) -> bool | None:
-    return {b"1": True, b"0": False}.get(text.strip())
-
-
-def _one(text: bytes) -> bool:
-    return text.strip() == b"1"
-
-
-def _number(text: bytes) -> int | None:
-    return int(text) if re.fullmatch(rb"[0-9]+\s*", text) else None
-
-
-class _Attribute(NamedTuple):
-    """How a column of the table is read."""
-
-    file: str
-    """The attribute's file in memoryN."""
-    parse: Callable[[bytes], Any]
-    unreadable: Any
-    """The value where the file is missing or cannot be read."""
-    absent: Any = None
-    """The value of a block that has no memoryN directory, because it is not configured."""
-
-
-_IN_MEMORY = {
-    "state": _Attribute("state", _state, State.UNKNOWN, State.OFFLINE),
-    "removable": _Attribute("removable", _flag, None, False),
-    "zones": _Attribute("valid_zones", _zones, None),
-    "phys_device": _Attribute("phys_device", _number, None),
-}
-_IN_FIRMWARE = {
-    "configured": _Attribute("config", _one, None),
-    "memmap_on_memory": _Attribute("memmap_on_memory", _one, None),
-}
+_IN_MEMORY = {name: TABLE[name] for name in ("state", "removable", "zones", "phys_device")}
+_IN_FIRMWARE = {name: TABLE[name] for name in ("configured", "memmap_on_memory")}
 
 
 class Machine:
@@ -102,7 +78,7 @@ class Machine:
         return cls(KernelTree(boot(profile)))
 
     def _read_block_size(self) -> int:
-        path = f"{MEMORY}/block_size_bytes"
+        path = path_of(BLOCK_SIZE)
         try:
             text = self.tree.read(path)
         except OSError as error:
@@ -110,12 +86,11 @@ class Machine:
             if gone(error):
                 raise BrokenTreeError("This system does not support memory blocks") from None
             raise BrokenTreeError(f"cannot read /{path}: {error.strerror}") from None
-        digits = re.fullmatch(rb"(?:0[xX])?([0-9a-fA-F]+)\s*", text)
-        size = int(digits[1], 16) if digits else 0
-        if not 0 < size < ADDRESS_LIMIT:
+        size = TABLE[BLOCK_SIZE].parse(text)
+        if not 0 < (size or 0) < ADDRESS_LIMIT:
             found = printable(os.fsdecode(text.strip())) or "nothing"
             raise BrokenTreeError(f"/{path} should hold the block size in hexadecimal, not {found}")
-        return size
+        return int(size)
 
     def _names_of_memory(self) -> list[str]:
         try:
@@ -140,7 +115,7 @@ class Machine:
 
     def parameter(self, name: str) -> str | None:
         """A parameter of the kernel's memory_hotplug module, or None where it has none such."""
-        return self._word(f"{PARAMETERS}/{name}")
+        return self._word(parameter_path(name))
 
     @cached_property
     def nodes(self) -> tuple[int, ...]:
@@ -150,7 +125,7 @@ class Machine:
     @property
     def auto_online_blocks(self) -> str | None:
         """What becomes of a block when it is added; None where the kernel does not say."""
-        return self._word(f"{MEMORY}/auto_online_blocks")
+        return self._word(path_of(AUTO_ONLINE_BLOCKS))
 
     def _word(self, path: str) -> str | None:
         try:
@@ -174,15 +149,15 @@ class Machine:
         for name in ("state", "zones"):
             attribute = _IN_MEMORY[name]
             unread = attribute.absent if self.configurable else attribute.unreadable
-            values[name] = self._value(f"{MEMORY}/memory{number}", attribute, unread)
+            values[name] = self._value(directory_of(name, number), attribute, unread)
         if number in self._firmware_numbers:
             for name, attribute in _IN_FIRMWARE.items():
-                values[name] = self._value(f"{FIRMWARE}/memory{number}", attribute, None)
+                values[name] = self._value(directory_of(name, number), attribute, None)
             if values["configured"] is False:
                 values.update(state=State.OFFLINE, zones=None)
         return MemoryBlock(number, **values)
 
-    def _value(self, directory: str, attribute: _Attribute, unread: Any) -> Any:
+    def _value(self, directory: str, attribute: SysfsAttribute, unread: Any) -> Any:
         try:
             return attribute.parse(self.tree.read(f"{directory}/{attribute.file}"))
         except OSError as error:
@@ -233,9 +208,7 @@ class Machine:
 
     def _numbers(self, names: Iterable[str]) -> set[int]:
         """The blocks that are named; each block ends below the end of the address space."""
-        numbers = {
-            int(name[6:]) for name in names if name.startswith("memory") and name[6:].isdecimal()
-        }
+        numbers = block_numbers(names)
         limit = ADDRESS_LIMIT // self.block_size
         if numbers and max(numbers) >= limit:
             absurd = {number for number in numbers if number >= limit}
@@ -278,7 +251,7 @@ class Machine:
     def _parsed(
         self,
         name: str,
-        attribute: _Attribute,
+        attribute: SysfsAttribute,
         numbers: Sequence[int],
         texts: Sequence[bytes | OSError],
     ) -> list[Any]:
@@ -319,7 +292,7 @@ class Machine:
             return []
 
     def _firmware_column(
-        self, name: str, attribute: _Attribute, numbers: Sequence[int]
+        self, name: str, attribute: SysfsAttribute, numbers: Sequence[int]
     ) -> list[Any]:
         known = [number for number in numbers if number in self._firmware_numbers]
         texts = self.tree.read_each(FIRMWARE, known, attribute.file) if known else []
@@ -361,4 +334,4 @@ def _named(numbers: Collection[int]) -> str:
 
 
 def _node_numbers(names: Iterable[str]) -> Iterator[int]:
-    return (int(name[4:]) for name in names if re.fullmatch(r"node[0-9]{1,9}", name))
+    return (number for number in map(node_number, names) if number is not None)

@@ -1,0 +1,282 @@
+"""One table: a row for each sysfs attribute that is read or written.
+
+This module alone spells paths. They are relative to the root of a tree, without a leading slash.
+Versions are those of the first Linux release that has the attribute.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from memory_hotplug.block import State, Zone
+from memory_hotplug.errors import UnknownNameError
+
+__all__ = [
+    "AUTO_ONLINE_BLOCKS",
+    "BLOCK_SIZE",
+    "FIRMWARE",
+    "MEMORY",
+    "NODE",
+    "PARAMETERS",
+    "TABLE",
+    "Attribute",
+    "SysfsAttribute",
+    "attributes_named",
+    "block_numbers",
+    "directory_of",
+    "node_number",
+    "parameter_path",
+    "path_of",
+]
+
+MEMORY = "sys/devices/system/memory"
+NODE = "sys/devices/system/node"
+FIRMWARE = "sys/firmware/memory"
+PARAMETERS = "sys/module/memory_hotplug/parameters"
+
+
+class Attribute(StrEnum):
+    """What can be read of a memory block. The members are equal to their names, and in the order
+    of the fields of MemoryBlock."""
+
+    STATE = "state"
+    REMOVABLE = "removable"
+    NODE = "node"
+    ZONES = "zones"
+    CONFIGURED = "configured"
+    MEMMAP_ON_MEMORY = "memmap_on_memory"
+    PHYS_DEVICE = "phys_device"
+
+
+BLOCK_SIZE = "block_size_bytes"
+AUTO_ONLINE_BLOCKS = "auto_online_blocks"
+
+
+class SysfsAttribute(NamedTuple):
+    """A row: where an attribute is, how it is read, and what may be written to it.
+
+    A named tuple because every start of lsmem makes the class, and a dataclass takes longer to
+    make.
+    """
+
+    directory: str
+    file: str
+    """The file's name, in DIRECTORY or, of an attribute of a block, in its memoryN. A node is no
+    file but the name of a link, node and a number."""
+    since: str
+    """The first release that has the attribute."""
+    source: str
+    """Where in the kernel's source it is shown and stored."""
+    parse: Callable[[bytes], Any]
+    of_block: bool = True
+    unreadable: Any = None
+    """The value where the file is missing or cannot be read."""
+    absent: Any = None
+    """The value of a block without a memoryN in DIRECTORY: of one that is not configured."""
+    words: tuple[str, ...] = ()
+    """What may be written; nothing where the attribute is read-only."""
+    turn: int = 0
+    """When to write it on the way from a deconfigured to an online block, counted from 1; the way
+    back is the reverse. memmap_on_memory takes effect when the block is configured."""
+
+
+_STATES = {state.value.encode(): state for state in State if state is not State.UNKNOWN}
+
+
+def _state(text: bytes) -> State:
+    return _STATES.get(text.removesuffix(b"\n"), State.UNKNOWN)
+
+
+def _zones(text: bytes) -> tuple[Zone, ...]:
+    return tuple(Zone.named(word) for word in text.decode("ascii", "replace").split())
+
+
+def _flag(text: bytes) -> bool | None:
+    return {b"1": True, b"0": False}.get(text.strip())
+
+
+def _one(text: bytes) -> bool:
+    return text.strip() == b"1"
+
+
+def _number(text: bytes) -> int | None:
+    return int(text) if re.fullmatch(rb"[0-9]+\s*", text) else None
+
+
+def _hexadecimal(text: bytes) -> int | None:
+    digits = re.fullmatch(rb"(?:0[xX])?([0-9a-fA-F]+)\s*", text)
+    return int(digits[1], 16) if digits else None
+
+
+def _word(text: bytes) -> str:
+    return text.removesuffix(b"\n").decode("utf-8", "surrogateescape")
+
+
+_CORE, _HOTPLUG = "drivers/base/memory.c", "mm/memory_hotplug.c"
+_SCLP = "drivers/s390/char/sclp_mem.c"
+_YES_NO = ("1", "0")
+
+TABLE: dict[str, SysfsAttribute] = {
+    Attribute.STATE: SysfsAttribute(
+        MEMORY,
+        "state",
+        "2.6.15; the words for a zone: 3.8",
+        f"{_CORE}, state_show, state_store",
+        _state,
+        unreadable=State.UNKNOWN,
+        absent=State.OFFLINE,
+        words=("online", "online_kernel", "online_movable", "offline"),
+        turn=3,
+    ),
+    "online": SysfsAttribute(
+        MEMORY,
+        "online",
+        "3.11",
+        "drivers/base/core.c, online_show, online_store",
+        _flag,
+        words=_YES_NO,
+        turn=3,
+    ),
+    Attribute.REMOVABLE: SysfsAttribute(
+        MEMORY, "removable", "2.6.27", f"{_CORE}, removable_show", _flag, absent=False
+    ),
+    Attribute.NODE: SysfsAttribute(
+        MEMORY,
+        "node",
+        "2.6.33; nodeM/memoryN: 2.6.29",
+        "drivers/base/node.c, do_register_memory_block_under_node",
+        _number,
+    ),
+    Attribute.ZONES: SysfsAttribute(
+        MEMORY, "valid_zones", "3.18", f"{_CORE}, valid_zones_show", _zones
+    ),
+    Attribute.PHYS_DEVICE: SysfsAttribute(
+        MEMORY, "phys_device", "2.6.15", f"{_CORE}, phys_device_show", _number
+    ),
+    "phys_index": SysfsAttribute(
+        MEMORY, "phys_index", "2.6.15", f"{_CORE}, phys_index_show", _hexadecimal
+    ),
+    Attribute.CONFIGURED: SysfsAttribute(
+        FIRMWARE,
+        "config",
+        "6.19",
+        f"{_SCLP}, sclp_config_mem_show, sclp_config_mem_store",
+        _one,
+        words=_YES_NO,
+        turn=2,
+    ),
+    Attribute.MEMMAP_ON_MEMORY: SysfsAttribute(
+        FIRMWARE,
+        "memmap_on_memory",
+        "6.19",
+        f"{_SCLP}, sclp_memmap_on_memory_show, sclp_memmap_on_memory_store",
+        _one,
+        words=_YES_NO,
+        turn=1,
+    ),
+    BLOCK_SIZE: SysfsAttribute(
+        MEMORY,
+        BLOCK_SIZE,
+        "2.6.15",
+        f"{_CORE}, block_size_bytes_show",
+        _hexadecimal,
+        of_block=False,
+    ),
+    AUTO_ONLINE_BLOCKS: SysfsAttribute(
+        MEMORY,
+        AUTO_ONLINE_BLOCKS,
+        "4.6; the words for a zone: 5.7",
+        f"{_CORE}, auto_online_blocks_show, auto_online_blocks_store",
+        _word,
+        of_block=False,
+        words=("offline", "online", "online_kernel", "online_movable"),
+    ),
+    "parameters/memmap_on_memory": SysfsAttribute(
+        PARAMETERS,
+        "memmap_on_memory",
+        "5.13; force: 6.6",
+        f"{_HOTPLUG}, get_memmap_mode",
+        _word,
+        of_block=False,
+    ),
+    "parameters/online_policy": SysfsAttribute(
+        PARAMETERS,
+        "online_policy",
+        "5.15",
+        f"{_HOTPLUG}, set_online_policy",
+        _word,
+        of_block=False,
+        words=("contig-zones", "auto-movable"),
+    ),
+    "parameters/auto_movable_ratio": SysfsAttribute(
+        PARAMETERS, "auto_movable_ratio", "5.15", _HOTPLUG, _word, of_block=False
+    ),
+    "parameters/auto_movable_numa_aware": SysfsAttribute(
+        PARAMETERS,
+        "auto_movable_numa_aware",
+        "5.15",
+        _HOTPLUG,
+        _word,
+        of_block=False,
+        words=("Y", "N"),
+    ),
+}
+"""Name -> row; of what is read of a block, the name is the Attribute's. auto_movable_ratio takes a
+number, and is written by nobody here."""
+
+
+def directory_of(attribute: str, number: int) -> str:
+    """The memoryN of block NUMBER in which an attribute of a block is."""
+    return f"{TABLE[attribute].directory}/memory{number}"
+
+
+def path_of(attribute: str, number: int | None = None) -> str:
+    """The path of an attribute: of block NUMBER, or without a number of the machine.
+
+    ATTRIBUTE is a name of TABLE, such as an Attribute. Raises UnknownNameError for other names,
+    and for a NUMBER that is missing or too much.
+    """
+    row = TABLE.get(attribute)
+    if row is None or row.of_block is (number is None):
+        kind = "attribute of a machine" if number is None else "attribute of a memory block"
+        known = [name for name, row in TABLE.items() if row.of_block is not (number is None)]
+        raise UnknownNameError(kind, attribute, known)
+    if number is None:
+        return f"{row.directory}/{row.file}"
+    return f"{row.directory}/memory{number}/{row.file}"
+
+
+def parameter_path(name: str) -> str:
+    """The path of a parameter of the memory_hotplug module. Raises UnknownNameError."""
+    return path_of(f"parameters/{name}")
+
+
+def attributes_named(names: Iterable[str]) -> tuple[Attribute, ...]:
+    """The attributes of a block with these names. Raises UnknownNameError."""
+    found = []
+    for name in names:
+        try:
+            found.append(Attribute(name))
+        except ValueError:
+            raise UnknownNameError("attribute", name, list(Attribute)) from None
+    return tuple(found)
+
+
+def block_numbers(names: Iterable[str]) -> set[int]:
+    """The N of all the ``memoryN`` among NAMES; other names, that the kernel does not give a
+    block, are left out."""
+    # In one go, for there may be a quarter of a million.
+    return {
+        int(name[6:])
+        for name in names
+        if name.startswith("memory")
+        and name[6:].isdecimal()
+        and name.isascii()
+        and (name[6] != "0" or name == "memory0")
+    }
+
+
+def node_number(name: str) -> int | None:
+    """The M of a directory or link ``nodeM``; None for names that the kernel does not give."""
+    return int(name[4:]) if re.fullmatch(r"node(0|[1-9][0-9]{0,8})", name) else None

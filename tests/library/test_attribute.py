@@ -1,0 +1,83 @@
+"""One table says of each sysfs attribute where it is, how it is read and what it takes."""
+
+from dataclasses import fields
+
+import pytest
+
+from memory_hotplug.attribute import (
+    FIRMWARE,
+    MEMORY,
+    TABLE,
+    Attribute,
+    attributes_named,
+    block_numbers,
+    node_number,
+    parameter_path,
+    path_of,
+)
+from memory_hotplug.block import MemoryBlock
+from memory_hotplug.errors import MemoryHotplugError, UnknownNameError
+from memsim.kernel import Kernel
+from memsim.profile import boot
+
+
+def test_the_attributes_are_the_fields_of_a_block() -> None:
+    assert [field.name for field in fields(MemoryBlock)] == ["number", *Attribute]
+
+
+def test_paths_are_made_of_the_table() -> None:
+    assert path_of(Attribute.ZONES, 7) == f"{MEMORY}/memory7/valid_zones"
+    assert path_of("configured", 0) == "sys/firmware/memory/memory0/config"
+    assert path_of("block_size_bytes") == f"{MEMORY}/block_size_bytes"
+    assert parameter_path("online_policy") == "sys/module/memory_hotplug/parameters/online_policy"
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("sate", 1), ("state", None), ("block_size_bytes", 0), ("", None)]
+)
+def test_a_path_of_what_is_no_attribute_is_refused(name: str, number: int | None) -> None:
+    with pytest.raises(UnknownNameError, match="unknown attribute of a "):
+        path_of(name, number)
+
+
+def test_names_of_attributes_are_checked() -> None:
+    assert attributes_named(["state", Attribute.NODE]) == (Attribute.STATE, Attribute.NODE)
+    with pytest.raises(MemoryHotplugError, match=r"unknown attribute: sate \(known: state, rem"):
+        attributes_named(["state", "sate"])
+
+
+def test_only_names_that_the_kernel_gives_are_blocks_and_nodes() -> None:
+    names = ["memory0", "memory12", "memory012", "memory00", "memory", "memory-1", "memory\u0663"]
+    assert block_numbers([*names, "memory1x", "power", "1"]) == {0, 12}
+    assert [node_number(name) for name in ("node0", "node10", "node01", "node", "nodex")] == [
+        *(0, 10),
+        *(None, None, None),
+    ]
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return boot("s390-lpar")
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if name != Attribute.NODE])
+def test_a_row_agrees_with_what_a_kernel_shows_and_takes(name: str, kernel: Kernel) -> None:
+    row = TABLE[name]
+    configured, deconfigured = 5, 16
+    number = deconfigured if row.directory == FIRMWARE else configured
+    path = path_of(name, number if row.of_block else None)
+    assert row.parse(kernel.read(path)) is not None
+    for word in row.words:
+        if name == "state":
+            kernel.write(path_of("online", number), b"1" if word == "offline" else b"0")
+        kernel.write(path, word.encode())
+    with pytest.raises(OSError):
+        kernel.write(path, b"?")
+
+
+def test_a_block_becomes_online_in_the_turn_of_its_attributes(kernel: Kernel) -> None:
+    words = {"memmap_on_memory": "0", "configured": "1", "state": "online_movable"}
+    for name in sorted(words, key=lambda name: TABLE[name].turn):
+        kernel.write(path_of(name, 16), words[name].encode())
+    assert kernel.read(path_of("zones", 16)) == b"Movable\n"
+    assert kernel.read(path_of("memmap_on_memory", 16)) == b"0\n"
