@@ -24,6 +24,7 @@ from hotplug_cli.getopt import (
     option,
     write_example,
 )
+from hotplug_cli.messages import chmem as messages
 from hotplug_cli.program import run, version
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.errors import BadSizeError, CannotWriteError, MemoryHotplugError, printable
@@ -304,10 +305,10 @@ def _action(options: Options, operands: Sequence[str]) -> Action:
     """What is to be done, of a command line that makes sense so far; else raises UsageError."""
     if options.action is None:
         *most, last = (f"--{action}" for action in _ACTIONS)
-        raise BadUsageError(f"say what to do: {', '.join(most)} or {last}")
+        raise BadUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
     if len(operands) != 1:
         given = f"not {len(operands)} of them" if operands else "and none is given"
-        raise BadUsageError(f"it takes one SIZE, RANGE or BLOCKRANGE, {given}")
+        raise BadUsageError(messages.ONE_OPERAND.of(given=given))
     if not options.sysroot:
         raise click.UsageError("option --sysroot needs a directory; / is this machine")
     action = Action(options.action)
@@ -351,7 +352,8 @@ def _zone(name: str | None, zones: bool) -> Zone | None:
         return None
     zone = Zone.named(name)
     if zone not in ZONES:
-        raise GetoptUsageError(f"unknown memory zone: {printable(name)}")
+        zones_ = ", ".join(zone.value for zone in ZONES)
+        raise GetoptUsageError(messages.UNKNOWN_ZONE.of(name=name, zones=zones_))
     return zone
 
 

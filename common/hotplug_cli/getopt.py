@@ -14,6 +14,8 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from hotplug_cli.messages import Sentence
+
 
 class GetoptOption(click.Option):
     """An option as getopt_long knows it.
@@ -77,17 +79,26 @@ def answer(text: Callable[[], str], *names: str, **kwargs: Any) -> Callable[[_Fu
     return flag(*names, is_eager=True, expose_value=False, callback=show, **kwargs)
 
 
-class GetoptUsageError(click.UsageError):
+class UsageError(click.UsageError):
+    """A command line that makes no sense."""
+
+    def __init__(self, sentence: "Sentence") -> None:
+        super().__init__(sentence.text)
+        self.sentence = sentence
+
+
+class GetoptUsageError(UsageError):
     """A usage error for which the reference ends in a hint at --help."""
 
 
 class BadUsageError(GetoptUsageError):
     """Arguments that make no sense, or too many or too few of them; WHY says what is wrong."""
 
-    def __init__(self, why: str = "") -> None:
-        super().__init__("bad usage")
-        if why:
-            self.add_note(why)
+    def __init__(self, why: "Sentence | None" = None) -> None:
+        from hotplug_cli.messages import shared
+
+        super().__init__(shared.BAD_USAGE.of())
+        self.why = why
 
 
 GIVEN = "hotplug_cli.given"
@@ -214,7 +225,9 @@ class GetoptCommand(click.Command):
         for group in self.exclusive:
             for before in given:
                 if before != name and {before[2:], name[2:]} <= set(group):
-                    raise click.UsageError(f"options {before} and {name} cannot be combined")
+                    from hotplug_cli.messages import shared
+
+                    raise UsageError(shared.CANNOT_COMBINE.of(option=before, other=name))
 
     @staticmethod
     def _long(word: str, words: Iterator[str], options: Options) -> str:
@@ -223,12 +236,16 @@ class GetoptCommand(click.Command):
         name = _long_name(option)
         if option.is_flag:
             if equals:
-                raise GetoptUsageError(f"option '{name}' doesn't allow an argument")
+                from hotplug_cli.messages import shared
+
+                raise GetoptUsageError(shared.NO_ARGUMENT_ALLOWED.of(option=name))
             return name
         if not equals:
             following = option.bare or next(words, None)
             if following is None:
-                raise GetoptUsageError(f"option '{name}' requires an argument")
+                from hotplug_cli.messages import shared
+
+                raise GetoptUsageError(shared.ARGUMENT_REQUIRED.of(option=name))
             value = following
         return f"{name}={value}"
 
@@ -238,13 +255,17 @@ class GetoptCommand(click.Command):
             letter, letters = letters[0], letters[1:]
             option = options.get(f"-{letter}")
             if option is None:
-                raise GetoptUsageError(f"invalid option -- '{letter}'")
+                from hotplug_cli.messages import shared
+
+                raise GetoptUsageError(shared.INVALID_OPTION.of(letter=letter))
             if option.is_flag:
                 yield _long_name(option)
                 continue
             value = letters or next(words, None)
             if value is None:
-                raise GetoptUsageError(f"option requires an argument -- '{letter}'")
+                from hotplug_cli.messages import shared
+
+                raise GetoptUsageError(shared.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter))
             yield f"{_long_name(option)}={value}"
             return
 
@@ -256,10 +277,14 @@ def _abbreviated(typed: str, options: Options) -> GetoptOption:
     possible = [name for name in options if name.startswith(typed)]
     possible = [name for name in possible if not options[name].own] or possible
     if not possible:
-        raise GetoptUsageError(f"unrecognized option '{typed}'")
+        from hotplug_cli.messages import shared
+
+        raise GetoptUsageError(shared.UNRECOGNIZED_OPTION.of(option=typed))
     if len(possible) > 1:
+        from hotplug_cli.messages import shared
+
         names = " ".join(f"'{name}'" for name in possible)
-        raise GetoptUsageError(f"option '{typed}' is ambiguous; possibilities: {names}")
+        raise GetoptUsageError(shared.AMBIGUOUS_OPTION.of(option=typed, options=names))
     return options[possible[0]]
 
 

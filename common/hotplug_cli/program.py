@@ -5,14 +5,25 @@ import io
 import os
 import signal
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from hotplug_cli.getopt import GetoptUsageError
+from hotplug_cli.exits import Exit, by_signal
+from hotplug_cli.getopt import BadUsageError, GetoptUsageError, UsageError
 from memory_hotplug.errors import MemoryHotplugError, printable
 
-FAILED = 1
+if TYPE_CHECKING:
+    from hotplug_cli.messages import Sentence
+
+
+class CommandError(MemoryHotplugError):
+    """What keeps a command from its work, as a sentence of the table of messages."""
+
+    def __init__(self, sentence: "Sentence") -> None:
+        super().__init__(sentence.text)
+        self.sentence = sentence
 
 
 def version(name: str) -> str:
@@ -27,22 +38,48 @@ def version(name: str) -> str:
     return f"{name} from memory-hotplug-tools {number}"
 
 
-def complain(name: str, sentence: str) -> None:
-    """Say SENTENCE on standard error, where that is open."""
+def complain(name: str, sentence: "Sentence | str") -> None:
+    """Write the lines of SENTENCE to standard error, where that is open."""
     if sys.stderr is not None:
-        print(f"{name}: {printable(sentence)}", file=sys.stderr, flush=True)
+        for line in (sentence,) if isinstance(sentence, str) else sentence.lines:
+            print(f"{name}: {printable(line)}", file=sys.stderr, flush=True)
 
 
-def _add_notes(name: str, error: Exception) -> None:
-    """What whoever met the error knows besides: a sentence each (PEP 678)."""
+def _complain_of(name: str, error: Exception) -> None:
+    """What an error has to say, as the reference would in its place."""
+    for sentence in _sentences(error):
+        complain(name, sentence)
+    if isinstance(error, GetoptUsageError) and sys.stderr is not None:
+        print(f"Try '{name} --help' for more information.", file=sys.stderr)
+    if isinstance(error, BadUsageError) and error.why:
+        complain(name, error.why)
+    # What whoever met the error knows besides: a sentence each (PEP 678).
     for note in getattr(error, "__notes__", ()):
         complain(name, note)
+
+
+def _sentences(error: Exception) -> "Iterator[Sentence | str]":
+    if isinstance(error, UsageError | CommandError):
+        yield error.sentence
+    elif isinstance(error, click.UsageError):
+        yield error.format_message()
+    elif isinstance(error, OSError):
+        from hotplug_cli.messages import shared
+
+        reason = error.strerror or str(error)
+        if error.filename:
+            yield shared.FILE_ERROR.of(file=error.filename, reason=reason)
+        else:
+            yield shared.WRITE_ERROR.of(reason=reason)
+    else:
+        yield str(error)
 
 
 def run(command: click.Command, name: str) -> NoReturn:
     """Run COMMAND with the process's arguments, and end the process with what it returns.
 
-    Every error a person can cause ends in one sentence and a status that is not 0.
+    Every error a person can cause ends in one sentence and a status that is not 0; with
+    MEMORY_HOTPLUG_DEBUG=1 in the environment it ends in Python's traceback.
     """
     instruction = os.environ.get(f"_{name.upper()}_COMPLETE")
     if instruction:
@@ -71,26 +108,17 @@ def status_of(command: click.Command, name: str) -> int:
     try:
         # Not through main(), which would end a closed pipe in status 1.
         with command.make_context(name, sys.argv[1:]) as context:
-            status = command.invoke(context) or 0
+            status = command.invoke(context) or Exit.SUCCESS
         sys.stdout.flush()
         return int(status)
     except click.exceptions.Exit as answered:
         return answered.exit_code
-    except click.UsageError as error:
-        complain(name, error.format_message())
-        if isinstance(error, GetoptUsageError) and sys.stderr is not None:
-            print(f"Try '{name} --help' for more information.", file=sys.stderr)
-        _add_notes(name, error)
-        return FAILED
-    except MemoryHotplugError as error:
-        complain(name, str(error))
-        _add_notes(name, error)
-        return FAILED
     except (KeyboardInterrupt, click.Abort):
-        return 128 + signal.SIGINT
+        return by_signal(signal.SIGINT)
     except BrokenPipeError:
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else "write error: "
-        complain(name, where + (error.strerror or str(error)))
-        return FAILED
+        return by_signal(signal.SIGPIPE)
+    except (click.UsageError, MemoryHotplugError, OSError) as error:
+        if os.environ.get("MEMORY_HOTPLUG_DEBUG") == "1":
+            raise
+        _complain_of(name, error)
+        return Exit.FAILURE

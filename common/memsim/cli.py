@@ -17,6 +17,7 @@ import click
 
 from hotplug_cli import offers
 from hotplug_cli.getopt import GetoptCommand, GetoptUsageError, answer, flag, option, write_example
+from hotplug_cli.messages import memsim as messages
 from hotplug_cli.program import run, version
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.size import human
@@ -58,7 +59,7 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not (args or ctx.resilient_parsing):
-            raise GetoptUsageError(f"say what to do: {', '.join(self.commands)}")
+            raise GetoptUsageError(messages.WHAT_TO_DO.of(commands=", ".join(self.commands)))
         return super().parse_args(ctx, args)
 
     def resolve_command(
@@ -66,9 +67,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = args[0] in self.commands or args[0].startswith("-")
         if not (known or ctx.resilient_parsing):
-            raise GetoptUsageError(
-                f"no command is named {args[0]}; the commands are {', '.join(self.commands)}"
-            )
+            known_ones = ", ".join(self.commands)
+            raise GetoptUsageError(messages.UNKNOWN_COMMAND.of(name=args[0], commands=known_ones))
         return super().resolve_command(ctx, args)
 
 

@@ -1,0 +1,1 @@
+"""What lsmem alone can say."""

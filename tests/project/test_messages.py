@@ -1,0 +1,157 @@
+"""The table of messages: commands say its rows only, and the manuals explain each of them."""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+from typing import NamedTuple
+
+import pytest
+
+from hotplug_cli.messages import Message
+
+TOP = Path(__file__).parents[2]
+SOURCES = {
+    "lsmem_py": TOP / "lsmem_py",
+    "chmem_py": TOP / "chmem_py",
+    "hotplug_cli": TOP / "common/hotplug_cli",
+    "memsim": TOP / "common/memsim",
+}
+MANUALS = {
+    "shared": ("lsmem.1", "chmem.8", "memsim.1"),
+    "lsmem": ("lsmem.1",),
+    "chmem": ("chmem.8",),
+    "memsim": ("memsim.1",),
+}
+"""A part of the table -> the manuals of those who say its rows."""
+
+ROWS = {
+    (part, name): row
+    for part in MANUALS
+    for name, row in vars(importlib.import_module(f"hotplug_cli.messages.{part}")).items()
+    if isinstance(row, Message)
+}
+SPEAKERS = {"complain", "say", "add_note", "UsageError", "GetoptUsageError", "BadUsageError"}
+"""What says a sentence; and every error that a command defines."""
+
+
+class Use(NamedTuple):
+    """A row where it stands in the code."""
+
+    part: str
+    row: str
+    where: str
+    fields: frozenset[str] | None
+    """The keywords of ``of``, where that is called with keywords alone."""
+
+
+def modules(package: str) -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(SOURCES[package].glob("*.py")):
+        yield f"{package}/{path.name}", ast.parse(path.read_text())
+
+
+def names_of_parts(module: ast.Module) -> dict[str, str]:
+    """What a module calls the parts of the table that it imports."""
+    return {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom) and node.module == "hotplug_cli.messages"
+        for alias in node.names
+        if alias.name in MANUALS
+    }
+
+
+def uses() -> Iterator[Use]:
+    for package in SOURCES:
+        for where, module in modules(package):
+            parts = names_of_parts(module)
+            calls = {
+                id(node.func.value): node
+                for node in ast.walk(module)
+                if isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "of"
+            }
+            for node in ast.walk(module):
+                if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
+                    continue
+                if node.value.id in parts:
+                    fields = None
+                    if call := calls.get(id(node)):
+                        names = [keyword.arg for keyword in call.keywords]
+                        fields = frozenset(map(str, names)) if None not in names else None
+                    part = parts[node.value.id]
+                    yield Use(part, node.attr, f"{where}:{node.lineno}", fields)
+
+
+def fields(row: Message) -> set[str]:
+    return {
+        name
+        for template in (row.text, row.advice)
+        for _, name, _, _ in Formatter().parse(template)
+        if name is not None
+    }
+
+
+@pytest.mark.parametrize(("part", "name"), ROWS, ids=lambda word: word)
+def test_every_message_is_in_the_diagnostics_of_the_manuals(part: str, name: str) -> None:
+    entry = ROWS[part, name].entry
+    for manual in MANUALS[part]:
+        text = (TOP / "man" / manual).read_text().replace(r"\-", "-").replace(r"\&", "")
+        diagnostics = text.partition(".Sh DIAGNOSTICS")[2].partition("\n.Sh ")[0]
+        entries = re.findall(r'^\.It "?(.*?)"?$', diagnostics, re.MULTILINE)
+        assert entry in entries, manual
+
+
+def test_every_message_is_said_somewhere() -> None:
+    assert set(ROWS) <= {(use.part, use.row) for use in uses()}
+
+
+def test_every_message_gets_the_fields_it_has() -> None:
+    for use in uses():
+        if use.fields is not None and (use.part, use.row) in ROWS:
+            assert use.fields == fields(ROWS[use.part, use.row]), use.where
+
+
+def is_own(node: ast.expr) -> bool:
+    """Whether an expression is words of the code's own."""
+    return any(
+        isinstance(part, ast.JoinedStr)
+        or (isinstance(part, ast.Constant) and isinstance(part.value, str))
+        for part in [node, *ast.iter_child_nodes(node)]
+    ) and not isinstance(node, ast.Call)
+
+
+NOT_YET = pytest.mark.xfail(strict=True, reason="its sentences are still to be moved")
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        pytest.param("lsmem_py", marks=NOT_YET),
+        pytest.param("chmem_py", marks=NOT_YET),
+        "hotplug_cli",
+        pytest.param("memsim", marks=NOT_YET),
+    ],
+)
+def test_a_command_says_rows_and_no_sentences_of_its_own(package: str) -> None:
+    said = []
+    for where, module in modules(package):
+        if package == "memsim" and where != "memsim/cli.py":
+            continue
+        errors = {
+            node.name
+            for node in ast.walk(module)
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Error")
+        }
+        for node in ast.walk(module):
+            if not isinstance(node, ast.Call):
+                continue
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else ""
+            name = function.id if isinstance(function, ast.Name) else name
+            if name in SPEAKERS | errors and any(map(is_own, node.args[-1:])):
+                said.append(f"{where}:{node.lineno}")
+    assert said == []
