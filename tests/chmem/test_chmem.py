@@ -12,6 +12,7 @@ import jsonschema
 import pexpect
 import pytest
 
+import static_tree
 from chmem_py.document import schema
 from chmem_support import Condition, conditions, make, run, s390, x86
 from commands import Command, Outcome
@@ -146,6 +147,44 @@ def test_more_than_there_is_is_said_before_anything_is_written(tmp_path: Path) -
 
 def conditions_are_offline(root: Path) -> bool:
     return all((root / f"{MEMORY}/memory{n}/state").read_text() == "offline\n" for n in range(4, 8))
+
+
+@pytest.mark.parametrize(
+    ("asked", "absent"),
+    [
+        ("2-9", "memory blocks 4-7 not on this machine"),
+        ("2-6", "memory blocks 4-6 not on this machine"),
+        ("5-9", "memory blocks 5-7 not on this machine"),
+        ("3-12", "5 of the memory blocks 4-12 not on this machine"),
+        ("7-8", "memory block 7 not on this machine"),
+    ],
+)
+def test_of_a_range_with_holes_the_absent_blocks_are_named(
+    asked: str, absent: str, chmem: Command, machine: Machines
+) -> None:
+    root = machine({**x86(), "blocks": [{"range": [0, 3]}, {"range": [8, 11]}]})
+    assert absent in chmem("-s", root, "-e", "-b", asked).stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-e", "1g"], ["-d", "2g"], ["-e", "1g", "--json"], ["-e", "1g", "--dry-run"]]
+)
+def test_what_could_only_be_done_in_part_is_said_once(
+    arguments: list[str], chmem: Command, machine: Machines
+) -> None:
+    done = chmem("-s", machine(x86()), *arguments)
+    assert done.status == 64
+    verb = "disable" if "-d" in arguments else "enable"
+    assert done.stderr.splitlines() == [f"chmem: Could only {verb} 512M of memory"]
+
+
+def test_that_it_became_less_than_was_promised_is_said(chmem: Command, machine: Machines) -> None:
+    done = chmem("-s", machine(x86(faults={"online": {"5": "EIO"}})), "-e", "1g")
+    said = [line for line in done.stderr.splitlines() if "Could only" in line]
+    assert said == [
+        "chmem: Could only enable 512M of memory",
+        "chmem: Could only enable 384M of memory",
+    ]
 
 
 def test_more_than_there_is_to_configure_is_said_in_our_words(
@@ -353,6 +392,24 @@ def test_retry_tries_again_what_is_busy(
     assert chmem("-s", root, "--retry", retries, "-d", "-b", "3").status == status
 
 
+@pytest.mark.parametrize(
+    ("retries", "pauses"),
+    [("0", []), ("3", [0.05, 0.1, 0.2]), ("8", [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])],
+)
+def test_the_pause_between_two_tries_doubles_up_to_two_seconds(
+    retries: str,
+    pauses: list[float],
+    chmem: Command,
+    machine: Machines,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    root = machine(x86(faults={"offline": {"3": "EBUSY"}}))
+    assert chmem("-s", root, "--retry", retries, "-d", "-b", "3").status == 1
+    assert slept == pytest.approx(pauses)
+
+
 def test_a_kernel_that_says_again_for_ever_is_not_asked_for_ever(
     chmem: Command, machine: Machines
 ) -> None:
@@ -401,6 +458,22 @@ def test_memory_to_be_configured_is_of_the_only_node(chmem: Command, machine: Ma
     assert conditions(root)[4].state == "online"
 
 
+@pytest.mark.parametrize(("nodes", "enabled"), [(2, []), (1, [4])])
+def test_memory_to_be_configured_is_of_no_node_where_there_are_several(
+    nodes: int, enabled: list[int], chmem: Command, tmp_path: Path
+) -> None:
+    blocks = [
+        {"range": [0, 2]},
+        {"range": [3, 3], "node": nodes - 1},
+        {"range": [4, 7], "config": 0},
+    ]
+    root = static_tree.make(tmp_path, {**s390(), "blocks": blocks})
+    for request in (["128m"], ["-b", "4"]):
+        done = chmem("-s", root, "--dry-run", "--json", "--node", "0", "-c", *request)
+        document = json.loads(done.stdout)
+        assert [block["block"] for block in document["blocks"]] == enabled
+
+
 # Dry run and JSON
 
 
@@ -443,6 +516,22 @@ def test_a_dry_run_knows_the_zone_that_a_block_comes_back_in(
     done = json.loads(chmem(*arguments).stdout)
     assert dry["blocks"][0]["after"] == done["blocks"][0]["after"]
     assert dry["blocks"][0]["after"]["zone"] == "DMA"
+
+
+@pytest.mark.parametrize("policy", ["offline", "online", "online_kernel", "online_movable"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["-c", "4"], ["-e", "4"], ["-e", "-z", "Movable", "5"], ["-e", "-z", "Normal", "6"]],
+    ids=" ".join,
+)
+def test_a_dry_run_knows_what_becomes_of_a_block_that_is_added(
+    policy: str, arguments: list[str], chmem: Command, machine: Machines
+) -> None:
+    root = machine(s390(auto_online_blocks=policy))
+    words = ("-s", root, "--json", "-b", *arguments)
+    (planned,) = json.loads(chmem(*words, "--dry-run").stdout)["blocks"]
+    (done,) = json.loads(chmem(*words).stdout)["blocks"]
+    assert planned == done
 
 
 def test_a_dry_run_can_be_pasted_into_a_shell(chmem: Command, tmp_path: Path) -> None:

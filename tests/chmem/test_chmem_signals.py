@@ -127,6 +127,22 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     assert "ended at once" in err
 
 
+@pytest.mark.parametrize("transition", ["offline", "deconfig"])
+def test_a_signal_does_not_stop_what_is_being_undone(transition: str, tmp_path: Path) -> None:
+    machine = s390(faults={"online": {"5": "EIO"}}, delays={transition: {"4": 1.5}})
+    root = make(tmp_path / "machine", machine)
+    before = conditions(root)
+    process = start("-s", root, "--json", "--all-or-nothing", "-e", "-b", "4-7")
+    wait_until_held(root, process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=HELD)
+    document = json.loads(out)
+    assert (process.returncode, document["outcome"]) == (130, "interrupted")
+    results = [(block["block"], block["result"]) for block in document["blocks"]]
+    assert results == [(4, "taken back"), (5, "failed")]
+    assert conditions(root) == before
+
+
 def test_all_or_nothing_takes_everything_back_on_a_signal(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390(**held_at("online", 6)))
     before = conditions(root)

@@ -1,16 +1,21 @@
 """The library reads a machine, and only what it is asked for."""
 
 import os
+import shutil
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 import static_tree
 from memory_hotplug import NUMA_NO_NODE, Machine, MemoryBlock, MemoryHotplugError, State, Zone
 from memory_hotplug.tree import FileTree, KernelTree
+from memsim import directory
 from memsim.profile import boot
+from simulated import tree_at, tree_of
 from static_tree import FIRMWARE, MEMORY, NODE
 
 Machines = Callable[[str], Path]
@@ -130,6 +135,37 @@ def test_nodes_come_from_the_blocks_where_no_node_directory_tells(tmp_path: Path
     assert nodes == [0, 3, NUMA_NO_NODE]
 
 
+def test_a_block_of_two_nodes_is_on_the_lowest(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 1], "node": 2}]})
+    for node in (10, 1):
+        (tmp_path / NODE / f"node{node}").mkdir()
+        (tmp_path / NODE / f"node{node}/memory1").symlink_to("../../memory/memory1")
+        (tmp_path / MEMORY / f"memory1/node{node}").symlink_to(f"../../node/node{node}")
+    assert [block.node for block in Machine.at(tmp_path).blocks(("node",))] == [2, 1]
+    # The same where the blocks' own links alone tell.
+    shutil.rmtree(tmp_path / NODE)
+    assert [block.node for block in Machine.at(tmp_path).blocks(("node",))] == [2, 1]
+
+
+@pytest.mark.parametrize("firmware", [False, True])
+def test_a_block_that_is_gone_is_offline_only_where_blocks_are_configured(
+    firmware: bool, tmp_path: Path
+) -> None:
+    description = {**S390, "firmware": firmware, "blocks": [{"range": [0, 1]}]}
+    machine = Machine.at(static_tree.make(tmp_path, description))
+    assert machine.block(1).state is State.ONLINE
+    remove(tmp_path, 1)
+    assert machine.block(1).state is (State.OFFLINE if firmware else State.UNKNOWN)
+
+
+def test_an_attribute_is_read_to_its_end_however_long(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, S390)
+    words = ["DMA"] * 64 + ["Movable"]
+    static_tree.write(tmp_path / MEMORY / "memory0/valid_zones", " ".join(words))
+    first, *_ = Machine.at(tmp_path).blocks(("zones",))
+    assert first.zones == (Zone.DMA,) * 64 + (Zone.MOVABLE,)
+
+
 def test_a_machine_can_be_read_again(tmp_path: Path) -> None:
     static_tree.make(tmp_path, S390)
     machine = Machine.at(tmp_path)
@@ -184,6 +220,42 @@ def test_a_machine_in_memory_takes_the_time_that_a_transition_takes(
     assert slept == [7]
     states = [block.state for block in machine.blocks(("state",))]
     assert states == [State.OFFLINE] * 4
+
+
+def test_a_signal_in_the_middle_of_a_simulated_write_leaves_no_half_of_it(tmp_path: Path) -> None:
+    class Interrupted(BaseException):
+        """What a handler raises."""
+
+    def handler(calls: int) -> Callable[[FrameType, str, object], None]:
+        """For sys.setprofile: raises after so many system calls."""
+        left = iter(range(calls))
+
+        def count(_: FrameType, event: str, function: object) -> None:
+            system_call = getattr(function, "__module__", "") == "posix"
+            if system_call and event == "c_return" and next(left, None) is None:
+                raise Interrupted
+
+        return count
+
+    conditions = []
+    for calls in range(1000):
+        root = tmp_path / str(calls)
+        directory.create(root, boot(S390))
+        tree = Machine.at(root).tree
+        try:
+            sys.setprofile(handler(calls))
+            tree.write(f"{FIRMWARE}/memory2/config", "1")
+        except Interrupted:
+            conditions.append((root / MEMORY / "memory2").exists())
+        else:
+            break
+        finally:
+            sys.setprofile(None)
+        # The files first: to look at the kernel completes what was left undone.
+        seen = tree_at(root)
+        assert seen == tree_of(directory.Directory(root).kernel()), calls
+    assert sorted(conditions) == conditions
+    assert set(conditions) == {False, True}
 
 
 def test_an_archive_is_read_as_the_tree_in_it(machines: Machines, tmp_path: Path) -> None:

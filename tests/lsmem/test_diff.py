@@ -137,6 +137,30 @@ def test_blocks_that_came_or_went_are_added_or_removed(lsmem: Command, tmp_path:
     assert found[0]["after"]["state"] == "online"
 
 
+def test_changes_that_are_alike_are_one_only_where_their_blocks_touch(
+    lsmem: Command, lpar: Path
+) -> None:
+    file = earlier(lsmem, lpar)
+    for number in (3, 4, 6):
+        directory.write(lpar, f"{MEMORY}/memory{number}/state", b"offline")
+    done = lsmem("--diff", file, "-s", lpar)
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        ["memory3-4", "256M"],
+        ["memory6", "128M"],
+    ]
+
+
+def test_blocks_added_on_both_sides_of_a_hole_are_two_changes(
+    lsmem: Command, tmp_path: Path
+) -> None:
+    ranges = {"small": [[0, 3]], "large": [[0, 5], [8, 9]]}
+    for name, found in ranges.items():
+        machine = {"block_size": 1 << 27, "blocks": [{"range": ends} for ends in found]}
+        directory.create(tmp_path / name, profile.boot(machine))
+    done = lsmem("--diff", tmp_path / "small", "-s", tmp_path / "large")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["memory4-5", "memory8-9"]
+
+
 def test_settings_of_the_machine_are_compared(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar)
     directory.write(lpar, f"{MEMORY}/auto_online_blocks", b"online_movable")

@@ -111,6 +111,12 @@ def test_output_all_has_no_column_that_the_reference_lacks(
     )
 
 
+def test_a_block_of_two_nodes_is_shown_on_the_lowest(lsmem: Command, tree: Path) -> None:
+    (tree / NODE / "node1/memory2").symlink_to("../../memory/memory2")
+    (tree / MEMORY / "memory2/node1").symlink_to("../../node/node1")
+    assert column(lsmem, tree, "NODE") == ["0", "0", "0", "1", "1", "1"]
+
+
 def test_the_node_of_deconfigured_memory_is_not_told(lsmem: Command, machines: Machines) -> None:
     tree = machines("s390-lpar")
     assert column(lsmem, tree, "NODE") == ["0"] * 16 + [""] * 16

@@ -176,6 +176,24 @@ def test_a_single_block_that_differs_is_seen_in_a_cell_of_many(
     assert shown.endswith("A cell is 4 blocks (1G), a row 64G.\n")
 
 
+def test_a_hole_is_drawn_on_the_node_below_it(tmp_path: Path, lsmem: Command) -> None:
+    blocks = [
+        {"range": [0, 3]},
+        {"range": [8, 11], "node": 1},
+        {"range": [16, 19]},
+        {"range": [21, 23], "node": 1},
+    ]
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": blocks})
+    assert lsmem("--map", "-s", tmp_path).stdout.startswith(
+        """\
+Node 0: 1G in 8 blocks
+  0x00000000 ####____        ####_
+Node 1: 896M in 7 blocks
+  0x00000000         ####____     ###
+"""
+    )
+
+
 def test_far_holes_are_folded_and_said(tmp_path: Path, lsmem: Command) -> None:
     far = 1 << 36
     blocks = [{"range": [0, 3]}, {"range": [far, far + 3]}]

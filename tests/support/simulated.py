@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,15 @@ def tree_at(root: Path) -> Tree:
     return found
 
 
-def start_python(program: str, *arguments: str) -> subprocess.Popen[str]:
-    """Runs a program on the modules under test, its standard output to be read."""
+def start_python(
+    program: str, *arguments: str, within: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Runs a program on the modules under test, its standard output to be read.
+
+    WITHIN is a command that starts the program, such as unshare.
+    """
     return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
+        [*within, sys.executable, "-c", program, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": SOURCES},
