@@ -1,0 +1,81 @@
+"""README.md, CONTRIBUTING.md and docs/: what they show is real, what they name is there."""
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import click
+import pytest
+
+from memsim.cli import commands as memsim
+from people_support import clean_environment
+
+TOP = Path(__file__).parents[2]
+README = (TOP / "README.md").read_text()
+PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[str]:
+    """The README's blocks of code in LANGUAGE."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(text) for _, text in found]
+
+
+def test_every_session_in_the_readme_prints_what_it_shows(tmp_path: Path) -> None:
+    shown = "".join(blocks("console"))
+    commands = re.findall(r"^\$ (.*)", shown, re.MULTILINE)
+    assert len(commands) > 10
+    done = ""
+    for command in commands:
+        ran = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        done += f"$ {command}\n{ran.stdout}"
+    assert done == shown
+
+
+def test_no_example_in_the_readme_changes_this_machine() -> None:
+    for command in re.findall(r"^ *(?:\$ )?(chmem .*)", README, re.MULTILINE):
+        assert "--sysroot" in command, command
+
+
+def test_the_readme_lists_a_machine_in_three_lines_of_python() -> None:
+    (code,) = blocks("python")
+    assert len([line for line in code.splitlines() if line]) == 3
+    code = code.replace('at("/")', 'simulated("s390-lpar")')
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "0x0-0x7fffffff online 0",
+        "0x80000000-0xffffffff disabled None",
+    ]
+
+
+def test_every_memsim_command_in_the_readme_is_one() -> None:
+    known = memsim.list_commands(click.Context(memsim))
+    named = re.findall(r"^    memsim (\w+)", README, re.MULTILINE)
+    assert named
+    assert set(named) <= set(known)
+
+
+def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
+    first, second = blocks("sh")
+    assert first.startswith("python3 -m venv .venv && ")
+    assert second.endswith("/pytest\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    named = re.findall(r"\b(?:tests|docs|man|common|completion)/[\w./-]*\w", text)
+    for link in links:
+        assert (page.parent / link).exists(), link
+    for name in named:
+        assert (TOP / name).exists(), name
