@@ -4,15 +4,30 @@ Both sides are held as the values of typed JSON, so that a document written last
 with a machine read now.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from lsmem_py.columns import BY_NAME
 from memory_hotplug.block import DISABLED
 from memory_hotplug.machine import MERGED_BY
 from memory_hotplug.ranges import BlockTable
-from memory_hotplug.size import human
+
+__all__ = [
+    "ATTRIBUTES",
+    "Change",
+    "Snapshot",
+    "Values",
+    "compare",
+    "format_change",
+    "format_lines",
+    "format_news",
+    "format_stamped",
+    "numbers",
+    "record",
+    "snapshot",
+]
 
 ATTRIBUTES = MERGED_BY
 """What is compared, by its name in typed JSON."""
@@ -73,10 +88,17 @@ def snapshot(table: BlockTable, head: Mapping[str, Any] | None = None) -> Snapsh
 
 
 def compare(before: Snapshot, after: Snapshot) -> list[Change]:
-    """The blocks that differ, ascending. Both must have blocks of one size.
+    """The blocks that differ, ascending.
 
-    An attribute that one of the two never says anything of is not compared.
+    An attribute that one of the two never says anything of is not compared. Blocks of another
+    size are other blocks: all of the old ones are gone, and all of the new ones are added.
     """
+    if before.block_size != after.block_size:
+        nothing = dict[int, Values]()
+        return [
+            *compare(before, replace(before, blocks=nothing)),
+            *compare(replace(after, blocks=nothing), after),
+        ]
     pairs = zip(before.blocks.values(), after.blocks.values(), strict=False)
     if before.blocks.keys() == after.blocks.keys() and all(old == new for old, new in pairs):
         return []
@@ -111,7 +133,7 @@ def record(change: Change) -> dict[str, Any]:
     }
 
 
-def sentences(change: Change) -> str:
+def format_change(change: Change) -> str:
     """What happened, for a person: ``online -> offline, zones Normal -> Normal/Movable``."""
     old, new = change.before, change.after
     if old is None or new is None:
@@ -132,6 +154,16 @@ def sentences(change: Change) -> str:
     return ", ".join(told)
 
 
+def format_stamped(sentence: str, now: datetime) -> str:
+    """A line of a log: SENTENCE behind the time of day."""
+    return f"{now:%H:%M:%S} {sentence}"
+
+
+def format_news(change: Change, now: datetime) -> str:
+    """What happened to which blocks, and when it was seen."""
+    return format_stamped(f"{change.name}: {format_change(change)}", now)
+
+
 def _status(values: Values, other: Values | None = None) -> str:
     if values.get("configured") is False:
         return DISABLED
@@ -149,13 +181,13 @@ def _text(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def lines(changes: Sequence[Change], bytes: bool = False) -> Iterator[str]:
-    """One line for each change, aligned."""
-    sizes = [str(change.size) if bytes else human(change.size) for change in changes]
+def format_lines(changes: Sequence[Change], format_size: Callable[[int], str]) -> Iterator[str]:
+    """One line for each change, aligned, with its newline."""
+    sizes = [format_size(change.size) for change in changes]
     name_width = max((len(change.name) for change in changes), default=0)
     size_width = max(map(len, sizes), default=0)
     for change, size in zip(changes, sizes, strict=True):
-        yield f"{change.name:<{name_width}} {size:>{size_width}}  {sentences(change)}\n"
+        yield f"{change.name:<{name_width}} {size:>{size_width}}  {format_change(change)}\n"
 
 
 def numbers(changes: Iterable[Change]) -> set[int]:

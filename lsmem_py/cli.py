@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -19,17 +19,20 @@ from hotplug_cli.getopt import (
 )
 from hotplug_cli.program import complain, run, version
 from lsmem_py import columns as columns_
-from lsmem_py import formats, summary
-from lsmem_py.columns import Column
+from lsmem_py import formats
+from lsmem_py.columns import PICTURED, Column
 from lsmem_py.view import View
 from memory_hotplug.errors import NoBlocksError
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable, MemoryRange
+from memory_hotplug.ranges import BlockTable
+from memory_hotplug.size import human
 
-WHEN = ("never", "always", "only")
-TERMINAL_WHEN = ("always", "never", "auto")
-MAP_BY = ("status", "zones")
-SHORTEST_INTERVAL = 0.1
+__all__ = ["lsmem", "main"]
+
+_WHEN = ("never", "always", "only")
+_TERMINAL_WHEN = ("always", "never", "auto")
+_SHORTEST_INTERVAL = 0.1
+"""Seconds."""
 
 
 class Options(NamedTuple):
@@ -138,40 +141,40 @@ _LISTING_ONLY = (
 @option(
     "--summary",
     metavar="WHEN",
-    shell_complete=offers.words(lambda: WHEN),
+    shell_complete=offers.words(lambda: _WHEN),
     bare="only",
     section=_WHAT,
-    help=", ".join(WHEN),
+    help=", ".join(_WHEN),
 )
 @flag("-b", "--bytes", section=_HOW, help="sizes in bytes")
 @flag("-n", "--noheadings", section=_HOW, help="no line of headings")
 @option(
     "--annotate",
     metavar="WHEN",
-    shell_complete=offers.words(lambda: TERMINAL_WHEN),
+    shell_complete=offers.words(lambda: _TERMINAL_WHEN),
     bare="auto",
     default="never",
     section=_HOW,
-    help="headings with tooltips: " + ", ".join(TERMINAL_WHEN),
+    help="headings with tooltips: " + ", ".join(_TERMINAL_WHEN),
 )
 @option(
     "--color",
     metavar="WHEN",
-    shell_complete=offers.words(lambda: TERMINAL_WHEN),
+    shell_complete=offers.words(lambda: _TERMINAL_WHEN),
     bare="always",
     default="auto",
     own=True,
     section=_HOW,
-    help=", ".join(TERMINAL_WHEN),
+    help=", ".join(_TERMINAL_WHEN),
 )
 @option(
     "--map",
     metavar="BY",
-    shell_complete=offers.words(lambda: MAP_BY),
+    shell_complete=offers.words(lambda: PICTURED),
     bare="status",
     own=True,
     section=_VIEWS,
-    help="the address space as a picture, by " + " or ".join(MAP_BY),
+    help="the address space as a picture, by " + " or ".join(PICTURED),
 )
 @option(
     "--watch",
@@ -212,99 +215,68 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
     options = Options(**{**given, "summary": _wanted(context.meta[GIVEN])})
     _check(options, extra)
     if options.diff is not None:
-        from lsmem_py import diff
+        from lsmem_py.diff import run_diff
 
-        return diff.run(options.diff, options.sysroot, options.json, options.bytes)
-    write = None if options.typed else formats.writer(options.format_name)
+        return run_diff(options.diff, options.sysroot, options.json, _size_format(options)[0])
+    format_ = formats.named(options.format_name)
+    # As the reference does, before columns are looked at.
     machine = Machine.at(options.sysroot)
-    colour = options.format_name == "table" and _on_terminal(options.color, "NO_COLOR")
-    view = _view(options, colour)
+    view = _view(options, format_)
     if options.watch is not None:
-        from lsmem_py import watch
+        from lsmem_py.watch import run_watch
 
         live = not options.json and _on_terminal("auto")
-        return watch.run(view, options.sysroot, float(options.watch), options.json, live)
-    table = _read(machine, view.attributes)
-    out = sys.stdout
-    if options.map:
-        from lsmem_py import map as map_
-
-        map_.write(map_.Map(table, options.map, *map_.window(), options.bytes).lines(), out, colour)
-    else:
-        out.writelines(_listing(machine, table, view, options, write))
-    out.flush()
+        return run_watch(view, options.sysroot, float(options.watch), options.json, live)
+    table = _read(machine, view)
+    view.write(machine, table, sys.stdout)
+    sys.stdout.flush()
+    if view.lists_nothing(machine):
+        names = ", ".join(column.heading for column in view.columns)
+        complain(
+            "lsmem",
+            f"nothing to list: {names} only for memory that can be configured"
+            " (/sys/firmware/memory, on s390), which this machine does not have",
+        )
     for remark in machine.remarks:
         complain("lsmem", remark)
     return 0
 
 
-def _view(options: Options, colour: bool) -> View:
-    """What is to be read and shown."""
+def _size_format(options: Options) -> tuple[Callable[[int], str], int]:
+    """What makes a text of a size, and the cells that it takes in the summary."""
+    return (str, 15) if options.bytes else (human, 5)
+
+
+def _view(options: Options, format_: formats.Format) -> View:
+    """What is shown."""
+    colour = options.format_name == "table" and _on_terminal(options.color, "NO_COLOR")
     if options.map:
-        from lsmem_py import map as map_
-
-        attributes = {"node", *map_.READS[options.map]}
-        return View(options.bytes, colour, attributes, map=options.map)
+        return View(*_size_format(options), colour, picture=options.map)
     columns = _columns(options)
-    attributes, split = _attributes(columns, options)
-    if colour:
-        from lsmem_py import colour as colour_
-
-        attributes.update(colour_.READS)
-    if options.summary != "never":
-        attributes.add("state")
+    split: Sequence[Column] | None = columns
+    if options.all:
+        split = None
+    elif options.split is not None:
+        merged = options.split.lower() == "none"
+        split = () if merged else columns_.parse(options.split, ())
     return View(
-        options.bytes,
+        *_size_format(options),
         colour,
-        attributes,
-        columns=columns,
-        split=None if options.all else split,
+        columns=[column.in_bytes() for column in columns] if options.bytes else columns,
+        split=split,
+        format=format_,
+        typed=options.typed,
         headings=not options.noheadings,
+        annotate=_on_terminal(options.annotate),
         summary=options.summary,
     )
 
 
-def _read(machine: Machine, attributes: Collection[str]) -> BlockTable:
-    table = machine.read(attributes)
+def _read(machine: Machine, view: View) -> BlockTable:
+    table = machine.read(view.attributes)
     if not table.numbers:
         raise NoBlocksError(machine.tree.root)
     return table
-
-
-def _listing(
-    machine: Machine,
-    table: BlockTable,
-    view: View,
-    options: Options,
-    write: formats.Writer | None,
-) -> Iterator[str]:
-    """What is written, in pieces."""
-    if view.summary != "only":
-        if options.typed:
-            yield from _typed(machine, table, view.columns, view.ranges(table), options)
-        else:
-            shown = view.shown(machine)
-            if not shown:
-                names = ", ".join(column.heading for column in view.columns)
-                machine.remarks.append(
-                    f"nothing to list: {names} only for memory that can be configured"
-                    " (/sys/firmware/memory, on s390), which this machine does not have"
-                )
-            elif write:
-                yield from write(
-                    formats.Listing(
-                        shown,
-                        view.ranges(table),
-                        view.bytes,
-                        view.headings,
-                        _on_terminal(options.annotate),
-                        view.paint(),
-                    )
-                )
-        if view.summary == "always":
-            yield "\n"
-    if view.summary != "never":
-        yield from summary.lines(machine, table, view.bytes)
 
 
 def _wanted(given: Sequence[str]) -> str:
@@ -317,7 +289,7 @@ def _wanted(given: Sequence[str]) -> str:
         if name in ("--json", "--pairs", "--raw") or (name == "--format" and value != "table"):
             summary = False
         elif name == "--summary":
-            if value not in WHEN:
+            if value not in _WHEN:
                 raise click.UsageError("unsupported --summary argument")
             if value == "only":
                 ranges = False
@@ -331,16 +303,18 @@ def _wanted(given: Sequence[str]) -> str:
 def _check(options: Options, extra: Sequence[str]) -> None:
     """What the reference refuses before it looks at the machine, in its order."""
     for name in ("annotate", "color"):
-        if getattr(options, name) not in TERMINAL_WHEN:
+        if getattr(options, name) not in _TERMINAL_WHEN:
             raise click.UsageError(
                 f"invalid argument of --{name}: {getattr(options, name)}"
-                f" ({', '.join(TERMINAL_WHEN)})"
+                f" ({', '.join(_TERMINAL_WHEN)})"
             )
-    if options.map not in (None, *MAP_BY):
-        raise click.UsageError(f"invalid argument of --map: {options.map} ({' or '.join(MAP_BY)})")
+    if options.map not in (None, *PICTURED):
+        raise click.UsageError(
+            f"invalid argument of --map: {options.map} ({' or '.join(PICTURED)})"
+        )
     if options.watch is not None and not _is_interval(options.watch):
         raise click.UsageError(
-            f"invalid argument of --watch: {options.watch} (seconds, {SHORTEST_INTERVAL} or more)"
+            f"invalid argument of --watch: {options.watch} (seconds, {_SHORTEST_INTERVAL} or more)"
         )
     if extra:
         raise BadUsageError
@@ -353,7 +327,7 @@ def _check(options: Options, extra: Sequence[str]) -> None:
 
 def _is_interval(text: str) -> bool:
     try:
-        return SHORTEST_INTERVAL <= float(text) < float("inf")
+        return _SHORTEST_INTERVAL <= float(text) < float("inf")
     except ValueError:
         return False
 
@@ -372,42 +346,12 @@ def _columns(options: Options) -> list[Column]:
     return default if asked is None else columns_.parse(asked, default)
 
 
-def _attributes(columns: Sequence[Column], options: Options) -> tuple[set[str], list[str]]:
-    """The attributes to be read, and those to split by."""
-    splitting = columns
-    if options.split is not None:
-        splitting = []
-        if options.split.lower() != "none":
-            splitting = columns_.parse(options.split, ())
-    split = list(dict.fromkeys(name for column in splitting for name in column.splits))
-    reads = {name for column in columns for name in (*column.splits, *column.reads)}
-    if options.typed:
-        from lsmem_py import typed
-
-        reads.update(typed.READS)
-    return reads.union(split), split
-
-
 def _on_terminal(when: str, unless: str | None = None) -> bool:
     if when != "auto":
         return when == "always"
     if os.environ.get("TERM") == "dumb" or (unless and os.environ.get(unless)):
         return False
     return sys.stdout.isatty()
-
-
-def _typed(
-    machine: Machine,
-    table: BlockTable,
-    columns: Sequence[Column],
-    ranges: Iterator[MemoryRange],
-    options: Options,
-) -> Iterator[str]:
-    from lsmem_py import typed
-
-    if options.format_name == "jsonl":
-        return typed.write_lines(columns, ranges)
-    return typed.write_document(typed.head(machine, table), columns, ranges)
 
 
 def main() -> None:

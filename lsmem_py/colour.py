@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 from memory_hotplug.ranges import MemoryRange
 
-READS = ("state", "configured")
+__all__ = ["READS", "painter"]
 
-STYLES = {
+READS = ("state", "configured")
+"""Attributes that the colour of a line follows from."""
+
+_STYLES = {
     "offline": "dim",
     "going-offline": "yellow",
     "disabled": "bright_black",
@@ -19,7 +22,7 @@ def painter() -> Callable[[MemoryRange, str], str]:
     from rich.color import ColorSystem
     from rich.style import Style
 
-    styles = {status: Style.parse(style) for status, style in STYLES.items()}
+    styles = {status: Style.parse(style) for status, style in _STYLES.items()}
 
     def paint(found: MemoryRange, line: str) -> str:
         style = styles.get(found.block.status or "")

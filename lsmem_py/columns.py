@@ -8,6 +8,19 @@ from memory_hotplug.errors import UnknownNameError
 from memory_hotplug.ranges import MemoryRange
 from memory_hotplug.size import human
 
+__all__ = [
+    "BY_NAME",
+    "COLUMNS",
+    "DEFAULT",
+    "FIRMWARE_ONLY",
+    "PICTURED",
+    "STATUS",
+    "ZONES",
+    "Column",
+    "named",
+    "parse",
+]
+
 
 class Column(NamedTuple):
     """What a column is called, what it is made of and how it is shown.
@@ -27,7 +40,7 @@ class Column(NamedTuple):
     json: Callable[[MemoryRange], Any] | None = None
     """The value in util-linux's JSON, where that is not the text, or null for an empty text."""
     number: Callable[[MemoryRange], int] | None = None
-    """The value with --bytes, in text and in JSON."""
+    """The value of a size or an address, in bytes."""
     splits: tuple[str, ...] = ()
     """Attributes of a block; ranges are split by them where this column is shown."""
     reads: tuple[str, ...] = ()
@@ -48,6 +61,13 @@ class Column(NamedTuple):
     def identifier(self) -> str:
         """The name in typed JSON."""
         return self.key.replace("-", "_")
+
+    def in_bytes(self) -> "Column":
+        """The column as --bytes shows it: a size or an address as a plain number, in JSON too."""
+        number = self.number
+        if number is None:
+            return self
+        return self._replace(text=lambda found: str(number(found)), json=number)
 
 
 _STATES = {"offline": "offline", "online": "online", "going-offline": "on->off", "unknown": "?"}
@@ -242,6 +262,9 @@ BY_NAME = {column.identifier: column for column in COLUMNS}
 DEFAULT = ("range", "size", "state", "removable", "block")
 FIRMWARE_ONLY = ("configured", "memmap_on_memory")
 """Left out on a machine whose memory needs no configuring, as the reference does."""
+
+STATUS, ZONES = PICTURED = ("status", "zones")
+"""The columns that --map can draw memory by."""
 
 
 def parse(text: str, default: Sequence[Column]) -> list[Column]:

@@ -1,7 +1,7 @@
-"""A name for every output format -> the function that writes rows in it.
+"""A name for every output format -> the function that makes its text of the rows.
 
-A writer is a generator of pieces of text, so that a large machine's listing is never in memory as
-a whole; only a table needs two looks at its rows, the first for the widths.
+It is made piece by piece, so that a large machine's listing is never in memory as a whole; only a
+table needs two looks at its rows, the first for the widths.
 """
 
 import os
@@ -13,6 +13,21 @@ from lsmem_py.columns import Column
 from memory_hotplug.errors import UnknownNameError
 from memory_hotplug.ranges import MemoryRange
 
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Listing",
+    "format_csv",
+    "format_json",
+    "format_json_lines",
+    "format_pairs",
+    "format_raw",
+    "format_table",
+    "format_tsv",
+    "named",
+    "names",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -20,8 +35,6 @@ class Listing:
 
     columns: Sequence[Column]
     ranges: Iterable[MemoryRange]
-    bytes: bool = False
-    """Sizes as numbers of bytes."""
     headings: bool = True
     annotate: bool = False
     """Each heading of a table carries the column's help as a tooltip."""
@@ -30,10 +43,7 @@ class Listing:
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of each range."""
-        texts = [
-            _number_text(column.number) if self.bytes and column.number else column.text
-            for column in self.columns
-        ]
+        texts = [column.text for column in self.columns]
         return ([text(found) for text in texts] for found in self.ranges)
 
     def names(self) -> list[str]:
@@ -41,30 +51,21 @@ class Listing:
 
     def values(self) -> list[Callable[[MemoryRange], Any]]:
         """What makes the value of each column in util-linux's JSON."""
-        return [
-            column.number
-            if self.bytes and column.number
-            else column.json or _text_or_none(column.text)
-            for column in self.columns
-        ]
-
-
-def _number_text(number: Callable[[MemoryRange], int]) -> Callable[[MemoryRange], str]:
-    return lambda found: str(number(found))
+        return [column.json or _text_or_none(column.text) for column in self.columns]
 
 
 def _text_or_none(text: Callable[[MemoryRange], str]) -> Callable[[MemoryRange], str | None]:
     return lambda found: text(found) or None
 
 
-Writer = Callable[[Listing], Iterator[str]]
+Format = Callable[[Listing], Iterator[str]]
 
 
-def write_table(listing: Listing) -> Iterator[str]:
+def format_table(listing: Listing) -> Iterator[str]:
     """Aligned columns, one space apart; a last cell that is empty or leftmost is not padded."""
     ranges = list(listing.ranges)
     columns = listing.columns
-    rows = list(Listing(columns, ranges, listing.bytes).rows())
+    rows = list(Listing(columns, ranges).rows())
     lines = ([listing.names()] if listing.headings else []) + rows
     widths = [max(map(len, cells), default=0) for cells in zip(*lines, strict=True)]
     if not listing.headings:
@@ -90,7 +91,7 @@ def _aligned(
     return " ".join(aligned)
 
 
-def write_raw(listing: Listing) -> Iterator[str]:
+def format_raw(listing: Listing) -> Iterator[str]:
     """Cells one space apart, so that an empty one is two spaces."""
     if listing.headings:
         yield " ".join(listing.names()) + "\n"
@@ -98,7 +99,7 @@ def write_raw(listing: Listing) -> Iterator[str]:
         yield " ".join(row) + "\n"
 
 
-def write_pairs(listing: Listing) -> Iterator[str]:
+def format_pairs(listing: Listing) -> Iterator[str]:
     """Cells as NAME="value"."""
     names = listing.names()
     for row in listing.rows():
@@ -135,18 +136,18 @@ _COMPACT = _JsonLayout('{"memory":[\n', "{", '"{}":', ",", "}", ",\n", "\n]}\n")
 _LINES = _JsonLayout("", "{", '"{}":', ",", "}", "\n", "\n")
 
 
-def write_json(listing: Listing) -> Iterator[str]:
+def format_json(listing: Listing) -> Iterator[str]:
     """util-linux's JSON, in the layout that LIBSMARTCOLS_JSON asks for."""
     layouts = {"compact": _COMPACT, "lines": _LINES}
-    return _write_json(listing, layouts.get(os.environ.get("LIBSMARTCOLS_JSON", ""), _PRETTY))
+    return _format_json(listing, layouts.get(os.environ.get("LIBSMARTCOLS_JSON", ""), _PRETTY))
 
 
-def write_json_lines(listing: Listing) -> Iterator[str]:
+def format_json_lines(listing: Listing) -> Iterator[str]:
     """The objects of util-linux's JSON, one on each line."""
-    return _write_json(listing, _LINES)
+    return _format_json(listing, _LINES)
 
 
-def _write_json(listing: Listing, layout: _JsonLayout) -> Iterator[str]:
+def _format_json(listing: Listing, layout: _JsonLayout) -> Iterator[str]:
     from json.encoder import encode_basestring_ascii as quoted
 
     def text(value: Any) -> str:
@@ -166,7 +167,7 @@ def _write_json(listing: Listing, layout: _JsonLayout) -> Iterator[str]:
     yield layout.after
 
 
-def _write_separated(listing: Listing, delimiter: str) -> Iterator[str]:
+def _format_separated(listing: Listing, delimiter: str) -> Iterator[str]:
     import csv
 
     class Line:
@@ -188,34 +189,34 @@ def _write_separated(listing: Listing, delimiter: str) -> Iterator[str]:
         yield line.text
 
 
-def write_csv(listing: Listing) -> Iterator[str]:
+def format_csv(listing: Listing) -> Iterator[str]:
     """Comma-separated values (RFC 4180, with plain newlines)."""
-    return _write_separated(listing, ",")
+    return _format_separated(listing, ",")
 
 
-def write_tsv(listing: Listing) -> Iterator[str]:
+def format_tsv(listing: Listing) -> Iterator[str]:
     """Tab-separated values."""
-    return _write_separated(listing, "\t")
+    return _format_separated(listing, "\t")
 
 
-WRITERS: dict[str, Writer] = {
-    "table": write_table,
-    "raw": write_raw,
-    "pairs": write_pairs,
-    "json": write_json,
-    "jsonl": write_json_lines,
-    "csv": write_csv,
-    "tsv": write_tsv,
+FORMATS: dict[str, Format] = {
+    "table": format_table,
+    "raw": format_raw,
+    "pairs": format_pairs,
+    "json": format_json,
+    "jsonl": format_json_lines,
+    "csv": format_csv,
+    "tsv": format_tsv,
 }
 
 
-def writer(name: str) -> Writer:
-    """The writer of a format, by its name in any case; raises UnknownNameError."""
+def named(name: str) -> Format:
+    """The format of that name, in any case; raises UnknownNameError."""
     name = name.lower()
-    if name in WRITERS:
-        return WRITERS[name]
+    if name in FORMATS:
+        return FORMATS[name]
     if name in names():
-        return lambda listing: _write_document(listing, name)
+        return lambda listing: _format_document(listing, name)
     raise UnknownNameError("format", name, names())
 
 
@@ -223,10 +224,10 @@ def names() -> list[str]:
     """All formats: ours, then tabulate's."""
     from tabulate import tabulate_formats
 
-    return [*WRITERS, *(name for name in tabulate_formats if name not in WRITERS)]
+    return [*FORMATS, *(name for name in tabulate_formats if name not in FORMATS)]
 
 
-def _write_document(listing: Listing, name: str) -> Iterator[str]:
+def _format_document(listing: Listing, name: str) -> Iterator[str]:
     from tabulate import tabulate
 
     yield tabulate(

@@ -7,8 +7,21 @@ from lsmem_py.columns import COLUMNS, Column
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
+__all__ = [
+    "DEFAULT",
+    "READS",
+    "SCHEMA_VERSION",
+    "format_document",
+    "format_lines",
+    "head",
+    "schema",
+]
+
 SCHEMA_VERSION = 1
-"""Grows when a key changes its meaning or goes; keys may be added without."""
+"""Of the document, for whoever writes it and whoever reads it again (--diff).
+
+It grows when a key changes its meaning or goes; keys may be added without.
+"""
 
 DEFAULT = tuple(column for column in COLUMNS if column.key != "phys_device")
 """All columns but the one that on s390 makes every block a range of its own."""
@@ -65,11 +78,11 @@ READS = ("state", "node", "zones")
 """Attributes that the head of the document is made of."""
 
 
-def row(columns: Sequence[Column], found: MemoryRange) -> dict[str, Any]:
+def _row(columns: Sequence[Column], found: MemoryRange) -> dict[str, Any]:
     return {column.identifier: column.typed(found) for column in columns}
 
 
-def write_document(
+def format_document(
     head: dict[str, Any], columns: Sequence[Column], ranges: Iterable[MemoryRange]
 ) -> Iterator[str]:
     """The document, a range on each line."""
@@ -78,17 +91,17 @@ def write_document(
     yield json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "ranges": ['
     between = "\n    "
     for found in ranges:
-        yield between + json.dumps(row(columns, found))
+        yield between + json.dumps(_row(columns, found))
         between = ",\n    "
     yield "\n  ]\n}\n"
 
 
-def write_lines(columns: Sequence[Column], ranges: Iterable[MemoryRange]) -> Iterator[str]:
+def format_lines(columns: Sequence[Column], ranges: Iterable[MemoryRange]) -> Iterator[str]:
     """The ranges only, one object on each line."""
     import json
 
     for found in ranges:
-        yield json.dumps(row(columns, found)) + "\n"
+        yield json.dumps(_row(columns, found)) + "\n"
 
 
 def schema() -> dict[str, Any]:

@@ -1,33 +1,69 @@
-"""What of a machine is shown: once, or again and again."""
+"""What of a machine is shown, and the writing of it: once, or again and again."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, NamedTuple
 
+from lsmem_py import formats, summary
 from lsmem_py.columns import FIRMWARE_ONLY, Column
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
+__all__ = ["View"]
+
 
 class View(NamedTuple):
-    """A listing or a map, as the command line asks for it.
+    """A listing or a picture, as the command line asks for it.
 
     A named tuple because every run makes the class, and a dataclass takes longer to make.
     """
 
-    bytes: bool
-    colour: bool
-    attributes: Collection[str]
-    """What must be read of each block."""
-    map: str | None = None
-    """What a map is coloured by; None for a listing, of which the rest speaks."""
+    format_size: Callable[[int], str]
+    size_width: int
+    """Cells that a size takes in the summary."""
+    colour: bool = False
+    picture: str | None = None
+    """The column that a picture is drawn by; None for a listing, of which the rest speaks."""
     columns: Sequence[Column] = ()
-    split: Collection[str] | None = ()
-    """Attributes that ranges are split by; None for each block by itself."""
+    split: Sequence[Column] | None = ()
+    """Columns that ranges are split by; None for each block by itself."""
+    format: formats.Format = formats.format_table
+    typed: bool = False
+    """Whether JSON is typed: the document, or its ranges only for the format of JSON lines."""
     headings: bool = True
+    annotate: bool = False
+    """Whether the headings of a table carry tooltips."""
     summary: str = "never"
+    """``never``, ``always``, or ``only`` without the ranges."""
+
+    @property
+    def attributes(self) -> set[str]:
+        """What must be read of each block."""
+        if self.picture:
+            from lsmem_py import picture
+
+            return picture.reads(self.picture)
+        names = {name for column in self.columns for name in (*column.splits, *column.reads)}
+        names.update(self._splits)
+        if self.typed:
+            from lsmem_py import typed
+
+            names.update(typed.READS)
+        if self.colour:
+            from lsmem_py import colour
+
+            names.update(colour.READS)
+        if self.summary != "never":
+            names.update(summary.READS)
+        return names
+
+    @property
+    def _splits(self) -> list[str]:
+        """The attributes that ranges are split by, each once."""
+        return list(dict.fromkeys(name for column in self.split or () for name in column.splits))
 
     def ranges(self, table: BlockTable) -> Iterator[MemoryRange]:
-        return table.each() if self.split is None else table.ranges(self.split)
+        """What is listed of TABLE, ascending."""
+        return table.each() if self.split is None else table.ranges(self._splits)
 
     def shown(self, machine: Machine) -> list[Column]:
         """The columns that the machine can fill."""
@@ -37,9 +73,52 @@ class View(NamedTuple):
             if machine.configurable or column.identifier not in FIRMWARE_ONLY
         ]
 
-    def paint(self) -> Callable[[MemoryRange, str], str] | None:
-        if not self.colour:
-            return None
-        from lsmem_py import colour
+    def lists_nothing(self, machine: Machine) -> bool:
+        """Whether ranges are asked for, but no column of them that the machine can fill."""
+        wanted = not self.picture and not self.typed and self.summary != "only"
+        return wanted and not self.shown(machine)
 
-        return colour.painter()
+    def listing(self, machine: Machine, table: BlockTable) -> formats.Listing:
+        """What a format is made of."""
+        paint = None
+        if self.colour:
+            from lsmem_py import colour
+
+            paint = colour.painter()
+        return formats.Listing(
+            self.shown(machine), self.ranges(table), self.headings, self.annotate, paint
+        )
+
+    def write(self, machine: Machine, table: BlockTable, out: IO[str]) -> None:
+        """Write the whole to OUT. TABLE must hold ``attributes``."""
+        if self.picture:
+            from lsmem_py.picture import Picture, window, write_picture
+
+            lines = Picture(table, self.picture, *window(), self.format_size).lines()
+            write_picture(lines, out, self.colour)
+        else:
+            out.writelines(self._pieces(machine, table))
+
+    def _pieces(self, machine: Machine, table: BlockTable) -> Iterator[str]:
+        """A listing's text."""
+        if self.summary != "only":
+            if self.typed:
+                yield from self._typed(machine, table)
+            elif self.shown(machine):
+                yield from self.format(self.listing(machine, table))
+            if self.summary == "always":
+                yield "\n"
+        if self.summary != "never":
+            yield from self.summary_lines(machine, table)
+
+    def summary_lines(self, machine: Machine, table: BlockTable) -> Iterator[str]:
+        """Block size and totals, each line with its newline."""
+        return summary.format_summary(machine, table, self.format_size, self.size_width)
+
+    def _typed(self, machine: Machine, table: BlockTable) -> Iterator[str]:
+        from lsmem_py import typed
+
+        if self.format is formats.format_json_lines:
+            return typed.format_lines(self.columns, self.ranges(table))
+        head = typed.head(machine, table)
+        return typed.format_document(head, self.columns, self.ranges(table))

@@ -235,13 +235,13 @@ def test_every_machine_fits_the_width_and_the_legend_adds_up(
 
 @pytest.mark.parametrize("blocks", [4, 65536, 262144])
 def test_a_map_is_as_good_for_4_blocks_as_for_262144(blocks: int) -> None:
-    from lsmem_py.map import Map
+    from lsmem_py.picture import Picture
     from memory_hotplug.block import State
     from memory_hotplug.ranges import BlockTable
 
     columns: dict[str, list[object]] = {"state": [State.ONLINE] * blocks, "node": [0] * blocks}
     table = BlockTable(1 << 28, range(blocks), {**columns, "configured": [None] * blocks})
-    lines = [line.plain for line in Map(table, "status", 80, 24).lines()]
+    lines = [line.plain for line in Picture(table, "status", 80, 24).lines()]
     cells = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("  0x")]
     assert max(map(len, lines)) <= 80
     assert len(cells) <= 24
@@ -278,7 +278,7 @@ def test_a_cell_of_several_kinds_shows_what_there_is_most_of(tmp_path: Path) -> 
 
 
 def test_all_characters_and_all_colours_of_a_map_differ() -> None:
-    from lsmem_py.map import KINDS
+    from lsmem_py.picture import KINDS
 
     characters = [character for kind in KINDS for character in (kind.character, kind.mostly)]
     assert len(set(characters)) == 2 * len(KINDS)

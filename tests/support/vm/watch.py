@@ -3,9 +3,9 @@ was announced."""
 
 import sys
 
-from lsmem_py import cli, watch
+from lsmem_py import alarm, cli
 
-watch.UNANNOUNCED = 1e6
+alarm.UNANNOUNCED = 1e6
 sys.argv[0] = "lsmem"
 sys.argv.insert(1, "--watch=1000000")
 cli.main()

@@ -15,13 +15,12 @@ from typing import IO, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from lsmem_py.columns import BY_NAME, STATUS, ZONES
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
 from memory_hotplug.ranges import BlockTable
 from memory_hotplug.size import human
 
-BY = ("status", "zones")
-READS = {"status": ("state", "configured"), "zones": ("state", "configured", "zones")}
-"""What the map is coloured by -> the attributes needed, besides ``node``."""
+__all__ = ["KINDS", "Kind", "Picture", "reads", "window", "write_picture"]
 
 ROWS_IN_A_PIPE = 24
 """Rows of cells where there is no window to fit them in."""
@@ -94,11 +93,21 @@ def _by_zone(block: MemoryBlock) -> Kind:
     return _ZONES.get(zones[0], _UNKNOWN) if len(zones) == 1 else _UNKNOWN
 
 
-_KIND_OF: dict[str, Callable[[MemoryBlock], Kind]] = {"status": _by_status, "zones": _by_zone}
+_KIND_OF: dict[str, Callable[[MemoryBlock], Kind]] = {STATUS: _by_status, ZONES: _by_zone}
+
+
+def _merged_by(by: str) -> set[str]:
+    """The attributes that a picture's kinds follow from."""
+    return {*BY_NAME[STATUS].splits, *BY_NAME[by].splits}
+
+
+def reads(by: str) -> set[str]:
+    """The attributes that a picture needs; BY is a member of PICTURED."""
+    return {"node", *_merged_by(by)}
 
 
 def window() -> tuple[int, int]:
-    """Columns, and rows of cells that leave room for the rest of a map."""
+    """Columns, and rows of cells that leave room for the rest of a picture."""
     if sys.stdout.isatty():
         columns, lines = shutil.get_terminal_size()
         return columns, max(lines - 10, 4)
@@ -107,16 +116,17 @@ def window() -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Map:
+class Picture:
     """A machine's blocks, laid out in rows that fit a width."""
 
     table: BlockTable
-    """Must hold ``node`` and what READS says."""
+    """Must hold what ``reads`` says."""
     by: str
+    """The column that memory is drawn by, a member of PICTURED."""
     width: int
     rows: int
-    """Rows of cells that the map may take, where the number of nodes lets it."""
-    bytes: bool = False
+    """Rows of cells that the picture may take, where the number of nodes lets it."""
+    format_size: Callable[[int], str] = human
     changed: Collection[int] = ()
     """Blocks that are marked in a line below their cells."""
 
@@ -126,11 +136,10 @@ class Map:
     @cached_property
     def _kinds(self) -> dict[int, Kind]:
         """Block number -> how it is drawn."""
-        attributes = READS[self.by]
         kind_of = _KIND_OF[self.by]
         return {
             number: kind
-            for found in self.table.ranges(attributes)
+            for found in self.table.ranges(_merged_by(self.by))
             for kind in (kind_of(found.block),)
             for number in range(found.first, found.last + 1)
         }
@@ -179,7 +188,7 @@ class Map:
         )
 
     def lines(self) -> Iterator[Text]:
-        """The map, line by line."""
+        """The picture, line by line."""
         mixed: set[Kind] = set()
         for heading, numbers in self._nodes.items():
             if heading:
@@ -278,8 +287,7 @@ class Map:
         yield from map(Text, wrap(scale, max(self.width, 1)))
 
     def _size(self, blocks: int) -> str:
-        size = blocks * self.table.block_size
-        return str(size) if self.bytes else human(size)
+        return self.format_size(blocks * self.table.block_size)
 
 
 def _blocks(count: int) -> str:
@@ -291,8 +299,8 @@ def _between(numbers: Sequence[int], first: int, after: int) -> Sequence[int]:
     return numbers[bisect_left(numbers, first) : bisect_left(numbers, after)]
 
 
-def write(lines: Iterable[Text], out: IO[str], colour: bool) -> None:
-    """Print the lines as they are, with colour or without a byte of it."""
+def write_picture(lines: Iterable[Text], out: IO[str], colour: bool) -> None:
+    """Write the lines as they are, with colour or without a byte of it."""
     if not colour:
         out.writelines(f"{line.plain}\n" for line in lines)
         return

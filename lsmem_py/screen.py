@@ -1,0 +1,130 @@
+"""The live screen of `lsmem --watch`: the listing or the picture, with what changed marked."""
+
+import os
+import signal
+import sys
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
+from textwrap import wrap
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from lsmem_py import changes as changes_
+from lsmem_py import formats
+from lsmem_py.alarm import ENDING, Alarm, end_by
+from lsmem_py.changes import Change
+from lsmem_py.view import View
+from memory_hotplug.machine import Machine
+from memory_hotplug.ranges import BlockTable
+
+__all__ = ["show_live"]
+
+_TOO_NARROW = "Lines are cut off: the window is too narrow. -o BLOCK,SIZE,STATE needs less."
+_BESIDE_A_PICTURE = 14
+"""Lines of the screen that are not rows of a picture's cells."""
+
+
+def show_live(
+    view: View, read: Callable[[], tuple[Machine, BlockTable]], seconds: float, alarm: Alarm
+) -> None:
+    """Show the view whenever it has changed, changes marked for SECONDS.
+
+    Ends with an exception only; the terminal is then as it was.
+    """
+    console = Console(
+        file=sys.stdout,
+        force_terminal=True,
+        color_system="standard" if view.colour else None,
+        highlight=False,
+    )
+    machine, table = read()
+    before = changes_.snapshot(table)
+    marked: dict[int, float] = {}
+    news = "no change yet"
+    with Live(console=console, screen=True, auto_refresh=False) as screen:
+        while True:
+            heading = f"lsmem --watch, by {alarm.source}. Ctrl-C ends it."
+            lines = [*_lines(view, machine, table, marked, console)]
+            prose = [heading, news]
+            if not view.picture and any(line.cell_len > console.width for line in lines):
+                prose.append(_TOO_NARROW)
+            above = [Text(line) for text in prose for line in wrap(text, max(console.width, 1))]
+            screen.update(_fitted([*above, Text(), *lines], console), refresh=True)
+            signals = alarm.wait(min(marked.values(), default=1e9) - time.monotonic())
+            for number in signals:
+                if number in (signal.SIGINT, *ENDING):
+                    end_by(number)
+            if signal.SIGTSTP in signals:
+                screen.stop()
+                os.kill(os.getpid(), signal.SIGSTOP)
+                screen.start()
+            machine, table = read()
+            after = changes_.snapshot(table)
+            found = changes_.compare(before, after)
+            now = time.monotonic()
+            marked = {number: end for number, end in marked.items() if end > now}
+            marked.update(dict.fromkeys(changes_.numbers(found), now + seconds))
+            if found:
+                news = _news(found)
+            before = after
+
+
+def _news(found: Sequence[Change]) -> str:
+    """The first change, and how many there were."""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return changes_.format_news(found[0], datetime.now()) + more
+
+
+def _lines(
+    view: View, machine: Machine, table: BlockTable, marked: Collection[int], console: Console
+) -> Iterator[Text]:
+    """The picture, or the listing with changed ranges marked."""
+    if view.picture:
+        from lsmem_py.picture import Picture
+
+        width, height = console.size
+        rows = max(height - _BESIDE_A_PICTURE, 4)
+        changed = frozenset(marked)
+        yield from Picture(table, view.picture, width, rows, view.format_size, changed).lines()
+        return
+    if view.summary != "only":
+        yield from _listed(view, machine, table, sorted(marked))
+        yield Text()
+    if view.summary != "never":
+        for line in view.summary_lines(machine, table):
+            yield Text("  " + line.rstrip("\n"))
+
+
+def _listed(
+    view: View, machine: Machine, table: BlockTable, changed: Sequence[int]
+) -> Iterator[Text]:
+    """The table. CHANGED are the blocks that are marked, ascending."""
+    ranges = list(view.ranges(table))
+    pieces = formats.format_table(view.listing(machine, table))
+    if view.headings:
+        yield Text("  " + next(pieces).rstrip("\n"))
+    for found, line in zip(ranges, pieces, strict=True):
+        text = Text.from_ansi(line.rstrip("\n"))
+        at = bisect_left(changed, found.first)
+        is_changed = at < len(changed) and changed[at] <= found.last
+        mark = Text("* ", style="bold red") if is_changed else Text("  ")
+        yield mark.append_text(text)
+
+
+def _fitted(lines: Sequence[Text], console: Console) -> Text:
+    """As many lines as the screen has, each cut off at its width."""
+    width, height = console.size
+    if len(lines) > height:
+        left = len(lines) - height + 1
+        lines = [*lines[: height - 1], Text(f"... {left} more lines: window too small")]
+    whole = Text(no_wrap=True, overflow="crop")
+    for index, line in enumerate(lines):
+        line.truncate(width)
+        whole.append_text(line)
+        if index < len(lines) - 1:
+            whole.append("\n")
+    return whole
