@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,40 @@ def test_imports_go_down_only(path: Path, package: str) -> None:
         ("memsim", "__main__.py"): set()
     }:
         assert not imported & FOR_COMMANDS_ONLY
+
+
+def dotted(package: str, path: Path) -> str:
+    """A module's name, as it is imported."""
+    parts = [package, *path.relative_to(PACKAGES[package]).with_suffix("").parts]
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path, known: set[str]) -> Iterator[str]:
+    """The modules among KNOWN that one imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                yield from (name for name in (below, node.module) if name in known)
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        *(package for package in PACKAGES if package != "memsim"),
+        pytest.param("memsim", marks=pytest.mark.xfail(reason="kernel and sysfs", strict=True)),
+    ],
+)
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    modules = {dotted(package, path): path for path in PACKAGES[package].rglob("*.py")}
+    # A package's own page lists what its modules offer, and is imported before any of them.
+    modules.pop(package)
+    arrows = {
+        name: set(imported_modules(path, set(modules))) - {name} for name, path in modules.items()
+    }
+    assert list(TopologicalSorter(arrows).static_order())
 
 
 @pytest.mark.parametrize(("path", "package"), MODULES)
