@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chmem_py.causes import cannot_write
 from chmem_py.interrupts import Interrupts
 from chmem_py.progress import Progress
 from chmem_py.report import FAILURE, NAME, Lines, Report, say, script
@@ -26,12 +27,13 @@ from hotplug_cli.getopt import (
 )
 from hotplug_cli.messages import chmem as messages
 from hotplug_cli.program import run, version
-from memory_hotplug.block import MemoryBlock, State, Zone
+from memory_hotplug.block import MemoryBlock, Zone
 from memory_hotplug.errors import BadSizeError, CannotWriteError, MemoryHotplugError, printable
-from memory_hotplug.lifecycle import Action, Order, Outcome, Patience, carry_out, reads
-from memory_hotplug.machine import FIRMWARE, MEMORY, Machine
+from memory_hotplug.machine import Machine
+from memory_hotplug.plan import NEEDED, Action, Order, plan
 from memory_hotplug.ranges import BlockTable
 from memory_hotplug.rehearsal import Rehearsal
+from memory_hotplug.transaction import Outcome, Patience, carry_out
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -255,7 +257,7 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     action = _action(options, operands)
     machine = Machine.at(options.sysroot)
     request = _request(operands[0], machine, options)
-    attributes = reads(machine) if options.node is None else (*reads(machine), "node")
+    attributes = NEEDED if options.node is None else (*NEEDED, "node")
     table = machine.read(attributes)
     for remark in machine.remarks:
         say(remark)
@@ -289,9 +291,7 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     try:
         status, signal = _work(report, options)
     except CannotWriteError as error:
-        if not options.json:
-            raise
-        report.say(str(error))
+        report.say(cannot_write(error))
         status, signal = FAILURE, None
     if options.json:
         from chmem_py.document import document
@@ -442,19 +442,13 @@ def _check_writable(machine: Machine, order: Order, blocks: Iterable[MemoryBlock
     The first block to be written to speaks for all: a tree is protected as a whole.
     """
     for block in blocks:
-        deconfigured = block.configured is False
-        if order.action is Action.ENABLE and block.state is State.ONLINE:
-            continue
-        if order.action is Action.DISABLE and block.state is State.OFFLINE:
-            continue
-        state = order.action in (Action.ENABLE, Action.DISABLE) and not deconfigured
-        below, name = (MEMORY, "state") if state else (FIRMWARE, "config")
-        path = f"{below}/memory{block.number}/{name}"
-        refusal = machine.tree.refusal(path)
-        if refusal and refusal.errno in CannotWriteError.OF_THE_WHOLE_TREE:
-            root = os.path.abspath(machine.tree.root).rstrip("/")
-            raise CannotWriteError(f"{root}/{path}", refusal)
-        return
+        for step in plan(block, order).steps[:1]:
+            path = step.path(block.number)
+            refusal = machine.tree.refusal(path)
+            if refusal and refusal.errno in CannotWriteError.OF_THE_WHOLE_TREE:
+                root = os.path.abspath(machine.tree.root).rstrip("/")
+                raise CannotWriteError(f"{root}/{path}", refusal)
+            return
 
 
 def _last_words(progress: Progress) -> None:

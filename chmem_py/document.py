@@ -4,10 +4,12 @@ import json
 import os
 from typing import Any
 
+from chmem_py.causes import reason_of
 from chmem_py.report import Report, differs
 from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.errors import BlockError, StepError
-from memory_hotplug.lifecycle import Action, Outcome, Result, Write, zone_of
+from memory_hotplug.errors import BlockError
+from memory_hotplug.plan import Action, zone_of
+from memory_hotplug.transaction import Outcome, Result, Write
 
 OUTCOMES = {0: "done", 64: "partial"}
 
@@ -56,8 +58,8 @@ def _block(outcome: Outcome, report: Report) -> dict[str, Any]:
         "after": _condition(outcome.after),
         "steps": [_write(write, root) for write in outcome.writes],
         "undone": list(outcome.undone),
-        "error": _error(outcome.error),
-        "not_undone": _error(outcome.stuck),
+        "error": _error(outcome.error, report),
+        "not_undone": _error(outcome.stuck, report),
     }
 
 
@@ -89,15 +91,14 @@ def _errno_name(number: int) -> str:
     return errno.errorcode.get(number, str(number))
 
 
-def _error(error: BlockError | None) -> dict[str, Any] | None:
+def _error(error: BlockError | None, report: Report) -> dict[str, Any] | None:
     if error is None:
         return None
-    cause = getattr(error, "cause", error)
     return {
         "step": error.step,
-        "errno": cause.name if isinstance(cause, StepError) else None,
-        "reason": error.reason,
-        "hint": error.hint,
+        "errno": error.errno_name,
+        "reason": reason_of(error),
+        "hint": report.advice_on(error),
     }
 
 

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from memory_hotplug.errors import StoppedError
-from memory_hotplug.lifecycle import Watch
+from memory_hotplug.transaction import Watch
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 

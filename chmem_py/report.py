@@ -7,18 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chmem_py.causes import SKIPPED, advice_on, reason_of
 from chmem_py.request import Request, Selection
 from hotplug_cli.program import complain
 from memory_hotplug.block import State, Zone
-from memory_hotplug.errors import (
-    BlockError,
-    NotDeconfiguredError,
-    NotOfflineError,
-    StuckError,
-)
-from memory_hotplug.lifecycle import Action, Order, Outcome, Result, zone_of
+from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.machine import Machine
+from memory_hotplug.plan import Action, Order, zone_of
 from memory_hotplug.size import human
+from memory_hotplug.transaction import Outcome, Result
 
 NAME = "chmem"
 
@@ -32,9 +29,6 @@ VERBS = {
     "deconfigure": "deconfigure",
 }
 """Step -> the reference's word for its failure."""
-
-SKIPPED = (NotOfflineError, NotDeconfiguredError)
-"""Why a block is passed over when a size is made up, without anything being tried."""
 
 _ON_STDERR = (Action.ENABLE, Action.DISABLE)
 """Actions of which the reference says on standard error that it could do a part only."""
@@ -231,11 +225,11 @@ class Report:
         return words
 
     def _tell_error(self, block: str, error: BlockError, result: Result) -> None:
-        if isinstance(error, SKIPPED):
+        if error.cause in SKIPPED:
             if not self.plain:
-                self.say(f"{block} {error.reason}")
+                self.say(f"{block} {reason_of(error)}")
             elif self.verbose or not self.by_size:
-                self.lines.write(f"{block} {error.reason}")
+                self.lines.write(f"{block} {reason_of(error)}")
             return
         verb = VERBS[error.step]
         if isinstance(error, StuckError):
@@ -244,7 +238,7 @@ class Report:
             if self.verbose and self.plain:
                 self.lines.write(f"{block} {verb} failed")
         else:
-            self.say(f"{block} {verb} failed: {error.reason}")
+            self.say(f"{block} {verb} failed: {reason_of(error)}")
 
     def finish(self, signal: int | None) -> int:
         """The last lines, and the exit status."""
@@ -313,16 +307,20 @@ class Report:
         return self.command(words)
 
     def _sentences(self, outcome: Outcome, error: BlockError) -> Iterable[str]:
+        hint = self.advice_on(error)
         if self.by_size and not isinstance(error, StuckError):
-            if isinstance(error, SKIPPED) and self.changed >= self.selection.asked:
+            if error.cause in SKIPPED and self.changed >= self.selection.asked:
                 return
-            yield f"{error.reason}; {error.hint}" if error.hint else error.reason
-        elif error.hint:
-            yield error.hint
+            yield f"{reason_of(error)}; {hint}" if hint else reason_of(error)
+        elif hint:
+            yield hint
         kept = self.order.action is Action.DISABLE and error.step == "deconfigure"
         if kept and not outcome.undone and not outcome.stuck:
             command = self.command(f"--deconfigure --blocks {outcome.number}")
             yield f"it stays offline and configured; go on with {command}"
+
+    def advice_on(self, error: BlockError) -> str:
+        return advice_on(error, self.machine.block_size)
 
     def status(self, signal: int | None) -> int:
         if signal is not None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.errors import BlockError, MemoryHotplugError, printable
-from memory_hotplug.lifecycle import SEQUENCES, Action, Order
+from memory_hotplug.errors import MemoryHotplugError, printable
 from memory_hotplug.machine import Machine
+from memory_hotplug.plan import Action, Order, plan
 from memory_hotplug.ranges import BlockTable
 from memory_hotplug.size import SIZE_LIMIT, human, parse_size
 
@@ -133,7 +133,7 @@ def select(
         asked = request.size // machine.block_size
         found = _candidates(table, order)
         blocks = [block for block in found if _is_on(block, node, machine)]
-        possible = sum(not _excluded(block, order) for block in blocks)
+        possible = sum(plan(block, order).refused is None for block in blocks)
         return Selection(blocks, asked, possible, enough=asked)
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
@@ -155,14 +155,13 @@ def _is_on(block: MemoryBlock, node: int | None, machine: Machine) -> bool:
 
 def _candidates(table: BlockTable, order: Order) -> Iterator[MemoryBlock]:
     indexes = range(len(table.numbers))
-    candidate, sequence = _CANDIDATES[order.action], SEQUENCES[order.action]
+    candidate = _CANDIDATES[order.action]
     for index in indexes if order.action in _FROM_BELOW else reversed(indexes):
         block = table.block(index)
         if not candidate(block) or _wrong_zone(block, order):
             continue
-        if sequence.already(block, order) and not sequence.refuse(block, order):
-            continue
-        yield block
+        if not plan(block, order).already:
+            yield block
 
 
 def _wrong_zone(block: MemoryBlock, order: Order) -> bool:
@@ -170,10 +169,6 @@ def _wrong_zone(block: MemoryBlock, order: Order) -> bool:
     if order.zone is None or block.configured is False:
         return False
     return order.zone not in (block.zones or ())
-
-
-def _excluded(block: MemoryBlock, order: Order) -> BlockError | None:
-    return SEQUENCES[order.action].refuse(block, order)
 
 
 def _absent_ends(request: Request, numbers: Sequence[int]) -> tuple[int, int]:

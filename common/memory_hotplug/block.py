@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, Final, NoReturn
 
 
 class State(Enum):
@@ -42,31 +43,48 @@ DISABLED = "disabled"
 """The status of memory that is not configured."""
 
 
+class NotRead(Enum):
+    """The value of an attribute that was not read; to take it for yes or no is an error."""
+
+    NOT_READ = "not read"
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("an attribute that was not read is neither true nor false")
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+NOT_READ: Final[Any] = NotRead.NOT_READ
+"""Of type Any, so that who has read an attribute need not ask whether it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryBlock:
-    """One memory block. An attribute that was not read, or that nothing tells, is None."""
+    """One memory block. An attribute that was not read is NOT_READ; None means that nothing tells
+    it, or that the machine has no such thing."""
 
     number: int
     """memoryN covers the bytes [N * block size, (N + 1) * block size)."""
-    state: State | None = None
+    state: State = NOT_READ
     """OFFLINE for a block that is not configured."""
-    removable: bool | None = None
+    removable: bool | None = NOT_READ
     """True only where the kernel says 1; None for a block that is not configured."""
-    node: int | None = None
+    node: int | None = NOT_READ
     """The lowest node the block links to, or NUMA_NO_NODE; None on a machine without nodes and
     for a block that is not configured."""
-    zones: tuple[Zone, ...] | None = None
+    zones: tuple[Zone, ...] | None = NOT_READ
     """Online: the zone the block is in. Offline: the zones it may go to, the first being what
     plain ``online`` would choose. None where the kernel has no valid_zones."""
-    configured: bool | None = None
+    configured: bool | None = NOT_READ
     """None on a machine whose memory needs no configuring."""
-    memmap_on_memory: bool | None = None
+    memmap_on_memory: bool | None = NOT_READ
     """Whether the block's struct pages live, or will live, in the block itself."""
-    phys_device: int | None = None
+    phys_device: int | None = NOT_READ
 
     @property
     def status(self) -> str | None:
         """The state, or ``disabled`` for a block that is not configured."""
         if self.configured is False:
             return DISABLED
-        return self.state.value if self.state else None
+        return None if self.state is NOT_READ else self.state.value

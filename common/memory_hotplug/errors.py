@@ -3,6 +3,9 @@
 import errno
 import os
 
+from memory_hotplug.block import Zone
+from memory_hotplug.causes import Cause
+
 
 def printable(text: str) -> str:
     r"""TEXT with control characters and undecodable bytes as ``\xNN``, safe for a terminal."""
@@ -67,15 +70,6 @@ class SizeTooLargeError(BadSizeError):
         super().__init__(text, os.strerror(errno.ERANGE))
 
 
-def denied(where: str) -> str:
-    """What to do where writing to the file WHERE is not permitted."""
-    if not where.startswith("/sys/"):
-        return "the permissions of the tree forbid it"
-    if os.geteuid():
-        return "only root may change memory: run this as root (sudo)"
-    return "root may not do it either: a container or a security module (dmesg) forbids it"
-
-
 class CannotWriteError(MemoryHotplugError):
     """The tree cannot be written to; found out before anything was tried."""
 
@@ -83,11 +77,9 @@ class CannotWriteError(MemoryHotplugError):
     """Errors at one attribute that are no different at any other."""
 
     def __init__(self, where: str, error: OSError) -> None:
+        self.where = where
         self.errno = error.errno
-        said = f"cannot write to {printable(where)}: {error.strerror}; nothing was changed"
-        if error.errno != errno.EROFS:
-            said += f"; {denied(where)}"
-        super().__init__(said)
+        super().__init__(f"cannot write to {printable(where)}: {error.strerror}")
 
 
 class StoppedError(MemoryHotplugError):
@@ -97,73 +89,75 @@ class StoppedError(MemoryHotplugError):
         super().__init__("interrupted")
 
 
+class BadOrderError(MemoryHotplugError, ValueError):
+    """What is asked for contradicts itself."""
+
+
+class NotReadError(MemoryHotplugError, ValueError):
+    """A block of which not all is known that would have to be."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(
+            f"memory block {number}: its state, zones, configured and memmap_on_memory must be read"
+        )
+
+
+class NoSuchBlockError(MemoryHotplugError, LookupError):
+    """The machine has no memory block with that number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(f"memory block {number} is not on this machine")
+
+
 class BlockError(MemoryHotplugError):
-    """Why a block is not as it was asked to be.
+    """Why a block is not as it was asked to be: the step at which it failed, and the cause."""
 
-    STEP is the step at which it failed, REASON what happened in a few words, and HINT a sentence
-    (or nothing) on the likely cause and what to do now.
-    """
-
-    def __init__(self, number: int, step: str, reason: str, hint: str = "") -> None:
+    def __init__(
+        self,
+        number: int,
+        step: str,
+        cause: Cause,
+        *,
+        errno: int | None = None,
+        zone: Zone | None = None,
+        zones: tuple[Zone, ...] = (),
+        where: str = "",
+    ) -> None:
         self.number = number
         self.step = step
-        self.reason = reason
-        self.hint = hint
+        self.cause = cause
+        self.errno = errno
+        """The kernel's error number, where it refused a write."""
+        self.zone = zone
+        """The zone that was asked for."""
+        self.zones = zones
+        """The zone the block is in, or those that it can go to."""
+        self.where = where
+        """The file that was written to."""
+        reason = os.strerror(errno) if errno else cause.value
         super().__init__(f"memory block {number}: {step} failed: {reason}")
 
-
-class ZoneMismatchError(BlockError):
-    """The block is not in the zone that was named, or cannot be put into it."""
-
-    def __init__(self, number: int, step: str, zone: str, zones: str) -> None:
-        is_in = "it is in zone" if step == "offline" else "it can go to"
-        hint = f"zone {zone} was asked for, but {is_in} {zones or 'none'}"
-        super().__init__(number, step, "Zone mismatch", hint)
-
-
-class NotOfflineError(BlockError):
-    """Only an offline block can be deconfigured."""
-
-    def __init__(self, number: int) -> None:
-        hint = "chmem --disable sets it offline and deconfigures it in one go"
-        super().__init__(number, "deconfigure", "must be offline before deconfiguration", hint)
-
-
-class NotDeconfiguredError(BlockError):
-    """memmap_on_memory can be changed for a block only while it is not configured."""
-
-    def __init__(self, number: int) -> None:
-        hint = "chmem --reconfigure -m 0|1 changes it for blocks in any state"
-        reason = "must be deconfigured before using -m option"
-        super().__init__(number, "memmap-on-memory", reason, hint)
-
-
-class InterruptedStepError(BlockError):
-    """The work was stopped while the kernel was at this block."""
-
-    def __init__(self, number: int, step: str) -> None:
-        super().__init__(number, step, "interrupted")
-
-
-class StepError(BlockError):
-    """The kernel refused a write."""
-
-    def __init__(self, number: int, step: str, error: int, hint: str) -> None:
-        self.errno = error
-        super().__init__(number, step, os.strerror(error), hint)
-
     @property
-    def name(self) -> str:
-        """The errno's name, such as EBUSY."""
-        return errno.errorcode.get(self.errno, str(self.errno))
+    def errno_name(self) -> str | None:
+        """The error number's name, such as EBUSY."""
+        return None if self.errno is None else errno.errorcode.get(self.errno, str(self.errno))
 
 
 class StuckError(BlockError):
-    """What was done to a block could not be undone."""
+    """What was done to a block could not be undone, because of CAUSED_BY."""
 
-    def __init__(self, number: int, cause: BlockError) -> None:
-        self.cause = cause
-        super().__init__(number, cause.step, f"could not be undone: {cause.reason}")
+    def __init__(self, caused_by: BlockError) -> None:
+        super().__init__(
+            caused_by.number,
+            caused_by.step,
+            caused_by.cause,
+            errno=caused_by.errno,
+            zone=caused_by.zone,
+            zones=caused_by.zones,
+            where=caused_by.where,
+        )
 
 
 class NoBlocksError(MemoryHotplugError):

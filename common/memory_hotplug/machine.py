@@ -22,7 +22,7 @@ from memory_hotplug.attribute import (
     path_of,
 )
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State
-from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, printable
+from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, NoSuchBlockError, printable
 from memory_hotplug.ranges import ATTRIBUTES, BlockTable, MemoryRange
 from memory_hotplug.tree import KernelTree, Tree, gone, tree_at
 
@@ -140,12 +140,21 @@ class Machine:
         return self.read(attributes).blocks()
 
     def block(self, number: int) -> MemoryBlock:
-        """One block as it is now: what can change of it, read afresh.
+        """One block: what can change of it, read now. Raises NoSuchBlockError."""
+        if number not in self._firmware_numbers:
+            try:
+                self.tree.names(f"{MEMORY}/memory{number}")
+            except OSError:
+                raise NoSuchBlockError(number) from None
+        return self.block_now(number)
+
+    def block_now(self, number: int) -> MemoryBlock:
+        """A block that was there, as it is now: what can change of it.
 
         Where memory is configured, a block without memoryN is offline; elsewhere it has vanished,
         and its state is UNKNOWN.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"configured": None, "memmap_on_memory": None}
         for name in ("state", "zones"):
             attribute = _IN_MEMORY[name]
             unread = attribute.absent if self.configurable else attribute.unreadable

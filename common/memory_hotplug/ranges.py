@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from itertools import repeat
 from typing import Any
 
-from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.block import NOT_READ, MemoryBlock, State
 
 ATTRIBUTES = tuple(field.name for field in fields(MemoryBlock) if field.name != "number")
 """Names of what can be read of a block."""
@@ -60,7 +60,7 @@ class BlockTable:
     """Attribute name -> one value a block, for the attributes that were read."""
 
     def blocks(self) -> Iterator[MemoryBlock]:
-        columns = [self.columns.get(name, repeat(None)) for name in ATTRIBUTES]
+        columns = [self.columns.get(name, repeat(NOT_READ)) for name in ATTRIBUTES]
         return map(MemoryBlock, self.numbers, *columns)
 
     def block(self, index: int) -> MemoryBlock:

@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 import static_tree
+from chmem_py.causes import cannot_write
 from chmem_py.document import schema
 from chmem_support import Condition, conditions, make, run, s390, x86
 from commands import Command, Outcome
@@ -381,7 +382,8 @@ def test_what_is_forbidden_is_explained(
     where: str, user: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert said in str(CannotWriteError(where, PermissionError(13, "Permission denied")))
+    error = CannotWriteError(where, PermissionError(13, "Permission denied"))
+    assert said in cannot_write(error)
 
 
 @pytest.mark.parametrize(("retries", "status"), [("0", 1), ("1", 1), ("2", 0)])

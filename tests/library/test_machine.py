@@ -155,7 +155,7 @@ def test_a_block_that_is_gone_is_offline_only_where_blocks_are_configured(
     machine = Machine.at(static_tree.make(tmp_path, description))
     assert machine.block(1).state is State.ONLINE
     remove(tmp_path, 1)
-    assert machine.block(1).state is (State.OFFLINE if firmware else State.UNKNOWN)
+    assert machine.block_now(1).state is (State.OFFLINE if firmware else State.UNKNOWN)
 
 
 def test_an_attribute_is_read_to_its_end_however_long(tmp_path: Path) -> None:

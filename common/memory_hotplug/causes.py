@@ -1,0 +1,94 @@
+"""Why a block is not as it was asked to be: one word for each cause that can be told apart."""
+
+import errno
+from enum import Enum
+
+from memory_hotplug.block import MemoryBlock, Zone
+
+__all__ = ["Cause", "cause_of"]
+
+
+class Cause(Enum):
+    """A cause of failure; the value is what str() of an error says of it.
+
+    What a person is told and advised is for the program that runs: it has words for each member.
+    """
+
+    # Found before anything is written.
+    NO_SUCH_BLOCK = "there is no such memory block"
+    NOT_CONFIGURABLE = "memory is not configured on this machine"
+    NOT_OFFLINE = "the block is not offline"
+    NOT_DECONFIGURED = "the block is configured"
+    WRONG_ZONE = "the block is in another zone"
+    ZONE_NOT_VALID = "the zone is not valid for the block"
+    # The caller.
+    STOPPED = "interrupted"
+    # What the tree answers, at any step.
+    DENIED = "permission denied"
+    READ_ONLY = "the tree is read-only"
+    LINK = "a symbolic link stands in for an attribute"
+    NO_DIRECTORY = "something else stands in for a directory"
+    NO_ATTRIBUTE = "the attribute does not exist"
+    GONE = "the block is gone"
+    DISK_FULL = "the file system of the tree is full"
+    # What the kernel answers, at any step.
+    HARDWARE = "the hardware or the hypervisor failed"
+    BUSY = "something else uses the block"
+    NO_MEMORY = "the machine is short of memory"
+    AGAIN = "the kernel could not finish it for now"
+    SIGNAL = "a signal or a timeout ended the attempt"
+    OTHER = "the kernel refused it"
+    # What the kernel answers at one step.
+    STORAGE_REFUSED = "the hypervisor refused to assign the storage"
+    STORAGE_KEPT = "the hypervisor refused to take the storage back"
+    STILL_HELD = "the kernel or the hypervisor still holds the block"
+    NO_STRUCT_PAGES = "no memory for the struct pages of the block"
+    NO_PAGE_TABLES = "no memory for the page tables of the block"
+    MEMMAP_WHILE_CONFIGURED = "memmap_on_memory changes only while a block is not configured"
+    MEMMAP_NOT_SUPPORTED = "the kernel does not support memmap on memory"
+    HOLES_OR_ZONES = "the block has memory holes or spans several zones"
+    PAGES_MOVING = "the kernel was still moving pages when a signal or a timeout came"
+    UNMOVABLE = "a page cannot be moved"
+    MOVABLE_BUSY = "a page in zone Movable cannot be moved now"
+    ONLINE_REFUSED = "the kernel does not set the block online so"
+
+
+_EVERYWHERE = {
+    errno.EACCES: Cause.DENIED,
+    errno.EPERM: Cause.DENIED,
+    errno.EROFS: Cause.READ_ONLY,
+    errno.ELOOP: Cause.LINK,
+    errno.ENOTDIR: Cause.NO_DIRECTORY,
+    errno.ENOENT: Cause.NO_ATTRIBUTE,
+    errno.ENODEV: Cause.GONE,
+    errno.ENOSPC: Cause.DISK_FULL,
+    errno.EIO: Cause.HARDWARE,
+    errno.EBUSY: Cause.BUSY,
+    errno.ENOMEM: Cause.NO_MEMORY,
+    errno.EAGAIN: Cause.AGAIN,
+    errno.EINTR: Cause.SIGNAL,
+}
+
+_AT_STEP = {
+    ("configure", errno.EIO): Cause.STORAGE_REFUSED,
+    ("configure", errno.ENOMEM): Cause.NO_STRUCT_PAGES,
+    # Linux 6.19 ignores such a refusal (drivers/s390/char/sclp_mem.c); other kernels may not.
+    ("deconfigure", errno.EIO): Cause.STORAGE_KEPT,
+    ("deconfigure", errno.EBUSY): Cause.STILL_HELD,
+    ("memmap-on-memory", errno.EBUSY): Cause.MEMMAP_WHILE_CONFIGURED,
+    ("memmap-on-memory", errno.EOPNOTSUPP): Cause.MEMMAP_NOT_SUPPORTED,
+    ("offline", errno.EINVAL): Cause.HOLES_OR_ZONES,
+    ("offline", errno.EINTR): Cause.PAGES_MOVING,
+    ("offline", errno.EBUSY): Cause.UNMOVABLE,
+    ("online", errno.EINVAL): Cause.ONLINE_REFUSED,
+}
+
+
+def cause_of(step: str, error: int, block: MemoryBlock) -> Cause:
+    """The cause of a STEP that failed with the error number ERROR, of BLOCK as it is now."""
+    cause = _AT_STEP.get((step, error)) or _EVERYWHERE.get(error, Cause.OTHER)
+    if cause is Cause.UNMOVABLE and block.zones and block.zones[0] is Zone.MOVABLE:
+        return Cause.MOVABLE_BUSY
+    if cause is Cause.NO_STRUCT_PAGES and block.memmap_on_memory is True:
+        return Cause.NO_PAGE_TABLES
+    return cause

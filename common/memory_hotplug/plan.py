@@ -1,0 +1,350 @@
+"""What is asked of a memory block, and the steps that lead there: pure, nothing is read or written.
+
+>>> from memory_hotplug import Action, MemoryBlock, Order, State, plan
+>>> block = MemoryBlock(5, State.OFFLINE, zones=None, configured=False, memmap_on_memory=True)
+>>> [step.name for step in plan(block, Order(Action.ENABLE, memmap_on_memory=False)).steps]
+['memmap-on-memory', 'configure', 'online']
+
+Execution, the dry run and the check for what may be written all follow the same plan.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NamedTuple
+
+from memory_hotplug.attribute import FIRMWARE, MEMORY, Attribute
+from memory_hotplug.block import NOT_READ, MemoryBlock, State, Zone
+from memory_hotplug.causes import Cause
+from memory_hotplug.errors import BadOrderError, BlockError, NotReadError
+
+__all__ = ["NEEDED", "STEPS", "Action", "Order", "Plan", "Step", "Target", "plan", "way_back"]
+
+NEEDED = (
+    Attribute.STATE,
+    Attribute.ZONES,
+    Attribute.CONFIGURED,
+    Attribute.MEMMAP_ON_MEMORY,
+)
+"""What must be known of a block to plan for it."""
+
+
+class Action(Enum):
+    """What can be done to a block."""
+
+    ENABLE = "enable"
+    """Configure it where that is needed, and set it online."""
+    DISABLE = "disable"
+    """Set it offline, and deconfigure it where memory is configured."""
+    CONFIGURE = "configure"
+    DECONFIGURE = "deconfigure"
+    RECONFIGURE = "reconfigure"
+    """Change memmap_on_memory of a block in any state; it is afterwards what it was before."""
+
+
+NOT_TO_ENTER = (Zone.NONE, Zone.UNKNOWN)
+"""Zones that no block can be asked to be in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for; the same for all blocks. Raises BadOrderError where it makes no sense."""
+
+    action: Action
+    zone: Zone | None = None
+    """Enable into this zone; disable, configure or deconfigure only what has it."""
+    memmap_on_memory: bool | None = None
+    """None leaves it as it is. Needed to reconfigure; not for disable and deconfigure."""
+    movable: bool = True
+    """Without a zone, enable into Movable where that is valid; else the kernel chooses."""
+
+    def __post_init__(self) -> None:
+        action, memmap = self.action, self.memmap_on_memory
+        if self.zone in NOT_TO_ENTER:
+            raise BadOrderError(f"no block can be asked to be in zone {self.zone.value}")
+        if action is Action.RECONFIGURE:
+            if memmap is None:
+                raise BadOrderError("to reconfigure, memmap_on_memory must be given")
+            if self.zone:
+                raise BadOrderError("a block that is reconfigured keeps its zone")
+        if action in (Action.DISABLE, Action.DECONFIGURE) and memmap is not None:
+            raise BadOrderError(f"memmap_on_memory means nothing to {action.value}")
+
+
+class Target(NamedTuple):
+    """What a block is to become."""
+
+    zone: Zone | None = None
+    memmap_on_memory: bool | None = None
+    movable: bool = False
+    returning: bool = False
+    """The zone is the one that the block had, whatever word leads there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A write to one attribute, and how to tell that its effect is there."""
+
+    name: str
+    directory: str
+    """That of the blocks' directories, below the root."""
+    attribute: str
+    """The file in memoryN."""
+    word: Callable[[MemoryBlock, Target], str]
+    """What is written, which for `state` depends on the zones of the block at that moment."""
+    holds: Callable[[MemoryBlock, Target], bool]
+    """Whether nothing is left to do, because the block is so already."""
+    leaves: Callable[[MemoryBlock, Target], MemoryBlock | None]
+    """The block after the step, or None where only reading tells."""
+    refuse: Callable[[MemoryBlock, Target], BlockError | None] = lambda block, target: None
+    """Why the step must not even be tried."""
+    endless: bool = False
+    """Whether the kernel may go on for ever (mm/memory_hotplug.c, offline_pages)."""
+
+    def path(self, number: int) -> str:
+        """The attribute of the block with that number, below the root."""
+        return f"{self.directory}/memory{number}/{self.attribute}"
+
+
+class Plan(NamedTuple):
+    """The steps for one block, in order; each is done unless its effect is there already.
+
+    A named tuple, as is all that is made for each block: on thousands of blocks frozen
+    dataclasses cost as much as the writes.
+    """
+
+    target: Target
+    steps: tuple[Step, ...] = ()
+    already: bool = False
+    """The block is as asked."""
+    refused: BlockError | None = None
+    """Why nothing should be tried."""
+    keeps: str = ""
+    """The step whose failure leaves those before it in place."""
+
+
+def zone_of(block: MemoryBlock) -> Zone | None:
+    """The zone an online block is in, where that is known."""
+    return block.zones[0] if block.state is State.ONLINE and block.zones else None
+
+
+# The steps.
+
+
+def _online_word(block: MemoryBlock, target: Target) -> str:
+    """Movable where that is valid; `online` where that alone leads into the zone."""
+    zones = block.zones
+    if target.zone is None:
+        movable = target.movable and zones and Zone.MOVABLE in zones
+        return "online_movable" if movable else "online"
+    if target.returning and zones and zones[0] is target.zone:
+        return "online"
+    if target.zone is Zone.MOVABLE:
+        return "online_movable"
+    return "online" if target.zone in NOT_TO_ENTER else "online_kernel"
+
+
+def _is_online(block: MemoryBlock, target: Target) -> bool:
+    if block.state is not State.ONLINE:
+        return False
+    if target.zone is None or target.zone in NOT_TO_ENTER:
+        return True
+    return zone_of(block) in (None, target.zone)
+
+
+def _after_online(block: MemoryBlock, target: Target) -> MemoryBlock:
+    movable = _online_word(block, target) == "online_movable"
+    return MemoryBlock(
+        block.number,
+        State.ONLINE,
+        zones=(Zone.MOVABLE,) if movable else None,
+        configured=block.configured,
+        memmap_on_memory=block.memmap_on_memory,
+    )
+
+
+def _zone_is_valid(block: MemoryBlock, target: Target) -> BlockError | None:
+    if target.zone is None or target.returning:
+        return None
+    return _mismatch(block, target.zone, "online", Cause.ZONE_NOT_VALID)
+
+
+def _mismatch(block: MemoryBlock, zone: Zone, step: str, cause: Cause) -> BlockError | None:
+    zones = block.zones or ()
+    if zone in zones:
+        return None
+    return BlockError(block.number, step, cause, zone=zone, zones=zones)
+
+
+MEMMAP = Step(
+    "memmap-on-memory",
+    FIRMWARE,
+    "memmap_on_memory",
+    lambda block, target: "1" if target.memmap_on_memory else "0",
+    lambda block, target: block.memmap_on_memory is target.memmap_on_memory,
+    lambda block, target: replace(block, memmap_on_memory=target.memmap_on_memory),
+)
+CONFIGURE = Step(
+    "configure",
+    FIRMWARE,
+    "config",
+    lambda block, target: "1",
+    lambda block, target: block.configured is True,
+    lambda block, target: None,
+)
+ONLINE = Step(
+    "online", MEMORY, "state", _online_word, _is_online, _after_online, refuse=_zone_is_valid
+)
+OFFLINE = Step(
+    "offline",
+    MEMORY,
+    "state",
+    lambda block, target: "offline",
+    lambda block, target: block.state is State.OFFLINE,
+    lambda block, target: replace(block, state=State.OFFLINE, zones=None),
+    endless=True,
+)
+LEAVE_ZONE = replace(
+    OFFLINE,
+    holds=lambda block, target: block.state is not State.ONLINE or _is_online(block, target),
+    leaves=lambda block, target: None,
+)
+"""Offline again where the kernel's auto_online_blocks was quicker and chose another zone."""
+DECONFIGURE = Step(
+    "deconfigure",
+    FIRMWARE,
+    "config",
+    lambda block, target: "0",
+    lambda block, target: block.configured is False,
+    lambda block, target: replace(block, configured=False, state=State.OFFLINE, zones=None),
+)
+
+STEPS = (MEMMAP, CONFIGURE, ONLINE, OFFLINE, DECONFIGURE)
+"""One step for each name."""
+
+
+# The plans.
+
+
+def plan(block: MemoryBlock, order: Order) -> Plan:
+    """The steps that make BLOCK as ORDER asks, or why there are none.
+
+    Raises NotReadError where one of the attributes NEEDED of the block was not read.
+    """
+    if NOT_READ in (block.state, block.zones, block.configured, block.memmap_on_memory):
+        raise NotReadError(block.number)
+    return _PLANS[order.action](block, order)
+
+
+def _refused(block: MemoryBlock, step: str, cause: Cause) -> Plan:
+    return Plan(Target(), refused=BlockError(block.number, step, cause))
+
+
+def _to_enable(block: MemoryBlock, order: Order) -> Plan:
+    if refused := _refuse_memmap(block, order):
+        return refused
+    target = Target(order.zone, order.memmap_on_memory, order.movable)
+    if block.state is State.ONLINE:
+        return Plan(target, already=True)
+    online = _online(order.zone)
+    if block.configured is False:
+        return Plan(target, (*_configure(order), *online))
+    return Plan(target, online)
+
+
+def _to_disable(block: MemoryBlock, order: Order) -> Plan:
+    if block.state is State.OFFLINE:
+        return Plan(Target(), already=True)
+    if order.zone:
+        mismatch = _mismatch(block, order.zone, "offline", Cause.WRONG_ZONE)
+        if mismatch:
+            return Plan(Target(), refused=mismatch)
+    if block.configured is None:
+        return Plan(Target(), (OFFLINE,))
+    return Plan(Target(), (OFFLINE, DECONFIGURE), keeps=DECONFIGURE.name)
+
+
+def _to_configure(block: MemoryBlock, order: Order) -> Plan:
+    if block.configured is None:
+        return _refused(block, "configure", Cause.NOT_CONFIGURABLE)
+    if refused := _refuse_memmap(block, order):
+        return refused
+    target = Target(memmap_on_memory=order.memmap_on_memory)
+    if block.configured:
+        return Plan(target, already=True)
+    return Plan(target, _configure(order))
+
+
+def _to_deconfigure(block: MemoryBlock, order: Order) -> Plan:
+    if block.configured is None:
+        return _refused(block, "deconfigure", Cause.NOT_CONFIGURABLE)
+    if block.configured is False:
+        return Plan(Target(), already=True)
+    if block.state is not State.OFFLINE:
+        return _refused(block, "deconfigure", Cause.NOT_OFFLINE)
+    return Plan(Target(), (DECONFIGURE,))
+
+
+def _to_reconfigure(block: MemoryBlock, order: Order) -> Plan:
+    if block.configured is None:
+        return _refused(block, "memmap-on-memory", Cause.NOT_CONFIGURABLE)
+    target = Target(zone_of(block), order.memmap_on_memory, returning=True)
+    if MEMMAP.holds(block, target):
+        return Plan(target, already=True)
+    if not block.configured:
+        return Plan(target, (MEMMAP,))
+    anew = (DECONFIGURE, MEMMAP, CONFIGURE)
+    if block.state is State.ONLINE:
+        return Plan(target, (OFFLINE, *anew, *_online(target.zone)))
+    # The last step where the kernel's auto_online_blocks is quick.
+    return Plan(target, (*anew, OFFLINE))
+
+
+_PLANS: dict[Action, Callable[[MemoryBlock, Order], Plan]] = {
+    Action.ENABLE: _to_enable,
+    Action.DISABLE: _to_disable,
+    Action.CONFIGURE: _to_configure,
+    Action.DECONFIGURE: _to_deconfigure,
+    Action.RECONFIGURE: _to_reconfigure,
+}
+
+
+def _refuse_memmap(block: MemoryBlock, order: Order) -> Plan | None:
+    """A configured block keeps its memmap_on_memory."""
+    wanted = order.memmap_on_memory
+    if wanted is None or (block.configured and block.memmap_on_memory is wanted):
+        return None
+    if block.configured is None:
+        return _refused(block, "memmap-on-memory", Cause.NOT_CONFIGURABLE)
+    if block.configured:
+        return _refused(block, "memmap-on-memory", Cause.NOT_DECONFIGURED)
+    return None
+
+
+def _configure(order: Order) -> tuple[Step, ...]:
+    return (CONFIGURE,) if order.memmap_on_memory is None else (MEMMAP, CONFIGURE)
+
+
+def _online(zone: Zone | None) -> tuple[Step, ...]:
+    return (LEAVE_ZONE, ONLINE) if zone else (ONLINE,)
+
+
+def way_back(before: MemoryBlock, now: MemoryBlock) -> Plan:
+    """The steps that make of a block, which is as NOW says, what it was BEFORE."""
+    zone = zone_of(before)
+    target = Target(zone, before.memmap_on_memory, returning=True)
+    steps: tuple[Step, ...] = ()
+    if before.configured is not None:
+        memmap = now.memmap_on_memory != before.memmap_on_memory
+        if memmap or not before.configured:
+            steps += (OFFLINE, DECONFIGURE)
+        if memmap:
+            steps += (MEMMAP,)
+        if before.configured:
+            steps += (CONFIGURE,)
+    if before.state is State.ONLINE:
+        steps += _online(zone)
+    elif before.configured is not False:
+        # Also after CONFIGURE, which auto_online_blocks may have followed up.
+        steps += (OFFLINE,)
+    return Plan(target, steps)
