@@ -1,7 +1,7 @@
-"""Completion in bash, zsh and fish: click's, with values behind ``=`` and in comma-separated lists.
+"""Completion in bash, zsh and fish: click's, with values after ``=`` and comma-separated lists.
 
-A shell's script asks the command itself, with ``_NAME_COMPLETE`` in its environment; what to
-offer for a value is said at each option (click's ``shell_complete``).
+The script of a shell runs the command itself with ``_NAME_COMPLETE`` in its environment. What can
+be offered for a value is defined at each option (click's ``shell_complete``).
 """
 
 import os
@@ -89,7 +89,7 @@ complete --no-files --keep-order --command %(prog_name)s --arguments '(%(complet
 
 
 class _Asked(ShellComplete):
-    """What is typed up to the cursor comes as one line."""
+    """Completion for a script that passes the command line up to the cursor as one line."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         line = os.environ["COMP_WORDS"]
@@ -120,18 +120,18 @@ class Typed:
     """The context's object while a shell asks for completion."""
 
     joined: bool
-    """Whether the value stands behind its option's ``=``."""
+    """Whether the value follows the ``=`` of its option."""
 
 
 class _Bash(_Asked, BashComplete):
     source_template = _BASH
 
     def source(self) -> str:
-        # click's would look for a bash first, and warn of an old one.
+        # click's method runs bash to find its version, and warns about an old one.
         return ShellComplete.source(self)
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        # bash takes what is behind a = for a word of its own.
+        # For bash, the text after a = is a word of its own.
         option, _, value = item.value.partition("=")
         if item.type == "plain" and option.startswith("--") and value:
             return f"plain,{value}"
@@ -153,7 +153,7 @@ SHELLS: Mapping[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish":
 
 
 def answer(command: click.Command, name: str, instruction: str) -> int:
-    """Answer a shell that asks what could come next, or print its script; the exit status."""
+    """Print the completions that a shell asks for, or its script; return the exit status."""
     shell, _, what = instruction.partition("_")
     if shell not in SHELLS or what not in ("complete", "source"):
         return 1
@@ -163,5 +163,5 @@ def answer(command: click.Command, name: str, instruction: str) -> int:
 
 
 def variable(name: str) -> str:
-    """The environment variable by which a shell asks."""
+    """The environment variable with which a shell asks for completions."""
     return f"_{name.upper()}_COMPLETE"

@@ -1,8 +1,9 @@
 """click commands that read their arguments as getopt_long(3) does.
 
-Unique prefixes of long options, clusters of short ones, ``--``, options after arguments (before
-them only with POSIXLY_CORRECT), and options whose argument may be left out. What is left for
-click is the spelled-out form, so that it converts, checks and documents.
+Long options may be abbreviated to a unique prefix and short ones clustered; ``--`` ends the
+options; options may follow arguments, except with POSIXLY_CORRECT; and the argument of an option
+may be optional. Arguments are rewritten to the form that click understands, which then converts
+and checks them.
 """
 
 import os
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class GetoptOption(click.Option):
-    """An option as getopt_long knows it.
+    """An option of getopt_long.
 
-    BARE is the value that ``--name`` alone stands for: the argument is then optional, and can be
-    given as ``--name=VALUE`` only. OWN marks an option that the reference does not have: an
-    abbreviation that is unique among the reference's options keeps its meaning. SECTION is the
-    heading in --help.
+    BARE is the value of ``--name`` without an argument. An option with BARE has an optional
+    argument, which can only be given as ``--name=VALUE``. OWN marks an option that util-linux does
+    not have: an abbreviation that is unique among util-linux's options keeps its meaning. SECTION
+    is the heading in --help.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class GetoptOption(click.Option):
         self.section = section
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
-        """An optional argument stands behind a ``=`` only, never in the next word."""
+        """Offer nothing for the next word if the argument is optional: it can only follow ``=``."""
         if self.bare and not getattr(ctx.obj, "joined", True):
             return ctx.command.shell_complete(ctx, incomplete)
         return super().shell_complete(ctx, incomplete)
@@ -64,12 +65,12 @@ def option(*names: str, **kwargs: Any) -> Callable[[_Function], _Function]:
 
 
 def flag(*names: str, **kwargs: Any) -> Callable[[_Function], _Function]:
-    """Decorate a command's function with an option that is given or not."""
+    """Decorate a command's function with an option without an argument."""
     return option(*names, is_flag=True, **kwargs)
 
 
 def answer(text: Callable[[], str], *names: str, **kwargs: Any) -> Callable[[_Function], _Function]:
-    """Decorate a command's function with an option that prints a text, and does nothing else."""
+    """Decorate a command's function with an option that prints a text and ends the command."""
 
     def show(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         if asked and not ctx.resilient_parsing:
@@ -80,7 +81,7 @@ def answer(text: Callable[[], str], *names: str, **kwargs: Any) -> Callable[[_Fu
 
 
 class UsageError(click.UsageError):
-    """A command line that makes no sense."""
+    """A command line that is wrong."""
 
     def __init__(self, sentence: "Sentence") -> None:
         super().__init__(sentence.text)
@@ -88,7 +89,7 @@ class UsageError(click.UsageError):
 
 
 class GetoptUsageError(UsageError):
-    """A usage error for which the reference ends in a hint at --help."""
+    """A usage error after which util-linux also refers to --help."""
 
 
 class BadUsageError(GetoptUsageError):
@@ -102,17 +103,17 @@ class BadUsageError(GetoptUsageError):
 
 
 GIVEN = "hotplug_cli.given"
-"""In a context's meta: the options in their order, as ``--name`` or ``--name=VALUE``."""
+"""Key in the context's meta: the options in the order given, as ``--name`` or ``--name=VALUE``."""
 
 Options = dict[str, GetoptOption]
-"""What is written on the command line -> the option."""
+"""A name of an option, such as ``--output`` or ``-o`` -> the option."""
 
 
 class GetoptCommand(click.Command):
-    """A command whose arguments are read as getopt_long does.
+    """A command whose arguments are read as getopt_long reads them.
 
-    EXCLUSIVE lists groups of long options of which only one may be given; a second one is an
-    error at once, before any option after it is looked at.
+    EXCLUSIVE lists groups of long options of which only one may be given. A second one is an
+    error before the options after it are read.
     """
 
     def __init__(self, *args: Any, exclusive: Sequence[Sequence[str]] = (), **kwargs: Any) -> None:
@@ -125,7 +126,7 @@ class GetoptCommand(click.Command):
         except click.UsageError:
             if not ctx.resilient_parsing:
                 raise
-            # A shell asks for completion: what is wrong so far will be said when it is run.
+            # A shell asks for completions: errors are reported when the command is run.
             words = ["--"]
         ctx.meta[GIVEN] = words[: words.index("--")] if "--" in words else words
         return super().parse_args(ctx, words)
@@ -139,7 +140,7 @@ class GetoptCommand(click.Command):
         }
 
     def expecting(self, word: str) -> str:
-        """The option whose value follows WORD, as click looks for it; or WORD itself."""
+        """The option whose value is the word after WORD, spelled for click; else WORD itself."""
         options = self._options(click.Context(self))
         try:
             if word.startswith("--") and "=" not in word:
@@ -151,7 +152,7 @@ class GetoptCommand(click.Command):
         return word
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
-        """click's, and the value of a short option in the same word: ``-oRANGE,S``."""
+        """click's completions, and those of a value in the word of its option: ``-oRANGE,S``."""
         from click.shell_completion import CompletionItem
 
         options = self._options(ctx)
@@ -170,7 +171,7 @@ class GetoptCommand(click.Command):
         return super().shell_complete(ctx, incomplete)
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """click's own, made an option of ours."""
+        """click's --help, as a GetoptOption."""
         return GetoptOption(
             ["-h", "--help"],
             is_flag=True,
@@ -182,7 +183,7 @@ class GetoptCommand(click.Command):
         )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options below the headings of their sections."""
+        """Write the options below the headings of their sections."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -193,7 +194,7 @@ class GetoptCommand(click.Command):
                 formatter.write_dl(records, col_max=28)
 
     def _spelled_out(self, ctx: click.Context, args: Sequence[str]) -> Iterator[str]:
-        """The arguments with each option as ``--name`` or ``--name=VALUE``, options first."""
+        """The arguments, options first, each as ``--name`` or ``--name=VALUE``."""
         options = self._options(ctx)
         given: list[str] = []
         operands: list[str] = []
@@ -271,7 +272,7 @@ class GetoptCommand(click.Command):
 
 
 def _abbreviated(typed: str, options: Options) -> GetoptOption:
-    """The option that is called so, or whose name alone begins so."""
+    """The option with the name TYPED, or the only one whose name begins with TYPED."""
     if typed in options:
         return options[typed]
     possible = [name for name in options if name.startswith(typed)]
@@ -293,7 +294,7 @@ def _long_name(option: click.Option) -> str:
 
 
 def write_example(formatter: click.HelpFormatter, manual: str, command: str) -> None:
-    """The end of a --help: a command worth trying, and the manual that has more."""
+    """Write the end of --help: an example, and the manual that has more."""
     with formatter.section(f"Example (for more see {manual})"):
         formatter.write_text(command)
 

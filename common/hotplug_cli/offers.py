@@ -1,6 +1,6 @@
-"""What a shell is offered for the value of an option or an argument, as click's shell_complete.
+"""Functions for click's ``shell_complete``: completions for the value of an option or argument.
 
-Nothing of click's completion is imported before a shell asks: plain runs do not pay for it.
+click's completion is imported only when a shell asks, so that start-up stays short.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 Known = Callable[[], Iterable[str | tuple[str, str]]]
-"""Words, each perhaps with a help."""
+"""Returns words, or pairs of a word and its help text."""
 Offer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
 
 
 def words(known: Known) -> Offer:
-    """One of some words."""
+    """Offer the known words that begin with what is typed, in any case."""
 
     def offer(_: click.Context, __: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
         return [item for item in _items(known()) if item.value.lower().startswith(typed.lower())]
@@ -26,7 +26,10 @@ def words(known: Known) -> Offer:
 
 
 def lists(known: Known, extends: bool = False) -> Offer:
-    """A comma-separated list of some words, after a ``+`` where it EXTENDS something."""
+    """Offer the known words as items of a comma-separated list.
+
+    With EXTENDS the list may begin with ``+``.
+    """
 
     def offer(_: click.Context, __: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
         plus = "+" if extends and typed.startswith("+") else ""
@@ -44,14 +47,14 @@ def lists(known: Known, extends: bool = False) -> Offer:
 
 
 def directories(_: click.Context, __: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
-    """What the shell itself finds."""
+    """Have the shell offer directories."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(typed, type="dir")]
 
 
 def files(_: click.Context, __: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
-    """What the shell itself finds."""
+    """Have the shell offer files."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(typed, type="file")]

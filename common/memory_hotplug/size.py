@@ -1,4 +1,4 @@
-"""Sizes as people write and read them: powers of 1024, from B to E."""
+"""Sizes as people write and read them, with the units B, K, M, G, T, P and E."""
 
 import re
 
@@ -14,13 +14,14 @@ _SIZE = re.compile(
 )
 _UNITS = "KMGTPEZY"
 _DIGITS = 64
-"""More digits than this make no size; Python itself is slow to convert very many."""
+"""A number with more digits is refused: Python takes long to convert very many."""
 
 
 def human(size: int) -> str:
-    """SIZE, in bytes, in the largest unit of which there is at least one, with at most one decimal.
+    """SIZE, in bytes, as text with a unit and at most one decimal: 1.75 GiB is ``1.8G``.
 
-    Thousandths are cut off and tenths rounded half up, as util-linux does: 1.75 GiB is ``1.8G``.
+    The unit is the largest that is not larger than SIZE. Like util-linux, cut the number off after
+    three decimals, then round it half up to one.
     """
     exponent = min(max(size.bit_length() - 1, 0) // 10, len(SUFFIXES) - 1)
     whole, rest = divmod(size, 1 << 10 * exponent)
@@ -32,11 +33,12 @@ def human(size: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """The bytes that TEXT says; a number alone counts MiB.
+    """The size that TEXT says, in bytes; a number without a unit is a number of MiB.
 
-    The number is decimal, hexadecimal (0x) or octal (0), with a fraction where a unit follows;
-    a part of a byte is cut off. K, M, ... and KiB, MiB, ... are powers of 1024, KB, MB, ... of
-    1000, in upper or lower case. Raises SizeSyntaxError, or SizeTooLargeError from 2**64 on.
+    The number is decimal, hexadecimal (0x) or octal (0). A number with a unit may have a fraction;
+    a fraction of a byte is cut off. K, M, ... and KiB, MiB, ... are powers of 1024, KB, MB, ...
+    powers of 1000, in upper or lower case. Raises SizeSyntaxError, and SizeTooLargeError for 2**64
+    and more.
     """
     found = _SIZE.fullmatch(text)
     if not found:

@@ -1,4 +1,4 @@
-"""A machine's memory sysfs, packed up: what a support case needs, and nothing else."""
+"""Copy the sysfs files about a machine's memory into a directory or archive, and no others."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _ENTERED: Final = re.compile(
 
 
 def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
-    """The attributes (bytes) and links (their targets) below a root that are about memory.
+    """The files about memory below a root: path -> content, and path -> target of a link.
 
-    The root may be an archive that `capture` made. Opens files for reading only. What disappears
-    while reading is left out; FileNotFoundError when there are no memory blocks at all.
+    The root may be an archive that `capture` made. Files are only opened for reading. A file that
+    disappears meanwhile is left out. Raises FileNotFoundError where there are no memory blocks.
     """
     if os.path.isfile(root):
         yield from _read_archive(root)
@@ -82,9 +82,9 @@ def _by_number(name: str) -> tuple[str, int]:
 
 
 def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") -> int:
-    """Pack up the tree below a root, in a .tar.gz or else in a new directory; counts the entries.
+    """Copy the tree below a root into TARGET, a .tar.gz or a new directory; return how many files.
 
-    FileExistsError when the target is there already; it appears whole or not at all.
+    TARGET appears complete or not at all. Raises FileExistsError where it exists already.
     """
     final = Path(target).absolute()
     if os.path.lexists(final):
@@ -130,11 +130,12 @@ def _to_directory(path: Path, entries: Iterator[tuple[str, bytes | str]]) -> int
 
 
 def described(root: str | os.PathLike[str]) -> dict[str, Any]:
-    """The description of the machine whose /sys is below a root, as if it had booted so.
+    """The description of a machine that boots into the state of the tree below a root.
 
-    MachineError when the tree is not that of a machine; OSError when it cannot be read. What no
-    attribute tells is assumed: the rules of contiguous zones, x86's limits where there is DMA32
-    or a first block in several zones, nothing in use but struct pages, no faults.
+    Some things are in no attribute, and assumed: zones follow the kernel's rule of spans; they
+    have x86's limits where there is a zone DMA32 or the first block is in several zones; only
+    struct pages are in use; there are no faults. Raises MachineError for a tree that is not a
+    machine's, and OSError for one that cannot be read.
     """
     files = {
         path: content if isinstance(content, str) else content.decode(errors="replace").strip()
@@ -191,7 +192,7 @@ def _hexadecimal(root: str | os.PathLike[str], text: str) -> int:
 def _seen_group(
     root: str | os.PathLike[str], block: int, seen: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A block as its attributes tell, as a group of its own."""
+    """A group with only this block, made from its attributes."""
     config = "state" in seen
     group: dict[str, Any] = {"range": [block, block], "config": config}
     group["memmap"] = seen.get("memmap_on_memory") == "1"
@@ -210,7 +211,7 @@ def _seen_group(
 
 
 def _straddle(groups: list[dict[str, Any]]) -> None:
-    """Say for blocks in zone none which zones they lie in: those of their neighbours."""
+    """Give each block in zone none the zones that it is in: those of its neighbours."""
     named = [
         (group["range"][0], group.get("node", 0), group["zones"])
         for group in groups
@@ -222,13 +223,13 @@ def _straddle(groups: list[dict[str, Any]]) -> None:
         block, node = group["range"][0], group.get("node", 0)
         below = [zone for other, of, zone in named if other < block and of == node]
         above = [zone for other, of, zone in named if other > block and of == node]
-        # Nothing is below block 0 but x86's first 16 MiB, which are DMA.
+        # Block 0 has no lower neighbour: on x86 its first 16 MiB are in zone DMA.
         zones = [*(below[-1:] or ["DMA"]), *above[:1]]
         group["straddles"] = " ".join(dict.fromkeys(zones))
 
 
 def _joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Neighbours that are alike, as one group each."""
+    """The groups with neighbours that are equal merged into one."""
     joined: list[dict[str, Any]] = []
     for group in groups:
         first, last = group["range"]

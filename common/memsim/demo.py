@@ -1,4 +1,4 @@
-"""The demo: what memory hotplug is like on an s390, for people who have none."""
+"""memsim demo: a session with standby memory on a simulated s390."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ _SESSION: Final[Sequence[Step]] = (
         [["--reconfigure", "-m", "1", "6"]],
     ),
 )
-"""What is said, the writes that do it, and the options of chmem that do it."""
+"""For each step: a sentence, the writes that do it, and the options of chmem that do the same."""
 
 
 def play() -> int:
-    """Play the session twice, each time on a machine of its own; 1 when a command has failed."""
+    """Play the session twice, each time on a new machine; return 1 if a command failed, else 0."""
     failed = False
     listing = ["lsmem", "--sysroot", _ROOT, "--summary=never", "-o", _COLUMNS]
     for heading, by_chmem in (("With plain writes", False), ("The same with chmem", True)):
@@ -90,9 +90,9 @@ def play() -> int:
 
 
 def _run(directory: str, words: Sequence[str]) -> bool:
-    """Print a command, run it in a directory, and tell whether it failed."""
+    """Print a command and run it in a directory; return whether it failed."""
     print(f"$ {shlex.join(words)}", flush=True)
-    # The modules are found from anywhere, also where they are not installed.
+    # In another directory, modules that are not installed are found only by absolute paths.
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     command = [sys.executable, "-m", _PYTHON_MODULES[words[0]], *words[1:]]
     done = subprocess.run(command, cwd=directory, env=os.environ | {"PYTHONPATH": path})

@@ -1,8 +1,7 @@
-"""A simulated machine, mounted: any program's plain writes get the kernel's answers.
+"""Mount a simulated machine with FUSE, so that the writes of any program go to its kernel.
 
-Needs mfusepy (the extra `fuse`) and libfuse 3. What is read comes from the machine's directory,
-what is written goes through its kernel, so that a mount, the directory and other mounts of it
-always agree.
+Needs mfusepy (the extra `fuse`) and libfuse 3. Reads come from the machine's directory and writes
+go through its kernel, so that the directory and all its mounts always agree.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from memsim.directory import PRIVATE, Directory
 from memsim.machine import PAGE_SIZE
 
 _SLICE: Final = 0.05
-"""Seconds between two looks at whether a delayed write was interrupted."""
+"""How often a delayed write checks whether it was interrupted, in seconds."""
 
 INSTEAD: Final = "memsim write, and lsmem and chmem --sysroot DIR, work without"
 
 
 class MountError(Exception):
-    """Mounting is not possible here; the text is a sentence for people."""
+    """Mounting is not possible here; the text is the message for the user."""
 
 
 def fuse() -> Any:
-    """The mfusepy module; MountError says what to install when FUSE cannot be used."""
+    """The module mfusepy. Raises MountError, which says what to install, if FUSE cannot be used."""
     try:
         import mfusepy  # type: ignore[import-untyped]  # it has hints, and no py.typed
     except ImportError:
@@ -48,10 +47,10 @@ def fuse() -> Any:
 
 
 def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
-    """Mount the machine at a root until it is unmounted.
+    """Mount the machine in the directory ROOT on MOUNTPOINT until it is unmounted.
 
-    In the foreground this returns after that; else the file system goes on in a process of its
-    own, and this one ends (status 0) as soon as it is mounted. MountError when it cannot be.
+    In the foreground this returns when it is unmounted. Otherwise another process serves the file
+    system, and this process exits with status 0 once it is mounted. Raises MountError.
     """
     machine = Directory(root)
     machine.kernel()
@@ -60,7 +59,7 @@ def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
         raise MountError(f"{mountpoint}: expected a directory to mount on")
     places = [os.path.realpath(place) for place in (root, mountpoint)]
     if os.path.commonpath(places) in places:
-        # The server would read the machine through its own mount, and wait for itself.
+        # The server would read the machine through its own mount, and wait for itself forever.
         raise MountError(f"{mountpoint}: the machine's own directory cannot be mounted on")
     if os.path.ismount(mountpoint):
         raise MountError(
@@ -81,7 +80,7 @@ def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
 
 
 def _threads(module: Any) -> dict[str, int]:
-    """Limits of threads: without them, some versions of libfuse complain about their defaults."""
+    """Options that limit the threads: some versions of libfuse print warnings without them."""
     version = (module.fuse_version_major, module.fuse_version_minor)
     return {"max_threads": 10, "max_idle_threads": 10} if version >= (3, 12) else {}
 
@@ -91,26 +90,26 @@ def is_mounted(mountpoint: str) -> bool:
 
 
 class Attributes:
-    """A machine's /sys, as the operations that mfusepy calls.
+    """The operations that mfusepy calls, on the /sys of a machine.
 
-    Files say 4096 bytes, as sysfs does, whatever they hold.
+    Every file has a size of 4096 bytes, as in sysfs.
     """
 
     use_ns = True
 
     def __init__(self, machine: Directory, interrupted: Callable[[], int]) -> None:
-        """`interrupted` tells whether a signal has come to who waits for the present request."""
+        """INTERRUPTED says whether the process that waits for this request got a signal."""
         self._machine = machine
         self._interrupted = interrupted
 
     def init_with_config(self, _connection: Any, config: Any) -> None:
-        # What a write to one attribute does to others must be seen at once.
+        # A write to one attribute can change others, and readers must see it at once.
         if config is not None:
             for name in ("attr_timeout", "entry_timeout", "negative_timeout"):
                 setattr(config, name, 0)
 
     def destroy(self, _path: str) -> None:
-        """Nothing is held between two calls."""
+        """Do nothing: no resource is held between two calls."""
 
     def getattr(self, path: str, _file: Any = None) -> dict[str, Any]:
         found = os.lstat(self._real(path))
@@ -147,7 +146,7 @@ class Attributes:
         return len(data)
 
     def truncate(self, path: str, _length: int, _file: Any = None) -> None:
-        """sysfs takes O_TRUNC and leaves the attribute alone."""
+        """Do nothing: sysfs accepts O_TRUNC and does not change the attribute."""
         os.stat(self._real(path))
 
     def _denied(self, *_arguments: object) -> NoReturn:

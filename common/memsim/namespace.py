@@ -1,7 +1,7 @@
-"""Enter a simulated machine: a private mount namespace whose /sys is the machine's.
+"""Run a command in a mount namespace whose /sys shows a simulated machine's memory.
 
-Only what is about memory is covered; the rest of /sys, and everything else, is the host's. Nobody
-outside the namespace sees any of it, and with its last process all of it is gone.
+Only the directories about memory are replaced; the rest of /sys, and everything else, is the
+host's. Nothing outside the namespace changes, and it ends with its last process.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from memsim.directory import Directory
 from memsim.machine import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 TREES: Final = (MEMORY, NODE, FIRMWARE, PARAMETERS)
-"""What of /sys is the simulated machine's."""
+"""The directories that show the simulated machine, relative to its root."""
 
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
 _BIND, _REC, _PRIVATE = 0x1000, 0x4000, 0x40000
 _SET_PDEATHSIG: Final = 1
 _PATIENCE: Final = 10.0
-"""Seconds to wait for the file system to be there."""
+"""How long to wait until the file system is mounted, in seconds."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NamespaceError(Exception):
-    """A namespace cannot be made here; the text is a sentence for people."""
+    """A namespace cannot be made here; the text is the message for the user."""
 
 
 def run(root: str, command: Sequence[str]) -> int:
-    """Run a command on the machine in a directory; its exit status (128 + n for a signal).
+    """Run a command on the machine in a directory; return its exit status (128 + n for signal n).
 
-    NamespaceError or MountError when that is not possible. The command gets the signals of the
-    terminal; one that ends this process ends it too.
+    The command gets the signals of the terminal; a signal that ends this process ends the command,
+    too. Raises NamespaceError or MountError where this is not possible.
     """
     Directory(root).kernel()
     mount.fuse()
@@ -66,7 +66,7 @@ def run(root: str, command: Sequence[str]) -> int:
 
 
 def _child(inside: Callable[[], int], told: int) -> NoReturn:
-    """Be the process inside; what keeps it from beginning is told to the one outside."""
+    """Run the command in the process inside the namespace; send an error to the process outside."""
     status = 1
     try:
         _die_with_parent()
@@ -82,7 +82,10 @@ def _child(inside: Callable[[], int], told: int) -> NoReturn:
 
 
 def _wait(child: int) -> int:
-    """Wait for a process, ending it with this one; a signal of the terminal is for the command."""
+    """Wait for the process inside, and end it if this process ends.
+
+    Signals of the terminal are ignored here, because the command gets them itself.
+    """
 
     def end(number: int, _frame: object) -> NoReturn:
         os.kill(child, signal.SIGTERM)
@@ -137,7 +140,7 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
             signal.signal(number, signal.SIG_DFL)
         _die_with_parent()
 
-    # Between fork and exec there is one thread only, and nothing but system calls is done.
+    # Between fork and exec there is only one thread, and it makes only system calls.
     program = subprocess.Popen(command, preexec_fn=as_usual)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
@@ -145,7 +148,7 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _serve(root: str, machine: str) -> int:
-    """Start the file system in a process of its own, and wait until it is mounted."""
+    """Start the file system in another process, and wait until it is mounted."""
     server = os.fork()
     if not server:
         try:
@@ -166,7 +169,7 @@ def _serve(root: str, machine: str) -> int:
 
 
 def _unshare() -> None:
-    """A mount namespace of one's own; without root in a user namespace where one is root."""
+    """Enter a new mount namespace; without root, also a new user namespace."""
     uid, gid = os.geteuid(), os.getegid()
     flags = _NEWNS if uid == 0 else _NEWNS | _NEWUSER
     if _libc.unshare(flags):
@@ -183,10 +186,10 @@ def _unshare() -> None:
 
 
 def _cover(target: str, source: str, work: str) -> None:
-    """Put a directory in place of another, which need not be there.
+    """Mount a directory in place of another one, which need not exist.
 
-    Nothing can be made in the real /sys. Where a directory is missing, the nearest one above it
-    is covered with a new one that has everything the old one has.
+    No directory can be made in the real /sys. Where one is missing, its nearest existing parent is
+    covered with a new directory that has the same entries.
     """
     if not os.path.isdir(target):
         above = os.path.dirname(target)

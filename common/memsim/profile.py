@@ -1,4 +1,4 @@
-"""Machines that are ready to boot: built in, from a file, from a few sizes, or like a real one."""
+"""Machines to boot: built-in ones, from a file, from a few sizes, or like a captured one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ GIB: Final = 1 << 30
 
 
 def unknown(name: str) -> MachineError:
-    """The error for a name that no profile has."""
+    """The error for a name that is not the name of a built-in machine."""
     return MachineError(f"no profile is named {name}; the profiles are {', '.join(PROFILES)}")
 
 
 def load(name: str | os.PathLike[str]) -> Machine:
-    """A built-in profile's machine, or a JSON file's; MachineError, or OSError for the file."""
+    """The machine of a built-in profile or of a JSON file. Raises MachineError, OSError."""
     if isinstance(name, str) and name in PROFILES:
         return parse(PROFILES[name], name)
     path = Path(name)
@@ -40,7 +40,7 @@ def load(name: str | os.PathLike[str]) -> Machine:
 
 
 def boot(machine: str | os.PathLike[str] | Mapping[str, Any] | Machine) -> Kernel:
-    """Boot a profile by its name, a JSON file, or a description."""
+    """Boot a machine, given the name of a profile, a JSON file or a description."""
     if isinstance(machine, Machine):
         return Kernel(machine)
     if isinstance(machine, Mapping):
@@ -51,10 +51,11 @@ def boot(machine: str | os.PathLike[str] | Mapping[str, Any] | Machine) -> Kerne
 def layout(
     block_size: int, memory: int, *, standby: int = 0, added: int = 0, nodes: int = 1, used: int = 0
 ) -> Machine:
-    """A machine from a few sizes, each node having its share of each.
+    """A machine from a few sizes, in bytes; each node has an equal share of each.
 
-    Standby memory makes it an s390 with /sys/firmware/memory, deconfigured; added memory is there
-    and offline, as after plugging in. MachineError for sizes that do not come out even.
+    With standby memory the machine is an s390: it has /sys/firmware/memory, and that memory is not
+    configured. Added memory is offline, as after it was plugged in. Raises MachineError for sizes
+    that are not a whole number of blocks for each node.
     """
     if block_size < MIB or block_size & (block_size - 1):
         raise MachineError(
@@ -229,9 +230,9 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         "faults": {"offline": {"0": "EBUSY"}},
     },
 }
-"""The built-in machines, each with a sentence in its `description`."""
+"""The built-in machines; the ``description`` of each is a sentence about it."""
 
 
 def from_tree(root: str | os.PathLike[str]) -> Kernel:
-    """Boot a machine like the one whose /sys is below a root, as `described` describes it."""
+    """Boot a machine like the one whose /sys is below ROOT; see `described`."""
     return Kernel(parse(described(root), os.fspath(root)))
