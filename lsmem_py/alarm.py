@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from hotplug_cli.exits import by_signal
 from memory_hotplug.tree import FileTree
 from memory_hotplug.uevents import Uevents
 
@@ -30,7 +31,7 @@ def end_by(number: int) -> NoReturn:
     """End the process as the signal asks: what is open is put in order first."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    raise click.exceptions.Exit(128 + number)
+    raise click.exceptions.Exit(by_signal(number))
 
 
 class Alarm:

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import click
 
 from hotplug_cli import offers
+from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import (
     GIVEN,
     BadUsageError,
     GetoptCommand,
+    UsageError,
     answer,
     flag,
     option,
@@ -231,15 +233,13 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
     view.write(machine, table, sys.stdout)
     sys.stdout.flush()
     if view.lists_nothing(machine):
-        names = ", ".join(column.heading for column in view.columns)
-        complain(
-            "lsmem",
-            f"nothing to list: {names} only for memory that can be configured"
-            " (/sys/firmware/memory, on s390), which this machine does not have",
-        )
+        from hotplug_cli.messages import lsmem as messages
+
+        headings = ", ".join(column.heading for column in view.columns)
+        complain("lsmem", messages.NOTHING_TO_LIST.of(columns=headings))
     for remark in machine.remarks:
         complain("lsmem", remark)
-    return 0
+    return Exit.SUCCESS
 
 
 def _size_format(options: Options) -> tuple[Callable[[int], str], int]:
@@ -290,7 +290,9 @@ def _wanted(given: Sequence[str]) -> str:
             summary = False
         elif name == "--summary":
             if value not in _WHEN:
-                raise click.UsageError("unsupported --summary argument")
+                from hotplug_cli.messages import lsmem as messages
+
+                raise UsageError(messages.UNSUPPORTED_SUMMARY.of())
             if value == "only":
                 ranges = False
             else:
@@ -302,27 +304,32 @@ def _wanted(given: Sequence[str]) -> str:
 
 def _check(options: Options, extra: Sequence[str]) -> None:
     """What the reference refuses before it looks at the machine, in its order."""
-    for name in ("annotate", "color"):
-        if getattr(options, name) not in _TERMINAL_WHEN:
-            raise click.UsageError(
-                f"invalid argument of --{name}: {getattr(options, name)}"
-                f" ({', '.join(_TERMINAL_WHEN)})"
-            )
-    if options.map not in (None, *PICTURED):
-        raise click.UsageError(
-            f"invalid argument of --map: {options.map} ({' or '.join(PICTURED)})"
-        )
-    if options.watch is not None and not _is_interval(options.watch):
-        raise click.UsageError(
-            f"invalid argument of --watch: {options.watch} (seconds, {_SHORTEST_INTERVAL} or more)"
-        )
+    for name, allowed in (("annotate", _TERMINAL_WHEN), ("color", _TERMINAL_WHEN)):
+        _check_argument(name, getattr(options, name) in allowed, options, ", ".join(allowed))
+    is_column = options.map is None or options.map in PICTURED
+    _check_argument("map", is_column, options, " or ".join(PICTURED))
+    is_interval = options.watch is None or _is_interval(options.watch)
+    _check_argument("watch", is_interval, options, f"seconds, {_SHORTEST_INTERVAL} or more")
     if extra:
         raise BadUsageError
     if options.summary == "nothing":
+        from hotplug_cli.messages import lsmem as messages
+
         asked = "--{raw,json,pairs}" if options.format is None else "--format"
-        raise click.UsageError(f"options {asked} and --summary=only are mutually exclusive")
+        raise UsageError(messages.NOTHING_WANTED.of(options=asked))
     if options.typed and options.format_name not in ("json", "jsonl"):
-        raise click.UsageError("option --typed goes with --json or --format jsonl")
+        from hotplug_cli.messages import lsmem as messages
+
+        raise UsageError(messages.TYPED_NEEDS_JSON.of())
+
+
+def _check_argument(name: str, is_allowed: bool, options: Options, allowed: str) -> None:
+    if not is_allowed:
+        from hotplug_cli.messages import lsmem as messages
+
+        argument = getattr(options, name)
+        sentence = messages.INVALID_ARGUMENT.of(option=name, argument=argument, allowed=allowed)
+        raise UsageError(sentence)
 
 
 def _is_interval(text: str) -> bool:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from hotplug_cli.getopt import UsageError
 from memory_hotplug.block import NUMA_NO_NODE, Zone
-from memory_hotplug.errors import UnknownNameError
 from memory_hotplug.ranges import MemoryRange
 from memory_hotplug.size import human
 
@@ -270,7 +270,7 @@ STATUS, ZONES = PICTURED = ("status", "zones")
 def parse(text: str, default: Sequence[Column]) -> list[Column]:
     """The columns of a comma-separated list; after a ``+`` they come behind the DEFAULT ones.
 
-    Raises UnknownNameError.
+    Raises UsageError.
     """
     extends = text.startswith("+")
     names = text.removeprefix("+").split(",")
@@ -278,8 +278,13 @@ def parse(text: str, default: Sequence[Column]) -> list[Column]:
 
 
 def named(name: str) -> Column:
-    """The column of that name, in any case and with hyphens or underscores."""
+    """The column of that name, in any case and with hyphens or underscores.
+
+    Raises UsageError where there is none.
+    """
     column = BY_NAME.get(name.lower().replace("-", "_"))
     if column is None:
-        raise UnknownNameError("column", name)
+        from hotplug_cli.messages import lsmem as messages
+
+        raise UsageError(messages.UNKNOWN_COLUMN.of(name=name))
     return column

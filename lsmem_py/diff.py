@@ -1,11 +1,12 @@
 """What changed since an earlier listing, or since a tree was captured."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hotplug_cli.program import complain
+from hotplug_cli.exits import Exit
+from hotplug_cli.messages import lsmem as messages
+from hotplug_cli.program import complain, complain_of
 from lsmem_py import changes as changes_
 from lsmem_py.changes import Change
 from lsmem_py.earlier import earlier, snapshot
@@ -13,9 +14,6 @@ from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.machine import Machine
 
 __all__ = ["SCHEMA_VERSION", "run_diff"]
-
-SAME, DIFFERENT, TROUBLE = 0, 1, 2
-"""Exit statuses, as of diff(1)."""
 
 SCHEMA_VERSION = 1
 """Of the document that tells the changes."""
@@ -38,18 +36,11 @@ def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]
     except BrokenPipeError:
         raise
     except (MemoryHotplugError, OSError) as error:
-        complain("lsmem", _sentence(error))
-        return TROUBLE
+        complain_of("lsmem", error)
+        return Exit.TROUBLE
     for remark in machine.remarks:
         complain("lsmem", remark)
-    return DIFFERENT if found or settings else SAME
-
-
-def _sentence(error: MemoryHotplugError | OSError) -> str:
-    if isinstance(error, OSError):
-        where = os.fsdecode(error.filename) if error.filename else "write error"
-        return f"{where}: {error.strerror or error}"
-    return str(error)
+    return Exit.DIFFERENT if found or settings else Exit.SUCCESS
 
 
 def _settings(
@@ -92,5 +83,5 @@ def _text(
             old, new = format_size(old), format_size(new)
         yield f"{name}: {'-' if old is None else old} -> {'-' if new is None else new}\n"
     if "block_size" in settings:
-        yield "Blocks of another size are other blocks: they are not compared.\n"
+        yield f"{messages.OTHER_BLOCK_SIZE.of()}\n"
     yield from changes_.format_lines(found, format_size)

@@ -4,10 +4,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from hotplug_cli.messages import lsmem as messages
+from hotplug_cli.program import CommandError
 from lsmem_py import changes as changes_
 from lsmem_py import typed
 from lsmem_py.changes import Snapshot
-from memory_hotplug.errors import MemoryHotplugError, NoBlocksError, printable
+from memory_hotplug.errors import NoBlocksError
 from memory_hotplug.machine import ADDRESS_LIMIT, Machine
 from memory_hotplug.tree import ArchiveTree
 
@@ -16,14 +18,8 @@ __all__ = ["EarlierError", "earlier", "snapshot"]
 _MOST_BLOCKS = 1 << 24
 
 
-class EarlierError(MemoryHotplugError):
+class EarlierError(CommandError):
     """The file to compare with is not what it should be."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(
-            f"{printable(path)}: {why}; --diff takes what lsmem --json --typed wrote earlier,"
-            " or a directory or tar archive made by memsim capture"
-        )
 
 
 def snapshot(machine: Machine) -> Snapshot:
@@ -47,11 +43,13 @@ def earlier(path: str) -> Snapshot:
         if start == b"{":
             return _from_document(path, start + file.read())
     if path == "-" or not start:
-        raise EarlierError(path, "not a JSON document" if start else "empty")
+        found = messages.NOT_A_DOCUMENT if start else messages.EMPTY
+        raise EarlierError(found.of(file=path))
     try:
         tree = ArchiveTree(path)
     except OSError as error:
-        raise EarlierError(path, error.strerror or str(error)) from None
+        reason = error.strerror or str(error)
+        raise EarlierError(messages.UNREADABLE.of(file=path, reason=reason)) from None
     return snapshot(Machine(tree))
 
 
@@ -61,16 +59,18 @@ def _from_document(path: str, text: bytes) -> Snapshot:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise EarlierError(path, f"broken JSON ({error})") from None
+        raise EarlierError(messages.BROKEN_JSON.of(file=path, reason=error)) from None
     if "memory" in document:
-        raise EarlierError(path, "the JSON of util-linux, which leaves out too much (no --typed)")
+        raise EarlierError(messages.NOT_TYPED.of(file=path))
     version = document.get("schema_version")
     if version != typed.SCHEMA_VERSION:
-        raise EarlierError(path, f"schema_version {version}, expected {typed.SCHEMA_VERSION}")
+        expected = typed.SCHEMA_VERSION
+        sentence = messages.OTHER_VERSION.of(file=path, found=version, expected=expected)
+        raise EarlierError(sentence)
     try:
         return _read_document(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EarlierError(path, f"not a listing of memory ({error!r})") from None
+        raise EarlierError(messages.NOT_A_LISTING.of(file=path, reason=repr(error))) from None
 
 
 def _read_document(document: Mapping[str, Any]) -> Snapshot:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from hotplug_cli.getopt import UsageError
 from lsmem_py.columns import Column
-from memory_hotplug.errors import UnknownNameError
 from memory_hotplug.ranges import MemoryRange
 
 __all__ = [
@@ -211,13 +211,15 @@ FORMATS: dict[str, Format] = {
 
 
 def named(name: str) -> Format:
-    """The format of that name, in any case; raises UnknownNameError."""
+    """The format of that name, in any case. Raises UsageError where there is none."""
     name = name.lower()
     if name in FORMATS:
         return FORMATS[name]
     if name in names():
         return lambda listing: _format_document(listing, name)
-    raise UnknownNameError("format", name, names())
+    from hotplug_cli.messages import lsmem as messages
+
+    raise UsageError(messages.UNKNOWN_FORMAT.of(name=name, known=", ".join(names())))
 
 
 def names() -> list[str]:

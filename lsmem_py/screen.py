@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from hotplug_cli.messages import lsmem as messages
 from lsmem_py import changes as changes_
 from lsmem_py import formats
 from lsmem_py.alarm import ENDING, Alarm, end_by
@@ -23,7 +24,6 @@ from memory_hotplug.ranges import BlockTable
 
 __all__ = ["show_live"]
 
-_TOO_NARROW = "Lines are cut off: the window is too narrow. -o BLOCK,SIZE,STATE needs less."
 _BESIDE_A_PICTURE = 14
 """Lines of the screen that are not rows of a picture's cells."""
 
@@ -44,14 +44,14 @@ def show_live(
     machine, table = read()
     before = changes_.snapshot(table)
     marked: dict[int, float] = {}
-    news = "no change yet"
+    news = messages.NO_CHANGE_YET.of().text
     with Live(console=console, screen=True, auto_refresh=False) as screen:
         while True:
-            heading = f"lsmem --watch, by {alarm.source}. Ctrl-C ends it."
+            heading = messages.WATCH_HEADING.of(source=alarm.source).text
             lines = [*_lines(view, machine, table, marked, console)]
             prose = [heading, news]
             if not view.picture and any(line.cell_len > console.width for line in lines):
-                prose.append(_TOO_NARROW)
+                prose.append(messages.TOO_NARROW.of().text)
             above = [Text(line) for text in prose for line in wrap(text, max(console.width, 1))]
             screen.update(_fitted([*above, Text(), *lines], console), refresh=True)
             signals = alarm.wait(min(marked.values(), default=1e9) - time.monotonic())
@@ -120,7 +120,7 @@ def _fitted(lines: Sequence[Text], console: Console) -> Text:
     width, height = console.size
     if len(lines) > height:
         left = len(lines) - height + 1
-        lines = [*lines[: height - 1], Text(f"... {left} more lines: window too small")]
+        lines = [*lines[: height - 1], Text(messages.TOO_SMALL.of(count=left).text)]
     whole = Text(no_wrap=True, overflow="crop")
     for index, line in enumerate(lines):
         line.truncate(width)

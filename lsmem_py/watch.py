@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
 
+from hotplug_cli.messages import lsmem as messages
 from lsmem_py import changes as changes_
 from lsmem_py.alarm import ENDING, Alarm, end_by
 from lsmem_py.changes import Change
@@ -78,8 +79,8 @@ def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
         # Whoever looks at an empty log wants to know that something is being watched.
         count = len(before.blocks)
         blocks = f"{count} memory block{'s' * (count != 1)}"
-        start = f"{blocks}, watched by {alarm.source}\n"
-        sys.stdout.write(changes_.format_stamped(start, datetime.now()))
+        start = messages.WATCH_STARTED.of(blocks=blocks, source=alarm.source)
+        sys.stdout.write(changes_.format_stamped(f"{start}\n", datetime.now()))
         sys.stdout.flush()
     while True:
         alarm.wait()

@@ -45,8 +45,13 @@ def complain(name: str, sentence: "Sentence | str") -> None:
             print(f"{name}: {printable(line)}", file=sys.stderr, flush=True)
 
 
-def _complain_of(name: str, error: Exception) -> None:
-    """What an error has to say, as the reference would in its place."""
+def complain_of(name: str, error: Exception) -> None:
+    """Write what an error has to say, as the reference would in its place.
+
+    With MEMORY_HOTPLUG_DEBUG=1 in the environment the error itself is raised again.
+    """
+    if os.environ.get("MEMORY_HOTPLUG_DEBUG") == "1":
+        raise error
     for sentence in _sentences(error):
         complain(name, sentence)
     if isinstance(error, GetoptUsageError) and sys.stderr is not None:
@@ -118,7 +123,5 @@ def status_of(command: click.Command, name: str) -> int:
     except BrokenPipeError:
         return by_signal(signal.SIGPIPE)
     except (click.UsageError, MemoryHotplugError, OSError) as error:
-        if os.environ.get("MEMORY_HOTPLUG_DEBUG") == "1":
-            raise
-        _complain_of(name, error)
+        complain_of(name, error)
         return Exit.FAILURE

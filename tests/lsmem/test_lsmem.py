@@ -154,8 +154,8 @@ def test_a_machine_without_the_columns_asked_for_says_so(lsmem: Command, tree: P
     done = lsmem("-s", tree, "-J", "-o", "CONFIGURED")
     assert (done.status, done.stdout) == (0, "")
     assert done.stderr == (
-        "lsmem: nothing to list: CONFIGURED only for memory that can be configured"
-        " (/sys/firmware/memory, on s390), which this machine does not have\n"
+        "lsmem: nothing to list: this machine has no values of CONFIGURED\n"
+        "lsmem: only memory that can be configured has them (/sys/firmware/memory, on s390)\n"
     )
 
 

@@ -130,7 +130,7 @@ NOT_YET = pytest.mark.xfail(strict=True, reason="its sentences are still to be m
 @pytest.mark.parametrize(
     "package",
     [
-        pytest.param("lsmem_py", marks=NOT_YET),
+        "lsmem_py",
         pytest.param("chmem_py", marks=NOT_YET),
         "hotplug_cli",
         pytest.param("memsim", marks=NOT_YET),

@@ -1,1 +1,45 @@
 """What lsmem alone can say."""
+
+from hotplug_cli.messages import Message
+
+# The command line, in util-linux's words
+
+UNSUPPORTED_SUMMARY = Message("unsupported --summary argument")
+NOTHING_WANTED = Message("options {options} and --summary=only are mutually exclusive")
+UNKNOWN_COLUMN = Message("unknown column: {name}")
+
+# The command line, in ours
+
+INVALID_ARGUMENT = Message("invalid argument of --{option}: {argument} ({allowed})")
+UNKNOWN_FORMAT = Message("unknown format: {name} (known: {known})")
+TYPED_NEEDS_JSON = Message("option --typed goes with --json or --format jsonl")
+
+# A listing
+
+NOTHING_TO_LIST = Message(
+    "nothing to list: this machine has no values of {columns}",
+    "only memory that can be configured has them (/sys/firmware/memory, on s390)",
+)
+
+# --diff
+
+_TAKES = (
+    "--diff takes what lsmem --json --typed wrote,"
+    " or a directory or tar archive made by memsim capture"
+)
+EMPTY = Message("{file} is empty", _TAKES)
+NOT_A_DOCUMENT = Message("{file} is not a JSON document", _TAKES)
+BROKEN_JSON = Message("{file} is broken JSON: {reason}", _TAKES)
+NOT_TYPED = Message("{file} is JSON without --typed, which leaves out too much", _TAKES)
+OTHER_VERSION = Message("{file} has schema_version {found}, and must have {expected}", _TAKES)
+NOT_A_LISTING = Message("{file} is not a listing of memory: {reason}", _TAKES)
+UNREADABLE = Message("cannot read {file}: {reason}", _TAKES)
+OTHER_BLOCK_SIZE = Message("Blocks of another size are other blocks: they are not compared.")
+
+# --watch
+
+WATCH_HEADING = Message("lsmem --watch, by {source}. Ctrl-C ends it.")
+WATCH_STARTED = Message("{blocks}, watched by {source}")
+NO_CHANGE_YET = Message("no change yet")
+TOO_NARROW = Message("Lines are cut off: the window is too narrow. -o BLOCK,SIZE,STATE needs less.")
+TOO_SMALL = Message("... {count} more lines: window too small")
