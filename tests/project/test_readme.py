@@ -1,4 +1,4 @@
-"""README.md, CONTRIBUTING.md and docs/: what they show is real, what they name is there."""
+"""The README and the other pages: what they show is real, what they name is there."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from people_support import clean_environment
 
 TOP = Path(__file__).parents[2]
 README = (TOP / "README.md").read_text()
-PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("*.md"))]
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md")])
 
 
 def blocks(language: str) -> list[str]:
