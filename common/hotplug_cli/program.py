@@ -93,7 +93,16 @@ def run(command: click.Command, name: str) -> NoReturn:
         status = completion.answer(command, name, instruction)
         sys.stdout.flush()
     else:
-        status = status_of(command, name)
+        try:
+            # The launcher of the installed commands lets Ctrl-C end the process until here.
+            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            if not ignored:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            status = status_of(command, name)
+            if not ignored:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+        except KeyboardInterrupt:
+            status = by_signal(signal.SIGINT)
     # Everything is written, or has failed to be. To tear the interpreter down takes as long as a
     # fifth of a small machine's lsmem, and would try a failed write once more.
     os._exit(status)
