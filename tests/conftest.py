@@ -2,14 +2,15 @@
 
 import os
 import signal
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import simulated
 import static_tree
-from commands import VECTORS, Command, Outcome
+from commands import VECTORS, Command, command_here
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has its background jobs ignore it, and what the tests start would do so as well.
@@ -28,23 +29,48 @@ def pytest_runtest_makereport(
     return report
 
 
+# The commands, each run in this process.
+
+
 @pytest.fixture
 def lsmem(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs the lsmem command line, in this process for the sake of speed."""
-    from hotplug_cli.program import status_of
-    from lsmem_py.cli import lsmem as command
+    return command_here("lsmem", capsys, monkeypatch)
 
-    for name in ("LSMEM_COLUMNS", "LIBSMARTCOLS_JSON", "NO_COLOR", "POSIXLY_CORRECT"):
-        monkeypatch.delenv(name, raising=False)
 
-    def run(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["lsmem", *map(str, arguments)])
-        capsys.readouterr()
-        status = status_of(command, "lsmem")
-        written = capsys.readouterr()
-        return Outcome(status, written.out, written.err)
+@pytest.fixture
+def chmem(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return command_here("chmem", capsys, monkeypatch)
 
-    return run
+
+@pytest.fixture
+def memsim(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return command_here("memsim", capsys, monkeypatch)
+
+
+# Machines
+
+
+@pytest.fixture
+def lpar(tmp_path: Path) -> Path:
+    """A simulated s390: 16 blocks of 128 MiB online, 16 standby."""
+    return simulated.make(tmp_path / "lpar", "s390-lpar")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Callable[[Mapping[str, Any] | str], Path]:
+    """A simulated machine, from its description or the name of a profile."""
+    return lambda description: simulated.make(tmp_path / "machine", description)
+
+
+@pytest.fixture(scope="session")
+def profiles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A simulated machine by the name of its profile; not to be written to."""
+    root = tmp_path_factory.mktemp("profiles")
+
+    def machine(name: str) -> Path:
+        return root / name if (root / name).exists() else simulated.make(root / name, name)
+
+    return machine
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import static_tree
-from pairs import head, medians, report
+from timings import head, medians, report
 
 LSMEM = str(Path(sysconfig.get_path("scripts")) / "lsmem")
 OTHER = "/usr/bin/lsmem"

@@ -15,22 +15,10 @@ import pytest
 import static_tree
 from chmem_py.causes import cannot_write
 from chmem_py.document import schema
-from chmem_support import Condition, conditions, make, run, s390, x86
-from commands import Command, Outcome
+from commands import Command, Outcome, start_program
 from memory_hotplug.errors import CannotWriteError
-
-MEMORY = "sys/devices/system/memory"
-
-
-@pytest.fixture
-def chmem(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return lambda *arguments: run(capsys, monkeypatch, *arguments)
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
-    return lambda description: make(tmp_path / "machine", description)
-
+from simulated import Condition, conditions, make, s390, x86
+from static_tree import MEMORY
 
 Machines = Callable[[dict[str, Any]], Path]
 
@@ -137,9 +125,7 @@ def test_a_range_beyond_the_end_is_done_as_far_as_there_is_memory(
 
 def test_more_than_there_is_is_said_before_anything_is_written(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86(4, 4, delays={"online": {"4": 60}}))
-    command = [sys.executable, "-m", "chmem_py", "-s", str(root), "-e", "1g"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as process:
+    with start_program("chmem", "-s", root, "-e", "1g") as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "chmem: Could only enable 512M of memory\n"
         assert conditions_are_offline(root)

@@ -3,33 +3,14 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from chmem_support import run, s390
-from commands import Command
+from commands import Command, run_program
 from memory_hotplug import Machine, State
 from memsim import directory
 from memsim.machine import MEMORY
-from memsim.profile import boot
-from simulated import run_memsim
-
-
-@pytest.fixture
-def chmem(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return lambda *arguments: run(capsys, monkeypatch, *arguments)
-
-
-@pytest.fixture
-def lpar(tmp_path: Path) -> Path:
-    """A simulated s390 with 16 blocks online, 16 standby."""
-    directory.create(tmp_path / "lpar", boot("s390-lpar"))
-    return tmp_path / "lpar"
-
-
-def write(root: Path, path: str, word: str) -> None:
-    directory.write(root, path, word.encode())
+from simulated import make, s390, write
 
 
 def state(root: Path, number: int) -> State | None:
@@ -90,7 +71,7 @@ def test_records_that_are_json_but_wrong_are_damaged_too(
 
 def test_online_memory_that_is_lost_is_said_how_to_have_back(chmem: Command, lpar: Path) -> None:
     before = Machine.at(lpar).block(5)
-    run_memsim("fault", lpar, "--config", "5=EIO")
+    run_program("memsim", "fault", lpar, "--config", "5=EIO")
     done = chmem("-s", lpar, "-b", "--reconfigure", "-m", "1", "5")
     assert done.status == 1
     assert (
@@ -99,7 +80,7 @@ def test_online_memory_that_is_lost_is_said_how_to_have_back(chmem: Command, lpa
         f"--sysroot {lpar} has it back once the cause is gone\n"
     ) in done.stderr
     (command,) = re.findall("chmem (--enable .*) has it back", done.stderr)
-    run_memsim("fault", lpar, "--clear")
+    run_program("memsim", "fault", lpar, "--clear")
     assert chmem(*command.split()).status == 0
     assert Machine.at(lpar).block(5) == before
 
@@ -120,7 +101,7 @@ def test_what_is_offline_but_still_configured_is_told_of(chmem: Command, lpar: P
 
 
 def test_of_many_ways_to_go_on_each_is_a_command(chmem: Command, tmp_path: Path) -> None:
-    directory.create(tmp_path / "m", boot(s390(20, 0)))
+    make(tmp_path / "m", s390(20, 0))
     for block in range(0, 20, 2):
         write(tmp_path / "m", f"{MEMORY}/memory{block}/state", "offline")
     said = chmem("-s", tmp_path / "m", "-b", "-d", "0-19").stderr
@@ -138,7 +119,7 @@ def test_of_many_ways_to_go_on_each_is_a_command(chmem: Command, tmp_path: Path)
 def test_a_dry_run_shows_no_write_that_would_be_refused(
     chmem: Command, tmp_path: Path, lpar: Path
 ) -> None:
-    directory.create(tmp_path / "zvm", boot("s390-zvm"))
+    make(tmp_path / "zvm", "s390-zvm")
     done = chmem("-s", tmp_path / "zvm", "--dry-run", "-b", "-c", "-m", "1", "20")
     assert done.status == 1
     assert "echo" not in done.stdout
@@ -175,13 +156,13 @@ def test_reconfigure_keeps_the_zone_and_takes_none(chmem: Command, lpar: Path) -
 
 def test_a_number_of_thousands_of_digits_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "machine.json").write_text(f'{{"block_size": {"9" * 5000}}}')
-    done = run_memsim("create", tmp_path / "m", "--from", tmp_path / "machine.json")
+    done = run_program("memsim", "create", tmp_path / "m", "--from", tmp_path / "machine.json")
     assert done.returncode == 1
     assert done.stderr.endswith("machine.json: expected JSON, not something else\n")
 
 
 def test_a_machine_is_not_mounted_over_itself(lpar: Path) -> None:
     for point in (lpar, lpar / "sys"):
-        done = run_memsim("mount", lpar, point)
+        done = run_program("memsim", "mount", lpar, point)
         assert done.returncode == 1
         assert "the machine's own directory cannot be mounted on" in done.stderr

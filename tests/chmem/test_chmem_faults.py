@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from chmem_py.document import schema
-from chmem_support import Condition, conditions, make, run, s390, x86
+from commands import Command
+from simulated import Condition, conditions, make, s390, x86
 
 ERRORS = ("EBUSY", "EAGAIN", "EIO", "ENOMEM", "EINVAL", "EACCES", "ENODEV", "EINTR")
 SCHEMA = schema()
@@ -126,7 +127,7 @@ def as_documented(condition: Condition) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", MATRIX, ids=_name)
 def test_no_block_is_left_between_two_conditions(
-    case: Case, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    case: Case, tmp_path: Path, chmem: Command
 ) -> None:
     sequence = case.sequence
     faulty = sequence.blocks[case.position]
@@ -135,7 +136,7 @@ def test_no_block_is_left_between_two_conditions(
     root = make(tmp_path / "machine", machine)
     before = conditions(root)
     options = ["--all-or-nothing"] * case.all_or_nothing
-    done = run(capsys, monkeypatch, "-s", root, "--json", *options, *sequence.arguments)
+    done = chmem("-s", root, "--json", *options, *sequence.arguments)
     after = conditions(root)
     document = json.loads(done.stdout)
     jsonschema.validate(document, SCHEMA)

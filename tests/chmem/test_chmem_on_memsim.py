@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from memsim import directory
+from commands import run_program
 from memsim.profile import boot
-from simulated import Tree, needs_fuse, needs_root, run_memsim, tree_at, tree_of
+from simulated import Tree, make, needs_fuse, needs_root, tree_at, tree_of
 
 DEBIAN = "/usr/sbin/chmem"
 OURS = [sys.executable, "-m", "chmem_py"]
@@ -30,10 +30,10 @@ REQUESTS = (
 
 def played(root: Path, name: str, program: list[str]) -> list[tuple[int, Tree]]:
     """The status and the machine after each request, the program run in memsim shell."""
-    directory.create(root, boot(name))
+    make(root, name)
     seen = []
     for request in REQUESTS:
-        done = run_memsim("shell", root, "--", *program, *request)
+        done = run_program("memsim", "shell", root, "--", *program, *request)
         assert "Traceback" not in done.stderr
         seen.append((done.returncode, tree_at(root)))
     return seen
@@ -52,7 +52,7 @@ def test_ours_leaves_the_machine_as_debians_does(tmp_path: Path, name: str) -> N
 
 
 def test_the_demo_plays_the_cover_letters_session_twice() -> None:
-    done = run_memsim("demo")
+    done = run_program("memsim", "demo")
     assert (done.returncode, done.stderr) == (0, "")
     at_boot = ["2G online 0-15 yes no", "2G offline 16-31 no yes"]
     around_5 = ["640M online 0-4 yes no", "1.3G online 6-15 yes no", at_boot[1]]

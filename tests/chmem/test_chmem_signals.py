@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from chmem_support import Condition, conditions, make, s390, start, x86
+from commands import start_program
 from memsim import directory
+from simulated import Condition, conditions, make, s390, x86
 
 HELD = 60
 """Seconds for which a delay holds a step; no test waits that long."""
@@ -65,7 +66,7 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
 ) -> None:
     root = make(tmp_path / "machine", s390(**held_at(transition, first + 1)))
     before = conditions(root)
-    process = start("-s", root, "--json", *arguments)
+    process = start_program("chmem", "-s", root, "--json", *arguments)
     wait_until_held(root, process)
     process.send_signal(number)
     out, err = process.communicate(timeout=HELD / 2)
@@ -87,7 +88,7 @@ def test_what_would_have_to_be_done_again_to_undo_it_is_finished(
 ) -> None:
     root = make(tmp_path / "machine", s390(delays={transition: {"1": 2}}))
     before = conditions(root)
-    process = start("-s", root, "--json", "--reconfigure", "-m", "1", "-b", "0-3")
+    process = start_program("chmem", "-s", root, "--json", "--reconfigure", "-m", "1", "-b", "0-3")
     wait_until_held(root, process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=HELD)
@@ -101,7 +102,7 @@ def test_what_would_have_to_be_done_again_to_undo_it_is_finished(
 
 def test_a_signal_between_blocks_is_heeded_before_the_next_one(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86(0 + 4, 60, delays={"online": {str(4): 1}}))
-    process = start("-s", root, "--json", "-e", "-b", "4-63")
+    process = start_program("chmem", "-s", root, "--json", "-e", "-b", "4-63")
     wait_until_held(root, process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=HELD)
@@ -115,7 +116,7 @@ def test_a_signal_between_blocks_is_heeded_before_the_next_one(tmp_path: Path) -
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     delays = {"online": {"4": HELD}, "deconfig": {"4": HELD}}
     root = make(tmp_path / "machine", s390(delays=delays))
-    process = start("-s", root, "-e", "-b", "4-7")
+    process = start_program("chmem", "-s", root, "-e", "-b", "4-7")
     wait_until_held(root, process)
     process.send_signal(signal.SIGINT)
     # What is undone is not given up by the first one.
@@ -132,7 +133,7 @@ def test_a_signal_does_not_stop_what_is_being_undone(transition: str, tmp_path: 
     machine = s390(faults={"online": {"5": "EIO"}}, delays={transition: {"4": 1.5}})
     root = make(tmp_path / "machine", machine)
     before = conditions(root)
-    process = start("-s", root, "--json", "--all-or-nothing", "-e", "-b", "4-7")
+    process = start_program("chmem", "-s", root, "--json", "--all-or-nothing", "-e", "-b", "4-7")
     wait_until_held(root, process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=HELD)
@@ -146,7 +147,7 @@ def test_a_signal_does_not_stop_what_is_being_undone(transition: str, tmp_path: 
 def test_all_or_nothing_takes_everything_back_on_a_signal(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390(**held_at("online", 6)))
     before = conditions(root)
-    process = start("-s", root, "--all-or-nothing", "-e", "-b", "4-7")
+    process = start_program("chmem", "-s", root, "--all-or-nothing", "-e", "-b", "4-7")
     wait_until_held(root, process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=HELD / 2)
@@ -156,7 +157,7 @@ def test_all_or_nothing_takes_everything_back_on_a_signal(tmp_path: Path) -> Non
 
 def test_an_offline_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86(**held_at("offline", 1)))
-    process = start("-s", root, "--json", "--timeout", "0.2", "-d", "-b", "0-3")
+    process = start_program("chmem", "-s", root, "--json", "--timeout", "0.2", "-d", "-b", "0-3")
     out, err = process.communicate(timeout=HELD / 2)
     blocks = json.loads(out)["blocks"]
     assert process.returncode == 64
@@ -168,7 +169,7 @@ def test_an_offline_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 
 def test_a_time_limit_concerns_nothing_but_offline(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86(delays={"online": {"4": 0.5}}))
-    process = start("-s", root, "--timeout", "0.1", "-e", "-b", "4")
+    process = start_program("chmem", "-s", root, "--timeout", "0.1", "-e", "-b", "4")
     process.communicate(timeout=HELD)
     assert process.returncode == 0
     assert conditions(root)[4].state == "online"
@@ -177,7 +178,7 @@ def test_a_time_limit_concerns_nothing_but_offline(tmp_path: Path) -> None:
 def test_a_reader_that_goes_away_stops_nothing(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390())
     read, write = os.pipe()
-    process = start("-s", root, "-v", "-e", "-b", "4-7", stdout=write)
+    process = start_program("chmem", "-s", root, "-v", "-e", "-b", "4-7", stdout=write)
     os.close(read)
     os.close(write)
     _, err = process.communicate(timeout=HELD)
@@ -188,7 +189,7 @@ def test_a_reader_that_goes_away_stops_nothing(tmp_path: Path) -> None:
 def test_output_that_is_lost_is_told_of_when_the_work_is_done(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390())
     with open("/dev/full", "w") as full:
-        process = start("-s", root, "-v", "-e", "-b", "4-7", stdout=full)
+        process = start_program("chmem", "-s", root, "-v", "-e", "-b", "4-7", stdout=full)
         _, err = process.communicate(timeout=HELD)
     assert process.returncode == 1
     assert "write error: No space left on device" in err
@@ -214,12 +215,12 @@ def test_after_a_kill_the_same_command_converges(
         transitions = ("config", "online", "offline", "deconfig")
         delays = {name: {str(block): 0.02 for block in range(16)} for name in transitions}
         root = make(tmp_path / str(attempt), s390(8, 8, delays=delays))
-        process = start("-s", root, *arguments)
+        process = start_program("chmem", "-s", root, *arguments)
         time.sleep(0.15 + chance.random() * 0.35)
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
-        again = start("-s", root, *arguments)
+        again = start_program("chmem", "-s", root, *arguments)
         _, err = again.communicate(timeout=HELD)
         assert again.returncode == 0, err
         now = conditions(root)

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from simulated import start_python
+from commands import start_python
 
 FORGER = """
 import socket

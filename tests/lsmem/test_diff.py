@@ -9,17 +9,8 @@ from pathlib import Path
 import pytest
 
 from commands import Command, run_program
-from memsim import directory, profile
-
-MEMORY = "sys/devices/system/memory"
-FIRMWARE = "sys/firmware/memory"
-
-
-@pytest.fixture
-def lpar(tmp_path: Path) -> Path:
-    """16 blocks of 128 MiB online, 16 standby."""
-    directory.create(tmp_path / "lpar", profile.boot("s390-lpar"))
-    return tmp_path / "lpar"
+from simulated import make, write
+from static_tree import FIRMWARE, MEMORY
 
 
 def earlier(lsmem: Command, tree: Path, *options: str) -> Path:
@@ -31,9 +22,9 @@ def earlier(lsmem: Command, tree: Path, *options: str) -> Path:
 
 def change(tree: Path) -> None:
     """Block 5 goes offline, and 16 and 17 are configured."""
-    directory.write(tree, f"{MEMORY}/memory5/state", b"offline")
+    write(tree, f"{MEMORY}/memory5/state", "offline")
     for number in (16, 17):
-        directory.write(tree, f"{FIRMWARE}/memory{number}/config", b"1")
+        write(tree, f"{FIRMWARE}/memory{number}/config", "1")
 
 
 def packed(tree: Path, archive: Path, prefix: str = "") -> Path:
@@ -128,7 +119,7 @@ def test_blocks_that_came_or_went_are_added_or_removed(lsmem: Command, tmp_path:
     for name, last in (("small", 31), ("large", 39)):
         blocks = [{"range": [0, last]}]
         machine = {"block_size": 1 << 27, "memmap_param": "N", "blocks": blocks}
-        directory.create(tmp_path / name, profile.boot(machine))
+        make(tmp_path / name, machine)
     small, large = tmp_path / "small", tmp_path / "large"
     assert lsmem("--diff", small, "-s", large).stdout == "memory32-39 1G  added, online\n"
     assert lsmem("--diff", large, "-s", small).stdout == "memory32-39 1G  removed, online\n"
@@ -142,7 +133,7 @@ def test_changes_that_are_alike_are_one_only_where_their_blocks_touch(
 ) -> None:
     file = earlier(lsmem, lpar)
     for number in (3, 4, 6):
-        directory.write(lpar, f"{MEMORY}/memory{number}/state", b"offline")
+        write(lpar, f"{MEMORY}/memory{number}/state", "offline")
     done = lsmem("--diff", file, "-s", lpar)
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
         ["memory3-4", "256M"],
@@ -156,14 +147,14 @@ def test_blocks_added_on_both_sides_of_a_hole_are_two_changes(
     ranges = {"small": [[0, 3]], "large": [[0, 5], [8, 9]]}
     for name, found in ranges.items():
         machine = {"block_size": 1 << 27, "blocks": [{"range": ends} for ends in found]}
-        directory.create(tmp_path / name, profile.boot(machine))
+        make(tmp_path / name, machine)
     done = lsmem("--diff", tmp_path / "small", "-s", tmp_path / "large")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["memory4-5", "memory8-9"]
 
 
 def test_settings_of_the_machine_are_compared(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar)
-    directory.write(lpar, f"{MEMORY}/auto_online_blocks", b"online_movable")
+    write(lpar, f"{MEMORY}/auto_online_blocks", "online_movable")
     done = lsmem("--diff", file, "-s", lpar)
     assert (done.status, done.stdout) == (1, "auto_online_blocks: offline -> online_movable\n")
     settings = json.loads(lsmem("-J", "--diff", file, "-s", lpar).stdout)["settings"]
@@ -173,7 +164,7 @@ def test_settings_of_the_machine_are_compared(lsmem: Command, lpar: Path) -> Non
 def test_blocks_of_another_size_are_not_compared(
     lsmem: Command, lpar: Path, tmp_path: Path
 ) -> None:
-    directory.create(tmp_path / "zvm", profile.boot("s390-zvm"))
+    make(tmp_path / "zvm", "s390-zvm")
     done = lsmem("--diff", lpar, "-s", tmp_path / "zvm")
     assert done.status == 1
     assert done.stdout.startswith("block_size: 128M -> 256M\n")

@@ -8,23 +8,9 @@ import pytest
 
 import static_tree
 from commands import Command, run_program
-from memsim import directory, profile
-from people_support import clean_environment, see
+from terminal import clean_environment, see
 
 WIDTHS = (60, 80, 200)
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A simulated machine by the name of its profile; not to be written to."""
-    root = tmp_path_factory.mktemp("simulated")
-
-    def machine(name: str) -> Path:
-        if not (root / name).exists():
-            directory.create(root / name, profile.boot(name))
-        return root / name
-
-    return machine
 
 
 TWO_NODES = {
@@ -74,10 +60,10 @@ A cell is 1 block (128M), a row 16G.
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_a_terminal_shows_a_row_or_rows_for_each_node(
-    simulated: Callable[[str], Path], columns: int, no_color: str
+    profiles: Callable[[str], Path], columns: int, no_color: str
 ) -> None:
     terminal = see(
-        "lsmem", "--map", "-s", simulated("x86-two-nodes"), columns=columns, NO_COLOR=no_color
+        "lsmem", "--map", "-s", profiles("x86-two-nodes"), columns=columns, NO_COLOR=no_color
     )
     assert terminal.text() == TWO_NODES[columns].splitlines()
     assert terminal.colours() == (set() if no_color else {"green", "brown"})
@@ -86,24 +72,24 @@ def test_a_terminal_shows_a_row_or_rows_for_each_node(
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_a_pipe_gets_the_same_text_and_no_colour(
-    simulated: Callable[[str], Path], columns: int
+    profiles: Callable[[str], Path], columns: int
 ) -> None:
-    tree = simulated("x86-two-nodes")
+    tree = profiles("x86-two-nodes")
     done = run_program("lsmem", "--map", "-s", tree, env=clean_environment(COLUMNS=str(columns)))
     assert done.stdout == TWO_NODES[columns]
 
 
 def test_a_pipe_is_80_columns_wide_unless_told_otherwise(
-    simulated: Callable[[str], Path],
+    profiles: Callable[[str], Path],
 ) -> None:
-    done = run_program("lsmem", "--map", "-s", simulated("x86-two-nodes"), env=clean_environment())
+    done = run_program("lsmem", "--map", "-s", profiles("x86-two-nodes"), env=clean_environment())
     assert done.stdout == TWO_NODES[80]
 
 
 def test_zones_have_characters_and_colours_of_their_own(
-    simulated: Callable[[str], Path],
+    profiles: Callable[[str], Path],
 ) -> None:
-    terminal = see("lsmem", "--map=zones", "-s", simulated("x86-two-nodes"))
+    terminal = see("lsmem", "--map=zones", "-s", profiles("x86-two-nodes"))
     assert (
         terminal.text()
         == """\
@@ -127,10 +113,10 @@ A cell is 1 block (128M), a row 8G.
 
 
 def test_memory_that_is_not_configured_stands_beside_what_is(
-    simulated: Callable[[str], Path], lsmem: Command
+    profiles: Callable[[str], Path], lsmem: Command
 ) -> None:
     assert (
-        lsmem("--map", "-s", simulated("s390-lpar")).stdout
+        lsmem("--map", "-s", profiles("s390-lpar")).stdout
         == """\
 Node 0, or none yet: 4G in 32 blocks
   0x00000000 ################................
@@ -143,10 +129,10 @@ A cell is 1 block (128M), a row 8G.
 
 
 def test_a_narrow_window_has_the_legend_without_its_explanations(
-    simulated: Callable[[str], Path], lsmem: Command, monkeypatch: pytest.MonkeyPatch
+    profiles: Callable[[str], Path], lsmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    assert lsmem("--map", "-s", simulated("s390-lpar")).stdout.splitlines()[-3:] == [
+    assert lsmem("--map", "-s", profiles("s390-lpar")).stdout.splitlines()[-3:] == [
         "  # 2G 16 blocks  online",
         "  . 2G 16 blocks  disabled",
         "A cell is 1 block (128M), a row 2G.",
@@ -154,9 +140,9 @@ def test_a_narrow_window_has_the_legend_without_its_explanations(
 
 
 def test_memory_far_from_address_0_begins_its_row(
-    simulated: Callable[[str], Path], lsmem: Command
+    profiles: Callable[[str], Path], lsmem: Command
 ) -> None:
-    rows = lsmem("--map", "-s", simulated("arm64-offset")).stdout.splitlines()
+    rows = lsmem("--map", "-s", profiles("arm64-offset")).stdout.splitlines()
     assert rows[1] == "  0x10000000000 " + "#" * 64
     assert rows[2] == "  0x10200000000 " + "#" * 48 + "-" * 16
 
@@ -216,14 +202,14 @@ A cell is 1 block (128M), a row 4G.
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("name", ["s390-imbalance", "ppc64-large", "x86-dimm-slots", "s390-zvm"])
 def test_every_machine_fits_the_width_and_the_legend_adds_up(
-    simulated: Callable[[str], Path],
+    profiles: Callable[[str], Path],
     lsmem: Command,
     name: str,
     columns: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    tree = simulated(name)
+    tree = profiles(name)
     for by in ("status", "zones"):
         lines = lsmem(f"--map={by}", "-b", "-s", tree).stdout.splitlines()
         assert max(map(len, lines)) <= columns

@@ -16,17 +16,9 @@ import pytest
 import static_tree
 from commands import SCRIPTS, Command
 from memory_hotplug.uevents import Uevent, parse
-from memsim import directory, profile
-from people_support import PATIENCE, Terminal, clean_environment
-
-MEMORY = "sys/devices/system/memory"
-FIRMWARE = "sys/firmware/memory"
-
-
-@pytest.fixture
-def lpar(tmp_path: Path) -> Path:
-    directory.create(tmp_path / "lpar", profile.boot("s390-lpar"))
-    return tmp_path / "lpar"
+from simulated import write
+from static_tree import FIRMWARE, MEMORY
+from terminal import PATIENCE, Terminal, clean_environment
 
 
 @pytest.fixture
@@ -71,7 +63,7 @@ def test_a_listing_follows_the_machine_and_marks_what_changed(
         "  Memmap on memory parameter:        yes",
     ]
     terminal.read_until(lambda: terminal.text() == listing)
-    directory.write(lpar, f"{FIRMWARE}/memory16/config", b"1")
+    write(lpar, f"{FIRMWARE}/memory16/config", "1")
     changed = [
         "  BLOCK   STATUS",
         "   0-15   online",
@@ -92,7 +84,7 @@ def test_a_map_follows_the_machine_and_marks_what_changed(lpar: Path, columns: i
     options = (f"--watch={PATIENCE}", "--map", "-s", lpar)
     terminal = Terminal("lsmem", *options, columns=columns)
     terminal.read_until(terminal.shows("A cell is"))
-    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    write(lpar, f"{MEMORY}/memory5/state", "offline")
     changed = [
         "Node 0, or none yet: 4G in 32 blocks",
         "  0x00000000 #####-##########................",
@@ -107,7 +99,7 @@ def test_a_map_follows_the_machine_and_marks_what_changed(lpar: Path, columns: i
 def test_a_mark_goes_when_the_interval_is_over(lpar: Path) -> None:
     terminal = Terminal("lsmem", "--watch=0.5", "-s", lpar, "-n", "-o", "BLOCK,STATUS")
     terminal.read_until(terminal.shows("16-31"))
-    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    write(lpar, f"{MEMORY}/memory5/state", "offline")
     terminal.read_until(terminal.shows("*     5  offline"))
     terminal.read_until(terminal.shows("      5  offline"))
     terminal.process.sendintr()
@@ -172,7 +164,7 @@ def test_a_window_too_small_says_how_much_is_missing(lpar: Path) -> None:
 def test_a_window_too_narrow_cuts_off_no_sentence_and_says_what_fits(lpar: Path) -> None:
     terminal = Terminal("lsmem", f"--watch={PATIENCE}", "-s", lpar, columns=40)
     terminal.read_until(terminal.shows("parameter:"))
-    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    write(lpar, f"{MEMORY}/memory5/state", "offline")
     terminal.read_until(terminal.shows("memory5"))
     head = terminal.text()[: terminal.text().index("")]
     assert re.sub(r"\d\d:\d\d:\d\d", "TIME", " ".join(head)) == (
@@ -202,7 +194,7 @@ def test_a_window_without_a_width_is_no_trouble(lpar: Path) -> None:
         *("lsmem", "--watch", "-s", lpar), environment=clean_environment(COLUMNS="0")
     )
     terminal.read_until(lambda: b"\033[?1049h" in terminal.written)
-    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    write(lpar, f"{MEMORY}/memory5/state", "offline")
     terminal.process.kill(signal.SIGTERM)
     assert terminal.finish() == 143
 
@@ -252,8 +244,8 @@ def first_line(process: subprocess.Popen[str], tree: Path) -> str:
     import select
 
     assert process.stdout
-    for word in itertools.islice(itertools.cycle((b"offline", b"online")), 4 * PATIENCE):
-        directory.write(tree, f"{MEMORY}/memory5/state", word)
+    for word in itertools.islice(itertools.cycle(("offline", "online")), 4 * PATIENCE):
+        write(tree, f"{MEMORY}/memory5/state", word)
         if select.select([process.stdout], [], [], 0.5)[0]:
             return process.stdout.readline()
     raise AssertionError("no change was seen")
@@ -285,7 +277,7 @@ def test_a_pipe_without_json_gets_a_sentence_for_each_change(
     assert re.fullmatch(
         r"\d\d:\d\d:\d\d 32 memory blocks, watched by the simulated machine's changes\n", start
     )
-    directory.write(lpar, f"{MEMORY}/memory5/state", b"offline")
+    write(lpar, f"{MEMORY}/memory5/state", "offline")
     line = process.stdout.readline()
     assert re.fullmatch(r"\d\d:\d\d:\d\d memory5: online -> offline, zones .*\n", line)
     assert "\033" not in line

@@ -10,28 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from commands import Command
 from memsim import directory, profile
 from memsim.capture import capture, read_tree
 from memsim.cli import commands
 from memsim.description import parse
 from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
-from simulated import run_memsim, tree_at, tree_of
+from simulated import tree_at, tree_of
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Path:
-    directory.create(tmp_path / "m", boot("s390-lpar"))
-    return tmp_path / "m"
-
-
-def test_profiles_lists_each_with_its_sentence() -> None:
-    lines = run_memsim("profiles").stdout.splitlines()
+def test_profiles_lists_each_with_its_sentence(memsim: Command) -> None:
+    lines = memsim("profiles").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(profile.PROFILES)
     assert all(line.endswith(".") and len(line) > 40 for line in lines)
 
 
-def test_create_by_profile_by_sizes_by_file_and_by_capture(tmp_path: Path) -> None:
+def test_create_by_profile_by_sizes_by_file_and_by_capture(tmp_path: Path, memsim: Command) -> None:
     (tmp_path / "x.json").write_text(
         json.dumps({"block_size": 1 << 27, "blocks": [{"range": [0, 3]}]})
     )
@@ -42,8 +37,8 @@ def test_create_by_profile_by_sizes_by_file_and_by_capture(tmp_path: Path) -> No
         ("file", ["--from", str(tmp_path / "x.json")]),
         ("capture", ["--capture", str(tmp_path / "profile")]),
     ):
-        done = run_memsim("create", tmp_path / name, *options)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        done = memsim("create", tmp_path / name, *options)
+        assert (done.status, done.stdout, done.stderr) == (0, "", "")
     assert tree_at(tmp_path / "profile") == tree_of(boot("arm64-offset"))
     assert tree_at(tmp_path / "capture") == tree_at(tmp_path / "profile")
     assert len(list((tmp_path / "sizes" / MEMORY).glob("memory*"))) == 8
@@ -75,18 +70,20 @@ def test_create_by_profile_by_sizes_by_file_and_by_capture(tmp_path: Path) -> No
         ([], "say which machine, in one way"),
     ],
 )
-def test_create_says_what_is_wrong(tmp_path: Path, options: list[str], complaint: str) -> None:
-    done = run_memsim("create", tmp_path / "m", *options)
-    assert done.returncode == 1
+def test_create_says_what_is_wrong(
+    tmp_path: Path, options: list[str], complaint: str, memsim: Command
+) -> None:
+    done = memsim("create", tmp_path / "m", *options)
+    assert done.status == 1
     assert done.stderr.startswith(f"memsim: {complaint}")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_create_says_which_directory_is_missing(tmp_path: Path) -> None:
-    done = run_memsim("create", tmp_path / "none/m", "--profile", "s390-lpar")
+def test_create_says_which_directory_is_missing(tmp_path: Path, memsim: Command) -> None:
+    done = memsim("create", tmp_path / "none/m", "--profile", "s390-lpar")
     missing = f"memsim: {tmp_path}/none/m: there is no directory {tmp_path}/none\n"
-    assert (done.returncode, done.stderr) == (1, missing)
+    assert (done.status, done.stderr) == (1, missing)
 
 
 @pytest.mark.parametrize(("many", "terminal", "told"), [(32, 1, 1), (32, 0, 0), (33, 1, 0)])
@@ -109,47 +106,49 @@ def test_create_of_many_blocks_says_so_on_a_terminal(
         (["nope"], "no command is named nope; the commands are profiles, create, "),
     ],
 )
-def test_without_a_command_the_commands_are_named(arguments: list[str], complaint: str) -> None:
-    done = run_memsim(*arguments)
-    assert (done.returncode, done.stdout) == (1, "")
+def test_without_a_command_the_commands_are_named(
+    arguments: list[str], complaint: str, memsim: Command
+) -> None:
+    done = memsim(*arguments)
+    assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith(f"memsim: {complaint}")
     assert done.stderr.endswith("\nTry 'memsim --help' for more information.\n")
 
 
-def test_create_never_touches_what_is_there(tmp_path: Path) -> None:
+def test_create_never_touches_what_is_there(tmp_path: Path, memsim: Command) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d/letter").write_text("mine")
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("d", "file", "link"):
-        done = run_memsim("create", tmp_path / name, "--profile", "s390-lpar")
-        assert done.returncode == 1
+        done = memsim("create", tmp_path / name, "--profile", "s390-lpar")
+        assert done.status == 1
         assert "exists already, and is left as it is" in done.stderr
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["d", "file", "letter", "link"]
 
 
-def test_write_is_the_echo(machine: Path) -> None:
+def test_write_is_the_echo(lpar: Path, memsim: Command) -> None:
     config = f"/{FIRMWARE}/memory16/config"
-    done = run_memsim("write", machine, config, "1")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert (machine / MEMORY / "memory16/state").read_text() == "offline\n"
-    done = run_memsim("write", machine, f"/{FIRMWARE}/memory3/config", "0")
-    assert done.returncode == 1
+    done = memsim("write", lpar, config, "1")
+    assert (done.status, done.stdout, done.stderr) == (0, "", "")
+    assert (lpar / MEMORY / "memory16/state").read_text() == "offline\n"
+    done = memsim("write", lpar, f"/{FIRMWARE}/memory3/config", "0")
+    assert done.status == 1
     assert done.stderr == f"memsim: /{FIRMWARE}/memory3/config: Device or resource busy\n"
 
 
-def test_faults_are_set_shown_and_cleared(machine: Path) -> None:
+def test_faults_are_set_shown_and_cleared(lpar: Path, memsim: Command) -> None:
     state = f"/{MEMORY}/memory3/state"
     options = ["--offline", "3=EBUSY:1", "--config", "16=EIO", "--delay", "offline:4=0.5"]
-    assert run_memsim("fault", machine, *options).returncode == 0
-    shown = run_memsim("show", machine).stdout
+    assert memsim("fault", lpar, *options).status == 0
+    shown = memsim("show", lpar).stdout
     assert "block 3, EBUSY, 1 times" in shown
     assert "block 16, EIO, always" in shown
     assert "block 4, 0.5 seconds" in shown
-    assert "resource busy" in run_memsim("write", machine, state, "offline").stderr
-    assert run_memsim("write", machine, state, "offline").returncode == 0
-    assert run_memsim("fault", machine, "--clear").returncode == 0
-    shown = run_memsim("show", machine).stdout
+    assert "resource busy" in memsim("write", lpar, state, "offline").stderr
+    assert memsim("write", lpar, state, "offline").status == 0
+    assert memsim("fault", lpar, "--clear").status == 0
+    shown = memsim("show", lpar).stdout
     assert "Fault" not in shown
     assert "Delay" not in shown
 
@@ -169,65 +168,67 @@ def test_faults_are_set_shown_and_cleared(machine: Path) -> None:
         ["--delay", "offline:3=-1"],
     ],
 )
-def test_a_wrong_fault_is_said(machine: Path, options: list[str]) -> None:
-    done = run_memsim("fault", machine, *options)
-    assert done.returncode == 1
+def test_a_wrong_fault_is_said(lpar: Path, options: list[str], memsim: Command) -> None:
+    done = memsim("fault", lpar, *options)
+    assert done.status == 1
     assert done.stderr.startswith("memsim: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_show_in_json_tells_all(machine: Path) -> None:
-    shown = json.loads(run_memsim("show", machine, "--json").stdout)
+def test_show_in_json_tells_all(lpar: Path, memsim: Command) -> None:
+    shown = json.loads(memsim("show", lpar, "--json").stdout)
     assert parse(shown["machine"]) == profile.load("s390-lpar")
     assert shown["live"]["pool"] == 2 << 30
 
 
-def test_reboot_makes_hotplugged_memory_standby_again(machine: Path) -> None:
-    run_memsim("write", machine, f"/{FIRMWARE}/memory16/config", "1")
-    run_memsim("write", machine, f"/{MEMORY}/memory5/state", "offline")
-    assert run_memsim("reboot", machine).returncode == 0
-    assert tree_at(machine) == tree_of(boot("s390-lpar"))
+def test_reboot_makes_hotplugged_memory_standby_again(lpar: Path, memsim: Command) -> None:
+    memsim("write", lpar, f"/{FIRMWARE}/memory16/config", "1")
+    memsim("write", lpar, f"/{MEMORY}/memory5/state", "offline")
+    assert memsim("reboot", lpar).status == 0
+    assert tree_at(lpar) == tree_of(boot("s390-lpar"))
 
 
-def test_a_damaged_mark_refuses_every_write(machine: Path) -> None:
-    (machine / directory.MARK).write_text("garbage")
-    before = tree_at(machine)
+def test_a_damaged_mark_refuses_every_write(lpar: Path, memsim: Command) -> None:
+    (lpar / directory.MARK).write_text("garbage")
+    before = tree_at(lpar)
     commands: list[list[str | Path]] = [
-        ["write", machine, f"/{MEMORY}/memory3/state", "offline"],
-        ["reboot", machine],
-        ["fault", machine, "--clear"],
-        ["show", machine],
+        ["write", lpar, f"/{MEMORY}/memory3/state", "offline"],
+        ["reboot", lpar],
+        ["fault", lpar, "--clear"],
+        ["show", lpar],
     ]
     for words in commands:
-        done = run_memsim(*words)
-        assert done.returncode == 1
+        done = memsim(*words)
+        assert done.status == 1
         assert "damaged, so it can only be read" in done.stderr
         assert done.stderr.count("\n") == 1
-    assert tree_at(machine) == before
+    assert tree_at(lpar) == before
 
 
 @pytest.mark.parametrize("words", [["frobnicate"], [], ["write"], ["show", "/nonexistent"]])
-def test_bad_usage_is_one_sentence(words: list[str]) -> None:
-    done = run_memsim(*words)
-    assert done.returncode == 1
+def test_bad_usage_is_one_sentence(words: list[str], memsim: Command) -> None:
+    done = memsim(*words)
+    assert done.status == 1
     assert done.stderr.startswith("memsim: ")
     assert "Traceback" not in done.stderr
 
 
-def test_a_capture_holds_the_memory_tree_and_nothing_else(machine: Path, tmp_path: Path) -> None:
-    (machine / "sys/devices/system/memory/memory3/uevent").write_text("x")
-    (machine / "sys/devices/system/cpu").mkdir()
-    (machine / "sys/devices/system/cpu/online").write_text("0-3")
-    (machine / "etc").mkdir()
-    done = run_memsim("capture", tmp_path / "c", "--sysroot", machine)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_a_capture_holds_the_memory_tree_and_nothing_else(
+    lpar: Path, tmp_path: Path, memsim: Command
+) -> None:
+    (lpar / "sys/devices/system/memory/memory3/uevent").write_text("x")
+    (lpar / "sys/devices/system/cpu").mkdir()
+    (lpar / "sys/devices/system/cpu/online").write_text("0-3")
+    (lpar / "etc").mkdir()
+    done = memsim("capture", tmp_path / "c", "--sysroot", lpar)
+    assert (done.status, done.stderr) == (0, "")
     assert tree_at(tmp_path / "c") == tree_of(boot("s390-lpar"))
-    assert run_memsim("capture", tmp_path / "c.tar.gz", "-s", machine).returncode == 0
+    assert memsim("capture", tmp_path / "c.tar.gz", "-s", lpar).status == 0
     with tarfile.open(tmp_path / "c.tar.gz") as archive:
         archive.extractall(tmp_path / "t", filter="tar")
     assert tree_at(tmp_path / "t") == tree_of(boot("s390-lpar"))
-    done = run_memsim("capture", tmp_path / "c", "--sysroot", machine)
-    assert (done.returncode, "exists already" in done.stderr) == (1, True)
+    done = memsim("capture", tmp_path / "c", "--sysroot", lpar)
+    assert (done.status, "exists already" in done.stderr) == (1, True)
 
 
 @pytest.mark.skipif(
@@ -243,17 +244,17 @@ def test_this_machines_memory_can_be_captured_and_simulated(tmp_path: Path) -> N
         assert shown[path] == text, path
 
 
-def test_a_machine_is_made_from_an_archive_as_from_its_directory(tmp_path: Path) -> None:
-    assert run_memsim("create", tmp_path / "m", "--profile", "x86-two-nodes").returncode == 0
+def test_a_machine_is_made_from_an_archive_as_from_its_directory(
+    tmp_path: Path, memsim: Command
+) -> None:
+    assert memsim("create", tmp_path / "m", "--profile", "x86-two-nodes").status == 0
     for captured, made in (("case", "from-directory"), ("case.tar.gz", "from-archive")):
-        assert run_memsim("capture", "-s", tmp_path / "m", tmp_path / captured).returncode == 0
-        done = run_memsim("create", tmp_path / made, "--capture", tmp_path / captured)
-        assert (done.returncode, done.stderr) == (0, "")
-    shown = [
-        run_memsim("show", tmp_path / name).stdout for name in ("from-directory", "from-archive")
-    ]
+        assert memsim("capture", "-s", tmp_path / "m", tmp_path / captured).status == 0
+        done = memsim("create", tmp_path / made, "--capture", tmp_path / captured)
+        assert (done.status, done.stderr) == (0, "")
+    shown = [memsim("show", tmp_path / name).stdout for name in ("from-directory", "from-archive")]
     assert shown[0] == shown[1] != ""
     (tmp_path / "text").write_text("no archive")
-    done = run_memsim("create", tmp_path / "none", "--capture", tmp_path / "text")
-    assert done.returncode == 1
+    done = memsim("create", tmp_path / "none", "--capture", tmp_path / "text")
+    assert done.status == 1
     assert "not an archive that memsim capture made" in done.stderr

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from commands import run_program, start_program
 from memsim import directory
 from memsim.machine import FIRMWARE, MEMORY, NODE, Fault
 from memsim.profile import boot
-from people_support import Terminal, clean_environment
-from simulated import SOURCES, needs_fuse, needs_root, run_memsim, tree_at, tree_of
+from simulated import needs_fuse, needs_root, tree_at, tree_of
+from terminal import Terminal, clean_environment
 
 DEBIAN_LSMEM, DEBIAN_CHMEM = "/usr/bin/lsmem", "/usr/sbin/chmem"
 needs_util_linux = pytest.mark.skipif(
@@ -32,7 +33,7 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
     directory.create(tmp_path / "m", boot("s390-lpar"))
     point = tmp_path / "mnt"
     point.mkdir()
-    done = run_memsim("mount", tmp_path / "m", point)
+    done = run_program("memsim", "mount", tmp_path / "m", point)
     assert (done.returncode, done.stderr) == (0, "")
     assert point.is_mount()
     yield point
@@ -100,7 +101,7 @@ def test_the_cover_letters_session_with_the_shells_echo(mounted: Path) -> None:
 
 @needs_fuse
 def test_nothing_is_mounted_over_a_mount(mounted: Path, tmp_path: Path) -> None:
-    done = run_memsim("mount", tmp_path / "m", mounted)
+    done = run_program("memsim", "mount", tmp_path / "m", mounted)
     assert done.returncode == 1
     assert "something is mounted here already" in done.stderr
 
@@ -151,7 +152,7 @@ def test_a_delayed_write_can_be_interrupted_and_watched(mounted: Path, tmp_path:
 
 
 def test_mounting_says_what_is_missing(tmp_path: Path) -> None:
-    assert run_memsim("mount", tmp_path / "none", tmp_path).stderr.startswith(
+    assert run_program("memsim", "mount", tmp_path / "none", tmp_path).stderr.startswith(
         f"memsim: {tmp_path}/none: expected a simulated machine"
     )
     directory.create(tmp_path / "m", boot("s390-lpar"))
@@ -163,7 +164,6 @@ def test_mounting_says_what_is_missing(tmp_path: Path) -> None:
         [sys.executable, "-c", program, "mount", str(tmp_path / "m"), str(tmp_path)],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": SOURCES},
     )
     assert done.returncode == 1
     assert done.stderr == (
@@ -177,17 +177,21 @@ def test_mounting_says_what_is_missing(tmp_path: Path) -> None:
 class TestShell:
     def test_the_command_sees_the_machine_and_its_status_is_memsims(self) -> None:
         script = f"cat /{MEMORY}/memory16/state /{FIRMWARE}/memory20/config; exit 7"
-        done = run_memsim("shell", "--profile", "s390-pre-6.19", "--", "sh", "-c", script)
+        done = run_program(
+            "memsim", "shell", "--profile", "s390-pre-6.19", "--", "sh", "-c", script
+        )
         assert done.stdout == "offline\n"
         assert done.returncode == 7
-        done = run_memsim("shell", "--", "sh", "-c", f"ls /{FIRMWARE} | wc -l; kill -9 $$")
+        done = run_program(
+            "memsim", "shell", "--", "sh", "-c", f"ls /{FIRMWARE} | wc -l; kill -9 $$"
+        )
         assert done.stdout == "32\n"
         assert done.returncode == 137
 
     def test_writes_stay_in_a_machine_of_ones_own(self, tmp_path: Path) -> None:
         directory.create(tmp_path / "m", boot("s390-lpar"))
         script = f"echo 1 > /{FIRMWARE}/memory16/config && echo 1 > /{MEMORY}/memory16/online"
-        done = run_memsim("shell", tmp_path / "m", "--", "sh", "-c", script)
+        done = run_program("memsim", "shell", tmp_path / "m", "--", "sh", "-c", script)
         assert (done.returncode, done.stderr) == (0, "")
         assert (tmp_path / "m" / MEMORY / "memory16/state").read_text() == "online\n"
 
@@ -195,7 +199,9 @@ class TestShell:
         names = sorted(set(os.listdir("/sys/firmware")) | {"memory"})
         before = Path("/proc/self/mountinfo").read_text()
         left = set(Path(tempfile.gettempdir()).glob("memsim.*"))
-        done = run_memsim("shell", "--", "sh", "-c", "ls -1 /sys/firmware; ls /sys/devices/system")
+        done = run_program(
+            "memsim", "shell", "--", "sh", "-c", "ls -1 /sys/firmware; ls /sys/devices/system"
+        )
         expected = [*names, *sorted(os.listdir("/sys/devices/system"))]
         assert sorted(done.stdout.split()) == sorted(expected)
         assert Path("/proc/self/mountinfo").read_text() == before
@@ -203,13 +209,8 @@ class TestShell:
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
     def test_a_signal_ends_all_of_it(self, number: signal.Signals, tmp_path: Path) -> None:
-        environment = os.environ | {"PYTHONPATH": SOURCES, "TMPDIR": str(tmp_path)}
-        shell = subprocess.Popen(
-            [sys.executable, "-m", "memsim", "shell", "--", "sh", "-c", "echo $$; exec sleep 987"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        words = ("memsim", "shell", "--", "sh", "-c", "echo $$; exec sleep 987")
+        shell = start_program(*words, env=os.environ | {"TMPDIR": str(tmp_path)})
         assert shell.stdout is not None
         inside = int(shell.stdout.readline())
         shell.send_signal(number)
@@ -221,10 +222,10 @@ class TestShell:
         assert list(tmp_path.iterdir()) == []
 
     def test_an_unknown_command_or_profile_is_said(self) -> None:
-        assert run_memsim("shell", "--", "no-such-thing").stderr == (
+        assert run_program("memsim", "shell", "--", "no-such-thing").stderr == (
             "memsim: no-such-thing: command not found\n"
         )
-        done = run_memsim("shell", "--profile", "vax", "--", "true")
+        done = run_program("memsim", "shell", "--profile", "vax", "--", "true")
         assert done.returncode == 1
         assert done.stderr.startswith("memsim: no profile is named vax; the profiles are")
 
@@ -238,7 +239,6 @@ class TestShell:
             capture_output=True,
             text=True,
             timeout=60,
-            env=os.environ | {"PYTHONPATH": SOURCES},
         )
         assert (done.stdout, done.stderr, done.returncode) == ("0\noffline\n", "", 0)
 
@@ -251,7 +251,6 @@ class TestShell:
             capture_output=True,
             text=True,
             timeout=60,
-            env=os.environ | {"PYTHONPATH": SOURCES},
         )
         assert done.returncode == 1
         assert done.stderr.startswith("memsim: no namespace of one's own can be made here (")
@@ -259,7 +258,9 @@ class TestShell:
 
     @needs_util_linux
     def test_debians_lsmem_lists_the_machine(self) -> None:
-        done = run_memsim("shell", "--profile", "x86-two-nodes", "--", DEBIAN_LSMEM, "-b")
+        done = run_program(
+            "memsim", "shell", "--profile", "x86-two-nodes", "--", DEBIAN_LSMEM, "-b"
+        )
         assert done.returncode == 0
         assert "Total online memory:        16106127360" in done.stdout
         assert "Total offline memory:        1073741824" in done.stdout
@@ -274,7 +275,7 @@ class TestShell:
             (["-e", "-b", offline], offline, "online_movable"),
             (["-d", "-b", "10"], "10", "offline"),
         ):
-            done = run_memsim("shell", tmp_path / "m", "--", DEBIAN_CHMEM, *options)
+            done = run_program("memsim", "shell", tmp_path / "m", "--", DEBIAN_CHMEM, *options)
             assert (done.returncode, done.stderr) == (0, "")
             expected.write(f"{MEMORY}/memory{block}/state", word.encode())
         assert tree_at(tmp_path / "m") == tree_of(expected)

@@ -8,11 +8,12 @@ import signal
 import time
 from pathlib import Path
 
+from commands import start_python
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
-from simulated import start_python, tree_at, tree_of
+from simulated import tree_at, tree_of
 
 WRITERS, CYCLES = 8, 12
 KILLS = 200

@@ -10,7 +10,7 @@ import pytest
 
 from commands import run_program
 from memsim import directory, profile
-from people_support import Terminal, clean_environment
+from terminal import Terminal, clean_environment
 
 TOP = Path(__file__).parents[2]
 COMPLETION = TOP / "completion"

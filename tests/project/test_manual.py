@@ -16,7 +16,7 @@ from lsmem_py.columns import COLUMNS
 from memory_hotplug.plan import CONFIGURE, MEMMAP, ONLINE
 from memsim import description
 from memsim.cli import commands as memsim
-from people_support import clean_environment
+from terminal import clean_environment
 
 TOP = Path(__file__).parents[2]
 MANUALS = sorted((TOP / "man").glob("*.[1-8]"))

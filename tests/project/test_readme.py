@@ -10,7 +10,7 @@ import click
 import pytest
 
 from memsim.cli import commands as memsim
-from people_support import clean_environment
+from terminal import clean_environment
 
 TOP = Path(__file__).parents[2]
 README = (TOP / "README.md").read_text()

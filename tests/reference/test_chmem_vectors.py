@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chmem_support import conditions, make, run
-from commands import VECTORS
+from commands import VECTORS, Command
+from simulated import conditions, make
 
 CASES = VECTORS["chmem"]
 
@@ -33,14 +33,12 @@ def _name(index: int) -> str:
 
 
 @pytest.mark.parametrize("index", range(len(CASES)), ids=_name)
-def test_chmem_does_as_recorded(
-    index: int, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chmem_does_as_recorded(index: int, tmp_path: Path, chmem: Command) -> None:
     case = CASES[index]
     root = make(tmp_path / "machine", VECTORS["machines"][case["machine"]])
     before = conditions(root)
     for step in case["steps"]:
-        done = run(capsys, monkeypatch, "--sysroot", root, *step["argv"])
+        done = chmem("--sysroot", root, *step["argv"])
         after = conditions(root)
         changed = {str(block): list(now) for block, now in after.items() if now != before[block]}
         assert (done.status, done.stdout) == (step["rc"], step["stdout"]), step["argv"]

@@ -2,11 +2,15 @@
 
 import json
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "reference" / "vectors.json").read_text()
@@ -14,6 +18,14 @@ VECTORS: dict[str, Any] = json.loads(
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 """Where the installed commands are."""
+
+_MODULES = {
+    "lsmem": ("lsmem_py.cli", "lsmem"),
+    "chmem": ("chmem_py.cli", "chmem"),
+    "memsim": ("memsim.cli", "commands"),
+}
+_VARIABLES = ("LSMEM_COLUMNS", "LIBSMARTCOLS_JSON", "NO_COLOR", "POSIXLY_CORRECT")
+"""What a person may have set for the commands, and no test wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,28 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
+"""Takes the arguments of a command line."""
+
+
+def command_here(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    """A command that runs in this process, for the sake of speed."""
+    from hotplug_cli.program import status_of
+
+    module, function = _MODULES[name]
+    command = getattr(import_module(module), function)
+    for variable in _VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        capsys.readouterr()
+        status = status_of(command, name)
+        written = capsys.readouterr()
+        return Outcome(status, written.out, written.err)
+
+    return run
 
 
 def run_program(*words: str | Path, **kwargs: Any) -> subprocess.CompletedProcess[str]:
@@ -33,3 +67,21 @@ def run_program(*words: str | Path, **kwargs: Any) -> subprocess.CompletedProces
     name, *arguments = map(str, words)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
     return subprocess.run([str(SCRIPTS / name), *arguments], text=True, timeout=120, **streams)
+
+
+def start_program(*words: str | Path, **kwargs: Any) -> subprocess.Popen[str]:
+    """An installed command as a process of its own, still running."""
+    name, *arguments = map(str, words)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
+    return subprocess.Popen([str(SCRIPTS / name), *arguments], text=True, **streams)
+
+
+def start_python(
+    program: str, *arguments: str | Path, within: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
+    """Runs a program on the modules under test, its standard output to be read.
+
+    WITHIN is a command that starts the program, such as unshare.
+    """
+    words = [*within, sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)

@@ -1,28 +1,105 @@
-"""Simulated machines in tests: their trees, and the memsim command."""
+"""Machines made by memsim: what tests ask of them, and what they are afterwards."""
 
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-import memsim.directory
-from memsim.kernel import Kernel
+from memsim import directory
+from memsim.kernel import IN_ZONE, MEMMAP, ZONES, Kernel
+from memsim.profile import boot
+
+MIB = 1 << 20
 
 Tree = dict[str, str | None]
 """Every path of a tree: a file's or a link's text, None for a directory."""
-
-SOURCES = os.pathsep.join(map(str, (Path(memsim.directory.__file__).parents[2], *sys.path)))
 
 needs_fuse = pytest.mark.skipif(
     not (os.access("/dev/fuse", os.R_OK | os.W_OK) and shutil.which("fusermount3")),
     reason="needs FUSE: install fuse3, and mfusepy",
 )
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
+
+
+# Descriptions
+
+
+def s390(first: int = 4, standby: int = 4, **more: Any) -> dict[str, Any]:
+    """A machine with FIRST blocks online and STANDBY more to be configured, 128 MiB each."""
+    blocks: list[dict[str, Any]] = [{"range": [0, first - 1]}]
+    if standby:
+        blocks.append({"range": [first, first + standby - 1], "config": 0})
+    return {
+        "block_size": 128 * MIB,
+        "firmware": True,
+        "memmap_param": "Y",
+        "blocks": blocks,
+        **more,
+    }
+
+
+def x86(online: int = 4, offline: int = 4, **more: Any) -> dict[str, Any]:
+    """A machine that needs no configuring."""
+    blocks: list[dict[str, Any]] = [{"range": [0, online - 1]}]
+    if offline:
+        blocks.append({"range": [online, online + offline - 1], "state": "offline"})
+    return {"block_size": 128 * MIB, "memmap_param": "N", "blocks": blocks, **more}
+
+
+# Machines in a directory
+
+
+def make(root: Path, machine: Mapping[str, Any] | str) -> Path:
+    """A simulated machine in a directory, from its description or the name of a profile."""
+    directory.create(root, boot(machine))
+    return root
+
+
+def write(root: Path, path: str, word: str) -> None:
+    """One write to an attribute, which the simulated kernel answers."""
+    directory.write(root, path, word.encode())
+
+
+def kernel_of(root: Path) -> Kernel:
+    return directory.Directory(root).kernel()
+
+
+# What a machine is
+
+
+class Condition(NamedTuple):
+    """A block as the reference vectors write it."""
+
+    config: int | None
+    memmap: int | None
+    state: str
+    zone: str | None
+
+
+def conditions(root: Path) -> dict[int, Condition]:
+    """Every block as the simulated kernel itself has it."""
+    return dict(_conditions(kernel_of(root)))
+
+
+def _conditions(kernel: Kernel) -> Iterator[tuple[int, Condition]]:
+    firmware = kernel.machine.firmware
+    for block in kernel.blocks():
+        place = kernel.place_of(block)
+        memmap = kernel.flags[block - kernel.first] & MEMMAP
+        present = kernel.present(block)
+        online = place >= IN_ZONE
+        yield (
+            block,
+            Condition(
+                int(present) if firmware else None,
+                memmap if firmware else None,
+                "online" if online else "offline" if present else "absent",
+                ZONES[place - IN_ZONE] if online else None,
+            ),
+        )
 
 
 def tree_of(kernel: Kernel, path: str = "") -> Tree:
@@ -42,38 +119,11 @@ def tree_at(root: Path) -> Tree:
     """The tree of real files below a root, but for what the kernel keeps to itself."""
     found: Tree = {}
     for above, directories, files in os.walk(root):
-        if memsim.directory.PRIVATE in directories:
-            directories.remove(memsim.directory.PRIVATE)
+        if directory.PRIVATE in directories:
+            directories.remove(directory.PRIVATE)
         for name in (*directories, *files):
             path = Path(above, name)
             link = path.is_symlink()
             text = os.readlink(path) if link else None if path.is_dir() else path.read_text()
             found[str(path.relative_to(root))] = text
     return found
-
-
-def start_python(
-    program: str, *arguments: str, within: Sequence[str] = ()
-) -> subprocess.Popen[str]:
-    """Runs a program on the modules under test, its standard output to be read.
-
-    WITHIN is a command that starts the program, such as unshare.
-    """
-    return subprocess.Popen(
-        [*within, sys.executable, "-c", program, *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": SOURCES},
-    )
-
-
-def run_memsim(*words: str | Path, **keywords: Any) -> subprocess.CompletedProcess[str]:
-    """Runs the memsim command as a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "memsim", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"PYTHONPATH": SOURCES},
-        **keywords,
-    )
