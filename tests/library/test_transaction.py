@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from chmem_support import s390, x86
 from memory_hotplug.block import State, Zone
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BadSizeError, NoSuchBlockError, SizeSyntaxError, SizeTooLargeError
@@ -14,6 +13,7 @@ from memory_hotplug.size import human, parse_size
 from memory_hotplug.transaction import Result, carry_out
 from memory_hotplug.tree import KernelTree
 from memsim.profile import boot
+from simulated import s390, x86
 
 
 def test_a_machine_in_memory_is_driven_from_python() -> None:
