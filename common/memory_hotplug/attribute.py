@@ -1,7 +1,7 @@
-"""One table: a row for each sysfs attribute that is read or written.
+"""One table, with a row for each sysfs attribute that is read or written.
 
-This module alone spells paths. They are relative to the root of a tree, without a leading slash.
-Versions are those of the first Linux release that has the attribute.
+Only this module spells paths. They are relative to the root of a tree, without a leading slash.
+Versions are of the first Linux release that has the attribute.
 """
 
 import re
@@ -37,8 +37,8 @@ PARAMETERS = "sys/module/memory_hotplug/parameters"
 
 
 class Attribute(StrEnum):
-    """What can be read of a memory block. The members are equal to their names, and in the order
-    of the fields of MemoryBlock."""
+    """The attributes of a memory block. Members equal their names, and have the order of the
+    fields of MemoryBlock."""
 
     STATE = "state"
     REMOVABLE = "removable"
@@ -54,7 +54,7 @@ AUTO_ONLINE_BLOCKS = "auto_online_blocks"
 
 
 class SysfsAttribute(NamedTuple):
-    """A row: where an attribute is, how it is read, and what may be written to it.
+    """A row: where an attribute is, how it is parsed, and what may be written to it.
 
     A named tuple because every start of lsmem makes the class, and a dataclass takes longer to
     make.
@@ -62,8 +62,8 @@ class SysfsAttribute(NamedTuple):
 
     directory: str
     file: str
-    """The file's name, in DIRECTORY or, of an attribute of a block, in its memoryN. A node is no
-    file but the name of a link, node and a number."""
+    """The name of the file: in DIRECTORY, or in memoryN there for an attribute of a block. The node
+    is not a file, but a link with the name nodeM."""
     since: str
     """The first release that has the attribute."""
     source: str
@@ -71,14 +71,15 @@ class SysfsAttribute(NamedTuple):
     parse: Callable[[bytes], Any]
     of_block: bool = True
     unreadable: Any = None
-    """The value where the file is missing or cannot be read."""
+    """The value if the file is missing or cannot be read."""
     absent: Any = None
-    """The value of a block without a memoryN in DIRECTORY: of one that is not configured."""
+    """The value for a block without memoryN in DIRECTORY: a block that is not configured."""
     words: tuple[str, ...] = ()
-    """What may be written; nothing where the attribute is read-only."""
+    """The words that may be written; empty if the attribute is read-only."""
     turn: int = 0
-    """When to write it on the way from a deconfigured to an online block, counted from 1; the way
-    back is the reverse. memmap_on_memory takes effect when the block is configured."""
+    """The position of its write, from 1, in the order in which a deconfigured block is brought
+    online; the way back has the reverse order. memmap_on_memory comes first, because it takes
+    effect when the block is configured."""
 
 
 _STATES = {state.value.encode(): state for state in State if state is not State.UNKNOWN}
@@ -222,20 +223,20 @@ TABLE: dict[str, SysfsAttribute] = {
         words=("Y", "N"),
     ),
 }
-"""Name -> row; of what is read of a block, the name is the Attribute's. auto_movable_ratio takes a
-number, and is written by nobody here."""
+"""Name -> row. The name of an attribute of a block is that of its Attribute. auto_movable_ratio
+takes a number; nothing here writes it."""
 
 
 def directory_of(attribute: str, number: int) -> str:
-    """The memoryN of block NUMBER in which an attribute of a block is."""
+    """The path of the memoryN of block NUMBER that has this attribute."""
     return f"{TABLE[attribute].directory}/memory{number}"
 
 
 def path_of(attribute: str, number: int | None = None) -> str:
-    """The path of an attribute: of block NUMBER, or without a number of the machine.
+    """The path of an attribute of block NUMBER or, without a number, of the machine.
 
-    ATTRIBUTE is a name of TABLE, such as an Attribute. Raises UnknownNameError for other names,
-    and for a NUMBER that is missing or too much.
+    ATTRIBUTE is a name of TABLE, such as an Attribute. Raises UnknownNameError for other names, and
+    if NUMBER is missing, or given for an attribute of the machine.
     """
     row = TABLE.get(attribute)
     if row is None or row.of_block is (number is None):
@@ -264,9 +265,8 @@ def attributes_named(names: Iterable[str]) -> tuple[Attribute, ...]:
 
 
 def block_numbers(names: Iterable[str]) -> set[int]:
-    """The N of all the ``memoryN`` among NAMES; other names, that the kernel does not give a
-    block, are left out."""
-    # In one go, for there may be a quarter of a million.
+    """The N of each ``memoryN`` among NAMES; names that the kernel gives no block are ignored."""
+    # One comprehension, because there may be a quarter of a million names.
     return {
         int(name[6:])
         for name in names
@@ -278,5 +278,5 @@ def block_numbers(names: Iterable[str]) -> set[int]:
 
 
 def node_number(name: str) -> int | None:
-    """The M of a directory or link ``nodeM``; None for names that the kernel does not give."""
+    """The M of a directory or link ``nodeM``; None for names that the kernel gives no node."""
     return int(name[4:]) if re.fullmatch(r"node(0|[1-9][0-9]{0,8})", name) else None

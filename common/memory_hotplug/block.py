@@ -1,4 +1,4 @@
-"""A memory block and what the kernel says of it."""
+"""A memory block, and the values of its attributes."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +12,7 @@ class State(Enum):
     OFFLINE = "offline"
     GOING_OFFLINE = "going-offline"
     UNKNOWN = "unknown"
-    """Anything the kernel never writes, or a state that cannot be read."""
+    """A state that the kernel never writes, or that cannot be read."""
 
 
 class Zone(Enum):
@@ -30,21 +30,21 @@ class Zone(Enum):
 
     @classmethod
     def named(cls, name: str) -> "Zone":
-        """The zone of that name in any case; UNKNOWN for other names."""
+        """The zone with this name, in upper or lower case; UNKNOWN for other names."""
         return _ZONES.get(name.lower(), cls.UNKNOWN)
 
 
 _ZONES = {zone.value.lower(): zone for zone in Zone}
 
 NUMA_NO_NODE = -1
-"""The node of a block that links to none on a machine with nodes (include/linux/numa.h)."""
+"""On a machine with nodes, the node of a block without a link to one (include/linux/numa.h)."""
 
 DISABLED = "disabled"
 """The status of memory that is not configured."""
 
 
 class NotRead(Enum):
-    """The value of an attribute that was not read; to take it for yes or no is an error."""
+    """The value of an attribute that was not read. bool() of it raises TypeError."""
 
     NOT_READ = "not read"
 
@@ -56,30 +56,30 @@ class NotRead(Enum):
 
 
 NOT_READ: Final[Any] = NotRead.NOT_READ
-"""Of type Any, so that who has read an attribute need not ask whether it was."""
+"""Its type is Any, so that code that has read an attribute need not check that it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryBlock:
-    """One memory block. An attribute that was not read is NOT_READ; None means that nothing tells
-    it, or that the machine has no such thing."""
+    """A memory block. An attribute that was not read is NOT_READ; None means that it is not known,
+    or that the machine does not have it."""
 
     number: int
     """memoryN covers the bytes [N * block size, (N + 1) * block size)."""
     state: State = NOT_READ
     """OFFLINE for a block that is not configured."""
     removable: bool | None = NOT_READ
-    """True only where the kernel says 1; None for a block that is not configured."""
+    """False for a block that is not configured."""
     node: int | None = NOT_READ
-    """The lowest node the block links to, or NUMA_NO_NODE; None on a machine without nodes and
-    for a block that is not configured."""
+    """The lowest node that the block has a link to, or NUMA_NO_NODE; None on a machine without
+    nodes and for a block that is not configured."""
     zones: tuple[Zone, ...] | None = NOT_READ
-    """Online: the zone the block is in. Offline: the zones it may go to, the first being what
-    plain ``online`` would choose. None where the kernel has no valid_zones."""
+    """Of an online block, the zone it is in. Of an offline block, the zones it can be set online
+    in; the first is the one that writing ``online`` chooses. None without valid_zones."""
     configured: bool | None = NOT_READ
-    """None on a machine whose memory needs no configuring."""
+    """None on a machine whose memory is never configured."""
     memmap_on_memory: bool | None = NOT_READ
-    """Whether the block's struct pages live, or will live, in the block itself."""
+    """Whether the block holds its own struct pages, or will once it is configured."""
     phys_device: int | None = NOT_READ
 
     @property

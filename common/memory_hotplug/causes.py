@@ -1,4 +1,4 @@
-"""Why a block is not as it was asked to be: one word for each cause that can be told apart."""
+"""The causes for which changing a block can fail."""
 
 import errno
 from enum import Enum
@@ -9,9 +9,9 @@ __all__ = ["Cause", "cause_of"]
 
 
 class Cause(Enum):
-    """A cause of failure; the value is what str() of an error says of it.
+    """A cause of failure. The value is the text of the error.
 
-    What a person is told and advised is for the program that runs: it has words for each member.
+    A program has its own messages and advice for each member.
     """
 
     # Found before anything is written.
@@ -21,9 +21,9 @@ class Cause(Enum):
     NOT_DECONFIGURED = "the block is configured"
     WRONG_ZONE = "the block is in another zone"
     ZONE_NOT_VALID = "the zone is not valid for the block"
-    # The caller.
+    # From the caller.
     STOPPED = "interrupted"
-    # What the tree answers, at any step.
+    # Answers of the tree, at any step.
     DENIED = "permission denied"
     READ_ONLY = "the tree is read-only"
     LINK = "a symbolic link stands in for an attribute"
@@ -31,14 +31,14 @@ class Cause(Enum):
     NO_ATTRIBUTE = "the attribute does not exist"
     GONE = "the block is gone"
     DISK_FULL = "the file system of the tree is full"
-    # What the kernel answers, at any step.
+    # Answers of the kernel, at any step.
     HARDWARE = "the hardware or the hypervisor failed"
     BUSY = "something else uses the block"
     NO_MEMORY = "the machine is short of memory"
     AGAIN = "the kernel could not finish it for now"
     SIGNAL = "a signal or a timeout ended the attempt"
     OTHER = "the kernel refused it"
-    # What the kernel answers at one step.
+    # Answers of the kernel at one step.
     STORAGE_REFUSED = "the hypervisor refused to assign the storage"
     STORAGE_KEPT = "the hypervisor refused to take the storage back"
     STILL_HELD = "the kernel or the hypervisor still holds the block"
@@ -85,7 +85,7 @@ _AT_STEP = {
 
 
 def cause_of(step: str, error: int, block: MemoryBlock) -> Cause:
-    """The cause of a STEP that failed with the error number ERROR, of BLOCK as it is now."""
+    """The cause why STEP failed with the error number ERROR; BLOCK is in its present condition."""
     cause = _AT_STEP.get((step, error)) or _EVERYWHERE.get(error, Cause.OTHER)
     if cause is Cause.UNMOVABLE and block.zones and block.zones[0] is Zone.MOVABLE:
         return Cause.MOVABLE_BUSY

@@ -1,11 +1,11 @@
-"""What is asked of a memory block, and the steps that lead there: pure, nothing is read or written.
+"""Plan the steps that carry out an order on a memory block; nothing is read or written here.
 
 >>> from memory_hotplug import Action, MemoryBlock, Order, State, plan
 >>> block = MemoryBlock(5, State.OFFLINE, zones=None, configured=False, memmap_on_memory=True)
 >>> [step.name for step in plan(block, Order(Action.ENABLE, memmap_on_memory=False)).steps]
 ['memmap-on-memory', 'configure', 'online']
 
-Execution, the dry run and the check for what may be written all follow the same plan.
+Execution, the dry run and the check of permissions all follow this plan.
 """
 
 from collections.abc import Callable
@@ -26,37 +26,37 @@ NEEDED = (
     Attribute.CONFIGURED,
     Attribute.MEMMAP_ON_MEMORY,
 )
-"""What must be known of a block to plan for it."""
+"""The attributes of a block that a plan needs."""
 
 
 class Action(Enum):
     """What can be done to a block."""
 
     ENABLE = "enable"
-    """Configure it where that is needed, and set it online."""
+    """Set it online; configure it first if it is not configured."""
     DISABLE = "disable"
-    """Set it offline, and deconfigure it where memory is configured."""
+    """Set it offline; then deconfigure it if it is configured."""
     CONFIGURE = "configure"
     DECONFIGURE = "deconfigure"
     RECONFIGURE = "reconfigure"
-    """Change memmap_on_memory of a block in any state; it is afterwards what it was before."""
+    """Change memmap_on_memory of a block in any state, and bring it back to that state."""
 
 
 NOT_TO_ENTER = (Zone.NONE, Zone.UNKNOWN)
-"""Zones that no block can be asked to be in."""
+"""Zones that an order cannot ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked for; the same for all blocks. Raises BadOrderError where it makes no sense."""
+    """What to do with a block. Raises BadOrderError for a combination that has no meaning."""
 
     action: Action
     zone: Zone | None = None
-    """Enable into this zone; disable, configure or deconfigure only what has it."""
+    """Enable: set online in this zone. Disable: only blocks that are in this zone."""
     memmap_on_memory: bool | None = None
-    """None leaves it as it is. Needed to reconfigure; not for disable and deconfigure."""
+    """None does not change it. Reconfigure needs a value; disable and deconfigure take none."""
     movable: bool = True
-    """Without a zone, enable into Movable where that is valid; else the kernel chooses."""
+    """Without a zone, enable into Movable if that zone is valid; else the kernel chooses."""
 
     def __post_init__(self) -> None:
         action, memmap = self.action, self.memmap_on_memory
@@ -72,59 +72,59 @@ class Order:
 
 
 class Target(NamedTuple):
-    """What a block is to become."""
+    """What a plan makes of a block."""
 
     zone: Zone | None = None
     memmap_on_memory: bool | None = None
     movable: bool = False
     returning: bool = False
-    """The zone is the one that the block had, whatever word leads there."""
+    """The zone is the one that the block was in before; any word that leads there will do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A write to one attribute, and how to tell that its effect is there."""
+    """A write to one attribute, and a test for its effect."""
 
     name: str
     directory: str
-    """That of the blocks' directories, below the root."""
+    """The parent of the directories memoryN, relative to the root."""
     attribute: str
     """The file in memoryN."""
     word: Callable[[MemoryBlock, Target], str]
-    """What is written, which for `state` depends on the zones of the block at that moment."""
+    """The word to write; for `state` it depends on the zones of the block at that moment."""
     holds: Callable[[MemoryBlock, Target], bool]
-    """Whether nothing is left to do, because the block is so already."""
+    """Whether the effect of the step is there, so that nothing has to be written."""
     leaves: Callable[[MemoryBlock, Target], MemoryBlock | None]
-    """The block after the step, or None where only reading tells."""
+    """The block after the step; None where it must be read again."""
     refuse: Callable[[MemoryBlock, Target], BlockError | None] = lambda block, target: None
-    """Why the step must not even be tried."""
+    """The reason not to try the step; None if there is none."""
     endless: bool = False
-    """Whether the kernel may go on for ever (mm/memory_hotplug.c, offline_pages)."""
+    """Whether the kernel may retry without end (mm/memory_hotplug.c, offline_pages)."""
 
     def path(self, number: int) -> str:
-        """The attribute of the block with that number, below the root."""
+        """The path of the attribute of block NUMBER, relative to the root."""
         return f"{self.directory}/memory{number}/{self.attribute}"
 
 
 class Plan(NamedTuple):
-    """The steps for one block, in order; each is done unless its effect is there already.
+    """The steps for one block, in order. A step whose effect is there already is skipped.
 
-    A named tuple, as is all that is made for each block: on thousands of blocks frozen
-    dataclasses cost as much as the writes.
+    A named tuple, like everything that is made for each block: for thousands of blocks, frozen
+    dataclasses take as long as the writes.
     """
 
     target: Target
     steps: tuple[Step, ...] = ()
     already: bool = False
-    """The block is as asked."""
+    """The block is already as requested."""
     refused: BlockError | None = None
-    """Why nothing should be tried."""
+    """The reason to try nothing."""
     keeps: str = ""
-    """The step whose failure leaves those before it in place."""
+    """If this step fails, the steps before it are not undone."""
 
 
 def zone_of(block: MemoryBlock) -> Zone | None:
-    """The zone an online block is in, where that is known."""
+    """The zone that an online block is in; None if it is not online or the zone is not known."""
     return block.zones[0] if block.state is State.ONLINE and block.zones else None
 
 
@@ -132,7 +132,10 @@ def zone_of(block: MemoryBlock) -> Zone | None:
 
 
 def _online_word(block: MemoryBlock, target: Target) -> str:
-    """Movable where that is valid; `online` where that alone leads into the zone."""
+    """The word for `state` that sets BLOCK online in the zone of TARGET.
+
+    Without a zone it is Movable if that is valid and wanted, else the kernel's choice.
+    """
     zones = block.zones
     if target.zone is None:
         movable = target.movable and zones and Zone.MOVABLE in zones
@@ -209,7 +212,7 @@ LEAVE_ZONE = replace(
     holds=lambda block, target: block.state is not State.ONLINE or _is_online(block, target),
     leaves=lambda block, target: None,
 )
-"""Offline again where the kernel's auto_online_blocks was quicker and chose another zone."""
+"""Set the block offline again if, by auto_online_blocks, it came online in another zone."""
 DECONFIGURE = Step(
     "deconfigure",
     FIRMWARE,
@@ -227,9 +230,9 @@ STEPS = (MEMMAP, CONFIGURE, ONLINE, OFFLINE, DECONFIGURE)
 
 
 def plan(block: MemoryBlock, order: Order) -> Plan:
-    """The steps that make BLOCK as ORDER asks, or why there are none.
+    """The steps that carry out ORDER on BLOCK, or the reason why there are none.
 
-    Raises NotReadError where one of the attributes NEEDED of the block was not read.
+    Raises NotReadError if one of the attributes NEEDED was not read.
     """
     if NOT_READ in (block.state, block.zones, block.configured, block.memmap_on_memory):
         raise NotReadError(block.number)
@@ -296,7 +299,7 @@ def _to_reconfigure(block: MemoryBlock, order: Order) -> Plan:
     anew = (DECONFIGURE, MEMMAP, CONFIGURE)
     if block.state is State.ONLINE:
         return Plan(target, (OFFLINE, *anew, *_online(target.zone)))
-    # The last step where the kernel's auto_online_blocks is quick.
+    # The last step is needed if auto_online_blocks has the kernel set the block online.
     return Plan(target, (*anew, OFFLINE))
 
 
@@ -310,7 +313,7 @@ _PLANS: dict[Action, Callable[[MemoryBlock, Order], Plan]] = {
 
 
 def _refuse_memmap(block: MemoryBlock, order: Order) -> Plan | None:
-    """A configured block keeps its memmap_on_memory."""
+    """A refusal if ORDER would change memmap_on_memory of a block that is configured."""
     wanted = order.memmap_on_memory
     if wanted is None or (block.configured and block.memmap_on_memory is wanted):
         return None
@@ -330,7 +333,7 @@ def _online(zone: Zone | None) -> tuple[Step, ...]:
 
 
 def way_back(before: MemoryBlock, now: MemoryBlock) -> Plan:
-    """The steps that make of a block, which is as NOW says, what it was BEFORE."""
+    """The steps from NOW, the present condition of a block, back to its condition BEFORE."""
     zone = zone_of(before)
     target = Target(zone, before.memmap_on_memory, returning=True)
     steps: tuple[Step, ...] = ()
@@ -345,6 +348,6 @@ def way_back(before: MemoryBlock, now: MemoryBlock) -> Plan:
     if before.state is State.ONLINE:
         steps += _online(zone)
     elif before.configured is not False:
-        # Also after CONFIGURE, which auto_online_blocks may have followed up.
+        # Also after CONFIGURE: auto_online_blocks may have had the kernel set the block online.
         steps += (OFFLINE,)
     return Plan(target, steps)

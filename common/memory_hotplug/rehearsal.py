@@ -1,8 +1,8 @@
-"""A tree that is read as it is and never written to: what would be written is noted instead.
+"""A tree for the dry run: it records writes instead of doing them.
 
-Reading back gives what the kernel would show, so that the same work can be rehearsed on it. What
-cannot be known beforehand is taken to be the usual: a newly configured block may go to the zone it
-was in before, or else to Normal, and to Movable, and no write fails.
+Reads show what the kernel would show after these writes, so that an order can be carried out on
+this tree. Some of that is assumed: no write fails, and a newly configured block can be set online
+in the zone it was in before (else Normal), and in Movable.
 """
 
 import errno
@@ -16,15 +16,15 @@ _MOVABLE = b"Movable\n"
 
 
 class Rehearsal:
-    """The tree BEHIND, with the writes that were noted laid over it."""
+    """The tree BEHIND as it would be after the recorded writes."""
 
     def __init__(self, behind: Tree) -> None:
         self.root = behind.root
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}
-        """What attributes would read; None for one that would be gone."""
+        """Path -> the text that the attribute would have; None if it would be gone."""
         self.writes: list[tuple[str, str]] = []
-        """Path and word, in order."""
+        """The recorded writes in order: path and word."""
 
     def names(self, directory: str) -> list[str]:
         return self._behind.names(directory)
@@ -54,8 +54,8 @@ class Rehearsal:
         return None
 
     def write(self, path: str, word: str) -> None:
-        """Note a write. Raises OSError where the tree itself shows that none could succeed: a
-        symbolic link on the way, a medium that is read-only, a kernel without memmap on memory."""
+        """Record a write. Raises OSError if the tree shows that it would fail: for a symbolic link
+        on the way, a read-only medium, or a kernel without memmap on memory."""
         directory, _, attribute = path.rpartition("/")
         refusal = None if path in self._texts else self._behind.refusal(path)
         if refusal and refusal.errno in (errno.ELOOP, errno.ENOTDIR, errno.EROFS):
@@ -82,8 +82,7 @@ class Rehearsal:
             return False
 
     def _kernel_zone(self, block: str) -> bytes:
-        """The zone of a block but for Movable, which no write changes; of one that shows none,
-        Normal is assumed."""
+        """The zone of a block besides Movable, which no write changes; Normal if it shows none."""
         try:
             zones = self._behind.read(f"{block}/valid_zones")
         except OSError:

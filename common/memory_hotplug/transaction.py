@@ -1,4 +1,4 @@
-"""Carry out an order: each block a transaction, which is done, or undone.
+"""Carry out an order. Each block is a transaction: all its steps are done, or undone.
 
 >>> from memory_hotplug import Action, Machine, Order, Zone, carry_out
 >>> machine = Machine.simulated("s390-lpar")
@@ -7,9 +7,9 @@
 16 done
 17 done
 
-A block that fails is brought back to what it was before. After every failure it is read again,
-because only the machine knows: a write can be refused for having become needless, and a signal
-can arrive just after the kernel has done its work.
+When a step fails, the block is brought back to what it was before. After each failure the block is
+read again, because an error does not say what happened: the kernel refuses a write whose effect is
+there already, and a signal can arrive just after the kernel has done its work.
 """
 
 import errno
@@ -35,21 +35,21 @@ class Result(Enum):
 
     DONE = "done"
     ALREADY = "already"
-    """It was as asked before anything was done."""
+    """It was as requested before."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     TAKEN_BACK = "taken back"
-    """It was done, and undone because of another block."""
+    """It was changed, and the change was undone because another block failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a write that failed is tried again, after a pause that doubles each time."""
+    """How often a failed write is retried, after pauses that double each time."""
 
     busy: int = 0
-    """Times after EBUSY."""
+    """How often after EBUSY."""
     again: int = 3
-    """Times after EAGAIN, with which kernels before 5.0 gave up an offline
+    """How often after EAGAIN, the error with which kernels before 5.0 gave up an offline
     (mm/memory_hotplug.c, __offline_pages)."""
     first_pause: float = 0.05
     """Seconds."""
@@ -65,14 +65,15 @@ class Patience:
 
 
 UNDOING = Patience(busy=3)
-"""What is undone deserves some more effort."""
+"""The patience for steps that undo others: it matters more that they succeed."""
 
 
 class Watch:
-    """Who may stop the work; this one never does. A command line brings its own.
+    """Can stop the work; this class never does. Programs derive their own.
 
-    ``stopping`` is asked before each block. ``during`` surrounds each write and pause that may be
-    cut short, which is done by raising StoppedError or an InterruptedError into it.
+    ``stopping`` is read before each block. ``during`` is the context of each write and pause that
+    may be interrupted. To interrupt it, raise StoppedError or InterruptedError within, for
+    example from a signal handler.
     """
 
     stopping = False
@@ -81,21 +82,21 @@ class Watch:
         return nullcontext()
 
     def limiting(self, step: str) -> AbstractContextManager[object]:
-        """Surrounds a write that nobody may stop, but that may take too long: an offline."""
+        """The context of an offline that must not be stopped, but may have a time limit."""
         return nullcontext()
 
 
 class Write(NamedTuple):
-    """One write that was tried."""
+    """A write that was tried."""
 
     step: str
     path: str
-    """Below the root, without a leading slash."""
+    """Relative to the root, without a leading slash."""
     word: str
     errno: int | None
-    """Of the last try; None where it was accepted."""
+    """Of the last try; None if it succeeded."""
     happened: bool
-    """Whether the block is as the step should leave it; true also where the kernel was quicker."""
+    """Whether the effect of the step is there, even if the write failed."""
     undoing: bool
     tries: int = 1
 
@@ -114,11 +115,11 @@ class Outcome(NamedTuple):
     result: Result
     before: MemoryBlock
     after: MemoryBlock
-    """Read from the machine, but for a block that went well and that nobody wanted to observe."""
+    """Read from the machine; after a success without OBSERVE, what the steps should leave."""
     writes: tuple[Write, ...] = ()
     error: BlockError | None = None
     stuck: StuckError | None = None
-    """Why it could not be brought back."""
+    """Why the block could not be brought back."""
 
     @property
     def number(self) -> int:
@@ -126,14 +127,14 @@ class Outcome(NamedTuple):
 
     @property
     def moved(self) -> bool:
-        """Whether the block came back in another zone: at the edge of a zone's span the kernel
-        may leave no way back."""
+        """Whether the block came back in another zone. At the edge of a zone's span the kernel
+        may offer no way back."""
         zones = zone_of(self.before), zone_of(self.after)
         return None not in zones and zones[0] is not zones[1]
 
     @property
     def undone(self) -> tuple[str, ...]:
-        """The steps that were undone, in the order in which this happened."""
+        """The steps that were undone, in the order of undoing."""
         return tuple(
             _INVERSE.get(write.step, write.step)
             for write in self.writes
@@ -143,18 +144,18 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """Where the work is done, and under which rules."""
+    """The machine to change, and the rules for all blocks."""
 
     machine: Machine
     watch: Watch
     patience: Patience
     atomic: bool = False
-    """Undo also what a plan would leave in place."""
+    """Undo also the steps that `Plan.keeps` would keep."""
     observe: bool = True
 
 
 class _Transaction:
-    """The work on one block."""
+    """The steps for one block, and what was written so far."""
 
     __slots__ = ("before", "block", "plan", "site", "writes")
 
@@ -166,13 +167,13 @@ class _Transaction:
         self.writes: list[Write] = []
 
     def known(self) -> MemoryBlock:
-        """The block as it is, read again only where a step left that open."""
+        """The present condition of the block; read again only if the last step left it open."""
         if self.block is None:
             self.block = self.site.machine.block_now(self.before.number)
         return self.block
 
     def run(self) -> Outcome:
-        """Take the steps of the plan; where one fails, undo those before it."""
+        """Take the steps of the plan; if one fails, undo those before it."""
         keeps = self.plan.keeps
         try:
             self._take_all(self.site.patience, undoing=False)
@@ -184,7 +185,7 @@ class _Transaction:
             self.block = None
             return self._outcome(Result.INTERRUPTED if stopped else Result.FAILED, error, stuck)
         except BaseException:
-            # Whatever else was raised into a write: it may have happened or not.
+            # Another exception was raised into a write, which may have had its effect or not.
             self.restore(anyway=True)
             raise
         if self.site.observe or self.plan.target.returning:
@@ -192,9 +193,9 @@ class _Transaction:
         return self._outcome(Result.DONE)
 
     def restore(self, *, anyway: bool = False) -> StuckError | None:
-        """Bring the block back to what it was; the error where that does not succeed.
+        """Bring the block back to what it was before; return the error if that fails.
 
-        Nothing is written where no write had an effect, unless ANYWAY.
+        Without ANYWAY nothing is written if no write had an effect.
         """
         if not (anyway or any(write.happened for write in self.writes)):
             return None
@@ -222,10 +223,10 @@ class _Transaction:
             self._take(step, patience, undoing=undoing)
 
     def _take(self, step: Step, patience: Patience, *, undoing: bool) -> None:
-        """Write, and write again while that makes sense; raises BlockError."""
+        """Do the write of STEP, and retry it as PATIENCE says. Raises BlockError."""
         site, target, number = self.site, self.plan.target, self.before.number
         word, path = step.word(self.known(), target), step.path(number)
-        # A step back to what the block was would only have to be done again to undo the rest.
+        # A step that leads back to the condition before must not be stopped: undoing would need it.
         steady = undoing or (not step.endless and step.holds(self.before, target))
         tries = 0
         while True:
@@ -305,17 +306,18 @@ def carry_out(
     all_or_nothing: bool = False,
     observe: bool = True,
 ) -> Iterator[Outcome]:
-    """Do what ORDER says to BLOCKS, one after another, and tell what became of each.
+    """Carry out ORDER on BLOCKS, one after another; yield what became of each.
 
-    A number is read from the machine when its turn comes; so is a block of which not all was
-    read that is needed. Any other block is taken to be as it says. A number that is no block of
-    this machine FAILED. ENOUGH is the number of blocks to be changed, after which no further one
-    is begun; without it every block counts, and one that is as asked already is told of. With
-    ALL_OR_NOTHING the first failure (or, with ENOUGH, too few successes) takes back what was done
-    before; the blocks taken back are told of again, with the result TAKEN_BACK, or FAILED where
-    they could not be. Without OBSERVE the condition after a success is not read from the machine.
+    A block given by its number is read when its turn comes, and so is a block of which an
+    attribute that is NEEDED was not read. Other blocks are taken to be as given. For a number that
+    the machine does not have, the result is FAILED.
 
-    Raises what WATCH raises into a write, after the block at work was brought back.
+    ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
+    blocks are to be changed. With ALL_OR_NOTHING the first failure, or fewer successes than
+    ENOUGH, undoes all changes. An undone block is yielded again, with the result TAKEN_BACK, or
+    FAILED if it could not be undone. Without OBSERVE a block is not read after a success.
+
+    Raises what WATCH raises into a write, after the block in question was brought back.
     """
     watch = watch or Watch()
     site = _Site(machine, watch, patience or Patience(), all_or_nothing, observe)
@@ -359,7 +361,7 @@ def _carry_out_one(site: _Site, order: Order, named: int | MemoryBlock) -> Outco
 
 
 def _known(machine: Machine, named: int | MemoryBlock) -> MemoryBlock:
-    """The block with all that a plan needs; raises NoSuchBlockError."""
+    """The block with all attributes that a plan needs. Raises NoSuchBlockError."""
     if isinstance(named, int):
         return machine.block(named)
     if NOT_READ in (named.state, named.zones, named.configured, named.memmap_on_memory):
