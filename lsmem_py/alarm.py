@@ -1,4 +1,4 @@
-"""When to read a machine again: the kernel's events, a simulated machine's changes, or the time."""
+"""When to read a machine again: after uevents, changes of a simulated machine, or some time."""
 
 import os
 import select
@@ -16,26 +16,26 @@ from memory_hotplug.uevents import Uevents
 __all__ = ["ENDING", "UNANNOUNCED", "Alarm", "end_by"]
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a watch, besides Ctrl-C."""
+"""Signals that end --watch, besides Ctrl-C."""
 
 _GLANCE = 0.1
-"""Seconds between two looks at a simulated machine's revision."""
+"""How often the revision of a simulated machine is checked, in seconds."""
 _SETTLE = 0.05
-"""Seconds to let a burst of events pass: to online a large machine's blocks makes thousands."""
+"""Seconds to wait for more events: setting a large machine's blocks online sends thousands."""
 UNANNOUNCED = 30.0
-"""Seconds after which a machine whose events are heard is read again nevertheless: not
-everything is announced, and in a container nothing is."""
+"""Seconds after which a machine is read again without an event: some changes send none, and no
+event reaches a container."""
 
 
 def end_by(number: int) -> NoReturn:
-    """End the process as the signal asks: what is open is put in order first."""
+    """Raise the exception that ends the process for this signal, so that contexts are left."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise click.exceptions.Exit(by_signal(number))
 
 
 class Alarm:
-    """Says when to read a machine again."""
+    """Waits until a machine should be read again."""
 
     def __init__(self, root: str, seconds: float) -> None:
         self._seconds = seconds
@@ -48,16 +48,15 @@ class Alarm:
                 self._events = Uevents()
             except OSError:
                 self._events = None
-        # A signal ends the wait through this pipe, and can be neither missed nor meet a
-        # half-drawn screen.
+        # A signal ends the wait through this pipe: it cannot be missed, and cannot interrupt the
+        # drawing of the screen.
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._woken, select.POLLIN)
         if self._events:
             self._poll.register(self._events, select.POLLIN)
         if sys.stdout.isatty() is False:
-            # No events are asked for: of an error, such as a reader that is gone, poll tells
-            # unasked.
+            # Without a requested event, poll still reports errors, such as a reader that is gone.
             self._poll.register(sys.stdout.fileno(), 0)
 
     def __enter__(self) -> "Alarm":
@@ -73,7 +72,7 @@ class Alarm:
 
     @property
     def source(self) -> str:
-        """What the alarm listens to, for a person."""
+        """What the alarm waits for, as words for a message."""
         if self._events:
             return "the kernel's events"
         if self._revision is not None:
@@ -81,8 +80,8 @@ class Alarm:
         return f"reading again every {self._seconds:g}s"
 
     def wait(self, least: float | None = None) -> list[int]:
-        """Wait until the machine should be read again, LEAST seconds have passed, or signals have
-        come, whose numbers are returned."""
+        """Wait until the machine should be read again, at most LEAST seconds; return the numbers of
+        signals that came."""
         longest = self._seconds
         if self._events or self._revision is not None:
             longest = UNANNOUNCED
@@ -112,8 +111,10 @@ class Alarm:
                 pass
 
     def _has_changed(self) -> bool:
-        """Whether the simulated machine has another revision, or had at the last look: a change
-        may have followed within the same tick of the clock."""
+        """Whether the simulated machine has a new revision now, or had one at the last check.
+
+        A second change within one tick of the clock does not show in the revision.
+        """
         revision = self._tree.revision()
         changed, again = revision != self._revision, self._again
         self._revision, self._again = revision, changed

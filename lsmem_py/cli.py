@@ -1,4 +1,4 @@
-"""Options -> what to list -> print it; nothing else."""
+"""The command line of lsmem: read options, check them, read the machine, write the view."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ _SHORTEST_INTERVAL = 0.1
 
 
 class Options(NamedTuple):
-    """The command line, as click hands it over."""
+    """The values of the options."""
 
     all: bool
     bytes: bool
@@ -80,11 +80,11 @@ def _column_names() -> list[tuple[str, str]]:
 
 
 def _split_names() -> list[tuple[str, str]]:
-    return [*_column_names(), ("none", "merge whatever is contiguous")]
+    return [*_column_names(), ("none", "merge all contiguous blocks")]
 
 
 class Lsmem(GetoptCommand):
-    """The command; its --help ends in the columns and an example."""
+    """The command; its --help ends with the columns and an example."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Columns"):
@@ -99,7 +99,7 @@ _LISTING_ONLY = (
     *("all", "output", "output-all", "split", "annotate"),
     *("pairs", "raw", "format", "typed"),
 )
-"""Options that say how ranges are listed, and mean nothing to a map or a comparison."""
+"""Options that say how ranges are listed; --map and --diff do not take them."""
 
 
 @click.command(
@@ -120,16 +120,16 @@ _LISTING_ONLY = (
     metavar="LIST",
     shell_complete=offers.lists(_column_names, extends=True),
     section=_WHAT,
-    help="columns; +LIST adds to the default",
+    help="columns to show; +LIST adds to the default",
 )
-@flag("--output-all", section=_WHAT, help="all columns that lsmem of util-linux has")
+@flag("--output-all", section=_WHAT, help="show all columns of util-linux's lsmem")
 @option(
     "-S",
     "--split",
     metavar="LIST",
     shell_complete=offers.lists(_split_names),
     section=_WHAT,
-    help="split ranges by columns, or none",
+    help="split ranges by these columns, or by none",
 )
 @option(
     "-s",
@@ -138,7 +138,7 @@ _LISTING_ONLY = (
     shell_complete=offers.directories,
     default="/",
     section=_WHAT,
-    help="the tree that holds /sys",
+    help="list the machine whose sys is in DIR",
 )
 @option(
     "--summary",
@@ -146,10 +146,10 @@ _LISTING_ONLY = (
     shell_complete=offers.words(lambda: _WHEN),
     bare="only",
     section=_WHAT,
-    help=", ".join(_WHEN),
+    help="show the totals: " + ", ".join(_WHEN),
 )
-@flag("-b", "--bytes", section=_HOW, help="sizes in bytes")
-@flag("-n", "--noheadings", section=_HOW, help="no line of headings")
+@flag("-b", "--bytes", section=_HOW, help="show sizes in bytes")
+@flag("-n", "--noheadings", section=_HOW, help="do not print headings")
 @option(
     "--annotate",
     metavar="WHEN",
@@ -157,7 +157,7 @@ _LISTING_ONLY = (
     bare="auto",
     default="never",
     section=_HOW,
-    help="headings with tooltips: " + ", ".join(_TERMINAL_WHEN),
+    help="add tooltips to headings: " + ", ".join(_TERMINAL_WHEN),
 )
 @option(
     "--color",
@@ -167,7 +167,7 @@ _LISTING_ONLY = (
     default="auto",
     own=True,
     section=_HOW,
-    help=", ".join(_TERMINAL_WHEN),
+    help="use colour: " + ", ".join(_TERMINAL_WHEN),
 )
 @option(
     "--map",
@@ -184,7 +184,7 @@ _LISTING_ONLY = (
     bare="2",
     own=True,
     section=_VIEWS,
-    help="keep showing it, changes marked; -J: a line for each",
+    help="show it again on changes, marked; -J: a line each",
 )
 @option(
     "--diff",
@@ -192,10 +192,10 @@ _LISTING_ONLY = (
     shell_complete=offers.files,
     own=True,
     section=_VIEWS,
-    help="what changed since -J --typed > FILE",
+    help="what changed since FILE, made by -J --typed",
 )
 @flag("-J", "--json", section=_FORMAT, help="JSON as util-linux writes it")
-@flag("-P", "--pairs", section=_FORMAT, help='NAME="value"')
+@flag("-P", "--pairs", section=_FORMAT, help='cells as NAME="value"')
 @flag("-r", "--raw", section=_FORMAT, help="cells separated by one space")
 @option(
     "--format",
@@ -205,7 +205,7 @@ _LISTING_ONLY = (
     section=_FORMAT,
     help="table, raw, jsonl, csv, tsv, github, html and more",
 )
-@flag("--typed", own=True, section=_FORMAT, help="with JSON: a document for scripts")
+@flag("--typed", own=True, section=_FORMAT, help="with -J: a document for scripts")
 @answer(
     _schema, "--json-schema", own=True, section=_FORMAT, help="the JSON Schema of that document"
 )
@@ -221,7 +221,7 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
 
         return run_diff(options.diff, options.sysroot, options.json, _size_format(options)[0])
     format_ = formats.named(options.format_name)
-    # As the reference does, before columns are looked at.
+    # Like util-linux, before columns are checked.
     machine = Machine.at(options.sysroot)
     view = _view(options, format_)
     if options.watch is not None:
@@ -243,12 +243,12 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
 
 
 def _size_format(options: Options) -> tuple[Callable[[int], str], int]:
-    """What makes a text of a size, and the cells that it takes in the summary."""
+    """The function that formats a size, and the width of a size in the summary."""
     return (str, 15) if options.bytes else (human, 5)
 
 
 def _view(options: Options, format_: formats.Format) -> View:
-    """What is shown."""
+    """The view that the options ask for."""
     colour = options.format_name == "table" and _on_terminal(options.color, "NO_COLOR")
     if options.map:
         return View(*_size_format(options), colour, picture=options.map)
@@ -280,9 +280,9 @@ def _read(machine: Machine, view: View) -> BlockTable:
 
 
 def _wanted(given: Sequence[str]) -> str:
-    """Which of ranges and summary the options ask for, each as it changes what came before it.
+    """What to show, ranges, summary or both, as options in this order say.
 
-    The reference reads them so: a format takes the summary away, and `always` brings it back.
+    Like util-linux: an output format turns the summary off, and a later `always` turns it on again.
     """
     ranges = summary = True
     for name, _, value in (word.partition("=") for word in given):
@@ -303,7 +303,7 @@ def _wanted(given: Sequence[str]) -> str:
 
 
 def _check(options: Options, extra: Sequence[str]) -> None:
-    """What the reference refuses before it looks at the machine, in its order."""
+    """Refuse wrong options in util-linux's order, before the machine is read. Raises UsageError."""
     for name, allowed in (("annotate", _TERMINAL_WHEN), ("color", _TERMINAL_WHEN)):
         _check_argument(name, getattr(options, name) in allowed, options, ", ".join(allowed))
     is_column = options.map is None or options.map in PICTURED

@@ -1,4 +1,4 @@
-"""Colour for a terminal: what is not simply online is told apart at a glance."""
+"""Colour for a terminal: lines of memory that is not simply online stand out."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from memory_hotplug.ranges import MemoryRange
 __all__ = ["READS", "painter"]
 
 READS = ("state", "configured")
-"""Attributes that the colour of a line follows from."""
+"""The attributes that decide the colour of a line."""
 
 _STYLES = {
     "offline": "dim",
@@ -18,7 +18,7 @@ _STYLES = {
 
 
 def painter() -> Callable[[MemoryRange, str], str]:
-    """What colours a line by the status of its range."""
+    """A function that colours a line by the status of its range."""
     from rich.color import ColorSystem
     from rich.style import Style
 

@@ -1,4 +1,4 @@
-"""One table: a row per column, from which headings, help, alignment and values all follow."""
+"""One table with a row for each column: its heading, help, alignment and values."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -23,34 +23,34 @@ __all__ = [
 
 
 class Column(NamedTuple):
-    """What a column is called, what it is made of and how it is shown.
+    """A column of lsmem.
 
-    A named tuple, here as in the other tables, because every start of lsmem makes the class: a
+    A named tuple, as in the other tables, because every start of lsmem makes the class, and a
     dataclass takes several times as long.
     """
 
     heading: str
     help: str
     text: Callable[[MemoryRange], str]
-    """The cell of a range in every text format; "" for what is not known."""
+    """The cell of a range in every text format; "" if the value is not known."""
     typed: Callable[[MemoryRange], Any]
-    """The value in typed JSON; None for what is not known."""
+    """The value in typed JSON; None if it is not known."""
     schema: dict[str, Any]
     """JSON Schema of the typed value."""
     json: Callable[[MemoryRange], Any] | None = None
-    """The value in util-linux's JSON, where that is not the text, or null for an empty text."""
+    """The value in util-linux's JSON; without it, the text, or null for an empty text."""
     number: Callable[[MemoryRange], int] | None = None
     """The value of a size or an address, in bytes."""
     splits: tuple[str, ...] = ()
-    """Attributes of a block; ranges are split by them where this column is shown."""
+    """Attributes of a block that split ranges if this column is shown."""
     reads: tuple[str, ...] = ()
-    """Attributes that are needed besides."""
+    """More attributes that the column needs."""
     right: bool = True
     """Whether the column is aligned to the right."""
     width: int = 0
-    """Cells that the column takes at least where there are no headings."""
+    """The minimum width of the column without headings."""
     extra: bool = False
-    """Whether the column is ours alone: not a part of --output-all."""
+    """Whether util-linux does not have the column, so that --output-all does not show it."""
 
     @property
     def key(self) -> str:
@@ -63,7 +63,7 @@ class Column(NamedTuple):
         return self.key.replace("-", "_")
 
     def in_bytes(self) -> "Column":
-        """The column as --bytes shows it: a size or an address as a plain number, in JSON too."""
+        """The column with --bytes: a size or an address is a plain number, also in JSON."""
         number = self.number
         if number is None:
             return self
@@ -261,14 +261,14 @@ BY_NAME = {column.identifier: column for column in COLUMNS}
 
 DEFAULT = ("range", "size", "state", "removable", "block")
 FIRMWARE_ONLY = ("configured", "memmap_on_memory")
-"""Left out on a machine whose memory needs no configuring, as the reference does."""
+"""Like util-linux, do not show these columns on a machine whose memory is never configured."""
 
 STATUS, ZONES = PICTURED = ("status", "zones")
 """The columns that --map can draw memory by."""
 
 
 def parse(text: str, default: Sequence[Column]) -> list[Column]:
-    """The columns of a comma-separated list; after a ``+`` they come behind the DEFAULT ones.
+    """The columns of a comma-separated list; those of a list with ``+`` follow the DEFAULT ones.
 
     Raises UsageError.
     """

@@ -1,7 +1,7 @@
-"""A name for every output format -> the function that makes its text of the rows.
+"""The output formats: name -> function that formats rows.
 
-It is made piece by piece, so that a large machine's listing is never in memory as a whole; only a
-table needs two looks at its rows, the first for the widths.
+Each yields its text in pieces, so that the listing of a large machine is never in memory as a
+whole. Only a table goes through its rows twice, first for the widths.
 """
 
 import os
@@ -31,15 +31,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is to be written, and how."""
+    """The columns and rows to format, and options of the formats."""
 
     columns: Sequence[Column]
     ranges: Iterable[MemoryRange]
     headings: bool = True
     annotate: bool = False
-    """Each heading of a table carries the column's help as a tooltip."""
+    """Whether each heading of a table has the help of its column as a tooltip."""
     paint: Callable[[MemoryRange, str], str] | None = None
-    """Colours a line of a table."""
+    """A function that colours a line of a table."""
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of each range."""
@@ -50,7 +50,7 @@ class Listing:
         return [column.heading for column in self.columns]
 
     def values(self) -> list[Callable[[MemoryRange], Any]]:
-        """What makes the value of each column in util-linux's JSON."""
+        """For each column, the function that gives its value in util-linux's JSON."""
         return [column.json or _text_or_none(column.text) for column in self.columns]
 
 
@@ -62,7 +62,7 @@ Format = Callable[[Listing], Iterator[str]]
 
 
 def format_table(listing: Listing) -> Iterator[str]:
-    """Aligned columns, one space apart; a last cell that is empty or leftmost is not padded."""
+    """Aligned columns, one space apart; an empty or left-aligned last cell is not padded."""
     ranges = list(listing.ranges)
     columns = listing.columns
     rows = list(Listing(columns, ranges).rows())
@@ -92,7 +92,7 @@ def _aligned(
 
 
 def format_raw(listing: Listing) -> Iterator[str]:
-    """Cells one space apart, so that an empty one is two spaces."""
+    """Cells one space apart; an empty cell leaves two spaces."""
     if listing.headings:
         yield " ".join(listing.names()) + "\n"
     for row in listing.rows():
@@ -108,18 +108,18 @@ def format_pairs(listing: Listing) -> Iterator[str]:
 
 
 class _JsonLayout(NamedTuple):
-    """The words between the values of util-linux's JSON."""
+    """The punctuation and white space of util-linux's JSON."""
 
     before: str
     row: str
-    """Begins a row."""
+    """The beginning of a row."""
     key: str
-    """How a key is written, the next after a comma."""
+    """A template for the key; further keys follow a comma."""
     comma: str
     end: str
-    """Ends a row."""
+    """The end of a row."""
     between: str
-    """Separates rows."""
+    """The text between two rows."""
     after: str
 
 
@@ -143,7 +143,7 @@ def format_json(listing: Listing) -> Iterator[str]:
 
 
 def format_json_lines(listing: Listing) -> Iterator[str]:
-    """The objects of util-linux's JSON, one on each line."""
+    """The objects of util-linux's JSON, one for each line."""
     return _format_json(listing, _LINES)
 
 
@@ -171,7 +171,7 @@ def _format_separated(listing: Listing, delimiter: str) -> Iterator[str]:
     import csv
 
     class Line:
-        """A file of one line, for csv's writer."""
+        """A file that keeps the last line, for csv's writer."""
 
         text = ""
 
@@ -223,7 +223,7 @@ def named(name: str) -> Format:
 
 
 def names() -> list[str]:
-    """All formats: ours, then tabulate's."""
+    """The names of all formats: ours, then tabulate's."""
     from tabulate import tabulate_formats
 
     return [*FORMATS, *(name for name in tabulate_formats if name not in FORMATS)]

@@ -23,20 +23,20 @@ from memory_hotplug.size import human
 __all__ = ["KINDS", "Kind", "Picture", "reads", "window", "write_picture"]
 
 ROWS_IN_A_PIPE = 24
-"""Rows of cells where there is no window to fit them in."""
+"""The maximum of rows of cells if output is not a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How the cells of blocks that are alike are drawn.
+    """A kind of memory, and how its cells are drawn.
 
-    The characters tell kinds apart without colour. They are plain ASCII: a serial console in the
-    C locale shows them as well as anything does, and a support case can quote them.
+    Characters distinguish the kinds even without colour. They are ASCII, so that a serial console
+    in the C locale shows them, and they can be quoted in a support case.
     """
 
     character: str
     mostly: str
-    """The character of a cell that has more of this kind than of any other."""
+    """The character of a cell of several kinds that has most blocks of this kind."""
     style: str
     name: str
     explanation: str = ""
@@ -65,16 +65,16 @@ _ZONES = {
 }
 _ONLINE, *_REST = _STATES.values()
 KINDS = (_ONLINE, *_ZONES.values(), *_REST, _UNKNOWN, HOLE)
-"""All kinds of blocks, and holes, in the order of the legend."""
+"""All kinds, holes included, in the order of the legend."""
 
 _CHANGED = "bold red"
 
 
 class _Cell(NamedTuple):
-    """What a cell shows."""
+    """A cell of the picture."""
 
     kind: Kind
-    """Of which there is most."""
+    """The kind of most blocks of the cell."""
     mixed: bool
 
     @property
@@ -97,17 +97,17 @@ _KIND_OF: dict[str, Callable[[MemoryBlock], Kind]] = {STATUS: _by_status, ZONES:
 
 
 def _merged_by(by: str) -> set[str]:
-    """The attributes that a picture's kinds follow from."""
+    """The attributes that decide the kind of a block."""
     return {*BY_NAME[STATUS].splits, *BY_NAME[by].splits}
 
 
 def reads(by: str) -> set[str]:
-    """The attributes that a picture needs; BY is a member of PICTURED."""
+    """The attributes that a picture needs. BY is a member of PICTURED."""
     return {"node", *_merged_by(by)}
 
 
 def window() -> tuple[int, int]:
-    """Columns, and rows of cells that leave room for the rest of a picture."""
+    """The columns of the terminal, and the rows that it has for cells."""
     if sys.stdout.isatty():
         columns, lines = shutil.get_terminal_size()
         return columns, max(lines - 10, 4)
@@ -117,25 +117,25 @@ def window() -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Picture:
-    """A machine's blocks, laid out in rows that fit a width."""
+    """The blocks of a machine in rows that fit a width."""
 
     table: BlockTable
-    """Must hold what ``reads`` says."""
+    """Must have the attributes that ``reads`` returns."""
     by: str
-    """The column that memory is drawn by, a member of PICTURED."""
+    """The column that decides how memory is drawn, a member of PICTURED."""
     width: int
     rows: int
-    """Rows of cells that the picture may take, where the number of nodes lets it."""
+    """The maximum of rows of cells; many nodes may need more."""
     format_size: Callable[[int], str] = human
     changed: Collection[int] = ()
-    """Blocks that are marked in a line below their cells."""
+    """The numbers of blocks to mark in a line below their cells."""
 
-    # A row begins at a multiple of what it holds, and both that and a cell are powers of two of
-    # blocks: addresses at the left are round, and a block stays in its place when others go.
+    # Cells and rows hold powers of two of blocks, and a row begins at a multiple of what it holds.
+    # So the addresses at the left are round, and a block keeps its place when others go.
 
     @cached_property
     def _kinds(self) -> dict[int, Kind]:
-        """Block number -> how it is drawn."""
+        """Block number -> its kind."""
         kind_of = _KIND_OF[self.by]
         return {
             number: kind
@@ -146,7 +146,7 @@ class Picture:
 
     @cached_property
     def _nodes(self) -> dict[str, Sequence[int]]:
-        """Heading -> the numbers below it, ascending."""
+        """Heading of a node -> the numbers of its blocks, ascending."""
         nodes: dict[int | None, list[int]] = {}
         for number, node in zip(self.table.numbers, self.table.columns["node"], strict=True):
             nodes.setdefault(None if node == NUMA_NO_NODE else node, []).append(number)
@@ -167,15 +167,15 @@ class Picture:
 
     @cached_property
     def _cells(self) -> int:
-        """Cells in a row: a power of two."""
+        """The number of cells in a row, a power of two."""
         room = max(self.width - len("  0x ") - self._address_digits, 8)
         return 1 << room.bit_length() - 1
 
     @cached_property
     def _group(self) -> int:
-        """Blocks in a cell: a power of two."""
+        """The number of blocks in a cell, a power of two."""
         group, rows = 1, self._rows_with(1)
-        # Nodes far apart need a row each, however much a cell holds.
+        # Each node needs at least a row, however many blocks a cell holds.
         while rows > max(self.rows, len(self._nodes)):
             group *= 2
             rows = self._rows_with(group)
@@ -188,7 +188,7 @@ class Picture:
         )
 
     def lines(self) -> Iterator[Text]:
-        """The picture, line by line."""
+        """The lines of the picture."""
         mixed: set[Kind] = set()
         for heading, numbers in self._nodes.items():
             if heading:
@@ -199,7 +199,7 @@ class Picture:
         yield from self._legend(mixed)
 
     def _rows(self, numbers: Sequence[int], mixed: set[Kind]) -> Iterator[Text]:
-        """The rows of a node. MIXED learns what there is most of in cells of several kinds."""
+        """The rows of a node. MIXED gets the kind of each cell that holds several."""
         per_row = self._group * self._cells
         before = None
         for row in dict.fromkeys(number // per_row for number in numbers):
@@ -209,7 +209,7 @@ class Picture:
             before = row
 
     def _fold(self, first: int, after: int) -> Text:
-        """In place of rows without a block of the node."""
+        """The line in place of rows that have no block of the node."""
         others = _between(self.table.numbers, first, after)
         what = "other nodes" if others else f"{self._size(after - first)} of hole"
         return Text(f"  ... {what}", style=HOLE.style)
@@ -237,7 +237,7 @@ class Picture:
             yield Text(" " * indent + marks.rstrip(), style=_CHANGED)
 
     def _cell(self, first: int, after: int, numbers: Sequence[int]) -> _Cell | None:
-        """What a cell shows; None where it has nothing to do with the node."""
+        """The cell of blocks from FIRST to before AFTER; None if the node has no part in it."""
         held = Counter(self._kinds[number] for number in _between(numbers, first, after))
         everyone = self.table.numbers
         present = len(_between(everyone, first, after))
@@ -249,13 +249,13 @@ class Picture:
         return _Cell(held.most_common(1)[0][0], len(held) > 1)
 
     def _is_behind(self, first: int, numbers: Sequence[int]) -> bool:
-        """Whether the last block before FIRST is the node's: holes are shown by the node below."""
+        """Whether the last block before FIRST is of this node, which then shows the hole."""
         everyone = self.table.numbers
         at, at_all = bisect_left(numbers, first), bisect_left(everyone, first)
         return at > 0 and numbers[at - 1] == everyone[at_all - 1]
 
     def _is_changed(self, first: int, after: int, numbers: Sequence[int]) -> bool:
-        """Whether a block of the node changed in a cell, or one that is gone."""
+        """Whether a block of the node changed in a cell, or a block in it has gone."""
         there = {number for number in self.changed if first <= number < after}
         return any(number not in self._kinds for number in there) or not there.isdisjoint(
             _between(numbers, first, after)
@@ -295,12 +295,12 @@ def _blocks(count: int) -> str:
 
 
 def _between(numbers: Sequence[int], first: int, after: int) -> Sequence[int]:
-    """Those of ascending NUMBERS that are in [FIRST, AFTER)."""
+    """The members of NUMBERS, which ascend, from FIRST to before AFTER."""
     return numbers[bisect_left(numbers, first) : bisect_left(numbers, after)]
 
 
 def write_picture(lines: Iterable[Text], out: IO[str], colour: bool) -> None:
-    """Write the lines as they are, with colour or without a byte of it."""
+    """Write the lines, with or without colour."""
     if not colour:
         out.writelines(f"{line.plain}\n" for line in lines)
         return

@@ -1,4 +1,4 @@
-"""The live screen of `lsmem --watch`: the listing or the picture, with what changed marked."""
+"""The live screen of `lsmem --watch`: the listing or the picture, with changes marked."""
 
 import os
 import signal
@@ -25,15 +25,15 @@ from memory_hotplug.ranges import BlockTable
 __all__ = ["show_live"]
 
 _BESIDE_A_PICTURE = 14
-"""Lines of the screen that are not rows of a picture's cells."""
+"""The lines of the screen that are not rows of cells."""
 
 
 def show_live(
     view: View, read: Callable[[], tuple[Machine, BlockTable]], seconds: float, alarm: Alarm
 ) -> None:
-    """Show the view whenever it has changed, changes marked for SECONDS.
+    """Show the view again after each change, and mark changes for SECONDS.
 
-    Ends with an exception only; the terminal is then as it was.
+    Returns never: an exception ends it, and restores the terminal.
     """
     console = Console(
         file=sys.stdout,
@@ -74,7 +74,7 @@ def show_live(
 
 
 def _news(found: Sequence[Change]) -> str:
-    """The first change, and how many there were."""
+    """A text with the first change, and the number of changes."""
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return changes_.format_news(found[0], datetime.now()) + more
 
@@ -82,7 +82,7 @@ def _news(found: Sequence[Change]) -> str:
 def _lines(
     view: View, machine: Machine, table: BlockTable, marked: Collection[int], console: Console
 ) -> Iterator[Text]:
-    """The picture, or the listing with changed ranges marked."""
+    """The lines of the picture, or of the listing, with changes marked."""
     if view.picture:
         from lsmem_py.picture import Picture
 
@@ -102,7 +102,7 @@ def _lines(
 def _listed(
     view: View, machine: Machine, table: BlockTable, changed: Sequence[int]
 ) -> Iterator[Text]:
-    """The table. CHANGED are the blocks that are marked, ascending."""
+    """The lines of the table. CHANGED has the numbers of the blocks to mark, ascending."""
     ranges = list(view.ranges(table))
     pieces = formats.format_table(view.listing(machine, table))
     if view.headings:
@@ -116,7 +116,7 @@ def _listed(
 
 
 def _fitted(lines: Sequence[Text], console: Console) -> Text:
-    """As many lines as the screen has, each cut off at its width."""
+    """The lines that fit the height of the screen, each cut off at its width."""
     width, height = console.size
     if len(lines) > height:
         left = len(lines) - height + 1

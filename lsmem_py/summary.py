@@ -8,15 +8,15 @@ from memory_hotplug.ranges import BlockTable
 __all__ = ["READS", "format_summary"]
 
 READS = ("state",)
-"""Attributes that the totals are made of."""
+"""The attributes that the totals need."""
 
 
 def format_summary(
     machine: Machine, table: BlockTable, format_size: Callable[[int], str], width: int
 ) -> Iterator[str]:
-    """The summary, each line with its newline, sizes right-aligned in WIDTH cells.
+    """The lines of the summary, with newlines, and sizes right-aligned to WIDTH.
 
-    TABLE must hold what READS says.
+    TABLE must have the attributes of READS.
     """
     summed = [
         ("Memory block size:", format_size(machine.block_size)),

@@ -1,4 +1,4 @@
-"""What of a machine is shown, and the writing of it: once, or again and again."""
+"""A view of a machine, a listing or a picture, that can be written again and again."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, NamedTuple
@@ -12,32 +12,32 @@ __all__ = ["View"]
 
 
 class View(NamedTuple):
-    """A listing or a picture, as the command line asks for it.
+    """What to show, as the command line asks for it.
 
     A named tuple because every run makes the class, and a dataclass takes longer to make.
     """
 
     format_size: Callable[[int], str]
     size_width: int
-    """Cells that a size takes in the summary."""
+    """The width of a size in the summary."""
     colour: bool = False
     picture: str | None = None
-    """The column that a picture is drawn by; None for a listing, of which the rest speaks."""
+    """The column that a picture is drawn by. None is a listing; the fields below belong to it."""
     columns: Sequence[Column] = ()
     split: Sequence[Column] | None = ()
-    """Columns that ranges are split by; None for each block by itself."""
+    """The columns that split ranges; None lists each block."""
     format: formats.Format = formats.format_table
     typed: bool = False
-    """Whether JSON is typed: the document, or its ranges only for the format of JSON lines."""
+    """Whether JSON is the typed document or, with the format jsonl, its ranges."""
     headings: bool = True
     annotate: bool = False
-    """Whether the headings of a table carry tooltips."""
+    """Whether the headings of a table have tooltips."""
     summary: str = "never"
     """``never``, ``always``, or ``only`` without the ranges."""
 
     @property
     def attributes(self) -> set[str]:
-        """What must be read of each block."""
+        """The attributes of blocks that must be read."""
         if self.picture:
             from lsmem_py import picture
 
@@ -58,15 +58,15 @@ class View(NamedTuple):
 
     @property
     def _splits(self) -> list[str]:
-        """The attributes that ranges are split by, each once."""
+        """The attributes that split ranges, each once."""
         return list(dict.fromkeys(name for column in self.split or () for name in column.splits))
 
     def ranges(self, table: BlockTable) -> Iterator[MemoryRange]:
-        """What is listed of TABLE, ascending."""
+        """The ranges of TABLE that are listed, ascending."""
         return table.each() if self.split is None else table.ranges(self._splits)
 
     def shown(self, machine: Machine) -> list[Column]:
-        """The columns that the machine can fill."""
+        """The columns that have values on this machine."""
         return [
             column
             for column in self.columns
@@ -74,12 +74,12 @@ class View(NamedTuple):
         ]
 
     def lists_nothing(self, machine: Machine) -> bool:
-        """Whether ranges are asked for, but no column of them that the machine can fill."""
+        """Whether ranges are asked for, but none of the columns has values on this machine."""
         wanted = not self.picture and not self.typed and self.summary != "only"
         return wanted and not self.shown(machine)
 
     def listing(self, machine: Machine, table: BlockTable) -> formats.Listing:
-        """What a format is made of."""
+        """The listing for an output format."""
         paint = None
         if self.colour:
             from lsmem_py import colour
@@ -90,7 +90,7 @@ class View(NamedTuple):
         )
 
     def write(self, machine: Machine, table: BlockTable, out: IO[str]) -> None:
-        """Write the whole to OUT. TABLE must hold ``attributes``."""
+        """Write the view to OUT. TABLE must have ``attributes``."""
         if self.picture:
             from lsmem_py.picture import Picture, window, write_picture
 
@@ -100,7 +100,7 @@ class View(NamedTuple):
             out.writelines(self._pieces(machine, table))
 
     def _pieces(self, machine: Machine, table: BlockTable) -> Iterator[str]:
-        """A listing's text."""
+        """The text of a listing, in pieces."""
         if self.summary != "only":
             if self.typed:
                 yield from self._typed(machine, table)
@@ -112,7 +112,7 @@ class View(NamedTuple):
             yield from self.summary_lines(machine, table)
 
     def summary_lines(self, machine: Machine, table: BlockTable) -> Iterator[str]:
-        """Block size and totals, each line with its newline."""
+        """The lines of the summary, with newlines."""
         return summary.format_summary(machine, table, self.format_size, self.size_width)
 
     def _typed(self, machine: Machine, table: BlockTable) -> Iterator[str]:
