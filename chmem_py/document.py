@@ -6,9 +6,9 @@ from typing import Any
 
 from chmem_py.causes import reason_of
 from chmem_py.report import Report, differs
-from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.block import MemoryBlock, State, zone_of
 from memory_hotplug.errors import BlockError
-from memory_hotplug.plan import Action, zone_of
+from memory_hotplug.plan import Action
 from memory_hotplug.transaction import Outcome, Result, Write
 
 OUTCOMES = {0: "done", 64: "partial"}

@@ -10,10 +10,10 @@ from pathlib import Path
 from chmem_py.causes import SKIPPED, advice_on, reason_of
 from chmem_py.request import Request, Selection
 from hotplug_cli.program import complain
-from memory_hotplug.block import State, Zone
+from memory_hotplug.block import State, Zone, zone_of
 from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Action, Order, zone_of
+from memory_hotplug.plan import Action, Order
 from memory_hotplug.size import human
 from memory_hotplug.transaction import Outcome, Result
 

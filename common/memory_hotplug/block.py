@@ -88,3 +88,8 @@ class MemoryBlock:
         if self.configured is False:
             return DISABLED
         return None if self.state is NOT_READ else self.state.value
+
+
+def zone_of(block: MemoryBlock) -> Zone | None:
+    """The zone an online block is in, where that is known."""
+    return block.zones[0] if block.state is State.ONLINE and block.zones else None

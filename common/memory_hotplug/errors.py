@@ -103,6 +103,18 @@ class NotReadError(MemoryHotplugError, ValueError):
         )
 
 
+class HeldError(MemoryHotplugError):
+    """Somebody else was changing the machine for longer than was to be waited."""
+
+    def __init__(self, pid: int | None, since: float | None) -> None:
+        self.pid = pid
+        """The process, or None where nothing tells."""
+        self.since = since
+        """When that process began, in seconds since the epoch."""
+        who = "another process" if pid is None else f"process {pid}"
+        super().__init__(f"{who} is changing the memory of this machine")
+
+
 class NoSuchBlockError(MemoryHotplugError, LookupError):
     """The machine has no memory block with that number."""
 

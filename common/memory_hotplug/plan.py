@@ -14,7 +14,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from memory_hotplug.attribute import FIRMWARE, MEMORY, Attribute
-from memory_hotplug.block import NOT_READ, MemoryBlock, State, Zone
+from memory_hotplug.block import NOT_READ, MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BadOrderError, BlockError, NotReadError
 
@@ -121,11 +121,6 @@ class Plan(NamedTuple):
     """The reason to try nothing."""
     keeps: str = ""
     """If this step fails, the steps before it are not undone."""
-
-
-def zone_of(block: MemoryBlock) -> Zone | None:
-    """The zone that an online block is in; None if it is not online or the zone is not known."""
-    return block.zones[0] if block.state is State.ONLINE and block.zones else None
 
 
 # The steps.

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from memory_hotplug.block import NOT_READ, MemoryBlock, State
+from memory_hotplug.block import NOT_READ, MemoryBlock, State, zone_of
 from memory_hotplug.causes import Cause, cause_of
 from memory_hotplug.errors import BlockError, NoSuchBlockError, StoppedError, StuckError
+from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Order, Plan, Step, Target, plan, way_back, zone_of
+from memory_hotplug.plan import Order, Plan, Step, Target, plan, way_back
 
-__all__ = ["UNDOING", "Outcome", "Patience", "Result", "Watch", "Write", "carry_out"]
+__all__ = ["UNDOING", "Outcome", "Patience", "Result", "Watch", "Write", "bring_back", "carry_out"]
 
 
 class Result(Enum):
@@ -149,6 +150,8 @@ class _Site:
     machine: Machine
     watch: Watch
     patience: Patience
+    held: Held | None = None
+    """Who remembers the block at work, should this process be killed."""
     atomic: bool = False
     """Undo also the steps that `Plan.keeps` would keep."""
     observe: bool = True
@@ -177,6 +180,9 @@ class _Transaction:
         keeps = self.plan.keeps
         try:
             self._take_all(self.site.patience, undoing=False)
+            if self.writes and not any(write.errno is None for write in self.writes):
+                # Somebody else was quicker: it was made so between the reading and the write.
+                return self._outcome(Result.ALREADY)
         except BlockError as error:
             stopped = error.cause is Cause.STOPPED
             stuck = None
@@ -305,6 +311,7 @@ def carry_out(
     patience: Patience | None = None,
     all_or_nothing: bool = False,
     observe: bool = True,
+    held: Held | None = None,
 ) -> Iterator[Outcome]:
     """Carry out ORDER on BLOCKS, one after another; yield what became of each.
 
@@ -315,12 +322,13 @@ def carry_out(
     ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
     blocks are to be changed. With ALL_OR_NOTHING the first failure, or fewer successes than
     ENOUGH, undoes all changes. An undone block is yielded again, with the result TAKEN_BACK, or
-    FAILED if it could not be undone. Without OBSERVE a block is not read after a success.
+    FAILED if it could not be undone. Without OBSERVE a block is not read after a success. HELD
+    records a block that takes several writes, for `bring_back`.
 
     Raises what WATCH raises into a write, after the block in question was brought back.
     """
     watch = watch or Watch()
-    site = _Site(machine, watch, patience or Patience(), all_or_nothing, observe)
+    site = _Site(machine, watch, patience or Patience(), held, all_or_nothing, observe)
     done: deque[Outcome] = deque(maxlen=None if all_or_nothing else 0)
     changed, complete = 0, True
     for block in blocks:
@@ -357,7 +365,15 @@ def _carry_out_one(site: _Site, order: Order, named: int | MemoryBlock) -> Outco
         return Outcome(Result.FAILED, block, block, error=planned.refused)
     if planned.already:
         return Outcome(Result.ALREADY, block, block)
-    return _Transaction(site, block, planned).run()
+    work = _Transaction(site, block, planned)
+    ahead = [step for step in planned.steps if not step.holds(block, planned.target)]
+    if site.held is None or len(ahead) < 2:
+        # One write is done or not, whenever this process is killed.
+        return work.run()
+    site.held.note(block, order.action.value)
+    outcome = work.run()
+    site.held.clear()
+    return outcome
 
 
 def _known(machine: Machine, named: int | MemoryBlock) -> MemoryBlock:
@@ -376,3 +392,29 @@ def _take_back(site: _Site, outcome: Outcome) -> Outcome:
     after = site.machine.block_now(outcome.number)
     result = Result.FAILED if stuck else Result.TAKEN_BACK
     return Outcome(result, outcome.before, after, tuple(work.writes), stuck, stuck)
+
+
+def bring_back(machine: Machine, held: Held) -> Outcome | None:
+    """Bring the block that a killed process left back to what it was, as HELD has it on record.
+
+    None where no block was left, or it is (again) as it was. The result is TAKEN_BACK, or FAILED
+    where the kernel did not let it. The record is gone afterwards.
+    """
+    left = held.left
+    if left is None:
+        return None
+    number = left.before.number
+    try:
+        now = machine.block(number)
+    except NoSuchBlockError:
+        held.clear()
+        return None
+    work = _Transaction(_Site(machine, Watch(), UNDOING), left.before, Plan(Target()))
+    stuck = work.restore(anyway=True)
+    outcome = None
+    if stuck or any(write.happened for write in work.writes):
+        result = Result.FAILED if stuck else Result.TAKEN_BACK
+        after = machine.block_now(number)
+        outcome = Outcome(result, now, after, tuple(work.writes), stuck, stuck)
+    held.clear()
+    return outcome

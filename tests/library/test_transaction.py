@@ -44,7 +44,7 @@ def test_an_exception_of_any_kind_undoes_the_block_at_work() -> None:
     assert list(machine.blocks()) == before
 
 
-def test_a_block_that_comes_online_by_itself_just_before_the_write_is_a_success() -> None:
+def test_a_block_that_somebody_else_set_online_just_before_the_write_is_so_already() -> None:
     class Quicker(KernelTree):
         def write(self, path: str, word: str) -> None:
             if path.endswith("state"):
@@ -54,7 +54,7 @@ def test_a_block_that_comes_online_by_itself_just_before_the_write_is_a_success(
     machine = Machine(Quicker(boot(x86())))
     order = Order(Action.ENABLE)
     (outcome,) = carry_out(machine, order, [machine.block(4)])
-    assert outcome.result is Result.DONE
+    assert outcome.result is Result.ALREADY
     assert outcome.after.state is State.ONLINE
     assert [write.happened for write in outcome.writes] == [True]
 

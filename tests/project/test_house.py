@@ -95,7 +95,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 
 @pytest.mark.parametrize(("path", "package"), MODULES)
 def test_only_the_tree_touches_files(path: Path, package: str) -> None:
-    if package != "memory_hotplug" or path.name == "tree.py":
+    if package != "memory_hotplug" or path.name in ("tree.py", "hold.py"):
         return
     opening = {"open", "listdir", "scandir", "read_text", "write_text", "unlink", "mkdir"}
     called = {

@@ -1,0 +1,303 @@
+"""Hold a machine while it is changed: one at a time, and what was begun is known after a kill.
+
+    with hold(tree) as held:
+        if held.left: ...          # a block that a killed process left between two conditions
+        held.note(block, "enable") # before the first of several writes to a block
+        held.clear()               # after the last
+
+The lock is advisory (flock): it keeps programs that use this library apart, and no reader waits.
+The record is one line on one block. For this machine both are in /run/memory-hotplug, which only
+root may write to and which a boot empties. For any other tree the lock is on a directory of the
+tree, and the record is a file in its root. Where none of that can be had, as in a tree that is
+read-only, the work goes on without.
+
+This module touches files beside `tree`, because what it touches is no part of sysfs.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from memory_hotplug.attribute import MEMORY
+from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.errors import HeldError
+
+__all__ = ["RECORD", "RUN", "Held", "Holder", "Left", "hold"]
+
+RUN = "/run/memory-hotplug"
+"""Of this machine: a directory of root's."""
+RECORD = ".memory-hotplug-block"
+"""The record's name in the root of any other tree."""
+
+_LOOK_AGAIN = 0.05
+_WONDER = 0.5
+"""Seconds."""
+_LONGEST = 4096
+"""Bytes of a record; one that was written by this module has a fraction of that."""
+
+
+class Holder(NamedTuple):
+    """The process that holds a machine."""
+
+    pid: int | None
+    """None where /proc does not tell."""
+    since: float | None
+    """When that process began, in seconds since the epoch."""
+
+
+class Left(NamedTuple):
+    """A block that a process had begun to change when it was killed."""
+
+    before: MemoryBlock
+    """What the block was."""
+    action: str
+    pid: int
+
+
+def hold(
+    tree_root: str,
+    *,
+    this_machine: bool,
+    timeout: float | None = None,
+    waiting: Callable[[Holder], None] = lambda holder: None,
+) -> "Held":
+    """Wait until nobody else changes the machine whose /sys is below TREE_ROOT, and hold it.
+
+    After half a second WAITING is told once for whom. Raises HeldError when TIMEOUT, in seconds,
+    is over. What a signal handler raises meanwhile ends the waiting.
+    """
+    lock, directory, name = _places(tree_root, this_machine)
+    if lock is None:
+        return Held(None, None, name)
+    began, told = time.monotonic(), False
+    try:
+        while not _taken(lock):
+            waited = time.monotonic() - began
+            if timeout is not None and waited >= timeout:
+                raise HeldError(*_holder(lock))
+            if waited >= _WONDER and not told:
+                told = True
+                waiting(_holder(lock))
+            time.sleep(_LOOK_AGAIN)
+    except BaseException:
+        os.close(lock)
+        if directory is not None:
+            os.close(directory)
+        raise
+    return Held(lock, directory, name)
+
+
+class Held:
+    """A machine that is held, until it is closed."""
+
+    def __init__(self, lock: int | None, directory: int | None, name: str) -> None:
+        self._lock = lock
+        self._directory = directory
+        self._name = name
+        self._record: int | None = None
+        self.left = self._read()
+        """What a killed process has left; None where nothing, or nothing that makes sense."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the machine, and take an empty record away."""
+        if self._record is not None and os.fstat(self._record).st_size == 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self._name, dir_fd=self._directory)
+        for descriptor in (self._record, self._directory, self._lock):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._record = self._directory = self._lock = None
+
+    def note(self, before: MemoryBlock, action: str) -> None:
+        """Record that a block is about to be changed, and what it is now."""
+        if self._record is None:
+            self._record = self._open(os.O_RDWR | os.O_CREAT)
+        if self._record is not None:
+            # One write, and what was there before is longer or shorter: a line ends the record.
+            self._write(self._record, _line(before, action))
+
+    def clear(self) -> None:
+        """Nothing is half done any more."""
+        self.left = None
+        if self._record is None:
+            self._record = self._open(os.O_RDWR)
+        if self._record is not None:
+            os.ftruncate(self._record, 0)
+
+    @staticmethod
+    def _write(record: int, line: bytes) -> None:
+        try:
+            if os.pwrite(record, line, 0) != len(line):
+                os.ftruncate(record, 0)
+        except OSError:
+            # A disk that is full keeps nobody from the work.
+            os.ftruncate(record, 0)
+
+    def _open(self, flags: int) -> int | None:
+        if self._directory is None:
+            return None
+        try:
+            found = os.open(
+                self._name,
+                flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                0o600,
+                dir_fd=self._directory,
+            )
+        except OSError:
+            return None
+        if not stat.S_ISREG(os.fstat(found).st_mode) or os.fstat(found).st_nlink > 1:
+            os.close(found)
+            return None
+        return found
+
+    def _read(self) -> Left | None:
+        self._record = self._open(os.O_RDWR)
+        if self._record is None:
+            return None
+        return _parse(os.pread(self._record, _LONGEST, 0))
+
+
+_WORDS = re.compile(
+    rb"block=(?P<block>[0-9]{1,18}) state=(?P<state>online|offline)"
+    rb" zone=(?P<zone>[A-Za-z0-9]+|-) configured=(?P<configured>[01-])"
+    rb" memmap_on_memory=(?P<memmap>[01-]) action=(?P<action>[a-z-]{1,20})"
+    rb" pid=(?P<pid>[0-9]{1,9})\n"
+)
+_FLAGS = {b"1": True, b"0": False, b"-": None}
+_WRITTEN = {flag: text.decode() for text, flag in _FLAGS.items()}
+
+
+def _line(before: MemoryBlock, action: str) -> bytes:
+    zone = zone_of(before)
+    return (
+        f"block={before.number} state={'offline' if before.state is State.OFFLINE else 'online'}"
+        f" zone={zone.value if zone else '-'} configured={_WRITTEN[before.configured]}"
+        f" memmap_on_memory={_WRITTEN[before.memmap_on_memory]} action={action}"
+        f" pid={os.getpid()}\n"
+    ).encode()
+
+
+def _parse(text: bytes) -> Left | None:
+    found = _WORDS.match(text)
+    if not found:
+        return None
+    zone = found["zone"].decode()
+    before = MemoryBlock(
+        int(found["block"]),
+        State(found["state"].decode()),
+        zones=None if zone == "-" else (Zone.named(zone),),
+        configured=_FLAGS[found["configured"]],
+        memmap_on_memory=_FLAGS[found["memmap"]],
+    )
+    return Left(before, found["action"].decode(), int(found["pid"]))
+
+
+# Where the lock and the record are, and who holds the lock.
+
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def _places(root: str, this_machine: bool) -> tuple[int | None, int | None, str]:
+    """Descriptors of what is locked and of the record's directory, and the record's name."""
+    try:
+        memory = os.open(f"{root}/{MEMORY}", _DIRECTORY)
+        if not this_machine:
+            os.close(memory)
+            return os.open(root, _DIRECTORY), os.open(root, _DIRECTORY), RECORD
+        if not _is_sysfs(os.fstat(memory).st_dev):
+            # A simulated machine is mounted over this one's; its root is not the tree's.
+            return memory, None, RECORD
+        os.close(memory)
+        directory = _run_directory()
+        lock = os.open("lock", _CREATING, 0o600, dir_fd=directory)
+    except OSError:
+        return None, None, RECORD
+    return lock, directory, "block"
+
+
+_CREATING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _run_directory() -> int:
+    """A descriptor of RUN; raises OSError where there can be none that is safe."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(RUN, 0o700)
+    found = os.open(RUN, _DIRECTORY | os.O_NOFOLLOW)
+    status = os.fstat(found)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(found)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), RUN)
+    return found
+
+
+def _is_sysfs(device: int) -> bool:
+    """Whether the file system with that device number is sysfs, by /proc/self/mountinfo."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                fields, _, kinds = line.partition(" - ")
+                if fields.split()[2] == wanted:
+                    return kinds.split()[0] == "sysfs"
+    except (OSError, IndexError):
+        pass
+    return False
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # A file system without locks; nobody can hold it.
+        if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+            return True
+        raise
+    return True
+
+
+def _holder(lock: int) -> Holder:
+    """By /proc/locks (fs/locks.c, lock_get_status) and /proc/PID/stat."""
+    status = os.fstat(lock)
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        with open("/proc/locks", encoding="ascii", errors="replace") as locks:
+            pid = next(
+                int(words[4])
+                for words in map(str.split, locks)
+                if words[1] == "FLOCK" and words[5] == device
+            )
+    except (OSError, StopIteration, ValueError, IndexError):
+        return Holder(None, None)
+    return Holder(pid, _began(pid)) if pid > 0 else Holder(None, None)
+
+
+def _began(pid: int) -> float | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        with open("/proc/stat", "rb") as file:
+            boot = next(int(line.split()[1]) for line in file if line.startswith(b"btime"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
