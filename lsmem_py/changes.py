@@ -7,10 +7,11 @@ with a machine read now.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from lsmem_py.columns import BY_NAME
 from memory_hotplug.block import DISABLED
+from memory_hotplug.errors import printable
 from memory_hotplug.machine import MERGED_BY
 from memory_hotplug.ranges import BlockTable
 
@@ -18,6 +19,7 @@ __all__ = [
     "ATTRIBUTES",
     "Change",
     "Snapshot",
+    "Span",
     "Values",
     "compare",
     "format_change",
@@ -35,16 +37,30 @@ ATTRIBUTES = MERGED_BY
 Values = Mapping[str, Any]
 
 
+class Span(NamedTuple):
+    """Contiguous blocks of which the same is known."""
+
+    first: int
+    last: int
+    """Inclusive."""
+    values: Values
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The memory blocks of a machine at one time."""
 
     block_size: int
     """Bytes."""
-    blocks: Mapping[int, Values]
-    """Block number -> its attributes; contiguous blocks that agree share one mapping."""
+    spans: Sequence[Span]
+    """Ascending; no block is in two of them."""
     head: Mapping[str, Any] = field(default_factory=dict)
     """What typed JSON says of the machine as a whole."""
+
+    @property
+    def count(self) -> int:
+        """The number of blocks."""
+        return sum(span.last - span.first + 1 for span in self.spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,44 +96,72 @@ class Change:
 
 def snapshot(table: BlockTable, head: Mapping[str, Any] | None = None) -> Snapshot:
     """What TABLE says; all of ATTRIBUTES must have been read."""
-    blocks: dict[int, Values] = {}
-    for found in table.ranges(ATTRIBUTES):
-        values = {name: BY_NAME[name].typed(found) for name in ATTRIBUTES}
-        blocks.update(dict.fromkeys(range(found.first, found.last + 1), values))
-    return Snapshot(table.block_size, blocks, head or {})
+    spans = [
+        Span(found.first, found.last, {name: BY_NAME[name].typed(found) for name in ATTRIBUTES})
+        for found in table.ranges(ATTRIBUTES)
+    ]
+    return Snapshot(table.block_size, spans, head or {})
 
 
 def compare(before: Snapshot, after: Snapshot) -> list[Change]:
     """The blocks that differ, ascending.
 
-    An attribute that one of the two never says anything of is not compared. Blocks of another
-    size are other blocks: all of the old ones are gone, and all of the new ones are added.
+    What only one of the two knows of a block is not compared: a kernel may tell what an older one
+    did not. Blocks of another size are other blocks: all of the old ones are gone, and all of the
+    new ones are added.
     """
     if before.block_size != after.block_size:
-        nothing = dict[int, Values]()
         return [
-            *compare(before, replace(before, blocks=nothing)),
-            *compare(replace(after, blocks=nothing), after),
+            *compare(before, replace(before, spans=())),
+            *compare(replace(after, spans=()), after),
         ]
-    pairs = zip(before.blocks.values(), after.blocks.values(), strict=False)
-    if before.blocks.keys() == after.blocks.keys() and all(old == new for old, new in pairs):
-        return []
     changes: list[Change] = []
-    for number in sorted(before.blocks.keys() | after.blocks.keys()):
-        old, new = before.blocks.get(number), after.blocks.get(number)
-        if old == new:
-            continue
+    for first, last, old, new in _pairs(before.spans, after.spans):
         if old is not None and new is not None:
-            names = [name for name in old if name in new and old[name] != new[name]]
+            names = [name for name in old if name in new and _differ(name, old, new)]
             if not names:
                 continue
             old, new = ({name: side[name] for name in names} for side in (old, new))
         previous = changes[-1] if changes else None
-        first = number
-        if previous and (previous.last, previous.before, previous.after) == (number - 1, old, new):
+        if previous and (previous.last, previous.before, previous.after) == (first - 1, old, new):
             first = changes.pop().first
-        changes.append(Change(first, number, after.block_size, old, new))
+        changes.append(Change(first, last, after.block_size, old, new))
     return changes
+
+
+def _pairs(
+    before: Sequence[Span], after: Sequence[Span]
+) -> Iterator[tuple[int, int, Values | None, Values | None]]:
+    """First and last of the blocks that are in one span or none of each side, with what each
+    side knows of them; None where they are not there."""
+    edges = {edge for span in (*before, *after) for edge in (span.first, span.last + 1)}
+    starts = sorted(edges)
+    known = [_known_from(spans, starts) for spans in (before, after)]
+    for first, end, old, new in zip(starts, starts[1:], *known, strict=False):
+        if old is not None or new is not None:
+            yield first, end - 1, old, new
+
+
+def _known_from(spans: Sequence[Span], starts: Sequence[int]) -> Iterator[Values | None]:
+    """What the spans say of the block at each of STARTS, ascending."""
+    at = 0
+    for start in starts:
+        while at < len(spans) and spans[at].last < start:
+            at += 1
+        yield spans[at].values if at < len(spans) and spans[at].first <= start else None
+
+
+def _differ(name: str, old: Values, new: Values) -> bool:
+    """Whether both sides know an attribute, and it is another.
+
+    What is known of configured memory only comes and goes with it. A state that cannot be read is
+    one that the listing shows, too.
+    """
+    if old[name] == new[name]:
+        return False
+    if name == "state" or None not in (old[name], new[name]):
+        return True
+    return {old.get("configured"), new.get("configured")} == {True, False}
 
 
 def record(change: Change) -> dict[str, Any]:
@@ -175,7 +219,7 @@ def _status(values: Values, other: Values | None = None) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return "/".join(zone or "?" for zone in value) or "-"
+        return "/".join(printable(zone or "?") for zone in value) or "-"
     if value is None:
         return "-"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

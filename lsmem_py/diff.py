@@ -10,7 +10,7 @@ from hotplug_cli.program import complain, complain_of
 from lsmem_py import changes as changes_
 from lsmem_py.changes import Change
 from lsmem_py.earlier import earlier, snapshot
-from memory_hotplug.errors import MemoryHotplugError
+from memory_hotplug.errors import MemoryHotplugError, printable
 from memory_hotplug.machine import Machine
 
 __all__ = ["SCHEMA_VERSION", "run_diff"]
@@ -26,9 +26,8 @@ def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]
         machine = Machine.at(root)
         after = snapshot(machine)
         settings = dict(_settings(before.head, after.head))
-        found: list[Change] = []
-        if before.block_size == after.block_size:
-            found = changes_.compare(before, after)
+        same_size = before.block_size == after.block_size
+        found = changes_.compare(before, after) if same_size else []
         sys.stdout.writelines(
             _document(found, settings) if json else _text(found, settings, format_size)
         )
@@ -46,14 +45,17 @@ def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]
 def _settings(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What differs of the machine as a whole: a name -> before and after."""
+    """What differs of the machine as a whole: a name -> before and after.
+
+    What only one side knows is not compared.
+    """
     old_parameters = before.get("memory_hotplug") or {}
     pairs = [
         *((name, before.get(name), after[name]) for name in ("block_size", "auto_online_blocks")),
         *((name, old_parameters.get(name), new) for name, new in after["memory_hotplug"].items()),
     ]
     for name, old, new in pairs:
-        if old != new:
+        if None not in (old, new) and old != new:
             yield name, {"before": old, "after": new}
 
 
@@ -81,7 +83,7 @@ def _text(
         old, new = pair["before"], pair["after"]
         if name == "block_size":
             old, new = format_size(old), format_size(new)
-        yield f"{name}: {'-' if old is None else old} -> {'-' if new is None else new}\n"
+        yield f"{name}: {printable(str(old))} -> {new}\n"
     if "block_size" in settings:
         yield f"{messages.OTHER_BLOCK_SIZE.of()}\n"
     yield from changes_.format_lines(found, format_size)

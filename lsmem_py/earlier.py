@@ -1,21 +1,32 @@
 """What a machine was: in a document that lsmem wrote, in a directory or in an archive."""
 
 import os
+import stat
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from hotplug_cli.messages import lsmem as messages
 from hotplug_cli.program import CommandError
 from lsmem_py import changes as changes_
 from lsmem_py import typed
-from lsmem_py.changes import Snapshot
+from lsmem_py.changes import Snapshot, Span
+from lsmem_py.schema import fault
 from memory_hotplug.errors import NoBlocksError
 from memory_hotplug.machine import ADDRESS_LIMIT, Machine
 from memory_hotplug.tree import ArchiveTree
 
 __all__ = ["EarlierError", "earlier", "snapshot"]
 
-_MOST_BLOCKS = 1 << 24
+_LONGEST = 1 << 29
+"""Bytes of a document: enough for a million ranges."""
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
 
 
 class EarlierError(CommandError):
@@ -36,15 +47,24 @@ def earlier(path: str) -> Snapshot:
 
     Raises EarlierError, another MemoryHotplugError, or OSError where it cannot be opened.
     """
-    if os.path.isdir(path):
-        return snapshot(Machine.at(path))
-    with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-        start = file.read(1)
+    if path == "-":
+        return _from_document(path, _read(path, 0))
+    # A FIFO that nobody writes to must not keep us waiting.
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        kind = stat.S_IFMT(os.fstat(opened).st_mode)
+        if kind == stat.S_IFDIR:
+            return snapshot(Machine.at(path))
+        if kind != stat.S_IFREG:
+            name = _KINDS.get(kind, "no regular file")
+            raise EarlierError(messages.NOT_A_FILE.of(file=path, kind=name))
+        start = os.pread(opened, 1, 0)
+        if not start:
+            raise EarlierError(messages.EMPTY.of(file=path))
         if start == b"{":
-            return _from_document(path, start + file.read())
-    if path == "-" or not start:
-        found = messages.NOT_A_DOCUMENT if start else messages.EMPTY
-        raise EarlierError(found.of(file=path))
+            return _from_document(path, _read(path, opened))
+    finally:
+        os.close(opened)
     try:
         tree = ArchiveTree(path)
     except OSError as error:
@@ -53,49 +73,76 @@ def earlier(path: str) -> Snapshot:
     return snapshot(Machine(tree))
 
 
+def _read(path: str, opened: int) -> bytes:
+    """All of a file that is open. Raises EarlierError where it is too large."""
+    with open(opened, "rb", closefd=False) as file:
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise EarlierError(messages.TOO_LARGE.of(file=path, size=_LONGEST))
+    return text
+
+
 def _from_document(path: str, text: bytes) -> Snapshot:
     import json
 
+    if not text.startswith(b"{"):
+        found = messages.NOT_A_DOCUMENT if text else messages.EMPTY
+        raise EarlierError(found.of(file=path))
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise EarlierError(messages.BROKEN_JSON.of(file=path, reason=error)) from None
     if "memory" in document:
         raise EarlierError(messages.NOT_TYPED.of(file=path))
-    version = document.get("schema_version")
-    if version != typed.SCHEMA_VERSION:
-        expected = typed.SCHEMA_VERSION
-        sentence = messages.OTHER_VERSION.of(file=path, found=version, expected=expected)
-        raise EarlierError(sentence)
-    try:
-        return _read_document(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EarlierError(messages.NOT_A_LISTING.of(file=path, reason=repr(error))) from None
+    version, known = document.get("schema_version"), typed.SCHEMA_VERSION
+    if type(version) is int and version != known:
+        raise EarlierError(messages.OTHER_VERSION.of(file=path, found=version, expected=known))
+    wrong = fault(document, typed.schema(complete=False))
+    if wrong is None:
+        try:
+            return _snapshot_of(document)
+        except ValueError as error:
+            wrong = str(error)
+    raise EarlierError(messages.NOT_A_LISTING.of(file=path, reason=wrong))
 
 
-def _read_document(document: Mapping[str, Any]) -> Snapshot:
-    """Raises KeyError, TypeError, AttributeError or ValueError where it is no such document."""
+def _snapshot_of(document: Mapping[str, Any]) -> Snapshot:
+    """Of a document that its schema allows. Raises ValueError where it makes no sense."""
     block_size = document["block_size"]
-    if type(block_size) is not int or not 0 < block_size < ADDRESS_LIMIT:
-        raise ValueError("block_size")
-    blocks: dict[int, changes_.Values] = {}
-    for row in document["ranges"]:
-        first, last = _blocks(row, block_size)
-        if not 0 <= first <= last < ADDRESS_LIMIT // block_size:
-            raise ValueError(f"blocks {first} to {last}")
-        if len(blocks) + last - first > _MOST_BLOCKS:
-            raise ValueError("too many blocks")
+    spans = []
+    for index, row in enumerate(document["ranges"]):
+        first, last = _place(row, block_size, f"ranges[{index}]")
         values = {name: row[name] for name in changes_.ATTRIBUTES if name in row}
-        blocks.update(dict.fromkeys(range(first, last + 1), values))
-    return Snapshot(block_size, blocks, document)
+        spans.append(Span(first, last, values))
+    if not spans:
+        raise ValueError("ranges is empty")
+    spans.sort(key=lambda span: span.first)
+    for one, other in pairwise(spans):
+        if other.first <= one.last:
+            raise ValueError(f"block {other.first} is in two ranges")
+    return Snapshot(block_size, spans, document)
 
 
-def _blocks(row: Mapping[str, Any], block_size: int) -> tuple[int, int]:
-    """The first and the last block of a range, of whichever columns say so."""
+def _place(row: Mapping[str, Any], block_size: int, name: str) -> tuple[int, int]:
+    """The first and the last block of a range, of whichever columns say so.
+
+    Raises ValueError where none does, where they contradict each other, and where no machine has
+    such blocks.
+    """
+    addresses = []
     if "block" in row:
-        return int(row["block"]["first"]), int(row["block"]["last"])
+        block = row["block"]
+        addresses.append((block["first"] * block_size, (block["last"] + 1) * block_size - 1))
     if "range" in row:
-        start, end = (int(address, 16) for address in row["range"].split("-"))
-    else:
-        start, end = int(row["start"]), int(row["end"])
+        start, _, end = row["range"].partition("-")
+        addresses.append((int(start, 16), int(end, 16)))
+    if "start" in row and "end" in row:
+        addresses.append((row["start"], row["end"]))
+    if not addresses:
+        raise ValueError(f"{name} does not say which blocks it has")
+    start, end = addresses[0]
+    if len(set(addresses)) > 1 or row.get("size", end + 1 - start) != end + 1 - start:
+        raise ValueError(f"{name} contradicts itself")
+    if not start < end < ADDRESS_LIMIT or start % block_size or (end + 1) % block_size:
+        raise ValueError(f"{name} is not a range of memory blocks")
     return start // block_size, end // block_size

@@ -104,44 +104,42 @@ def format_lines(columns: Sequence[Column], ranges: Iterable[MemoryRange]) -> It
         yield json.dumps(_row(columns, found)) + "\n"
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the document."""
+def schema(*, complete: bool = True) -> dict[str, Any]:
+    """The JSON Schema of the document.
 
-    def closed(properties: dict[str, Any], required: Iterable[str] | None = None) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": sorted(properties if required is None else required),
-            "additionalProperties": False,
-        }
-
+    COMPLETE is what this version writes; else only that must be there which every version wrote:
+    keys may have been added since.
+    """
+    ranges = {
+        column.identifier: {"description": column.help, **column.schema} for column in COLUMNS
+    }
+    properties = {
+        "schema_version": {"const": SCHEMA_VERSION},
+        "block_size": {"type": "integer", "minimum": 1, "description": "bytes"},
+        "total_online": {**_BYTES, "description": "bytes that are online"},
+        "total_offline": {**_BYTES, "description": "bytes that are not online"},
+        "auto_online_blocks": _TEXT,
+        "memory_hotplug": _closed(_PARAMETERS, None if complete else ()),
+        "supports": _closed(
+            {
+                name: {**_NULLABLE_FLAG, "description": meaning}
+                for name, meaning in _SUPPORTS.items()
+            },
+            None if complete else (),
+        ),
+        "ranges": {"type": "array", "items": _closed(ranges, required=())},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lsmem --json --typed",
-        **closed(
-            {
-                "schema_version": {"const": SCHEMA_VERSION},
-                "block_size": {"type": "integer", "minimum": 1, "description": "bytes"},
-                "total_online": {**_BYTES, "description": "bytes that are online"},
-                "total_offline": {**_BYTES, "description": "bytes that are not online"},
-                "auto_online_blocks": _TEXT,
-                "memory_hotplug": closed(_PARAMETERS),
-                "supports": closed(
-                    {
-                        name: {**_NULLABLE_FLAG, "description": meaning}
-                        for name, meaning in _SUPPORTS.items()
-                    }
-                ),
-                "ranges": {
-                    "type": "array",
-                    "items": closed(
-                        {
-                            column.identifier: {"description": column.help, **column.schema}
-                            for column in COLUMNS
-                        },
-                        required=(),
-                    ),
-                },
-            }
-        ),
+        **_closed(properties, None if complete else ("schema_version", "block_size", "ranges")),
+    }
+
+
+def _closed(properties: dict[str, Any], required: Iterable[str] | None = None) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": sorted(properties if required is None else required),
+        "additionalProperties": False,
     }

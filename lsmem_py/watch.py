@@ -77,7 +77,7 @@ def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
     before = changes_.snapshot(_read(root, set())[1])
     if not json:
         # Whoever looks at an empty log wants to know that something is being watched.
-        count = len(before.blocks)
+        count = before.count
         blocks = f"{count} memory block{'s' * (count != 1)}"
         start = messages.WATCH_STARTED.of(blocks=blocks, source=alarm.source)
         sys.stdout.write(changes_.format_stamped(f"{start}\n", datetime.now()))

@@ -14,9 +14,17 @@ def printable(text: str) -> str:
     return "".join(
         character
         if character.isprintable()
-        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+        else "".join(f"\\x{byte:02x}" for byte in _bytes(character))
         for character in text
     )
+
+
+def _bytes(character: str) -> bytes:
+    """The bytes that a character stands for; a surrogate may be one of os.fsdecode's, or not."""
+    try:
+        return character.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return character.encode(errors="surrogatepass")
 
 
 class MemoryHotplugError(Exception):

@@ -27,6 +27,8 @@ _TAKES = (
     "--diff takes what lsmem --json --typed wrote,"
     " or a directory or tar archive made by memsim capture"
 )
+NOT_A_FILE = Message("{file} is {kind}, not a regular file", _TAKES + "; - is standard input")
+TOO_LARGE = Message("{file} is larger than {size} bytes", _TAKES)
 EMPTY = Message("{file} is empty", _TAKES)
 NOT_A_DOCUMENT = Message("{file} is not a JSON document", _TAKES)
 BROKEN_JSON = Message("{file} is broken JSON: {reason}", _TAKES)
