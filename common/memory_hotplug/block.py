@@ -93,3 +93,12 @@ class MemoryBlock:
 def zone_of(block: MemoryBlock) -> Zone | None:
     """The zone an online block is in, where that is known."""
     return block.zones[0] if block.state is State.ONLINE and block.zones else None
+
+
+def same_condition(one: MemoryBlock, other: MemoryBlock) -> bool:
+    """Whether state, configured and memmap_on_memory of two blocks are the same."""
+    return (one.state, one.configured, one.memmap_on_memory) == (
+        other.state,
+        other.configured,
+        other.memmap_on_memory,
+    )

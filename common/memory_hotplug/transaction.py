@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from memory_hotplug.block import NOT_READ, MemoryBlock, State, zone_of
+from memory_hotplug.block import NOT_READ, MemoryBlock, State, same_condition, zone_of
 from memory_hotplug.causes import Cause, cause_of
 from memory_hotplug.errors import BlockError, NoSuchBlockError, StoppedError, StuckError
 from memory_hotplug.hold import Held
@@ -391,6 +391,9 @@ def _take_back(site: _Site, outcome: Outcome) -> Outcome:
     stuck = work.restore()
     after = site.machine.block_now(outcome.number)
     result = Result.FAILED if stuck else Result.TAKEN_BACK
+    if stuck and same_condition(after, outcome.after):
+        # It could not even be begun: the block is as it was asked to be.
+        result = Result.DONE
     return Outcome(result, outcome.before, after, tuple(work.writes), stuck, stuck)
 
 
