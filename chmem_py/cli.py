@@ -1,39 +1,38 @@
 """Options -> request -> run -> exit status."""
 
-import contextlib
 import gc
 import os
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chmem_py.causes import cannot_write
-from chmem_py.interrupts import Interrupts
-from chmem_py.progress import Progress
-from chmem_py.report import FAILURE, NAME, Lines, Report, say, script
-from chmem_py.request import Request, RequestError, Selection, parse, select
-from hotplug_cli import offers
+from chmem_py.output import NAME, Output
+from chmem_py.request import parse
+from chmem_py.run import Done, How, run
+from chmem_py.selection import select, select_nothing
+from chmem_py.tally import Tally
+from hotplug_cli import offers, program
+from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import (
-    BadUsageError,
+    GIVEN,
     GetoptCommand,
     GetoptUsageError,
+    UsageError,
     answer,
     flag,
     option,
     write_example,
 )
+from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
-from hotplug_cli.program import run, version
-from memory_hotplug.block import MemoryBlock, Zone
-from memory_hotplug.errors import BadSizeError, CannotWriteError, MemoryHotplugError, printable
+from memory_hotplug.attribute import Attribute
+from memory_hotplug.block import Zone
+from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import NEEDED, Action, Order, plan
+from memory_hotplug.plan import NEEDED, Action, Order
 from memory_hotplug.ranges import BlockTable
-from memory_hotplug.rehearsal import Rehearsal
-from memory_hotplug.transaction import Outcome, Patience, carry_out
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -41,15 +40,12 @@ if TYPE_CHECKING:
 ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
 """The zones that can be named."""
 
-AGAIN = 3
-"""How often at least EAGAIN is tried again."""
-
 _YES_NO = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}
 
 _NEEDS_CONFIGURING = {
-    Action.CONFIGURE: "Cannot configure. Use -e instead.",
-    Action.DECONFIGURE: "Cannot deconfigure. Use -d instead.",
-    Action.RECONFIGURE: "Cannot reconfigure. Memory is not configured on this machine.",
+    Action.CONFIGURE: messages.CANNOT_CONFIGURE,
+    Action.DECONFIGURE: messages.CANNOT_DECONFIGURE,
+    Action.RECONFIGURE: messages.CANNOT_RECONFIGURE,
 }
 """What is said where memory is there without configuring."""
 
@@ -71,18 +67,22 @@ class Options:
     timeout: float | None
     retry: int
 
+    @property
+    def how(self) -> How:
+        """The options that say how the work is done."""
+        names = [field.name for field in fields(How)]
+        return How(**{name: getattr(self, name) for name in names})
 
-def _memmap(_: click.Context, __: click.Parameter, text: str | None) -> bool | None:
+
+def _memmap(_: click.Context, option: click.Parameter, text: str | None) -> bool | None:
     if text is None:
         return None
     if text.lower() not in _YES_NO:
-        raise click.UsageError(
-            f"invalid argument of --memmap-on-memory: '{printable(text)}'; it takes 0 or 1"
-        )
+        raise _invalid(option, text, "0 or 1")
     return _YES_NO[text.lower()]
 
 
-def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+def _seconds(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
     if text is None:
         return None
     try:
@@ -91,20 +91,21 @@ def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float |
         seconds = 0.0
     # A million seconds are eleven days; setitimer(2) takes no infinity.
     if not 0.001 <= seconds <= 1e6:
-        raise click.UsageError(
-            f"invalid argument of --timeout: '{printable(text)}'; it takes seconds, 0.001 or more"
-        )
+        raise _invalid(option, text, "seconds, 0.001 or more")
     return seconds
 
 
-def _count(_: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+def _count(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isdecimal() and text.isascii() and len(text) <= 9):
-        raise click.UsageError(
-            f"invalid argument of --{parameter.name}: '{printable(text)}'; it takes a number"
-        )
+        raise _invalid(option, text, "a number, 0 or more")
     return int(text)
+
+
+def _invalid(option: click.Parameter, text: str, allowed: str) -> UsageError:
+    name = next(name for name in option.opts if name.startswith("--"))
+    return UsageError(messages.INVALID_ARGUMENT.of(option=name, argument=text, allowed=allowed))
 
 
 def _schema() -> str:
@@ -137,7 +138,21 @@ def _offer_blocks(
 
 
 class Chmem(GetoptCommand):
-    """The command; its --help ends in the zones."""
+    """The command; its --help ends in the zones, and with --json its errors in a document."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = ctx.obj or Output()
+        return super().parse_args(ctx, args)
+
+    def write_error(self, error: Exception, ctx: click.Context | None) -> None:
+        """What keeps it from its work: in words and, as far as --json was seen, in a document."""
+        output = ctx.obj if ctx else Output()
+        program.complain_of(NAME, error, output.say)
+        if ctx and "--json" in ctx.meta[GIVEN]:
+            from chmem_py.document import failure
+
+            output.write([failure(Exit.FAILURE, output.messages)])
+            output.flush()
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Supported zones"):
@@ -184,7 +199,7 @@ _ACTIONS = tuple(action.value for action in Action)
     section=_WHAT,
     help="change memmap-on-memory (-m) of memory in any state",
 )
-@flag("-b", "--blocks", section=_WHAT, help="the argument is of block numbers")
+@flag("-b", "--blocks", section=_WHAT, help="the argument is a block number or range")
 @option(
     "-m",
     "--memmap-on-memory",
@@ -227,7 +242,7 @@ _ACTIONS = tuple(action.value for action in Action)
     callback=_seconds,
     own=True,
     section=_HOW,
-    help="what setting one block offline may take",
+    help="time limit for setting one block offline",
 )
 @option(
     "--retry",
@@ -236,14 +251,16 @@ _ACTIONS = tuple(action.value for action in Action)
     default="0",
     own=True,
     section=_HOW,
-    help="try again so often what is busy",
+    help="retry a busy block N times",
 )
 @flag("-v", "--verbose", section=_OUTPUT, help="say what becomes of each block")
 @flag("--json", own=True, section=_OUTPUT, help="a document for scripts, and nothing else")
 @answer(
     _schema, "--json-schema", own=True, section=_OUTPUT, help="the JSON Schema of that document"
 )
-@answer(lambda: version(NAME), "-V", "--version", section="General", help="display the version")
+@answer(
+    lambda: program.version(NAME), "-V", "--version", section="General", help="display the version"
+)
 @click.argument(
     "operands",
     nargs=-1,
@@ -254,212 +271,87 @@ _ACTIONS = tuple(action.value for action in Action)
 def chmem(operands: Sequence[str], **given: Any) -> int:
     """Set memory online or offline, and configure or deconfigure it."""
     options = Options(**given)
+    output: Output = click.get_current_context().obj
     action = _action(options, operands)
     machine = Machine.at(options.sysroot)
-    request = _request(operands[0], machine, options)
-    attributes = NEEDED if options.node is None else (*NEEDED, "node")
-    table = machine.read(attributes)
+    request = parse(operands[0], machine.block_size, blocks=options.blocks)
+    table = machine.read(NEEDED if options.node is None else (*NEEDED, Attribute.NODE))
     for remark in machine.remarks:
-        say(remark)
+        output.say(Sentence(remark))
     zones = _has_zones(table)
-    order = Order(action, _zone(options.zone, zones), options.memmap_on_memory, movable=zones)
-    plain = not (options.json or options.dry_run)
-    unable = _unable(machine, action, options)
+    zone = _zone(options.zone, zones, output)
+    order = Order(action, zone, options.memmap_on_memory, movable=zones)
+    unable = _unable(machine, options, order)
     if unable:
-        if plain and action in _NEEDS_CONFIGURING and action is not Action.RECONFIGURE:
-            lines = Lines()
-            lines.write(unable)
-            lines.flush()
-        else:
-            say(unable)
-    selection = select(request, machine, table, order, options.node)
-    if unable:
-        selection = Selection((), selection.asked or 1, 0, selection.enough)
-        if not options.json:
-            return FAILURE
-    report = Report(
-        machine,
-        order,
-        request,
-        selection,
-        options.verbose and plain,
-        plain,
-        options.all_or_nothing,
-        options.node,
-    )
-    report.messages.extend([unable] if unable else ())
-    try:
-        status, signal = _work(report, options)
-    except CannotWriteError as error:
-        report.say(cannot_write(error))
-        status, signal = FAILURE, None
+        plain = not (options.json or options.dry_run)
+        output.write([unable.text if plain and unable.reference else unable])
+        nothing = select_nothing(request, machine, order, options.node)
+        done = Done(Tally(nothing), Exit.FAILURE)
+    else:
+        selection = select(request, machine, table, order, options.node)
+        done = run(machine, selection, options.how, output)
     if options.json:
         from chmem_py.document import document
 
-        report.lines.write(document(report, status, signal, _shown(options)))
-        report.lines.flush()
-    return _status(report, status)
+        root = machine.tree.root
+        output.write([document(*done, _shown(options), output.messages, root)])
+    return done.status if output.flush() else done.status or Exit.FAILURE
 
 
 def _action(options: Options, operands: Sequence[str]) -> Action:
     """What is to be done, of a command line that makes sense so far; else raises UsageError."""
     if options.action is None:
         *most, last = (f"--{action}" for action in _ACTIONS)
-        raise BadUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
+        raise GetoptUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
     if len(operands) != 1:
-        given = f"not {len(operands)} of them" if operands else "and none is given"
-        raise BadUsageError(messages.ONE_OPERAND.of(given=given))
+        raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
     if not options.sysroot:
-        raise click.UsageError("option --sysroot needs a directory; / is this machine")
+        raise UsageError(messages.NO_SYSROOT.of())
     action = Action(options.action)
     if action is Action.RECONFIGURE and options.memmap_on_memory is None:
-        raise click.UsageError("option --reconfigure needs --memmap-on-memory")
+        raise UsageError(messages.RECONFIGURE_WHAT.of())
     return action
 
 
-def _request(text: str, machine: Machine, options: Options) -> Request:
-    """What is asked for; to an error of `parse` it adds what may have been meant."""
-    try:
-        return parse(text, machine.block_size, blocks=options.blocks)
-    except (RequestError, BadSizeError) as error:
-        if "," in text:
-            error.add_note("no list is taken, but one SIZE, RANGE or BLOCKRANGE at a time")
-        if not options.blocks and re.fullmatch("[0-9]+(-[0-9]+)?", text):
-            error.add_note(f"for memory block {text} give --blocks, for a size a unit, as in 16g")
-        raise
-
-
-def _status(report: Report, status: int) -> int:
-    """A closed pipe is no failure of the work; output that was lost otherwise is one to tell."""
-    lost = report.lines.error
-    if lost is None or isinstance(lost, BrokenPipeError):
-        return status
-    say(f"write error: {lost.strerror}")
-    return status or FAILURE
-
-
 def _has_zones(table: BlockTable) -> bool:
-    """Whether zones are heeded at all. Of that the reference asks the first block alone, so that
-    where it is deconfigured the kernel chooses all zones."""
-    return bool(table.numbers) and table.columns["zones"][0] is not None
+    """Whether zones are heeded at all. Like util-linux, look only at the first block: where it is
+    deconfigured, the kernel chooses all zones."""
+    return bool(table.numbers) and table.columns[Attribute.ZONES][0] is not None
 
 
-def _zone(name: str | None, zones: bool) -> Zone | None:
+def _zone(name: str | None, zones: bool, output: Output) -> Zone | None:
     if name is None:
         return None
     if not zones:
-        say("zone ignored, no valid_zones sysfs attribute present")
+        output.say(messages.ZONE_IGNORED.of())
         return None
     zone = Zone.named(name)
     if zone not in ZONES:
-        zones_ = ", ".join(zone.value for zone in ZONES)
-        raise GetoptUsageError(messages.UNKNOWN_ZONE.of(name=name, zones=zones_))
+        known = ", ".join(zone.value for zone in ZONES)
+        raise GetoptUsageError(messages.UNKNOWN_ZONE.of(name=name, zones=known))
     return zone
 
 
-def _unable(machine: Machine, action: Action, options: Options) -> str | None:
+def _unable(machine: Machine, options: Options, order: Order) -> Sentence | None:
     """Why this machine cannot do what is asked at all."""
     if machine.configurable:
         return None
-    if action in _NEEDS_CONFIGURING:
-        return _NEEDS_CONFIGURING[action]
-    if options.memmap_on_memory is not None:
-        return "option --memmap-on-memory needs memory that can be configured, as on s390"
+    if order.action in _NEEDS_CONFIGURING:
+        return _NEEDS_CONFIGURING[order.action].of()
+    if order.memmap_on_memory is not None:
+        return messages.MEMMAP_NOT_HERE.of()
     return None
 
 
 def _shown(options: Options) -> dict[str, Any]:
-    names = ("node", "dry_run", "all_or_nothing", "timeout", "retry")
-    return {
-        **{name: getattr(options, name) for name in names},
-        "sysroot": os.path.abspath(options.sysroot),
-    }
-
-
-def _work(report: Report, options: Options) -> tuple[int, int | None]:
-    """Do it, or rehearse it; the exit status, and the signal that ended it early."""
-    selection, machine = report.selection, report.machine
-    report.before()
-    blocks: Sequence[MemoryBlock] = selection.blocks
-    if options.all_or_nothing and selection.possible < selection.asked:
-        report.say("nothing is changed (--all-or-nothing)")
-        report.refused = True
-        blocks = ()
-    if options.dry_run:
-        return _rehearse(report, blocks, options), None
-    _check_writable(machine, report.order, blocks)
-    progress = Progress(selection.asked, machine.block_size)
-    patience = Patience(busy=options.retry, again=max(options.retry, AGAIN))
-    with Interrupts(options.timeout, lambda: _last_words(progress)) as interrupts:
-        progress.start()
-        try:
-            for outcome in carry_out(
-                machine,
-                report.order,
-                _watched(blocks, progress),
-                enough=selection.enough,
-                watch=interrupts,
-                patience=patience,
-                all_or_nothing=options.all_or_nothing,
-                observe=options.json,
-            ):
-                report.tell(outcome)
-                progress.done(report.changed + report.already)
-        finally:
-            progress.stop()
-        status = report.finish(interrupts.signal)
-        return status, interrupts.signal
-
-
-def _rehearse(report: Report, blocks: Iterable[MemoryBlock], options: Options) -> int:
-    rehearsal = Rehearsal(report.machine.tree)
-    outcomes: Iterable[Outcome] = carry_out(
-        Machine(rehearsal),
-        report.order,
-        blocks,
-        enough=report.selection.enough,
-        all_or_nothing=options.all_or_nothing,
-    )
-    for outcome in outcomes:
-        report.tell(outcome)
-    status = report.finish(None)
-    if not options.json:
-        for line in script(report.machine, rehearsal.writes, report):
-            report.lines.write(line)
-        report.lines.flush()
-    return status
-
-
-def _watched(blocks: Iterable[MemoryBlock], progress: Progress) -> Iterable[MemoryBlock]:
-    for block in blocks:
-        progress.begin(block.number)
-        yield block
-
-
-def _check_writable(machine: Machine, order: Order, blocks: Iterable[MemoryBlock]) -> None:
-    """Refuse before anything is tried what no write could do; raises CannotWriteError.
-
-    The first block to be written to speaks for all: a tree is protected as a whole.
-    """
-    for block in blocks:
-        for step in plan(block, order).steps[:1]:
-            path = step.path(block.number)
-            refusal = machine.tree.refusal(path)
-            if refusal and refusal.errno in CannotWriteError.OF_THE_WHOLE_TREE:
-                root = os.path.abspath(machine.tree.root).rstrip("/")
-                raise CannotWriteError(f"{root}/{path}", refusal)
-            return
-
-
-def _last_words(progress: Progress) -> None:
-    """By the second signal. Nothing that may wait for a lock: the process is in the middle."""
-    text = b"chmem: ended at once; the block at work may be half done\n"
-    with contextlib.suppress(OSError):
-        os.write(2, progress.abandon() + text)
+    """The options that say how, as the document has them."""
+    names = ("dry_run", "all_or_nothing", "timeout", "retry")
+    how = {name: getattr(options, name) for name in names}
+    return {**how, "sysroot": os.path.abspath(options.sysroot)}
 
 
 def main() -> None:
     """The console script."""
     # The process is over soon, and on a large machine all its objects live until then.
     gc.disable()
-    run(chmem, NAME)
+    program.run(chmem, NAME)

@@ -2,53 +2,94 @@
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
-from chmem_py.causes import reason_of
-from chmem_py.report import Report, differs
+from chmem_py.advice import words_of
+from chmem_py.selection import Selection
+from chmem_py.tally import Tally
+from hotplug_cli.exits import Exit
 from memory_hotplug.block import MemoryBlock, State, zone_of
+from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError
 from memory_hotplug.plan import Action
 from memory_hotplug.transaction import Outcome, Result, Write
 
-OUTCOMES = {0: "done", 64: "partial"}
+SCHEMA_VERSION = 1
+"""Of this document. It grows when a script that reads it would have to change."""
+
+_OUTCOMES = {Exit.SUCCESS: "done", Exit.PARTLY: "partial"}
 
 
-def document(report: Report, status: int, signal: int | None, options: dict[str, Any]) -> str:
-    """The whole document. OPTIONS are those that say how, as they are to be shown."""
-    request, order, size = report.request, report.order, report.machine.block_size
-    by_size = request.size is not None
-    outcome = "interrupted" if signal is not None else OUTCOMES.get(status, "failed")
-    touched = list(report.outcomes.values())
-    return json.dumps(
-        {
-            "request": {
-                "action": order.action.value,
-                "text": request.text,
-                "size": request.size,
-                "first_block": None if by_size else request.first,
-                "last_block": None if by_size else request.last,
-                "zone": order.zone.value if order.zone else None,
-                "memmap_on_memory": order.memmap_on_memory,
-                **options,
-            },
-            "outcome": outcome,
-            "status": status,
-            "signal": signal,
-            "block_size": size,
-            "bytes_asked": report.selection.asked * size,
-            "bytes_changed": sum(map(differs, touched)) * size,
-            "blocks_already": report.already,
-            "messages": report.messages,
-            "blocks": [_block(one, report) for one in touched],
-        },
-        indent=2,
+def document(
+    tally: Tally,
+    status: int,
+    signal: int | None,
+    options: dict[str, Any],
+    messages: Sequence[str],
+    root: str,
+) -> str:
+    """The document on work that was tried, below ROOT. OPTIONS are those that say how."""
+    selection = tally.selection
+    size = selection.block_size
+    top = os.path.abspath(root).rstrip("/")
+    outcomes = tally.outcomes.values()
+    return _dump(
+        request=_request(selection, options),
+        status=status,
+        signal=signal,
+        block_size=size,
+        bytes_asked=selection.bytes_asked,
+        bytes_changed=len(tally.changed) * size,
+        blocks_already=tally.already,
+        messages=messages,
+        blocks=[_block(outcome, size, top) for outcome in outcomes],
     )
 
 
-def _block(outcome: Outcome, report: Report) -> dict[str, Any]:
-    size = report.machine.block_size
-    root = os.path.abspath(report.machine.tree.root).rstrip("/")
+def failure(status: int, messages: Sequence[str]) -> str:
+    """The document where there is no request to speak of, or no machine."""
+    return _dump(
+        request=None,
+        status=status,
+        signal=None,
+        block_size=None,
+        bytes_asked=None,
+        bytes_changed=0,
+        blocks_already=0,
+        messages=messages,
+        blocks=[],
+    )
+
+
+def _dump(*, request: Any, status: int, signal: int | None, **more: Any) -> str:
+    outcome = "interrupted" if signal is not None else _OUTCOMES.get(Exit(status), "failed")
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "request": request,
+        "outcome": outcome,
+        "status": int(status),
+        "signal": signal,
+    }
+    return json.dumps({**head, **more}, indent=2)
+
+
+def _request(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
+    request, order = selection.request, selection.order
+    return {
+        "action": order.action.value,
+        "text": request.text,
+        "size": request.size,
+        "first_block": None if selection.by_size else request.first,
+        "last_block": None if selection.by_size else request.last,
+        "zone": order.zone.value if order.zone else None,
+        "memmap_on_memory": order.memmap_on_memory,
+        "node": selection.node,
+        **options,
+    }
+
+
+def _block(outcome: Outcome, size: int, root: str) -> dict[str, Any]:
     return {
         "block": outcome.number,
         "start": outcome.number * size,
@@ -58,15 +99,15 @@ def _block(outcome: Outcome, report: Report) -> dict[str, Any]:
         "after": _condition(outcome.after),
         "steps": [_write(write, root) for write in outcome.writes],
         "undone": list(outcome.undone),
-        "error": _error(outcome.error, report),
-        "not_undone": _error(outcome.stuck, report),
+        "error": _error(outcome.error, size),
+        "not_undone": _error(outcome.stuck, size),
     }
 
 
 def _condition(block: MemoryBlock) -> dict[str, Any]:
     zone = zone_of(block)
     return {
-        "state": block.state.value if block.state else None,
+        "state": block.state.value,
         "zone": zone.value if zone else None,
         "configured": block.configured,
         "memmap_on_memory": block.memmap_on_memory,
@@ -91,15 +132,21 @@ def _errno_name(number: int) -> str:
     return errno.errorcode.get(number, str(number))
 
 
-def _error(error: BlockError | None, report: Report) -> dict[str, Any] | None:
+def _error(error: BlockError | None, size: int) -> dict[str, Any] | None:
     if error is None:
         return None
+    words = words_of(error, size)
     return {
         "step": error.step,
+        "cause": _cause(error.cause),
         "errno": error.errno_name,
-        "reason": reason_of(error),
-        "hint": report.advice_on(error),
+        "reason": words.reason,
+        "advice": words.advice,
     }
+
+
+def _cause(cause: Cause) -> str:
+    return cause.name.lower()
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -117,11 +164,54 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the document."""
+    count = {"type": "integer", "minimum": 0}
+    names = {"type": "array", "items": {"type": "string"}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What chmem --json writes",
+        **_object(
+            schema_version={"const": SCHEMA_VERSION},
+            request=_or_null(_request_schema()),
+            outcome={"enum": ["done", "partial", "failed", "interrupted"]},
+            status=count,
+            signal=_or_null(count),
+            block_size=_or_null(count),
+            bytes_asked=_or_null(count),
+            bytes_changed=count,
+            blocks_already=count,
+            messages=names,
+            blocks={"type": "array", "items": _block_schema()},
+        ),
+    }
+
+
+def _request_schema() -> dict[str, Any]:
     text, yes_no = {"type": "string"}, {"type": "boolean"}
     count = {"type": "integer", "minimum": 0}
-    seconds = {"type": "number", "exclusiveMinimum": 0}
-    names = {"type": "array", "items": text}
-    error = _or_null(_object(step=text, errno=_or_null(text), reason=text, hint=text))
+    return _object(
+        action={"enum": [action.value for action in Action]},
+        text=text,
+        size=_or_null(count),
+        first_block=_or_null(count),
+        last_block=_or_null(count),
+        zone=_or_null(text),
+        memmap_on_memory=_or_null(yes_no),
+        node=_or_null(count),
+        sysroot=text,
+        dry_run=yes_no,
+        all_or_nothing=yes_no,
+        timeout=_or_null({"type": "number", "exclusiveMinimum": 0}),
+        retry=count,
+    )
+
+
+def _block_schema() -> dict[str, Any]:
+    text, yes_no = {"type": "string"}, {"type": "boolean"}
+    count = {"type": "integer", "minimum": 0}
+    causes = [_cause(cause) for cause in Cause]
+    error = _or_null(
+        _object(step=text, cause={"enum": causes}, errno=_or_null(text), reason=text, advice=text)
+    )
     condition = _object(
         state={"enum": [state.value for state in State]},
         zone=_or_null(text),
@@ -137,7 +227,7 @@ def schema() -> dict[str, Any]:
         tries={"type": "integer", "minimum": 1},
         undoing=yes_no,
     )
-    block = _object(
+    return _object(
         block=count,
         start=count,
         size=count,
@@ -145,38 +235,7 @@ def schema() -> dict[str, Any]:
         before=condition,
         after=condition,
         steps={"type": "array", "items": step},
-        undone=names,
+        undone={"type": "array", "items": text},
         error=error,
         not_undone=error,
     )
-    request = _object(
-        action={"enum": [action.value for action in Action]},
-        text=text,
-        size=_or_null(count),
-        first_block=_or_null(count),
-        last_block=_or_null(count),
-        zone=_or_null(text),
-        memmap_on_memory=_or_null(yes_no),
-        node=_or_null(count),
-        sysroot=text,
-        dry_run=yes_no,
-        all_or_nothing=yes_no,
-        timeout=_or_null(seconds),
-        retry=count,
-    )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What chmem --json writes",
-        **_object(
-            request=request,
-            outcome={"enum": ["done", "partial", "failed", "interrupted"]},
-            status=count,
-            signal=_or_null(count),
-            block_size=count,
-            bytes_asked=count,
-            bytes_changed=count,
-            blocks_already=count,
-            messages=names,
-            blocks={"type": "array", "items": block},
-        ),
-    }

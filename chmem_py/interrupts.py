@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
+from hotplug_cli.exits import by_signal
 from memory_hotplug.errors import StoppedError
 from memory_hotplug.transaction import Watch
 
@@ -61,7 +62,7 @@ class Interrupts(Watch):
     def _stop(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:
             self._last_words()
-            os._exit(128 + number)
+            os._exit(by_signal(number))
         self.signal = number
         if self._armed:
             self._armed = False

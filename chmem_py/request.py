@@ -1,27 +1,25 @@
-"""SIZE | RANGE | BLOCKRANGE -> which blocks."""
+"""SIZE | RANGE | BLOCKRANGE -> what is asked for."""
 
 import errno
 import os
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.errors import MemoryHotplugError, printable
-from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Action, Order, plan
-from memory_hotplug.ranges import BlockTable
+from hotplug_cli.messages import Sentence
+from hotplug_cli.messages import chmem as messages
+from hotplug_cli.program import CommandError
+from memory_hotplug.errors import BadSizeError, SizeTooLargeError
 from memory_hotplug.size import SIZE_LIMIT, human, parse_size
 
 _SPACE = " \t\n\v\f\r"
 _DECIMAL = re.compile(r"[+]?[0-9]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_NUMBERS = re.compile("[0-9]+(-[0-9]+)?")
 
 
-class RequestError(MemoryHotplugError, ValueError):
-    """What was asked for cannot be understood, or not be met at all."""
+class RequestError(CommandError):
+    """What is asked for cannot be understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +37,41 @@ class Request:
 def parse(text: str, block_size: int, *, blocks: bool) -> Request:
     """The request that TEXT is; with BLOCKS its numbers are of blocks and not addresses.
 
-    Raises RequestError or BadSizeError with the reference's sentences. A range of which one end
-    is missing is refused: the reference would take the other end for a whole request.
+    Raises RequestError with the reference's sentences, and with what may have been meant. A range
+    of which one end is missing is refused: the reference would take the other end for a whole
+    request.
     """
+    try:
+        return _parse(text, block_size, blocks)
+    except RequestError as error:
+        raise RequestError(*error.sentences, *_meant(text, blocks)) from None
+
+
+def _meant(text: str, blocks: bool) -> Iterator[Sentence]:
+    if "," in text:
+        yield messages.NO_LIST.of()
+    if not blocks and _NUMBERS.fullmatch(text):
+        yield messages.BLOCK_OR_SIZE.of(text=text)
+
+
+def _parse(text: str, block_size: int, blocks: bool) -> Request:
     parts = text.split("-")
     if not all(parts) or len(parts) > 2:
-        raise RequestError(f"Invalid parameter: {printable(text)}")
+        raise RequestError(messages.INVALID_PARAMETER.of(text=text))
     if blocks:
         return _block_range(text, parts)
     if len(parts) == 2:
         return _address_range(text, parts, block_size)
-    size = parse_size(text)
+    try:
+        size = parse_size(text)
+    except BadSizeError as error:
+        too_large = isinstance(error, SizeTooLargeError)
+        reason = os.strerror(errno.ERANGE if too_large else errno.EINVAL)
+        raise RequestError(
+            messages.CANNOT_PARSE_WHY.of(what="size", text=text, reason=reason)
+        ) from None
     if size % block_size:
-        raise RequestError(f"Size must be aligned to memory block size ({human(block_size)})")
+        raise RequestError(messages.SIZE_NOT_ALIGNED.of(size=human(block_size)))
     return Request(text, size)
 
 
@@ -62,7 +82,7 @@ def _block_range(text: str, parts: Sequence[str]) -> Request:
         for part, name in zip(parts, names, strict=True)
     ]
     if numbers[0] > numbers[-1]:
-        raise RequestError(f"Invalid range: {printable(text)}")
+        raise RequestError(messages.INVALID_RANGE.of(text=text))
     return Request(text, first=numbers[0], last=numbers[-1])
 
 
@@ -70,116 +90,22 @@ def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
     named = list(zip(parts, ("start", "end"), strict=True))
     for part, name in named:
         if not part.startswith("0x"):
-            raise RequestError(f"Invalid {name} address format: {printable(part)}")
+            raise RequestError(messages.INVALID_ADDRESS.of(end=name, text=part))
     start, end = (_number(part, _HEXADECIMAL, 16, f"{name} address") for part, name in named)
     if start % block_size or (end + 1) % block_size:
-        raise RequestError(
-            "Start address and (end address + 1) must be aligned to memory block size "
-            f"({human(block_size)})"
-        )
+        raise RequestError(messages.RANGE_NOT_ALIGNED.of(size=human(block_size)))
     if start > end:
-        raise RequestError(f"Invalid range: {printable(text)}")
+        raise RequestError(messages.INVALID_RANGE.of(text=text))
     return Request(text, first=start // block_size, last=end // block_size)
 
 
 def _number(text: str, pattern: re.Pattern[str], base: int, what: str) -> int:
-    sentence = f"Failed to parse {what}: '{printable(text)}'"
     if not pattern.fullmatch(text):
-        raise RequestError(sentence)
+        raise RequestError(messages.CANNOT_PARSE.of(what=what, text=text))
     # No number of so many digits is below the limit; Python is slow to convert very many.
     digits = text.lstrip("+").removeprefix("0x").lstrip("0")
     number = int(digits or "0", base) if len(digits) <= 20 else SIZE_LIMIT
     if number >= SIZE_LIMIT:
-        raise RequestError(f"{sentence}: {os.strerror(errno.ERANGE)}")
+        reason = os.strerror(errno.ERANGE)
+        raise RequestError(messages.CANNOT_PARSE_WHY.of(what=what, text=text, reason=reason))
     return number
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The blocks that a request is about, in the order in which they are to be changed."""
-
-    blocks: Sequence[MemoryBlock]
-    asked: int
-    """Number of blocks asked for."""
-    possible: int
-    """Number of BLOCKS that nothing speaks against."""
-    enough: int | None = None
-    """The number of blocks to be changed; None where all are meant."""
-    absent: tuple[int, int, int] | None = None
-    """Of the numbers asked for: the first and the last that is no block here, and how many."""
-
-
-_FROM_BELOW = (Action.ENABLE, Action.CONFIGURE)
-
-_CANDIDATES: dict[Action, Callable[[MemoryBlock], bool]] = {
-    Action.ENABLE: lambda block: block.state is not State.ONLINE,
-    Action.DISABLE: lambda block: block.state is not State.OFFLINE,
-    Action.CONFIGURE: lambda block: block.configured is not None,
-    Action.DECONFIGURE: lambda block: bool(block.configured),
-    Action.RECONFIGURE: lambda block: bool(block.configured),
-}
-"""Of which blocks a size can be made up."""
-
-
-def select(
-    request: Request, machine: Machine, table: BlockTable, order: Order, node: int | None = None
-) -> Selection:
-    """The blocks of TABLE that are meant; of that NODE only, for which it must have been read.
-
-    A range goes upwards. A size takes the lowest blocks first to enable and to configure, and
-    the highest first otherwise.
-    """
-    if request.size is not None:
-        asked = request.size // machine.block_size
-        found = _candidates(table, order)
-        blocks = [block for block in found if _is_on(block, node, machine)]
-        possible = sum(plan(block, order).refused is None for block in blocks)
-        return Selection(blocks, asked, possible, enough=asked)
-    start = bisect_left(table.numbers, request.first)
-    stop = bisect_right(table.numbers, request.last)
-    there = list(islice(table.blocks(), start, stop))
-    blocks = [block for block in there if _is_on(block, node, machine)]
-    absent = request.last - request.first + 1 - len(there)
-    ends = _absent_ends(request, table.numbers[start:stop]) if absent else None
-    asked = len(blocks) + absent
-    return Selection(blocks, asked, len(blocks), absent=(*ends, absent) if ends else None)
-
-
-def _is_on(block: MemoryBlock, node: int | None, machine: Machine) -> bool:
-    """Whether a block is of a node. Nothing tells it of a block that is not configured, but that
-    a machine with one node has no other."""
-    if node is None or block.node == node:
-        return True
-    return block.configured is False and machine.nodes == (node,)
-
-
-def _candidates(table: BlockTable, order: Order) -> Iterator[MemoryBlock]:
-    indexes = range(len(table.numbers))
-    candidate = _CANDIDATES[order.action]
-    for index in indexes if order.action in _FROM_BELOW else reversed(indexes):
-        block = table.block(index)
-        if not candidate(block) or _wrong_zone(block, order):
-            continue
-        if not plan(block, order).already:
-            yield block
-
-
-def _wrong_zone(block: MemoryBlock, order: Order) -> bool:
-    """Whether a size is made up without the block, silently, because of its zone."""
-    if order.zone is None or block.configured is False:
-        return False
-    return order.zone not in (block.zones or ())
-
-
-def _absent_ends(request: Request, numbers: Sequence[int]) -> tuple[int, int]:
-    """The first and the last number asked for that is no block."""
-    first, last = request.first, request.last
-    for number in numbers:
-        if number != first:
-            break
-        first += 1
-    for number in reversed(numbers):
-        if number != last:
-            break
-        last -= 1
-    return first, last

@@ -11,8 +11,8 @@ from hotplug_cli import offers
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import (
     GIVEN,
-    BadUsageError,
     GetoptCommand,
+    GetoptUsageError,
     UsageError,
     answer,
     flag,
@@ -311,7 +311,9 @@ def _check(options: Options, extra: Sequence[str]) -> None:
     is_interval = options.watch is None or _is_interval(options.watch)
     _check_argument("watch", is_interval, options, f"seconds, {_SHORTEST_INTERVAL} or more")
     if extra:
-        raise BadUsageError
+        from hotplug_cli.messages import shared
+
+        raise GetoptUsageError(shared.BAD_USAGE.of())
     if options.summary == "nothing":
         from hotplug_cli.messages import lsmem as messages
 

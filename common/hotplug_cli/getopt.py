@@ -92,18 +92,9 @@ class GetoptUsageError(UsageError):
     """A usage error after which util-linux also refers to --help."""
 
 
-class BadUsageError(GetoptUsageError):
-    """Arguments that make no sense, or too many or too few of them; WHY says what is wrong."""
-
-    def __init__(self, why: "Sentence | None" = None) -> None:
-        from hotplug_cli.messages import shared
-
-        super().__init__(shared.BAD_USAGE.of())
-        self.why = why
-
-
 GIVEN = "hotplug_cli.given"
-"""Key in the context's meta: the options in the order given, as ``--name`` or ``--name=VALUE``."""
+"""Key in the context's meta: the options in the order given, as ``--name`` or ``--name=VALUE``;
+after an error, those before it."""
 
 Options = dict[str, GetoptOption]
 """A name of an option, such as ``--output`` or ``-o`` -> the option."""
@@ -121,15 +112,21 @@ class GetoptCommand(click.Command):
         self.exclusive = exclusive
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given: list[str] = []
+        ctx.meta[GIVEN] = given
+        words = self._spelled_out(ctx, args)
         try:
-            words = list(self._spelled_out(ctx, args))
-        except click.UsageError:
+            for word in words:
+                if word == "--":
+                    break
+                given.append(word)
+        except click.UsageError as error:
             if not ctx.resilient_parsing:
+                error.ctx = ctx
                 raise
             # A shell asks for completions: errors are reported when the command is run.
-            words = ["--"]
-        ctx.meta[GIVEN] = words[: words.index("--")] if "--" in words else words
-        return super().parse_args(ctx, words)
+            given.clear()
+        return super().parse_args(ctx, [*given, "--", *words])
 
     def _options(self, ctx: click.Context) -> Options:
         return {

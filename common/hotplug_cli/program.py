@@ -5,13 +5,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from hotplug_cli.exits import Exit, by_signal
-from hotplug_cli.getopt import BadUsageError, GetoptUsageError, UsageError
+from hotplug_cli.getopt import GetoptUsageError, UsageError
 from memory_hotplug.errors import MemoryHotplugError, printable
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class CommandError(MemoryHotplugError):
-    """What keeps a command from its work, as a sentence of the table of messages."""
+    """What keeps a command from its work, in sentences of the table of messages."""
 
-    def __init__(self, sentence: "Sentence") -> None:
-        super().__init__(sentence.text)
-        self.sentence = sentence
+    def __init__(self, *sentences: "Sentence") -> None:
+        """The first sentence says what is wrong; the others may help."""
+        super().__init__(sentences[0].text)
+        self.sentences = sentences
 
 
 def version(name: str) -> str:
@@ -45,39 +46,50 @@ def complain(name: str, sentence: "Sentence | str") -> None:
             print(f"{name}: {printable(line)}", file=sys.stderr, flush=True)
 
 
-def complain_of(name: str, error: Exception) -> None:
-    """Write what an error has to say, as the reference would in its place.
+def complain_of(
+    name: str, error: Exception, say: "Callable[[Sentence], None] | None" = None
+) -> None:
+    """Write what an error has to say, in the order in which the reference would.
 
-    With MEMORY_HOTPLUG_DEBUG=1 in the environment the error itself is raised again.
+    SAY writes one sentence; without it, `complain` does. With MEMORY_HOTPLUG_DEBUG=1 in the
+    environment the error itself is raised again.
     """
     if os.environ.get("MEMORY_HOTPLUG_DEBUG") == "1":
         raise error
-    for sentence in _sentences(error):
-        complain(name, sentence)
-    if isinstance(error, GetoptUsageError) and sys.stderr is not None:
-        print(f"Try '{name} --help' for more information.", file=sys.stderr)
-    if isinstance(error, BadUsageError) and error.why:
-        complain(name, error.why)
-    # What whoever met the error knows besides: a sentence each (PEP 678).
-    for note in getattr(error, "__notes__", ()):
-        complain(name, note)
+    say = say or (lambda sentence: complain(name, sentence))
+    sentences = list(sentences_of(error))
+    if isinstance(error, GetoptUsageError):
+        from hotplug_cli.messages import Sentence
+
+        (said,) = sentences
+        say(said._replace(advice=""))
+        if sys.stderr is not None:
+            print(f"Try '{name} --help' for more information.", file=sys.stderr, flush=True)
+        sentences = [Sentence("", said.advice)]
+    for sentence in sentences:
+        say(sentence)
 
 
-def _sentences(error: Exception) -> "Iterator[Sentence | str]":
-    if isinstance(error, UsageError | CommandError):
+def sentences_of(error: Exception) -> "Iterator[Sentence]":
+    """The sentences on an error that a person can cause."""
+    from hotplug_cli.messages import Sentence, shared
+
+    if isinstance(error, UsageError):
         yield error.sentence
+    elif isinstance(error, CommandError):
+        yield from error.sentences
     elif isinstance(error, click.UsageError):
-        yield error.format_message()
+        yield Sentence(error.format_message())
     elif isinstance(error, OSError):
-        from hotplug_cli.messages import shared
-
         reason = error.strerror or str(error)
         if error.filename:
             yield shared.FILE_ERROR.of(file=error.filename, reason=reason)
         else:
             yield shared.WRITE_ERROR.of(reason=reason)
     else:
-        yield str(error)
+        yield Sentence(str(error))
+        # What whoever met the error knows besides: a sentence each (PEP 678).
+        yield from map(Sentence, getattr(error, "__notes__", ()))
 
 
 def run(command: click.Command, name: str) -> NoReturn:
@@ -119,9 +131,11 @@ def status_of(command: click.Command, name: str) -> int:
     """Run COMMAND with the process's arguments; what it returns, or the status of its error."""
     if sys.stdout is None:
         sys.stdout = _Closed()
+    context: click.Context | None = None
     try:
         # Not through main(), which would end a closed pipe in status 1.
-        with command.make_context(name, sys.argv[1:]) as context:
+        context = command.make_context(name, sys.argv[1:])
+        with context:
             status = command.invoke(context) or Exit.SUCCESS
         sys.stdout.flush()
         return int(status)
@@ -132,5 +146,10 @@ def status_of(command: click.Command, name: str) -> int:
     except BrokenPipeError:
         return by_signal(signal.SIGPIPE)
     except (click.UsageError, MemoryHotplugError, OSError) as error:
-        complain_of(name, error)
+        # A command may have more to do then than to say it.
+        write = getattr(command, "write_error", None)
+        if write:
+            write(error, context or getattr(error, "ctx", None))
+        else:
+            complain_of(name, error)
         return Exit.FAILURE

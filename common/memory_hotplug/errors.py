@@ -87,7 +87,8 @@ class CannotWriteError(MemoryHotplugError):
     def __init__(self, where: str, error: OSError) -> None:
         self.where = where
         self.errno = error.errno
-        super().__init__(f"cannot write to {printable(where)}: {error.strerror}")
+        self.reason = error.strerror or str(error)
+        super().__init__(f"cannot write to {printable(where)}: {self.reason}")
 
 
 class StoppedError(MemoryHotplugError):

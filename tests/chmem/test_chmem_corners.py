@@ -75,11 +75,11 @@ def test_online_memory_that_is_lost_is_said_how_to_have_back(chmem: Command, lpa
     done = chmem("-s", lpar, "-b", "--reconfigure", "-m", "1", "5")
     assert done.status == 1
     assert (
-        "chmem: memory block 5 is left offline, deconfigured, memmap_on_memory 0; "
-        "chmem --enable --blocks 5 --memmap-on-memory 0 --zone DMA "
-        f"--sysroot {lpar} has it back once the cause is gone\n"
+        "chmem: memory block 5 is left offline, deconfigured, memmap_on_memory 0\n"
+        "chmem: chmem --enable --blocks 5 --memmap-on-memory 0 --zone DMA "
+        f"--sysroot {lpar} restores it once the cause is fixed\n"
     ) in done.stderr
-    (command,) = re.findall("chmem (--enable .*) has it back", done.stderr)
+    (command,) = re.findall("chmem (--enable .*) restores it", done.stderr)
     run_program("memsim", "fault", lpar, "--clear")
     assert chmem(*command.split()).status == 0
     assert Machine.at(lpar).block(5) == before
@@ -92,8 +92,8 @@ def test_what_is_offline_but_still_configured_is_told_of(chmem: Command, lpar: P
     assert (done.status, done.stdout) == (0, "")
     ways = [f"chmem --deconfigure --blocks {run} --sysroot {lpar}" for run in ("5", "7-8")]
     assert done.stderr == (
-        "chmem: memory blocks 5, 7-8: offline, but still configured; go on with "
-        f"{'; '.join(ways)}\n"
+        "chmem: memory blocks 5, 7-8: offline, but still configured\n"
+        f"chmem: go on with {'; '.join(ways)}\n"
     )
     for way in ways:
         assert chmem(*way.split()[1:]).status == 0
@@ -106,7 +106,7 @@ def test_of_many_ways_to_go_on_each_is_a_command(chmem: Command, tmp_path: Path)
         write(tmp_path / "m", f"{MEMORY}/memory{block}/state", "offline")
     said = chmem("-s", tmp_path / "m", "-b", "-d", "0-19").stderr
     blocks, ways = re.findall(
-        "^chmem: memory blocks (.*): offline, .*; go on with (.*)$", said, re.M
+        "^chmem: memory blocks (.*): offline, .*\nchmem: go on with (.*)$", said, re.M
     )[0]
     assert blocks == "0, 2, 4, 6, 8, 10, 12, 14, ..."
     *commands, rest = ways.split("; ")
@@ -134,7 +134,7 @@ def test_a_dry_run_shows_no_write_that_would_be_refused(
 def test_an_empty_sysroot_is_not_this_machine(chmem: Command) -> None:
     done = chmem("-s", "", "--dry-run", "-e", "1g")
     assert (done.status, done.stdout) == (1, "")
-    assert done.stderr == "chmem: option --sysroot needs a directory; / is this machine\n"
+    assert done.stderr == ("chmem: option --sysroot needs a directory\nchmem: / is this machine\n")
 
 
 def test_a_tree_that_cannot_be_written_to_is_told_of_in_the_document(
@@ -144,7 +144,8 @@ def test_a_tree_that_cannot_be_written_to_is_told_of_in_the_document(
     done = chmem("-s", lpar, "-b", "-c", "16", "--json")
     document = json.loads(done.stdout)
     assert (done.status, document["outcome"], document["blocks"]) == (1, "failed", [])
-    (message,) = document["messages"]
+    message, advice = document["messages"]
+    assert advice == "the permissions of the tree forbid it"
     assert message.startswith(f"cannot write to {lpar}/sys/firmware/memory/memory16/config: ")
 
 

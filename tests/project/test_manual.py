@@ -10,7 +10,6 @@ import click
 import pytest
 
 from chmem_py.cli import chmem
-from commands import run_program
 from lsmem_py.cli import lsmem
 from lsmem_py.columns import COLUMNS
 from memory_hotplug.plan import CONFIGURE, MEMMAP, ONLINE
@@ -86,82 +85,6 @@ def test_chmem_8_has_every_option_variable_file_and_status() -> None:
         assert f"\n.It Pa /{step.directory}/memoryN/{step.attribute}\n" in text
     for status in (0, 1, 64, 130):
         assert re.search(rf"^\.It {status}\b", text, re.MULTILINE)
-
-
-STANDS_FOR = {
-    "N": "[0-9, -]+",
-    "block": "blocks?",
-    "addresses": "0x[0-9a-f]+-0x[0-9a-f]+",
-    "enable": "(enable|disable|(de|re|)configure)",
-    "offline": "(offline|online)",
-    "configured": "(de|re|)configured",
-    "other": "--[a-z-]+",
-    "--option": "--[a-z-]+",
-    "option": "(option|--[a-z-]+)",
-    **dict.fromkeys(("reason", "name", "text", "size", "blocks", "what"), ".+"),
-}
-"""What may be in a message where an entry of a manual has a word."""
-
-
-def meant(entry: str) -> str:
-    """The regular expression that an entry of DIAGNOSTICS stands for."""
-    words = re.split(r"([\w-]+)", entry)
-    return "".join(STANDS_FOR.get(word, re.escape(word)) for word in words)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "-e 1g -d",
-        "-e",
-        "-e x",
-        "-e 100m",
-        "-b -e 3-1",
-        "-b -e 16 -z Foo",
-        "-b -e 16 --retry x",
-        "-b -e 99",
-        "-b -d 3 --node 9",
-        "-e 9g",
-        "-c 9g",
-        "-e 0",
-        "-e 1,2",
-        "-b -e 3-",
-        "-e 3-5",
-        "-e 0x0-0x1",
-        "128m",
-        "-b --reconfigure 5",
-        "--reconfigure -m 0 99g",
-        "--nonsense",
-        "-e 0x80000000",
-        "-e 16",
-        "-d 128m --node 9",
-        "-d 128m -z Device",
-        "-b -d 3",
-        "-b -d 5 -z Movable",
-        "-b -g 5",
-        "-b -e 5 -m 1",
-        "-b -d 5-6 --all-or-nothing",
-        "-b -d 7",
-    ],
-)
-def test_every_message_of_chmem_is_in_its_manual(arguments: str, tmp_path: Path) -> None:
-    create = ("memsim", "create", tmp_path / "m", "--profile", "s390-lpar")
-    assert run_program(*create).returncode == 0
-    faults = ("--offline", "3=EBUSY", "--offline", "6=EIO", "--deconfig", "7=EIO")
-    assert run_program("memsim", "fault", tmp_path / "m", *faults).returncode == 0
-    text = plain((TOP / "man/chmem.8").read_text())
-    known = [meant(entry) for entry in re.findall(r'^\.It "(.*)"$', text, re.MULTILINE)]
-    done = run_program("chmem", "-s", tmp_path / "m", *arguments.split())
-    said = [line.removeprefix("chmem: ") for line in (done.stdout + done.stderr).splitlines()]
-    assert said
-    for line in said:
-        # A hint names its blocks, and follows what failed.
-        explained = any(re.match(one, line) for one in known)
-        assert explained or re.match(
-            "memory blocks? [0-9, -]+: |Try |nothing is changed|it takes|say what|the zones are",
-            line,
-        ), line
-    assert any(re.match(one, line) for one in known for line in said)
 
 
 def test_lsmem_1_has_every_option_column_variable_and_status() -> None:

@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 import pytest
 
+from commands import run_program
 from hotplug_cli.messages import Message
+from hotplug_cli.messages.causes import BY_CAUSE
+from hotplug_cli.messages.chmem import STEP_FAILED
+from memory_hotplug.causes import Cause
 
 TOP = Path(__file__).parents[2]
 SOURCES = {
@@ -23,6 +27,7 @@ MANUALS = {
     "shared": ("lsmem.1", "chmem.8", "memsim.1"),
     "lsmem": ("lsmem.1",),
     "chmem": ("chmem.8",),
+    "causes": ("chmem.8",),
     "memsim": ("memsim.1",),
 }
 """A part of the table -> the manuals of those who say its rows."""
@@ -33,7 +38,7 @@ ROWS = {
     for name, row in vars(importlib.import_module(f"hotplug_cli.messages.{part}")).items()
     if isinstance(row, Message)
 }
-SPEAKERS = {"complain", "say", "add_note", "UsageError", "GetoptUsageError", "BadUsageError"}
+SPEAKERS = {"complain", "say", "add_note", "UsageError", "GetoptUsageError"}
 """What says a sentence; and every error that a command defines."""
 
 
@@ -109,6 +114,14 @@ def test_every_message_is_said_somewhere() -> None:
     assert set(ROWS) <= {(use.part, use.row) for use in uses()}
 
 
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_has_words(cause: Cause) -> None:
+    row = BY_CAUSE[cause]
+    known = {"reason", "zone", "zones", "file", "size", "program"}
+    assert fields(row) <= known
+    assert row.entry == STEP_FAILED.entry
+
+
 def test_every_message_gets_the_fields_it_has() -> None:
     for use in uses():
         if use.fields is not None and (use.part, use.row) in ROWS:
@@ -131,7 +144,7 @@ NOT_YET = pytest.mark.xfail(strict=True, reason="its sentences are still to be m
     "package",
     [
         "lsmem_py",
-        pytest.param("chmem_py", marks=NOT_YET),
+        "chmem_py",
         "hotplug_cli",
         pytest.param("memsim", marks=NOT_YET),
     ],
@@ -155,3 +168,67 @@ def test_a_command_says_rows_and_no_sentences_of_its_own(package: str) -> None:
             if name in SPEAKERS | errors and any(map(is_own, node.args[-1:])):
                 said.append(f"{where}:{node.lineno}")
     assert said == []
+
+
+def said_by(row: Message) -> list[str]:
+    """Regular expressions for the lines of a row that has words of its own."""
+    lines = [
+        "".join(
+            re.escape(words) + ("" if field is None else ".*")
+            for words, field, _, _ in Formatter().parse(template)
+        )
+        for template in (row.text, row.advice)
+    ]
+    return [line for line in lines if re.search("[a-z]", line)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "-e 1g -d",
+        "-e",
+        "-e x",
+        "-e 100m",
+        "-b -e 3-1",
+        "-b -e 16 -z Foo",
+        "-b -e 16 --retry x",
+        "-b -e 99",
+        "-b -d 3 --node 9",
+        "-e 9g",
+        "-c 9g",
+        "-e 0",
+        "-e 1,2",
+        "-b -e 3-",
+        "-e 3-5",
+        "-e 0x0-0x1",
+        "128m",
+        "-b --reconfigure 5",
+        "--reconfigure -m 0 99g",
+        "--nonsense",
+        "-e 0x80000000",
+        "-e 16",
+        "-d 128m --node 9",
+        "-d 128m -z Device",
+        "-b -d 3",
+        "-b -d 5 -z Movable",
+        "-b -g 5",
+        "-b -e 5 -m 1",
+        "-b -d 5-6 --all-or-nothing",
+        "-b -d 7",
+    ],
+)
+def test_every_line_of_chmem_is_of_the_table(arguments: str, tmp_path: Path) -> None:
+    create = ("memsim", "create", tmp_path / "m", "--profile", "s390-lpar")
+    assert run_program(*create).returncode == 0
+    faults = ("--offline", "3=EBUSY", "--offline", "6=EIO", "--deconfig", "7=EIO")
+    assert run_program("memsim", "fault", tmp_path / "m", *faults).returncode == 0
+    rows = [row for (part, _), row in ROWS.items() if part in ("shared", "chmem")]
+    lines = [line for row in rows for line in said_by(row)]
+    # The words for a cause follow the blocks, and perhaps the reason.
+    lines += [f"(?i:memory block).*{line}" for row in BY_CAUSE.values() for line in said_by(row)]
+    done = run_program("chmem", "-s", tmp_path / "m", *arguments.split())
+    said = [line.removeprefix("chmem: ") for line in (done.stdout + done.stderr).splitlines()]
+    assert said
+    for line in said:
+        hint = line == "Try 'chmem --help' for more information."
+        assert hint or any(re.fullmatch(one, line) for one in lines), line

@@ -16,8 +16,6 @@ rows and nothing else:
     chmem: cannot write to /sys/devices/system/memory/memory3/state: Permission denied
     chmem: only root can change memory: run this as root
 
-A text that util-linux has as well is its own, to the byte; the advice is ours.
-
 lsmem imports these modules only where it has something to say.
 """
 
@@ -30,14 +28,16 @@ class Sentence(NamedTuple):
 
     text: str
     advice: str = ""
+    reference: bool = False
+    """Whether the text is util-linux's."""
 
     def __str__(self) -> str:
         return self.text
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The text and, where there is one, the advice."""
-        return (self.text, self.advice) if self.advice else (self.text,)
+        """The text and the advice, as far as there are such."""
+        return tuple(line for line in (self.text, self.advice) if line)
 
 
 class Message(NamedTuple):
@@ -49,10 +49,13 @@ class Message(NamedTuple):
     """What to do now; a sentence of its own."""
     manual: str = ""
     """The entry below DIAGNOSTICS; without one it is TEXT, with the names of its fields."""
+    reference: bool = False
+    """Whether the text is util-linux's, to the byte. Its advice is ours nevertheless."""
 
     def of(self, **fields: object) -> Sentence:
         """The sentence in which FIELDS are filled in."""
-        return Sentence(self.text.format_map(fields), self.advice.format_map(fields))
+        text, advice = self.text.format_map(fields), self.advice.format_map(fields)
+        return Sentence(text, advice, self.reference)
 
     @property
     def entry(self) -> str:

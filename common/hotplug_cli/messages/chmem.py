@@ -4,6 +4,114 @@ from hotplug_cli.messages import Message
 
 # The command line
 
-WHAT_TO_DO = Message("say what to do: {actions}", manual="bad usage")
-ONE_OPERAND = Message("it takes one SIZE, RANGE or BLOCKRANGE, {given}", manual="bad usage")
-UNKNOWN_ZONE = Message("unknown memory zone: {name}", "the zones are {zones}")
+WHAT_TO_DO = Message("bad usage", "say what to do: {actions}", reference=True)
+ONE_OPERAND = Message(
+    "bad usage", "give one SIZE, RANGE or BLOCKRANGE, not {count}", reference=True
+)
+INVALID_ARGUMENT = Message("invalid argument of {option}: '{argument}'", "{option} takes {allowed}")
+NO_SYSROOT = Message("option --sysroot needs a directory", "/ is this machine")
+RECONFIGURE_WHAT = Message("option --reconfigure needs --memmap-on-memory")
+UNKNOWN_ZONE = Message("unknown memory zone: {name}", "the zones are {zones}", reference=True)
+
+# The request
+
+INVALID_PARAMETER = Message("Invalid parameter: {text}", reference=True)
+INVALID_RANGE = Message("Invalid range: {text}", reference=True)
+INVALID_ADDRESS = Message(
+    "Invalid {end} address format: {text}",
+    manual="Invalid start address format: text",
+    reference=True,
+)
+CANNOT_PARSE = Message("Failed to parse {what}: '{text}'", reference=True)
+CANNOT_PARSE_WHY = Message(
+    "Failed to parse {what}: '{text}': {reason}", manual=CANNOT_PARSE.entry, reference=True
+)
+SIZE_NOT_ALIGNED = Message("Size must be aligned to memory block size ({size})", reference=True)
+RANGE_NOT_ALIGNED = Message(
+    "Start address and (end address + 1) must be aligned to memory block size ({size})",
+    reference=True,
+)
+NO_LIST = Message(
+    "", "give one SIZE, RANGE or BLOCKRANGE at a time, not a list", CANNOT_PARSE.entry
+)
+BLOCK_OR_SIZE = Message(
+    "",
+    "for memory block {text} give --blocks; for a size give a unit, as in 16g",
+    CANNOT_PARSE.entry,
+)
+
+# The machine
+
+ZONE_IGNORED = Message("zone ignored, no valid_zones sysfs attribute present", reference=True)
+CANNOT_CONFIGURE = Message("Cannot configure. Use -e instead.", reference=True)
+CANNOT_DECONFIGURE = Message("Cannot deconfigure. Use -d instead.", reference=True)
+CANNOT_RECONFIGURE = Message("Cannot reconfigure. Memory is not configured on this machine.")
+MEMMAP_NOT_HERE = Message(
+    "option --memmap-on-memory needs memory that can be configured, as on s390"
+)
+CANNOT_WRITE = Message("cannot write to {file}: {reason}; nothing was changed", "{advice}")
+
+# The selection
+
+NOT_HERE = Message("not on this machine: {blocks}")
+SOME_NOT_HERE = Message("not on this machine: {count} of {blocks}", manual=NOT_HERE.entry)
+NONE_ON_NODE = Message(
+    "none of the requested memory blocks is on node {node}",
+    manual="none of the requested memory blocks is on node N",
+)
+NO_SUCH_NODE = Message("this machine has no node {node}", manual="this machine has no node N")
+NONE_OFFLINE = Message("{no_block} is offline", manual="no memory block is offline")
+NONE_FOR_ZONE = Message(
+    "{no_block} is offline and can go to zone {zone}", manual=NONE_OFFLINE.entry
+)
+NONE_ONLINE = Message("{no_block} is online", manual=NONE_OFFLINE.entry)
+NONE_IN_ZONE = Message("{no_block} is online in zone {zone}", manual=NONE_OFFLINE.entry)
+NONE_LEFT = Message("{no_block} can be {done}", manual=NONE_OFFLINE.entry)
+SIZE_OF_NOTHING = Message("nothing to do: a size of 0 was requested")
+TAKEN_FOR_SIZE = Message("{text} was taken for a size, {size}: a range has two ends")
+NOT_ENOUGH = Message(
+    "{requested} requested, but only {possible} can be {done}",
+    manual="size requested, but only size can be enabled",
+)
+NOTHING_CHANGED = Message("nothing is changed (--all-or-nothing)")
+COULD_ONLY = Message(
+    "Could only {action} {size} of memory",
+    manual="Could only enable size of memory",
+    reference=True,
+)
+
+# What became of a block
+
+STEP_FAILED = Message(
+    "{block} {step} failed: {reason}",
+    manual="Memory Block N (addresses) step failed: reason",
+    reference=True,
+)
+UNDOING_FAILED = Message(
+    "{block} {step} failed while undoing: {reason}",
+    manual="Memory Block N (addresses) step failed while undoing: reason",
+)
+PASSED_OVER = Message(
+    "{block} {reason}",
+    manual="Memory Block N (addresses) must be offline before deconfiguration",
+    reference=True,
+)
+TAKEN_BACK = Message("{block} taken back", manual="Memory Block N (addresses) taken back")
+ADVICE = Message("", "{blocks}: {advice}", STEP_FAILED.entry)
+ADVICE_WITH_REASON = Message("", "{blocks}: {reason}; {advice}", STEP_FAILED.entry)
+ONLY_REASON = Message("", "{blocks}: {reason}", STEP_FAILED.entry)
+LEFT = Message("{block} is left {condition}", manual="memory block N is left condition")
+LEFT_OFFLINE = Message(
+    LEFT.text, "{command} restores it once the cause is fixed", manual=LEFT.entry
+)
+ANOTHER_ZONE = Message(
+    "{block} came back in zone {now}; it was in {before}",
+    manual="memory block N came back in zone A; it was in B",
+)
+STILL_CONFIGURED = Message(
+    "{blocks}: offline, but still configured",
+    "go on with {commands}",
+    manual="memory block N: offline, but still configured",
+)
+INTERRUPTED = Message("interrupted; {done} before that: {blocks}")
+ENDED_AT_ONCE = Message("ended at once; the block at work may be half done")

@@ -4,19 +4,21 @@ from hotplug_cli.messages import Message
 
 # The command line, in the C library's words (getopt_long)
 
-UNRECOGNIZED_OPTION = Message("unrecognized option '{option}'")
-INVALID_OPTION = Message("invalid option -- '{letter}'")
-ARGUMENT_REQUIRED = Message("option '{option}' requires an argument")
-ARGUMENT_OF_LETTER_REQUIRED = Message("option requires an argument -- '{letter}'")
-NO_ARGUMENT_ALLOWED = Message("option '{option}' doesn't allow an argument")
-AMBIGUOUS_OPTION = Message("option '{option}' is ambiguous; possibilities: {options}")
+UNRECOGNIZED_OPTION = Message("unrecognized option '{option}'", reference=True)
+INVALID_OPTION = Message("invalid option -- '{letter}'", reference=True)
+ARGUMENT_REQUIRED = Message("option '{option}' requires an argument", reference=True)
+ARGUMENT_OF_LETTER_REQUIRED = Message("option requires an argument -- '{letter}'", reference=True)
+NO_ARGUMENT_ALLOWED = Message("option '{option}' doesn't allow an argument", reference=True)
+AMBIGUOUS_OPTION = Message(
+    "option '{option}' is ambiguous; possibilities: {options}", reference=True
+)
 
-# The command line, in util-linux's words and ours
+# The command line, in util-linux's words
 
-BAD_USAGE = Message("bad usage")
-CANNOT_COMBINE = Message("options {option} and {other} cannot be combined")
+BAD_USAGE = Message("bad usage", reference=True)
+CANNOT_COMBINE = Message("options {option} and {other} cannot be combined", reference=True)
 
 # Output
 
-WRITE_ERROR = Message("write error: {reason}")
+WRITE_ERROR = Message("write error: {reason}", reference=True)
 FILE_ERROR = Message("{file}: {reason}")

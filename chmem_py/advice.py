@@ -1,0 +1,266 @@
+"""Sentences of our own: what stands in the way, what failed and why, what to do now.
+
+All of it is made from data; nothing is read or written here, but for who the user is.
+"""
+
+import errno
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from chmem_py.selection import Selection
+from chmem_py.tally import Tally
+from hotplug_cli.messages import Message, Sentence, causes
+from hotplug_cli.messages import chmem as messages
+from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.causes import Cause
+from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
+from memory_hotplug.plan import Action
+from memory_hotplug.ranges import MEMMAP_FRACTION
+from memory_hotplug.size import human
+from memory_hotplug.transaction import Outcome, Result
+
+PASSED_OVER = (Cause.NOT_OFFLINE, Cause.NOT_DECONFIGURED)
+"""Why a block is passed over when a size is made up, without anything being tried."""
+
+MOST = 8
+"""Not more than so many ranges of blocks are named in a sentence."""
+
+
+# Words
+
+
+def runs(numbers: Iterable[int]) -> list[str]:
+    """Numbers as the command line takes them: ``0-3`` and ``7``."""
+    ends: list[list[int]] = []
+    for number in sorted(numbers):
+        if ends and number == ends[-1][1] + 1:
+            ends[-1][1] = number
+        else:
+            ends.append([number, number])
+    return [f"{first}-{last}" if last > first else str(first) for first, last in ends]
+
+
+def _some(texts: Sequence[str]) -> Sequence[str]:
+    return texts if len(texts) <= MOST else [*texts[:MOST], "..."]
+
+
+def named(numbers: Iterable[int]) -> str:
+    """Blocks in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
+    return _blocks(", ".join(_some(runs(numbers))))
+
+
+def _blocks(shown: str) -> str:
+    return f"memory block{'' if shown.isdecimal() else 's'} {shown}"
+
+
+def done_word(action: Action) -> str:
+    """enabled, disabled, ..."""
+    return f"{action.value.removesuffix('e')}ed"
+
+
+def command(words: str, root: str) -> str:
+    """A command line that goes on with the machine below ROOT."""
+    return f"chmem {words}" + ("" if root == "/" else f" --sysroot {shlex.quote(root)}")
+
+
+# What is not there
+
+
+def format_absence(selection: Selection) -> Iterator[Sentence]:
+    """What of the blocks asked for this machine does not have."""
+    if selection.by_size:
+        return
+    absent = selection.absent
+    if absent:
+        spread = absent.last - absent.first + 1
+        blocks = _blocks(str(absent.first) if spread == 1 else f"{absent.first}-{absent.last}")
+        if absent.count == spread:
+            yield messages.NOT_HERE.of(blocks=blocks)
+        else:
+            yield messages.SOME_NOT_HERE.of(count=absent.count, blocks=blocks)
+    elif not selection.blocks:
+        yield messages.NONE_ON_NODE.of(node=selection.node)
+
+
+def format_refusal(selection: Selection) -> Iterator[Sentence]:
+    """That nothing is begun, because not all of it can be had."""
+    if selection.by_size:
+        yield messages.NOT_ENOUGH.of(
+            requested=human(selection.bytes_asked),
+            possible=human(selection.bytes_possible),
+            done=done_word(selection.order.action),
+        )
+    yield messages.NOTHING_CHANGED.of()
+
+
+def format_shortage(selection: Selection) -> Iterator[Sentence]:
+    """Why a size cannot be made up."""
+    if not selection.by_size:
+        return
+    if not selection.asked:
+        yield messages.SIZE_OF_NOTHING.of()
+    elif not selection.blocks:
+        yield _none(selection)
+    text = selection.request.text
+    if selection.possible < selection.asked and text.startswith("0x"):
+        yield messages.TAKEN_FOR_SIZE.of(text=text, size=human(selection.bytes_asked))
+
+
+def _none(selection: Selection) -> Sentence:
+    order, node = selection.order, selection.node
+    if not selection.node_exists:
+        return messages.NO_SUCH_NODE.of(node=node)
+    no_block = "no memory block" if node is None else f"no memory block of node {node}"
+    if order.action is Action.ENABLE:
+        if order.zone:
+            return messages.NONE_FOR_ZONE.of(no_block=no_block, zone=order.zone.value)
+        return messages.NONE_OFFLINE.of(no_block=no_block)
+    if order.action is Action.DISABLE:
+        if order.zone:
+            return messages.NONE_IN_ZONE.of(no_block=no_block, zone=order.zone.value)
+        return messages.NONE_ONLINE.of(no_block=no_block)
+    return messages.NONE_LEFT.of(no_block=no_block, done=done_word(order.action))
+
+
+def format_cannot_write(error: CannotWriteError) -> Sentence:
+    """That nothing is tried, because no write can succeed."""
+    advice = ""
+    if error.errno != errno.EROFS:
+        advice = _row(Cause.DENIED, error.where).of(reason="", program=_program()).advice
+    return messages.CANNOT_WRITE.of(file=error.where, reason=error.reason, advice=advice)
+
+
+# Causes
+
+
+class Words(NamedTuple):
+    """Why a block is not as it was asked to be."""
+
+    reason: str
+    """In a few words."""
+    advice: str = ""
+    """The likely cause, and what to do now."""
+
+
+def words_of(error: BlockError, block_size: int) -> Words:
+    """The words for an error."""
+    sentence = _row_of(error).of(
+        reason=os.strerror(error.errno) if error.errno else "",
+        zone=error.zone.value if error.zone else "none",
+        zones=", ".join(zone.value for zone in error.zones) or "none",
+        file=error.where,
+        size=human(block_size // MEMMAP_FRACTION),
+        program=_program(),
+    )
+    return Words(sentence.text, "" if isinstance(error, StuckError) else sentence.advice)
+
+
+def _row_of(error: BlockError) -> Message:
+    if error.cause is Cause.UNMOVABLE and not error.zones:
+        return causes.UNMOVABLE_ANYWHERE
+    return _row(error.cause, error.where)
+
+
+def _row(cause: Cause, where: str) -> Message:
+    if cause is Cause.DENIED and where.startswith("/sys/"):
+        return causes.DENIED_TO_USER if os.geteuid() else causes.DENIED_TO_ROOT
+    return causes.BY_CAUSE[cause]
+
+
+def _program() -> str:
+    """The program that runs, as sudo would have to find it."""
+    return "chmem"
+
+
+# After the work
+
+
+def format_advice(tally: Tally, root: str) -> Iterator[Sentence]:
+    """What blocks were left as, why, and how to go on with the machine below ROOT."""
+    outcomes = tally.outcomes.values()
+    for outcome in outcomes:
+        if outcome.stuck:
+            yield _left(outcome, root)
+    yield from _on_causes(tally)
+    for outcome in outcomes:
+        if outcome.moved:
+            now, before = zone_of(outcome.after), zone_of(outcome.before)
+            yield messages.ANOTHER_ZONE.of(
+                block=named([outcome.number]),
+                now=now.value if now else None,
+                before=before.value if before else None,
+            )
+    if tally.still_configured:
+        numbers = tally.still_configured
+        ways = [command(f"--deconfigure --blocks {run}", root) for run in runs(numbers)]
+        yield messages.STILL_CONFIGURED.of(blocks=named(numbers), commands="; ".join(_some(ways)))
+
+
+def _on_causes(tally: Tally) -> Iterator[Sentence]:
+    """A sentence for each cause of failure, with the blocks that it hit."""
+    found: dict[tuple[Message, Words], list[int]] = {}
+    for number, outcome in tally.outcomes.items():
+        for error in _errors(outcome):
+            row = _advice_row(tally, error)
+            if row:
+                words = words_of(error, tally.selection.block_size)
+                found.setdefault((row, words), []).append(number)
+    for (row, words), numbers in found.items():
+        if words.advice or row is messages.ADVICE_WITH_REASON:
+            row = row if words.advice else messages.ONLY_REASON
+            yield row.of(blocks=named(numbers), reason=words.reason, advice=words.advice)
+
+
+def _errors(outcome: Outcome) -> list[BlockError]:
+    errors = [outcome.error] if outcome.error else []
+    if outcome.stuck and outcome.stuck is not outcome.error:
+        errors.append(outcome.stuck)
+    return errors
+
+
+def _advice_row(tally: Tally, error: BlockError) -> Message | None:
+    """With a size, of which the next block makes up for one that fails, no reason was said yet."""
+    if not tally.selection.by_size or isinstance(error, StuckError):
+        return messages.ADVICE
+    if error.cause in PASSED_OVER and tally.done >= tally.selection.asked:
+        return None
+    return messages.ADVICE_WITH_REASON
+
+
+def _left(outcome: Outcome, root: str) -> Sentence:
+    """What a block is that could not be brought back."""
+    block, condition = named([outcome.number]), format_condition(outcome.after)
+    if outcome.before.state is not State.ONLINE or outcome.after.state is State.ONLINE:
+        return messages.LEFT.of(block=block, condition=condition)
+    return messages.LEFT_OFFLINE.of(
+        block=block, condition=condition, command=_way_back(outcome, root)
+    )
+
+
+def format_condition(block: MemoryBlock) -> str:
+    """What a block is now, in words."""
+    words = [block.state.value]
+    if block.configured is not None:
+        words.append("configured" if block.configured else "deconfigured")
+    if block.memmap_on_memory is not None:
+        words.append(f"memmap_on_memory {int(block.memmap_on_memory)}")
+    return ", ".join(words)
+
+
+def _way_back(outcome: Outcome, root: str) -> str:
+    """The command that makes of a block what it was, online."""
+    before, words = outcome.before, f"--enable --blocks {outcome.number}"
+    if before.memmap_on_memory is not None and not outcome.after.configured:
+        words += f" --memmap-on-memory {int(before.memmap_on_memory)}"
+    zone = zone_of(before)
+    if zone not in (None, Zone.NONE, Zone.UNKNOWN):
+        words += f" --zone {zone.value}"
+    return command(words, root)
+
+
+def format_interruption(tally: Tally) -> Sentence:
+    """What was done before a signal came."""
+    done = named(tally.numbers(Result.DONE)) if tally.done else "nothing"
+    return messages.INTERRUPTED.of(done=done_word(tally.selection.order.action), blocks=done)

@@ -1,0 +1,149 @@
+"""Do what is asked for, or rehearse it."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from chmem_py.advice import format_absence, format_cannot_write, format_refusal
+from chmem_py.interrupts import Interrupts
+from chmem_py.output import NAME, Output
+from chmem_py.progress import Progress
+from chmem_py.selection import Selection
+from chmem_py.tally import Tally
+from chmem_py.text import Text, format_script
+from hotplug_cli.exits import Exit
+from hotplug_cli.messages import chmem as messages
+from memory_hotplug.block import MemoryBlock
+from memory_hotplug.errors import CannotWriteError
+from memory_hotplug.machine import Machine
+from memory_hotplug.plan import plan
+from memory_hotplug.rehearsal import Rehearsal
+from memory_hotplug.transaction import Outcome, Patience, carry_out
+
+LEAST_AGAIN = 3
+"""A kernel that answers EAGAIN is asked again at least so often."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """The options that say how the work is done, and how it is shown."""
+
+    dry_run: bool = False
+    all_or_nothing: bool = False
+    timeout: float | None = None
+    """Time limit for setting one block offline, in seconds."""
+    retry: int = 0
+    """Number of times that a busy block is retried."""
+    verbose: bool = False
+    json: bool = False
+    """Whether the outcomes are wanted for a document."""
+
+
+class Done(NamedTuple):
+    """What came of it."""
+
+    tally: Tally
+    status: int
+    signal: int | None = None
+    """The signal that ended the work early."""
+
+
+def run(machine: Machine, selection: Selection, how: How, output: Output) -> Done:
+    """Change the blocks of SELECTION, or rehearse it, and write what becomes of them."""
+    tally = Tally(selection, all_or_nothing=how.all_or_nothing)
+    plain = not (how.json or how.dry_run)
+    text = Text(tally, verbose=how.verbose and plain, plain=plain)
+    output.write(format_absence(selection))
+    blocks = selection.blocks
+    if tally.refused:
+        output.write(format_refusal(selection))
+        blocks = ()
+    if how.dry_run:
+        return _rehearse(machine, blocks, how, text, output)
+    try:
+        _check_writable(machine, selection, blocks)
+    except CannotWriteError as error:
+        output.say(format_cannot_write(error))
+        return Done(tally, Exit.FAILURE)
+    return _change(machine, blocks, how, text, output)
+
+
+def _change(
+    machine: Machine, blocks: Iterable[MemoryBlock], how: How, text: Text, output: Output
+) -> Done:
+    tally = text.tally
+    selection = tally.selection
+    progress = Progress(selection.asked, selection.block_size)
+    with Interrupts(how.timeout, lambda: _write_last_words(progress)) as interrupts:
+        progress.start()
+        try:
+            for outcome in carry_out(
+                machine,
+                selection.order,
+                _watched(blocks, progress),
+                enough=selection.enough,
+                watch=interrupts,
+                patience=Patience(busy=how.retry, again=max(how.retry, LEAST_AGAIN)),
+                all_or_nothing=how.all_or_nothing,
+                observe=how.json,
+            ):
+                _take(outcome, text, output)
+                progress.done(tally.done + tally.already)
+        finally:
+            progress.stop()
+        output.write(text.format_end(machine.tree.root, interrupts.signal))
+        return Done(tally, tally.status(interrupts.signal), interrupts.signal)
+
+
+def _take(outcome: Outcome, text: Text, output: Output) -> None:
+    text.tally.add(outcome)
+    output.write(text.format_outcome(outcome))
+
+
+def _rehearse(
+    machine: Machine, blocks: Iterable[MemoryBlock], how: How, text: Text, output: Output
+) -> Done:
+    rehearsal = Rehearsal(machine.tree)
+    tally = text.tally
+    for outcome in carry_out(
+        Machine(rehearsal),
+        tally.selection.order,
+        blocks,
+        enough=tally.selection.enough,
+        all_or_nothing=how.all_or_nothing,
+    ):
+        _take(outcome, text, output)
+    output.write(text.format_end(machine.tree.root, None))
+    if not how.json:
+        output.write(format_script(rehearsal.writes, tally, machine.tree.root))
+    return Done(tally, tally.status(None))
+
+
+def _watched(blocks: Iterable[MemoryBlock], progress: Progress) -> Iterator[MemoryBlock]:
+    for block in blocks:
+        progress.begin(block.number)
+        yield block
+
+
+def _check_writable(machine: Machine, selection: Selection, blocks: Iterable[MemoryBlock]) -> None:
+    """Refuse before anything is tried what no write could do; raises CannotWriteError.
+
+    The first block to be written to speaks for all: a tree is protected as a whole.
+    """
+    for block in blocks:
+        for step in plan(block, selection.order).steps[:1]:
+            path = step.path(block.number)
+            refusal = machine.tree.refusal(path)
+            if refusal and refusal.errno in CannotWriteError.OF_THE_WHOLE_TREE:
+                root = os.path.abspath(machine.tree.root).rstrip("/")
+                raise CannotWriteError(f"{root}/{path}", refusal)
+            return
+
+
+def _write_last_words(progress: Progress) -> None:
+    """By the second signal. Nothing that may wait for a lock: the process is in the middle."""
+    text = f"{NAME}: {messages.ENDED_AT_ONCE.text}\n".encode()
+    with contextlib.suppress(OSError):
+        os.write(2, progress.abandon() + text)

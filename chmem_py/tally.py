@@ -1,0 +1,96 @@
+"""What became of the blocks, counted; and the exit status that follows."""
+
+from collections.abc import Sequence
+
+from chmem_py.selection import Selection
+from hotplug_cli.exits import Exit, by_signal
+from memory_hotplug.block import State
+from memory_hotplug.plan import Action
+from memory_hotplug.transaction import Outcome, Result
+
+
+class Tally:
+    """The outcomes of a selection so far."""
+
+    def __init__(self, selection: Selection, *, all_or_nothing: bool = False) -> None:
+        self.selection = selection
+        self.all_or_nothing = all_or_nothing
+        self.outcomes: dict[int, Outcome] = {}
+        """Block number -> its latest outcome, of the blocks that were not as asked already."""
+        self.already = 0
+        """Number of blocks that were as asked already."""
+        self.done = 0
+        """Number of blocks that were changed as asked, and not taken back."""
+        self._offline: list[int] = []
+        """Numbers of the blocks that were offline already, and configured."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing is begun, because not all of it can be had."""
+        return self.all_or_nothing and self.selection.possible < self.selection.asked
+
+    def add(self, outcome: Outcome) -> None:
+        """Count the outcome of one more block, or another outcome of a block."""
+        if outcome.result is Result.ALREADY:
+            self.already += 1
+            if outcome.before.configured and outcome.before.state is State.OFFLINE:
+                self._offline.append(outcome.number)
+            return
+        known = self.outcomes.get(outcome.number)
+        if known is not None and known.result is Result.DONE:
+            self.done -= 1
+        self.outcomes[outcome.number] = outcome
+        if outcome.result is Result.DONE:
+            self.done += 1
+
+    def numbers(self, result: Result) -> list[int]:
+        """The blocks with that result."""
+        return [n for n, outcome in self.outcomes.items() if outcome.result is result]
+
+    @property
+    def still_configured(self) -> Sequence[int]:
+        """The blocks to be disabled that are offline, but not deconfigured."""
+        if self.selection.order.action is not Action.DISABLE:
+            return ()
+        failed = [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
+        return sorted(self._offline + failed)
+
+    @property
+    def changed(self) -> Sequence[int]:
+        """The blocks that are not what they were before."""
+        return [n for n, outcome in self.outcomes.items() if _differs(outcome)]
+
+    @property
+    def bytes_done(self) -> int:
+        return self.done * self.selection.block_size
+
+    def status(self, signal: int | None) -> int:
+        """The exit status; SIGNAL is the one that ended the work early."""
+        selection = self.selection
+        if signal is not None:
+            return by_signal(signal)
+        if not selection.asked and not selection.by_size:
+            return Exit.FAILURE
+        good = self.done + (0 if selection.by_size else self.already)
+        if good >= selection.asked:
+            return Exit.SUCCESS
+        if self.all_or_nothing:
+            return Exit.PARTLY if self.changed else Exit.FAILURE
+        return Exit.PARTLY if good else Exit.FAILURE
+
+
+def _stays_configured(outcome: Outcome) -> bool:
+    """Whether a block was set offline, and could not be deconfigured."""
+    failed = outcome.error is not None and outcome.error.step == "deconfigure"
+    return failed and not outcome.undone and outcome.stuck is None
+
+
+def _differs(outcome: Outcome) -> bool:
+    if outcome.result is Result.DONE:
+        return True
+    before, after = outcome.before, outcome.after
+    return (before.state, before.configured, before.memmap_on_memory) != (
+        after.state,
+        after.configured,
+        after.memmap_on_memory,
+    )

@@ -1,0 +1,150 @@
+"""util-linux's lines on standard output and standard error; and the script of a dry run.
+
+Lines are made here and written elsewhere: text is meant for standard output, a sentence for
+standard error.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chmem_py.advice import (
+    PASSED_OVER,
+    done_word,
+    format_advice,
+    format_interruption,
+    format_shortage,
+    named,
+    words_of,
+)
+from chmem_py.tally import Tally
+from hotplug_cli.messages import Sentence
+from hotplug_cli.messages import chmem as messages
+from memory_hotplug.errors import BlockError, StuckError
+from memory_hotplug.plan import Action
+from memory_hotplug.size import human
+from memory_hotplug.transaction import Outcome, Result
+
+STEPS = {
+    "memmap-on-memory": "memmap-on-memory",
+    "configure": "configure",
+    "online": "enable",
+    "offline": "disable",
+    "deconfigure": "deconfigure",
+}
+"""Step -> the reference's word for its failure."""
+
+_ON_STDERR = (Action.ENABLE, Action.DISABLE)
+"""Actions of which the reference says on standard error that it could do a part only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The lines on the work whose outcomes TALLY counts."""
+
+    tally: Tally
+    verbose: bool = False
+    plain: bool = True
+    """Whether standard output holds the reference's lines, and not a document or a script."""
+
+    def format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
+        """The lines that are written as soon as a block has its outcome."""
+        if outcome.result is Result.ALREADY:
+            if self.verbose and self.plain:
+                yield f"{self._block(outcome.number)} already {self._done}"
+        elif not self.tally.all_or_nothing:
+            yield from self._format_changes(outcome)
+
+    def format_end(self, root: str, signal: int | None) -> Iterator[str | Sentence]:
+        """The lines when all is over, of the machine below ROOT."""
+        tally = self.tally
+        if tally.all_or_nothing:
+            # Before the end it was not known what would be taken back.
+            for outcome in tally.outcomes.values():
+                yield from self._format_changes(outcome)
+        yield from self._format_total()
+        yield from format_shortage(tally.selection)
+        yield from format_advice(tally, root)
+        if signal is not None:
+            yield format_interruption(tally)
+
+    def _format_total(self) -> Iterator[str | Sentence]:
+        tally, selection = self.tally, self.tally.selection
+        if not selection.by_size or tally.done >= selection.asked or tally.refused:
+            return
+        action = selection.order.action
+        sentence = messages.COULD_ONLY.of(action=action.value, size=human(tally.bytes_done))
+        yield sentence.text if self.plain and action not in _ON_STDERR else sentence
+
+    @property
+    def _done(self) -> str:
+        return done_word(self.tally.selection.order.action)
+
+    def _block(self, number: int) -> str:
+        size = self.tally.selection.block_size
+        start, end = number * size, (number + 1) * size - 1
+        return f"Memory Block {number} (0x{start:016x}-0x{end:016x})"
+
+    def _format_changes(self, outcome: Outcome) -> Iterator[str | Sentence]:
+        if outcome.result is Result.DONE and not self.verbose:
+            return
+        block = self._block(outcome.number)
+        if self.verbose and self.plain:
+            for word in self._words(outcome):
+                yield f"{block} {word}"
+        if outcome.result is Result.TAKEN_BACK:
+            yield messages.TAKEN_BACK.of(block=block)
+        if outcome.error:
+            yield from self._format_error(block, outcome.error, outcome.result)
+        if outcome.stuck and outcome.stuck is not outcome.error:
+            yield from self._format_error(block, outcome.stuck, outcome.result)
+
+    def _words(self, outcome: Outcome) -> list[str]:
+        """What is so now: the reference's words, of which a step that was undone has none."""
+        action = self.tally.selection.order.action
+        kept = {write.step for write in outcome.writes if write.happened and not write.undoing}
+        words = []
+        if outcome.result is Result.DONE:
+            if action is Action.ENABLE and "configure" in kept:
+                words.append("configured")
+            words.append(self._done)
+            if action is Action.DISABLE and "deconfigure" in kept:
+                words.append("deconfigured")
+        elif action is Action.DISABLE and "offline" in kept and not outcome.undone:
+            words.append("disabled")
+        return words
+
+    def _format_error(
+        self, block: str, error: BlockError, result: Result
+    ) -> Iterator[str | Sentence]:
+        by_size = self.tally.selection.by_size
+        reason = words_of(error, self.tally.selection.block_size).reason
+        if error.cause in PASSED_OVER:
+            sentence = messages.PASSED_OVER.of(block=block, reason=reason)
+            if not self.plain:
+                yield sentence
+            elif self.verbose or not by_size:
+                yield sentence.text
+            return
+        step = STEPS.get(error.step, error.step)
+        if isinstance(error, StuckError):
+            yield messages.UNDOING_FAILED.of(block=block, step=step, reason=reason)
+        elif not by_size or result is not Result.FAILED:
+            yield messages.STEP_FAILED.of(block=block, step=step, reason=reason)
+        elif self.verbose and self.plain:
+            yield f"{block} {step} failed"
+
+
+def format_script(writes: Sequence[tuple[str, str]], tally: Tally, root: str) -> Iterator[str]:
+    """The lines that an administrator would type, and one comment on what they would change."""
+    top = str(Path(root).absolute()).rstrip("/")
+    for path, word in writes:
+        yield f"echo {word} > {shlex.quote(f'{top}/{path}')}"
+    numbers = tally.numbers(Result.DONE)
+    if not numbers:
+        yield "# nothing would be changed"
+        return
+    size = human(len(numbers) * tally.selection.block_size)
+    done = done_word(tally.selection.order.action)
+    yield f"# {size} would be {done}: {named(numbers)}"

@@ -1,0 +1,105 @@
+"""chmem's words for why a block is not as it was asked to be: a row for each cause.
+
+The text is the reason in a few words; the advice names the likely cause and what to do. The
+fields are REASON, the words of the kernel's error number; ZONE, the zone asked for; ZONES, those
+of the block; FILE, what was written to; SIZE, of the struct pages of a block; and PROGRAM.
+"""
+
+from hotplug_cli.messages import Message, chmem
+from memory_hotplug.causes import Cause
+
+
+def _row(advice: str = "", text: str = "{reason}") -> Message:
+    return Message(text, advice, chmem.STEP_FAILED.entry)
+
+
+BY_CAUSE = {
+    # Found before anything is written.
+    Cause.NO_SUCH_BLOCK: _row(text="not on this machine"),
+    Cause.NOT_CONFIGURABLE: _row(text="memory is not configured on this machine"),
+    Cause.NOT_OFFLINE: _row(
+        "chmem --disable sets it offline and deconfigures it",
+        "must be offline before deconfiguration",
+    ),
+    Cause.NOT_DECONFIGURED: _row(
+        "chmem --reconfigure -m 0|1 changes a block in any state",
+        "must be deconfigured before using -m option",
+    ),
+    Cause.WRONG_ZONE: _row("zone {zone} was asked for, but it is in zone {zones}", "Zone mismatch"),
+    Cause.ZONE_NOT_VALID: _row(
+        "zone {zone} was asked for, but it can go to {zones}", "Zone mismatch"
+    ),
+    Cause.STOPPED: _row(text="interrupted"),
+    # What the tree answers, at any step.
+    Cause.DENIED: _row("the permissions of the tree forbid it"),
+    Cause.READ_ONLY: _row("the tree is read-only"),
+    Cause.LINK: _row(
+        "the attribute is a symbolic link, which can lead out of the tree; none is followed"
+    ),
+    Cause.NO_DIRECTORY: _row(
+        "a symbolic link or a file stands in for a directory; none is followed"
+    ),
+    Cause.NO_ATTRIBUTE: _row("there is no {file}: the block is gone, or the tree is incomplete"),
+    Cause.GONE: _row("the block is gone"),
+    Cause.DISK_FULL: _row("the file system that holds the tree is full"),
+    # What the kernel answers, at any step.
+    Cause.HARDWARE: _row(
+        "the hardware or the hypervisor failed; the kernel log (dmesg) may say more"
+    ),
+    Cause.BUSY: _row("something else is using it; --retry N retries a busy block"),
+    Cause.NO_MEMORY: _row("the machine is short of memory; free some, or enable more first"),
+    Cause.AGAIN: _row("the kernel could not finish it now; --retry N retries more often"),
+    Cause.SIGNAL: _row(
+        "a signal or the timeout ended the attempt; the same command may succeed later"
+    ),
+    Cause.OTHER: _row(),
+    # What the kernel answers at one step.
+    Cause.STORAGE_REFUSED: _row("the hypervisor refused to assign the storage"),
+    Cause.STORAGE_KEPT: _row("the hypervisor refused to take the storage back"),
+    Cause.STILL_HELD: _row(
+        "the kernel or the hypervisor still holds the block; try again later (--retry N)"
+    ),
+    Cause.NO_STRUCT_PAGES: _row(
+        "there is no memory for its struct pages ({size}); with -m 1 they are in the block itself"
+    ),
+    Cause.NO_PAGE_TABLES: _row("the kernel has no memory left for it; free some first"),
+    Cause.MEMMAP_WHILE_CONFIGURED: _row(
+        "memmap-on-memory can be changed only while a block is not configured"
+    ),
+    Cause.MEMMAP_NOT_SUPPORTED: _row(
+        "the kernel runs without memory_hotplug.memmap_on_memory=1, or its block size does not "
+        "allow it"
+    ),
+    Cause.HOLES_OR_ZONES: _row(
+        "it has memory holes or spans several zones, and so cannot be set offline"
+    ),
+    Cause.PAGES_MOVING: _row(
+        "the kernel was still moving its pages when a signal or the timeout ended the attempt; "
+        "give it more time (--timeout), or choose another block"
+    ),
+    Cause.UNMOVABLE: _row(
+        "it is in zone {zones}, not Movable: it can hold memory of the kernel, which cannot be "
+        "moved; choose another block, or try again later (--retry N); blocks enabled with --zone "
+        "Movable can be disabled again"
+    ),
+    Cause.MOVABLE_BUSY: _row(
+        "some of its pages cannot be moved now, though it is in zone Movable: a device uses them, "
+        "they are huge pages, or too little memory is free elsewhere; try again later (--retry N)"
+    ),
+    Cause.ONLINE_REFUSED: _row(
+        "the kernel does not set it online so; lsmem -o BLOCK,STATE,ZONES shows the zones that "
+        "are valid, and the kernel log (dmesg) may say more"
+    ),
+}
+
+UNMOVABLE_ANYWHERE = _row(
+    "it may not be in zone Movable: it can hold memory of the kernel, which cannot be moved; "
+    "choose another block, or try again later (--retry N); blocks enabled with --zone Movable "
+    "can be disabled again"
+)
+"""Instead of UNMOVABLE, of a block whose zone is not known."""
+DENIED_TO_USER = _row("only root can change memory: run this as root (sudo {program})")
+DENIED_TO_ROOT = _row(
+    "root may not do it either: a container or a security module forbids it (see dmesg)"
+)
+"""Instead of DENIED, in this machine's own /sys."""

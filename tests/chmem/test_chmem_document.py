@@ -1,0 +1,124 @@
+"""With --json there is one document whatever happens, and it has all that standard error said."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from chmem_py.document import schema
+from commands import Command
+from simulated import make, s390, x86
+
+HINT = "Try 'chmem --help' for more information."
+
+
+def document_of(chmem: Command, *arguments: str | Path) -> dict[str, Any]:
+    """The document, after all that holds for each."""
+    done = chmem(*arguments)
+    document: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(document, schema())
+    assert document["status"] == done.status
+    said = [line for line in done.stderr.splitlines() if line != HINT]
+    assert [f"chmem: {message}" for message in document["messages"]] == said
+    return document
+
+
+WRONG = [
+    (["-e", "1.5"], "Failed to parse size: '1.5': Invalid argument"),
+    (["-e", "100m"], "Size must be aligned to memory block size (128M)"),
+    (["-e", "-b", "5-4"], "Invalid range: 5-4"),
+    (["-e", "-b", "4", "5"], "bad usage"),
+    (["-b", "4"], "bad usage"),
+    (["-e", "--retry", "x", "-b", "4"], "invalid argument of --retry: 'x'"),
+    (["--no-such-option"], "unrecognized option '--no-such-option'"),
+    (["-e", "-d"], "options --enable and --disable cannot be combined"),
+    (["-z", "Foo", "-e", "-b", "4"], "unknown memory zone: Foo"),
+    (["-b", "4", "-Q"], "invalid option -- 'Q'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=lambda value: str(value)[:30])
+def test_of_a_wrong_command_line_there_is_a_document(
+    arguments: Sequence[str], message: str, chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", s390())
+    document = document_of(chmem, "--json", "-s", root, *arguments)
+    assert (document["outcome"], document["status"], document["request"]) == ("failed", 1, None)
+    assert document["messages"][0] == message
+
+
+def test_before_json_was_seen_there_is_no_document(chmem: Command, tmp_path: Path) -> None:
+    done = chmem("--no-such-option", "--json", "-e", "1g")
+    assert (done.status, done.stdout) == (1, "")
+
+
+def test_of_a_tree_that_is_not_there_there_is_a_document(chmem: Command, tmp_path: Path) -> None:
+    document = document_of(chmem, "--json", "-s", tmp_path / "nowhere", "-e", "1g")
+    assert (document["outcome"], document["block_size"]) == ("failed", None)
+    assert document["messages"][0].startswith("cannot open /sys/devices/system/memory")
+
+
+def test_of_a_tree_whose_block_size_is_broken_there_is_a_document(
+    chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", x86())
+    (root / "sys/devices/system/memory/block_size_bytes").write_text("x\n")
+    document = document_of(chmem, "--json", "-s", root, "-e", "1g")
+    assert document["outcome"] == "failed"
+    assert "block_size_bytes" in document["messages"][0]
+
+
+def test_that_a_zone_is_ignored_is_in_the_document(chmem: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", x86())
+    for zones in root.glob("sys/devices/system/memory/memory*/valid_zones"):
+        zones.unlink()
+    document = document_of(chmem, "--json", "-s", root, "-e", "-b", "4", "-z", "Movable")
+    message = "zone ignored, no valid_zones sysfs attribute present"
+    assert message in document["messages"]
+
+
+def test_what_could_not_be_read_is_in_the_document(chmem: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", x86())
+    memory = root / "sys/devices/system/memory"
+    (memory / "memory99999999999999999").mkdir()
+    document = document_of(chmem, "--json", "-s", root, "-e", "-b", "4")
+    assert document["outcome"] == "done"
+    assert "no memory block has such a number" in document["messages"][0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-e", "-b", "99"],
+        ["-d", "100t", "--all-or-nothing"],
+        ["-e", "100t"],
+        ["-e", "0"],
+        ["-c", "-m1", "100t"],
+        ["-d", "-b", "1-3"],
+        ["-d", "512m"],
+        ["--reconfigure", "-m", "1", "-b", "1-3"],
+        ["-g", "-b", "0"],
+        ["-e", "128m", "--node", "3"],
+        ["-d", "-z", "Movable", "-b", "0", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_the_document_says_what_standard_error_says(
+    arguments: Sequence[str], chmem: Command, tmp_path: Path
+) -> None:
+    faults = {"offline": {"1": "EBUSY"}, "deconfig": {"2": "EIO"}, "config": {"3": "EIO"}}
+    root = make(tmp_path / "machine", s390(faults=faults))
+    assert document_of(chmem, "--json", "-s", root, *arguments)["messages"]
+
+
+def test_the_document_has_its_version_and_the_causes(chmem: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390(faults={"offline": {"3": "EBUSY"}}))
+    document = document_of(chmem, "--json", "-s", root, "-d", "-b", "3")
+    assert document["schema_version"] == 1
+    error = document["blocks"][0]["error"]
+    assert (error["step"], error["cause"], error["errno"]) == ("offline", "unmovable", "EBUSY")
+    assert error["reason"] == "Device or resource busy"
+    assert error["advice"].startswith("it is in zone Normal, not Movable")
