@@ -21,7 +21,7 @@ from hotplug_cli.messages import memsim as messages
 from hotplug_cli.program import run, version
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.size import human
-from memsim import directory, profile
+from memsim import boot_cli, directory, options, profile
 from memsim.description import MachineError, dump
 from memsim.description import fault as fault_of
 from memsim.description import seconds as seconds_of
@@ -72,16 +72,6 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Command(GetoptCommand):
-    """A command that may have another command, to be run, after `--`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--" in args:
-            at = args.index("--")
-            args, ctx.meta["command"] = args[:at], args[at + 1 :]
-        return super().parse_args(ctx, args)
-
-
 @click.group(
     cls=Commands,
     no_args_is_help=False,
@@ -114,24 +104,10 @@ def _open(path: str) -> Directory:
         ) from None
 
 
-def _size(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Bytes, from a number with a suffix of K, M, G, T, P or none."""
-    if text is None:
-        return None
-    digits, suffix = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "B")
-    if not (digits.isascii() and digits.isdecimal()) or suffix not in "BKMGTPE":
-        raise click.UsageError(f"{parameter.opts[0]}: expected a size such as 128M, not {text}")
-    return int(digits) << 10 * "BKMGTPE".index(suffix)
-
-
 @commands.command("profiles", help="List the built-in machines.")
 def profiles() -> None:
     for name, described in profile.PROFILES.items():
         click.echo(f"{name:16}{described['description']}")
-
-
-def _profiles() -> list[tuple[str, str]]:
-    return [(name, described["description"]) for name, described in profile.PROFILES.items()]
 
 
 MANY: Final = 16384
@@ -147,7 +123,7 @@ _SIZES: Final = "With --memory"
 @option(
     "--profile",
     metavar="NAME",
-    shell_complete=offers.words(_profiles),
+    shell_complete=offers.words(options.profiles),
     section=_WHICH,
     help="a built-in machine (see memsim profiles)",
 )
@@ -170,35 +146,35 @@ _SIZES: Final = "With --memory"
 @option(
     "--memory",
     metavar="SIZE",
-    callback=_size,
+    callback=options.size,
     section=_WHICH,
     help="of this size, online at boot",
 )
 @option(
     "--standby",
     metavar="SIZE",
-    callback=_size,
+    callback=options.size,
     section=_SIZES,
     help="standby memory of an s390 (0)",
 )
 @option(
     "--added",
     metavar="SIZE",
-    callback=_size,
+    callback=options.size,
     section=_SIZES,
     help="memory plugged in, still offline (0)",
 )
 @option(
     "--used",
     metavar="SIZE",
-    callback=_size,
+    callback=options.size,
     section=_SIZES,
     help="how much of the memory is in use (0)",
 )
 @option(
     "--block-size",
     metavar="SIZE",
-    callback=_size,
+    callback=options.size,
     section=_SIZES,
     help="size of a memory block (128M)",
 )
@@ -376,7 +352,7 @@ def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
 
 @commands.command(
     "shell",
-    cls=Command,
+    cls=options.Command,
     short_help="Run a shell or a command whose /sys is a machine's.",
     help="Run a shell, or the command after --, on a machine: its memory in place of this "
     "machine's in /sys, for that shell only. Without DIR on a new machine, gone afterwards.",
@@ -385,7 +361,7 @@ def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
 @option(
     "--profile",
     metavar="NAME",
-    shell_complete=offers.words(_profiles),
+    shell_complete=offers.words(options.profiles),
     help="the new machine (s390-lpar)",
 )
 @click.pass_context
@@ -434,6 +410,9 @@ def demo() -> int:
     from memsim.demo import play
 
     return play()
+
+
+commands.add_command(boot_cli.boot)
 
 
 def main() -> None:

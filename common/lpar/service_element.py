@@ -1,0 +1,236 @@
+"""The service element of an LPAR: what answers the kernel's requests about storage.
+
+A request is a service call: a command and a control block of at most a page, the SCCB, which the
+answer overwrites. The layouts are those of drivers/s390/char/sclp.h, sclp_early.c and sclp_mem.c of
+Linux 6.19. Nothing here touches a machine: an SCCB goes in, an SCCB comes out.
+
+Storage comes in increments of one size, numbered from 1; increment n is the real storage from
+(n - 1) * size on. An increment is assigned to the LPAR or it is standby.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Final
+
+MIB: Final = 1 << 20
+
+READ_SCP_INFO: Final = frozenset({0x00020001, 0x00120001})
+"""What the machine is; the second, forced form is the one that kernels use first."""
+
+FACILITIES: Final = 0xE000 << 32
+"""Read storage information, attach element, assign and unassign increment (sclp.h)."""
+
+ENTRIES: Final = 1020
+"""Most increments that one element lists: 4 bytes for each, after 16, in an SCCB of a page."""
+
+MAX_INCREMENTS: Final = 0xFFFF
+"""The number of an increment has 16 bits in the SCCB of assign and unassign."""
+
+
+class Command(IntEnum):
+    """The commands about storage. Bits 8 to 15 of one name an element, where it takes one."""
+
+    READ_STORAGE_INFO = 0x00040001
+    ATTACH = 0x00080001
+    UNASSIGN = 0x000C0001
+    ASSIGN = 0x000D0001
+
+
+class Response(IntEnum):
+    """Response codes; sclp_mem.c takes 0x0020 and 0x0120 of assign and unassign for success."""
+
+    STORAGE_ASSIGNED = 0x0010
+    DONE = 0x0020
+    ALREADY = 0x0120
+    REFUSED = 0x0320
+    NO_ELEMENT = 0x0310
+    STORAGE_STANDBY = 0x0410
+
+
+SUCCESSES: Final = frozenset({Response.DONE, Response.ALREADY})
+
+
+class Change(Enum):
+    """What can be asked for an increment, and refused."""
+
+    ASSIGN = Command.ASSIGN
+    UNASSIGN = Command.UNASSIGN
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The storage of an LPAR before it boots."""
+
+    increment: int
+    """Bytes of an increment, whole MiB."""
+    increments: int
+    """How many there are, assigned and standby."""
+    assigned: frozenset[int]
+    """The numbers of those that the LPAR boots with."""
+    listed: bool = True
+    """Standby increments are listed in storage elements; else the kernel only knows their count."""
+    spare: int | None = None
+    """How many increments the hypervisor can give at once beyond those assigned at boot; None for
+    all that are standby."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for storage that no machine has."""
+        if self.increment < MIB or self.increment % MIB:
+            raise ValueError(f"an increment is of whole MiB, not of {self.increment} bytes")
+        if not 1 <= self.increments <= MAX_INCREMENTS:
+            raise ValueError(f"there are 1 to {MAX_INCREMENTS} increments, not {self.increments}")
+        if not self.assigned or not self.assigned <= set(range(1, self.increments + 1)):
+            raise ValueError(f"assigned increments are some of 1 to {self.increments}")
+
+    @property
+    def size(self) -> int:
+        """Bytes of all increments together."""
+        return self.increment * self.increments
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The hypervisor answers with a response code instead; `times` times, or (None) always."""
+
+    code: int = Response.REFUSED
+    times: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request about storage and its response code: a row of the log."""
+
+    command: Command
+    number: int
+    """Of the increment; of the element for READ_STORAGE_INFO and ATTACH."""
+    code: int
+
+    def __str__(self) -> str:
+        return f"{self.command.name} {self.number} -> {self.code:#06x}"
+
+
+@dataclass(slots=True)
+class ServiceElement:
+    """Plays the service element of one LPAR; holds which increments are assigned."""
+
+    storage: Storage
+    assigned: set[int] = field(default_factory=set)
+    refusals: dict[tuple[Change, int], Refusal] = field(default_factory=dict)
+    log: list[Asked] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.assigned = self.assigned or set(self.storage.assigned)
+
+    def refuse(
+        self, change: Change, increments: Iterable[int], refusal: Refusal | None = None
+    ) -> None:
+        """From now on refuse to assign, or to unassign, these increments."""
+        self.refusals |= dict.fromkeys(((change, n) for n in increments), refusal or Refusal())
+
+    def permit(self) -> None:
+        """From now on refuse nothing that was to be refused."""
+        self.refusals.clear()
+
+    def answer(self, command: int, sccb: bytes) -> bytes | None:
+        """The SCCB after a command; None for a command that is not about storage.
+
+        `sccb` is what the machine's own service element (QEMU's) has made of it: of READ_SCP_INFO
+        most stays, the other commands it does not know.
+        """
+        if command in READ_SCP_INFO:
+            return self._scp_info(sccb)
+        number = command >> 8 & 0xFF
+        try:
+            known = Command(command & ~0xFF00)
+        except ValueError:
+            return None
+        if known is Command.READ_STORAGE_INFO:
+            return self._storage_info(number, sccb)
+        if known is Command.ATTACH:
+            return self._attach(number, sccb)
+        return self._change(Change(known), sccb)
+
+    def _scp_info(self, sccb: bytes) -> bytes:
+        """Sizes and facilities; unchanged where the answer is an error, as for a short SCCB."""
+        (code,) = struct.unpack_from(">H", sccb, 6)
+        if code != Response.STORAGE_ASSIGNED or len(sccb) < 112:
+            return sccb
+        out = bytearray(sccb)
+        mib, count = self.storage.increment // MIB, self.storage.increments
+        struct.pack_into(">HB", out, 8, count, mib if mib < 256 else 0)
+        struct.pack_into(">IQ", out, 100, mib, count)
+        (facilities,) = struct.unpack_from(">Q", out, 48)
+        struct.pack_into(">Q", out, 48, facilities | FACILITIES)
+        return bytes(out)
+
+    def elements(self) -> list[tuple[Response, list[int]]]:
+        """The storage elements: assigned ones first; each a response and its increments."""
+        every = range(1, self.storage.increments + 1)
+        made = [(Response.STORAGE_ASSIGNED, part) for part in _parts(sorted(self.assigned))]
+        if self.storage.listed:
+            standby = [number for number in every if number not in self.assigned]
+            made += [(Response.STORAGE_STANDBY, part) for part in _parts(standby)]
+        return made
+
+    def _storage_info(self, number: int, sccb: bytes) -> bytes:
+        elements = self.elements()
+        if number >= len(elements):
+            return self._answered(Command.READ_STORAGE_INFO, number, Response.NO_ELEMENT, sccb)
+        code, increments = elements[number]
+        out = bytearray(self._answered(Command.READ_STORAGE_INFO, number, code, sccb))
+        standby = self.storage.increments - len(self.assigned)
+        struct.pack_into(">HHHH", out, 8, len(elements) - 1, len(increments), standby, 0)
+        struct.pack_into(f">{len(increments)}I", out, 16, *(entry << 16 for entry in increments))
+        return bytes(out)
+
+    def _attach(self, number: int, sccb: bytes) -> bytes:
+        """Attaching an element assigns none of its increments here."""
+        out = bytearray(self._answered(Command.ATTACH, number, Response.DONE, sccb))
+        struct.pack_into(">HHHH", out, 8, 0, 0, 0, 0)
+        return bytes(out)
+
+    def _change(self, change: Change, sccb: bytes) -> bytes:
+        (number,) = struct.unpack_from(">H", sccb, 8)
+        code = self._refused(change, number)
+        if code in SUCCESSES:
+            move = self.assigned.add if change is Change.ASSIGN else self.assigned.discard
+            move(number)
+        return self._answered(change.value, number, code, sccb)
+
+    def _refused(self, change: Change, number: int) -> int:
+        """The response code for a change of an increment."""
+        refusal = self.refusals.get((change, number))
+        if refusal is not None:
+            if refusal.times is not None:
+                self.refusals[change, number] = Refusal(refusal.code, refusal.times - 1)
+                if refusal.times <= 1:
+                    del self.refusals[change, number]
+            return refusal.code
+        if not 1 <= number <= self.storage.increments:
+            return Response.REFUSED
+        if (number in self.assigned) == (change is Change.ASSIGN):
+            return Response.ALREADY
+        if change is Change.ASSIGN and self._spent():
+            return Response.REFUSED
+        return Response.DONE
+
+    def _spent(self) -> bool:
+        """Whether the hypervisor has no increment left to give."""
+        if self.storage.spare is None:
+            return False
+        return len(self.assigned) >= len(self.storage.assigned) + self.storage.spare
+
+    def _answered(self, command: Command, number: int, code: int, sccb: bytes) -> bytes:
+        """The SCCB with a response code, and a row in the log."""
+        self.log.append(Asked(command, number, code))
+        return sccb[:6] + struct.pack(">H", code) + sccb[8:]
+
+
+def _parts(increments: list[int]) -> Iterator[list[int]]:
+    """What one element can list at a time."""
+    for start in range(0, len(increments), ENTRIES):
+        yield increments[start : start + ENTRIES]

@@ -1,0 +1,98 @@
+"""A program of the guest on the terminal, or the pipes, of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from lpar.channel import Message
+from lpar.machine import Lpar
+
+LEAVE: Final = b"\x1d"
+"""Ctrl-]: ends the guest, whatever the program in it is doing."""
+
+PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def run(lpar: Lpar, command: Sequence[str]) -> int:
+    """Run a command of the guest in place of one of this machine; its exit status.
+
+    On a terminal the command has one, too, of the same size; else its input and output are this
+    process's. Signals to this process go to it. 0 when the person leaves with Ctrl-].
+    """
+    interactive = os.isatty(0) and os.isatty(1)
+    environment = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
+    program = lpar.start(
+        command, environment=environment, terminal=_size() if interactive else None
+    )
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    channel, agent, inputs = lpar.channel, lpar.channel.fileno(), [0]
+    with _signals_to(wake), _raw() if interactive else contextlib.nullcontext():
+        while True:
+            ready, _, _ = select.select([agent, woken, *inputs], [], [])
+            if woken in ready:
+                for number in os.read(woken, 64):
+                    if number == signal.SIGWINCH:
+                        program.resize(*_size())
+                    else:
+                        program.signal(number)
+            if 0 in ready:
+                data = os.read(0, 1 << 15)
+                if interactive and LEAVE in data:
+                    return 0
+                program.input(data or None)
+                inputs = inputs if data else []
+            with lpar.answering():
+                messages = channel.received(program.number)
+            for message in messages:
+                _write(message)
+                if "status" in message:
+                    return int(message["status"])
+
+
+def _write(message: Message) -> None:
+    """Pass on what the program wrote."""
+    for name, descriptor in (("out", 1), ("err", 2)):
+        data = message.get(name, "").encode("latin-1")
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+
+def _size() -> tuple[int, int]:
+    columns, rows = shutil.get_terminal_size()
+    return rows, columns
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[None]:
+    """This terminal passes everything on meanwhile."""
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _signals_to(wake: int) -> Iterator[None]:
+    """Signals meanwhile are bytes in a pipe."""
+    numbers = (*PASSED_ON, signal.SIGWINCH)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    sys.stdout.flush()
+    signal.set_wakeup_fd(wake)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,179 @@
+"""memsim boot: a real s390 kernel with standby memory, in QEMU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from hotplug_cli import offers
+from hotplug_cli.getopt import flag, option
+from hotplug_cli.messages import memsim as messages
+from hotplug_cli.program import CommandError
+from memory_hotplug.size import human
+from memsim import options, profile
+from memsim.machine import Machine
+
+if TYPE_CHECKING:
+    from lpar.fetch import Artifacts
+
+MIB: Final = 1 << 20
+BLOCK: Final = 128 * MIB
+
+_WHICH: Final = "Which machine (one of these; else s390-lpar)"
+_SIZES: Final = "With --memory"
+
+
+def _profiles() -> list[tuple[str, str]]:
+    return [
+        (name, text) for name, text in options.profiles() if profile.PROFILES[name].get("firmware")
+    ]
+
+
+@click.command(
+    "boot",
+    cls=options.Command,
+    short_help="Boot a real s390 kernel with standby memory, in QEMU.",
+    help="Run a shell, or the command after --, in a real s390 kernel with standby memory. QEMU "
+    "runs it; memsim plays the machine's service element, which QEMU has not.",
+)
+@option(
+    "--profile",
+    "name",
+    metavar="NAME",
+    shell_complete=offers.words(_profiles),
+    section=_WHICH,
+    help="a built-in machine (see memsim profiles)",
+)
+@option(
+    "--from",
+    "file",
+    metavar="FILE",
+    shell_complete=offers.files,
+    section=_WHICH,
+    help="a description in JSON",
+)
+@option(
+    "--memory",
+    metavar="SIZE",
+    callback=options.size,
+    section=_WHICH,
+    help="of this size, online at boot",
+)
+@option(
+    "--standby",
+    metavar="SIZE",
+    callback=options.size,
+    section=_SIZES,
+    help="standby memory (as much again)",
+)
+@option(
+    "--increment",
+    metavar="SIZE",
+    callback=options.size,
+    section=_SIZES,
+    help="size of a storage increment (128M)",
+)
+@option(
+    "--kernel",
+    metavar="FILE",
+    shell_complete=offers.files,
+    help="boot this kernel: a vmlinuz or bzImage for s390x, Linux 6.19 or later",
+)
+@option("--append", metavar="TEXT", help="more parameters for the kernel's command line")
+@flag("--kaslr", help="let the kernel choose its own address")
+@flag("--fetch", help="first fetch what is missing from Debian's archive, into the cache")
+@click.pass_context
+def boot(
+    ctx: click.Context,
+    name: str | None,
+    file: str | None,
+    memory: int | None,
+    standby: int | None,
+    increment: int | None,
+    kernel: str | None,
+    append: str | None,
+    kaslr: bool,
+    fetch: bool,
+) -> int:
+    """The command."""
+    if sum(given is not None for given in (name, file, memory)) > 1:
+        raise click.UsageError("say which machine in one way: --profile, --from or --memory")
+    if memory is None and (standby is not None or increment is not None):
+        raise click.UsageError("--standby and --increment go with --memory")
+    if memory is None:
+        machine = profile.load(Path(file) if file else name or "s390-lpar")
+    else:
+        machine = _of_sizes(memory, standby or memory, increment or BLOCK)
+    if kernel and not os.access(kernel, os.R_OK):
+        raise CommandError(messages.CANNOT_BOOT.of(reason=f"{kernel}: no such file to read"))
+    with _as_sentences():
+        from lpar import states, terminal, userland
+        from lpar.description import partition
+        from lpar.fetch import cache
+
+        described = partition(machine, kaslr=kaslr)
+        if append:
+            described = replace(described, parameters=(*described.parameters, append))
+        artifacts = _artifacts(fetch)
+        image = Path(kernel) if kernel else artifacts.kernel
+        files = userland.file_system(artifacts, cache())
+        with states.ready(described, image, files, cache() / "states", _tell) as lpar:
+            command = ctx.meta.get("command")
+            if not command:
+                _greet(machine, lpar.run("uname -r").stdout.strip())
+            return terminal.run(lpar, command or ["sh"])
+
+
+def _of_sizes(memory: int, standby: int, increment: int) -> Machine:
+    block = max(BLOCK, increment)
+    return replace(profile.layout(block, memory, standby=standby), increment=increment)
+
+
+def _artifacts(fetch: bool) -> Artifacts:
+    """Kernel and userland; CommandError where they, or QEMU, are missing."""
+    from lpar import qemu
+    from lpar.fetch import cache, fetched
+    from lpar.fetch import fetch as fetch_into
+
+    if reason := qemu.missing():
+        raise CommandError(messages.CANNOT_BOOT.of(reason=reason))
+    directory = cache() / "debian"
+    found = fetch_into(directory, _tell) if fetch else fetched(directory)
+    if found is None:
+        raise CommandError(messages.NOT_FETCHED.of())
+    return found
+
+
+def _tell(line: str) -> None:
+    click.echo(f"memsim: {line}", err=True)
+
+
+def _greet(machine: Machine, release: str) -> None:
+    counts = dict.fromkeys((True, False), 0)
+    for group in machine.groups:
+        counts[group.config] += (group.last - group.first + 1) * machine.block_size
+    online, standby = (human(counts[configured]) for configured in (True, False))
+    click.echo(
+        f"This shell is on Linux {release} for s390x: {online} online, {standby} standby.\n"
+        "The kernel is real, the hypervisor is played (try: lsmem; util-linux's is lsmem.ul).\n"
+        "Leave with exit, Ctrl-D or Ctrl-]."
+    )
+
+
+@contextmanager
+def _as_sentences() -> Iterator[None]:
+    """What keeps a guest from booting is said as a sentence."""
+    from lpar.description import DescriptionError
+    from lpar.fetch import FetchError
+    from lpar.machine import LparError
+
+    try:
+        yield
+    except (DescriptionError, FetchError, LparError) as error:
+        raise CommandError(messages.CANNOT_BOOT.of(reason=error)) from error

@@ -1,0 +1,59 @@
+"""memsim boot where it cannot boot: one sentence, status 1."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from commands import run_program
+
+
+def refused(*arguments: str, path: str = "", cache: Path) -> str:
+    """What is said; PATH has only these directories, with a QEMU that is never started."""
+    programs = cache / "bin"
+    programs.mkdir(exist_ok=True)
+    (programs / "qemu-system-s390x").write_text("#!/bin/false\n")
+    (programs / "qemu-system-s390x").chmod(0o755)
+    paths = {"XDG_CACHE_HOME": str(cache), "PATH": path or str(programs)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in paths.items():
+            patch.setenv(name, value)
+        done = run_program("memsim", "boot", *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (sentence,) = done.stderr.splitlines()
+    return sentence
+
+
+def test_without_qemu_it_says_what_to_install(tmp_path: Path) -> None:
+    assert "apt-get install qemu-system-misc" in refused(path="/nowhere", cache=tmp_path)
+
+
+def test_before_anything_is_fetched_it_says_how_to_fetch(tmp_path: Path) -> None:
+    assert "memsim boot --fetch" in refused(cache=tmp_path)
+
+
+def test_fetching_without_apt_says_what_is_missing(tmp_path: Path) -> None:
+    assert "fetching needs apt-get" in refused("--fetch", cache=tmp_path)
+
+
+def test_a_machine_that_is_no_s390_is_refused_before_anything_else(tmp_path: Path) -> None:
+    assert "firmware" in refused("--profile", "x86-laptop", cache=tmp_path)
+
+
+def test_a_kernel_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "/no/kernel" in refused("--kernel", "/no/kernel", cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--profile", "s390-lpar", "--memory", "2G"),
+        ("--standby", "2G"),
+        ("--increment", "8M", "--from", "x.json"),
+        ("--memory", "many"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert refused(*arguments, cache=tmp_path)
+    assert not os.listdir(tmp_path / "bin")[1:]
