@@ -1,7 +1,6 @@
-"""What is different between two readings of a machine's memory: for --diff and --watch.
+"""The differences between two readings of a machine's memory, for --diff and --watch.
 
-Both sides are held as the values of typed JSON, so that a document written last week compares
-with a machine read now.
+Both sides have the values of typed JSON, so that an old document can be compared with a machine.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,13 +31,13 @@ __all__ = [
 ]
 
 ATTRIBUTES = MERGED_BY
-"""What is compared, by its name in typed JSON."""
+"""The attributes that are compared, by their names in typed JSON."""
 
 Values = Mapping[str, Any]
 
 
 class Span(NamedTuple):
-    """Contiguous blocks of which the same is known."""
+    """Contiguous blocks with equal attributes."""
 
     first: int
     last: int
@@ -55,7 +54,7 @@ class Snapshot:
     spans: Sequence[Span]
     """Ascending; no block is in two of them."""
     head: Mapping[str, Any] = field(default_factory=dict)
-    """What typed JSON says of the machine as a whole."""
+    """The part of typed JSON about the machine as a whole."""
 
     @property
     def count(self) -> int:
@@ -65,16 +64,16 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Contiguous blocks of which the same is different."""
+    """Contiguous blocks that changed in the same way."""
 
     first: int
     last: int
     """Inclusive."""
     block_size: int
     before: Values | None
-    """None for blocks that were not there."""
+    """None for blocks that did not exist before."""
     after: Values | None
-    """None for blocks that are gone."""
+    """None for blocks that do not exist afterwards."""
 
     @property
     def kind(self) -> str:
@@ -89,13 +88,13 @@ class Change:
 
     @property
     def name(self) -> str:
-        """The blocks as people name them: ``memory5`` or ``memory16-31``."""
+        """The name of the blocks: ``memory5`` or ``memory16-31``."""
         last = "" if self.first == self.last else f"-{self.last}"
         return f"memory{self.first}{last}"
 
 
 def snapshot(table: BlockTable, head: Mapping[str, Any] | None = None) -> Snapshot:
-    """What TABLE says; all of ATTRIBUTES must have been read."""
+    """The snapshot of TABLE, of which all ATTRIBUTES must have been read."""
     spans = [
         Span(found.first, found.last, {name: BY_NAME[name].typed(found) for name in ATTRIBUTES})
         for found in table.ranges(ATTRIBUTES)
@@ -104,11 +103,10 @@ def snapshot(table: BlockTable, head: Mapping[str, Any] | None = None) -> Snapsh
 
 
 def compare(before: Snapshot, after: Snapshot) -> list[Change]:
-    """The blocks that differ, ascending.
+    """The changes from one snapshot to another, ascending.
 
-    What only one of the two knows of a block is not compared: a kernel may tell what an older one
-    did not. Blocks of another size are other blocks: all of the old ones are gone, and all of the
-    new ones are added.
+    An attribute of a block that only one side knows is not compared: a newer kernel may have more
+    attributes. If the block size differs, all old blocks are removed and all new ones added.
     """
     if before.block_size != after.block_size:
         return [
@@ -132,8 +130,8 @@ def compare(before: Snapshot, after: Snapshot) -> list[Change]:
 def _pairs(
     before: Sequence[Span], after: Sequence[Span]
 ) -> Iterator[tuple[int, int, Values | None, Values | None]]:
-    """First and last of the blocks that are in one span or none of each side, with what each
-    side knows of them; None where they are not there."""
+    """Runs of blocks that are in one span, or in none, of each side: the first and the last block,
+    and the attributes on each side; None on a side that does not have the blocks."""
     edges = {edge for span in (*before, *after) for edge in (span.first, span.last + 1)}
     starts = sorted(edges)
     known = [_known_from(spans, starts) for spans in (before, after)]
@@ -143,7 +141,7 @@ def _pairs(
 
 
 def _known_from(spans: Sequence[Span], starts: Sequence[int]) -> Iterator[Values | None]:
-    """What the spans say of the block at each of STARTS, ascending."""
+    """The attributes of the block at each of STARTS, which ascend."""
     at = 0
     for start in starts:
         while at < len(spans) and spans[at].last < start:
@@ -152,10 +150,10 @@ def _known_from(spans: Sequence[Span], starts: Sequence[int]) -> Iterator[Values
 
 
 def _differ(name: str, old: Values, new: Values) -> bool:
-    """Whether both sides know an attribute, and it is another.
+    """Whether both sides know an attribute, and its values differ.
 
-    What is known of configured memory only comes and goes with it. A state that cannot be read is
-    one that the listing shows, too.
+    An attribute that only configured memory has comes and goes with it. A state that cannot be read
+    is compared, because the listing shows it, too.
     """
     if old[name] == new[name]:
         return False
@@ -165,7 +163,7 @@ def _differ(name: str, old: Values, new: Values) -> bool:
 
 
 def record(change: Change) -> dict[str, Any]:
-    """The change as JSON: of a block that was and is there, only the attributes that differ."""
+    """The change as JSON. Blocks that exist on both sides have only the attributes that differ."""
     return {
         "change": change.kind,
         "block": {"first": change.first, "last": change.last},
@@ -178,16 +176,16 @@ def record(change: Change) -> dict[str, Any]:
 
 
 def format_change(change: Change) -> str:
-    """What happened, for a person: ``online -> offline, zones Normal -> Normal/Movable``."""
+    """The change as text: ``online -> offline, zones Normal -> Normal/Movable``."""
     old, new = change.before, change.after
     if old is None or new is None:
         said = [_status(new or old or {})]
         return f"{change.kind}, {said[0]}" if said[0] else change.kind
     told = []
-    # Of a block that is not configured the kernel says no state: then that is the status.
+    # The kernel has no state for a block that is not configured, so show the status instead.
     if {"configured", "state"} & old.keys():
         told.append(f"{_status(old, new)} -> {_status(new, old)}")
-    # What is known of configured memory only comes and goes with it.
+    # An attribute that only configured memory has comes and goes with it.
     told += [
         f"{name.replace('_', '-')} {_text(old[name])} -> {_text(new[name])}"
         for name in ATTRIBUTES
@@ -199,12 +197,12 @@ def format_change(change: Change) -> str:
 
 
 def format_stamped(sentence: str, now: datetime) -> str:
-    """A line of a log: SENTENCE behind the time of day."""
+    """A line of a log: the time of day, then SENTENCE."""
     return f"{now:%H:%M:%S} {sentence}"
 
 
 def format_news(change: Change, now: datetime) -> str:
-    """What happened to which blocks, and when it was seen."""
+    """The change as a line of a log: when it was seen, the blocks, and what changed."""
     return format_stamped(f"{change.name}: {format_change(change)}", now)
 
 
@@ -213,7 +211,7 @@ def _status(values: Values, other: Values | None = None) -> str:
         return DISABLED
     if "state" in values:
         return values["state"] or "?"
-    # Only the configuration differs, of a block that is offline throughout.
+    # The block was offline before and after: only its configuration changed.
     return "offline" if other else ""
 
 
@@ -226,7 +224,7 @@ def _text(value: Any) -> str:
 
 
 def format_lines(changes: Sequence[Change], format_size: Callable[[int], str]) -> Iterator[str]:
-    """One line for each change, aligned, with its newline."""
+    """One line for each change, aligned, with newlines."""
     sizes = [format_size(change.size) for change in changes]
     name_width = max((len(change.name) for change in changes), default=0)
     size_width = max(map(len, sizes), default=0)
@@ -235,5 +233,5 @@ def format_lines(changes: Sequence[Change], format_size: Callable[[int], str]) -
 
 
 def numbers(changes: Iterable[Change]) -> set[int]:
-    """The blocks that changed."""
+    """The numbers of the blocks that changed."""
     return {number for one in changes for number in range(one.first, one.last + 1)}

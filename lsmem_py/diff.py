@@ -16,11 +16,11 @@ from memory_hotplug.machine import Machine
 __all__ = ["SCHEMA_VERSION", "run_diff"]
 
 SCHEMA_VERSION = 1
-"""Of the document that tells the changes."""
+"""The version of the document about changes."""
 
 
 def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]) -> int:
-    """Compare the machine below ROOT with what is at PATH; the exit status."""
+    """Compare the machine below ROOT with PATH, and write the changes; return the exit status."""
     try:
         before = earlier(path)
         machine = Machine.at(root)
@@ -45,9 +45,9 @@ def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]
 def _settings(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What differs of the machine as a whole: a name -> before and after.
+    """The settings of the machine that changed: name -> before and after.
 
-    What only one side knows is not compared.
+    A setting that only one side knows is not compared.
     """
     old_parameters = before.get("memory_hotplug") or {}
     pairs = [
@@ -78,7 +78,7 @@ def _document(found: list[Change], settings: dict[str, dict[str, Any]]) -> Itera
 def _text(
     found: list[Change], settings: dict[str, dict[str, Any]], format_size: Callable[[int], str]
 ) -> Iterator[str]:
-    """Nothing where nothing differs, as diff does."""
+    """The text of the changes; like diff(1), nothing if there are none."""
     for name, pair in settings.items():
         old, new = pair["before"], pair["after"]
         if name == "block_size":

@@ -1,4 +1,4 @@
-"""What a machine was: in a document that lsmem wrote, in a directory or in an archive."""
+"""Read the earlier condition of a machine from a document of lsmem, a directory or an archive."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ from memory_hotplug.tree import ArchiveTree
 __all__ = ["EarlierError", "earlier", "snapshot"]
 
 _LONGEST = 1 << 29
-"""Bytes of a document: enough for a million ranges."""
+"""The maximum size of a document in bytes: enough for a million ranges."""
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -30,11 +30,11 @@ _KINDS = {
 
 
 class EarlierError(CommandError):
-    """The file to compare with is not what it should be."""
+    """The file is not one that --diff can compare with."""
 
 
 def snapshot(machine: Machine) -> Snapshot:
-    """The machine as it is. Raises NoBlocksError."""
+    """The present condition of a machine. Raises NoBlocksError."""
     table = machine.read(changes_.ATTRIBUTES)
     if not table.numbers:
         raise NoBlocksError(machine.tree.root)
@@ -43,13 +43,13 @@ def snapshot(machine: Machine) -> Snapshot:
 
 
 def earlier(path: str) -> Snapshot:
-    """What a file, a directory or an archive tells; PATH ``-`` is standard input.
+    """The condition in a file, a directory or an archive; PATH ``-`` is standard input.
 
-    Raises EarlierError, another MemoryHotplugError, or OSError where it cannot be opened.
+    Raises EarlierError or another MemoryHotplugError, and OSError if PATH cannot be opened.
     """
     if path == "-":
         return _from_document(path, _read(path, 0))
-    # A FIFO that nobody writes to must not keep us waiting.
+    # Without O_NONBLOCK, opening a FIFO waits for a writer.
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         kind = stat.S_IFMT(os.fstat(opened).st_mode)
@@ -74,7 +74,7 @@ def earlier(path: str) -> Snapshot:
 
 
 def _read(path: str, opened: int) -> bytes:
-    """All of a file that is open. Raises EarlierError where it is too large."""
+    """The content of an open file. Raises EarlierError if it is too large."""
     with open(opened, "rb", closefd=False) as file:
         text = file.read(_LONGEST + 1)
     if len(text) > _LONGEST:
@@ -107,7 +107,8 @@ def _from_document(path: str, text: bytes) -> Snapshot:
 
 
 def _snapshot_of(document: Mapping[str, Any]) -> Snapshot:
-    """Of a document that its schema allows. Raises ValueError where it makes no sense."""
+    """The snapshot of a document that is valid by its schema. Raises ValueError for
+    contradictions."""
     block_size = document["block_size"]
     spans = []
     for index, row in enumerate(document["ranges"]):
@@ -124,10 +125,10 @@ def _snapshot_of(document: Mapping[str, Any]) -> Snapshot:
 
 
 def _place(row: Mapping[str, Any], block_size: int, name: str) -> tuple[int, int]:
-    """The first and the last block of a range, of whichever columns say so.
+    """The first and the last block of a range, from the columns that have it.
 
-    Raises ValueError where none does, where they contradict each other, and where no machine has
-    such blocks.
+    Raises ValueError if no column has it, if columns contradict each other, and if no machine can
+    have such blocks.
     """
     addresses = []
     if "block" in row:

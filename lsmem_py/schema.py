@@ -1,7 +1,7 @@
-"""Whether a JSON value is as a JSON Schema says: the part of the standard that ours are made of.
+"""Check a JSON value against a JSON Schema, with the part of the standard that our schemas use.
 
-The jsonschema package takes a millisecond for each range of a document, which on a machine of
-65,536 blocks is a minute. A test holds this one against it.
+The package jsonschema takes a millisecond for each range of a document, which is a minute for
+65,536 blocks. A test compares this module with it.
 """
 
 import re
@@ -20,13 +20,13 @@ _TYPES: dict[str, type] = {
 }
 
 _LONGEST = 40
-"""Characters of a value that are shown."""
+"""The maximum of characters of a value in a message."""
 
 
 def fault(value: object, schema: Mapping[str, Any], where: str = "") -> str | None:
-    """What is wrong with VALUE, in a few words that begin with the place; None if it is right.
+    """The fault of VALUE, in a few words that begin with its place; None if VALUE is valid.
 
-    A key that the schema does not name is no fault: it may come from a later version.
+    A key that is not in the schema is no fault: a later version may write it.
     """
     if not _is_one(value, schema):
         return f"{where or 'the document'} is {_shown(value)}"
@@ -46,10 +46,10 @@ def fault(value: object, schema: Mapping[str, Any], where: str = "") -> str | No
 
 
 def _is_one(value: object, schema: Mapping[str, Any]) -> bool:
-    """Whether a value is allowed, whatever it holds."""
+    """Whether the type of a value is allowed, or the value itself."""
     types = schema.get("type")
     names = [types] if isinstance(types, str) else types
-    # True is an int to Python, and no integer to JSON.
+    # In Python True is an int; in JSON it is not an integer.
     if names and not any(type(value) is _TYPES[name] for name in names):
         return False
     if "const" in schema and not _same(value, schema["const"]):
@@ -70,7 +70,7 @@ def _same(value: object, other: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """The value, or of what is long its kind."""
+    """The value as text; for a long one, its kind."""
     if isinstance(value, dict | list):
         return {dict: "an object", list: "an array"}[type(value)]
     import json

@@ -1,4 +1,4 @@
-"""The typed JSON document, for scripts: real numbers, booleans and arrays, null for the unknown."""
+"""The typed JSON document for scripts: numbers, booleans, arrays, and null for unknown values."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,13 +18,13 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-"""Of the document, for whoever writes it and whoever reads it again (--diff).
+"""The version of the document, which --diff checks.
 
-It grows when a key changes its meaning or goes; keys may be added without.
+It grows when a key changes its meaning or is removed, but not when a key is added.
 """
 
 DEFAULT = tuple(column for column in COLUMNS if column.key != "phys_device")
-"""All columns but the one that on s390 makes every block a range of its own."""
+"""All columns except PHYS_DEVICE, which on s390 makes every block a range of its own."""
 
 _BYTES = {"type": "integer", "minimum": 0}
 _TEXT = {"type": ["string", "null"]}
@@ -55,7 +55,7 @@ def _parameter(machine: Machine, name: str) -> str | int | bool | None:
 
 
 def head(machine: Machine, table: BlockTable) -> dict[str, Any]:
-    """Everything but the ranges. TABLE must hold state, node and zones."""
+    """The document without its ranges. TABLE must have state, node and zones."""
     return {
         "schema_version": SCHEMA_VERSION,
         "block_size": machine.block_size,
@@ -75,7 +75,7 @@ def head(machine: Machine, table: BlockTable) -> dict[str, Any]:
 
 
 READS = ("state", "node", "zones")
-"""Attributes that the head of the document is made of."""
+"""The attributes that the head of the document needs."""
 
 
 def _row(columns: Sequence[Column], found: MemoryRange) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _row(columns: Sequence[Column], found: MemoryRange) -> dict[str, Any]:
 def format_document(
     head: dict[str, Any], columns: Sequence[Column], ranges: Iterable[MemoryRange]
 ) -> Iterator[str]:
-    """The document, a range on each line."""
+    """The document, with one range on each line."""
     import json
 
     yield json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "ranges": ['
@@ -97,7 +97,7 @@ def format_document(
 
 
 def format_lines(columns: Sequence[Column], ranges: Iterable[MemoryRange]) -> Iterator[str]:
-    """The ranges only, one object on each line."""
+    """The ranges, one object on each line."""
     import json
 
     for found in ranges:
@@ -107,8 +107,8 @@ def format_lines(columns: Sequence[Column], ranges: Iterable[MemoryRange]) -> It
 def schema(*, complete: bool = True) -> dict[str, Any]:
     """The JSON Schema of the document.
 
-    COMPLETE is what this version writes; else only that must be there which every version wrote:
-    keys may have been added since.
+    With COMPLETE it requires all keys that this version writes. Without, it requires only the keys
+    that every version wrote.
     """
     ranges = {
         column.identifier: {"description": column.help, **column.schema} for column in COLUMNS

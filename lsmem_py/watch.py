@@ -1,4 +1,4 @@
-"""`lsmem --watch`: the view on a terminal, again and again; elsewhere a line for each change."""
+"""`lsmem --watch`: on a terminal show the view again and again, else a line for each change."""
 
 import signal
 import sys
@@ -20,11 +20,10 @@ __all__ = ["run_watch"]
 
 
 def run_watch(view: View, root: str, seconds: float, json: bool, live: bool) -> int:
-    """Show the machine below ROOT again whenever it has changed; ends with an exception only.
+    """Show the machine below ROOT again after each change. Returns never; an exception ends it.
 
-    LIVE is a screen of its own, on which changes are marked for SECONDS; else there is a line for
-    each change, with JSON an object. Where nothing announces changes, the machine is read every
-    SECONDS.
+    With LIVE the view is a screen, with changes marked for SECONDS. Else each change is a line or,
+    with JSON, an object. A tree that does not announce its changes is read every SECONDS.
     """
 
     def read() -> tuple[Machine, BlockTable]:
@@ -48,8 +47,8 @@ def _end(number: int, _: FrameType | None) -> None:
 
 
 def _noted(_: int, __: FrameType | None) -> None:
-    """The alarm's pipe has the signal, for a moment when no screen is half drawn: an exception
-    from anywhere within would leave rich unable to restore the terminal."""
+    """A signal handler that does nothing: the pipe of the alarm has the signal. An exception in
+    the middle of drawing would leave rich unable to restore the terminal."""
 
 
 @contextmanager
@@ -73,10 +72,10 @@ def _read(root: str, attributes: set[str]) -> tuple[Machine, BlockTable]:
 
 
 def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
-    """For a pipe: one line for each change."""
+    """Write one line for each change."""
     before = changes_.snapshot(_read(root, set())[1])
     if not json:
-        # Whoever looks at an empty log wants to know that something is being watched.
+        # Without this line nobody could tell that an empty log is being written.
         count = before.count
         blocks = f"{count} memory block{'s' * (count != 1)}"
         start = messages.WATCH_STARTED.of(blocks=blocks, source=alarm.source)

@@ -91,7 +91,7 @@ class MemoryBlock:
 
 
 def zone_of(block: MemoryBlock) -> Zone | None:
-    """The zone an online block is in, where that is known."""
+    """The zone that an online block is in; None if it is not online, or the zone is not known."""
     return block.zones[0] if block.state is State.ONLINE and block.zones else None
 
 

@@ -1,17 +1,17 @@
-"""Hold a machine while it is changed: one at a time, and what was begun is known after a kill.
+"""Hold a machine while it is changed, and record what a killed process leaves half done.
 
     with hold(tree) as held:
         if held.left: ...          # a block that a killed process left between two conditions
         held.note(block, "enable") # before the first of several writes to a block
         held.clear()               # after the last
 
-The lock is advisory (flock): it keeps programs that use this library apart, and no reader waits.
-The record is one line on one block. For this machine both are in /run/memory-hotplug, which only
-root may write to and which a boot empties. For any other tree the lock is on a directory of the
-tree, and the record is a file in its root. Where none of that can be had, as in a tree that is
-read-only, the work goes on without.
+The lock is advisory (flock). Only one program that uses this library changes a machine at a time;
+readers do not wait. The record is one line about one block. For this machine both are in
+/run/memory-hotplug, to which only root can write, and which is empty after a boot. For any other
+tree the lock is on its root directory, and the record is a file there. Where neither is possible,
+as in a read-only tree, the work goes on without them.
 
-This module touches files beside `tree`, because what it touches is no part of sysfs.
+Besides `tree`, only this module opens files, because these are not part of sysfs.
 """
 
 import contextlib
@@ -32,31 +32,31 @@ from memory_hotplug.errors import HeldError
 __all__ = ["RECORD", "RUN", "Held", "Holder", "Left", "hold"]
 
 RUN = "/run/memory-hotplug"
-"""Of this machine: a directory of root's."""
+"""The directory for this machine; it belongs to root."""
 RECORD = ".memory-hotplug-block"
-"""The record's name in the root of any other tree."""
+"""The name of the record in the root of any other tree."""
 
 _LOOK_AGAIN = 0.05
 _WONDER = 0.5
 """Seconds."""
 _LONGEST = 4096
-"""Bytes of a record; one that was written by this module has a fraction of that."""
+"""The maximum size of a record in bytes; this module writes much shorter ones."""
 
 
 class Holder(NamedTuple):
     """The process that holds a machine."""
 
     pid: int | None
-    """None where /proc does not tell."""
+    """None if /proc does not tell."""
     since: float | None
     """When that process began, in seconds since the epoch."""
 
 
 class Left(NamedTuple):
-    """A block that a process had begun to change when it was killed."""
+    """A block that a process was changing when it was killed."""
 
     before: MemoryBlock
-    """What the block was."""
+    """The block before that change."""
     action: str
     pid: int
 
@@ -68,10 +68,10 @@ def hold(
     timeout: float | None = None,
     waiting: Callable[[Holder], None] = lambda holder: None,
 ) -> "Held":
-    """Wait until nobody else changes the machine whose /sys is below TREE_ROOT, and hold it.
+    """Wait until no other process changes the machine whose /sys is below TREE_ROOT, and hold it.
 
-    After half a second WAITING is told once for whom. Raises HeldError when TIMEOUT, in seconds,
-    is over. What a signal handler raises meanwhile ends the waiting.
+    After half a second WAITING is called once with the holder. Raises HeldError after TIMEOUT
+    seconds. An exception from a signal handler ends the waiting.
     """
     lock, directory, name = _places(tree_root, this_machine)
     if lock is None:
@@ -103,7 +103,7 @@ class Held:
         self._name = name
         self._record: int | None = None
         self.left = self._read()
-        """What a killed process has left; None where nothing, or nothing that makes sense."""
+        """The block that a killed process left; None if there is none, or the record is damaged."""
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +117,7 @@ class Held:
         self.close()
 
     def close(self) -> None:
-        """Let go of the machine, and take an empty record away."""
+        """Release the machine, and remove an empty record."""
         if self._record is not None and os.fstat(self._record).st_size == 0:
             with contextlib.suppress(OSError):
                 os.unlink(self._name, dir_fd=self._directory)
@@ -127,15 +127,15 @@ class Held:
         self._record = self._directory = self._lock = None
 
     def note(self, before: MemoryBlock, action: str) -> None:
-        """Record that a block is about to be changed, and what it is now."""
+        """Record the block that is about to be changed, in its present condition."""
         if self._record is None:
             self._record = self._open(os.O_RDWR | os.O_CREAT)
         if self._record is not None:
-            # One write, and what was there before is longer or shorter: a line ends the record.
+            # One write. An older record may be longer, so only the first line counts.
             self._write(self._record, _line(before, action))
 
     def clear(self) -> None:
-        """Nothing is half done any more."""
+        """Clear the record: no block is half changed any more."""
         self.left = None
         if self._record is None:
             self._record = self._open(os.O_RDWR)
@@ -148,7 +148,7 @@ class Held:
             if os.pwrite(record, line, 0) != len(line):
                 os.ftruncate(record, 0)
         except OSError:
-            # A disk that is full keeps nobody from the work.
+            # The work goes on, even on a full disk.
             os.ftruncate(record, 0)
 
     def _open(self, flags: int) -> int | None:
@@ -217,14 +217,14 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def _places(root: str, this_machine: bool) -> tuple[int | None, int | None, str]:
-    """Descriptors of what is locked and of the record's directory, and the record's name."""
+    """Descriptors of the lock and of the directory of the record, and the name of the record."""
     try:
         memory = os.open(f"{root}/{MEMORY}", _DIRECTORY)
         if not this_machine:
             os.close(memory)
             return os.open(root, _DIRECTORY), os.open(root, _DIRECTORY), RECORD
         if not _is_sysfs(os.fstat(memory).st_dev):
-            # A simulated machine is mounted over this one's; its root is not the tree's.
+            # A simulated machine is mounted over this one's /sys; ROOT is not its directory.
             return memory, None, RECORD
         os.close(memory)
         directory = _run_directory()
@@ -238,7 +238,7 @@ _CREATING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def _run_directory() -> int:
-    """A descriptor of RUN; raises OSError where there can be none that is safe."""
+    """A descriptor of RUN. Raises OSError if the directory is missing, or not only root's."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(RUN, 0o700)
     found = os.open(RUN, _DIRECTORY | os.O_NOFOLLOW)
@@ -269,7 +269,7 @@ def _taken(lock: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        # A file system without locks; nobody can hold it.
+        # The file system has no locks, so no process can hold one.
         if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
             return True
         raise
@@ -277,7 +277,7 @@ def _taken(lock: int) -> bool:
 
 
 def _holder(lock: int) -> Holder:
-    """By /proc/locks (fs/locks.c, lock_get_status) and /proc/PID/stat."""
+    """The holder of a lock, from /proc/locks (fs/locks.c, lock_get_status) and /proc/PID/stat."""
     status = os.fstat(lock)
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:

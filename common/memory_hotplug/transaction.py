@@ -151,7 +151,7 @@ class _Site:
     watch: Watch
     patience: Patience
     held: Held | None = None
-    """Who remembers the block at work, should this process be killed."""
+    """The record of the block that is being changed, in case this process is killed."""
     atomic: bool = False
     """Undo also the steps that `Plan.keeps` would keep."""
     observe: bool = True
@@ -181,7 +181,7 @@ class _Transaction:
         try:
             self._take_all(self.site.patience, undoing=False)
             if self.writes and not any(write.errno is None for write in self.writes):
-                # Somebody else was quicker: it was made so between the reading and the write.
+                # Another process changed the block as requested, after it was read.
                 return self._outcome(Result.ALREADY)
         except BlockError as error:
             stopped = error.cause is Cause.STOPPED
@@ -368,7 +368,7 @@ def _carry_out_one(site: _Site, order: Order, named: int | MemoryBlock) -> Outco
     work = _Transaction(site, block, planned)
     ahead = [step for step in planned.steps if not step.holds(block, planned.target)]
     if site.held is None or len(ahead) < 2:
-        # One write is done or not, whenever this process is killed.
+        # A single write is done or not, even if this process is killed.
         return work.run()
     site.held.note(block, order.action.value)
     outcome = work.run()
@@ -398,10 +398,10 @@ def _take_back(site: _Site, outcome: Outcome) -> Outcome:
 
 
 def bring_back(machine: Machine, held: Held) -> Outcome | None:
-    """Bring the block that a killed process left back to what it was, as HELD has it on record.
+    """Bring the block that a killed process left back to the condition in the record of HELD.
 
-    None where no block was left, or it is (again) as it was. The result is TAKEN_BACK, or FAILED
-    where the kernel did not let it. The record is gone afterwards.
+    Returns None if there is no such block, or it has that condition already. Else the result is
+    TAKEN_BACK, or FAILED if the kernel refused. The record is cleared.
     """
     left = held.left
     if left is None:
