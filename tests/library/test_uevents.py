@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from commands import start_python
+from memory_hotplug.uevents import Uevent, parse
 
 FORGER = """
 import socket
@@ -35,3 +36,21 @@ def test_an_event_that_another_process_sent_is_not_believed() -> None:
     process = start_python(FORGER, within=NAMESPACE)
     said, _ = process.communicate(timeout=60)
     assert said == "online@/devices/system/memory/memory5 True []\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (
+            b"online@/devices/system/memory/memory5\0ACTION=online\0SUBSYSTEM=memory\0",
+            Uevent("online", 5),
+        ),
+        (b"remove@/devices/system/memory/memory262143\0", Uevent("remove", 262143)),
+        (b"add@/devices/system/cpu/cpu1\0ACTION=add\0", None),
+        (b"add@/devices/system/memory/memory5/x\0", None),
+        (b"libudev\0\xfe\xed\xca\xfe", None),
+        (b"", None),
+    ],
+)
+def test_the_uevents_of_memory_blocks_are_parsed(message: bytes, event: Uevent | None) -> None:
+    assert parse(message) == event

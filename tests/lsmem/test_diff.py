@@ -44,19 +44,23 @@ memory16-17 256M  disabled -> offline
 """
 
 
-def test_the_same_says_nothing_and_has_status_0(lsmem: Command, lpar: Path) -> None:
+def test_diff_of_an_unchanged_machine_prints_nothing_and_exits_0(
+    lsmem: Command, lpar: Path
+) -> None:
     done = lsmem("--diff", earlier(lsmem, lpar), "-s", lpar)
     assert (done.status, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_what_changed_is_said_block_by_block_with_status_1(lsmem: Command, lpar: Path) -> None:
+def test_diff_prints_a_line_for_each_group_of_changed_blocks_and_exits_1(
+    lsmem: Command, lpar: Path
+) -> None:
     file = earlier(lsmem, lpar)
     change(lpar)
     done = lsmem("--diff", file, "-s", lpar)
     assert (done.status, done.stdout, done.stderr) == (1, CHANGED, "")
 
 
-def test_bytes_are_bytes(lsmem: Command, lpar: Path) -> None:
+def test_diff_with_bytes_prints_sizes_in_bytes(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar)
     change(lpar)
     first = lsmem("-b", "--diff", file, "-s", lpar).stdout.splitlines()[0]
@@ -64,7 +68,7 @@ def test_bytes_are_bytes(lsmem: Command, lpar: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "archive", "archive below a directory"])
-def test_a_captured_tree_compares_as_a_listing_does(
+def test_diff_takes_a_captured_directory_or_archive(
     lsmem: Command, lpar: Path, tmp_path: Path, kind: str
 ) -> None:
     if kind == "directory":
@@ -79,14 +83,16 @@ def test_a_captured_tree_compares_as_a_listing_does(
     assert (done.status, done.stdout, done.stderr) == (1, CHANGED, "")
 
 
-def test_an_archive_keeps_what_hard_links_share(lsmem: Command, lpar: Path, tmp_path: Path) -> None:
+def test_diff_reads_the_hard_links_of_an_archive(
+    lsmem: Command, lpar: Path, tmp_path: Path
+) -> None:
     archive = packed(lpar, tmp_path / "captured.tar")
     with tarfile.open(archive) as members:
         assert any(member.islnk() for member in members)
     assert lsmem("--diff", archive, "-s", lpar).status == 0
 
 
-def test_json_has_the_attributes_that_differ(lsmem: Command, lpar: Path) -> None:
+def test_diff_json_holds_the_attributes_that_differ(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar)
     change(lpar)
     done = lsmem("-J", "--diff", file, "-s", lpar)
@@ -108,7 +114,7 @@ def test_json_has_the_attributes_that_differ(lsmem: Command, lpar: Path) -> None
     assert (second["before"]["configured"], second["after"]["configured"]) == (False, True)
 
 
-def test_json_of_the_same_is_a_document_too(lsmem: Command, lpar: Path) -> None:
+def test_diff_json_of_an_unchanged_machine_is_a_document(lsmem: Command, lpar: Path) -> None:
     done = lsmem("-J", "--diff", earlier(lsmem, lpar), "-s", lpar)
     assert done.status == 0
     assert json.loads(done.stdout) == {
@@ -119,7 +125,7 @@ def test_json_of_the_same_is_a_document_too(lsmem: Command, lpar: Path) -> None:
     }
 
 
-def test_blocks_that_came_or_went_are_added_or_removed(lsmem: Command, tmp_path: Path) -> None:
+def test_diff_calls_blocks_added_or_removed(lsmem: Command, tmp_path: Path) -> None:
     for name, last in (("small", 31), ("large", 39)):
         blocks = [{"range": [0, last]}]
         machine = {"block_size": 1 << 27, "memmap_param": "N", "blocks": blocks}
@@ -132,9 +138,7 @@ def test_blocks_that_came_or_went_are_added_or_removed(lsmem: Command, tmp_path:
     assert found[0]["after"]["state"] == "online"
 
 
-def test_changes_that_are_alike_are_one_only_where_their_blocks_touch(
-    lsmem: Command, lpar: Path
-) -> None:
+def test_diff_merges_equal_changes_of_contiguous_blocks_only(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar)
     for number in (3, 4, 6):
         write(lpar, f"{MEMORY}/memory{number}/state", "offline")
@@ -145,7 +149,7 @@ def test_changes_that_are_alike_are_one_only_where_their_blocks_touch(
     ]
 
 
-def test_blocks_added_on_both_sides_of_a_hole_are_two_changes(
+def test_diff_of_blocks_added_on_both_sides_of_a_hole_has_two_changes(
     lsmem: Command, tmp_path: Path
 ) -> None:
     ranges = {"small": [[0, 3]], "large": [[0, 5], [8, 9]]}
@@ -156,7 +160,7 @@ def test_blocks_added_on_both_sides_of_a_hole_are_two_changes(
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["memory4-5", "memory8-9"]
 
 
-def test_settings_of_the_machine_are_compared(lsmem: Command, lpar: Path) -> None:
+def test_diff_compares_auto_online_blocks(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar)
     write(lpar, f"{MEMORY}/auto_online_blocks", "online_movable")
     done = lsmem("--diff", file, "-s", lpar)
@@ -165,7 +169,7 @@ def test_settings_of_the_machine_are_compared(lsmem: Command, lpar: Path) -> Non
     assert settings == {"auto_online_blocks": {"before": "offline", "after": "online_movable"}}
 
 
-def test_blocks_of_another_size_are_not_compared(
+def test_diff_of_another_block_size_compares_no_blocks(
     lsmem: Command, lpar: Path, tmp_path: Path
 ) -> None:
     make(tmp_path / "zvm", "s390-zvm")
@@ -175,14 +179,14 @@ def test_blocks_of_another_size_are_not_compared(
     assert done.stdout.endswith("Blocks of another size are other blocks: they are not compared.\n")
 
 
-def test_a_listing_with_fewer_columns_compares_in_those(lsmem: Command, lpar: Path) -> None:
+def test_diff_compares_only_the_columns_of_the_document(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar, "-o", "RANGE,STATE")
     change(lpar)
     done = lsmem("--diff", file, "-s", lpar)
     assert (done.status, done.stdout) == (1, "memory5 128M  online -> offline\n")
 
 
-def test_standard_input_is_a_file_too(lsmem: Command, lpar: Path) -> None:
+def test_diff_reads_a_document_from_standard_input(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar)
     with file.open() as document:
         done = run_program("lsmem", "--diff", "-", "-s", lpar, stdin=document)
@@ -200,7 +204,7 @@ def test_standard_input_is_a_file_too(lsmem: Command, lpar: Path) -> None:
         (b'{"schema_version": 1, "block_size": "8"}', "{file} is not a listing of memory"),
     ],
 )
-def test_trouble_has_status_2_and_says_what_is_wrong(
+def test_diff_of_a_damaged_file_names_the_fault_and_exits_2(
     lsmem: Command, lpar: Path, tmp_path: Path, text: bytes, why: str
 ) -> None:
     file = tmp_path / "file"
@@ -245,7 +249,7 @@ def test_trouble_has_status_2_and_says_what_is_wrong(
         ),
     ],
 )
-def test_a_listing_that_makes_no_sense_is_trouble_and_says_where(
+def test_diff_of_a_document_with_impossible_ranges_names_the_place(
     lsmem: Command, lpar: Path, tmp_path: Path, rows: str, why: str
 ) -> None:
     file = tmp_path / "file"
@@ -255,7 +259,7 @@ def test_a_listing_that_makes_no_sense_is_trouble_and_says_where(
     assert done.stderr.startswith(f"lsmem: {file} is not a listing of memory: {why}\n")
 
 
-def test_a_document_cut_short_at_any_place_is_trouble(
+def test_diff_of_a_document_cut_short_at_any_place_exits_2(
     lsmem: Command, lpar: Path, tmp_path: Path
 ) -> None:
     file = earlier(lsmem, lpar)
@@ -269,7 +273,7 @@ def test_a_document_cut_short_at_any_place_is_trouble(
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket", "character device"])
-def test_what_is_no_regular_file_is_refused_at_once(
+def test_diff_refuses_a_fifo_socket_or_device_without_waiting(
     lsmem: Command, lpar: Path, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / "file"
@@ -288,9 +292,7 @@ def test_what_is_no_regular_file_is_refused_at_once(
     assert str(path) in done.stderr
 
 
-def test_a_range_may_have_as_many_blocks_as_there_are_addresses(
-    lsmem: Command, lpar: Path, tmp_path: Path
-) -> None:
+def test_diff_takes_a_range_of_all_addresses(lsmem: Command, lpar: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     last = 2**64 // (1 << 27) - 1
     rows = f'[{{"block": {{"first": 0, "last": {last}}}, "state": "offline"}}]'
@@ -303,7 +305,7 @@ def test_a_range_may_have_as_many_blocks_as_there_are_addresses(
     ]
 
 
-def test_control_characters_of_an_earlier_document_never_reach_the_output(
+def test_diff_escapes_control_characters_of_the_document(
     lsmem: Command, lpar: Path, tmp_path: Path
 ) -> None:
     document = json.loads(earlier(lsmem, lpar).read_text())
@@ -318,7 +320,7 @@ def test_control_characters_of_an_earlier_document_never_reach_the_output(
     assert "\x1b" not in done.stdout
 
 
-def test_keys_of_later_versions_are_no_trouble(lsmem: Command, lpar: Path) -> None:
+def test_diff_accepts_keys_of_later_and_earlier_versions(lsmem: Command, lpar: Path) -> None:
     file = earlier(lsmem, lpar)
     document = json.loads(file.read_text())
     document["added"] = document["ranges"][0]["added"] = document["supports"]["added"] = 1
@@ -327,7 +329,7 @@ def test_keys_of_later_versions_are_no_trouble(lsmem: Command, lpar: Path) -> No
     assert lsmem("--diff", file, "-s", lpar).status == 0
 
 
-def test_what_an_older_kernel_did_not_tell_is_not_compared(
+def test_diff_across_a_kernel_upgrade_compares_what_both_kernels_tell(
     lsmem: Command, lpar: Path, tmp_path: Path
 ) -> None:
     """The same machine with a kernel that knows no /sys/firmware/memory, and then with ours."""
@@ -346,7 +348,7 @@ def test_what_an_older_kernel_did_not_tell_is_not_compared(
         assert lsmem("-J", "--diff", document, "-s", after).status == 0
 
 
-def test_an_archive_cut_short_is_trouble(lsmem: Command, lpar: Path, tmp_path: Path) -> None:
+def test_diff_of_an_archive_cut_short_exits_2(lsmem: Command, lpar: Path, tmp_path: Path) -> None:
     archive = packed(lpar, tmp_path / "captured.tar.gz")
     archive.write_bytes(archive.read_bytes()[:2000])
     done = lsmem("--diff", archive, "-s", lpar)
@@ -354,7 +356,7 @@ def test_an_archive_cut_short_is_trouble(lsmem: Command, lpar: Path, tmp_path: P
     assert "not an archive, or a damaged one" in done.stderr
 
 
-def test_an_archive_of_something_else_is_trouble(
+def test_diff_of_an_archive_without_a_tree_exits_2(
     lsmem: Command, lpar: Path, tmp_path: Path
 ) -> None:
     archive = tmp_path / "other.tar"
@@ -365,7 +367,9 @@ def test_an_archive_of_something_else_is_trouble(
     assert str(archive) in done.stderr
 
 
-def test_a_missing_file_or_machine_is_trouble(lsmem: Command, lpar: Path, tmp_path: Path) -> None:
+def test_diff_of_a_missing_file_or_machine_exits_2(
+    lsmem: Command, lpar: Path, tmp_path: Path
+) -> None:
     done = lsmem("--diff", tmp_path / "none", "-s", lpar)
     assert (done.status, done.stderr) == (2, f"lsmem: {tmp_path}/none: No such file or directory\n")
     assert lsmem("--diff", lpar, "-s", tmp_path).status == 2

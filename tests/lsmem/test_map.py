@@ -1,13 +1,12 @@
 """`lsmem --map`, as it is seen in terminals and pipes."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import static_tree
-from commands import Command, run_program
+from commands import Command, Machines, run_program
 from terminal import clean_environment, see
 
 WIDTHS = (60, 80, 200)
@@ -59,8 +58,8 @@ A cell is 1 block (128M), a row 16G.
 
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_a_terminal_shows_a_row_or_rows_for_each_node(
-    profiles: Callable[[str], Path], columns: int, no_color: str
+def test_map_in_a_terminal_has_rows_for_each_node(
+    profiles: Machines, columns: int, no_color: str
 ) -> None:
     terminal = see(
         "lsmem", "--map", "-s", profiles("x86-two-nodes"), columns=columns, NO_COLOR=no_color
@@ -71,23 +70,21 @@ def test_a_terminal_shows_a_row_or_rows_for_each_node(
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_a_pipe_gets_the_same_text_and_no_colour(
-    profiles: Callable[[str], Path], columns: int
-) -> None:
+def test_map_in_a_pipe_has_the_same_text_without_colour(profiles: Machines, columns: int) -> None:
     tree = profiles("x86-two-nodes")
     done = run_program("lsmem", "--map", "-s", tree, env=clean_environment(COLUMNS=str(columns)))
     assert done.stdout == TWO_NODES[columns]
 
 
-def test_a_pipe_is_80_columns_wide_unless_told_otherwise(
-    profiles: Callable[[str], Path],
+def test_map_in_a_pipe_is_80_columns_wide_without_columns_variable(
+    profiles: Machines,
 ) -> None:
     done = run_program("lsmem", "--map", "-s", profiles("x86-two-nodes"), env=clean_environment())
     assert done.stdout == TWO_NODES[80]
 
 
-def test_zones_have_characters_and_colours_of_their_own(
-    profiles: Callable[[str], Path],
+def test_map_by_zones_has_characters_and_colours_for_each_zone(
+    profiles: Machines,
 ) -> None:
     terminal = see("lsmem", "--map=zones", "-s", profiles("x86-two-nodes"))
     assert (
@@ -112,8 +109,8 @@ A cell is 1 block (128M), a row 8G.
     assert terminal.colours() == {"blue", "green", "brightcyan", "magenta", "brown"}
 
 
-def test_memory_that_is_not_configured_stands_beside_what_is(
-    profiles: Callable[[str], Path], lsmem: Command
+def test_map_draws_deconfigured_memory_beside_the_only_node(
+    profiles: Machines, lsmem: Command
 ) -> None:
     assert (
         lsmem("--map", "-s", profiles("s390-lpar")).stdout
@@ -128,8 +125,8 @@ A cell is 1 block (128M), a row 8G.
     )
 
 
-def test_a_narrow_window_has_the_legend_without_its_explanations(
-    profiles: Callable[[str], Path], lsmem: Command, monkeypatch: pytest.MonkeyPatch
+def test_map_in_a_narrow_window_has_a_shorter_legend(
+    profiles: Machines, lsmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert lsmem("--map", "-s", profiles("s390-lpar")).stdout.splitlines()[-3:] == [
@@ -139,17 +136,15 @@ def test_a_narrow_window_has_the_legend_without_its_explanations(
     ]
 
 
-def test_memory_far_from_address_0_begins_its_row(
-    profiles: Callable[[str], Path], lsmem: Command
+def test_map_of_memory_far_from_address_0_begins_at_a_row(
+    profiles: Machines, lsmem: Command
 ) -> None:
     rows = lsmem("--map", "-s", profiles("arm64-offset")).stdout.splitlines()
     assert rows[1] == "  0x10000000000 " + "#" * 64
     assert rows[2] == "  0x10200000000 " + "#" * 48 + "-" * 16
 
 
-def test_a_single_block_that_differs_is_seen_in_a_cell_of_many(
-    tmp_path: Path, lsmem: Command
-) -> None:
+def test_map_marks_a_cell_where_one_block_of_many_differs(tmp_path: Path, lsmem: Command) -> None:
     blocks = [
         {"range": [0, 1299]},
         {"range": [1300, 1300], "state": "offline"},
@@ -162,7 +157,7 @@ def test_a_single_block_that_differs_is_seen_in_a_cell_of_many(
     assert shown.endswith("A cell is 4 blocks (1G), a row 64G.\n")
 
 
-def test_a_hole_is_drawn_on_the_node_below_it(tmp_path: Path, lsmem: Command) -> None:
+def test_map_draws_a_hole_on_the_node_below_it(tmp_path: Path, lsmem: Command) -> None:
     blocks = [
         {"range": [0, 3]},
         {"range": [8, 11], "node": 1},
@@ -180,7 +175,7 @@ Node 1: 896M in 7 blocks
     )
 
 
-def test_far_holes_are_folded_and_said(tmp_path: Path, lsmem: Command) -> None:
+def test_map_folds_large_holes_into_a_line(tmp_path: Path, lsmem: Command) -> None:
     far = 1 << 36
     blocks = [{"range": [0, 3]}, {"range": [far, far + 3]}]
     static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": blocks})
@@ -201,8 +196,8 @@ A cell is 1 block (128M), a row 4G.
 
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("name", ["s390-imbalance", "ppc64-large", "x86-dimm-slots", "s390-zvm"])
-def test_every_machine_fits_the_width_and_the_legend_adds_up(
-    profiles: Callable[[str], Path],
+def test_map_of_every_profile_fits_the_width_and_its_legend_adds_up(
+    profiles: Machines,
     lsmem: Command,
     name: str,
     columns: int,
@@ -220,7 +215,7 @@ def test_every_machine_fits_the_width_and_the_legend_adds_up(
 
 
 @pytest.mark.parametrize("blocks", [4, 65536, 262144])
-def test_a_map_is_as_good_for_4_blocks_as_for_262144(blocks: int) -> None:
+def test_map_of_4_to_262144_blocks_fits_the_window(blocks: int) -> None:
     from lsmem_py.picture import Picture
     from memory_hotplug.block import State
     from memory_hotplug.ranges import BlockTable
@@ -237,7 +232,7 @@ def test_a_map_is_as_good_for_4_blocks_as_for_262144(blocks: int) -> None:
     assert len("".join(cells)) * int(group[1]) == blocks
 
 
-def test_a_cell_of_several_kinds_shows_what_there_is_most_of(tmp_path: Path) -> None:
+def test_map_cell_of_mixed_blocks_shows_the_most_frequent_kind(tmp_path: Path) -> None:
     blocks: list[dict[str, object]] = []
     for start in range(0, 4096, 64):
         # In turn two blocks of three are online, are offline, are not there.
@@ -263,7 +258,7 @@ def test_a_cell_of_several_kinds_shows_what_there_is_most_of(tmp_path: Path) -> 
     assert terminal.colours() == {"green", "brown"}
 
 
-def test_all_characters_and_all_colours_of_a_map_differ() -> None:
+def test_map_characters_and_colours_all_differ() -> None:
     from lsmem_py.picture import KINDS
 
     characters = [character for kind in KINDS for character in (kind.character, kind.mostly)]
@@ -273,7 +268,7 @@ def test_all_characters_and_all_colours_of_a_map_differ() -> None:
     assert len(styles) == len(set(styles))
 
 
-def test_a_map_says_what_it_does_not_know(tmp_path: Path, lsmem: Command) -> None:
+def test_map_draws_an_unknown_state_as_a_question_mark(tmp_path: Path, lsmem: Command) -> None:
     static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 3]}]})
     (tmp_path / "sys/devices/system/memory/memory2/state").write_text("sideways\n")
     shown = lsmem("--map", "-s", tmp_path).stdout
@@ -291,8 +286,6 @@ def test_a_map_says_what_it_does_not_know(tmp_path: Path, lsmem: Command) -> Non
         (["--map", "--diff", "x"], "options --map and --diff cannot be combined"),
     ],
 )
-def test_what_means_nothing_to_a_map_is_refused(
-    lsmem: Command, options: list[str], message: str
-) -> None:
+def test_map_refuses_options_of_a_listing(lsmem: Command, options: list[str], message: str) -> None:
     done = lsmem(*options)
     assert (done.status, done.stdout, done.stderr) == (1, "", f"lsmem: {message}\n")

@@ -84,13 +84,13 @@ def changed(place: tuple[str | int, ...], value: object, *, gone: bool) -> dict[
     return document
 
 
-def test_a_whole_document_has_no_fault() -> None:
+def test_schema_check_passes_a_whole_document() -> None:
     assert VALIDATOR.is_valid(DOCUMENT)
     assert fault(DOCUMENT, SCHEMA) is None
 
 
 @given(st.sampled_from(PLACES), VALUES, st.booleans())
-def test_a_document_has_a_fault_where_jsonschema_finds_one(
+def test_schema_check_agrees_with_jsonschema(
     place: tuple[str | int, ...], value: object, gone: bool
 ) -> None:
     document = changed(place, value, gone=gone)
@@ -98,7 +98,7 @@ def test_a_document_has_a_fault_where_jsonschema_finds_one(
     assert (found is None) == VALIDATOR.is_valid(document), found
 
 
-def test_every_keyword_of_the_schema_is_one_that_is_looked_at() -> None:
+def test_schema_check_knows_every_keyword_of_the_schema() -> None:
     looked_at = {"type", "const", "enum", "minimum", "pattern", "properties", "required", "items"}
     said = {"$schema", "title", "description", "additionalProperties"}
 
@@ -124,7 +124,7 @@ def test_every_keyword_of_the_schema_is_one_that_is_looked_at() -> None:
         (("ranges", 0, "node"), "\x1b" * 99, "ranges[0].node is " + '"\\u001b' + "\\u001b" * 5),
     ],
 )
-def test_a_fault_begins_with_its_place(
+def test_schema_check_names_the_place_of_a_fault(
     place: tuple[str | int, ...], value: object, sentence: str
 ) -> None:
     found = fault(changed(place, value, gone=False), SCHEMA)

@@ -15,7 +15,6 @@ import pytest
 
 import static_tree
 from commands import SCRIPTS, Command
-from memory_hotplug.uevents import Uevent, parse
 from simulated import write
 from static_tree import FIRMWARE, MEMORY
 from terminal import PATIENCE, Terminal, clean_environment
@@ -40,9 +39,7 @@ def heading(terminal: Terminal) -> str:
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_a_listing_follows_the_machine_and_marks_what_changed(
-    lpar: Path, columns: int, no_color: str
-) -> None:
+def test_watch_marks_changed_ranges_of_a_listing(lpar: Path, columns: int, no_color: str) -> None:
     # Marks stay for as long as the test may take.
     terminal = Terminal(
         *("lsmem", f"--watch={PATIENCE}", "-s", lpar, "-o", "BLOCK,STATUS"),
@@ -80,7 +77,7 @@ def test_a_listing_follows_the_machine_and_marks_what_changed(
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
-def test_a_map_follows_the_machine_and_marks_what_changed(lpar: Path, columns: int) -> None:
+def test_watch_marks_changed_cells_of_a_map(lpar: Path, columns: int) -> None:
     options = (f"--watch={PATIENCE}", "--map", "-s", lpar)
     terminal = Terminal("lsmem", *options, columns=columns)
     terminal.read_until(terminal.shows("A cell is"))
@@ -96,7 +93,7 @@ def test_a_map_follows_the_machine_and_marks_what_changed(lpar: Path, columns: i
     assert terminal.finish() == 130
 
 
-def test_a_mark_goes_when_the_interval_is_over(lpar: Path) -> None:
+def test_watch_removes_a_mark_after_the_interval(lpar: Path) -> None:
     terminal = Terminal("lsmem", "--watch=0.5", "-s", lpar, "-n", "-o", "BLOCK,STATUS")
     terminal.read_until(terminal.shows("16-31"))
     write(lpar, f"{MEMORY}/memory5/state", "offline")
@@ -106,7 +103,7 @@ def test_a_mark_goes_when_the_interval_is_over(lpar: Path) -> None:
     assert terminal.finish() == 130
 
 
-def test_a_tree_of_plain_files_is_read_again(tmp_path: Path) -> None:
+def test_watch_reads_a_plain_tree_again_every_interval(tmp_path: Path) -> None:
     static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 7]}]})
     terminal = Terminal("lsmem", "--watch=0.2", "-s", tmp_path)
     terminal.read_until(terminal.shows("Total online"))
@@ -120,7 +117,9 @@ def test_a_tree_of_plain_files_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_the_terminal_is_left_as_it_was(lpar: Path, ending: signal.Signals, status: int) -> None:
+def test_watch_restores_the_terminal_when_a_signal_ends_it(
+    lpar: Path, ending: signal.Signals, status: int
+) -> None:
     terminal = Terminal("lsmem", "--watch", "-s", lpar)
     kept = os.dup(terminal.process.child_fd)
     before = termios.tcgetattr(kept)
@@ -136,7 +135,7 @@ def test_the_terminal_is_left_as_it_was(lpar: Path, ending: signal.Signals, stat
     os.close(kept)
 
 
-def test_a_stopped_watch_gives_the_terminal_back_meanwhile(lpar: Path) -> None:
+def test_watch_gives_the_terminal_back_while_it_is_stopped(lpar: Path) -> None:
     terminal = Terminal("lsmem", "--watch", "-s", lpar)
     terminal.read_until(terminal.shows("Total online"))
     terminal.process.kill(signal.SIGTSTP)
@@ -150,7 +149,7 @@ def test_a_stopped_watch_gives_the_terminal_back_meanwhile(lpar: Path) -> None:
     assert terminal.finish() == 130
 
 
-def test_a_window_too_small_says_how_much_is_missing(lpar: Path) -> None:
+def test_watch_in_a_low_window_says_how_many_lines_are_missing(lpar: Path) -> None:
     terminal = Terminal("lsmem", "--watch", "-a", "-s", lpar, lines=12)
     terminal.read_until(terminal.shows("window too small"))
     assert terminal.text()[-1] == "... 30 more lines: window too small"
@@ -161,7 +160,7 @@ def test_a_window_too_small_says_how_much_is_missing(lpar: Path) -> None:
     assert terminal.finish() == 130
 
 
-def test_a_window_too_narrow_cuts_off_no_sentence_and_says_what_fits(lpar: Path) -> None:
+def test_watch_in_a_narrow_window_wraps_sentences_and_says_what_fits(lpar: Path) -> None:
     terminal = Terminal("lsmem", f"--watch={PATIENCE}", "-s", lpar, columns=40)
     terminal.read_until(terminal.shows("parameter:"))
     write(lpar, f"{MEMORY}/memory5/state", "offline")
@@ -179,7 +178,7 @@ def test_a_window_too_narrow_cuts_off_no_sentence_and_says_what_fits(lpar: Path)
 @pytest.mark.parametrize(
     ("options", "end"), [(["-o", "BLOCK,SIZE,STATE"], "parameter:"), (["--map"], "A cell is")]
 )
-def test_what_fits_a_narrow_window_is_not_called_too_wide(
+def test_watch_in_a_narrow_window_that_fits_has_no_advice(
     lpar: Path, options: list[str], end: str
 ) -> None:
     terminal = Terminal("lsmem", "--watch", "-s", lpar, *options, columns=40)
@@ -189,7 +188,7 @@ def test_what_fits_a_narrow_window_is_not_called_too_wide(
     assert terminal.finish() == 130
 
 
-def test_a_window_without_a_width_is_no_trouble(lpar: Path) -> None:
+def test_watch_survives_a_window_of_width_0(lpar: Path) -> None:
     terminal = Terminal(
         *("lsmem", "--watch", "-s", lpar), environment=clean_environment(COLUMNS="0")
     )
@@ -199,7 +198,7 @@ def test_a_window_without_a_width_is_no_trouble(lpar: Path) -> None:
     assert terminal.finish() == 143
 
 
-def test_this_machine_is_watched_by_whatever_it_offers() -> None:
+def test_watch_of_this_machine_names_events_or_reading_again() -> None:
     terminal = Terminal("lsmem", "--watch", columns=120)
     terminal.read_until(terminal.shows("Ctrl-C ends it"))
     assert re.match(r"lsmem --watch, by (the kernel's events|reading again)", heading(terminal))
@@ -207,7 +206,7 @@ def test_this_machine_is_watched_by_whatever_it_offers() -> None:
     assert terminal.finish() == 130
 
 
-def test_a_machine_that_goes_away_is_an_error_and_the_terminal_is_restored(
+def test_watch_of_a_machine_that_goes_away_restores_the_terminal_and_exits_1(
     tmp_path: Path,
 ) -> None:
     tree = static_tree.make(
@@ -251,7 +250,7 @@ def first_line(process: subprocess.Popen[str], tree: Path) -> str:
     raise AssertionError("no change was seen")
 
 
-def test_a_pipe_gets_a_json_line_for_each_change(
+def test_watch_json_in_a_pipe_has_a_line_for_each_change(
     lpar: Path, watched: list[subprocess.Popen[str]]
 ) -> None:
     process = follow(watched, lpar, "-J")
@@ -268,7 +267,7 @@ def test_a_pipe_gets_a_json_line_for_each_change(
     }
 
 
-def test_a_pipe_without_json_gets_a_sentence_for_each_change(
+def test_watch_in_a_pipe_has_a_sentence_for_each_change(
     lpar: Path, watched: list[subprocess.Popen[str]]
 ) -> None:
     process = follow(watched, lpar)
@@ -283,7 +282,7 @@ def test_a_pipe_without_json_gets_a_sentence_for_each_change(
     assert "\033" not in line
 
 
-def test_ctrl_c_ends_a_watch_in_a_pipe_with_130(
+def test_watch_in_a_pipe_exits_130_on_ctrl_c(
     lpar: Path, watched: list[subprocess.Popen[str]]
 ) -> None:
     process = follow(watched, lpar, "-J")
@@ -294,7 +293,7 @@ def test_ctrl_c_ends_a_watch_in_a_pipe_with_130(
     assert process.stderr.read() == ""
 
 
-def test_a_watch_ends_when_nobody_reads_any_more(
+def test_watch_in_a_pipe_exits_141_when_the_reader_is_gone(
     lpar: Path, watched: list[subprocess.Popen[str]]
 ) -> None:
     process = follow(watched, lpar, "-J")
@@ -306,32 +305,9 @@ def test_a_watch_ends_when_nobody_reads_any_more(
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf", "1e999"])
-def test_an_interval_must_be_one(lsmem: Command, seconds: str) -> None:
+def test_watch_refuses_what_is_no_interval(lsmem: Command, seconds: str) -> None:
     done = lsmem(f"--watch={seconds}")
     assert done.status == 1
     assert done.stderr == (
         f"lsmem: invalid argument of --watch: {seconds} (seconds, 0.1 or more)\n"
     )
-
-
-# The kernel's events
-
-
-@pytest.mark.parametrize(
-    ("message", "event"),
-    [
-        (
-            b"online@/devices/system/memory/memory5\0ACTION=online\0SUBSYSTEM=memory\0",
-            Uevent("online", 5),
-        ),
-        (b"remove@/devices/system/memory/memory262143\0", Uevent("remove", 262143)),
-        (b"add@/devices/system/cpu/cpu1\0ACTION=add\0", None),
-        (b"add@/devices/system/memory/memory5/x\0", None),
-        (b"libudev\0\xfe\xed\xca\xfe", None),
-        (b"", None),
-    ],
-)
-def test_announcements_about_memory_blocks_are_understood(
-    message: bytes, event: Uevent | None
-) -> None:
-    assert parse(message) == event

@@ -40,6 +40,9 @@ class Outcome:
 Command = Callable[..., Outcome]
 """Takes the arguments of a command line."""
 
+Machines = Callable[[str], Path]
+"""Takes the name of a machine; the fixtures ``machines`` and ``profiles``."""
+
 
 def command_here(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -60,6 +63,13 @@ def command_here(
         return Outcome(status, written.out, written.err)
 
     return run
+
+
+def cells(lsmem: Command, tree: Path, name: str, *options: str) -> list[str]:
+    """The cells of a column of lsmem, one for each block."""
+    done = lsmem("-s", tree, "-a", "-n", "-r", "-o", name, *options)
+    assert done.status == 0
+    return done.stdout.removesuffix("\n").split("\n")
 
 
 def run_program(*words: str | Path, **kwargs: Any) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,81 @@
+"""lsmem's command line, read as getopt_long does, and its usage errors."""
+
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+
+
+def test_the_last_of_a_repeated_option_counts(lsmem: Command, tree: Path) -> None:
+    assert lsmem("-s", "/nowhere", "-o", "FOO", "-rs", tree, "-oBLOCK").stdout == "BLOCK\n0-5\n"
+
+
+def test_abbreviations_of_util_linux_options_keep_their_meaning(lsmem: Command, tree: Path) -> None:
+    assert lsmem("-s", tree, "--j").stdout == lsmem("-s", tree, "--json").stdout
+    assert lsmem("--json-s").stdout == lsmem("--json-schema").stdout
+
+
+def test_help_and_version_answer_at_once_after_valid_options(lsmem: Command) -> None:
+    assert lsmem("--help", "--bogus").status == 0
+    assert lsmem("--bogus", "--help").status == 1
+    assert lsmem("-V", "extra").stdout.startswith("lsmem from memory-hotplug-tools ")
+
+
+def test_posixly_correct_ends_the_options_at_the_first_argument(
+    lsmem: Command, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSIXLY_CORRECT", "1")
+    assert lsmem("-s", tree, "extra", "--version").stderr.startswith("lsmem: bad usage\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "summary"),
+    [
+        (["-r", "--summary=always"], True),
+        (["--summary=always", "-r"], False),
+        (["--summary=always", "--format", "csv"], False),
+        (["--summary=never", "-J", "--summary=always"], True),
+        (["--summary=always", "--summary=never"], False),
+        (["--summary=always", "--format", "table"], True),
+    ],
+)
+def test_a_format_option_takes_away_an_earlier_summary(
+    arguments: list[str], summary: bool, lsmem: Command, tree: Path
+) -> None:
+    assert ("Total online" in lsmem("-s", tree, *arguments).stdout) == summary
+
+
+def test_summary_only_with_a_format_is_an_error(lsmem: Command, tree: Path) -> None:
+    sentence = "options --{raw,json,pairs} and --summary=only are mutually exclusive"
+    for arguments in (["--summary", "--summary=never"], ["-r", "--summary=only"]):
+        assert lsmem("-s", tree, *arguments).stderr == f"lsmem: {sentence}\n"
+    assert lsmem("-s", tree, "-r", "--summary", "--summary=always").status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-rJ"], "options --raw and --json cannot be combined"),
+        (["--format", "csv", "-J"], "options --format and --json cannot be combined"),
+        (["-S", "none", "-a"], "options --split and --all cannot be combined"),
+        (["--all=1"], "option '--all' doesn't allow an argument"),
+        (["--output"], "option '--output' requires an argument"),
+        (["-Jx"], "invalid option -- 'x'"),
+        (["--", "-J"], "bad usage"),
+        (["-"], "bad usage"),
+        (["--summary", "never"], "bad usage"),
+        (["--summary="], "unsupported --summary argument"),
+        (["--annotate=often"], "invalid argument of --annotate: often (always, never, auto)"),
+        (["--color=red"], "invalid argument of --color: red (always, never, auto)"),
+        (["--typed"], "option --typed goes with --json or --format jsonl"),
+        (["--typed", "-r"], "option --typed goes with --json or --format jsonl"),
+        (["--format", "csv", "--summary"], "options --format and --summary=only are mutually"),
+    ],
+)
+def test_usage_errors_are_one_sentence_and_exit_1(
+    arguments: list[str], sentence: str, lsmem: Command
+) -> None:
+    done = lsmem(*arguments)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"lsmem: {sentence}")
