@@ -1,6 +1,6 @@
-"""Sentences of our own: what stands in the way, what failed and why, what to do now.
+"""The messages that util-linux does not have: why something failed, and what to do now.
 
-All of it is made from data; nothing is read or written here, but for who the user is.
+They are made from data. Nothing is read or written here, except who the user is.
 """
 
 import errno
@@ -22,17 +22,17 @@ from memory_hotplug.size import human
 from memory_hotplug.transaction import Outcome, Result
 
 PASSED_OVER = (Cause.NOT_OFFLINE, Cause.NOT_DECONFIGURED)
-"""Why a block is passed over when a size is made up, without anything being tried."""
+"""Causes for which a block is passed over, with a SIZE, before anything is written to it."""
 
 MOST = 8
-"""Not more than so many ranges of blocks are named in a sentence."""
+"""The maximum of ranges of blocks that a sentence names."""
 
 
 # Words
 
 
 def runs(numbers: Iterable[int]) -> list[str]:
-    """Numbers as the command line takes them: ``0-3`` and ``7``."""
+    """The numbers as arguments of the command line: ``0-3`` and ``7``."""
     ends: list[list[int]] = []
     for number in sorted(numbers):
         if ends and number == ends[-1][1] + 1:
@@ -47,7 +47,7 @@ def _some(texts: Sequence[str]) -> Sequence[str]:
 
 
 def named(numbers: Iterable[int]) -> str:
-    """Blocks in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
+    """Names the blocks in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
     return _blocks(", ".join(_some(runs(numbers))))
 
 
@@ -61,7 +61,7 @@ def done_word(action: Action) -> str:
 
 
 def command(words: str, root: str) -> str:
-    """A command line that goes on with the machine below ROOT."""
+    """A command line for the machine below ROOT, to print as advice."""
     return f"chmem {words}" + ("" if root == "/" else f" --sysroot {shlex.quote(root)}")
 
 
@@ -69,7 +69,7 @@ def command(words: str, root: str) -> str:
 
 
 def format_absence(selection: Selection) -> Iterator[Sentence]:
-    """What of the blocks asked for this machine does not have."""
+    """Messages about requested blocks that this machine does not have."""
     if selection.by_size:
         return
     absent = selection.absent
@@ -85,7 +85,7 @@ def format_absence(selection: Selection) -> Iterator[Sentence]:
 
 
 def format_refusal(selection: Selection) -> Iterator[Sentence]:
-    """That nothing is begun, because not all of it can be had."""
+    """Messages for --all-or-nothing that nothing is begun, because there are too few blocks."""
     if selection.by_size:
         yield messages.NOT_ENOUGH.of(
             requested=human(selection.bytes_asked),
@@ -96,7 +96,7 @@ def format_refusal(selection: Selection) -> Iterator[Sentence]:
 
 
 def format_shortage(selection: Selection) -> Iterator[Sentence]:
-    """Why a size cannot be made up."""
+    """Messages why there are too few blocks for a size."""
     if not selection.by_size:
         return
     if not selection.asked:
@@ -125,7 +125,7 @@ def _none(selection: Selection) -> Sentence:
 
 
 def format_cannot_write(error: CannotWriteError) -> Sentence:
-    """That nothing is tried, because no write can succeed."""
+    """The message that nothing is tried, because no write can succeed."""
     advice = ""
     if error.errno != errno.EROFS:
         advice = _row(Cause.DENIED, error.where).of(reason="", program=_program()).advice
@@ -136,10 +136,10 @@ def format_cannot_write(error: CannotWriteError) -> Sentence:
 
 
 class Words(NamedTuple):
-    """Why a block is not as it was asked to be."""
+    """The words for an error of a block."""
 
     reason: str
-    """In a few words."""
+    """The reason, in a few words."""
     advice: str = ""
     """The likely cause, and what to do now."""
 
@@ -170,7 +170,7 @@ def _row(cause: Cause, where: str) -> Message:
 
 
 def _program() -> str:
-    """The program that runs, as sudo would have to find it."""
+    """The path of the program that is running, for sudo."""
     return "chmem"
 
 
@@ -178,7 +178,7 @@ def _program() -> str:
 
 
 def format_advice(tally: Tally, root: str) -> Iterator[Sentence]:
-    """What blocks were left as, why, and how to go on with the machine below ROOT."""
+    """Messages after the work: the causes, and how to go on with the machine below ROOT."""
     outcomes = tally.outcomes.values()
     for outcome in outcomes:
         if outcome.stuck:
@@ -199,7 +199,7 @@ def format_advice(tally: Tally, root: str) -> Iterator[Sentence]:
 
 
 def _on_causes(tally: Tally) -> Iterator[Sentence]:
-    """A sentence for each cause of failure, with the blocks that it hit."""
+    """A sentence for each cause of failure, with the blocks that failed."""
     found: dict[tuple[Message, Words], list[int]] = {}
     for number, outcome in tally.outcomes.items():
         for error in _errors(outcome):
@@ -221,7 +221,7 @@ def _errors(outcome: Outcome) -> list[BlockError]:
 
 
 def _advice_row(tally: Tally, error: BlockError) -> Message | None:
-    """With a size, of which the next block makes up for one that fails, no reason was said yet."""
+    """The row for advice. With a size the reason was not printed yet, so the row includes it."""
     if not tally.selection.by_size or isinstance(error, StuckError):
         return messages.ADVICE
     if error.cause in PASSED_OVER and tally.done >= tally.selection.asked:
@@ -230,7 +230,7 @@ def _advice_row(tally: Tally, error: BlockError) -> Message | None:
 
 
 def _left(outcome: Outcome, root: str) -> Sentence:
-    """What a block is that could not be brought back."""
+    """The messages about a block that could not be brought back."""
     block, condition = named([outcome.number]), format_condition(outcome.after)
     if outcome.before.state is not State.ONLINE or outcome.after.state is State.ONLINE:
         return messages.LEFT.of(block=block, condition=condition)
@@ -240,7 +240,7 @@ def _left(outcome: Outcome, root: str) -> Sentence:
 
 
 def format_condition(block: MemoryBlock) -> str:
-    """What a block is now, in words."""
+    """The condition of a block, in words."""
     words = [block.state.value]
     if block.configured is not None:
         words.append("configured" if block.configured else "deconfigured")
@@ -250,7 +250,7 @@ def format_condition(block: MemoryBlock) -> str:
 
 
 def _way_back(outcome: Outcome, root: str) -> str:
-    """The command that makes of a block what it was, online."""
+    """The command that sets a block online again as it was before."""
     before, words = outcome.before, f"--enable --blocks {outcome.number}"
     if before.memmap_on_memory is not None and not outcome.after.configured:
         words += f" --memmap-on-memory {int(before.memmap_on_memory)}"
@@ -261,6 +261,6 @@ def _way_back(outcome: Outcome, root: str) -> str:
 
 
 def format_interruption(tally: Tally) -> Sentence:
-    """What was done before a signal came."""
+    """The message after a signal: what was done before it."""
     done = named(tally.numbers(Result.DONE)) if tally.done else "nothing"
     return messages.INTERRUPTED.of(done=done_word(tally.selection.order.action), blocks=done)

@@ -1,4 +1,4 @@
-"""Options -> request -> run -> exit status."""
+"""The command line of chmem: options -> request -> selection -> run -> exit status."""
 
 import gc
 import os
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
-"""The zones that can be named."""
+"""The zones that --zone takes."""
 
 _YES_NO = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}
 
@@ -47,12 +47,12 @@ _NEEDS_CONFIGURING = {
     Action.DECONFIGURE: messages.CANNOT_DECONFIGURE,
     Action.RECONFIGURE: messages.CANNOT_RECONFIGURE,
 }
-"""What is said where memory is there without configuring."""
+"""The message for each action where memory is never configured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line, as click hands it over."""
+    """The values of the options."""
 
     action: str | None
     blocks: bool
@@ -69,7 +69,7 @@ class Options:
 
     @property
     def how(self) -> How:
-        """The options that say how the work is done."""
+        """The options about how to do it."""
         names = [field.name for field in fields(How)]
         return How(**{name: getattr(self, name) for name in names})
 
@@ -119,7 +119,7 @@ def _schema() -> str:
 def _offer_blocks(
     ctx: click.Context, _: click.Parameter, typed: str
 ) -> "list[CompletionItem[str]]":
-    """With --blocks, the numbers of the blocks; after ``5-``, those that can end a range."""
+    """Offer the block numbers if --blocks is given; after ``5-``, those that can end the range."""
     from click.shell_completion import CompletionItem
 
     if not ctx.params.get("blocks"):
@@ -138,14 +138,14 @@ def _offer_blocks(
 
 
 class Chmem(GetoptCommand):
-    """The command; its --help ends in the zones, and with --json its errors in a document."""
+    """The command; its --help ends with the zones, and with --json its errors are a document."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.obj = ctx.obj or Output()
         return super().parse_args(ctx, args)
 
     def write_error(self, error: Exception, ctx: click.Context | None) -> None:
-        """What keeps it from its work: in words and, as far as --json was seen, in a document."""
+        """Write an error as a message and, if --json was read before it, as a document."""
         output = ctx.obj if ctx else Output()
         program.complain_of(NAME, error, output.say)
         if ctx and "--json" in ctx.meta[GIVEN]:
@@ -207,7 +207,7 @@ _ACTIONS = tuple(action.value for action in Action)
     shell_complete=offers.words(lambda: ["0", "1"]),
     callback=_memmap,
     section=_WHAT,
-    help="struct pages in the block itself, when configuring",
+    help="configure blocks that hold their own struct pages",
 )
 @option(
     "-z",
@@ -215,10 +215,10 @@ _ACTIONS = tuple(action.value for action in Action)
     metavar="NAME",
     shell_complete=offers.words(lambda: [zone.value for zone in ZONES]),
     section=_WHAT,
-    help="into, or only from, this zone",
+    help="enable into, or disable from, this zone",
 )
 @option(
-    "--node", metavar="N", callback=_count, own=True, section=_WHAT, help="blocks of this node only"
+    "--node", metavar="N", callback=_count, own=True, section=_WHAT, help="only blocks of this node"
 )
 @option(
     "-s",
@@ -227,14 +227,14 @@ _ACTIONS = tuple(action.value for action in Action)
     shell_complete=offers.directories,
     default="/",
     section=_WHAT,
-    help="the tree that holds /sys",
+    help="change the machine whose sys is in DIR",
 )
-@flag("--dry-run", own=True, section=_HOW, help="write nothing; show the commands that would")
+@flag("--dry-run", own=True, section=_HOW, help="write nothing; print the commands for it")
 @flag(
     "--all-or-nothing",
     own=True,
     section=_HOW,
-    help="take everything back when a block fails, or too little memory is to be had",
+    help="undo all changes if a block fails or there is too little memory",
 )
 @option(
     "--timeout",
@@ -253,8 +253,8 @@ _ACTIONS = tuple(action.value for action in Action)
     section=_HOW,
     help="retry a busy block N times",
 )
-@flag("-v", "--verbose", section=_OUTPUT, help="say what becomes of each block")
-@flag("--json", own=True, section=_OUTPUT, help="a document for scripts, and nothing else")
+@flag("-v", "--verbose", section=_OUTPUT, help="print what was done to each block")
+@flag("--json", own=True, section=_OUTPUT, help="write only a JSON document, for scripts")
 @answer(
     _schema, "--json-schema", own=True, section=_OUTPUT, help="the JSON Schema of that document"
 )
@@ -299,7 +299,7 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
 
 
 def _action(options: Options, operands: Sequence[str]) -> Action:
-    """What is to be done, of a command line that makes sense so far; else raises UsageError."""
+    """The action that the options ask for. Raises UsageError if the command line is wrong."""
     if options.action is None:
         *most, last = (f"--{action}" for action in _ACTIONS)
         raise GetoptUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
@@ -314,8 +314,8 @@ def _action(options: Options, operands: Sequence[str]) -> Action:
 
 
 def _has_zones(table: BlockTable) -> bool:
-    """Whether zones are heeded at all. Like util-linux, look only at the first block: where it is
-    deconfigured, the kernel chooses all zones."""
+    """Whether zones are used. Like util-linux, look only at the first block: if that block is not
+    configured, zones are ignored."""
     return bool(table.numbers) and table.columns[Attribute.ZONES][0] is not None
 
 
@@ -333,7 +333,7 @@ def _zone(name: str | None, zones: bool, output: Output) -> Zone | None:
 
 
 def _unable(machine: Machine, options: Options, order: Order) -> Sentence | None:
-    """Why this machine cannot do what is asked at all."""
+    """The reason why this machine cannot carry out the request at all; None if there is none."""
     if machine.configurable:
         return None
     if order.action in _NEEDS_CONFIGURING:
@@ -344,7 +344,7 @@ def _unable(machine: Machine, options: Options, order: Order) -> Sentence | None
 
 
 def _shown(options: Options) -> dict[str, Any]:
-    """The options that say how, as the document has them."""
+    """The options about how to do it, for the document."""
     names = ("dry_run", "all_or_nothing", "timeout", "retry")
     how = {name: getattr(options, name) for name in names}
     return {**how, "sysroot": os.path.abspath(options.sysroot)}
@@ -352,6 +352,6 @@ def _shown(options: Options) -> dict[str, Any]:
 
 def main() -> None:
     """The console script."""
-    # The process is over soon, and on a large machine all its objects live until then.
+    # The process ends soon, and most objects of a large machine live until then.
     gc.disable()
     program.run(chmem, NAME)

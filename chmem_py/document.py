@@ -1,4 +1,4 @@
-"""What a script is told: one JSON document, and the schema it keeps to."""
+"""The JSON document of --json, and its schema."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from memory_hotplug.plan import Action
 from memory_hotplug.transaction import Outcome, Result, Write
 
 SCHEMA_VERSION = 1
-"""Of this document. It grows when a script that reads it would have to change."""
+"""The version of the document. It grows when scripts that read the document must change."""
 
 _OUTCOMES = {Exit.SUCCESS: "done", Exit.PARTLY: "partial"}
 
@@ -29,7 +29,7 @@ def document(
     messages: Sequence[str],
     root: str,
 ) -> str:
-    """The document on work that was tried, below ROOT. OPTIONS are those that say how."""
+    """The document about a request that was tried below ROOT. OPTIONS are those about how."""
     selection = tally.selection
     size = selection.block_size
     top = os.path.abspath(root).rstrip("/")
@@ -48,7 +48,7 @@ def document(
 
 
 def failure(status: int, messages: Sequence[str]) -> str:
-    """The document where there is no request to speak of, or no machine."""
+    """The document if the command line is wrong or there is no machine."""
     return _dump(
         request=None,
         status=status,

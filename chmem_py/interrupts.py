@@ -1,8 +1,8 @@
-"""Signals and time limits, brought into a write that the kernel is taking its time over.
+"""Interrupt a write that takes long, by a signal or a time limit.
 
-Python goes on with a system call that a signal interrupted, unless the handler raises. So the
-handlers raise while such a call is under way, and only then; at all other times the first signal
-is remembered, and the work stops after the block at hand.
+Python restarts a system call that a signal interrupted, unless the signal handler raises. So the
+handlers raise during a write that may be interrupted. At other times the first signal is only
+recorded, and the work stops after the present block.
 """
 
 import errno
@@ -20,13 +20,13 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts(Watch):
-    """A context in which the first SIGINT or SIGTERM stops the work, and the second the process."""
+    """A context in which the first SIGINT or SIGTERM stops the work and the second the process."""
 
     def __init__(self, timeout: float | None, last_words: Callable[[], None]) -> None:
-        """TIMEOUT is what an offline may take, in seconds; LAST_WORDS is called by the second
+        """TIMEOUT is the time limit for an offline, in seconds. LAST_WORDS is called at the second
         signal, and must not block."""
         self.signal: int | None = None
-        """The signal that came."""
+        """The number of the first signal that came."""
         self._timeout = timeout
         self._last_words = last_words
         self._armed = False
@@ -42,7 +42,7 @@ class Interrupts(Watch):
 
     def __enter__(self) -> Self:
         for number in STOPPING:
-            # Who started this in the background may have chosen to have it ignore SIGINT.
+            # A shell starts background jobs with SIGINT ignored; it stays ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._stop)
         if self._timeout is not None:
@@ -75,7 +75,7 @@ class Interrupts(Watch):
 
 
 class _Armed:
-    """The while in which a signal, or the time limit alone, may raise."""
+    """A context in which a signal and the time limit, or only the time limit, may raise."""
 
     __slots__ = ("_interrupts", "_stoppable", "_timeout")
 

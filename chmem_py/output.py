@@ -1,4 +1,4 @@
-"""Standard output and standard error: no failure of theirs stops the work."""
+"""Write to standard output and standard error; a failure to write does not stop the work."""
 
 import contextlib
 import sys
@@ -11,15 +11,15 @@ NAME = "chmem"
 
 
 class Output:
-    """What is written, line by line, and what was said on standard error."""
+    """Writes lines and messages, and keeps the messages."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
-        """All that was said on standard error, for a document."""
+        """All messages written to standard error, for the document."""
         self._lost: OSError | None = None
 
     def write(self, lines: Iterable[str | Sentence]) -> None:
-        """Write text to standard output, and sentences to standard error."""
+        """Write texts to standard output and sentences to standard error."""
         for line in lines:
             if isinstance(line, Sentence):
                 self.say(line)
@@ -27,7 +27,7 @@ class Output:
                 self._write(line)
 
     def say(self, sentence: Sentence) -> None:
-        """Write a sentence to standard error, whatever has become of that."""
+        """Write a sentence to standard error; ignore a failure."""
         self.messages.extend(sentence.lines)
         with contextlib.suppress(OSError):
             complain(NAME, sentence)
@@ -41,11 +41,11 @@ class Output:
 
     def _lose(self, error: OSError) -> None:
         self._lost = error
-        # What could not be written must not be tried again at the end of the process.
+        # Python must not try to write the rest again when the process ends.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # open until the process ends
 
     def flush(self) -> bool:
-        """Whether all of standard output is written, or nobody wanted to read on; says why not."""
+        """Whether standard output was written, or its reader has gone. Else writes a message."""
         if self._lost is None:
             try:
                 sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""How far the work is, on a terminal, once it has taken long enough to wonder."""
+"""A progress bar on a terminal, for work that takes longer."""
 
 import sys
 import threading
@@ -11,7 +11,7 @@ DELAY = 0.5
 
 
 class Progress:
-    """Shown on standard error where that is a terminal; else nothing happens."""
+    """The progress bar; it does nothing if standard error is not a terminal."""
 
     def __init__(self, blocks: int, block_size: int) -> None:
         self._blocks = blocks
@@ -61,13 +61,13 @@ class Progress:
         self._shown.update(self._task, completed=self._done, **self._fields())
 
     def begin(self, number: int) -> None:
-        """The work on a block begins."""
+        """The work on block NUMBER begins."""
         self._at = number
         if self._shown is not None:
             self._update()
 
     def done(self, blocks: int) -> None:
-        """So many blocks are done in all."""
+        """COUNT blocks are done in all."""
         self._done = blocks
 
     def stop(self) -> None:
@@ -79,5 +79,5 @@ class Progress:
             self._shown.stop()
 
     def abandon(self) -> bytes:
-        """What to write to the terminal when the process ends at once."""
+        """The bytes that clear the bar from the terminal when the process ends at once."""
         return b"\x1b[?25h\r\n" if self._shown is not None else b""

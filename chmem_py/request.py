@@ -1,4 +1,4 @@
-"""SIZE | RANGE | BLOCKRANGE -> what is asked for."""
+"""Parse the argument: SIZE, RANGE or BLOCKRANGE."""
 
 import errno
 import os
@@ -19,12 +19,12 @@ _NUMBERS = re.compile("[0-9]+(-[0-9]+)?")
 
 
 class RequestError(CommandError):
-    """What is asked for cannot be understood."""
+    """The argument is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Either an amount of memory, wherever it is, or certain blocks."""
+    """An amount of memory, or certain blocks."""
 
     text: str
     size: int | None = None
@@ -35,11 +35,10 @@ class Request:
 
 
 def parse(text: str, block_size: int, *, blocks: bool) -> Request:
-    """The request that TEXT is; with BLOCKS its numbers are of blocks and not addresses.
+    """The request in TEXT. With BLOCKS its numbers are block numbers, else addresses.
 
-    Raises RequestError with the reference's sentences, and with what may have been meant. A range
-    of which one end is missing is refused: the reference would take the other end for a whole
-    request.
+    Raises RequestError with util-linux's messages, and advice. A range without one of its ends is
+    an error, while util-linux takes the other end for a request.
     """
     try:
         return _parse(text, block_size, blocks)
@@ -102,7 +101,7 @@ def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
 def _number(text: str, pattern: re.Pattern[str], base: int, what: str) -> int:
     if not pattern.fullmatch(text):
         raise RequestError(messages.CANNOT_PARSE.of(what=what, text=text))
-    # No number of so many digits is below the limit; Python is slow to convert very many.
+    # A number with so many digits is above the limit, and Python takes long to convert very many.
     digits = text.lstrip("+").removeprefix("0x").lstrip("0")
     number = int(digits or "0", base) if len(digits) <= 20 else SIZE_LIMIT
     if number >= SIZE_LIMIT:

@@ -1,4 +1,4 @@
-"""Do what is asked for, or rehearse it."""
+"""Carry out a request, or the dry run of it."""
 
 import contextlib
 import os
@@ -23,12 +23,12 @@ from memory_hotplug.rehearsal import Rehearsal
 from memory_hotplug.transaction import Outcome, Patience, carry_out
 
 LEAST_AGAIN = 3
-"""A kernel that answers EAGAIN is asked again at least so often."""
+"""A write that the kernel answers with EAGAIN is retried at least so many times."""
 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """The options that say how the work is done, and how it is shown."""
+    """The options about how to do it, and what to show."""
 
     dry_run: bool = False
     all_or_nothing: bool = False
@@ -38,11 +38,11 @@ class How:
     """Number of times that a busy block is retried."""
     verbose: bool = False
     json: bool = False
-    """Whether the outcomes are wanted for a document."""
+    """Whether a document is written."""
 
 
 class Done(NamedTuple):
-    """What came of it."""
+    """The result of a run."""
 
     tally: Tally
     status: int
@@ -51,7 +51,7 @@ class Done(NamedTuple):
 
 
 def run(machine: Machine, selection: Selection, how: How, output: Output) -> Done:
-    """Change the blocks of SELECTION, or rehearse it, and write what becomes of them."""
+    """Change the blocks of SELECTION, or rehearse that, and write what was done."""
     tally = Tally(selection, all_or_nothing=how.all_or_nothing)
     plain = not (how.json or how.dry_run)
     text = Text(tally, verbose=how.verbose and plain, plain=plain)
@@ -128,9 +128,9 @@ def _watched(blocks: Iterable[MemoryBlock], progress: Progress) -> Iterator[Memo
 
 
 def _check_writable(machine: Machine, selection: Selection, blocks: Iterable[MemoryBlock]) -> None:
-    """Refuse before anything is tried what no write could do; raises CannotWriteError.
+    """Check that the tree can be written to before anything is changed. Raises CannotWriteError.
 
-    The first block to be written to speaks for all: a tree is protected as a whole.
+    Only the first block is checked: usually a tree is protected as a whole.
     """
     for block in blocks:
         for step in plan(block, selection.order).steps[:1]:
@@ -143,7 +143,7 @@ def _check_writable(machine: Machine, selection: Selection, blocks: Iterable[Mem
 
 
 def _write_last_words(progress: Progress) -> None:
-    """By the second signal. Nothing that may wait for a lock: the process is in the middle."""
+    """Called at the second signal. Must not take a lock, which the interrupted code may hold."""
     text = f"{NAME}: {messages.ENDED_AT_ONCE.text}\n".encode()
     with contextlib.suppress(OSError):
         os.write(2, progress.abandon() + text)

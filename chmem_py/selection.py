@@ -1,4 +1,4 @@
-"""A request, on a machine -> the blocks that are to be changed."""
+"""Select the blocks of a machine that a request is about."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -14,43 +14,43 @@ from memory_hotplug.ranges import BlockTable
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Of the block numbers asked for, those that this machine does not have."""
+    """The requested block numbers that this machine does not have."""
 
     first: int
     last: int
-    """The lowest and the highest of them."""
+    """The lowest and the highest of these numbers."""
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The blocks that a request is about, and what is to be done to them."""
+    """The blocks to change, and the order to carry out on them."""
 
     request: Request
     order: Order
     node: int | None
-    """Only blocks of this node are meant."""
+    """If not None, only blocks of this node are selected."""
     block_size: int
     """Bytes."""
     asked: int
-    """Number of blocks asked for."""
+    """The number of requested blocks."""
     blocks: Sequence[MemoryBlock] = ()
-    """In the order in which they are to be changed. For a size these may be more than asked for:
-    one that fails is made up for by the next."""
+    """The blocks in the order of changing. For a size there may be more than requested: when a
+    block fails, the next one is taken instead."""
     possible: int = 0
-    """Number of BLOCKS that nothing speaks against."""
+    """The number of BLOCKS that can be changed, as far as is known before."""
     absent: Absent | None = None
     node_exists: bool = True
-    """Whether the machine has the node, where one is named."""
+    """Whether the machine has the requested node."""
 
     @property
     def by_size(self) -> bool:
-        """Whether an amount of memory is asked for, and not certain blocks."""
+        """Whether an amount of memory is requested, and not certain blocks."""
         return self.request.size is not None
 
     @property
     def enough(self) -> int | None:
-        """The number of blocks to be changed; None where all are meant."""
+        """The number of blocks to change; None for all BLOCKS."""
         return self.asked if self.by_size else None
 
     @property
@@ -71,16 +71,17 @@ _CANDIDATES: dict[Action, Callable[[MemoryBlock], bool]] = {
     Action.DECONFIGURE: lambda block: bool(block.configured),
     Action.RECONFIGURE: lambda block: bool(block.configured),
 }
-"""Of which blocks a size can be made up."""
+"""For each action, whether a block can be taken for a size."""
 
 
 def select(
     request: Request, machine: Machine, table: BlockTable, order: Order, node: int | None = None
 ) -> Selection:
-    """The blocks of TABLE that are meant; of that NODE only, for which it must have been read.
+    """Select the blocks of TABLE for a request; with NODE only blocks of that node.
 
-    A range goes upwards. A size takes the lowest blocks first to enable and to configure, and
-    the highest first otherwise.
+    With NODE the attribute node must have been read.
+
+    Blocks of a range ascend. For a size, blocks to enable or to configure ascend, others descend.
     """
     node_exists = node is None or node in machine.nodes
     if request.size is not None:
@@ -117,15 +118,15 @@ def select(
 
 
 def select_nothing(request: Request, machine: Machine, order: Order, node: int | None) -> Selection:
-    """The selection where nothing can be done: all is asked for, and no block is meant."""
+    """The selection for a request that cannot be carried out: it has no blocks."""
     size = machine.block_size
     blocks = request.last - request.first + 1 if request.size is None else request.size // size
     return Selection(request, order, node, size, asked=blocks or 1)
 
 
 def _is_on(block: MemoryBlock, node: int | None, machine: Machine) -> bool:
-    """Whether a block is of a node. Nothing tells it of a block that is not configured, but that
-    a machine with one node has no other."""
+    """Whether a block is on a node. A block that is not configured has no node yet; it counts if
+    the machine has only this node."""
     if node is None or block.node == node:
         return True
     return block.configured is False and machine.nodes == (node,)
@@ -143,14 +144,14 @@ def _candidates(table: BlockTable, order: Order) -> Iterator[MemoryBlock]:
 
 
 def _wrong_zone(block: MemoryBlock, order: Order) -> bool:
-    """Whether a size is made up without the block, silently, because of its zone."""
+    """Whether a block is not taken for a size because of its zone."""
     if order.zone is None or block.configured is False:
         return False
     return order.zone not in (block.zones or ())
 
 
 def _absent(request: Request, numbers: Sequence[int]) -> Absent | None:
-    """What is missing of the request where the machine has only these NUMBERS, ascending."""
+    """The requested blocks that are not among NUMBERS, which ascend."""
     first, last = request.first, request.last
     count = last - first + 1 - len(numbers)
     if not count:

@@ -1,4 +1,4 @@
-"""What became of the blocks, counted; and the exit status that follows."""
+"""Count the outcomes of blocks, and derive the exit status."""
 
 from collections.abc import Sequence
 
@@ -16,17 +16,17 @@ class Tally:
         self.selection = selection
         self.all_or_nothing = all_or_nothing
         self.outcomes: dict[int, Outcome] = {}
-        """Block number -> its latest outcome, of the blocks that were not as asked already."""
+        """Block number -> its latest outcome, without the blocks that were already as requested."""
         self.already = 0
-        """Number of blocks that were as asked already."""
+        """The number of blocks that were already as requested."""
         self.done = 0
-        """Number of blocks that were changed as asked, and not taken back."""
+        """The number of blocks that were changed as requested, and not taken back."""
         self._offline: list[int] = []
-        """Numbers of the blocks that were offline already, and configured."""
+        """The numbers of blocks that were already offline, and configured."""
 
     @property
     def refused(self) -> bool:
-        """Whether nothing is begun, because not all of it can be had."""
+        """Whether nothing was begun, because there are too few blocks (--all-or-nothing)."""
         return self.all_or_nothing and self.selection.possible < self.selection.asked
 
     def add(self, outcome: Outcome) -> None:
@@ -44,12 +44,12 @@ class Tally:
             self.done += 1
 
     def numbers(self, result: Result) -> list[int]:
-        """The blocks with that result."""
+        """The numbers of the blocks with that result."""
         return [n for n, outcome in self.outcomes.items() if outcome.result is result]
 
     @property
     def still_configured(self) -> Sequence[int]:
-        """The blocks to be disabled that are offline, but not deconfigured."""
+        """The numbers of the blocks to disable that are offline, but still configured."""
         if self.selection.order.action is not Action.DISABLE:
             return ()
         failed = [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
@@ -57,7 +57,7 @@ class Tally:
 
     @property
     def changed(self) -> Sequence[int]:
-        """The blocks that are not what they were before."""
+        """The numbers of the blocks whose condition is not what it was before."""
         return [n for n, outcome in self.outcomes.items() if _differs(outcome)]
 
     @property
@@ -80,7 +80,7 @@ class Tally:
 
 
 def _stays_configured(outcome: Outcome) -> bool:
-    """Whether a block was set offline, and could not be deconfigured."""
+    """Whether a block was set offline, but could not be deconfigured."""
     failed = outcome.error is not None and outcome.error.step == "deconfigure"
     return failed and not outcome.undone and outcome.stuck is None
 

@@ -1,7 +1,6 @@
-"""util-linux's lines on standard output and standard error; and the script of a dry run.
+"""util-linux's lines for standard output and standard error, and the script of a dry run.
 
-Lines are made here and written elsewhere: text is meant for standard output, a sentence for
-standard error.
+Nothing is written here. A text is for standard output, a Sentence for standard error.
 """
 
 import shlex
@@ -33,23 +32,23 @@ STEPS = {
     "offline": "disable",
     "deconfigure": "deconfigure",
 }
-"""Step -> the reference's word for its failure."""
+"""Step -> util-linux's word for it in a message of failure."""
 
 _ON_STDERR = (Action.ENABLE, Action.DISABLE)
-"""Actions of which the reference says on standard error that it could do a part only."""
+"""Actions for which util-linux writes "Could only ..." to standard error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The lines on the work whose outcomes TALLY counts."""
+    """The lines about the outcomes that TALLY counts."""
 
     tally: Tally
     verbose: bool = False
     plain: bool = True
-    """Whether standard output holds the reference's lines, and not a document or a script."""
+    """Whether standard output has util-linux's lines, and not a document or a script."""
 
     def format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
-        """The lines that are written as soon as a block has its outcome."""
+        """The lines to write as soon as a block has its outcome."""
         if outcome.result is Result.ALREADY:
             if self.verbose and self.plain:
                 yield f"{self._block(outcome.number)} already {self._done}"
@@ -57,10 +56,10 @@ class Text:
             yield from self._format_changes(outcome)
 
     def format_end(self, root: str, signal: int | None) -> Iterator[str | Sentence]:
-        """The lines when all is over, of the machine below ROOT."""
+        """The lines to write at the end, about the machine below ROOT."""
         tally = self.tally
         if tally.all_or_nothing:
-            # Before the end it was not known what would be taken back.
+            # Only now it is known which changes were taken back.
             for outcome in tally.outcomes.values():
                 yield from self._format_changes(outcome)
         yield from self._format_total()
@@ -101,7 +100,7 @@ class Text:
             yield from self._format_error(block, outcome.stuck, outcome.result)
 
     def _words(self, outcome: Outcome) -> list[str]:
-        """What is so now: the reference's words, of which a step that was undone has none."""
+        """util-linux's words for the steps that were done; a step that was undone has none."""
         action = self.tally.selection.order.action
         kept = {write.step for write in outcome.writes if write.happened and not write.undoing}
         words = []
@@ -137,7 +136,7 @@ class Text:
 
 
 def format_script(writes: Sequence[tuple[str, str]], tally: Tally, root: str) -> Iterator[str]:
-    """The lines that an administrator would type, and one comment on what they would change."""
+    """The commands that an administrator would type, and a comment on what they would change."""
     top = str(Path(root).absolute()).rstrip("/")
     for path, word in writes:
         yield f"echo {word} > {shlex.quote(f'{top}/{path}')}"

@@ -1,4 +1,4 @@
-"""How a command runs as a process: its messages, its exit status, its end."""
+"""Run a command as a process: write its messages, end with its exit status."""
 
 import errno
 import io
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class CommandError(MemoryHotplugError):
-    """What keeps a command from its work, in sentences of the table of messages."""
+    """An error that ends a command, with sentences of the table of messages."""
 
     def __init__(self, *sentences: "Sentence") -> None:
-        """The first sentence says what is wrong; the others may help."""
+        """The first sentence says what is wrong; the others are advice."""
         super().__init__(sentences[0].text)
         self.sentences = sentences
 
 
 def version(name: str) -> str:
-    """What --version says, also where the command runs without having been installed."""
+    """The text of --version; the command may run without being installed."""
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
@@ -40,7 +40,7 @@ def version(name: str) -> str:
 
 
 def complain(name: str, sentence: "Sentence | str") -> None:
-    """Write the lines of SENTENCE to standard error, where that is open."""
+    """Write the lines of SENTENCE to standard error, if that is open."""
     if sys.stderr is not None:
         for line in (sentence,) if isinstance(sentence, str) else sentence.lines:
             print(f"{name}: {printable(line)}", file=sys.stderr, flush=True)
@@ -49,9 +49,9 @@ def complain(name: str, sentence: "Sentence | str") -> None:
 def complain_of(
     name: str, error: Exception, say: "Callable[[Sentence], None] | None" = None
 ) -> None:
-    """Write what an error has to say, in the order in which the reference would.
+    """Write the messages of an error, in util-linux's order.
 
-    SAY writes one sentence; without it, `complain` does. With MEMORY_HOTPLUG_DEBUG=1 in the
+    SAY writes one sentence; the default is `complain`. With MEMORY_HOTPLUG_DEBUG=1 in the
     environment the error itself is raised again.
     """
     if os.environ.get("MEMORY_HOTPLUG_DEBUG") == "1":
@@ -71,7 +71,7 @@ def complain_of(
 
 
 def sentences_of(error: Exception) -> "Iterator[Sentence]":
-    """The sentences on an error that a person can cause."""
+    """The sentences about an error that a user can cause."""
     from hotplug_cli.messages import Sentence, shared
 
     if isinstance(error, UsageError):
@@ -88,15 +88,15 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
             yield shared.WRITE_ERROR.of(reason=reason)
     else:
         yield Sentence(str(error))
-        # What whoever met the error knows besides: a sentence each (PEP 678).
+        # Notes that were added to the error on its way (PEP 678): a sentence each.
         yield from map(Sentence, getattr(error, "__notes__", ()))
 
 
 def run(command: click.Command, name: str) -> NoReturn:
-    """Run COMMAND with the process's arguments, and end the process with what it returns.
+    """Run COMMAND with the arguments of the process, and end the process with its status.
 
-    Every error a person can cause ends in one sentence and a status that is not 0; with
-    MEMORY_HOTPLUG_DEBUG=1 in the environment it ends in Python's traceback.
+    Every error that a user can cause ends in a message and a status that is not 0. With
+    MEMORY_HOTPLUG_DEBUG=1 in the environment it ends in a traceback.
     """
     instruction = os.environ.get(f"_{name.upper()}_COMPLETE")
     if instruction:
@@ -115,25 +115,25 @@ def run(command: click.Command, name: str) -> NoReturn:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
         except KeyboardInterrupt:
             status = by_signal(signal.SIGINT)
-    # Everything is written, or has failed to be. To tear the interpreter down takes as long as a
-    # fifth of a small machine's lsmem, and would try a failed write once more.
+    # All output is written, or failed. Finalizing the interpreter takes a fifth of the time of
+    # lsmem on a small machine, and would try a failed write again.
     os._exit(status)
 
 
 class _Closed(io.TextIOBase):
-    """Standard output that was closed before the process began."""
+    """Standard output of a process that was started with it closed."""
 
     def write(self, text: str) -> NoReturn:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def status_of(command: click.Command, name: str) -> int:
-    """Run COMMAND with the process's arguments; what it returns, or the status of its error."""
+    """Run COMMAND with the arguments of the process; return its status, or that of its error."""
     if sys.stdout is None:
         sys.stdout = _Closed()
     context: click.Context | None = None
     try:
-        # Not through main(), which would end a closed pipe in status 1.
+        # click's main() would end with status 1 if the pipe was closed.
         context = command.make_context(name, sys.argv[1:])
         with context:
             status = command.invoke(context) or Exit.SUCCESS
@@ -146,7 +146,7 @@ def status_of(command: click.Command, name: str) -> int:
     except BrokenPipeError:
         return by_signal(signal.SIGPIPE)
     except (click.UsageError, MemoryHotplugError, OSError) as error:
-        # A command may have more to do then than to say it.
+        # A command may do more about an error than write it.
         write = getattr(command, "write_error", None)
         if write:
             write(error, context or getattr(error, "ctx", None))

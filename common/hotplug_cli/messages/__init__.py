@@ -1,8 +1,8 @@
-"""Every message of lsmem, chmem and memsim: one table, a module for each part of it.
+"""The table of all messages of lsmem, chmem and memsim, with a module for each part.
 
-A row is a `Message`: what is said, what to do about it, and where the manual has it. ``shared``
-holds the rows of all commands; ``lsmem``, ``chmem`` and ``memsim`` those of one. A command says
-rows and nothing else:
+A row is a `Message`: its text, its advice, and its entry in the manual. ``shared`` has the rows of
+all commands; ``lsmem``, ``chmem`` and ``memsim`` have those of one command. Commands print rows of
+this table only:
 
     from hotplug_cli.messages import shared
 
@@ -16,7 +16,7 @@ rows and nothing else:
     chmem: cannot write to /sys/devices/system/memory/memory3/state: Permission denied
     chmem: only root can change memory: run this as root
 
-lsmem imports these modules only where it has something to say.
+lsmem imports these modules only when it has a message to print.
 """
 
 import re
@@ -44,16 +44,16 @@ class Message(NamedTuple):
     """A row of the table. TEXT and ADVICE are templates of str.format."""
 
     text: str
-    """What is so, in a short sentence."""
+    """What is wrong, in a short sentence."""
     advice: str = ""
     """What to do now; a sentence of its own."""
     manual: str = ""
-    """The entry below DIAGNOSTICS; without one it is TEXT, with the names of its fields."""
+    """The entry in DIAGNOSTICS of the manual. The default is TEXT with the names of its fields."""
     reference: bool = False
-    """Whether the text is util-linux's, to the byte. Its advice is ours nevertheless."""
+    """Whether the text is util-linux's, to the byte. The advice is always ours."""
 
     def of(self, **fields: object) -> Sentence:
-        """The sentence in which FIELDS are filled in."""
+        """The sentence with FIELDS filled in."""
         text, advice = self.text.format_map(fields), self.advice.format_map(fields)
         return Sentence(text, advice, self.reference)
 

@@ -1,8 +1,8 @@
-"""chmem's words for why a block is not as it was asked to be: a row for each cause.
+"""chmem's message for each cause for which changing a block can fail.
 
-The text is the reason in a few words; the advice names the likely cause and what to do. The
-fields are REASON, the words of the kernel's error number; ZONE, the zone asked for; ZONES, those
-of the block; FILE, what was written to; SIZE, of the struct pages of a block; and PROGRAM.
+The text is the reason in a few words; the advice is the likely cause and what to do. The fields are
+REASON, the text of the kernel's error number; ZONE, the requested zone; ZONES, those of the block;
+FILE, the file that was written to; SIZE, that of the struct pages of a block; and PROGRAM.
 """
 
 from hotplug_cli.messages import Message, chmem
@@ -97,9 +97,9 @@ UNMOVABLE_ANYWHERE = _row(
     "choose another block, or try again later (--retry N); blocks enabled with --zone Movable "
     "can be disabled again"
 )
-"""Instead of UNMOVABLE, of a block whose zone is not known."""
+"""In place of UNMOVABLE, for a block whose zone is not known."""
 DENIED_TO_USER = _row("only root can change memory: run this as root (sudo {program})")
 DENIED_TO_ROOT = _row(
     "root may not do it either: a container or a security module forbids it (see dmesg)"
 )
-"""Instead of DENIED, in this machine's own /sys."""
+"""In place of DENIED, for this machine's own /sys."""

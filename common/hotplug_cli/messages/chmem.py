@@ -1,4 +1,4 @@
-"""What chmem alone can say."""
+"""The messages of chmem only."""
 
 from hotplug_cli.messages import Message
 

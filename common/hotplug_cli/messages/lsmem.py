@@ -1,4 +1,4 @@
-"""What lsmem alone can say."""
+"""The messages of lsmem only."""
 
 from hotplug_cli.messages import Message
 

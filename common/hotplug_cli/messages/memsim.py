@@ -1,4 +1,4 @@
-"""What memsim alone can say."""
+"""The messages of memsim only."""
 
 from hotplug_cli.messages import Message
 

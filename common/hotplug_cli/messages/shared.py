@@ -1,4 +1,4 @@
-"""What every command can say: of its command line, of the tree, of its output."""
+"""The messages of all commands: about the command line, the tree and the output."""
 
 from hotplug_cli.messages import Message
 
