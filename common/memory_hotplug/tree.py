@@ -209,14 +209,19 @@ class KernelTree:
     """A simulated machine in memory."""
 
     def __init__(self, kernel: "Kernel") -> None:
+        from memsim.sysfs import Sysfs
+
         self.root = "/"
         self.kernel = kernel
+        self.sysfs = Sysfs(kernel)
+        # The kernel has no clock; what a transition takes is spent here, as by a real one.
+        kernel.wait = time.sleep
 
     def names(self, directory: str) -> list[str]:
-        return self.kernel.listdir(directory)
+        return self.sysfs.listdir(directory)
 
     def read(self, path: str) -> bytes:
-        return self.kernel.read(path)
+        return self.sysfs.read(path)
 
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
@@ -224,17 +229,13 @@ class KernelTree:
         values: list[bytes | OSError] = []
         for number in numbers:
             try:
-                values.append(self.kernel.read(f"{directory}/memory{number}/{attribute}"))
+                values.append(self.sysfs.read(f"{directory}/memory{number}/{attribute}"))
             except OSError as error:
                 values.append(error)
         return values
 
     def write(self, path: str, word: str) -> None:
-        data = word.encode()
-        if seconds := self.kernel.delay(path, data):
-            # The kernel has no clock; what a transition takes is spent here, as by a real one.
-            time.sleep(seconds)
-        self.kernel.write(path, data)
+        self.sysfs.write(path, word.encode())
 
     def refusal(self, path: str) -> OSError | None:
         return None

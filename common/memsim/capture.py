@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from memsim.description import MachineError, wrong
-from memsim.machine import FIRMWARE, MEMORY, NODE, PARAMETERS
+from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
+
+__all__ = ["capture", "described", "read_tree"]
 
 _WANTED: Final = tuple(
     re.compile(pattern)

@@ -28,6 +28,7 @@ from memsim.description import seconds as seconds_of
 from memsim.directory import Directory
 from memsim.kernel import Kernel
 from memsim.machine import TRANSITIONS, Fault
+from memsim.records import live
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -202,7 +203,7 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
 
 
 def _make(path: str, kernel: Kernel) -> None:
-    blocks = sum(1 for _ in kernel.blocks())
+    blocks = sum(1 for _ in kernel.blocks)
     if blocks >= MANY and sys.stderr.isatty():
         click.echo(f"making {blocks} memory blocks in {path}; Ctrl-C ends it", err=True)
     directory.create(path, kernel)
@@ -295,7 +296,7 @@ def _delay(text: str) -> tuple[str, int, float]:
 def show(machine: Directory, as_json: bool) -> None:
     kernel = machine.kernel()
     if as_json:
-        state = {"machine": dump(kernel.machine), "live": kernel.live.to_json()}
+        state = {"machine": dump(kernel.machine), "live": live(kernel)}
         click.echo(json.dumps(state, indent=2))
         return
     width = 24
@@ -304,24 +305,24 @@ def show(machine: Directory, as_json: bool) -> None:
 
 
 def _facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
-    size, live = kernel.machine.block_size, kernel.live
+    size = kernel.machine.block_size
     counts = {"online": kernel.online_blocks()}
-    counts["offline"] = sum(map(kernel.present, kernel.blocks())) - counts["online"]
-    counts["deconfigured"] = sum(1 for _ in kernel.blocks()) - sum(counts.values())
+    counts["offline"] = sum(map(kernel.blocks.present, kernel.blocks)) - counts["online"]
+    counts["deconfigured"] = sum(1 for _ in kernel.blocks) - sum(counts.values())
     yield "Block size", human(size)
     for what, count in counts.items():
         yield f"Blocks {what}", f"{count} ({human(count * size)})"
     yield "Memory in use", human(kernel.machine.used)
     yield "Memory free", human(max(kernel.free_memory(), 0))
     if kernel.machine.assigned_by:
-        yield "Hypervisor can give", human(live.pool)
-    if live.auto_online_blocks:
-        yield "Added blocks become", live.auto_online_blocks
+        yield "Hypervisor can give", human(kernel.hypervisor.pool)
+    if kernel.auto_online_blocks:
+        yield "Added blocks become", kernel.auto_online_blocks
     for transition in TRANSITIONS:
-        for block, failure in sorted(live.faults.get(transition, {}).items()):
+        for block, failure in sorted(kernel.faults.get(transition, {}).items()):
             often = "always" if failure.times is None else f"{failure.times} times"
             yield f"Fault of {transition}", f"block {block}, {failure.errno}, {often}"
-        for block, seconds in sorted(live.delays.get(transition, {}).items()):
+        for block, seconds in sorted(kernel.delays.get(transition, {}).items()):
             yield f"Delay of {transition}", f"block {block}, {seconds:g} seconds"
 
 

@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from typing import Final
 
-from memsim.machine import FIRMWARE, MEMORY
+from memsim.sysfs import FIRMWARE, MEMORY
+
+__all__ = ["play"]
 
 _ROOT: Final = "s390"
 _COLUMNS: Final = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"

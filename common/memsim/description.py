@@ -66,6 +66,8 @@ from memsim.machine import (
     Machine,
 )
 
+__all__ = ["MIB", "MachineError", "dump", "fault", "parse", "seconds", "wrong"]
+
 MIB: Final = 1 << 20
 ADDRESS_LIMIT: Final = 1 << 64
 

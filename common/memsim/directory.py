@@ -35,8 +35,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from memsim.description import MachineError, dump, parse
-from memsim.kernel import Changes, Kernel
-from memsim.machine import NODE, Live, Machine
+from memsim.kernel import Kernel
+from memsim.kernel.state import Uevent
+from memsim.machine import Machine
+from memsim.records import live, restored
+from memsim.sysfs import NODE, Changes, Sysfs
+
+__all__ = [
+    "MARK",
+    "PRIVATE",
+    "DamagedError",
+    "Directory",
+    "create",
+    "is_marked",
+    "write",
+]
 
 PRIVATE: Final = ".memsim"
 MARK: Final = f"{PRIVATE}/machine.json"
@@ -58,6 +71,7 @@ def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
     FileExistsError when there is something at the path already, but for an empty directory;
     FileNotFoundError when there is no directory above it.
     """
+    sysfs = Sysfs(kernel)
     final = Path(path).absolute()
     if final.is_symlink() or (final.exists() and not (final.is_dir() and not any(final.iterdir()))):
         raise FileExistsError(17, os.strerror(17), str(path))
@@ -66,29 +80,30 @@ def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
         raise FileNotFoundError(2, f"there is no directory {final.parent}", str(path))
     try:
         made.mkdir()
-        _make_tree(kernel, "", made)
+        _make_tree(sysfs, "", made)
         private = made / PRIVATE
         private.mkdir()
         machine = json.dumps(dump(kernel.machine))
         (private / "machine.json").write_text(f"{_checksum(machine)}\n{machine}\n")
-        (private / "blocks").write_bytes(kernel.place + kernel.flags)
-        (private / "live.json").write_text(json.dumps(kernel.live.to_json()))
+        (private / "blocks").write_bytes(kernel.blocks.content())
+        (private / "live.json").write_text(json.dumps(live(kernel)))
         (private / "lock").touch()
         made.chmod(0o755)
         made.rename(final)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-    kernel.take_changes()
+    sysfs.take_changes()
 
 
-def write(root: str | os.PathLike[str], path: str, data: bytes) -> None:
+def write(root: str | os.PathLike[str], path: str, data: bytes) -> int:
     """One write() to an attribute of the machine at a root; OSError as a kernel would answer.
 
-    Takes as long as the transition does (its delay), holding the lock: other writers wait as
-    they do for the kernel's hotplug lock, readers see the state `going-offline`. An exception
-    that a signal handler raises meanwhile ends the wait, and nothing has happened.
+    Returns how many bytes it took. Takes as long as the transition does (its delay), holding the
+    lock: other writers wait as they do for the kernel's hotplug lock, readers see the state
+    `going-offline`. An exception that a signal handler raises meanwhile ends the wait, and
+    nothing has happened.
     """
-    Directory(root).write(path, data)
+    return Directory(root).write(path, data)
 
 
 class Directory:
@@ -107,27 +122,30 @@ class Directory:
         data: bytes,
         *,
         wait: Callable[[float], None] = time.sleep,
-        listener: Callable[[str, str], None] | None = None,
-    ) -> None:
+        listener: Callable[[Uevent, str], None] | None = None,
+    ) -> int:
         """As the function `write`; `wait` spends a delay, `listener` hears of the uevents."""
-        with self._locked() as kernel:
-            if seconds := kernel.delay(path, data):
-                with self._shown(kernel.meanwhile(path, data)):
+        with self._locked() as sysfs:
+
+            def wait_shown(seconds: float) -> None:
+                with self._shown(sysfs):
                     wait(seconds)
+
+            sysfs.kernel.wait = wait_shown
             if listener:
-                kernel.listeners.append(listener)
-            with self._kept(kernel):
-                kernel.write(path, data)
+                sysfs.listeners.append(listener)
+            with self._kept(sysfs):
+                return sysfs.write(path, data)
 
     def change(self, how: Callable[[Kernel], None]) -> None:
         """Do something else to the machine, such as a reboot or setting a fault."""
-        with self._locked() as kernel, self._kept(kernel):
-            how(kernel)
+        with self._locked() as sysfs, self._kept(sysfs):
+            how(sysfs.kernel)
 
     def kernel(self) -> Kernel:
         """The machine as it is now, to look at; what is done to it is not kept."""
-        with self._locked() as kernel:
-            return kernel
+        with self._locked() as sysfs:
+            return sysfs.kernel
 
     def settle(self) -> None:
         """Complete what a killed writer left undone; costs one stat() when there is nothing."""
@@ -138,7 +156,7 @@ class Directory:
     # The private files.
 
     @contextmanager
-    def _locked(self) -> Iterator[Kernel]:
+    def _locked(self) -> Iterator[Sysfs]:
         with self._damage():
             lock = os.open(f"{self._private}/lock", os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -146,8 +164,8 @@ class Directory:
             with self._damage():
                 machine = self._machine()
                 self._complete(machine)
-                kernel = self._load(machine)
-            yield kernel
+                sysfs = self._load(machine, self._read("blocks"), self._read_json("live.json"))
+            yield sysfs
         finally:
             os.close(lock)
 
@@ -169,12 +187,12 @@ class Directory:
             raise MachineError("wrong checksum")
         return parse(json.loads(text))
 
-    def _load(self, machine: Machine) -> Kernel:
-        blocks = self._read("blocks")
-        place, flags = blocks[: len(blocks) // 2], blocks[len(blocks) // 2 :]
-        return Kernel.restored(
-            machine, place, flags, Live.from_json(json.loads(self._read("live.json")))
-        )
+    @staticmethod
+    def _load(machine: Machine, blocks: bytes, live: Any) -> Sysfs:
+        return Sysfs(restored(machine, blocks, live))
+
+    def _read_json(self, name: str) -> Any:
+        return json.loads(self._read(name))
 
     def _read(self, name: str) -> bytes:
         with open(f"{self._private}/{name}", "rb") as file:
@@ -183,19 +201,20 @@ class Directory:
     # Writing.
 
     @contextmanager
-    def _kept(self, kernel: Kernel) -> Iterator[None]:
+    def _kept(self, sysfs: Sysfs) -> Iterator[None]:
         """Keep what is done to the kernel within, also when it ends with an OSError of its own."""
         try:
             yield
         finally:
-            changes = kernel.take_changes()
+            changes = sysfs.take_changes()
             if changes.live:
-                self._replace("journal.json", json.dumps(_journal(kernel, changes)))
-                self._carry_out(kernel, changes)
+                self._replace("journal.json", json.dumps(_journal(sysfs.kernel, changes)))
+                self._carry_out(sysfs, changes)
 
     @contextmanager
-    def _shown(self, texts: dict[str, bytes]) -> Iterator[None]:
-        """Show other texts in files for a while, also over a kill."""
+    def _shown(self, sysfs: Sysfs) -> Iterator[None]:
+        """Show what reads differently for a while, also over a kill."""
+        texts = sysfs.meanwhile()
         if not texts:
             yield
             return
@@ -214,7 +233,7 @@ class Directory:
     def _complete(self, machine: Machine) -> None:
         """Do again what the journal says; doing it twice changes nothing."""
         try:
-            journal = json.loads(self._read("journal.json"))
+            journal = self._read_json("journal.json")
         except FileNotFoundError:
             return
         if "show" in journal:
@@ -222,47 +241,47 @@ class Directory:
                 self._show(path, text.encode(), 0o644)
             os.unlink(f"{self._private}/journal.json")
             return
-        kernel = self._load(machine)
+        content = bytearray(self._read("blocks"))
         blocks = {int(index): (place, flags) for index, (place, flags) in journal["blocks"].items()}
         for index, (place, flags) in blocks.items():
-            kernel.place[index], kernel.flags[index] = place, flags
-        kernel.live = Live.from_json(journal["live"])
-        self._carry_out(kernel, Changes(blocks, tuple(journal["paths"]), live=True))
+            content[index], content[index + len(content) // 2] = place, flags
+        sysfs = self._load(machine, bytes(content), journal["live"])
+        self._carry_out(sysfs, Changes(blocks, tuple(journal["paths"]), live=True))
 
-    def _carry_out(self, kernel: Kernel, changes: Changes) -> None:
+    def _carry_out(self, sysfs: Sysfs, changes: Changes) -> None:
         blocks = os.open(f"{self._private}/blocks", os.O_WRONLY | os.O_CLOEXEC)
         try:
             for index, (place, flags) in changes.blocks.items():
                 os.pwrite(blocks, bytes([place]), index)
-                os.pwrite(blocks, bytes([flags]), index + len(kernel.place))
+                os.pwrite(blocks, bytes([flags]), index + len(sysfs.kernel.blocks.place))
         finally:
             os.close(blocks)
-        self._replace("live.json", json.dumps(kernel.live.to_json()))
+        self._replace("live.json", json.dumps(live(sysfs.kernel)))
         # A directory appears before, and goes after, the links that lead to it.
         for path in sorted(changes.paths, key=lambda path: path.startswith(NODE)):
-            if kernel.kind(path):
-                self._match(kernel, path)
+            if sysfs.kind(path):
+                self._match(sysfs, path)
         for path in sorted(changes.paths, key=lambda path: not path.startswith(NODE)):
-            if not kernel.kind(path):
+            if not sysfs.kind(path):
                 self._remove(path)
         os.unlink(f"{self._private}/journal.json")
 
-    def _match(self, kernel: Kernel, path: str) -> None:
+    def _match(self, sysfs: Sysfs, path: str) -> None:
         """Make what is at a path read as the kernel has it."""
         target = f"{self.root}/{path}"
-        kind = kernel.kind(path)
+        kind = sysfs.kind(path)
         if kind == "file":
-            self._show(path, kernel.read(path), kernel.mode(path))
+            self._show(path, sysfs.read(path), sysfs.mode(path))
         elif kind == "link":
             if not os.path.islink(target):
-                os.symlink(kernel.readlink(path), target)
+                os.symlink(sysfs.readlink(path), target)
         elif os.path.isdir(target):
-            for name in kernel.listdir(path):
-                self._match(kernel, f"{path}/{name}")
+            for name in sysfs.listdir(path):
+                self._match(sysfs, f"{path}/{name}")
         else:
             self._discard("new")
             new = Path(self._private, "new")
-            _make_tree(kernel, path, new)
+            _make_tree(sysfs, path, new)
             new.rename(target)
 
     def _show(self, path: str, text: bytes, mode: int) -> None:
@@ -302,7 +321,7 @@ class Directory:
 def _journal(kernel: Kernel, changes: Changes) -> dict[str, Any]:
     return {
         "blocks": {str(index): values for index, values in changes.blocks.items()},
-        "live": kernel.live.to_json(),
+        "live": live(kernel),
         "paths": changes.paths,
     }
 
@@ -311,35 +330,27 @@ def _checksum(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
-def _make_tree(kernel: Kernel, path: str, target: Path) -> None:
+def _make_tree(sysfs: Sysfs, path: str, target: Path) -> None:
     """Make a directory of the machine, whole, at a target that is not there or is empty."""
     linked: dict[tuple[str, bytes], str] = {}
     todo = [(path, str(target))]
     while todo:
         path, made = todo.pop()
         os.makedirs(made, exist_ok=True)
-        for name in kernel.listdir(path):
-            _make(kernel, f"{path}/{name}".lstrip("/"), f"{made}/{name}", linked, todo)
+        for below, kind, content, mode in sysfs.entries(path):
+            name = os.path.basename(below)
+            if kind == "dir":
+                todo.append((below, f"{made}/{name}"))
+            elif kind == "link":
+                os.symlink(content, f"{made}/{name}")
+            else:
+                _make_file(f"{made}/{name}", content, mode, linked)
 
 
-def _make(
-    kernel: Kernel,
-    path: str,
-    made: str,
-    linked: dict[tuple[str, bytes], str],
-    todo: list[tuple[str, str]],
-) -> None:
-    kind = kernel.kind(path)
-    if kind == "dir":
-        todo.append((path, made))
-        return
-    if kind == "link":
-        os.symlink(kernel.readlink(path), made)
-        return
-    content, mode = kernel.read(path), kernel.mode(path)
+def _make_file(made: str, content: bytes, mode: int, linked: dict[tuple[str, bytes], str]) -> None:
     # Nothing writes into a read-only attribute, so that those of the same name and content can
     # be one file; on a machine of 65,536 blocks that is half of its inodes and gigabytes.
-    same = (os.path.basename(path), content)
+    same = (os.path.basename(made), content)
     if mode == 0o444 and same in linked:
         try:
             os.link(linked[same], made)

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from memsim.directory import PRIVATE, Directory
-from memsim.machine import PAGE_SIZE
+from memsim.sysfs import PAGE_SIZE
+
+__all__ = ["INSTEAD", "Attributes", "MountError", "fuse", "is_mounted", "mount"]
 
 _SLICE: Final = 0.05
 """How often a delayed write checks whether it was interrupted, in seconds."""
@@ -142,8 +144,7 @@ class Attributes:
             return file.read()[offset : offset + size]
 
     def write(self, path: str, data: bytes, _offset: int, _file: Any) -> int:
-        self._machine.write(path.lstrip("/"), data, wait=self._wait)
-        return len(data)
+        return self._machine.write(path.lstrip("/"), data, wait=self._wait)
 
     def truncate(self, path: str, _length: int, _file: Any = None) -> None:
         """Do nothing: sysfs accepts O_TRUNC and does not change the attribute."""

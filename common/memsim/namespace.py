@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 
 from memsim import mount
 from memsim.directory import Directory
-from memsim.machine import FIRMWARE, MEMORY, NODE, PARAMETERS
+from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 TREES: Final = (MEMORY, NODE, FIRMWARE, PARAMETERS)
 """The directories that show the simulated machine, relative to its root."""

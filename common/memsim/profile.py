@@ -13,6 +13,8 @@ from memsim.description import MIB, MachineError, parse, wrong
 from memsim.kernel import Kernel
 from memsim.machine import Machine
 
+__all__ = ["GIB", "PROFILES", "boot", "from_tree", "layout", "load", "unknown"]
+
 GIB: Final = 1 << 30
 
 

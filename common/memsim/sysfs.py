@@ -1,6 +1,9 @@
-"""The kernel's tree: which files, links and directories there are, what they read, what they take.
+"""A running kernel's /sys: what is at each path, and what becomes of a write.
 
-Facts: drivers/base/memory.c, drivers/base/node.c, drivers/s390/char/sclp_mem.c, lib/kstrtox.c.
+Facts: fs/sysfs and fs/kernfs (permissions, how a write reaches an attribute), drivers/base/memory.c
+and drivers/base/node.c (which directories and links there are).
+
+Not modelled: device attributes that say nothing about memory (power, uevent, subsystem).
 """
 
 from __future__ import annotations
@@ -8,58 +11,56 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from itertools import pairwise
+from typing import Final, Literal
 
-from memsim.machine import (
-    DMA,
-    DMA32,
-    FIRMWARE,
-    HIGHMEM,
-    HOLE,
-    IN_ZONE,
-    MEMMAP,
-    MEMORY,
-    MOVABLE,
-    NODE,
-    NONE,
-    NORMAL,
-    OFFLINE,
-    ONLINE_POLICIES,
-    ONLINE_WORDS,
-    PARAMETERS,
-    ZONES,
-)
+from memsim import attributes
+from memsim.attributes import Attribute
+from memsim.kernel import Kernel
+from memsim.kernel.blocks import ABSENT, HOLE, MEMMAP, OFFLINE
+from memsim.kernel.state import Uevent
+from memsim.kernel.zones import Rules
 
-if TYPE_CHECKING:
-    from memsim.kernel import Kernel
+__all__ = [
+    "FIRMWARE",
+    "MEMORY",
+    "NODE",
+    "PAGE_SIZE",
+    "PARAMETERS",
+    "Changes",
+    "Kind",
+    "Sysfs",
+]
+
+MEMORY: Final = "sys/devices/system/memory"
+NODE: Final = "sys/devices/system/node"
+FIRMWARE: Final = "sys/firmware/memory"
+PARAMETERS: Final = "sys/module/memory_hotplug/parameters"
+
+PAGE_SIZE: Final = 4096
+"""Most bytes of one write that reach an attribute (kernfs_fop_write_iter, fs/kernfs/file.c)."""
 
 Kind = Literal["dir", "file", "link"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What a write asks for: a transition of a block, or a value for one attribute."""
+class Changes:
+    """What was changed since the changes were last taken.
 
-    action: str
-    block: int
-    value: str | int
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """A file: its text (None: not on this machine), and what a write to it asks for.
-
-    A `plan` of None makes the file read-only; a plan that gives None has nothing to do.
+    `blocks` maps indexes into the kernel's places and flags to their new bytes; `paths` are the
+    files, links and whole directories that now read differently, or exist or not.
     """
 
-    show: Callable[[Kernel, int], str | None]
-    plan: Callable[[Kernel, int, str], Step | None] | None = None
+    blocks: Mapping[int, tuple[int, int]]
+    paths: tuple[str, ...]
+    live: bool
+    """Whether anything at all has changed, also what no attribute shows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class _Entry:
     """What is at a path."""
 
     kind: Kind
@@ -69,304 +70,264 @@ class Entry:
     target: str = ""
 
 
-# How a path is found.
+class Sysfs:
+    """The tree that a kernel shows of its memory.
 
+    Paths are POSIX paths below its root, without a leading slash. Every method that takes one
+    raises OSError as the system call would.
+    """
 
-def find(kernel: Kernel, path: str) -> Entry | None:
-    """What is at a path below the root, links on the way followed; None: nothing is."""
-    path = path.strip("/")
-    if fixed := FIXED.get(path):
-        return Entry("file", attribute=fixed) if fixed.show(kernel, -1) is not None else None
-    if path in _SKELETON:
-        exists = path == FIRMWARE and kernel.machine.firmware
-        exists = exists or any(kernel.kind(child) for child in _SKELETON[path].values())
-        return Entry("dir", names=lambda: _skeleton_names(kernel, path)) if exists else None
-    if match := _BLOCK_PATH.fullmatch(path):
-        return _find_block(kernel, match["below"], int(match["block"]), match["rest"])
-    if match := _NODE_PATH.fullmatch(path):
-        return _find_node(kernel, int(match["node"]), match["rest"])
-    return None
+    __slots__ = ("_rules", "_texts", "kernel", "listeners")
 
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.listeners: list[Callable[[Uevent, str], None]] = []
+        """Called with the action and the devpath of every uevent."""
+        kernel.listeners.append(self._emit)
+        self._rules, self._texts = self._all_rules(), self._fixed_texts()
 
-def _find_block(kernel: Kernel, below: str, block: int, rest: str | None) -> Entry | None:
-    attributes = _BLOCK_ATTRIBUTES[below]
-    if below == MEMORY:
-        if not kernel.present(block):
+    def kind(self, path: str) -> Kind | None:
+        """What is at a path, or None. Does not follow a link at its end."""
+        entry = self._find(path)
+        return entry.kind if entry else None
+
+    def is_dir(self, path: str) -> bool:
+        """Whether a path is a directory, or a link (all of them lead to directories)."""
+        return self.kind(path) in ("dir", "link")
+
+    def listdir(self, path: str) -> list[str]:
+        entry = self._entry(path)
+        if entry.kind == "link":
+            return self.listdir(os.path.normpath(f"{os.path.dirname(path)}/{entry.target}"))
+        if entry.names is None:
+            raise _error(errno.ENOTDIR, path)
+        return entry.names()
+
+    def readlink(self, path: str) -> str:
+        entry = self._entry(path)
+        if entry.kind != "link":
+            raise _error(errno.EINVAL, path)
+        return entry.target
+
+    def mode(self, path: str) -> int:
+        """The permission bits."""
+        entry = self._entry(path)
+        if entry.attribute is None:
+            return 0o777 if entry.kind == "link" else 0o755
+        return 0o644 if entry.attribute.store else 0o444
+
+    def read(self, path: str) -> bytes:
+        attribute, block = self._file(path)
+        text = attribute.show(self.kernel, block)
+        assert text is not None, "an attribute that is found is shown"
+        return text.encode() + b"\n"
+
+    def entries(self, path: str) -> Iterator[tuple[str, Kind, bytes, int]]:
+        """Of all that is in a directory: path, kind, what a file or link holds, permission bits."""
+        for name in self.listdir(path):
+            child = f"{path}/{name}".lstrip("/")
+            entry = self._entry(child)
+            attribute = entry.attribute
+            if attribute is None:
+                mode = 0o777 if entry.kind == "link" else 0o755
+                yield child, entry.kind, os.fsencode(entry.target), mode
+            else:
+                text = attribute.show(self.kernel, entry.block) or ""
+                yield child, "file", text.encode() + b"\n", 0o644 if attribute.store else 0o444
+
+    def write(self, path: str, data: bytes) -> int:
+        """One write() to an attribute: how many bytes it takes, or OSError with its errno.
+
+        An empty write never reaches the attribute, which sees a page at most, as a C string.
+        Calls the kernel's `wait` when the transition takes time.
+        """
+        attribute, block = self._file(path)
+        if attribute.store is None:
+            raise _error(errno.EACCES, path)
+        page = data[:PAGE_SIZE]
+        if page:
+            try:
+                attribute.store(self.kernel, block, page.split(b"\0")[0].decode("latin-1"))
+            except OSError as failure:
+                raise _error(failure.errno or errno.EIO, path) from None
+        return len(page)
+
+    def meanwhile(self) -> dict[str, bytes]:
+        """What reads differently while a transition that takes time is under way."""
+        block = self.kernel.going_offline
+        if block is None:
+            return {}
+        path = f"{MEMORY}/memory{block}/state"
+        return {path: self.read(path)}
+
+    # How a path is found.
+
+    def _entry(self, path: str) -> _Entry:
+        entry = self._find(path)
+        if entry is None:
+            raise _error(errno.ENOENT, path)
+        return entry
+
+    def _file(self, path: str) -> tuple[Attribute, int]:
+        entry = self._entry(path)
+        if entry.attribute is None:
+            raise _error(errno.EISDIR, path)
+        return entry.attribute, entry.block
+
+    def _find(self, path: str) -> _Entry | None:
+        """What is at a path, links on the way followed; None: nothing is."""
+        path = path.strip("/")
+        if fixed := _FIXED.get(path):
+            there = fixed.show(self.kernel, -1) is not None
+            return _Entry("file", attribute=fixed) if there else None
+        if path in _SKELETON:
+            exists = path == FIRMWARE and self.kernel.machine.firmware
+            exists = exists or any(self.kind(child) for child in _SKELETON[path].values())
+            return _Entry("dir", names=lambda: self._skeleton_names(path)) if exists else None
+        if match := _BLOCK_PATH.fullmatch(path):
+            return self._find_block(match["below"], int(match["block"]), match["rest"])
+        if match := _NODE_PATH.fullmatch(path):
+            return self._find_node(int(match["node"]), match["rest"])
+        return None
+
+    def _find_block(self, below: str, block: int, rest: str | None) -> _Entry | None:
+        kernel, listed = self.kernel, below == MEMORY
+        attributes_ = attributes.BLOCK if listed else attributes.FIRMWARE
+        if not kernel.blocks.present(block) if listed else not self._in_firmware(block):
             return None
-    elif not kernel.machine.firmware or kernel.place_of(block) == HOLE:
-        return None
-    group = kernel.group(block)
-    node = f"node{group.node}" if below == MEMORY and group.has_node else None
-    if not rest:
-        names = [name for name, found in attributes.items() if found.show(kernel, block)]
-        return Entry("dir", names=lambda: [*names, *([node] if node else [])])
-    name, _, beyond = rest.partition("/")
-    if node and name == node:
-        link = Entry("link", target=f"../../node/{node}")
-        return find(kernel, f"{NODE}/{node}/{beyond}") if beyond else link
-    attribute = attributes.get(rest)
-    if attribute is None or attribute.show(kernel, block) is None:
-        return None
-    return Entry("file", attribute=attribute, block=block)
+        group = kernel.blocks.group(block)
+        node = f"node{group.node}" if listed and group.has_node else None
+        if not rest:
+            names = [name for name, found in attributes_.items() if found.show(kernel, block)]
+            return _Entry("dir", names=lambda: [*names, *([node] if node else [])])
+        name, _, beyond = rest.partition("/")
+        if node and name == node:
+            link = _Entry("link", target=f"../../node/{node}")
+            return self._find(f"{NODE}/{node}/{beyond}") if beyond else link
+        attribute = attributes_.get(rest)
+        if attribute is None or attribute.show(kernel, block) is None:
+            return None
+        return _Entry("file", attribute=attribute, block=block)
+
+    def _in_firmware(self, block: int) -> bool:
+        return self.kernel.machine.firmware and block in self.kernel.blocks
+
+    def _find_node(self, node: int, rest: str | None) -> _Entry | None:
+        if node not in self.kernel.nodes:
+            return None
+        if not rest:
+            return _Entry("dir", names=lambda: [f"memory{b}" for b in self._blocks_of(node)])
+        name, _, beyond = rest.partition("/")
+        match = _BLOCK_NAME.fullmatch(name)
+        if not match or not self.kernel.blocks.present(block := int(match["block"])):
+            return None
+        group = self.kernel.blocks.group(block)
+        if group.node != node or not group.has_node:
+            return None
+        link = _Entry("link", target=f"../../memory/{name}")
+        return self._find(f"{MEMORY}/{name}/{beyond}") if beyond else link
+
+    def _skeleton_names(self, path: str) -> list[str]:
+        kernel = self.kernel
+        names = [name for name, child in _SKELETON[path].items() if self.kind(child)]
+        if path == MEMORY:
+            names += [f"memory{block}" for block in kernel.blocks if kernel.blocks.present(block)]
+        elif path == FIRMWARE and kernel.machine.firmware:
+            names += [f"memory{block}" for block in kernel.blocks]
+        elif path == NODE:
+            names += [f"node{node}" for node in kernel.nodes]
+        return names
+
+    def _blocks_of(self, node: int) -> Iterator[int]:
+        for group in self.kernel.machine.groups:
+            if group.node == node and group.has_node:
+                blocks = range(group.first, group.last + 1)
+                yield from filter(self.kernel.blocks.present, blocks)
+
+    # What reads differently.
+
+    def take_changes(self) -> Changes:
+        """What has changed since this was last asked, for whoever keeps the machine elsewhere."""
+        blocks = self.kernel.blocks
+        paths: dict[str, None] = {}
+        now: dict[int, tuple[int, int]] = {}
+        for block, before in blocks.take_changed().items():
+            index = block - blocks.first
+            after = blocks.place[index], blocks.flags[index]
+            if after != before:
+                now[index] = after
+                paths |= dict.fromkeys(self._changed_of(block, before, after))
+        rules, texts = self._all_rules(), self._fixed_texts()
+        paths |= dict.fromkeys(path for path, text in texts.items() if text != self._texts[path])
+        for node, of in rules.items():
+            if of != self._rules[node]:
+                paths |= dict.fromkeys(self._changed_zones(node, self._rules[node], of))
+        self._rules, self._texts = rules, texts
+        return Changes(now, tuple(paths), self.kernel.take_changed())
+
+    def _changed_of(
+        self, block: int, before: tuple[int, int], after: tuple[int, int]
+    ) -> Iterator[str]:
+        """What reads differently of a block by what was at its number and what is there now."""
+        memory, firmware = f"{MEMORY}/memory{block}", f"{FIRMWARE}/memory{block}"
+        absent = (HOLE, ABSENT)
+        if (before[0] in absent) != (after[0] in absent):
+            yield memory
+            group = self.kernel.blocks.group(block)
+            if group.has_node:
+                yield f"{NODE}/node{group.node}/memory{block}"
+            if self.kernel.machine.firmware:
+                yield f"{firmware}/config"
+        elif before[0] != after[0]:
+            yield from (f"{memory}/state", f"{memory}/online")
+            if self.kernel.machine.valid_zones:
+                yield f"{memory}/valid_zones"
+        if (before[1] ^ after[1]) & MEMMAP and self.kernel.machine.firmware:
+            yield f"{firmware}/memmap_on_memory"
+
+    def _all_rules(self) -> dict[int, Rules]:
+        machine, zones = self.kernel.machine, self.kernel.zones
+        if not machine.contiguous_zones or not machine.valid_zones:
+            return {}
+        return {node: zones.rules(node) for node in zones.nodes}
+
+    def _fixed_texts(self) -> dict[str, str | None]:
+        return {path: attribute.show(self.kernel, -1) for path, attribute in _FIXED.items()}
+
+    def _changed_zones(self, node: int, before: Rules, after: Rules) -> Iterator[str]:
+        # Between two neighbouring ends of spans all blocks get one answer, so that only the
+        # blocks whose answer changed are looked at.
+        blocks = self.kernel.blocks
+        ends = {blocks.first, blocks.first + len(blocks.place)}
+        for _zone, (low, high) in (*before.spans, *after.spans):
+            ends |= {low, high + 1}
+        for start, end in pairwise(sorted(ends)):
+            if before.valid_zones(start) == after.valid_zones(start):
+                continue
+            block = blocks.find(OFFLINE, start, end - 1)
+            while block is not None:
+                if blocks.group(block).node == node:
+                    yield f"{MEMORY}/memory{block}/valid_zones"
+                block = blocks.find(OFFLINE, block + 1, end - 1)
+
+    def _emit(self, uevent: Uevent, block: int) -> None:
+        for listener in self.listeners:
+            listener(uevent, f"/devices/system/memory/memory{block}")
 
 
-def _find_node(kernel: Kernel, node: int, rest: str | None) -> Entry | None:
-    if node not in kernel.nodes:
-        return None
-    if not rest:
-        return Entry("dir", names=lambda: [f"memory{b}" for b in _blocks_of(kernel, node)])
-    name, _, beyond = rest.partition("/")
-    match = _BLOCK_NAME.fullmatch(name)
-    if not match or not kernel.present(block := int(match["block"])):
-        return None
-    if (group := kernel.group(block)).node != node or not group.has_node:
-        return None
-    link = Entry("link", target=f"../../memory/{name}")
-    return find(kernel, f"{MEMORY}/{name}/{beyond}") if beyond else link
-
-
-def _skeleton_names(kernel: Kernel, path: str) -> list[str]:
-    names = [name for name, child in _SKELETON[path].items() if kernel.kind(child)]
-    if path == MEMORY:
-        names += [f"memory{block}" for block in kernel.blocks() if kernel.present(block)]
-    elif path == FIRMWARE and kernel.machine.firmware:
-        names += [f"memory{block}" for block in kernel.blocks()]
-    elif path == NODE:
-        names += [f"node{node}" for node in kernel.nodes]
-    return names
-
-
-def _blocks_of(kernel: Kernel, node: int) -> Iterator[int]:
-    for group in kernel.machine.groups:
-        if group.node == node and group.has_node:
-            yield from (b for b in range(group.first, group.last + 1) if kernel.present(b))
-
-
-# What a write asks for.
-
-
-def _plan_state(kernel: Kernel, block: int, text: str) -> Step:
-    word = _word(text, (*ONLINE_WORDS, "offline"))
-    step = _switch(kernel, block, None if word == "offline" else word)
-    if step is None and word != "offline":
-        return Step("word", block, word)
-    if step is None:
-        raise error(errno.EINVAL)
-    return step
-
-
-def _plan_online(kernel: Kernel, block: int, text: str) -> Step | None:
-    return _switch(
-        kernel, block, kernel.live.words.get(block, "online") if _boolean(text) else None
-    )
-
-
-def _switch(kernel: Kernel, block: int, online_as: str | None) -> Step | None:
-    is_online = kernel.place_of(block) >= IN_ZONE
-    if is_online == (online_as is not None):
-        return None
-    return Step("online", block, online_as) if online_as else Step("offline", block, "")
-
-
-def _plan_config(kernel: Kernel, block: int, text: str) -> Step | None:
-    wanted = _boolean(text)
-    if wanted == kernel.present(block):
-        return None
-    if wanted:
-        return Step("config", block, "")
-    if kernel.place_of(block) != OFFLINE:
-        raise error(errno.EBUSY)
-    return Step("deconfig", block, "")
-
-
-def _plan_memmap(kernel: Kernel, block: int, text: str) -> Step:
-    wanted = _boolean(text)
-    if wanted and not kernel.machine.memmap_supported:
-        raise error(errno.EOPNOTSUPP)
-    if kernel.present(block):
-        raise error(errno.EBUSY)
-    return Step("memmap", block, MEMMAP if wanted else 0)
-
-
-def error(number: int, path: str | None = None) -> OSError:
+def _error(number: int, path: str) -> OSError:
     """The error that a system call ends with."""
     return OSError(number, os.strerror(number), path)
 
 
-def _word(text: str, words: Iterable[str]) -> str:
-    """The word a write names, one trailing newline ignored (sysfs_streq); else EINVAL."""
-    word = text.removesuffix("\n")
-    if word not in words:
-        raise error(errno.EINVAL)
-    return word
-
-
-def _boolean(text: str) -> bool:
-    """What a write of a boolean means: its first characters decide (lib/kstrtox.c), else EINVAL."""
-    for length in (1, 2):
-        if (value := _BOOLEANS.get(text[:length].lower())) is not None:
-            return value
-    raise error(errno.EINVAL)
-
-
-_BOOLEANS: Final = dict.fromkeys(("y", "t", "1", "e", "on"), True) | dict.fromkeys(
-    ("n", "f", "0", "d", "of"), False
-)
-
-
-def _number_list(numbers: Iterable[int]) -> str:
-    """Numbers in order as the kernel lists them: 0-2,5."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
-
-
-# The attributes.
-
-
-def _show_state(kernel: Kernel, block: int) -> str:
-    return "online" if kernel.place_of(block) >= IN_ZONE else "offline"
-
-
-def _show_online(kernel: Kernel, block: int) -> str:
-    return str(int(kernel.place_of(block) >= IN_ZONE))
-
-
-def _show_removable(kernel: Kernel, block: int) -> str:
-    return str(int(kernel.group(block).removable))
-
-
-def _show_valid_zones(kernel: Kernel, block: int) -> str | None:
-    if not kernel.machine.valid_zones:
-        return None
-    place, group = kernel.place_of(block), kernel.group(block)
-    if place >= IN_ZONE:
-        return ZONES[place - IN_ZONE]
-    if kernel.machine.contiguous_zones:
-        return kernel.rules(group.node).valid_zones(block)
-    return " ".join(group.off_zones)
-
-
-def _show_phys_index(_kernel: Kernel, block: int) -> str:
-    return f"{block:08x}"
-
-
-def _show_phys_device(kernel: Kernel, block: int) -> str:
-    increment = kernel.machine.increment
-    return str(block * kernel.machine.block_size // increment if increment else 0)
-
-
-def _show_config(kernel: Kernel, block: int) -> str:
-    return str(int(kernel.present(block)))
-
-
-def _show_memmap(kernel: Kernel, block: int) -> str:
-    return str(int(bool(kernel.flags[block - kernel.first] & MEMMAP)))
-
-
-def _show_block_size(kernel: Kernel, _block: int) -> str:
-    return f"{kernel.machine.block_size:x}"
-
-
-def _show_nodes(kernel: Kernel, _block: int) -> str | None:
-    return _number_list(kernel.nodes) if kernel.nodes else None
-
-
-def _show_nodes_with(zones: tuple[int, ...]) -> Callable[[Kernel, int], str | None]:
-    def show(kernel: Kernel, _block: int) -> str | None:
-        if not kernel.nodes:
-            return None
-        online = {
-            node for (node, zone), count in kernel.live.online.items() if count and zone in zones
-        }
-        return _number_list(node for node in kernel.nodes if node in online)
-
-    return show
-
-
-def _parameter(
-    name: str, to_value: Callable[[str], str | int], show: Callable[[Any], str] = str
-) -> Attribute:
-    """A value that is kept in `Live`, on a machine that has it at boot."""
-
-    def show_value(kernel: Kernel, _block: int) -> str | None:
-        value = getattr(kernel.live, name)
-        if name.startswith("auto_movable") and kernel.live.online_policy is None:
-            return None
-        return None if value is None else show(value)
-
-    def plan(_kernel: Kernel, _block: int, text: str) -> Step:
-        return Step(name, -1, to_value(text))
-
-    return Attribute(show_value, plan)
-
-
-def _unsigned(text: str) -> int:
-    """An unsigned int in any base that C knows, else EINVAL (lib/kstrtox.c); too large: ERANGE."""
-    match = _UNSIGNED.fullmatch(text)
-    if not match or match.lastgroup is None:
-        raise error(errno.EINVAL)
-    number = int(match[match.lastgroup], {"hex": 16, "oct": 8, "dec": 10}[match.lastgroup])
-    if number >= 1 << 32:
-        raise error(errno.ERANGE)
-    return number
-
-
-_UNSIGNED: Final = re.compile(
-    r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<oct>0[0-7]+)|(?P<dec>[1-9][0-9]*|0))\n?"
-)
-
-FIRMWARE_ATTRIBUTES: Final = {
-    "config": Attribute(_show_config, _plan_config),
-    "memmap_on_memory": Attribute(_show_memmap, _plan_memmap),
-}
-
-_BLOCK_ATTRIBUTES: Final = {
-    MEMORY: {
-        "online": Attribute(_show_online, _plan_online),
-        "phys_device": Attribute(_show_phys_device),
-        "phys_index": Attribute(_show_phys_index),
-        "removable": Attribute(_show_removable),
-        "state": Attribute(_show_state, _plan_state),
-        "valid_zones": Attribute(_show_valid_zones),
-    },
-    FIRMWARE: FIRMWARE_ATTRIBUTES,
-}
-
-PARAMETER_PATHS: Final = {
-    "auto_online_blocks": f"{MEMORY}/auto_online_blocks",
-    "online_policy": f"{PARAMETERS}/online_policy",
-    "auto_movable_ratio": f"{PARAMETERS}/auto_movable_ratio",
-    "auto_movable_numa_aware": f"{PARAMETERS}/auto_movable_numa_aware",
-}
-
-_KERNEL_ZONES: Final = (NONE, DMA, DMA32, NORMAL)
-
-NODE_LISTS: Final = {
-    f"{NODE}/has_memory": Attribute(_show_nodes_with((*_KERNEL_ZONES, HIGHMEM, MOVABLE))),
-    f"{NODE}/has_normal_memory": Attribute(_show_nodes_with(_KERNEL_ZONES)),
-}
-
-FIXED: Final[dict[str, Attribute]] = {
-    f"{MEMORY}/block_size_bytes": Attribute(_show_block_size),
-    f"{NODE}/online": Attribute(_show_nodes),
-    f"{NODE}/possible": Attribute(_show_nodes),
-    **NODE_LISTS,
-    f"{PARAMETERS}/memmap_on_memory": Attribute(lambda kernel, _: kernel.machine.memmap_param),
-    PARAMETER_PATHS["auto_online_blocks"]: _parameter(
-        "auto_online_blocks", lambda text: _word(text, ("offline", *ONLINE_WORDS))
-    ),
-    PARAMETER_PATHS["online_policy"]: _parameter(
-        "online_policy", lambda text: _word(text, ONLINE_POLICIES)
-    ),
-    PARAMETER_PATHS["auto_movable_ratio"]: _parameter("auto_movable_ratio", _unsigned),
-    PARAMETER_PATHS["auto_movable_numa_aware"]: _parameter(
-        "auto_movable_numa_aware", _boolean, lambda value: "Y" if value else "N"
-    ),
+_FIXED: Final[dict[str, Attribute]] = {
+    f"{directory}/{name}": attribute
+    for directory, table in (
+        (MEMORY, attributes.MEMORY),
+        (NODE, attributes.NODE),
+        (PARAMETERS, attributes.PARAMETERS),
+    )
+    for name, attribute in table.items()
 }
 
 
@@ -381,9 +342,11 @@ def _skeleton(paths: Iterable[str]) -> dict[str, dict[str, str]]:
     return tree
 
 
-_SKELETON: Final = _skeleton([*FIXED, FIRMWARE])
-_BLOCK_NAME: Final = re.compile(r"memory(?P<block>0|[1-9][0-9]{0,17})")
+_SKELETON: Final = _skeleton([*_FIXED, FIRMWARE])
+_BLOCK_NAME: Final = re.compile(r"memory(?P<block>0|[1-9][0-9]{0,17})", re.ASCII)
 _BLOCK_PATH: Final = re.compile(
-    rf"(?P<below>{MEMORY}|{FIRMWARE})/{_BLOCK_NAME.pattern}(?:/(?P<rest>.+))?"
+    rf"(?P<below>{MEMORY}|{FIRMWARE})/{_BLOCK_NAME.pattern}(?:/(?P<rest>.+))?", re.ASCII
 )
-_NODE_PATH: Final = re.compile(rf"{NODE}/node(?P<node>0|[1-9][0-9]{{0,8}})(?:/(?P<rest>.+))?")
+_NODE_PATH: Final = re.compile(
+    rf"{NODE}/node(?P<node>0|[1-9][0-9]{{0,8}})(?:/(?P<rest>.+))?", re.ASCII
+)

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 
 from memsim import directory
-from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
+from memsim.sysfs import FIRMWARE, MEMORY, Sysfs
 
-Write = Callable[[str, bytes], None]
+Write = Callable[[str, bytes], int]
 Call = Callable[[], None]
 
 QUARTER_MILLION = {
@@ -75,7 +75,7 @@ def report(name: str, small: Call, large: Call, runs: int) -> None:
 def main() -> None:
     where = sys.argv[1] if len(sys.argv) > 1 else "/dev/shm"
     begin = time.perf_counter()
-    large = boot(QUARTER_MILLION)
+    large = Sysfs(boot(QUARTER_MILLION))
     print(f"262,144 blocks boot in memory in {time.perf_counter() - begin:.4f} s")
     with tempfile.TemporaryDirectory(dir=where, prefix="bench-memsim-") as top:
         for name in ("s390-lpar", "huge"):
@@ -84,7 +84,7 @@ def main() -> None:
             print(f"{name} is created as a directory in {time.perf_counter() - begin:.1f} s")
         print("| what | s390-lpar | large | ratio (goal: 2 at most) |")
         print("| --- | ---: | ---: | ---: |")
-        four = cycle(boot("s390-lpar").write, 16)
+        four = cycle(Sysfs(boot("s390-lpar")).write, 16)
         report("four writes in memory, 262,144 blocks", four, cycle(large.write, 262143), 200)
         few, many = f"{top}/s390-lpar", f"{top}/huge"
         report(

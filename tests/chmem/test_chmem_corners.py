@@ -9,7 +9,7 @@ import pytest
 from commands import Command, run_program
 from memory_hotplug import Machine, State
 from memsim import directory
-from memsim.machine import MEMORY
+from memsim.sysfs import MEMORY
 from simulated import make, s390, write
 
 
@@ -58,7 +58,7 @@ def test_a_simulated_machine_without_its_records_is_not_written_to(
     assert len(list(Machine.at(lpar).blocks())) == 32
 
 
-@pytest.mark.parametrize("name", ["pool", "own_memmap", "outside_memmap", "faults", "delays"])
+@pytest.mark.parametrize("name", ["pool", "online_types", "faults", "delays"])
 def test_records_that_are_json_but_wrong_are_damaged_too(
     name: str, chmem: Command, lpar: Path
 ) -> None:

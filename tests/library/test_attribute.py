@@ -17,8 +17,8 @@ from memory_hotplug.attribute import (
 )
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.errors import MemoryHotplugError, UnknownNameError
-from memsim.kernel import Kernel
 from memsim.profile import boot
+from memsim.sysfs import Sysfs
 
 
 def test_the_attributes_are_the_fields_of_a_block() -> None:
@@ -56,28 +56,28 @@ def test_only_names_that_the_kernel_gives_are_blocks_and_nodes() -> None:
 
 
 @pytest.fixture
-def kernel() -> Kernel:
-    return boot("s390-lpar")
+def sysfs() -> Sysfs:
+    return Sysfs(boot("s390-lpar"))
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if name != Attribute.NODE])
-def test_a_row_agrees_with_what_a_kernel_shows_and_takes(name: str, kernel: Kernel) -> None:
+def test_a_row_agrees_with_what_a_kernel_shows_and_takes(name: str, sysfs: Sysfs) -> None:
     row = TABLE[name]
     configured, deconfigured = 5, 16
     number = deconfigured if row.directory == FIRMWARE else configured
     path = path_of(name, number if row.of_block else None)
-    assert row.parse(kernel.read(path)) is not None
+    assert row.parse(sysfs.read(path)) is not None
     for word in row.words:
         if name == "state":
-            kernel.write(path_of("online", number), b"1" if word == "offline" else b"0")
-        kernel.write(path, word.encode())
+            sysfs.write(path_of("online", number), b"1" if word == "offline" else b"0")
+        sysfs.write(path, word.encode())
     with pytest.raises(OSError):
-        kernel.write(path, b"?")
+        sysfs.write(path, b"?")
 
 
-def test_a_block_becomes_online_in_the_turn_of_its_attributes(kernel: Kernel) -> None:
+def test_a_block_becomes_online_in_the_turn_of_its_attributes(sysfs: Sysfs) -> None:
     words = {"memmap_on_memory": "0", "configured": "1", "state": "online_movable"}
     for name in sorted(words, key=lambda name: TABLE[name].turn):
-        kernel.write(path_of(name, 16), words[name].encode())
-    assert kernel.read(path_of("zones", 16)) == b"Movable\n"
-    assert kernel.read(path_of("memmap_on_memory", 16)) == b"0\n"
+        sysfs.write(path_of(name, 16), words[name].encode())
+    assert sysfs.read(path_of("zones", 16)) == b"Movable\n"
+    assert sysfs.read(path_of("memmap_on_memory", 16)) == b"0\n"

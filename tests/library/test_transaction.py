@@ -48,7 +48,7 @@ def test_a_block_that_somebody_else_set_online_just_before_the_write_is_so_alrea
     class Quicker(KernelTree):
         def write(self, path: str, word: str) -> None:
             if path.endswith("state"):
-                self.kernel.write(path, b"online_movable")
+                self.sysfs.write(path, b"online_movable")
             super().write(path, word)
 
     machine = Machine(Quicker(boot(x86())))

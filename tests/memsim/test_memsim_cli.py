@@ -15,8 +15,8 @@ from memsim import directory, profile
 from memsim.capture import capture, read_tree
 from memsim.cli import commands
 from memsim.description import parse
-from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
+from memsim.sysfs import FIRMWARE, MEMORY
 from simulated import tree_at, tree_of
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from memsim import directory
 from memsim.kernel import Kernel
-from memsim.machine import FIRMWARE, MEMORY, NODE, Fault
+from memsim.machine import Fault
 from memsim.profile import boot
+from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs
 from simulated import tree_at, tree_of
 
 
@@ -21,8 +22,8 @@ def test_the_files_are_what_the_kernel_answers(tmp_path: Path, name: str) -> Non
 
 
 def test_every_write_reaches_every_file_it_changes(tmp_path: Path) -> None:
-    root, kernel = tmp_path / "m", boot("x86-two-nodes")
-    directory.create(root, kernel)
+    root, sysfs = tmp_path / "m", Sysfs(boot("x86-two-nodes"))
+    directory.create(root, sysfs.kernel)
     steps = [
         (f"{MEMORY}/memory135/state", b"online_movable\n"),
         (f"{MEMORY}/memory130/state", b"online\n"),
@@ -33,9 +34,9 @@ def test_every_write_reaches_every_file_it_changes(tmp_path: Path) -> None:
         ("sys/module/memory_hotplug/parameters/online_policy", b"auto-movable\n"),
     ]
     for path, data in steps:
-        kernel.write(path, data)
+        sysfs.write(path, data)
         directory.write(root, path, data)
-        assert tree_at(root) == tree_of(kernel), path
+        assert tree_at(root) == tree_of(sysfs), path
 
 
 def test_blocks_come_and_go(tmp_path: Path) -> None:

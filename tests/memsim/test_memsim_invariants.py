@@ -8,9 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from memsim.kernel import Kernel
-from memsim.machine import FIRMWARE, IN_ZONE, MEMMAP, MEMORY, MOVABLE, NODE, ZONES, Fault, Live
+from memsim import records
+from memsim.kernel.blocks import IN_ZONE, MEMMAP
+from memsim.kernel.zones import MOVABLE
+from memsim.machine import ZONES, Fault
 from memsim.profile import boot
+from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs
 
 SIZE = 128 << 20
 BLOCKS = range(20)
@@ -42,7 +45,9 @@ class RandomWrites(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.kernel = boot(MACHINE)
-        self.kept = (bytearray(self.kernel.place), bytearray(self.kernel.flags))
+        self.sysfs = Sysfs(self.kernel)
+        blocks = self.kernel.blocks
+        self.kept = (bytearray(blocks.place), bytearray(blocks.flags))
         self.shown = self._tree()
         self.memmap = self._memmaps()
         self.storage = self._storage()
@@ -53,32 +58,32 @@ class RandomWrites(RuleBasedStateMachine):
         todo = [""]
         while todo:
             above = todo.pop()
-            for name in self.kernel.listdir(above):
+            for name in self.sysfs.listdir(above):
                 path = f"{above}/{name}".lstrip("/")
-                kind = self.kernel.kind(path)
+                kind = self.sysfs.kind(path)
                 if kind == "dir":
                     todo.append(path)
                     found[path] = None
                 else:
-                    read = self.kernel.readlink if kind == "link" else self.kernel.read
+                    read = self.sysfs.readlink if kind == "link" else self.sysfs.read
                     found[path] = read(path)
         return found
 
     def _memmaps(self) -> dict[int, tuple[bool, bytes]]:
         return {
             block: (
-                self.kernel.present(block),
-                self.kernel.read(f"{FIRMWARE}/memory{block}/memmap_on_memory"),
+                self.kernel.blocks.present(block),
+                self.sysfs.read(f"{FIRMWARE}/memory{block}/memmap_on_memory"),
             )
-            for block in self.kernel.blocks()
+            for block in self.kernel.blocks
         }
 
     def _storage(self) -> int:
-        return self.kernel.live.pool + SIZE * sum(map(self.kernel.present, BLOCKS))
+        return self.kernel.hypervisor.pool + SIZE * sum(map(self.kernel.blocks.present, BLOCKS))
 
     def _write(self, path: str, text: str) -> None:
         try:
-            self.kernel.write(path, text.encode())
+            self.sysfs.write(path, text.encode())
         except OSError as error:
             expected = ("EINVAL", "EBUSY", "ENOENT", "EIO", "ENOMEM")
             assert errno.errorcode[error.errno or 0] in expected
@@ -94,7 +99,7 @@ class RandomWrites(RuleBasedStateMachine):
     @rule(block=blocks, text=booleans)
     def write_config(self, block: int, text: str) -> None:
         self._write(f"{FIRMWARE}/memory{block}/config", text)
-        if not self.kernel.present(block):
+        if not self.kernel.blocks.present(block):
             self.early.discard(block)
 
     @rule(block=blocks, text=states)
@@ -127,7 +132,7 @@ class RandomWrites(RuleBasedStateMachine):
     def fail(self, block: int, transition: str, times: int) -> None:
         self.kernel.set_fault(transition, block, Fault("EIO", times))
 
-    @precondition(lambda self: self.kernel.live.pool < 6 * SIZE)
+    @precondition(lambda self: self.kernel.hypervisor.pool < 6 * SIZE)
     @rule()
     def reboot(self) -> None:
         self.kernel.reboot()
@@ -137,25 +142,25 @@ class RandomWrites(RuleBasedStateMachine):
     @invariant()
     def hypervisor_and_configured_storage_are_constant(self) -> None:
         assert self._storage() == self.storage
-        assert self.kernel.live.pool >= 0
+        assert self.kernel.hypervisor.pool >= 0
 
     @invariant()
     def directories_are_there_exactly_for_configured_blocks(self) -> None:
-        names = set(self.kernel.listdir(MEMORY))
-        links = {name for node in (0, 1) for name in self.kernel.listdir(f"{NODE}/node{node}")}
+        names = set(self.sysfs.listdir(MEMORY))
+        links = {name for node in (0, 1) for name in self.sysfs.listdir(f"{NODE}/node{node}")}
         configured = {
             f"memory{block}"
-            for block in self.kernel.blocks()
-            if self.kernel.read(f"{FIRMWARE}/memory{block}/config") == b"1\n"
+            for block in self.kernel.blocks
+            if self.sysfs.read(f"{FIRMWARE}/memory{block}/config") == b"1\n"
         }
         assert {name for name in names if name.startswith("memory")} == configured == links
 
     @invariant()
     def state_and_online_agree(self) -> None:
-        for block in self.kernel.blocks():
-            if self.kernel.present(block):
-                state = self.kernel.read(f"{MEMORY}/memory{block}/state")
-                online = self.kernel.read(f"{MEMORY}/memory{block}/online")
+        for block in self.kernel.blocks:
+            if self.kernel.blocks.present(block):
+                state = self.sysfs.read(f"{MEMORY}/memory{block}/state")
+                online = self.sysfs.read(f"{MEMORY}/memory{block}/online")
                 assert (state, online) in ((b"online\n", b"1\n"), (b"offline\n", b"0\n"))
 
     @invariant()
@@ -170,34 +175,37 @@ class RandomWrites(RuleBasedStateMachine):
     def spans_and_counts_are_those_of_the_blocks(self) -> None:
         online: dict[tuple[int, int], list[int]] = {}
         early: dict[int, int] = {}
-        for block in self.kernel.blocks():
-            place, node = self.kernel.place_of(block), self.kernel.group(block).node
+        for block in self.kernel.blocks:
+            place, node = self.kernel.blocks.at(block), self.kernel.blocks.group(block).node
             if place >= IN_ZONE:
                 online.setdefault((node, place), []).append(block)
                 kernel_memory = block in self.early and place != MOVABLE
                 early[node] = early.get(node, 0) + kernel_memory
-        live = self.kernel.live
-        assert {k: n for k, n in live.online.items() if n} == {k: len(b) for k, b in online.items()}
-        assert {k: n for k, n in live.early.items() if n} == {k: n for k, n in early.items() if n}
+        zones = self.kernel.zones
+        assert {k: n for k, n in zones.online.items() if n} == {
+            k: len(b) for k, b in online.items()
+        }
+        assert {k: n for k, n in zones.early.items() if n} == {k: n for k, n in early.items() if n}
         # Block 2 lies in DMA and in Normal, and never goes offline.
         for name in ("DMA", "Normal"):
             online.setdefault((0, IN_ZONE + ZONES.index(name)), []).append(2)
-        assert live.spans == {key: (min(found), max(found)) for key, found in online.items()}
+        assert zones.spans == {key: (min(found), max(found)) for key, found in online.items()}
 
     @invariant()
     def struct_pages_add_up(self) -> None:
-        live, present = self.kernel.live, [b for b in BLOCKS if self.kernel.present(b)]
-        own = [b for b in present if self.kernel.flags[b] & MEMMAP]
-        assert live.outside_memmap == len(present) - len(own)
-        assert live.own_memmap == sum(self.kernel.place_of(block) >= IN_ZONE for block in own)
+        pages = self.kernel.struct_pages
+        present = [b for b in BLOCKS if self.kernel.blocks.present(b)]
+        own = [b for b in present if self.kernel.blocks.flag(b, MEMMAP)]
+        assert pages.outside == len(present) - len(own)
+        assert pages.own == sum(self.kernel.blocks.at(block) >= IN_ZONE for block in own)
         assert self.kernel.free_memory() >= 0
 
     @invariant()
     def the_changes_tell_all_that_reads_differently(self) -> None:
-        changes, now = self.kernel.take_changes(), self._tree()
+        changes, now = self.sysfs.take_changes(), self._tree()
         for index, (place, flags) in changes.blocks.items():
             self.kept[0][index], self.kept[1][index] = place, flags
-        assert self.kept == (self.kernel.place, self.kernel.flags)
+        assert self.kept == (self.kernel.blocks.place, self.kernel.blocks.flags)
         for path in now.keys() | self.shown.keys():
             if now.get(path, "") != self.shown.get(path, ""):
                 assert any(path == told or path.startswith(f"{told}/") for told in changes.paths)
@@ -206,9 +214,18 @@ class RandomWrites(RuleBasedStateMachine):
     @invariant()
     def what_is_kept_makes_the_same_kernel(self) -> None:
         kernel = self.kernel
-        live = Live.from_json(kernel.live.to_json())
-        again = Kernel.restored(kernel.machine, bytes(kernel.place), bytes(kernel.flags), live)
-        assert again.live == kernel.live
+        live = records.live(kernel)
+        again = records.restored(kernel.machine, kernel.blocks.content(), live)
+        assert again.blocks.content() == kernel.blocks.content()
+        assert records.live(again) == live
+        assert again.zones.spans == kernel.zones.spans
+        assert (again.struct_pages.own, again.struct_pages.outside) == (
+            kernel.struct_pages.own,
+            kernel.struct_pages.outside,
+        )
+        assert again.zones.early == kernel.zones.early
+        online = {key: count for key, count in kernel.zones.online.items() if count}
+        assert again.zones.online == online
 
 
 RandomWrites.TestCase.settings = settings(

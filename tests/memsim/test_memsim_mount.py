@@ -15,8 +15,9 @@ import pytest
 
 from commands import run_program, start_program
 from memsim import directory
-from memsim.machine import FIRMWARE, MEMORY, NODE, Fault
+from memsim.machine import Fault
 from memsim.profile import boot
+from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs
 from simulated import needs_fuse, needs_root, tree_at, tree_of
 from terminal import Terminal, clean_environment
 
@@ -270,7 +271,7 @@ class TestShell:
     def test_debians_chmem_changes_the_machine(self, tmp_path: Path, name: str) -> None:
         directory.create(tmp_path / "m", boot(name))
         offline = str(128 if name == "x86-two-nodes" else 16)
-        expected = boot(name)
+        expected = Sysfs(boot(name))
         for options, block, word in (
             (["-e", "-b", offline], offline, "online_movable"),
             (["-d", "-b", "10"], "10", "offline"),

@@ -12,8 +12,8 @@ from commands import VECTORS
 from memsim import profile
 from memsim.description import MachineError, dump, parse
 from memsim.kernel import Kernel
-from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot, layout, load
+from memsim.sysfs import FIRMWARE, MEMORY, Sysfs
 from simulated import tree_of
 
 GROUPS = [{"range": [0, 3]}]
@@ -32,15 +32,15 @@ def test_the_machines_of_the_reference_load_and_dump(name: str) -> None:
     description = VECTORS["machines"][name]
     machine = parse(description)
     assert parse(dump(machine)) == machine
-    kernel, listed = Kernel(machine), 0
+    sysfs, listed = Sysfs(Kernel(machine)), 0
     for group in description["blocks"]:
         first, last = group["range"]
         for block in range(first, last + 1):
             listed += 1
             there = bool(group.get("config", 1)) or not description.get("firmware")
-            assert kernel.present(block) == there
+            assert sysfs.kernel.blocks.present(block) == there
             if there:
-                state = kernel.read(f"{MEMORY}/memory{block}/state").decode().strip()
+                state = sysfs.read(f"{MEMORY}/memory{block}/state").decode().strip()
                 assert state == group.get("state", "online")
             if there and description.get("valid_zones", True):
                 expected = (
@@ -48,36 +48,39 @@ def test_the_machines_of_the_reference_load_and_dump(name: str) -> None:
                     if state == "online"
                     else group.get("off_zones", "Normal Movable")
                 )
-                zones = kernel.read(f"{MEMORY}/memory{block}/valid_zones").decode().strip()
+                zones = sysfs.read(f"{MEMORY}/memory{block}/valid_zones").decode().strip()
                 assert zones == expected
             if description.get("firmware"):
-                memmap = kernel.read(f"{FIRMWARE}/memory{block}/memmap_on_memory")
+                memmap = sysfs.read(f"{FIRMWARE}/memory{block}/memmap_on_memory")
                 assert int(memmap) == group.get("memmap", 0 if there else 1)
-    assert listed == len(list(kernel.blocks()))
+    assert listed == len(list(sysfs.kernel.blocks))
 
 
 @pytest.mark.parametrize("case", VECTORS["chmem"], ids=lambda case: case["machine"])
 def test_every_end_that_the_reference_comes_to_can_be_written(case: dict[str, Any]) -> None:
     """Writes each block's way from where it was to what the reference's chmem made of it."""
-    kernel = boot(VECTORS["machines"][case["machine"]])
+    sysfs = Sysfs(boot(VECTORS["machines"][case["machine"]]))
     for step in case["steps"]:
         for block, (config, memmap, state, zone) in step["changed"].items():
             directory, firmware = f"{MEMORY}/memory{block}", f"{FIRMWARE}/memory{block}"
-            if kernel.present(int(block)) and kernel.read(f"{directory}/state") == b"online\n":
-                kernel.write(f"{directory}/state", b"offline")
+            if (
+                sysfs.kernel.blocks.present(int(block))
+                and sysfs.read(f"{directory}/state") == b"online\n"
+            ):
+                sysfs.write(f"{directory}/state", b"offline")
             if config is not None:
-                kernel.write(f"{firmware}/config", b"0")
-                kernel.write(f"{firmware}/memmap_on_memory", str(memmap).encode())
-                kernel.write(f"{firmware}/config", str(config).encode())
-            assert kernel.present(int(block)) == (state != "absent")
+                sysfs.write(f"{firmware}/config", b"0")
+                sysfs.write(f"{firmware}/memmap_on_memory", str(memmap).encode())
+                sysfs.write(f"{firmware}/config", str(config).encode())
+            assert sysfs.kernel.blocks.present(int(block)) == (state != "absent")
             if state == "online":
-                plain = kernel.group(int(block)).off_zones[0] == zone
+                plain = sysfs.kernel.blocks.group(int(block)).off_zones[0] == zone
                 word = (
                     "online" if plain else f"online_{'kernel' if zone == 'Normal' else 'movable'}"
                 )
-                kernel.write(f"{directory}/state", word.encode())
-                if kernel.machine.valid_zones:
-                    assert kernel.read(f"{directory}/valid_zones").decode() == f"{zone}\n"
+                sysfs.write(f"{directory}/state", word.encode())
+                if sysfs.kernel.machine.valid_zones:
+                    assert sysfs.read(f"{directory}/valid_zones").decode() == f"{zone}\n"
 
 
 @pytest.mark.parametrize(
@@ -150,17 +153,17 @@ def test_an_unknown_profile_lists_the_known_ones() -> None:
 def test_a_machine_from_a_few_sizes() -> None:
     gib = 1 << 30
     kernel = Kernel(layout(128 << 20, 2 * gib, standby=2 * gib, nodes=2))
-    nodes = [kernel.group(block).node for block in kernel.blocks()]
+    nodes = [kernel.blocks.group(block).node for block in kernel.blocks]
     assert nodes == [0] * 8 + [1] * 8 + [0] * 8 + [1] * 8
-    assert kernel.live.pool == 2 * gib
+    assert kernel.hypervisor.pool == 2 * gib
     assert kernel.online_blocks() == 16
     with pytest.raises(MachineError, match="memory: expected a multiple of 128 MiB"):
         layout(128 << 20, 3 << 27, nodes=2)
 
 
 def test_x86_zones_end_where_they_do() -> None:
-    kernel = Kernel(layout(2 << 30, 16 << 30))
-    zones = [kernel.read(f"{MEMORY}/memory{b}/valid_zones") for b in kernel.blocks()]
+    sysfs = Sysfs(Kernel(layout(2 << 30, 16 << 30)))
+    zones = [sysfs.read(f"{MEMORY}/memory{b}/valid_zones") for b in sysfs.kernel.blocks]
     assert zones == [b"none\n", b"DMA32\n", *[b"Normal\n"] * 6]
 
 
@@ -173,8 +176,8 @@ def test_a_quarter_of_a_million_blocks_boot() -> None:
     }
     kernel = boot(description)
     assert kernel.online_blocks() == 131072
-    kernel.write(f"{FIRMWARE}/memory262143/config", b"1")
-    assert kernel.present(262143)
+    Sysfs(kernel).write(f"{FIRMWARE}/memory262143/config", b"1")
+    assert kernel.blocks.present(262143)
 
 
 @pytest.mark.parametrize("name", [n for n in profile.PROFILES if n not in ("huge", "ppc64-large")])
@@ -185,9 +188,7 @@ def test_a_machine_like_the_one_in_a_tree(tmp_path: Path, name: str) -> None:
     create(tmp_path / "m", kernel)
     again = profile.from_tree(tmp_path / "m")
     assert tree_of(again) == tree_of(kernel)
-    assert again.live.spans == {
-        key: span for key, span in kernel.live.spans.items() if kernel.live.online.get(key) != 0
-    }
+    assert again.zones.spans == kernel.zones.spans
 
 
 def test_a_tree_without_blocks_is_no_machine(tmp_path: Path) -> None:

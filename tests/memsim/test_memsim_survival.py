@@ -11,8 +11,8 @@ from pathlib import Path
 from commands import start_python
 from memsim import directory
 from memsim.kernel import Kernel
-from memsim.machine import FIRMWARE, MEMORY
 from memsim.profile import boot
+from memsim.sysfs import FIRMWARE, MEMORY, Sysfs
 from simulated import tree_at, tree_of
 
 WRITERS, CYCLES = 8, 12
@@ -61,31 +61,22 @@ while True:
 def test_eight_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     root = tmp_path / "m"
     directory.create(root, boot("s390-lpar"))
-    expected = boot("s390-lpar")
+    expected = Sysfs(boot("s390-lpar"))
     processes = [start_python(WRITER, str(root), str(16 + n), str(CYCLES)) for n in range(WRITERS)]
     assert [process.wait() for process in processes] == [0] * WRITERS
     for block in range(16, 16 + WRITERS):
         expected.write(f"{FIRMWARE}/memory{block}/config", b"1")
         expected.write(f"{MEMORY}/memory{block}/state", b"online_movable")
     after = directory.Directory(root).kernel()
-    assert after.live.pool == expected.live.pool
-    assert after.place == expected.place
-    assert after.live.spans == expected.live.spans
-    assert {k: n for k, n in after.live.online.items() if n} == expected.live.online
+    assert after.hypervisor.pool == expected.kernel.hypervisor.pool
+    assert after.blocks.content() == expected.kernel.blocks.content()
     assert tree_at(root) == tree_of(expected)
 
 
-def recount(kernel: Kernel) -> None:
-    """What the kernel counts as it goes must be what is there."""
-    size = kernel.machine.block_size
-    present = [block for block in kernel.blocks() if kernel.present(block)]
-    online = [block for block in present if kernel.place_of(block) > 1]
-    assert kernel.live.pool + len(present) * size == 32 * size
-    assert kernel.online_blocks() == len(online)
-    own = [b for b in online if kernel.flags[b] & 1]
-    assert kernel.live.own_memmap == len(own)
-    outside = [b for b in present if not kernel.flags[b] & 1]
-    assert kernel.live.outside_memmap == len(outside)
+def storage(kernel: Kernel) -> int:
+    """Bytes that the hypervisor can give and that the blocks have; always the same."""
+    present = sum(map(kernel.blocks.present, kernel.blocks))
+    return kernel.hypervisor.pool + present * kernel.machine.block_size
 
 
 def test_two_hundred_kills_at_random_instants(tmp_path: Path) -> None:
@@ -111,7 +102,7 @@ def test_two_hundred_kills_at_random_instants(tmp_path: Path) -> None:
         machine = directory.Directory(root)
         machine.settle()
         kernel = machine.kernel()
-        recount(kernel)
+        assert storage(kernel) == 32 * kernel.machine.block_size
         assert tree_at(root) == tree_of(kernel), number
     # The kills hit writers at work, or this would show nothing.
     assert writes > KILLS
@@ -128,14 +119,14 @@ def test_a_write_that_was_said_to_be_made_outlives_the_kill(tmp_path: Path) -> N
         process.send_signal(signal.SIGKILL)
         said += process.stdout.read().splitlines()
         process.wait()
-        expected = boot("s390-lpar")
+        expected = Sysfs(boot("s390-lpar"))
         for line in said:
             path, data = line.split()
             expected.write(path, data.encode())
         after = directory.Directory(root).kernel()
         # One more write can have been made that there was no time to speak of.
-        differing = sum(a != b for a, b in zip(after.place, expected.place, strict=True))
-        differing += sum(a != b for a, b in zip(after.flags, expected.flags, strict=True))
+        contents = after.blocks.content(), expected.kernel.blocks.content()
+        differing = sum(a != b for a, b in zip(*contents, strict=True))
         assert differing <= 1
 
 
@@ -165,13 +156,13 @@ print("done")
         (f"{FIRMWARE}/memory16/config", b"0"),
     )
     for number, (path, data) in enumerate(steps):
-        kernel, outcomes = boot("s390-lpar"), []
+        sysfs, outcomes = Sysfs(boot("s390-lpar")), []
         for earlier in steps[:number]:
-            kernel.write(*earlier)
-        before = tree_of(kernel)
+            sysfs.write(*earlier)
+        before = tree_of(sysfs)
         root = tmp_path / f"m{number}"
         for calls in range(200):
-            directory.create(root, kernel)
+            directory.create(root, sysfs.kernel)
             process = start_python(program, str(root), str(calls), path, data.decode())
             assert process.stdout is not None
             done = process.stdout.read() == "done\n"
@@ -181,8 +172,8 @@ print("done")
             shutil.rmtree(root)
             if done:
                 break
-        kernel.write(path, data)
-        after = tree_of(kernel)
+        sysfs.write(path, data)
+        after = tree_of(sysfs)
         happened = [outcome == after for outcome in outcomes]
         # Up to one call nothing has happened, and from the next one on all of it has.
         assert [outcome == before for outcome in outcomes] == [not it for it in happened]

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from memsim import directory
-from memsim.kernel import IN_ZONE, MEMMAP, ZONES, Kernel
+from memsim.kernel import Kernel
+from memsim.kernel.blocks import IN_ZONE, MEMMAP
+from memsim.machine import ZONES
 from memsim.profile import boot
+from memsim.sysfs import Sysfs
 
 MIB = 1 << 20
 
@@ -85,33 +88,32 @@ def conditions(root: Path) -> dict[int, Condition]:
 
 
 def _conditions(kernel: Kernel) -> Iterator[tuple[int, Condition]]:
-    firmware = kernel.machine.firmware
-    for block in kernel.blocks():
-        place = kernel.place_of(block)
-        memmap = kernel.flags[block - kernel.first] & MEMMAP
-        present = kernel.present(block)
-        online = place >= IN_ZONE
+    firmware, blocks = kernel.machine.firmware, kernel.blocks
+    for block in blocks:
+        present, online = blocks.present(block), blocks.online(block)
+        memmap = int(blocks.flag(block, MEMMAP))
         yield (
             block,
             Condition(
                 int(present) if firmware else None,
                 memmap if firmware else None,
                 "online" if online else "offline" if present else "absent",
-                ZONES[place - IN_ZONE] if online else None,
+                ZONES[blocks.at(block) - IN_ZONE] if online else None,
             ),
         )
 
 
-def tree_of(kernel: Kernel, path: str = "") -> Tree:
+def tree_of(machine: Kernel | Sysfs, path: str = "") -> Tree:
     """The tree that a kernel shows."""
+    sysfs = machine if isinstance(machine, Sysfs) else Sysfs(machine)
     found: Tree = {}
-    for name in kernel.listdir(path):
+    for name in sysfs.listdir(path):
         child = f"{path}/{name}".lstrip("/")
-        kind = kernel.kind(child)
+        kind = sysfs.kind(child)
         if kind == "dir":
-            found |= {child: None, **tree_of(kernel, child)}
+            found |= {child: None, **tree_of(sysfs, child)}
         else:
-            found[child] = kernel.readlink(child) if kind == "link" else kernel.read(child).decode()
+            found[child] = sysfs.readlink(child) if kind == "link" else sysfs.read(child).decode()
     return found
 
 

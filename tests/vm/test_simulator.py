@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from memsim.kernel import Fault, Group, Kernel
+from memsim.kernel import Kernel
+from memsim.machine import Fault, Group
+from memsim.machine import Machine as Description
 from memsim.profile import from_tree
+from memsim.sysfs import Sysfs
 from vm.guest import Guest, GuestError
 from vm.judge import Answer, Tally, compare
 from vm.machines import (
@@ -42,12 +45,12 @@ def replayed(guest: Guest, given: Sequence[Write]) -> list[Answer]:
     return [(failed, changes) for failed, changes in json.loads(result.stdout)]
 
 
-def captured(guest: Guest, directory: Path) -> Kernel:
+def captured(guest: Guest, directory: Path) -> Sysfs:
     """A simulated machine like the guest as it is now."""
     kernel = from_tree(guest.tree(directory))
     for block in blocks_with_holes(guest):
         kernel.set_fault("offline", block, Fault("EINVAL", None))
-    return kernel
+    return Sysfs(kernel)
 
 
 def blocks_with_holes(guest: Guest) -> list[int]:
@@ -77,12 +80,12 @@ def test_random_writes_have_the_same_outcome(
     machine: Machine, seed: int, count: int, tally: Tally, tmp_path: Path
 ) -> None:
     with Guest(machine) as guest:
-        kernel = captured(guest, tmp_path)
+        sysfs = captured(guest, tmp_path)
         blocks = list(guest.snapshot().blocks("state"))
         boot = [block for block in blocks if block < FIRST_ADDED]
         given = writes(seed, count, boot, blocks[len(boot) :])
         answers = replayed(guest, given)
-    tally += compare(kernel, given, answers)
+    tally += compare(sysfs, given, answers)
     assert tally.writes == count
     assert not tally.unexplained
 
@@ -92,22 +95,20 @@ def test_a_kernel_that_chooses_zones_otherwise_is_found_out(
 ) -> None:
     """The judgement can fail: a simulated kernel that always prefers Movable is not this one."""
     with Guest(ONE_LARGE_DIMM) as guest:
-        kernel = captured(guest, tmp_path)
+        machine = captured(guest, tmp_path).kernel.machine
         added = range(FIRST_ADDED, FIRST_ADDED + 16)
         given = writes(4, 60, [0], added)
         answers = replayed(guest, given)
-    altered = tuple(
-        replace(group, off_zones=("Movable", "Normal")) for group in kernel.machine.groups
-    )
-    other = Kernel(replace(kernel.machine, groups=altered, contiguous_zones=False))
-    assert compare(other, given, answers).unexplained
+    altered = tuple(replace(group, off_zones=("Movable", "Normal")) for group in machine.groups)
+    other = Kernel(replace(machine, groups=altered, contiguous_zones=False))
+    assert compare(Sysfs(other), given, answers).unexplained
 
 
 SLOTS = 8
 """Places for hot-plugged DIMMs of two blocks each, on node 0 and node 1 in turn."""
 
 
-def with_slots(machine: Kernel) -> Kernel:
+def with_slots(machine: Description) -> Sysfs:
     """The same machine with memory that it may get: in the simulation firmware brings it, block by
     block, by configuring it; ACPI brings a whole DIMM. What becomes of a new block is the same for
     both.
@@ -117,15 +118,16 @@ def with_slots(machine: Kernel) -> Kernel:
         for slot in range(SLOTS)
         for first in (FIRST_ADDED + 2 * slot,)
     )
-    groups = (*machine.machine.groups, *slots)
-    return Kernel(replace(machine.machine, groups=groups, firmware=True, assigned_by="config"))
+    groups = (*machine.groups, *slots)
+    added = replace(machine, groups=groups, firmware=True, assigned_by="config")
+    return Sysfs(Kernel(added))
 
 
-def configure(kernel: Kernel, block: int, value: bytes) -> None:
-    kernel.write(f"sys/firmware/memory/memory{block}/config", value)
+def configure(sysfs: Sysfs, block: int, value: bytes) -> None:
+    sysfs.write(f"sys/firmware/memory/memory{block}/config", value)
 
 
-def put_back(kernel: Kernel, blocks: tuple[int, int], real: list[Answer]) -> Kernel:
+def put_back(sysfs: Sysfs, blocks: tuple[int, int], real: list[Answer]) -> Sysfs:
     """The machine after its firmware was refused a DIMM, for a page in it cannot be moved.
 
     The blocks that can go offline do, and come back as by `online` 1, perhaps in another zone
@@ -134,7 +136,7 @@ def put_back(kernel: Kernel, blocks: tuple[int, int], real: list[Answer]) -> Ker
     """
     first, second = blocks
     for stuck in ({first}, {second}, {first, second}):
-        attempt = deepcopy(kernel)
+        attempt = deepcopy(sysfs)
         online = [block for block in blocks if attempt.read(path_of(block)) == b"1\n"]
         moved = [block for block in online if block not in stuck]
         for value in (b"0", b"1"):
@@ -142,7 +144,7 @@ def put_back(kernel: Kernel, blocks: tuple[int, int], real: list[Answer]) -> Ker
                 attempt.write(path_of(block), value)
         if not compare(deepcopy(attempt), [], real).unexplained:
             return attempt
-    return kernel
+    return sysfs
 
 
 def path_of(block: int) -> str:
@@ -153,37 +155,37 @@ def path_of(block: int) -> str:
 def test_added_and_removed_memory_is_the_same(tally: Tally, tmp_path: Path) -> None:
     """DIMMs come while each of the words is in auto_online_blocks, and go again."""
     with Guest(TWO_NODES_NO_DIMM) as guest:
-        kernel = with_slots(captured(guest, tmp_path))
+        sysfs = with_slots(captured(guest, tmp_path).kernel.machine)
         for block in blocks_with_holes(guest):
-            kernel.set_fault("offline", block, Fault("EINVAL", None))
+            sysfs.kernel.set_fault("offline", block, Fault("EINVAL", None))
         boot = list(guest.snapshot().blocks("state"))
         free = list(range(SLOTS))
         for turn, word in enumerate([*POLICIES, *POLICIES[::-1]]):
             policy = [(f"{MEMORY}/auto_online_blocks", word)]
-            tally += compare(kernel, policy, replayed(guest, policy))
+            tally += compare(sysfs, policy, replayed(guest, policy))
             # The guest's firmware gives a DIMM the lowest place that is free.
             slot = free.pop(0)
             dimm = Dimm(f"dimm{turn}", 256 * MIB, slot % 2)
             blocks = (FIRST_ADDED + 2 * slot, FIRST_ADDED + 2 * slot + 1)
             guest.plug(dimm)
             for block in blocks:
-                configure(kernel, block, b"1")
+                configure(sysfs, block, b"1")
             present = [block for block in guest.snapshot().blocks("state") if block not in boot]
             given = writes(100 + turn, 40, boot, present)
-            tally += compare(kernel, given, replayed(guest, given))
+            tally += compare(sysfs, given, replayed(guest, given))
             if turn % 3 == 2:
                 continue  # this one stays
             try:
                 guest.unplug(dimm)
             except GuestError:
                 answers = replayed(guest, [])
-                kernel = put_back(kernel, blocks, answers)
-                tally += compare(kernel, [], answers)
+                sysfs = put_back(sysfs, blocks, answers)
+                tally += compare(sysfs, [], answers)
                 continue
             free = sorted([slot, *free])
             for block in blocks:
-                kernel.write(f"{MEMORY[1:]}/memory{block}/online", b"0")
-                configure(kernel, block, b"0")
-            tally += compare(kernel, [], replayed(guest, []))
+                sysfs.write(f"{MEMORY[1:]}/memory{block}/online", b"0")
+                configure(sysfs, block, b"0")
+            tally += compare(sysfs, [], replayed(guest, []))
     assert tally.writes >= 8 * 41
     assert not tally.unexplained

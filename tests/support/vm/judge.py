@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from memsim.kernel import Fault, Kernel
+from memsim.machine import Fault
+from memsim.sysfs import Sysfs
 from vm.operations import MEMORY, Write
 from vm.replay import WATCHED
 
@@ -52,19 +53,19 @@ class Tally:
         )
 
 
-def condition(kernel: Kernel) -> Condition:
+def condition(sysfs: Sysfs) -> Condition:
     """The simulated machine, as replay.py looks at the real one."""
-    names = kernel.listdir(MEMORY[1:])
+    names = sysfs.listdir(MEMORY[1:])
     blocks = [name for name in names if re.fullmatch(r"memory\d+", name)]
     paths = [f"{block}/{attribute}" for block in blocks for attribute in WATCHED]
     paths.append("auto_online_blocks")
-    return {path: kernel.read(f"{MEMORY[1:]}/{path}").decode() for path in paths}
+    return {path: sysfs.read(f"{MEMORY[1:]}/{path}").decode() for path in paths}
 
 
-def attempt(kernel: Kernel, path: str, data: bytes) -> str:
+def attempt(sysfs: Sysfs, path: str, data: bytes) -> str:
     """Write to the simulated machine; the name of the errno, or "" for success."""
     try:
-        kernel.write(path.removeprefix("/"), data)
+        sysfs.write(path.removeprefix("/"), data)
     except OSError as error:
         return errno.errorcode[error.errno or 0]
     return ""
@@ -79,7 +80,7 @@ def differences(real: Mapping[str, str], simulated: Mapping[str, str]) -> list[s
     ]
 
 
-def compare(kernel: Kernel, writes: Iterable[Write], answers: Iterable[Answer]) -> Tally:
+def compare(sysfs: Sysfs, writes: Iterable[Write], answers: Iterable[Answer]) -> Tally:
     """Give the simulated machine the writes whose outcome on the real one is known.
 
     `answers` are those of replay.py. Where the real kernel said EBUSY to a write for a block, some
@@ -88,18 +89,18 @@ def compare(kernel: Kernel, writes: Iterable[Write], answers: Iterable[Answer]) 
     """
     tally = Tally()
     real: Condition = {}
-    simulated: Condition = condition(kernel)
+    simulated: Condition = condition(sysfs)
     for (path, text), (failed, changes) in zip([("", ""), *writes], answers, strict=True):
         real |= {path: text for path, text in changes.items() if text is not None}
         real = {path: text for path, text in real.items() if changes.get(path, "") is not None}
         block = re.search(r"/memory(\d+)/", path)
         by_page = failed == "EBUSY" and block is not None
         if block and by_page:
-            kernel.set_fault("offline", int(block[1]), Fault("EBUSY", 1))
-        answer = attempt(kernel, path, text.encode("latin-1")) if path else ""
+            sysfs.kernel.set_fault("offline", int(block[1]), Fault("EBUSY", 1))
+        answer = attempt(sysfs, path, text.encode("latin-1")) if path else ""
         if block and by_page:
-            kernel.set_fault("offline", int(block[1]), None)
-        simulated = condition(kernel)
+            sysfs.kernel.set_fault("offline", int(block[1]), None)
+        simulated = condition(sysfs)
         wrong = differences(real, simulated)
         if answer != failed:
             wrong.insert(0, f"{failed or 'success'}, simulated {answer or 'success'}")

@@ -1,0 +1,207 @@
+"""The attributes of /sys that are about memory: what each shows, and what a write to it does.
+
+Facts: drivers/base/memory.c, drivers/base/node.c, mm/memory_hotplug.c (the parameters) and
+drivers/s390/char/sclp_mem.c of Linux 6.19.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from memsim.kernel.blocks import MEMMAP
+from memsim.kernel.state import Kernel
+from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE
+from memsim.kstrtox import boolean, unsigned, word
+from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS
+
+__all__ = ["BLOCK", "FIRMWARE", "MEMORY", "NODE", "PARAMETERS", "Attribute"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A file: its text without the newline (None: not on this machine), and what a write does.
+
+    Both take the number of the block whose attribute it is, -1 for one that is not a block's.
+    A `store` of None makes the file read-only; it raises OSError for a write that fails.
+    """
+
+    show: Callable[[Kernel, int], str | None]
+    store: Callable[[Kernel, int, str], None] | None = None
+
+
+# Of a block below /sys/devices/system/memory.
+
+
+def _show_state(kernel: Kernel, block: int) -> str:
+    if block == kernel.going_offline:
+        return "going-offline"
+    return "online" if kernel.blocks.online(block) else "offline"
+
+
+def _store_state(kernel: Kernel, block: int, text: str) -> None:
+    """EINVAL also for a block that is so already (state_store)."""
+    wanted = word(text, (*ONLINE_WORDS, "offline"))
+    if wanted == "offline":
+        changed = kernel.offline(block)
+    else:
+        kernel.set_online_type(block, wanted)
+        changed = kernel.online(block)
+    if not changed:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def _show_online(kernel: Kernel, block: int) -> str:
+    return str(int(kernel.blocks.online(block)))
+
+
+def _store_online(kernel: Kernel, block: int, text: str) -> None:
+    """A block that is so already is no error (online_store, drivers/base/core.c)."""
+    switch = kernel.online if boolean(text) else kernel.offline
+    switch(block)
+
+
+def _show_removable(kernel: Kernel, block: int) -> str:
+    return str(int(kernel.blocks.group(block).removable))
+
+
+def _show_valid_zones(kernel: Kernel, block: int) -> str | None:
+    return " ".join(kernel.zones.valid(block)) if kernel.machine.valid_zones else None
+
+
+def _show_phys_index(_kernel: Kernel, block: int) -> str:
+    return f"{block:08x}"
+
+
+def _show_phys_device(kernel: Kernel, block: int) -> str:
+    """The storage increment of its first byte on s390 (arch_get_memory_phys_device), else 0."""
+    increment = kernel.machine.increment
+    return str(block * kernel.machine.block_size // increment if increment else 0)
+
+
+BLOCK: Final = {
+    "online": Attribute(_show_online, _store_online),
+    "phys_device": Attribute(_show_phys_device),
+    "phys_index": Attribute(_show_phys_index),
+    "removable": Attribute(_show_removable),
+    "state": Attribute(_show_state, _store_state),
+    "valid_zones": Attribute(_show_valid_zones),
+}
+
+# Of a block below /sys/firmware/memory.
+
+
+def _show_config(kernel: Kernel, block: int) -> str:
+    return str(int(kernel.blocks.present(block)))
+
+
+def _store_config(kernel: Kernel, block: int, text: str) -> None:
+    """A block that is so already is no error (config_mem_store)."""
+    switch = kernel.configure if boolean(text) else kernel.deconfigure
+    switch(block)
+
+
+def _show_memmap(kernel: Kernel, block: int) -> str:
+    return str(int(kernel.blocks.flag(block, MEMMAP)))
+
+
+def _store_memmap(kernel: Kernel, block: int, text: str) -> None:
+    kernel.set_memmap_on_memory(block, boolean(text))
+
+
+FIRMWARE: Final = {
+    "config": Attribute(_show_config, _store_config),
+    "memmap_on_memory": Attribute(_show_memmap, _store_memmap),
+}
+
+# Of all blocks.
+
+
+def _store_auto_online_blocks(kernel: Kernel, _block: int, text: str) -> None:
+    kernel.set_auto_online_blocks(word(text, ("offline", *ONLINE_WORDS)))
+
+
+MEMORY: Final = {
+    "block_size_bytes": Attribute(lambda kernel, _: f"{kernel.machine.block_size:x}"),
+    "auto_online_blocks": Attribute(
+        lambda kernel, _: kernel.auto_online_blocks, _store_auto_online_blocks
+    ),
+}
+
+# Of all nodes.
+
+
+def _show_nodes(kernel: Kernel, _block: int) -> str | None:
+    return _number_list(kernel.nodes) if kernel.nodes else None
+
+
+def _show_nodes_with(zones: tuple[int, ...]) -> Callable[[Kernel, int], str | None]:
+    def show(kernel: Kernel, _block: int) -> str | None:
+        if not kernel.nodes:
+            return None
+        counts = kernel.zones.online.items()
+        online = {node for (node, zone), count in counts if count and zone in zones}
+        return _number_list(node for node in kernel.nodes if node in online)
+
+    return show
+
+
+def _number_list(numbers: Iterable[int]) -> str:
+    """Numbers in order as the kernel lists them: 0-2,5."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+NODE: Final = {
+    "online": Attribute(_show_nodes),
+    "possible": Attribute(_show_nodes),
+    "has_memory": Attribute(_show_nodes_with((*KERNEL_ZONES, HIGHMEM, MOVABLE))),
+    "has_normal_memory": Attribute(_show_nodes_with(KERNEL_ZONES)),
+}
+
+# The parameters of memory_hotplug.
+
+
+def _show_policy(kernel: Kernel, _block: int) -> str | None:
+    return kernel.zones.policy.online_policy
+
+
+def _store_policy(kernel: Kernel, _block: int, text: str) -> None:
+    wanted = word(text, ONLINE_POLICIES)
+    kernel.set_policy(replace(kernel.zones.policy, online_policy=wanted))
+
+
+def _show_ratio(kernel: Kernel, _block: int) -> str | None:
+    policy = kernel.zones.policy
+    return None if policy.online_policy is None else str(policy.auto_movable_ratio)
+
+
+def _store_ratio(kernel: Kernel, _block: int, text: str) -> None:
+    kernel.set_policy(replace(kernel.zones.policy, auto_movable_ratio=unsigned(text)))
+
+
+def _show_numa_aware(kernel: Kernel, _block: int) -> str | None:
+    policy = kernel.zones.policy
+    if policy.online_policy is None:
+        return None
+    return "Y" if policy.auto_movable_numa_aware else "N"
+
+
+def _store_numa_aware(kernel: Kernel, _block: int, text: str) -> None:
+    kernel.set_policy(replace(kernel.zones.policy, auto_movable_numa_aware=boolean(text)))
+
+
+PARAMETERS: Final = {
+    "memmap_on_memory": Attribute(lambda kernel, _: kernel.machine.memmap_param),
+    "online_policy": Attribute(_show_policy, _store_policy),
+    "auto_movable_ratio": Attribute(_show_ratio, _store_ratio),
+    "auto_movable_numa_aware": Attribute(_show_numa_aware, _store_numa_aware),
+}

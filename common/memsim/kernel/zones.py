@@ -1,0 +1,254 @@
+"""Which zone a block comes online into (mm/memory_hotplug.c of Linux 6.18).
+
+Not modelled: memory groups (a block of a DIMM decides on its zone alone, as memory added without
+a group does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from memsim.kernel.blocks import EARLY, IN_ZONE, Blocks
+from memsim.machine import ZONES, Machine
+
+__all__ = [
+    "DEVICE",
+    "DMA",
+    "DMA32",
+    "HIGHMEM",
+    "KERNEL_ZONES",
+    "MOVABLE",
+    "NONE",
+    "NORMAL",
+    "Policy",
+    "Rules",
+    "Span",
+    "Zones",
+]
+
+NONE, DMA, DMA32, NORMAL, HIGHMEM, MOVABLE, DEVICE = range(IN_ZONE, IN_ZONE + len(ZONES))
+"""What is at the number of an online block of each zone."""
+
+KERNEL_ZONES: Final = (NONE, DMA, DMA32, NORMAL)
+"""Zones whose memory makes a node one with normal memory (N_NORMAL_MEMORY)."""
+
+_NOT_MOVABLE: Final = bytes(zone for zone in range(NONE, DEVICE + 1) if zone != MOVABLE)
+
+Span = tuple[int, int]
+"""The lowest and the highest block of something, both inclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The parameters of memory_hotplug that decide on zones; `online_policy` None: not there."""
+
+    online_policy: str | None
+    auto_movable_ratio: int
+    auto_movable_numa_aware: bool
+
+    @classmethod
+    def at_boot(cls, machine: Machine) -> Policy:
+        return cls(
+            machine.online_policy, machine.auto_movable_ratio, machine.auto_movable_numa_aware
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides on the zones of a node's offline blocks; `auto` is None without the policy."""
+
+    spans: tuple[tuple[int, Span], ...]
+    auto: bool | None
+    movable_node: bool
+
+    def meets(self, zone: int, block: int) -> bool:
+        return any(z == zone and low <= block <= high for z, (low, high) in self.spans)
+
+    def kernel_zone(self, block: int) -> int:
+        """The zone of `online_kernel` (default_kernel_zone_for_pfn)."""
+        return next((zone for zone in (DMA, DMA32) if self.meets(zone, block)), NORMAL)
+
+    def default_zone(self, block: int) -> int:
+        """The zone of plain `online` (zone_for_pfn_range, default_zone_for_pfn)."""
+        kernel_zone = self.kernel_zone(block)
+        if self.auto is not None:
+            return MOVABLE if self.auto else kernel_zone
+        in_kernel, in_movable = self.meets(kernel_zone, block), self.meets(MOVABLE, block)
+        if in_kernel != in_movable:
+            return kernel_zone if in_kernel else MOVABLE
+        return MOVABLE if self.movable_node else kernel_zone
+
+    def valid_zones(self, block: int) -> tuple[int, ...]:
+        """The zones an offline block can come into, that of plain `online` first."""
+        zones = (self.default_zone(block), self.kernel_zone(block), MOVABLE)
+        return tuple(dict.fromkeys(zones))
+
+
+class Zones:
+    """The zones of a machine's nodes, counted from its blocks and kept up to date with them.
+
+    `online` is the number of blocks by node and zone; `spans` go from the lowest to the highest
+    online block of a node's zone.
+    """
+
+    __slots__ = (
+        "_areas",
+        "_blocks",
+        "_early",
+        "_machine",
+        "_straddling",
+        "online",
+        "policy",
+        "spans",
+    )
+
+    def __init__(self, machine: Machine, blocks: Blocks, policy: Policy) -> None:
+        self._machine, self._blocks, self.policy = machine, blocks, policy
+        self._straddling = [
+            (group.node, IN_ZONE + ZONES.index(zone), (group.first, group.last))
+            for group in machine.groups
+            for zone in group.straddles
+        ]
+        self.online: dict[tuple[int, int], int] = {}
+        self.spans: dict[tuple[int, int], Span] = {}
+        self._areas = list(_areas(machine))
+        self._early: dict[int, int] | None = None
+        for node, first, last in self._areas:
+            self._count(node, first, last)
+        for node, zone, span in self._straddling:
+            self._widen((node, zone), span)
+
+    def _count(self, node: int, first: int, last: int) -> None:
+        for zone in range(NONE, DEVICE + 1):
+            low = self._blocks.find(zone, first, last)
+            if low is None:
+                continue
+            high = self._blocks.find_last(zone, low, last) or low
+            key = (node, zone)
+            self.online[key] = self.online.get(key, 0) + self._blocks.count(zone, low, high)
+            self._widen(key, (low, high))
+
+    @property
+    def nodes(self) -> frozenset[int]:
+        """All nodes that have blocks or may get some."""
+        return frozenset(node for node, _first, _last in self._areas)
+
+    @property
+    def early(self) -> dict[int, int]:
+        """By node, the blocks of boot that are online outside of Movable."""
+        if self._early is None:
+            self._early = dict.fromkeys(self.nodes, 0)
+            for node, first, last in self._areas:
+                self._early[node] += self._blocks.count_flagged(EARLY, _NOT_MOVABLE, first, last)
+        return self._early
+
+    def choose(self, block: int, word: str) -> int:
+        """The zone that an offline block comes into by online, online_kernel, online_movable."""
+        if word == "online_movable":
+            return MOVABLE
+        group = self._blocks.group(block)
+        if self._machine.contiguous_zones:
+            rules = self.rules(group.node)
+            kernel_only = word == "online_kernel"
+            return rules.kernel_zone(block) if kernel_only else rules.default_zone(block)
+        if word == "online_kernel":
+            return NORMAL
+        return IN_ZONE + ZONES.index(group.off_zones[0])
+
+    def valid(self, block: int) -> tuple[str, ...]:
+        """The names in a present block's valid_zones (valid_zones_show, drivers/base/memory.c)."""
+        place, group = self._blocks.at(block), self._blocks.group(block)
+        if place >= IN_ZONE:
+            return (ZONES[place - IN_ZONE],)
+        if self._machine.contiguous_zones:
+            zones = self.rules(group.node).valid_zones(block)
+            return tuple(ZONES[zone - IN_ZONE] for zone in zones)
+        return group.off_zones
+
+    def rules(self, node: int) -> Rules:
+        """What decides on the zones of a node's offline blocks."""
+        spans = tuple((zone, span) for (of, zone), span in self.spans.items() if of == node)
+        is_auto = self.policy.online_policy == "auto-movable"
+        auto = self._may_be_movable(node) if is_auto else None
+        return Rules(spans, auto, self._machine.movable_node)
+
+    def _may_be_movable(self, node: int) -> bool:
+        """Whether the auto-movable policy puts one more block into Movable.
+
+        auto_movable_can_online_movable: movable memory, this block included, must not be more
+        than auto_movable_ratio percent of the kernel zones' boot memory, on the machine and
+        (with auto_movable_numa_aware) on the node.
+        """
+        ratio = self.policy.auto_movable_ratio
+        if not ratio:
+            return False
+        nodes = self.nodes
+        for among in [nodes, {node}] if self.policy.auto_movable_numa_aware else [nodes]:
+            movable = sum(self.online.get((of, MOVABLE), 0) for of in among)
+            early = sum(self.early.get(of, 0) for of in among)
+            if movable + 1 > early * ratio // 100:
+                return False
+        return True
+
+    def enter(self, block: int, zone: int) -> None:
+        """An offline block has come online (move_pfn_range_to_zone)."""
+        key = (self._blocks.group(block).node, zone)
+        self._blocks.put(block, zone)
+        self.online[key] = self.online.get(key, 0) + 1
+        self._widen(key, (block, block))
+        self._count_early(block, zone, 1)
+
+    def leave(self, block: int, place: int) -> None:
+        """An online block has gone offline, or away (remove_pfn_range_from_zone)."""
+        zone = self._blocks.at(block)
+        key = (self._blocks.group(block).node, zone)
+        self._blocks.put(block, place)
+        self.online[key] -= 1
+        self._narrow(key, block)
+        self._count_early(block, zone, -1)
+
+    def _count_early(self, block: int, zone: int, by: int) -> None:
+        if self._early and zone != MOVABLE and self._blocks.flag(block, EARLY):
+            self._early[self._blocks.group(block).node] += by
+
+    def _widen(self, key: tuple[int, int], span: Span) -> None:
+        low, high = self.spans.get(key, span)
+        self.spans[key] = (min(low, span[0]), max(high, span[1]))
+
+    def _narrow(self, key: tuple[int, int], block: int) -> None:
+        """Draw a zone's span in when its lowest or highest block has gone (shrink_zone_span)."""
+        if block not in self.spans[key]:
+            return
+        ends = [end for *of, span in self._straddling if tuple(of) == key for end in span]
+        ends += self._outermost(key)
+        if ends:
+            self.spans[key] = (min(ends), max(ends))
+        else:
+            del self.spans[key]
+
+    def _outermost(self, key: tuple[int, int]) -> Iterator[int]:
+        """The lowest and the highest online block of a node's zone, looked for from the ends."""
+        node, zone = key
+        low, high = self.spans[key]
+        lowest = self._blocks.find(zone, low, high)
+        while lowest is not None and self._blocks.group(lowest).node != node:
+            lowest = self._blocks.find(zone, lowest + 1, high)
+        if lowest is None:
+            return
+        highest = self._blocks.find_last(zone, lowest, high)
+        while highest is not None and self._blocks.group(highest).node != node:
+            highest = self._blocks.find_last(zone, lowest, highest - 1)
+        yield from (lowest, lowest if highest is None else highest)
+
+
+def _areas(machine: Machine) -> Iterator[tuple[int, int, int]]:
+    """A node, and the first and last block of neighbouring groups that are all on it."""
+    first, before = machine.groups[0].first, machine.groups[0]
+    for group in machine.groups[1:]:
+        if group.node != before.node:
+            yield before.node, first, before.last
+            first = group.first
+        before = group
+    yield before.node, first, before.last

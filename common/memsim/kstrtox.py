@@ -1,0 +1,53 @@
+"""How the text of a write is understood (lib/kstrtox.c and sysfs_streq of lib/string_helpers.c)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = ["boolean", "unsigned", "word"]
+
+
+def word(text: str, words: Iterable[str]) -> str:
+    """The word a write names, one trailing newline ignored (sysfs_streq); else EINVAL."""
+    found = text.removesuffix("\n")
+    if found not in words:
+        raise _error(errno.EINVAL)
+    return found
+
+
+def boolean(text: str) -> bool:
+    """What the first characters of a write say (kstrtobool), else EINVAL.
+
+    `e` and `d`, for enable and disable, are understood since Linux 6.6.
+    """
+    for length in (1, 2):
+        if (value := _BOOLEANS.get(text[:length].lower())) is not None:
+            return value
+    raise _error(errno.EINVAL)
+
+
+def unsigned(text: str) -> int:
+    """An unsigned int in any base that C knows (kstrtouint), else EINVAL; too large: ERANGE."""
+    match = _UNSIGNED.fullmatch(text)
+    if not match or match.lastgroup is None:
+        raise _error(errno.EINVAL)
+    number = int(match[match.lastgroup], {"hex": 16, "oct": 8, "dec": 10}[match.lastgroup])
+    if number >= 1 << 32:
+        raise _error(errno.ERANGE)
+    return number
+
+
+_BOOLEANS: Final = dict.fromkeys(("y", "t", "1", "e", "on"), True) | dict.fromkeys(
+    ("n", "f", "0", "d", "of"), False
+)
+_UNSIGNED: Final = re.compile(
+    r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<oct>0[0-7]+)|(?P<dec>[1-9][0-9]*|0))\n?", re.ASCII
+)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
