@@ -20,6 +20,7 @@ from memory_hotplug.plan import Action
 from memory_hotplug.ranges import MEMMAP_FRACTION
 from memory_hotplug.size import human
 from memory_hotplug.transaction import Outcome, Result
+from memory_hotplug.tree import Tree
 
 PASSED_OVER = (Cause.NOT_OFFLINE, Cause.NOT_DECONFIGURED)
 """Causes for which a block is passed over, with a SIZE, before anything is written to it."""
@@ -60,9 +61,10 @@ def done_word(action: Action) -> str:
     return f"{action.value.removesuffix('e')}ed"
 
 
-def command(words: str, root: str) -> str:
-    """A command line for the machine below ROOT, to print as advice."""
-    return f"chmem {words}" + ("" if root == "/" else f" --sysroot {shlex.quote(root)}")
+def command(words: str, tree: Tree) -> str:
+    """A command line for the same machine, to print as advice."""
+    elsewhere = "" if tree.is_this_machine else f" --sysroot {shlex.quote(tree.root)}"
+    return f"chmem {words}{elsewhere}"
 
 
 # What is not there
@@ -177,12 +179,12 @@ def _program() -> str:
 # After the work
 
 
-def format_advice(tally: Tally, root: str) -> Iterator[Sentence]:
-    """Messages after the work: the causes, and how to go on with the machine below ROOT."""
+def format_advice(tally: Tally, tree: Tree) -> Iterator[Sentence]:
+    """Messages after the work: the causes, and how to go on with the machine of TREE."""
     outcomes = tally.outcomes.values()
     for outcome in outcomes:
         if outcome.stuck:
-            yield _left(outcome, root)
+            yield _left(outcome, tree)
     yield from _on_causes(tally)
     for outcome in outcomes:
         if outcome.moved:
@@ -194,7 +196,7 @@ def format_advice(tally: Tally, root: str) -> Iterator[Sentence]:
             )
     if tally.still_configured:
         numbers = tally.still_configured
-        ways = [command(f"--deconfigure --blocks {run}", root) for run in runs(numbers)]
+        ways = [command(f"--deconfigure --blocks {run}", tree) for run in runs(numbers)]
         yield messages.STILL_CONFIGURED.of(blocks=named(numbers), commands="; ".join(_some(ways)))
 
 
@@ -229,13 +231,13 @@ def _advice_row(tally: Tally, error: BlockError) -> Message | None:
     return messages.ADVICE_WITH_REASON
 
 
-def _left(outcome: Outcome, root: str) -> Sentence:
+def _left(outcome: Outcome, tree: Tree) -> Sentence:
     """The messages about a block that could not be brought back."""
     block, condition = named([outcome.number]), format_condition(outcome.after)
     if outcome.before.state is not State.ONLINE or outcome.after.state is State.ONLINE:
         return messages.LEFT.of(block=block, condition=condition)
     return messages.LEFT_OFFLINE.of(
-        block=block, condition=condition, command=_way_back(outcome, root)
+        block=block, condition=condition, command=_way_back(outcome, tree)
     )
 
 
@@ -249,7 +251,7 @@ def format_condition(block: MemoryBlock) -> str:
     return ", ".join(words)
 
 
-def _way_back(outcome: Outcome, root: str) -> str:
+def _way_back(outcome: Outcome, tree: Tree) -> str:
     """The command that sets a block online again as it was before."""
     before, words = outcome.before, f"--enable --blocks {outcome.number}"
     if before.memmap_on_memory is not None and not outcome.after.configured:
@@ -257,7 +259,7 @@ def _way_back(outcome: Outcome, root: str) -> str:
     zone = zone_of(before)
     if zone not in (None, Zone.NONE, Zone.UNKNOWN):
         words += f" --zone {zone.value}"
-    return command(words, root)
+    return command(words, tree)
 
 
 def format_interruption(tally: Tally) -> Sentence:

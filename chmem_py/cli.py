@@ -126,7 +126,8 @@ def _offer_blocks(
         return []
     first, dash, last = typed.rpartition("-")
     try:
-        table = Machine.at(ctx.params.get("sysroot") or "/").read(("state", "configured"))
+        with Machine.at(ctx.params.get("sysroot") or "/") as machine:
+            table = machine.read(("state", "configured"))
     except MemoryHotplugError:
         return []
     return [
@@ -271,13 +272,15 @@ _ACTIONS = tuple(action.value for action in Action)
 def chmem(operands: Sequence[str], **given: Any) -> int:
     """Set memory online or offline, and configure or deconfigure it."""
     options = Options(**given)
-    output: Output = click.get_current_context().obj
+    context = click.get_current_context()
+    output: Output = context.obj
     action = _action(options, operands)
     machine = Machine.at(options.sysroot)
+    context.call_on_close(machine.close)
     request = parse(operands[0], machine.block_size, blocks=options.blocks)
     table = machine.read(NEEDED if options.node is None else (*NEEDED, Attribute.NODE))
-    for remark in machine.remarks:
-        output.say(Sentence(remark))
+    for remark in table.remarks:
+        output.say(Sentence(str(remark)))
     zones = _has_zones(table)
     zone = _zone(options.zone, zones, output)
     order = Order(action, zone, options.memmap_on_memory, movable=zones)

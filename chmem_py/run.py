@@ -93,7 +93,7 @@ def _change(
                 progress.done(tally.done + tally.already)
         finally:
             progress.stop()
-        output.write(text.format_end(machine.tree.root, interrupts.signal))
+        output.write(text.format_end(machine.tree, interrupts.signal))
         return Done(tally, tally.status(interrupts.signal), interrupts.signal)
 
 
@@ -115,7 +115,7 @@ def _rehearse(
         all_or_nothing=how.all_or_nothing,
     ):
         _take(outcome, text, output)
-    output.write(text.format_end(machine.tree.root, None))
+    output.write(text.format_end(machine.tree, None))
     if not how.json:
         output.write(format_script(rehearsal.writes, tally, machine.tree.root))
     return Done(tally, tally.status(None))

@@ -24,6 +24,7 @@ from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.plan import Action
 from memory_hotplug.size import human
 from memory_hotplug.transaction import Outcome, Result
+from memory_hotplug.tree import Tree
 
 STEPS = {
     "memmap-on-memory": "memmap-on-memory",
@@ -55,8 +56,8 @@ class Text:
         elif not self.tally.all_or_nothing:
             yield from self._format_changes(outcome)
 
-    def format_end(self, root: str, signal: int | None) -> Iterator[str | Sentence]:
-        """The lines to write at the end, about the machine below ROOT."""
+    def format_end(self, tree: Tree, signal: int | None) -> Iterator[str | Sentence]:
+        """The lines to write at the end, about the machine of TREE."""
         tally = self.tally
         if tally.all_or_nothing:
             # Only now it is known which changes were taken back.
@@ -64,7 +65,7 @@ class Text:
                 yield from self._format_changes(outcome)
         yield from self._format_total()
         yield from format_shortage(tally.selection)
-        yield from format_advice(tally, root)
+        yield from format_advice(tally, tree)
         if signal is not None:
             yield format_interruption(tally)
 

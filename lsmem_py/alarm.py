@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from hotplug_cli.exits import by_signal
-from memory_hotplug.tree import FileTree
+from memory_hotplug.machine import open_tree
 from memory_hotplug.uevents import Uevents
 
 __all__ = ["ENDING", "UNANNOUNCED", "Alarm", "end_by"]
@@ -39,11 +39,11 @@ class Alarm:
 
     def __init__(self, root: str, seconds: float) -> None:
         self._seconds = seconds
-        self._tree = FileTree(root)
+        self._tree = open_tree(root)
         self._revision = self._tree.revision()
         self._again = False
         self._events: Uevents | None = None
-        if root == "/":
+        if self._tree.is_this_machine:
             try:
                 self._events = Uevents()
             except OSError:
@@ -69,6 +69,7 @@ class Alarm:
         os.close(self._wake)
         if self._events:
             self._events.close()
+        self._tree.close()
 
     @property
     def source(self) -> str:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from lsmem_py.columns import BY_NAME
 from memory_hotplug.block import DISABLED
 from memory_hotplug.errors import printable
-from memory_hotplug.machine import MERGED_BY
-from memory_hotplug.ranges import BlockTable
+from memory_hotplug.ranges import MERGED_BY, BlockTable, Remark
 
 __all__ = [
     "ATTRIBUTES",
@@ -55,6 +54,8 @@ class Snapshot:
     """Ascending; no block is in two of them."""
     head: Mapping[str, Any] = field(default_factory=dict)
     """The part of typed JSON about the machine as a whole."""
+    remarks: Sequence[Remark] = ()
+    """What the reading left out, or could not know."""
 
     @property
     def count(self) -> int:
@@ -99,7 +100,7 @@ def snapshot(table: BlockTable, head: Mapping[str, Any] | None = None) -> Snapsh
         Span(found.first, found.last, {name: BY_NAME[name].typed(found) for name in ATTRIBUTES})
         for found in table.ranges(ATTRIBUTES)
     ]
-    return Snapshot(table.block_size, spans, head or {})
+    return Snapshot(table.block_size, spans, head or {}, table.remarks)
 
 
 def compare(before: Snapshot, after: Snapshot) -> list[Change]:

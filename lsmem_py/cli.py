@@ -24,9 +24,7 @@ from lsmem_py import columns as columns_
 from lsmem_py import formats
 from lsmem_py.columns import PICTURED, Column
 from lsmem_py.view import View
-from memory_hotplug.errors import NoBlocksError
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable
 from memory_hotplug.size import human
 
 __all__ = ["lsmem", "main"]
@@ -223,13 +221,14 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
     format_ = formats.named(options.format_name)
     # Like util-linux, before columns are checked.
     machine = Machine.at(options.sysroot)
+    context.call_on_close(machine.close)
     view = _view(options, format_)
     if options.watch is not None:
         from lsmem_py.watch import run_watch
 
         live = not options.json and _on_terminal("auto")
         return run_watch(view, options.sysroot, float(options.watch), options.json, live)
-    table = _read(machine, view)
+    table = machine.read(view.attributes)
     view.write(machine, table, sys.stdout)
     sys.stdout.flush()
     if view.lists_nothing(machine):
@@ -237,8 +236,8 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
 
         headings = ", ".join(column.heading for column in view.columns)
         complain("lsmem", messages.NOTHING_TO_LIST.of(columns=headings))
-    for remark in machine.remarks:
-        complain("lsmem", remark)
+    for remark in table.remarks:
+        complain("lsmem", str(remark))
     return Exit.SUCCESS
 
 
@@ -270,13 +269,6 @@ def _view(options: Options, format_: formats.Format) -> View:
         annotate=_on_terminal(options.annotate),
         summary=options.summary,
     )
-
-
-def _read(machine: Machine, view: View) -> BlockTable:
-    table = machine.read(view.attributes)
-    if not table.numbers:
-        raise NoBlocksError(machine.tree.root)
-    return table
 
 
 def _wanted(given: Sequence[str]) -> str:

@@ -23,8 +23,8 @@ def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]
     """Compare the machine below ROOT with PATH, and write the changes; return the exit status."""
     try:
         before = earlier(path)
-        machine = Machine.at(root)
-        after = snapshot(machine)
+        with Machine.at(root) as machine:
+            after = snapshot(machine)
         settings = dict(_settings(before.head, after.head))
         same_size = before.block_size == after.block_size
         found = changes_.compare(before, after) if same_size else []
@@ -37,8 +37,8 @@ def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]
     except (MemoryHotplugError, OSError) as error:
         complain_of("lsmem", error)
         return Exit.TROUBLE
-    for remark in machine.remarks:
-        complain("lsmem", remark)
+    for remark in after.remarks:
+        complain("lsmem", str(remark))
     return Exit.DIFFERENT if found or settings else Exit.SUCCESS
 
 

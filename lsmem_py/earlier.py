@@ -12,9 +12,8 @@ from lsmem_py import changes as changes_
 from lsmem_py import typed
 from lsmem_py.changes import Snapshot, Span
 from lsmem_py.schema import fault
-from memory_hotplug.errors import NoBlocksError
-from memory_hotplug.machine import ADDRESS_LIMIT, Machine
-from memory_hotplug.tree import ArchiveTree
+from memory_hotplug.machine import Machine, open_tree
+from memory_hotplug.reading import ADDRESS_LIMIT
 
 __all__ = ["EarlierError", "earlier", "snapshot"]
 
@@ -36,8 +35,6 @@ class EarlierError(CommandError):
 def snapshot(machine: Machine) -> Snapshot:
     """The present condition of a machine. Raises NoBlocksError."""
     table = machine.read(changes_.ATTRIBUTES)
-    if not table.numbers:
-        raise NoBlocksError(machine.tree.root)
     head = typed.head(machine, table)
     return changes_.snapshot(table, head)
 
@@ -54,7 +51,8 @@ def earlier(path: str) -> Snapshot:
     try:
         kind = stat.S_IFMT(os.fstat(opened).st_mode)
         if kind == stat.S_IFDIR:
-            return snapshot(Machine.at(path))
+            with Machine.at(path) as machine:
+                return snapshot(machine)
         if kind != stat.S_IFREG:
             name = _KINDS.get(kind, "no regular file")
             raise EarlierError(messages.NOT_A_FILE.of(file=path, kind=name))
@@ -66,11 +64,12 @@ def earlier(path: str) -> Snapshot:
     finally:
         os.close(opened)
     try:
-        tree = ArchiveTree(path)
+        tree = open_tree(path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise EarlierError(messages.UNREADABLE.of(file=path, reason=reason)) from None
-    return snapshot(Machine(tree))
+    with Machine(tree) as machine:
+        return snapshot(machine)
 
 
 def _read(path: str, opened: int) -> bytes:

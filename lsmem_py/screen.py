@@ -49,7 +49,7 @@ def show_live(
         while True:
             heading = messages.WATCH_HEADING.of(source=alarm.source).text
             lines = [*_lines(view, machine, table, marked, console)]
-            prose = [heading, news]
+            prose = [heading, news, *map(str, table.remarks)]
             if not view.picture and any(line.cell_len > console.width for line in lines):
                 prose.append(messages.TOO_NARROW.of().text)
             above = [Text(line) for text in prose for line in wrap(text, max(console.width, 1))]

@@ -2,19 +2,20 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from types import FrameType
+from typing import Self
 
 from hotplug_cli.messages import lsmem as messages
+from hotplug_cli.program import complain
 from lsmem_py import changes as changes_
 from lsmem_py.alarm import ENDING, Alarm, end_by
 from lsmem_py.changes import Change
 from lsmem_py.view import View
-from memory_hotplug.errors import NoBlocksError
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable
+from memory_hotplug.ranges import BlockTable, Remark
 
 __all__ = ["run_watch"]
 
@@ -25,20 +26,17 @@ def run_watch(view: View, root: str, seconds: float, json: bool, live: bool) -> 
     With LIVE the view is a screen, with changes marked for SECONDS. Else each change is a line or,
     with JSON, an object. A tree that does not announce its changes is read every SECONDS.
     """
-
-    def read() -> tuple[Machine, BlockTable]:
-        return _read(root, view.attributes)
-
-    with Alarm(root, seconds) as alarm:
+    attributes = view.attributes if live else ()
+    with Alarm(root, seconds) as alarm, _Reader(root, attributes) as reader:
         if live:
             from lsmem_py.screen import show_live
 
             noted = (signal.SIGWINCH, signal.SIGTSTP, signal.SIGINT, *ENDING)
             with _handled(_noted, *noted):
-                show_live(view, read, seconds, alarm)
+                show_live(view, reader, seconds, alarm)
         else:
             with _handled(_end, *ENDING):
-                _write_changes(root, json, alarm)
+                _write_changes(reader, json, alarm)
     return 0
 
 
@@ -63,17 +61,31 @@ def _handled(
             signal.signal(number, old)
 
 
-def _read(root: str, attributes: set[str]) -> tuple[Machine, BlockTable]:
-    machine = Machine.at(root)
-    table = machine.read({*attributes, *changes_.ATTRIBUTES})
-    if not table.numbers:
-        raise NoBlocksError(machine.tree.root)
-    return machine, table
+class _Reader:
+    """Reads the machine below a root, which may be another one each time."""
+
+    def __init__(self, root: str, attributes: Collection[str] = ()) -> None:
+        self._root = root
+        self._attributes = {*attributes, *changes_.ATTRIBUTES}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def __call__(self) -> tuple[Machine, BlockTable]:
+        """The machine, open until the next call, and its blocks as they are now."""
+        self._open.close()
+        machine = self._open.enter_context(Machine.at(self._root))
+        return machine, machine.read(self._attributes)
 
 
-def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
-    """Write one line for each change."""
-    before = changes_.snapshot(_read(root, set())[1])
+def _write_changes(reader: _Reader, json: bool, alarm: Alarm) -> None:
+    """Write one line for each change and, on standard error, what could not be read."""
+    before = changes_.snapshot(reader()[1])
+    _complain_of(before.remarks)
     if not json:
         # Without this line nobody could tell that an empty log is being written.
         count = before.count
@@ -83,11 +95,17 @@ def _write_changes(root: str, json: bool, alarm: Alarm) -> None:
         sys.stdout.flush()
     while True:
         alarm.wait()
-        after = changes_.snapshot(_read(root, set())[1])
+        after = changes_.snapshot(reader()[1])
+        _complain_of(remark for remark in after.remarks if remark not in before.remarks)
         now = datetime.now().astimezone()
         sys.stdout.writelines(map(_formatter(json, now), changes_.compare(before, after)))
         sys.stdout.flush()
         before = after
+
+
+def _complain_of(remarks: Iterable[Remark]) -> None:
+    for remark in remarks:
+        complain("lsmem", str(remark))
 
 
 def _formatter(json: bool, now: datetime) -> Callable[[Change], str]:

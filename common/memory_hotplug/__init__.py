@@ -1,21 +1,119 @@
 """Read and drive the memory blocks of a Linux machine, real or simulated.
 
->>> import memory_hotplug
->>> for found in memory_hotplug.Machine.at("/").ranges():
-...     print(f"{found.start:#x}-{found.end:#x}", found.block.status)
+>>> from memory_hotplug import Machine
+>>> with Machine.at("/") as machine:
+...     for found in machine.ranges():
+...         print(f"{found.start:#x}-{found.end:#x}", found.block.status)
+
+`Machine` reads: `read` gives a `BlockTable` with its `Remark`s, `blocks` gives `MemoryBlock`s and
+`ranges` gives `MemoryRange`s. `carry_out` changes blocks as an `Order` says, a transaction for each
+block, and tells an `Outcome` of each; `memory_hotplug.plan.plan` says beforehand which steps that
+would be.
+
+Addresses and sizes are bytes. Everything that is raised is a `MemoryHotplugError`.
 """
 
-from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
-from memory_hotplug.errors import MemoryHotplugError
-from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import MemoryRange
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from memory_hotplug.attribute import Attribute
+    from memory_hotplug.block import NOT_READ, NUMA_NO_NODE, MemoryBlock, State, Zone
+    from memory_hotplug.causes import Cause
+    from memory_hotplug.errors import (
+        BadMachineError,
+        BadOrderError,
+        BadSizeError,
+        BlockError,
+        BrokenTreeError,
+        CannotWriteError,
+        HeldError,
+        MemoryHotplugError,
+        NoBlocksError,
+        NoMemoryTreeError,
+        NoSuchBlockError,
+        NotReadError,
+        SizeSyntaxError,
+        SizeTooLargeError,
+        StoppedError,
+        StuckError,
+        UnknownNameError,
+    )
+    from memory_hotplug.machine import Machine
+    from memory_hotplug.plan import Action, Order, Plan
+    from memory_hotplug.ranges import BlockTable, MemoryRange, Remark, RemarkKind
+    from memory_hotplug.size import human, parse_size
+    from memory_hotplug.transaction import Outcome, Patience, Result, Watch, Write, carry_out
+    from memory_hotplug.uevents import Uevent, Uevents
 
 __all__ = [
+    "NOT_READ",
     "NUMA_NO_NODE",
+    "Action",
+    "Attribute",
+    "BadMachineError",
+    "BadOrderError",
+    "BadSizeError",
+    "BlockError",
+    "BlockTable",
+    "BrokenTreeError",
+    "CannotWriteError",
+    "Cause",
+    "HeldError",
     "Machine",
     "MemoryBlock",
     "MemoryHotplugError",
     "MemoryRange",
+    "NoBlocksError",
+    "NoMemoryTreeError",
+    "NoSuchBlockError",
+    "NotReadError",
+    "Order",
+    "Outcome",
+    "Patience",
+    "Plan",
+    "Remark",
+    "RemarkKind",
+    "Result",
+    "SizeSyntaxError",
+    "SizeTooLargeError",
     "State",
+    "StoppedError",
+    "StuckError",
+    "Uevent",
+    "Uevents",
+    "UnknownNameError",
+    "Watch",
+    "Write",
     "Zone",
+    "carry_out",
+    "human",
+    "parse_size",
 ]
+
+_HOMES = {
+    "attribute": ("Attribute",),
+    "block": ("NOT_READ", "NUMA_NO_NODE", "MemoryBlock", "State", "Zone"),
+    "causes": ("Cause",),
+    "machine": ("Machine",),
+    "plan": ("Action", "Order", "Plan"),
+    "ranges": ("BlockTable", "MemoryRange", "Remark", "RemarkKind"),
+    "size": ("human", "parse_size"),
+    "transaction": ("Outcome", "Patience", "Result", "Watch", "Write", "carry_out"),
+    "uevents": ("Uevent", "Uevents"),
+}
+"""Module -> names that are found there; all others are errors. lsmem is started often, and must not
+load what it does not need."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((home for home, names in _HOMES.items() if name in names), "errors")
+    found: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,6 +4,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NoReturn
 
+__all__ = [
+    "DISABLED",
+    "NOT_READ",
+    "NUMA_NO_NODE",
+    "MemoryBlock",
+    "NotRead",
+    "State",
+    "Zone",
+    "same_condition",
+    "zone_of",
+]
+
 
 class State(Enum):
     """memoryN/state (drivers/base/memory.c, state_show)."""
@@ -83,11 +95,14 @@ class MemoryBlock:
     phys_device: int | None = NOT_READ
 
     @property
-    def status(self) -> str | None:
-        """The state, or ``disabled`` for a block that is not configured."""
-        if self.configured is False:
-            return DISABLED
-        return None if self.state is NOT_READ else self.state.value
+    def status(self) -> str:
+        """The state, or ``disabled`` for a block that is not configured.
+
+        Raises TypeError where ``state`` or ``configured`` was not read.
+        """
+        if NOT_READ in (self.state, self.configured):
+            raise TypeError("a status needs the state and whether the block is configured")
+        return DISABLED if self.configured is False else self.state.value
 
 
 def zone_of(block: MemoryBlock) -> Zone | None:

@@ -2,9 +2,31 @@
 
 import errno
 import os
+from collections.abc import Iterable
 
 from memory_hotplug.block import Zone
 from memory_hotplug.causes import Cause
+
+__all__ = [
+    "BadMachineError",
+    "BadOrderError",
+    "BadSizeError",
+    "BlockError",
+    "BrokenTreeError",
+    "CannotWriteError",
+    "HeldError",
+    "MemoryHotplugError",
+    "NoBlocksError",
+    "NoMemoryTreeError",
+    "NoSuchBlockError",
+    "NotReadError",
+    "SizeSyntaxError",
+    "SizeTooLargeError",
+    "StoppedError",
+    "StuckError",
+    "UnknownNameError",
+    "printable",
+]
 
 
 def printable(text: str) -> str:
@@ -103,13 +125,18 @@ class BadOrderError(MemoryHotplugError, ValueError):
 
 
 class NotReadError(MemoryHotplugError, ValueError):
-    """A block of which not all is known that would have to be."""
+    """Attributes were asked for that had not been read."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, attributes: Iterable[str], number: int | None = None) -> None:
+        self.attributes = tuple(attributes)
         self.number = number
-        super().__init__(
-            f"memory block {number}: its state, zones, configured and memmap_on_memory must be read"
-        )
+        """The block, where it is a certain one."""
+        whose = "of the memory blocks" if number is None else f"of memory block {number}"
+        super().__init__(f"{', '.join(self.attributes)} {whose} must be read before")
+
+
+class BadMachineError(MemoryHotplugError, ValueError):
+    """There is no simulated machine of that name, or its description is wrong."""
 
 
 class HeldError(MemoryHotplugError):

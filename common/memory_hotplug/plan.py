@@ -1,6 +1,7 @@
 """Plan the steps that carry out an order on a memory block; nothing is read or written here.
 
->>> from memory_hotplug import Action, MemoryBlock, Order, State, plan
+>>> from memory_hotplug import Action, MemoryBlock, Order, State
+>>> from memory_hotplug.plan import plan
 >>> block = MemoryBlock(5, State.OFFLINE, zones=None, configured=False, memmap_on_memory=True)
 >>> [step.name for step in plan(block, Order(Action.ENABLE, memmap_on_memory=False)).steps]
 ['memmap-on-memory', 'configure', 'online']
@@ -230,7 +231,8 @@ def plan(block: MemoryBlock, order: Order) -> Plan:
     Raises NotReadError if one of the attributes NEEDED was not read.
     """
     if NOT_READ in (block.state, block.zones, block.configured, block.memmap_on_memory):
-        raise NotReadError(block.number)
+        unread = [name for name in NEEDED if getattr(block, name) is NOT_READ]
+        raise NotReadError(unread, block.number)
     return _PLANS[order.action](block, order)
 
 

@@ -1,14 +1,27 @@
-"""Contiguous memory blocks that agree, merged into ranges."""
+"""The blocks of a machine as they were read, and contiguous ones that agree merged into ranges."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
+from memory_hotplug.attribute import TABLE, Attribute, attributes_named
 from memory_hotplug.block import NOT_READ, MemoryBlock, State
+from memory_hotplug.errors import NotReadError
 
-ATTRIBUTES = tuple(field.name for field in fields(MemoryBlock) if field.name != "number")
-"""Names of what can be read of a block."""
+__all__ = [
+    "MEMMAP_FRACTION",
+    "MERGED_BY",
+    "BlockTable",
+    "MemoryRange",
+    "Remark",
+    "RemarkKind",
+]
+
+MERGED_BY: tuple[str, ...] = tuple(name for name in Attribute if name is not Attribute.PHYS_DEVICE)
+"""What ranges are split by unless a caller says otherwise. The physical device is left out: on
+s390 every block has one of its own."""
 
 MEMMAP_FRACTION = 64
 """Struct pages take 64 bytes for each page of 4 KiB (include/linux/mm_types.h)."""
@@ -48,6 +61,41 @@ class MemoryRange:
         return self.size // MEMMAP_FRACTION
 
 
+class RemarkKind(Enum):
+    """What a reading left out, or could not know."""
+
+    IMPOSSIBLE_NUMBER = "no memory block has such a number"
+    """Blocks that would lie beyond the end of the address space are left out."""
+    NOT_A_DIRECTORY = "not a directory"
+    """A memoryN that is something else is left out."""
+    UNREADABLE = "cannot be read"
+    """An attribute of blocks is not known, though it is there."""
+
+
+class Remark(NamedTuple):
+    """What a reading left out, or could not know. str() of it is one sentence.
+
+    A named tuple because every start of lsmem makes the class.
+    """
+
+    kind: RemarkKind
+    blocks: tuple[int, ...] = ()
+    """Numbers, ascending; none where the remark is on all blocks."""
+    attribute: Attribute | None = None
+    reason: str = ""
+    """Why the attribute cannot be read, as the kernel says it."""
+
+    def __str__(self) -> str:
+        blocks = "all memory blocks are"
+        if self.blocks:
+            more = f" and {len(self.blocks) - 1} more are" if len(self.blocks) > 1 else " is"
+            blocks = f"memory{self.blocks[0]}{more}"
+        if self.attribute is None:
+            return f"{blocks} left out: {self.kind.value}"
+        file = TABLE[self.attribute].file
+        return f"{self.attribute} of {blocks} not known: {file}: {self.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class BlockTable:
     """The blocks of a machine as columns, which on 65,536 blocks costs a fraction of objects."""
@@ -57,24 +105,29 @@ class BlockTable:
     numbers: Sequence[int]
     """Block numbers, ascending."""
     columns: Mapping[str, Sequence[Any]]
-    """Attribute name -> one value a block, for the attributes that were read."""
+    """Attribute -> one value a block, for the attributes that were read."""
+    remarks: tuple[Remark, ...] = ()
+    """What was left out of the table, and what in it is not known."""
 
     def blocks(self) -> Iterator[MemoryBlock]:
-        columns = [self.columns.get(name, repeat(NOT_READ)) for name in ATTRIBUTES]
+        """Every block, ascending; what was not read is NOT_READ."""
+        columns = [self.columns.get(name, repeat(NOT_READ)) for name in Attribute]
         return map(MemoryBlock, self.numbers, *columns)
 
     def block(self, index: int) -> MemoryBlock:
-        """The block at a position of the table; what was not read is None."""
+        """The block at a position of the table, from 0; IndexError beyond its end."""
         return MemoryBlock(
             self.numbers[index], **{name: column[index] for name, column in self.columns.items()}
         )
 
-    def ranges(self, split: Collection[str]) -> Iterator[MemoryRange]:
+    def ranges(self, split: Iterable[str] = MERGED_BY) -> Iterator[MemoryRange]:
         """Contiguous blocks that agree in each attribute of SPLIT, merged; ascending.
 
-        Raises KeyError for an attribute that was not read.
+        Raises UnknownNameError, and NotReadError for an attribute that was not read.
         """
-        columns = [self.columns[name] for name in split]
+        return self._merged([self._column(name) for name in attributes_named(split)])
+
+    def _merged(self, columns: Collection[Sequence[Any]]) -> Iterator[MemoryRange]:
         agreeing = zip(*columns, strict=True) if columns else repeat(())
         start, after, values = 0, -1, None
         for index, (number, now) in enumerate(zip(self.numbers, agreeing, strict=False)):
@@ -98,7 +151,14 @@ class BlockTable:
         return MemoryRange(numbers[start], numbers[stop - 1], self.block_size, self.block(start))
 
     def total(self, *, online: bool) -> int:
-        """Bytes of the blocks that are online, or of all others. Needs the attribute ``state``."""
-        online_blocks = self.columns["state"].count(State.ONLINE)
+        """Bytes of the blocks that are online, or of all others. Raises NotReadError where
+        ``state`` was not read."""
+        online_blocks = self._column(Attribute.STATE).count(State.ONLINE)
         blocks = online_blocks if online else len(self.numbers) - online_blocks
         return blocks * self.block_size
+
+    def _column(self, name: Attribute) -> Sequence[Any]:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise NotReadError([name]) from None

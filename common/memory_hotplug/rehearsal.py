@@ -9,8 +9,10 @@ import errno
 import os
 from collections.abc import Iterable
 
-from memory_hotplug.machine import FIRMWARE, MEMORY, PARAMETERS
+from memory_hotplug.attribute import FIRMWARE, MEMORY, PARAMETERS
 from memory_hotplug.tree import Tree
+
+__all__ = ["Rehearsal"]
 
 _MOVABLE = b"Movable\n"
 
@@ -20,11 +22,18 @@ class Rehearsal:
 
     def __init__(self, behind: Tree) -> None:
         self.root = behind.root
+        self.is_this_machine = behind.is_this_machine
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}
         """Path -> the text that the attribute would have; None if it would be gone."""
         self.writes: list[tuple[str, str]] = []
         """The recorded writes in order: path and word."""
+
+    def close(self) -> None:
+        """The tree behind belongs to whoever opened it."""
+
+    def revision(self) -> object:
+        return self._behind.revision()
 
     def names(self, directory: str) -> list[str]:
         return self._behind.names(directory)

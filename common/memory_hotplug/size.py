@@ -4,6 +4,8 @@ import re
 
 from memory_hotplug.errors import SizeSyntaxError, SizeTooLargeError
 
+__all__ = ["SIZE_LIMIT", "SUFFIXES", "human", "parse_size"]
+
 SUFFIXES = "BKMGTPE"
 
 SIZE_LIMIT = 1 << 64

@@ -26,7 +26,7 @@ from memory_hotplug.causes import Cause, cause_of
 from memory_hotplug.errors import BlockError, NoSuchBlockError, StoppedError, StuckError
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Order, Plan, Step, Target, plan, way_back
+from memory_hotplug.plan import NEEDED, Order, Plan, Step, Target, plan, way_back
 
 __all__ = ["UNDOING", "Outcome", "Patience", "Result", "Watch", "Write", "bring_back", "carry_out"]
 
@@ -379,9 +379,9 @@ def _carry_out_one(site: _Site, order: Order, named: int | MemoryBlock) -> Outco
 def _known(machine: Machine, named: int | MemoryBlock) -> MemoryBlock:
     """The block with all attributes that a plan needs. Raises NoSuchBlockError."""
     if isinstance(named, int):
-        return machine.block(named)
+        return machine.block(named, NEEDED)
     if NOT_READ in (named.state, named.zones, named.configured, named.memmap_on_memory):
-        return machine.block(named.number)
+        return machine.block(named.number, NEEDED)
     return named
 
 

@@ -11,6 +11,8 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+__all__ = ["NETLINK_KOBJECT_UEVENT", "Uevent", "Uevents", "parse"]
+
 NETLINK_KOBJECT_UEVENT = 15
 """include/uapi/linux/netlink.h"""
 _FROM_KERNEL = 1

@@ -11,8 +11,8 @@ import pytest
 from memory_hotplug.block import MemoryBlock, same_condition
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action, Order, plan
+from memory_hotplug.simulated import KernelTree
 from memory_hotplug.transaction import Outcome, Result, carry_out
-from memory_hotplug.tree import KernelTree
 from memsim.profile import boot
 from simulated import s390, x86
 

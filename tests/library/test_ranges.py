@@ -5,8 +5,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import State, Zone
-from memory_hotplug.ranges import ATTRIBUTES, BlockTable
+from memory_hotplug.ranges import BlockTable
 
 VALUES = {
     "state": st.sampled_from(State),
@@ -29,7 +30,7 @@ def tables(draw: st.DrawFn) -> BlockTable:
     return BlockTable(draw(st.sampled_from([1, 1 << 27, 1 << 31])), numbers, columns)
 
 
-splits = st.lists(st.sampled_from(ATTRIBUTES), unique=True)
+splits = st.lists(st.sampled_from(list(Attribute)), unique=True)
 
 
 @given(tables(), splits)

@@ -9,9 +9,9 @@ from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BadSizeError, NoSuchBlockError, SizeSyntaxError, SizeTooLargeError
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action, Order
+from memory_hotplug.simulated import KernelTree
 from memory_hotplug.size import human, parse_size
 from memory_hotplug.transaction import Result, carry_out
-from memory_hotplug.tree import KernelTree
 from memsim.profile import boot
 from simulated import s390, x86
 

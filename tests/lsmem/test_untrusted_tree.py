@@ -67,7 +67,10 @@ def test_an_unreadable_attribute_is_unknown_with_a_remark(lsmem: Command, tree: 
     (tree / MEMORY / "memory1/state").mkdir()
     done = lsmem("-s", tree, "-rn", "-o", "BLOCK,STATE")
     assert done.stdout.splitlines() == ["0 online", "1 ?", "2-5 online"]
-    assert done.stderr == "lsmem: state of memory1 is not known: state: Is a directory\n"
+    assert (
+        done.stderr
+        == "lsmem: state of memory1 is not known: state: a directory, not a regular file\n"
+    )
 
 
 @pytest.mark.parametrize("digits", ["9" * 30, str(2**37), str(2**64 - 1)])

@@ -1,0 +1,265 @@
+"""A tree in a tar archive, which may have been damaged or made to harm.
+
+It is read once, from its beginning to its end. What it takes up is bounded whatever it says of
+itself, and a checksum that does not hold refuses the whole.
+"""
+
+import errno
+import io
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Iterable
+from typing import Protocol, Self
+
+from memory_hotplug.attribute import TABLE, node_number
+from memory_hotplug.beneath import check_regular, os_error
+from memory_hotplug.tree import PAGE
+
+__all__ = ["ArchiveTree"]
+
+_MOST_MEMBERS = 2_500_000
+"""As many as a machine of 262,144 blocks has, the most that Linux has been seen with."""
+_MOST_BYTES = 4 << 30
+"""Unpacked."""
+_MOST_BETWEEN = 1 << 20
+"""Bytes between two members: headers, and names that do not fit in them."""
+_MOST_LINKS = 40
+"""Symbolic links that are followed on one way (include/linux/namei.h, MAXSYMLINKS)."""
+
+_FILES = frozenset(row.file for row in TABLE.values())
+"""What is read by anybody; of a whole system's archive the rest is left where it is."""
+
+_ROOT = re.compile(r"(?:^|/)(sys(?:/.+)?)\Z")
+
+
+class ArchiveTree:
+    """A tree in a tar archive, compressed or not, as ``memsim capture`` writes; read-only."""
+
+    is_this_machine = False
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError where the file cannot be read, or is no whole archive."""
+        self.root = path
+        self._files: dict[str, bytes | OSError] = {}
+        self._names: dict[str, set[str]] = {"": set()}
+        self._links: dict[str, str] = {}
+        """Symbolic links that could be on the way to an attribute."""
+        self._texts: dict[bytes, bytes] = {}
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(file, "rb") as packed:
+            check_regular(os.fstat(file), path)
+            self._read(packed)
+
+    def _read(self, packed: io.BufferedReader) -> None:
+        import lzma
+
+        try:
+            stream = _Bounded(_unpacked(packed))
+            # As a stream, so that nothing is looked for elsewhere in the file.
+            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:  # type: ignore[call-overload]  # read() is all that it calls
+                self._add_all(archive, stream)
+            stream.drain()
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+            raise self._damaged(error) from None
+        except (OverflowError, RecursionError, MemoryError) as error:
+            raise self._damaged(error) from None
+        except OSError as error:
+            # Where the file itself cannot be read, the kernel says why by a number.
+            raise (error if error.errno else self._damaged(error)) from None
+
+    def _damaged(self, error: Exception) -> OSError:
+        why = f" ({error})" if str(error) else ""
+        return OSError(errno.EINVAL, f"not an archive, or a damaged one{why}", self.root)
+
+    def _add_all(self, archive: tarfile.TarFile, stream: "_Bounded") -> None:
+        count = 0
+        while (member := archive.next()) is not None:
+            # The archive would keep all of them.
+            archive.members.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
+            self._add(archive, member)
+            count += 1
+            if count > _MOST_MEMBERS:
+                raise tarfile.ReadError("too many members")
+            stream.allow(member.size + _MOST_BETWEEN)
+
+    def _add(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        name = _below_root(member.name)
+        above, last = os.path.split(name)
+        if not (name and (member.isdir() or member.issym() or last in _FILES)):
+            return
+        self._files.pop(name, None)
+        self._links.pop(name, None)
+        if member.isdir():
+            self._names.setdefault(name, set())
+        elif member.issym():
+            # Of a node's link the name says all, and a machine has two for each block.
+            if node_number(last) is None and node_number(os.path.basename(above)) is None:
+                self._links[name] = member.linkname
+        elif member.isfile():
+            content = archive.extractfile(member)
+            text = content.read(PAGE) if content else b""
+            self._files[name] = self._texts.setdefault(text, text)
+        elif member.islnk():
+            target = self._files.get(_below_root(member.linkname))
+            self._files[name] = os_error(errno.ENOENT, name) if target is None else target
+        else:
+            kind = "a FIFO" if member.isfifo() else "a device"
+            self._files[name] = OSError(errno.EMEDIUMTYPE, f"{kind}, not a regular file", name)
+        while last and last not in self._names.setdefault(above, set()):
+            self._names[above].add(last)
+            above, last = os.path.split(above)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def revision(self) -> object:
+        return None
+
+    def names(self, directory: str) -> list[str]:
+        directory = self._resolved(directory)
+        try:
+            return list(self._names[directory])
+        except KeyError:
+            kind = errno.ENOTDIR if directory in self._files else errno.ENOENT
+            raise os_error(kind, directory) from None
+
+    def read(self, path: str) -> bytes:
+        path = self._resolved(path)
+        found = self._files.get(path)
+        if isinstance(found, bytes):
+            return found
+        if path in self._names:
+            raise OSError(errno.EMEDIUMTYPE, "a directory, not a regular file", path)
+        raise found or os_error(errno.ENOENT, path)
+
+    def read_each(
+        self, directory: str, numbers: Iterable[int], attribute: str
+    ) -> list[bytes | OSError]:
+        missing = os_error(errno.ENOENT, directory)
+        values: list[bytes | OSError] = []
+        for number in numbers:
+            path = f"{directory}/memory{number}/{attribute}"
+            found = self._files.get(path)
+            if found is None and (self._links or path in self._names):
+                try:
+                    found = self.read(path)
+                except OSError as error:
+                    found = error
+            values.append(missing if found is None else found)
+        return values
+
+    def _resolved(self, path: str) -> str:
+        """The path without symbolic links. Raises OSError, EXDEV where one leads out."""
+        if not self._links:
+            return path
+        todo, way, links = path.split("/")[::-1], list[str](), 0
+        while todo:
+            name = todo.pop()
+            if name == "..":
+                if not way:
+                    raise os_error(errno.EXDEV, path)
+                way.pop()
+            elif name not in ("", "."):
+                way.append(name)
+                target = self._links.get("/".join(way))
+                if target is None:
+                    continue
+                links += 1
+                if links > _MOST_LINKS or target.startswith("/"):
+                    raise os_error(errno.EXDEV if target.startswith("/") else errno.ELOOP, path)
+                way.pop()
+                todo += target.split("/")[::-1]
+        return "/".join(way)
+
+    def write(self, path: str, word: str) -> None:
+        raise os_error(errno.EROFS, f"{self.root}/{path}")
+
+    def refusal(self, path: str) -> OSError | None:
+        return os_error(errno.EROFS, f"{self.root}/{path}")
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header makes no more work than it must, or is refused.
+
+    The module takes a damaged header for the end of the archive, unless it is the first.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":
+                raise
+            raise tarfile.ReadError(str(error)) from None
+
+    @classmethod
+    def frombuf(cls, buffer: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buffer, encoding, errors)
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a sparse file")
+        return member
+
+
+class _Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Bounded:
+    """A stream that ends in an error where there is more than an honest one would hold."""
+
+    def __init__(self, stream: _Source) -> None:
+        self._stream = stream
+        self._left = _MOST_BYTES
+        self._allowed = _MOST_BETWEEN
+
+    def allow(self, size: int) -> None:
+        """How many bytes may be read from now on."""
+        self._allowed = size
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        self._allowed -= len(data)
+        if min(self._left, self._allowed) < 0:
+            raise tarfile.ReadError("it unpacks to too much")
+        return data
+
+    def drain(self) -> None:
+        """Read what is left: only at its end does a stream's checksum hold."""
+        self._allowed = self._left
+        while self.read(PAGE * 16):
+            pass
+
+
+def _unpacked(packed: io.BufferedReader) -> _Source:
+    """The stream within, of a file that says by its first bytes how it is compressed."""
+    start = packed.peek(6)
+    if start.startswith(b"\x1f\x8b"):
+        import gzip
+
+        return gzip.GzipFile(fileobj=packed)
+    if start.startswith(b"BZh"):
+        import bz2
+
+        return bz2.BZ2File(packed)
+    if start.startswith(b"\xfd7zXZ\0"):
+        import lzma
+
+        return lzma.LZMAFile(packed)
+    return packed
+
+
+def _below_root(name: str) -> str:
+    """The path of an archive's member from the root, which may be a directory in the archive;
+    nothing for what is no part of a tree."""
+    found = _ROOT.search(os.path.normpath(name)) if len(name) <= PAGE else None
+    return found[1] if found else ""
