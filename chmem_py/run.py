@@ -105,7 +105,7 @@ def _take(outcome: Outcome, text: Text, output: Output) -> None:
 def _rehearse(
     machine: Machine, blocks: Iterable[MemoryBlock], how: How, text: Text, output: Output
 ) -> Done:
-    rehearsal = Rehearsal(machine.tree)
+    rehearsal = Rehearsal(machine)
     tally = text.tally
     for outcome in carry_out(
         Machine(rehearsal),

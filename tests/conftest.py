@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ if (
     and shutil.disk_usage(_SHARED_MEMORY).free > _ENOUGH
 ):
     # Machines are thousands of small files: on a disk they take several times as long.
-    os.environ["TMPDIR"] = _SHARED_MEMORY
+    os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"] = _SHARED_MEMORY
+    tempfile.tempdir = None
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has its background jobs ignore it, and what the tests start would do so as well.

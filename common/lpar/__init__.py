@@ -1,1 +1,1 @@
-"""Boot a real s390 kernel with standby memory in QEMU, and simulate its service element."""
+"""A real s390 kernel with standby memory, booted in QEMU, whose service element is played here."""

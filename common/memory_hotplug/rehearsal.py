@@ -1,31 +1,34 @@
 """A tree for the dry run: it records writes instead of doing them.
 
 Reads show what the kernel would show after these writes, so that an order can be carried out on
-this tree. Some of that is assumed: no write fails, and a newly configured block can be set online
-in the zone it was in before (else Normal), and in Movable.
+this tree. Two things only the kernel knows: whether the pages of a block can be moved, and whether
+there is memory for struct pages. The dry run takes it that they can and that there is.
 """
 
 import errno
 import os
 from collections.abc import Iterable
+from functools import cached_property
 
-from memory_hotplug.attribute import FIRMWARE, MEMORY, PARAMETERS
-from memory_hotplug.tree import Tree
+from memory_hotplug.attribute import FIRMWARE, MEMORY, PARAMETERS, Attribute
+from memory_hotplug.block import Zone
+from memory_hotplug.machine import Machine
+from memory_hotplug.spans import NEEDED, Spans
 
 __all__ = ["Rehearsal"]
 
-_MOVABLE = b"Movable\n"
-
 
 class Rehearsal:
-    """The tree BEHIND as it would be after the recorded writes."""
+    """The tree of MACHINE as it would be after the recorded writes."""
 
-    def __init__(self, behind: Tree) -> None:
+    def __init__(self, machine: Machine) -> None:
+        behind = machine.tree
         self.root = behind.root
         self.is_this_machine = behind.is_this_machine
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}
         """Path -> the text that the attribute would have; None if it would be gone."""
+        self._machine = machine
         self.writes: list[tuple[str, str]] = []
         """The recorded writes in order: path and word."""
 
@@ -64,25 +67,24 @@ class Rehearsal:
 
     def write(self, path: str, word: str) -> None:
         """Record a write. Raises OSError if the tree shows that it would fail: for a symbolic link
-        on the way, a read-only medium, or a kernel without memmap on memory."""
+        on the way, a read-only medium, a kernel without memmap on memory, or a block that spans
+        several zones and cannot go offline (mm/memory_hotplug.c, offline_pages)."""
         directory, _, attribute = path.rpartition("/")
         refusal = None if path in self._texts else self._behind.refusal(path)
         if refusal and refusal.errno in (errno.ELOOP, errno.ENOTDIR, errno.EROFS):
             raise refusal
         if (attribute, word) == ("memmap_on_memory", "1") and self._without_memmap():
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+        number = int(directory.rpartition("/memory")[2])
+        zones = self._valid_zones(number)
+        if (attribute, word) == ("state", "offline") and zones and zones.strip() == b"none":
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
         self.writes.append((path, word))
-        block = directory.rpartition("/")[2]
+        self._texts[path] = f"{word}\n".encode()
         if attribute == "state":
-            self._switch(f"{MEMORY}/{block}", word)
-        else:
-            self._texts[path] = f"{word}\n".encode()
-        if attribute == "config" and directory == f"{FIRMWARE}/{block}":
-            if word == "1":
-                self._add(f"{MEMORY}/{block}")
-            else:
-                self._texts[f"{MEMORY}/{block}/state"] = None
-                self._texts[f"{MEMORY}/{block}/valid_zones"] = None
+            self._switch(number, word)
+        elif directory == f"{FIRMWARE}/memory{number}" and attribute == "config":
+            self._appear(number) if word == "1" else self._vanish(number)
 
     def _without_memmap(self) -> bool:
         try:
@@ -90,37 +92,54 @@ class Rehearsal:
         except OSError:
             return False
 
-    def _kernel_zone(self, block: str) -> bytes:
-        """The zone of a block besides Movable, which no write changes; Normal if it shows none."""
+    def _valid_zones(self, number: int) -> bytes | None:
         try:
-            zones = self._behind.read(f"{block}/valid_zones")
+            return self.read(f"{MEMORY}/memory{number}/valid_zones")
         except OSError:
-            zones = b""
-        kernel = [zone for zone in zones.split() if zone not in (b"Movable", b"none")]
-        return kernel[0] if kernel else b"Normal"
+            return None
 
-    def _add(self, block: str) -> None:
-        self._texts[f"{block}/state"] = b"offline\n"
-        self._texts[f"{block}/valid_zones"] = self._kernel_zone(block) + b" " + _MOVABLE
+    def _vanish(self, number: int) -> None:
+        for attribute in ("state", "valid_zones"):
+            self._texts[f"{MEMORY}/memory{number}/{attribute}"] = None
+
+    def _appear(self, number: int) -> None:
+        self._show(number, "offline", self._spans_now.valid_zones(number))
         try:
             policy = self._behind.read(f"{MEMORY}/auto_online_blocks").decode().strip()
         except OSError:
             return
         if policy != "offline":
-            self._switch(block, policy)
+            self._switch(number, policy)
 
-    def _switch(self, block: str, word: str) -> None:
-        zones = f"{block}/valid_zones"
-        try:
-            had = self.read(zones)
-        except OSError:
-            had = None
-        if had is not None:
-            kernel = self._kernel_zone(block)
-            if word == "offline":
-                self._texts[zones] = kernel + b" " + _MOVABLE
-            else:
-                first = had.split()[:1] == [b"Movable"] and word == "online"
-                movable = first or word == "online_movable"
-                self._texts[zones] = _MOVABLE if movable else kernel + b"\n"
-        self._texts[f"{block}/state"] = b"offline\n" if word == "offline" else b"online\n"
+    def _switch(self, number: int, word: str) -> None:
+        spans = self._spans_now
+        if word == "offline":
+            spans.set_offline(number)
+            self._show(number, word, spans.valid_zones(number))
+            return
+        shown = (self._valid_zones(number) or b"").decode().split()
+        # What the tree shows counts for more than what follows from the spans.
+        zones = tuple(map(Zone.named, shown)) or spans.valid_zones(number)
+        kernel_zone = next((zone for zone in zones if zone is not Zone.MOVABLE), Zone.NORMAL)
+        chosen = {"online": zones[0], "online_movable": Zone.MOVABLE}.get(word, kernel_zone)
+        spans.set_online(number, chosen)
+        self._show(number, "online", (chosen,))
+
+    def _show(self, number: int, state: str, zones: tuple[Zone, ...]) -> None:
+        block = f"{MEMORY}/memory{number}"
+        self._texts[f"{block}/state"] = f"{state}\n".encode()
+        if self._has_zones:
+            names = " ".join(zone.value for zone in zones)
+            self._texts[f"{block}/valid_zones"] = f"{names}\n".encode()
+
+    @cached_property
+    def _spans_now(self) -> Spans:
+        return Spans(self._machine.read(NEEDED))
+
+    @cached_property
+    def _has_zones(self) -> bool:
+        """Whether the kernel has valid_zones at all (since 3.18)."""
+        return any(
+            zones is not None
+            for zones in self._machine.read((Attribute.ZONES,)).columns[Attribute.ZONES]
+        )

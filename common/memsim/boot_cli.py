@@ -101,7 +101,7 @@ def boot(
     kaslr: bool,
     fetch: bool,
 ) -> int:
-    """The command memsim boot."""
+    """The command."""
     if sum(given is not None for given in (name, file, memory)) > 1:
         raise click.UsageError("say which machine in one way: --profile, --from or --memory")
     if memory is None and (standby is not None or increment is not None):
@@ -136,7 +136,7 @@ def _of_sizes(memory: int, standby: int, increment: int) -> Machine:
 
 
 def _artifacts(fetch: bool) -> Artifacts:
-    """The kernel and programs. Raises CommandError if they or QEMU are missing."""
+    """Kernel and userland; CommandError where they, or QEMU, are missing."""
     from lpar import qemu
     from lpar.fetch import cache, fetched
     from lpar.fetch import fetch as fetch_into
@@ -168,7 +168,7 @@ def _greet(machine: Machine, release: str) -> None:
 
 @contextmanager
 def _as_sentences() -> Iterator[None]:
-    """A context that turns errors of booting into messages."""
+    """What keeps a guest from booting is said as a sentence."""
     from lpar.description import DescriptionError
     from lpar.fetch import FetchError
     from lpar.machine import LparError

@@ -1,23 +1,23 @@
-"""A simulated machine in a directory of plain files.
+"""A simulated machine kept as a directory of plain files.
 
-The directory `sys` has the files of the machine's /sys, which any program can read. The directory
-`.memsim` has what only the machine's kernel knows:
+The directory holds the files of the machine's /sys below `sys`, for any reader, and in
+`.memsim` what its kernel keeps to itself:
 
     machine.json   the mark: the machine at boot, as description.py describes it, with a checksum
-    blocks         two bytes for each block number: its place, and its flags
+    blocks         two bytes for each block number: what is there, and its flags
     live.json      everything else that changes: spans, counts, the pool, parameters, faults
-    journal.json   only during a write: all its effects
-    lock           locked (flock) during a write
-    new, old       files and directories before and after they are renamed
+    journal.json   only while a write is being carried out: all of its effects
+    lock           held (flock) by whoever writes
+    new, old       files and directories on their way in and out
 
-A write holds the lock, as the kernel holds its hotplug lock. It first writes its effects into the
-journal and renames that into place: then the write has happened. If a writer is killed, the next
-one that opens the machine completes what the journal says. Every file, link and directory of the
-tree is made elsewhere and renamed into place, so that a reader never sees one that is not
-complete. This holds if writers are killed; after a power failure it depends on the file system.
+A write is carried out under the lock, as the kernel holds its hotplug lock. Its effects go into
+the journal first, which is renamed into place: from then on it has happened, and whoever opens
+the machine next completes what a killed writer left. Every file, link and directory of the tree
+is made beside it and renamed into place, so that no reader meets an empty or half-written one.
+What is promised holds when writers are killed; after a power failure the file system decides.
 
-The cost of a write depends on what it changes and not on the size of the machine, except for
-reading `blocks`.
+The cost of a write grows with what it changes and not with the machine, but for the read of
+`blocks`.
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ __all__ = [
 
 PRIVATE: Final = ".memsim"
 MARK: Final = f"{PRIVATE}/machine.json"
-"""The file that marks a tree as a simulated machine."""
+"""The file below a root that tells a simulated machine from any other tree."""
 
 
 class DamagedError(OSError):
-    """The records in `.memsim` are damaged; the tree can still be read."""
+    """What the kernel keeps to itself cannot be made sense of; the tree can still be read."""
 
 
 def is_marked(root: str | os.PathLike[str]) -> bool:
-    """Whether a tree is a simulated machine, even a damaged one. Costs one stat()."""
+    """Whether a tree is a simulated machine, damaged or not; costs one stat()."""
     return os.path.lexists(f"{os.fspath(root)}/{PRIVATE}")
 
 
 def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
-    """Put a machine into a new directory, which appears complete or not at all.
+    """Keep a machine in a new directory, which appears whole or not at all.
 
-    Raises FileExistsError if the path exists and is not an empty directory, and FileNotFoundError
-    if its parent does not exist.
+    FileExistsError when there is something at the path already, but for an empty directory;
+    FileNotFoundError when there is no directory above it.
     """
     sysfs = Sysfs(kernel)
     final = Path(path).absolute()
@@ -96,20 +96,21 @@ def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
 
 
 def write(root: str | os.PathLike[str], path: str, data: bytes) -> int:
-    """Do one write() to an attribute of the machine below ROOT; return the number of bytes taken.
+    """One write() to an attribute of the machine at a root; OSError as a kernel would answer.
 
-    Raises the OSError of a real kernel. During a delay of the transition the lock is held: other
-    writers wait, as for the kernel's hotplug lock, and readers see the state `going-offline`. If a
-    signal handler raises an exception then, nothing is changed.
+    Returns how many bytes it took. Takes as long as the transition does (its delay), holding the
+    lock: other writers wait as they do for the kernel's hotplug lock, readers see the state
+    `going-offline`. An exception that a signal handler raises meanwhile ends the wait, and
+    nothing has happened.
     """
     return Directory(root).write(path, data)
 
 
 class Directory:
-    """A machine in a directory. It keeps nothing open between calls, so there can be many."""
+    """A machine in a directory. Holds nothing between calls: any number of them can be open."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        """Raises FileNotFoundError if there is no simulated machine in ROOT."""
+        """FileNotFoundError when there is no simulated machine at the root."""
         self.root = os.path.abspath(root)
         self._private = f"{self.root}/{PRIVATE}"
         if not is_marked(root):
@@ -123,7 +124,7 @@ class Directory:
         wait: Callable[[float], None] = time.sleep,
         listener: Callable[[Uevent, str], None] | None = None,
     ) -> int:
-        """Like the function `write`. WAIT is called for a delay, LISTENER for each uevent."""
+        """As the function `write`; `wait` spends a delay, `listener` hears of the uevents."""
         with self._locked() as sysfs:
 
             def wait_shown(seconds: float) -> None:
@@ -137,17 +138,17 @@ class Directory:
                 return sysfs.write(path, data)
 
     def change(self, how: Callable[[Kernel], None]) -> None:
-        """Change the machine in another way than by a write, such as a reboot or a fault."""
+        """Do something else to the machine, such as a reboot or setting a fault."""
         with self._locked() as sysfs, self._kept(sysfs):
             how(sysfs.kernel)
 
     def kernel(self) -> Kernel:
-        """The machine in its present condition, to read; changes of it are not stored."""
+        """The machine as it is now, to look at; what is done to it is not kept."""
         with self._locked() as sysfs:
             return sysfs.kernel
 
     def settle(self) -> None:
-        """Complete the write of a killed writer. Costs one stat() if there is none."""
+        """Complete what a killed writer left undone; costs one stat() when there is nothing."""
         if os.path.exists(f"{self._private}/journal.json"):
             with self._locked():
                 pass
@@ -201,7 +202,7 @@ class Directory:
 
     @contextmanager
     def _kept(self, sysfs: Sysfs) -> Iterator[None]:
-        """A context that stores all changes of the kernel at its end, also after an OSError."""
+        """Keep what is done to the kernel within, also when it ends with an OSError of its own."""
         try:
             yield
         finally:
@@ -212,7 +213,7 @@ class Directory:
 
     @contextmanager
     def _shown(self, sysfs: Sysfs) -> Iterator[None]:
-        """A context in which attributes show other values; a kill does not make them stay."""
+        """Show what reads differently for a while, also over a kill."""
         texts = sysfs.meanwhile()
         if not texts:
             yield
@@ -230,7 +231,7 @@ class Directory:
             os.unlink(f"{self._private}/journal.json")
 
     def _complete(self, machine: Machine) -> None:
-        """Carry out the journal; to do it twice does no harm."""
+        """Do again what the journal says; doing it twice changes nothing."""
         try:
             journal = self._read_json("journal.json")
         except FileNotFoundError:
@@ -256,7 +257,7 @@ class Directory:
         finally:
             os.close(blocks)
         self._replace("live.json", json.dumps(live(sysfs.kernel)))
-        # A directory is made before the links to it, and removed after them.
+        # A directory appears before, and goes after, the links that lead to it.
         for path in sorted(changes.paths, key=lambda path: path.startswith(NODE)):
             if sysfs.kind(path):
                 self._match(sysfs, path)
@@ -266,7 +267,7 @@ class Directory:
         os.unlink(f"{self._private}/journal.json")
 
     def _match(self, sysfs: Sysfs, path: str) -> None:
-        """Make the file, link or directory at a path what the kernel shows there."""
+        """Make what is at a path read as the kernel has it."""
         target = f"{self.root}/{path}"
         kind = sysfs.kind(path)
         if kind == "file":
@@ -330,7 +331,7 @@ def _checksum(text: str) -> str:
 
 
 def _make_tree(sysfs: Sysfs, path: str, target: Path) -> None:
-    """Make a whole directory of the machine at TARGET, which does not exist or is empty."""
+    """Make a directory of the machine, whole, at a target that is not there or is empty."""
     linked: dict[tuple[str, bytes], str] = {}
     todo = [(path, str(target))]
     while todo:
@@ -347,8 +348,8 @@ def _make_tree(sysfs: Sysfs, path: str, target: Path) -> None:
 
 
 def _make_file(made: str, content: bytes, mode: int, linked: dict[tuple[str, bytes], str]) -> None:
-    # No program writes to a read-only attribute, so those with the same name and content can be
-    # one file. On a machine of 65,536 blocks this saves half of the inodes, and gigabytes.
+    # Nothing writes into a read-only attribute, so that those of the same name and content can
+    # be one file; on a machine of 65,536 blocks that is half of its inodes and gigabytes.
     same = (os.path.basename(made), content)
     if mode == 0o444 and same in linked:
         try:
