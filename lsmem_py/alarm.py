@@ -20,6 +20,8 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 _GLANCE = 0.1
 """How often the revision of a simulated machine is checked, in seconds."""
+_DAY = 86400.0
+"""Seconds; poll(2) cannot wait for more than 24 days."""
 _SETTLE = 0.05
 """Seconds to wait for more events: setting a large machine's blocks online sends thousands."""
 UNANNOUNCED = 30.0
@@ -80,15 +82,13 @@ class Alarm:
             return "the simulated machine's changes"
         return f"reading again every {self._seconds:g}s"
 
-    def wait(self, least: float | None = None) -> list[int]:
-        """Wait until the machine should be read again, at most LEAST seconds; return the numbers of
-        signals that came."""
-        longest = self._seconds
-        if self._events or self._revision is not None:
-            longest = UNANNOUNCED
-        end = time.monotonic() + min(longest, longest if least is None else least)
+    def wait(self, at_most: float = float("inf")) -> list[int]:
+        """Wait until the machine should be read again, AT_MOST so many seconds; return the numbers
+        of signals that came."""
+        announced = self._events or self._revision is not None
+        end = time.monotonic() + min(UNANNOUNCED if announced else self._seconds, at_most)
         while (left := end - time.monotonic()) > 0:
-            glance = _GLANCE if self._revision is not None else left
+            glance = _GLANCE if self._revision is not None else _DAY
             ready = dict(self._poll.poll(min(left, glance) * 1000))
             if self._woken in ready:
                 return list(os.read(self._woken, 4096))

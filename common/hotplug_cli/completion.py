@@ -92,7 +92,7 @@ class _Asked(ShellComplete):
     """Completion for a script that passes the command line up to the cursor as one line."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        line = os.environ["COMP_WORDS"]
+        line = os.environ.get("COMP_WORDS", "")
         words = split_arg_string(line)
         incomplete = "" if line[-1:].isspace() or len(words) < 2 else words.pop()
         return words[1:], incomplete

@@ -98,12 +98,17 @@ def run(command: click.Command, name: str) -> NoReturn:
     Every error that a user can cause ends in a message and a status that is not 0. With
     MEMORY_HOTPLUG_DEBUG=1 in the environment it ends in a traceback.
     """
+    _refuse_catalogues()
     instruction = os.environ.get(f"_{name.upper()}_COMPLETE")
     if instruction:
         from hotplug_cli import completion
 
-        status = completion.answer(command, name, instruction)
-        sys.stdout.flush()
+        try:
+            status = completion.answer(command, name, instruction)
+            sys.stdout.flush()
+        except OSError:
+            # The shell has gone, and nobody is left to be told.
+            status = Exit.FAILURE
     else:
         try:
             # The launcher of the installed commands lets Ctrl-C end the process until here.
@@ -120,6 +125,17 @@ def run(command: click.Command, name: str) -> NoReturn:
     os._exit(status)
 
 
+def _refuse_catalogues() -> None:
+    """Let no variable name a directory in which gettext would look for translations.
+
+    click asks gettext for its few words of --help. With LANGUAGE=/home/eve in an environment that
+    sudo has kept, root would read a file that eve has written.
+    """
+    for variable in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if "/" in os.environ.get(variable, ""):
+            del os.environ[variable]
+
+
 class _Closed(io.TextIOBase):
     """Standard output of a process that was started with it closed."""
 
@@ -131,6 +147,9 @@ def status_of(command: click.Command, name: str) -> int:
     """Run COMMAND with the arguments of the process; return its status, or that of its error."""
     if sys.stdout is None:
         sys.stdout = _Closed()
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        # A grid of box characters is no reason to fail in a locale that has none.
+        sys.stdout.reconfigure(errors="backslashreplace")
     context: click.Context | None = None
     try:
         # click's main() would end with status 1 if the pipe was closed.

@@ -311,3 +311,16 @@ def test_watch_refuses_what_is_no_interval(lsmem: Command, seconds: str) -> None
     assert done.stderr == (
         f"lsmem: invalid argument of --watch: {seconds} (seconds, 0.1 or more)\n"
     )
+
+
+def test_watch_takes_an_interval_of_centuries(
+    tmp_path: Path, watched: list[subprocess.Popen[str]]
+) -> None:
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 7]}]})
+    process = follow(watched, tmp_path, "--watch=99999999999")
+    assert process.stdout
+    assert process.stdout.readline().endswith(
+        " 8 memory blocks, watched by reading again every 1e+11s\n"
+    )
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
