@@ -27,6 +27,7 @@ from hotplug_cli.getopt import (
 )
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
+from hotplug_cli.remarks import sentence_of
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import Zone
 from memory_hotplug.errors import MemoryHotplugError
@@ -280,7 +281,7 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     request = parse(operands[0], machine.block_size, blocks=options.blocks)
     table = machine.read(NEEDED if options.node is None else (*NEEDED, Attribute.NODE))
     for remark in table.remarks:
-        output.say(Sentence(str(remark)))
+        output.say(sentence_of(remark))
     zones = _has_zones(table)
     zone = _zone(options.zone, zones, output)
     order = Order(action, zone, options.memmap_on_memory, movable=zones)

@@ -236,8 +236,11 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
 
         headings = ", ".join(column.heading for column in view.columns)
         complain("lsmem", messages.NOTHING_TO_LIST.of(columns=headings))
-    for remark in table.remarks:
-        complain("lsmem", str(remark))
+    if table.remarks:
+        from hotplug_cli.remarks import sentence_of
+
+        for remark in table.remarks:
+            complain("lsmem", sentence_of(remark))
     return Exit.SUCCESS
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from hotplug_cli.exits import Exit
 from hotplug_cli.messages import lsmem as messages
 from hotplug_cli.program import complain, complain_of
+from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py.changes import Change
 from lsmem_py.earlier import earlier, snapshot
@@ -38,7 +39,7 @@ def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]
         complain_of("lsmem", error)
         return Exit.TROUBLE
     for remark in after.remarks:
-        complain("lsmem", str(remark))
+        complain("lsmem", sentence_of(remark))
     return Exit.DIFFERENT if found or settings else Exit.SUCCESS
 
 

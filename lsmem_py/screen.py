@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from hotplug_cli.messages import lsmem as messages
+from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py import formats
 from lsmem_py.alarm import ENDING, Alarm, end_by
@@ -49,7 +50,7 @@ def show_live(
         while True:
             heading = messages.WATCH_HEADING.of(source=alarm.source).text
             lines = [*_lines(view, machine, table, marked, console)]
-            prose = [heading, news, *map(str, table.remarks)]
+            prose = [heading, news, *(sentence_of(remark).text for remark in table.remarks)]
             if not view.picture and any(line.cell_len > console.width for line in lines):
                 prose.append(messages.TOO_NARROW.of().text)
             above = [Text(line) for text in prose for line in wrap(text, max(console.width, 1))]

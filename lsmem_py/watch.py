@@ -10,6 +10,7 @@ from typing import Self
 
 from hotplug_cli.messages import lsmem as messages
 from hotplug_cli.program import complain
+from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py.alarm import ENDING, Alarm, end_by
 from lsmem_py.changes import Change
@@ -105,7 +106,7 @@ def _write_changes(reader: _Reader, json: bool, alarm: Alarm) -> None:
 
 def _complain_of(remarks: Iterable[Remark]) -> None:
     for remark in remarks:
-        complain("lsmem", str(remark))
+        complain("lsmem", sentence_of(remark))
 
 
 def _formatter(json: bool, now: datetime) -> Callable[[Change], str]:

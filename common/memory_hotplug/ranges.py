@@ -6,7 +6,7 @@ from enum import Enum
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from memory_hotplug.attribute import TABLE, Attribute, attributes_named
+from memory_hotplug.attribute import Attribute, attributes_named
 from memory_hotplug.block import NOT_READ, MemoryBlock, State
 from memory_hotplug.errors import NotReadError
 
@@ -64,16 +64,16 @@ class MemoryRange:
 class RemarkKind(Enum):
     """What a reading left out, or could not know."""
 
-    IMPOSSIBLE_NUMBER = "no memory block has such a number"
+    IMPOSSIBLE_NUMBER = "impossible number"
     """Blocks that would lie beyond the end of the address space are left out."""
     NOT_A_DIRECTORY = "not a directory"
     """A memoryN that is something else is left out."""
-    UNREADABLE = "cannot be read"
+    UNREADABLE = "unreadable"
     """An attribute of blocks is not known, though it is there."""
 
 
 class Remark(NamedTuple):
-    """What a reading left out, or could not know. str() of it is one sentence.
+    """A thing that a reading left out, or could not know.
 
     A named tuple because every start of lsmem makes the class.
     """
@@ -84,16 +84,6 @@ class Remark(NamedTuple):
     attribute: Attribute | None = None
     reason: str = ""
     """Why the attribute cannot be read, as the kernel says it."""
-
-    def __str__(self) -> str:
-        blocks = "all memory blocks are"
-        if self.blocks:
-            more = f" and {len(self.blocks) - 1} more are" if len(self.blocks) > 1 else " is"
-            blocks = f"memory{self.blocks[0]}{more}"
-        if self.attribute is None:
-            return f"{blocks} left out: {self.kind.value}"
-        file = TABLE[self.attribute].file
-        return f"{self.attribute} of {blocks} not known: {file}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ MANUALS = {
     "lsmem": ("lsmem.1",),
     "chmem": ("chmem.8",),
     "causes": ("chmem.8",),
+    "reading": ("lsmem.1", "chmem.8"),
     "memsim": ("memsim.1",),
 }
 """A part of the table -> the manuals of those who say its rows."""

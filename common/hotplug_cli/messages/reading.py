@@ -1,0 +1,9 @@
+"""The messages of lsmem and chmem about what a reading left out, or could not know."""
+
+from hotplug_cli.messages import Message
+
+LEFT_OUT = Message("{blocks} left out: {reason}", manual="memoryN is left out: reason")
+NOT_KNOWN = Message(
+    "{attribute} of {blocks} not known: {file}: {reason}",
+    manual="attribute of memoryN is not known: file: reason",
+)
