@@ -1,16 +1,16 @@
-"""Read and drive the memory blocks of a Linux machine, real or simulated.
+"""Read and change the memory blocks of a Linux machine, real or simulated.
 
 >>> from memory_hotplug import Machine
 >>> with Machine.at("/") as machine:
 ...     for found in machine.ranges():
 ...         print(f"{found.start:#x}-{found.end:#x}", found.block.status)
 
-`Machine` reads: `read` gives a `BlockTable` with its `Remark`s, `blocks` gives `MemoryBlock`s and
-`ranges` gives `MemoryRange`s. `carry_out` changes blocks as an `Order` says, a transaction for each
-block, and tells an `Outcome` of each; `memory_hotplug.plan.plan` says beforehand which steps that
-would be.
+`Machine` reads a machine: `read` returns a `BlockTable` with its `Remark`s, `blocks` returns
+`MemoryBlock`s, and `ranges` returns `MemoryRange`s. `carry_out` carries out an `Order` on blocks,
+in a transaction for each block, and yields an `Outcome` for each. `memory_hotplug.plan.plan`
+returns the steps for a block without taking them.
 
-Addresses and sizes are bytes. Everything that is raised is a `MemoryHotplugError`.
+Addresses and sizes are in bytes. All errors are `MemoryHotplugError`s.
 """
 
 from importlib import import_module
@@ -102,8 +102,8 @@ _HOMES = {
     "transaction": ("Outcome", "Patience", "Result", "Watch", "Write", "carry_out"),
     "uevents": ("Uevent", "Uevents"),
 }
-"""Module -> names that are found there; all others are errors. lsmem is started often, and must not
-load what it does not need."""
+"""Module -> the names that it has; all other names are those of errors. A name is imported when it
+is used, because lsmem must start fast."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,7 @@
-"""A tree in a tar archive, which may have been damaged or made to harm.
+"""A tree in a tar archive, which may be damaged or malicious.
 
-It is read once, from its beginning to its end. What it takes up is bounded whatever it says of
-itself, and a checksum that does not hold refuses the whole.
+The archive is read once, from beginning to end. Limits bound the memory it takes, and an archive
+with a wrong checksum is refused as a whole.
 """
 
 import errno
@@ -20,16 +20,16 @@ from memory_hotplug.tree import PAGE
 __all__ = ["ArchiveTree"]
 
 _MOST_MEMBERS = 2_500_000
-"""As many as a machine of 262,144 blocks has, the most that Linux has been seen with."""
+"""Enough for a machine of 262,144 blocks, the largest that is known."""
 _MOST_BYTES = 4 << 30
-"""Unpacked."""
+"""The maximum size, unpacked."""
 _MOST_BETWEEN = 1 << 20
-"""Bytes between two members: headers, and names that do not fit in them."""
+"""The maximum of bytes between two members: headers, and long names."""
 _MOST_LINKS = 40
-"""Symbolic links that are followed on one way (include/linux/namei.h, MAXSYMLINKS)."""
+"""The maximum of symbolic links in a path (include/linux/namei.h, MAXSYMLINKS)."""
 
 _FILES = frozenset(row.file for row in TABLE.values())
-"""What is read by anybody; of a whole system's archive the rest is left where it is."""
+"""The files that programs read. Other members of the archive are skipped."""
 
 _ROOT = re.compile(r"(?:^|/)(sys(?:/.+)?)\Z")
 
@@ -40,12 +40,12 @@ class ArchiveTree:
     is_this_machine = False
 
     def __init__(self, path: str) -> None:
-        """Raises OSError where the file cannot be read, or is no whole archive."""
+        """Raises OSError if the file cannot be read, or is not a complete archive."""
         self.root = path
         self._files: dict[str, bytes | OSError] = {}
         self._names: dict[str, set[str]] = {"": set()}
         self._links: dict[str, str] = {}
-        """Symbolic links that could be on the way to an attribute."""
+        """The symbolic links that can be part of the path of an attribute."""
         self._texts: dict[bytes, bytes] = {}
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(file, "rb") as packed:
@@ -57,7 +57,7 @@ class ArchiveTree:
 
         try:
             stream = _Bounded(_unpacked(packed))
-            # As a stream, so that nothing is looked for elsewhere in the file.
+            # As a stream, so that tarfile does not seek in the file.
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:  # type: ignore[call-overload]  # read() is all that it calls
                 self._add_all(archive, stream)
             stream.drain()
@@ -76,7 +76,7 @@ class ArchiveTree:
     def _add_all(self, archive: tarfile.TarFile, stream: "_Bounded") -> None:
         count = 0
         while (member := archive.next()) is not None:
-            # The archive would keep all of them.
+            # tarfile keeps all members otherwise.
             archive.members.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
             self._add(archive, member)
             count += 1
@@ -157,7 +157,7 @@ class ArchiveTree:
         return values
 
     def _resolved(self, path: str) -> str:
-        """The path without symbolic links. Raises OSError, EXDEV where one leads out."""
+        """The path without symbolic links. Raises OSError; EXDEV for a link out of the tree."""
         if not self._links:
             return path
         todo, way, links = path.split("/")[::-1], list[str](), 0
@@ -187,9 +187,9 @@ class ArchiveTree:
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose header makes no more work than it must, or is refused.
+    """A member of the archive. A sparse file and a damaged header are errors.
 
-    The module takes a damaged header for the end of the archive, unless it is the first.
+    tarfile itself takes a damaged header for the end of the archive, unless it is the first one.
     """
 
     @classmethod
@@ -214,7 +214,7 @@ class _Source(Protocol):
 
 
 class _Bounded:
-    """A stream that ends in an error where there is more than an honest one would hold."""
+    """A stream that raises an error at more bytes than an honest archive has."""
 
     def __init__(self, stream: _Source) -> None:
         self._stream = stream
@@ -222,7 +222,7 @@ class _Bounded:
         self._allowed = _MOST_BETWEEN
 
     def allow(self, size: int) -> None:
-        """How many bytes may be read from now on."""
+        """Set how many bytes may be read from now on."""
         self._allowed = size
 
     def read(self, size: int) -> bytes:
@@ -234,14 +234,14 @@ class _Bounded:
         return data
 
     def drain(self) -> None:
-        """Read what is left: only at its end does a stream's checksum hold."""
+        """Read the rest: the checksum of a stream is at its end."""
         self._allowed = self._left
         while self.read(PAGE * 16):
             pass
 
 
 def _unpacked(packed: io.BufferedReader) -> _Source:
-    """The stream within, of a file that says by its first bytes how it is compressed."""
+    """The uncompressed stream of a file; its first bytes say how it is compressed."""
     start = packed.peek(6)
     if start.startswith(b"\x1f\x8b"):
         import gzip
@@ -259,7 +259,7 @@ def _unpacked(packed: io.BufferedReader) -> _Source:
 
 
 def _below_root(name: str) -> str:
-    """The path of an archive's member from the root, which may be a directory in the archive;
-    nothing for what is no part of a tree."""
+    """The path of a member relative to the root, which may be a directory in the archive; "" for a
+    member that is not part of the tree."""
     found = _ROOT.search(os.path.normpath(name)) if len(name) <= PAGE else None
     return found[1] if found else ""

@@ -1,7 +1,7 @@
-"""Open what is below a directory, and nothing that is elsewhere.
+"""Open files below a directory, and no other files.
 
-Every name is opened in the directory before it, so that nobody who moves or replaces directories
-meanwhile leads us out.
+Each name is opened relative to the descriptor of its parent. So a path cannot lead out, even if
+another process moves or replaces directories at the same time.
 """
 
 import errno
@@ -15,7 +15,7 @@ __all__ = ["check_regular", "check_writable", "directory_above", "open_beneath",
 _PASSING = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _MOST_LINKS = 40
-"""Symbolic links that are followed on one way (include/linux/namei.h, MAXSYMLINKS)."""
+"""The maximum of symbolic links in a path (include/linux/namei.h, MAXSYMLINKS)."""
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -33,14 +33,14 @@ _REASONS = {
 
 
 def os_error(number: int, path: str) -> OSError:
-    """The error as the kernel would raise it, where its words are not wrong for a tree."""
+    """The OSError for an error number, with text that suits a tree."""
     return OSError(number, _REASONS.get(number) or os.strerror(number), path)
 
 
 @contextmanager
 def directory_above(root: int, path: str) -> Iterator[tuple[int, str]]:
-    """The directory that the last name of PATH is in, reached from the directory ROOT through no
-    symbolic link at all, and that name. Raises OSError, ENOTDIR where there is a link."""
+    """A descriptor of the directory of PATH below the directory ROOT, and the last name of PATH. No
+    symbolic link is followed. Raises OSError; ENOTDIR for a link."""
     *way, name = path.split("/")
     if {"", ".", ".."} & {*way, name}:
         raise os_error(errno.EINVAL, path)
@@ -56,11 +56,11 @@ def directory_above(root: int, path: str) -> Iterator[tuple[int, str]]:
 
 
 def open_beneath(root: int, where: str, path: str, flags: int) -> int:
-    """A descriptor of what is at PATH below the directory ROOT, by no link that leads out of it.
+    """A descriptor of PATH below the directory ROOT; no link out of ROOT is followed.
 
-    A link may go by WHERE, the root's own path. Raises OSError, EXDEV where it leads out. The
-    kernel's openat2(2) does the same with RESOLVE_BENEATH, since Linux 5.6; Python has no such
-    call, and to load ctypes for it takes longer than to walk.
+    A link may begin with WHERE, the path of ROOT. Raises OSError; EXDEV for a link out of ROOT.
+    Since Linux 5.6 the kernel's openat2(2) does the same with RESOLVE_BENEATH, but Python does not
+    have it, and loading ctypes takes longer than this loop.
     """
     todo, way, links, entered = path.split("/")[::-1], [root], 0, False
     try:
@@ -98,7 +98,7 @@ def open_beneath(root: int, where: str, path: str, flags: int) -> int:
 
 
 def _step(at: int, name: str, flags: int) -> int | str:
-    """A descriptor of what has that name in the directory AT, or where the link points to."""
+    """A descriptor of NAME in the directory AT or, for a symbolic link, its target."""
     try:
         file = os.open(name, flags, dir_fd=at)
     except OSError as error:
@@ -113,14 +113,14 @@ def _step(at: int, name: str, flags: int) -> int | str:
 
 
 def check_regular(found: os.stat_result, path: str = "") -> None:
-    """Raises OSError, EMEDIUMTYPE, unless it is a regular file."""
+    """Raises OSError, EMEDIUMTYPE, if it is not a regular file."""
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise OSError(errno.EMEDIUMTYPE, f"{kind}, not a regular file", path)
 
 
 def check_writable(found: os.stat_result, path: str, *, shared: bool = False) -> None:
-    """Raises OSError unless it is a regular file, and one that has no other name or is SHARED."""
+    """Raises OSError if it is not a regular file, or has other names and is not SHARED."""
     if stat.S_ISLNK(found.st_mode):
         raise os_error(errno.ELOOP, path)
     check_regular(found, path)

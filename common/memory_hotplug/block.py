@@ -98,7 +98,7 @@ class MemoryBlock:
     def status(self) -> str:
         """The state, or ``disabled`` for a block that is not configured.
 
-        Raises TypeError where ``state`` or ``configured`` was not read.
+        Raises TypeError if ``state`` or ``configured`` was not read.
         """
         if NOT_READ in (self.state, self.configured):
             raise TypeError("a status needs the state and whether the block is configured")
@@ -111,7 +111,7 @@ def zone_of(block: MemoryBlock) -> Zone | None:
 
 
 def same_condition(one: MemoryBlock, other: MemoryBlock) -> bool:
-    """Whether state, configured and memmap_on_memory of two blocks are the same."""
+    """Whether two blocks have the same state, configured and memmap_on_memory."""
     return (one.state, one.configured, one.memmap_on_memory) == (
         other.state,
         other.configured,

@@ -1,4 +1,4 @@
-"""Every error a caller can meet, each with the sentence a person reads."""
+"""All errors of the library. The text of an error is a short sentence without advice."""
 
 import errno
 import os
@@ -42,7 +42,7 @@ def printable(text: str) -> str:
 
 
 def _bytes(character: str) -> bytes:
-    """The bytes that a character stands for; a surrogate may be one of os.fsdecode's, or not."""
+    """The bytes of a character; a surrogate may come from os.fsdecode, or not."""
     try:
         return character.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -50,11 +50,11 @@ def _bytes(character: str) -> bytes:
 
 
 class MemoryHotplugError(Exception):
-    """Base of all errors of this library; str() of it is one sentence for a person."""
+    """The base of all errors of this library."""
 
 
 class NoMemoryTreeError(MemoryHotplugError):
-    """Below the root there is no /sys/devices/system/memory that could be listed."""
+    """There is no /sys/devices/system/memory below the root, or it cannot be listed."""
 
     def __init__(self, root: str, reason: str) -> None:
         self.root = root
@@ -67,11 +67,11 @@ class NoMemoryTreeError(MemoryHotplugError):
 
 
 class BrokenTreeError(MemoryHotplugError):
-    """The tree exists, but holds something no kernel writes and no listing can do without."""
+    """The tree has a value that no kernel writes, and that is needed."""
 
 
 class UnknownNameError(MemoryHotplugError, LookupError):
-    """A name (of a column, a zone, a profile, ...) that is not among the known ones."""
+    """The name of an attribute, a parameter, a profile or the like does not exist."""
 
     def __init__(self, kind: str, name: str, known: list[str] | None = None) -> None:
         self.name = name
@@ -80,31 +80,31 @@ class UnknownNameError(MemoryHotplugError, LookupError):
 
 
 class BadSizeError(MemoryHotplugError, ValueError):
-    """A text that gives no size; REASON is the C library's for the same."""
+    """The text is not a size. REASON is the text that the C library has for this error."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(f"Failed to parse size: '{printable(text)}': {reason}")
 
 
 class SizeSyntaxError(BadSizeError):
-    """Not a number, or an unknown unit."""
+    """The text is not a number, or has an unknown unit."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, os.strerror(errno.EINVAL))
 
 
 class SizeTooLargeError(BadSizeError):
-    """2**64 bytes or more."""
+    """The size is 2**64 bytes or more."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, os.strerror(errno.ERANGE))
 
 
 class CannotWriteError(MemoryHotplugError):
-    """The tree cannot be written to; found out before anything was tried."""
+    """The tree cannot be written to. Nothing was written."""
 
     OF_THE_WHOLE_TREE = (errno.EACCES, errno.EPERM, errno.EROFS)
-    """Errors at one attribute that are no different at any other."""
+    """Error numbers of an attribute that hold for the whole tree."""
 
     def __init__(self, where: str, error: OSError) -> None:
         self.where = where
@@ -114,37 +114,37 @@ class CannotWriteError(MemoryHotplugError):
 
 
 class StoppedError(MemoryHotplugError):
-    """Raised into a write under way by whoever wants the work to stop."""
+    """Raise this within a write to stop the work; see Watch."""
 
     def __init__(self) -> None:
         super().__init__("interrupted")
 
 
 class BadOrderError(MemoryHotplugError, ValueError):
-    """What is asked for contradicts itself."""
+    """The fields of an order contradict each other."""
 
 
 class NotReadError(MemoryHotplugError, ValueError):
-    """Attributes were asked for that had not been read."""
+    """Attributes are needed that were not read."""
 
     def __init__(self, attributes: Iterable[str], number: int | None = None) -> None:
         self.attributes = tuple(attributes)
         self.number = number
-        """The block, where it is a certain one."""
+        """The number of the block; None for all blocks."""
         whose = "of the memory blocks" if number is None else f"of memory block {number}"
         super().__init__(f"{', '.join(self.attributes)} {whose} must be read before")
 
 
 class BadMachineError(MemoryHotplugError, ValueError):
-    """There is no simulated machine of that name, or its description is wrong."""
+    """There is no built-in machine with this name, or a description is wrong."""
 
 
 class HeldError(MemoryHotplugError):
-    """Somebody else was changing the machine for longer than was to be waited."""
+    """Another process was changing the machine for longer than the timeout."""
 
     def __init__(self, pid: int | None, since: float | None) -> None:
         self.pid = pid
-        """The process, or None where nothing tells."""
+        """The number of the process; None if it is not known."""
         self.since = since
         """When that process began, in seconds since the epoch."""
         who = "another process" if pid is None else f"process {pid}"
@@ -160,7 +160,7 @@ class NoSuchBlockError(MemoryHotplugError, LookupError):
 
 
 class BlockError(MemoryHotplugError):
-    """Why a block is not as it was asked to be: the step at which it failed, and the cause."""
+    """The step at which changing a block failed, and the cause."""
 
     def __init__(
         self,
@@ -177,11 +177,11 @@ class BlockError(MemoryHotplugError):
         self.step = step
         self.cause = cause
         self.errno = errno
-        """The kernel's error number, where it refused a write."""
+        """The kernel's error number; None if the kernel did not refuse a write."""
         self.zone = zone
-        """The zone that was asked for."""
+        """The requested zone."""
         self.zones = zones
-        """The zone the block is in, or those that it can go to."""
+        """The zone that the block is in, or the zones that it can be set online in."""
         self.where = where
         """The file that was written to."""
         reason = os.strerror(errno) if errno else cause.value
@@ -194,7 +194,7 @@ class BlockError(MemoryHotplugError):
 
 
 class StuckError(BlockError):
-    """What was done to a block could not be undone, because of CAUSED_BY."""
+    """The change of a block could not be undone, because of CAUSED_BY."""
 
     def __init__(self, caused_by: BlockError) -> None:
         super().__init__(
@@ -209,7 +209,7 @@ class StuckError(BlockError):
 
 
 class NoBlocksError(MemoryHotplugError):
-    """The tree can be listed, and there is no memory block in it."""
+    """The tree can be listed, but has no memory blocks."""
 
     def __init__(self, root: str) -> None:
         below = "" if root == "/" else f" below {printable(root)}"

@@ -1,4 +1,4 @@
-"""A machine's memory: its block size, what it supports, its blocks and its totals."""
+"""The memory of a machine: its block size, its settings and its blocks."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ __all__ = ["Machine", "open_tree"]
 
 
 def open_tree(root: str) -> Tree:
-    """The tree below a directory, or in an archive. Raises OSError where it is neither."""
+    """The tree in a directory or an archive. Raises OSError if it is neither."""
     if os.path.isfile(root):
         from memory_hotplug.archive import ArchiveTree
 
@@ -50,24 +50,24 @@ def open_tree(root: str) -> Tree:
 
 
 class Machine:
-    """The memory blocks of one machine, below the root of a tree.
+    """A machine, read from a tree.
 
-    A machine holds its tree open until it is closed; `with Machine.at(...) as machine` does it.
+    The tree is open until the machine is closed; `with Machine.at(...) as machine` closes it.
     """
 
     def __init__(self, tree: Tree) -> None:
-        """Raises NoMemoryTreeError where there are no memory blocks, and BrokenTreeError where
-        their size cannot be known."""
+        """Raises NoMemoryTreeError if there are no memory blocks, and BrokenTreeError if their size
+        cannot be read."""
         self.tree = tree
         self.block_size = self._read_block_size()
         """Bytes."""
 
     @classmethod
     def at(cls, root: str | os.PathLike[str] = "/") -> Self:
-        """The machine whose /sys is found below ROOT: this one, a captured or a simulated one.
+        """The machine whose /sys is below ROOT: this machine, a captured or a simulated one.
 
-        ROOT may also be an archive of such a tree, which can be read only. Raises
-        NoMemoryTreeError and BrokenTreeError.
+        ROOT may also be an archive of such a tree, which can only be read. Raises NoMemoryTreeError
+        and BrokenTreeError.
         """
         path = os.fsdecode(root)
         try:
@@ -75,7 +75,7 @@ class Machine:
         except OSError as error:
             raise NoMemoryTreeError(path, error.strerror or str(error)) from None
         except ValueError as error:
-            # A path that no file can have.
+            # No file can have this path.
             raise NoMemoryTreeError(path, str(error)) from None
         try:
             return cls(tree)
@@ -85,7 +85,7 @@ class Machine:
 
     @classmethod
     def simulated(cls, profile: str | os.PathLike[str]) -> Self:
-        """A simulated machine in memory, from the name of a profile or a machine file.
+        """A simulated machine in memory, from the name of a profile or from a file.
 
         Raises BadMachineError.
         """
@@ -100,7 +100,7 @@ class Machine:
         self.close()
 
     def close(self) -> None:
-        """Close the tree: nothing can be read or written afterwards."""
+        """Close the tree. Nothing can be read or written afterwards."""
         self.tree.close()
 
     def _read_block_size(self) -> int:
@@ -122,8 +122,8 @@ class Machine:
 
     @cached_property
     def _firmware(self) -> tuple[frozenset[int], list[Remark]]:
-        """Blocks that can be configured: they are what the machine has or may get, for good.
-        And what was left out of them."""
+        """The blocks that can be configured, and remarks on those that were left out. They are all
+        blocks that the machine has or may get, and never change."""
         try:
             names = self.tree.names(FIRMWARE)
         except OSError as error:
@@ -135,25 +135,25 @@ class Machine:
 
     @property
     def configurable(self) -> bool:
-        """Whether blocks must be configured to be online (s390, /sys/firmware/memory).
+        """Whether blocks must be configured before they can be online (s390, /sys/firmware/memory).
 
-        Raises BrokenTreeError where that cannot be listed.
+        Raises BrokenTreeError if that directory cannot be read.
         """
         return bool(self._firmware[0])
 
     def parameter(self, name: str) -> str | None:
-        """A parameter of the kernel's memory_hotplug module, or None where it has none such.
+        """A parameter of the kernel's module memory_hotplug; None if this kernel does not have it.
 
-        Raises UnknownNameError for a name that no kernel has, and BrokenTreeError where the
-        parameter is there and cannot be read.
+        Raises UnknownNameError for a name that no kernel has, and BrokenTreeError if the parameter
+        cannot be read.
         """
         return self._word(parameter_path(name))
 
     @cached_property
     def nodes(self) -> tuple[int, ...]:
-        """The machine's nodes, ascending; none on a machine without NUMA.
+        """The nodes of the machine, ascending; empty without NUMA.
 
-        Raises BrokenTreeError where they cannot be listed.
+        Raises BrokenTreeError if they cannot be listed.
         """
         try:
             return tuple(node_numbers(self.tree.names(NODE)))
@@ -164,9 +164,9 @@ class Machine:
 
     @property
     def auto_online_blocks(self) -> str | None:
-        """What becomes of a block when it is added; None where the kernel does not say.
+        """The state that the kernel gives to added blocks; None if the kernel has no such setting.
 
-        Raises BrokenTreeError where it is there and cannot be read.
+        Raises BrokenTreeError if the setting cannot be read.
         """
         return self._word(path_of(AUTO_ONLINE_BLOCKS))
 
@@ -183,13 +183,13 @@ class Machine:
     def read(
         self, attributes: Iterable[str] = Attribute, numbers: Iterable[int] | None = None
     ) -> BlockTable:
-        """Read ATTRIBUTES, by their names, of every block or of those NUMBERS, and nothing else.
+        """Read ATTRIBUTES, given by name, of all blocks or of the blocks NUMBERS.
 
-        A block that vanishes meanwhile counts as not configured where blocks can be configured,
-        and is left out elsewhere. What cannot be read is unknown, and the table's remarks say
-        what it was, and what was left out. Raises UnknownNameError for what is no attribute,
-        NoSuchBlockError for a number that is no block, NoBlocksError where there are none at all,
-        NoMemoryTreeError and BrokenTreeError where the tree cannot be listed.
+        A block that disappears during the reading counts as not configured or, on a machine whose
+        memory is never configured, is left out. The remarks of the table say what could not be
+        read, and what was left out. Raises UnknownNameError for a name that is not an attribute,
+        NoSuchBlockError for a block that the machine does not have, NoBlocksError if it has no
+        blocks, and NoMemoryTreeError or BrokenTreeError if the tree cannot be listed.
         """
         named = attributes_named(attributes)
         wanted = None if numbers is None else frozenset(numbers)
@@ -200,28 +200,28 @@ class Machine:
         return table
 
     def blocks(self, attributes: Iterable[str] = Attribute) -> Iterator[MemoryBlock]:
-        """The blocks, configured or not, ascending, with those ATTRIBUTES read. Raises as `read`
-        does, before the first block is asked for."""
+        """The blocks, configured or not, ascending, with ATTRIBUTES. Raises the errors of `read`
+        when it is called, not in the iteration."""
         return self.read(attributes).blocks()
 
     def ranges(self, split: Iterable[str] = MERGED_BY) -> Iterator[MemoryRange]:
-        """Contiguous blocks that agree in the attributes of SPLIT, merged; ascending. Nothing
-        else is read of them. Raises as `read` does, before the first range is asked for."""
+        """Ranges of contiguous blocks that agree in the attributes SPLIT, ascending. Only these
+        attributes are read. Raises the errors of `read` when it is called, not in the iteration."""
         split = tuple(split)
         return self.read(split).ranges(split)
 
     def block(self, number: int, attributes: Iterable[str] = Attribute) -> MemoryBlock:
-        """One block, read now. Raises NoSuchBlockError, and as `read` does."""
+        """Read one block. Raises NoSuchBlockError and the errors of `read`."""
         for block in self.read(attributes, [number]).blocks():
             return block
-        # It vanished while it was read.
+        # It disappeared during the reading.
         raise NoSuchBlockError(number)
 
     def block_now(self, number: int) -> MemoryBlock:
-        """A block that was there, as it is now: state, zones, configured and memmap_on_memory.
+        """Read state, zones, configured and memmap_on_memory of a block again, to change it.
 
-        This is for whoever changes it. Where memory is configured, a block without memoryN is
-        offline; elsewhere it has vanished, and its state is UNKNOWN.
+        A block without memoryN is offline where memory can be configured. Elsewhere it has
+        disappeared, and its state is UNKNOWN.
         """
         values: dict[str, Any] = {Attribute.CONFIGURED: None, Attribute.MEMMAP_ON_MEMORY: None}
         for name in (Attribute.STATE, Attribute.ZONES):

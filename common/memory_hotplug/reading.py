@@ -1,4 +1,4 @@
-"""One look at the memory blocks of a machine: tree -> table."""
+"""Read the memory blocks of a machine from a tree into a table."""
 
 import errno
 from collections.abc import Iterable, Sequence
@@ -25,15 +25,15 @@ __all__ = ["ADDRESS_LIMIT", "Reading", "memory_names", "node_numbers", "possible
 ADDRESS_LIMIT = 1 << 64
 
 _FEW = 16
-"""Blocks that are asked for one by one rather than by a listing of all."""
+"""Up to this number of blocks are looked up one by one, without listing all blocks."""
 
 _IN_MEMORY = (Attribute.STATE, Attribute.REMOVABLE, Attribute.ZONES, Attribute.PHYS_DEVICE)
-"""Attributes that are read of each memoryN."""
+"""The attributes that are files in memoryN."""
 _IN_FIRMWARE = (Attribute.CONFIGURED, Attribute.MEMMAP_ON_MEMORY)
 
 
 def memory_names(tree: Tree) -> list[str]:
-    """What is in the memory directory. Raises NoMemoryTreeError."""
+    """The names in the memory directory. Raises NoMemoryTreeError."""
     try:
         return tree.names(MEMORY)
     except OSError as error:
@@ -41,13 +41,12 @@ def memory_names(tree: Tree) -> list[str]:
 
 
 def node_numbers(names: Iterable[str]) -> list[int]:
-    """The nodes among NAMES, ascending."""
+    """The numbers of the nodes among NAMES, ascending."""
     return sorted(number for name in names if (number := node_number(name)) is not None)
 
 
 def possible(numbers: set[int], block_size: int) -> tuple[set[int], list[Remark]]:
-    """Those NUMBERS whose blocks end below the end of the address space, and what is to be said
-    of the others."""
+    """The NUMBERS of blocks that are within the address space, and remarks on the others."""
     limit = ADDRESS_LIMIT // block_size
     if not numbers or max(numbers) < limit:
         return numbers, []
@@ -56,7 +55,7 @@ def possible(numbers: set[int], block_size: int) -> tuple[set[int], list[Remark]
 
 
 class Reading:
-    """Reads the table of a machine, once."""
+    """One reading of a machine's blocks."""
 
     def __init__(
         self,
@@ -65,20 +64,20 @@ class Reading:
         firmware: frozenset[int],
         remarks: Iterable[Remark] = (),
     ) -> None:
-        """FIRMWARE are the blocks that can be configured; none where memory need not be. REMARKS
-        are those on them."""
+        """FIRMWARE has the blocks that can be configured; it is empty where memory is never
+        configured. REMARKS are about these blocks."""
         self._tree = tree
         self._block_size = block_size
         self._firmware = firmware
         self._remarks: dict[Remark, None] = dict.fromkeys(remarks)
-        """Each once, in order."""
+        """The remarks in order, each once."""
         self._few = False
 
     def table(
         self, attributes: Sequence[Attribute], wanted: frozenset[int] | None = None
     ) -> BlockTable:
-        """ATTRIBUTES of every block, or of those WANTED. Raises NoSuchBlockError for one of them
-        that is none, and NoMemoryTreeError where the whole tree is gone."""
+        """The table of ATTRIBUTES of all blocks, or of the blocks WANTED. Raises NoSuchBlockError
+        if one of these does not exist, and NoMemoryTreeError if the tree has disappeared."""
         present = self._found(wanted)
         texts = {name: self._texts(name, present) for name in _IN_MEMORY if name in attributes}
         vanished = self._vanished(present, texts)
@@ -114,7 +113,7 @@ class Reading:
         return self._possible(memory_names(self._tree))
 
     def _found(self, wanted: frozenset[int] | None) -> list[int]:
-        """The blocks to be read that have a memoryN."""
+        """The numbers of the blocks to read that have a memoryN."""
         if wanted is None:
             return sorted(self._present())
         self._few = len(wanted) <= _FEW
@@ -139,7 +138,7 @@ class Reading:
     def _vanished(
         self, present: Sequence[int], texts: dict[Attribute, list[bytes | OSError]]
     ) -> frozenset[int]:
-        """Blocks that were listed, but are not there, or are no directories."""
+        """The numbers of blocks that were listed, but do not exist, or are not directories."""
         suspects = {
             number
             for values in texts.values()
@@ -175,7 +174,7 @@ class Reading:
     def _parsed(
         self, name: Attribute, numbers: Sequence[int], texts: Sequence[bytes | OSError]
     ) -> list[Any]:
-        """Each distinct text is parsed once; errors other than a missing file are remarked on."""
+        """The values; each text is parsed once. An error adds a remark, a missing file does not."""
         row: SysfsAttribute = TABLE[name]
         distinct = set(texts)
         errors = [text for text in distinct if isinstance(text, OSError)]
@@ -192,8 +191,8 @@ class Reading:
         return list(map(values.__getitem__, texts))
 
     def _nodes(self, present: Sequence[int]) -> list[int | None]:
-        """The node of each block, from one listing of each node's directory: a captured tree may
-        hold the links in these or those of the blocks."""
+        """The node of each block. The directory of each node is listed once; a captured tree may
+        have these links, or those in the blocks' directories."""
         nodes = self._linked_from(present) if self._few else {}
         if not self._few or len(nodes) < len(present):
             for node in reversed(node_numbers(self._names_or_nothing(NODE))):
@@ -206,7 +205,7 @@ class Reading:
         return [nodes.get(number, NUMA_NO_NODE) for number in present]
 
     def _linked_from(self, numbers: Iterable[int]) -> dict[int, int]:
-        """The lowest node that each of these blocks links to, where there is one."""
+        """For each of these blocks the lowest node that it has a link to, if any."""
         nodes: dict[int, int] = {}
         for number in numbers:
             directory = directory_of(Attribute.NODE, number)
@@ -216,7 +215,7 @@ class Reading:
         return nodes
 
     def _names_or_nothing(self, directory: str, *blocks: int) -> list[str]:
-        """What is in a directory that tells of nodes: of all blocks, or of BLOCKS."""
+        """The names in a directory about nodes. An error adds a remark on all blocks or BLOCKS."""
         try:
             return self._tree.names(directory)
         except OSError as error:
@@ -233,7 +232,7 @@ class Reading:
     def _settle(
         self, numbers: Sequence[int], present: Sequence[int], columns: dict[str, list[Any]]
     ) -> None:
-        """A block that was deconfigured while it was read is as if it had not been there."""
+        """Treat a block that was deconfigured during the reading as not configured throughout."""
         if not self._firmware or Attribute.CONFIGURED not in columns:
             return
         there = frozenset(present)
@@ -247,9 +246,9 @@ class Reading:
 def _spread(
     values: list[Any], known: Sequence[int], numbers: Sequence[int], absent: Any = None
 ) -> list[Any]:
-    """One value for each of NUMBERS: those of the KNOWN ones, ABSENT for the others.
+    """One value for each of NUMBERS: the one in VALUES for a KNOWN number, ABSENT for the others.
 
-    Both sequences of block numbers ascend, and KNOWN is a part of NUMBERS.
+    Both sequences of block numbers ascend, and KNOWN is a subset of NUMBERS.
     """
     if len(known) == len(numbers):
         return values

@@ -33,7 +33,7 @@ class Rehearsal:
         """The recorded writes in order: path and word."""
 
     def close(self) -> None:
-        """The tree behind belongs to whoever opened it."""
+        """Do nothing: the program that opened the tree BEHIND closes it."""
 
     def revision(self) -> object:
         return self._behind.revision()

@@ -1,4 +1,4 @@
-"""Trees of simulated machines: all that is asked of memsim is asked here."""
+"""Trees of simulated machines. Only this module of the library uses memsim."""
 
 import errno
 import os
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["MARK", "KernelTree", "SimulatedTree", "booted", "is_simulated"]
 
 MARK = ".memsim"
-"""What a directory made by memsim holds besides the tree: what the kernel keeps to itself."""
+"""The directory, beside the tree, for what only the simulated kernel knows."""
 
 
 def is_simulated(root: str) -> bool:
-    """Whether a directory was made by memsim, damaged or not; costs one stat()."""
+    """Whether a directory is a simulated machine, even a damaged one. Costs one stat()."""
     return os.path.lexists(f"{root}/{MARK}")
 
 
@@ -37,18 +37,18 @@ def booted(profile: str | os.PathLike[str]) -> "KernelTree":
         reason = error.strerror or str(error)
         raise BadMachineError(f"{os.fsdecode(profile)}: {reason}") from None
     except ValueError as error:
-        # A path that no file can have.
+        # No file can have this path.
         raise BadMachineError(f"{os.fsdecode(profile)}: {error}") from None
 
 
 class SimulatedTree(FileTree):
-    """A directory made by memsim: it is read as any other, and the simulated kernel answers to
-    what is written."""
+    """The directory of a simulated machine. It is read as any other tree; writes go to the
+    simulated kernel."""
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self._sound = False
-        """Whether the machine's own records were found to be whole."""
+        """Whether the records of the machine were checked and are not damaged."""
 
     def write(self, path: str, word: str) -> None:
         from memsim import directory
@@ -58,19 +58,20 @@ class SimulatedTree(FileTree):
         except OSError:
             raise
         except BaseException:
-            # What a signal handler raised may have cut the simulated kernel short.
+            # An exception from a signal handler may have interrupted the simulated kernel.
             directory.Directory(self.root).settle()
             raise
 
     def revision(self) -> object:
-        """Costs one stat(). Two changes within a tick of the file system's clock can share one."""
-        # Every change of the machine renames files into this directory.
+        """Costs one stat(). Two changes within one tick of the file system's clock can have the
+        same revision."""
+        # Each change of the machine renames files into this directory.
         return os.stat(MARK, dir_fd=self._root, follow_symlinks=False).st_mtime_ns
 
     def refusal(self, path: str) -> OSError | None:
         from memsim import directory
 
-        # The simulated kernel replaces files: their other names keep what they hold.
+        # The simulated kernel replaces files, so their other names keep the old content.
         refused = self._refusal(path, shared=True)
         if refused:
             return refused
@@ -98,7 +99,7 @@ class KernelTree:
 
         self.kernel = kernel
         self.sysfs = Sysfs(kernel)
-        # The kernel has no clock; what a transition takes is spent here, as by a real one.
+        # The simulated kernel has no clock, so the delay of a transition is spent here.
         kernel.wait = time.sleep
 
     def __enter__(self) -> Self:

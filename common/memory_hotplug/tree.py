@@ -1,8 +1,8 @@
 """Read, write and list attributes below a root.
 
-Paths are relative to the root and use no leading slash: ``sys/devices/system/memory``. What is
-below any root but ``/`` may be somebody else's work, and is not trusted: nothing is written to and
-nothing is read from outside, and what is no regular file is refused.
+Paths are relative to the root, without a leading slash: ``sys/devices/system/memory``. A tree below
+any root except ``/`` is not trusted: no file outside of it is read or written, and a file that is
+not a regular file is refused.
 """
 
 import errno
@@ -23,34 +23,34 @@ from memory_hotplug.beneath import (
 __all__ = ["PAGE", "FileTree", "Tree", "gone"]
 
 PAGE = 4096
-"""Bytes; a sysfs attribute never holds more (fs/sysfs/file.c)."""
+"""The maximum size of a sysfs attribute in bytes (fs/sysfs/file.c)."""
 
 _SHORT = 128
-"""More than the kernel has to say of a block; to make room for a page takes longer than to read."""
+"""More than an attribute of a block has. Allocating a whole page takes longer than the read."""
 
 _FILE_CLOCK = 5
-"""CLOCK_REALTIME_COARSE (include/uapi/linux/time.h), by which the kernel notes when a file changed
-(fs/inode.c, current_time). Python has no name for it."""
+"""CLOCK_REALTIME_COARSE (include/uapi/linux/time.h), the clock of the times of files (fs/inode.c,
+current_time). Python has no name for it."""
 
 _LINKS_KEPT = 1000
-"""Most symbolic links in a directory that are kept in mind; more would be no blocks."""
+"""The maximum of symbolic links in a directory that are remembered; blocks have fewer."""
 
-# A FIFO or a device must not keep us waiting; to a regular file O_NONBLOCK means nothing.
+# O_NONBLOCK keeps a FIFO or a device from blocking; it has no effect on a regular file.
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Tree(Protocol):
-    """What a machine is read from and written to. All errors are OSError, as the kernel's."""
+    """A tree that a machine is read from and written to. All errors are OSError."""
 
     root: str
-    """What a person calls it: a directory, or an archive."""
+    """The path of the directory or the archive, as the user gave it."""
     is_this_machine: bool
-    """Whether what is read and written is the running kernel's own."""
+    """Whether this is the /sys of the running kernel."""
 
     def names(self, directory: str) -> list[str]:
-        """The names in a directory, in no order."""
+        """The names in a directory, not sorted."""
 
     def read(self, path: str) -> bytes:
         """The text of an attribute."""
@@ -58,31 +58,31 @@ class Tree(Protocol):
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
     ) -> list[bytes | OSError]:
-        """An attribute of the directories memoryN below one, for each N; or why it has none."""
+        """An attribute of memoryN in a directory for each N of NUMBERS: its text, or an error."""
 
     def write(self, path: str, word: str) -> None:
         """Write one word to an attribute, in a single write, and without a newline."""
 
     def refusal(self, path: str) -> OSError | None:
-        """Why a write to the attribute could not even be tried; None where it can."""
+        """The reason why the attribute cannot be opened for a write; None if it can."""
 
     def revision(self) -> object:
-        """What differs once the machine has changed; None where nothing tells so cheaply."""
+        """A value that differs after each change of the machine; None if there is no cheap one."""
 
     def close(self) -> None:
-        """Let go of what is open. Nothing can be read or written afterwards."""
+        """Close all descriptors. Nothing can be read or written afterwards."""
 
 
 class FileTree:
     """A tree of files: the machine's own /sys, or a captured one."""
 
     def __init__(self, root: str) -> None:
-        """Raises OSError where ROOT is no directory that can be reached."""
+        """Raises OSError if ROOT is not a directory that can be opened."""
         self.root = root or "/"
         self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
         self._links: dict[str, tuple[_Version, frozenset[str]]] = {}
-        """Directory -> its version, and the symbolic links that were in it then."""
+        """Directory -> its version, and the symbolic links that it had then."""
 
     def __enter__(self) -> Self:
         return self
@@ -98,15 +98,15 @@ class FileTree:
     def revision(self) -> object:
         return None
 
-    # Reading. On this machine the kernel vouches for what is there, and walks the paths.
+    # Reading. On this machine the kernel is trusted, and resolves the paths.
 
     def names(self, directory: str) -> list[str]:
         with self._opened(directory, _LISTING) as at:
             return os.listdir(at) if self.is_this_machine else self._list(directory, at)
 
     def read(self, path: str) -> bytes:
-        """The text of an attribute. Raises OSError, also where a symbolic link leads out of the
-        tree, and where there is something else than a regular file."""
+        """The text of an attribute. Raises OSError, also for a symbolic link out of the tree and
+        for a file that is not a regular file."""
         try:
             with self._opened(path, _READING) as file:
                 return _whole(file, os.pread(file, _SHORT, 0))
@@ -116,12 +116,12 @@ class FileTree:
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
     ) -> list[bytes | OSError]:
-        """As the protocol says. Raises OSError where DIRECTORY itself cannot be opened.
+        """See `Tree`. Raises OSError if DIRECTORY cannot be opened.
 
-        Of another machine, memoryN could be a symbolic link that leads out of the tree. To walk
-        each path by itself would cost half as much again. So a listing tells which blocks are
-        links, and the directory's time of change that none has become one meanwhile; else
-        attributes are read one by one.
+        On another machine memoryN can be a symbolic link out of the tree. Resolving each path here
+        would take half as long again. So the directory is listed to find the links, and its time of
+        change shows that no block has become a link since; otherwise attributes are read one by
+        one.
         """
         numbers = list(numbers)
         with self._opened(directory, _LISTING) as at:
@@ -148,8 +148,8 @@ class FileTree:
             return error
 
     def _list(self, directory: str, at: int) -> list[str]:
-        """The names in a directory; which are symbolic links is kept in mind."""
-        # A change from now on gets a later time, by the clock that the kernel gives to files.
+        """The names in a directory. Its symbolic links are remembered."""
+        # A later change gets a later time of this clock, which the kernel uses for files.
         clock, version = time.clock_gettime_ns(_FILE_CLOCK), _version(at)
         names: list[str] = []
         links: set[str] = set()
@@ -164,7 +164,7 @@ class FileTree:
         return names
 
     def _links_in(self, directory: str, at: int) -> frozenset[str] | None:
-        """The symbolic links in a directory; None where it changes too often to say."""
+        """The symbolic links in a directory; None if it changes too often to know."""
         version = _version(at)
         if directory not in self._links or self._links[directory][0] != version:
             self._list(directory, at)
@@ -173,7 +173,7 @@ class FileTree:
 
     @contextmanager
     def _opened(self, path: str, flags: int) -> Iterator[int]:
-        """A descriptor of what is at a path, for reading."""
+        """A descriptor for reading a path."""
         if self.is_this_machine:
             file = os.open(path, flags, dir_fd=self._root)
         else:
@@ -184,7 +184,7 @@ class FileTree:
             os.close(file)
 
     def _explained(self, path: str, error: OSError) -> OSError:
-        """The error, or that there is no regular file, which may be its cause."""
+        """The error, or another one that says that the file is not a regular file."""
         if gone(error) or error.errno in (errno.EXDEV, errno.EMEDIUMTYPE):
             return error
         try:
@@ -197,18 +197,18 @@ class FileTree:
     # Writing. No symbolic link is followed, on this machine either.
 
     def write(self, path: str, word: str) -> None:
-        """Write WORD as the whole of the attribute, in one write.
+        """Write WORD as the whole content of the attribute, in one write.
 
-        Directories are opened one by one from the root, each below the one before, and the
-        attribute below the last: a link on the way, also one that was a directory a moment ago,
-        is ELOOP or ENOTDIR and nothing is written. What a captured tree links to may be this
-        machine's own /sys. Below such a tree a file that has other names (hard links) is refused
-        as well, EMLINK, and what is no regular file, EMEDIUMTYPE.
+        Directories are opened one by one from the root, each relative to the one before, and so is
+        the attribute. A symbolic link on the way is ELOOP or ENOTDIR, even if it was a directory a
+        moment ago: a captured tree can have links into this machine's own /sys. In a tree that is
+        not this machine's, a file with other names (hard links) is EMLINK, and a file that is not a
+        regular file EMEDIUMTYPE. Nothing is written then.
         """
         data = word.encode()
         with directory_above(self._root, path) as (at, name):
             if not self.is_this_machine:
-                # Opening a device can be an act by itself.
+                # Even opening a device can have an effect.
                 check_writable(os.stat(name, dir_fd=at, follow_symlinks=False), path)
             file = os.open(name, _WRITING, dir_fd=at)
         try:
@@ -217,17 +217,18 @@ class FileTree:
             if os.write(file, data) != len(data):
                 raise os_error(errno.ENOSPC, path)
             if not self.is_this_machine:
-                # A captured file must hold the word and no more. To truncate it at the opening
-                # would cost as much as the rest: file systems then flush it when it is closed.
+                # A captured file must have the word and nothing else. O_TRUNC doubles the time:
+                # file systems then flush the file when it is closed.
                 os.ftruncate(file, len(data))
         finally:
             os.close(file)
 
     def refusal(self, path: str) -> OSError | None:
-        """Why `write` could not be tried, found out without opening the attribute.
+        """The reason why `write` would fail, found without opening the attribute; None if there is
+        none.
 
-        A file that nobody may write to counts as such for root, too: a tree of a read-only
-        medium, or one that its owner protected.
+        A file without permission to write is refused for root, too: it may be on a read-only
+        medium, or protected by its owner.
         """
         return self._refusal(path, shared=self.is_this_machine)
 
@@ -245,8 +246,8 @@ class FileTree:
 
 
 class _Version(NamedTuple):
-    """Which directory, and when it last changed: a name in it cannot become another file without
-    this becoming different."""
+    """The identity of a directory, and its time of change. It differs after a name in the directory
+    became another file."""
 
     device: int
     inode: int
@@ -262,11 +263,11 @@ def _version(directory: int) -> _Version:
 def _read_each(
     at: int, numbers: Iterable[int], attribute: str, flags: int
 ) -> tuple[list[bytes | OSError], Collection[int]]:
-    """An attribute of each block in the directory AT, or why there is none; and the indexes of
-    what needs another look: errors other than that there is none."""
-    # On a large machine this loop is most of lsmem: three system calls, and nothing else.
-    # Paths of bytes spare it the encoding. A read at an offset fails on a FIFO. For the rest a
-    # file's kind is asked once for each text that it may hold: a machine has few of them.
+    """An attribute of each block in the directory AT, or its error; and the indexes of errors to
+    look at again, which are all except that the file does not exist."""
+    # On a large machine this loop takes most of the time of lsmem: three system calls, and nothing
+    # else. Paths of bytes need no encoding. A read at an offset fails on a FIFO. The type of a file
+    # is checked once for each text, because a machine has few different texts.
     path = b"memory%d/" + os.fsencode(attribute)
     open_, read, close = os.open, os.pread, os.close
     values: list[bytes | OSError] = []
@@ -292,11 +293,11 @@ def _read_each(
 
 
 def _whole(file: int, start: bytes) -> bytes:
-    """The text of a file of which START was read; raises OSError unless the file is regular."""
+    """The text of a file that begins with START. Raises OSError if it is not a regular file."""
     check_regular(os.fstat(file))
     return start if len(start) < _SHORT else start + os.pread(file, PAGE - _SHORT, _SHORT)
 
 
 def gone(error: OSError) -> bool:
-    """Whether the error says that the file does not exist, now or at all."""
+    """Whether the error says that the file does not exist, or does not exist any more."""
     return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
