@@ -4,10 +4,12 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import simulated
@@ -29,6 +31,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -41,7 +48,34 @@ def pytest_runtest_makereport(
     return report
 
 
-# The commands, each run in this process.
+# Tests that run by a command of their own
+
+APART = {"slow": "slow tests", "vm": "tests on a real kernel"}
+"""Marks -> what pyproject.toml leaves out unless -m is given."""
+
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = Counter()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    marks = [mark for item in items for mark in APART if item.get_closest_marker(mark)]
+    # Where not all have such a mark, they were left out for another reason: -k, for example.
+    if len(marks) == len(items):
+        items[0].config.stash[LEFT_OUT].update(marks)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """The commands for what was left out."""
+    for mark, count in config.stash[LEFT_OUT].items():
+        terminalreporter.line(f"left out: {count} {APART[mark]}, which `pytest -m {mark}` runs")
+
+
+# The commands, each run in this process
 
 
 @pytest.fixture

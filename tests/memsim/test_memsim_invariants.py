@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -231,4 +232,4 @@ class RandomWrites(RuleBasedStateMachine):
 RandomWrites.TestCase.settings = settings(
     max_examples=100, stateful_step_count=50, deadline=None, derandomize=True
 )
-TestRandomWrites = RandomWrites.TestCase
+TestRandomWrites = pytest.mark.slow(RandomWrites.TestCase)

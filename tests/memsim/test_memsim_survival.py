@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from commands import start_python
 from memsim import directory
 from memsim.kernel import Kernel
@@ -79,6 +81,7 @@ def storage(kernel: Kernel) -> int:
     return kernel.hypervisor.pool + present * kernel.machine.block_size
 
 
+@pytest.mark.slow
 def test_two_hundred_kills_at_random_instants(tmp_path: Path) -> None:
     root = tmp_path / "m"
     directory.create(root, boot("s390-lpar"))
@@ -109,6 +112,7 @@ def test_two_hundred_kills_at_random_instants(tmp_path: Path) -> None:
     assert journals > 0, f"{writes} writes, {journals} of {KILLS} kills within one"
 
 
+@pytest.mark.slow
 def test_a_write_that_was_said_to_be_made_outlives_the_kill(tmp_path: Path) -> None:
     root = tmp_path / "m"
     for number in range(20):
@@ -130,6 +134,7 @@ def test_a_write_that_was_said_to_be_made_outlives_the_kill(tmp_path: Path) -> N
         assert differing <= 1
 
 
+@pytest.mark.slow
 def test_each_instant_of_a_write_can_be_the_last(tmp_path: Path) -> None:
     """Stops a writer at every one of its calls that change a file, one after the other."""
     program = """

@@ -70,6 +70,16 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
     assert second.endswith("/pytest\n")
 
 
+def test_tests_that_the_readmes_command_leaves_out_have_commands_that_ci_runs() -> None:
+    (addopts,) = re.findall(r"^addopts = .*-m '(.*)'", (TOP / "pyproject.toml").read_text(), re.M)
+    left_out = addopts.removeprefix("not ").split(" and not ")
+    assert left_out == ["slow", "vm"]
+    for mark in left_out:
+        command = f".venv/bin/pytest -m {mark}"
+        for page in (".ci/run", "CONTRIBUTING.md"):
+            assert command in (TOP / page).read_text(), page
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
