@@ -1,1 +1,1 @@
-"""A real s390 kernel with standby memory, booted in QEMU, whose service element is played here."""
+"""Boot a real s390 kernel with standby memory in QEMU, and simulate its service element."""

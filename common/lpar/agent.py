@@ -1,8 +1,8 @@
-"""The guest's side: starts programs and calls functions for the program that booted the guest.
+"""The agent in the guest: starts programs and calls functions for the host.
 
-It runs inside the guest, on the standard library alone, and speaks lines of JSON over a
-virtio-serial port. A request is {"do": ..., "id": ..., ...}; every message that answers it bears
-the same id, which the host chooses.
+It uses the standard library only, and exchanges lines of JSON over a virtio-serial port. A request
+is {"do": ..., "id": ..., ...}; all messages that answer it have the same id, which the host
+chooses.
 
     start   arguments, environment, directory, terminal ([rows, columns] or null)
             -> {"pid": n}, {"out": text} and {"err": text} as they come, {"status": n} at the end
@@ -12,9 +12,9 @@ the same id, which the host chooses.
     call    source, function, arguments: calls a function of a Python source
             -> {"result": value} or {"error": text}
 
-Text stands for bytes, a character each (latin-1). A status is the exit status, or 128 + n where
-signal n ended the program. A Python program that is named in FORKED runs in a fork of this process,
-which has imported it already: under emulation an import takes seconds.
+Text stands for bytes, a character each (latin-1). A status is the exit status, or 128 + n if signal
+n ended the program. A Python program in FORKED runs in a fork of this process, which has already
+imported it, because an import takes seconds under emulation.
 """
 
 import contextlib
@@ -35,13 +35,13 @@ import types
 from typing import Any
 
 FORKED = {"lsmem": "lsmem_py.cli", "chmem": "chmem_py.cli"}
-"""A program's name and the module whose `main` it is."""
+"""The name of a program -> the module that has its `main`."""
 
 NAMES = {number: name for name, number in vars(errno).items() if isinstance(number, int)}
 
 
 class Program:
-    """A program that runs, and the descriptors that lead to it."""
+    """A running program, and the descriptors of its input and output."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.outputs: dict[int, str] = {}
@@ -67,13 +67,13 @@ class Program:
             os.close(descriptor)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell the program's terminal its size."""
+        """Set the size of the program's terminal."""
         if self.terminal is not None:
             size = struct.pack("HHHH", rows, columns, 0, 0)
             fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, size)
 
     def feed(self) -> None:
-        """Give the program what waits for it, as far as it takes it."""
+        """Write as much of the waiting input to the program as it takes."""
         try:
             while self.waiting:
                 self.waiting = self.waiting[os.write(self.input, self.waiting) :]
@@ -86,13 +86,13 @@ class Program:
             self.input = -1
 
     def close(self) -> None:
-        """Let go of every descriptor."""
+        """Close all descriptors."""
         for descriptor in {*self.outputs, self.input} - {-1}:
             os.close(descriptor)
 
 
 def become(request: dict[str, Any], descriptors: tuple[int, int, int], terminal: bool) -> None:
-    """In the child: be the program. Does not return."""
+    """Run the program in the child process. Does not return."""
     status = 127
     try:
         os.setsid()
@@ -122,8 +122,8 @@ def become(request: dict[str, Any], descriptors: tuple[int, int, int], terminal:
 
 
 def run_here(module: str, arguments: list[str]) -> int:
-    """Run a command of ours in this process as its console script would; its exit status."""
-    # The interpreter's start does this; it was at the start of the process that was forked.
+    """Run one of our commands in this process, like its console script; return its exit status."""
+    # Python does this when it starts, but this process was forked.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sys.stdin = os.fdopen(0, "r", closefd=False)
@@ -148,7 +148,7 @@ def run_here(module: str, arguments: list[str]) -> int:
 
 
 class Agent:
-    """Answers what comes over a port, and carries the programs' input and output."""
+    """Answers the requests on a port, and passes on the input and output of programs."""
 
     def __init__(self, port: str) -> None:
         self.port = os.open(port, os.O_RDWR)
@@ -157,7 +157,7 @@ class Agent:
         self.sources: dict[str, types.ModuleType] = {}
 
     def say(self, number: int, **message: Any) -> None:
-        """Send a message; waits until the host has taken it."""
+        """Send a message, and wait until the host has taken it."""
         data = json.dumps({"id": number, **message}).encode() + b"\n"
         while data:
             data = data[os.write(self.port, data) :]
@@ -185,7 +185,7 @@ class Agent:
                 self.receive()
 
     def pass_on(self, number: int, program: Program, descriptor: int) -> bool:
-        """Send on what a program has written; whether there was anything."""
+        """Send what a program has written; return whether there was anything."""
         try:
             data = os.read(descriptor, 1 << 15)
         except OSError:  # a terminal whose last user is gone
@@ -199,12 +199,12 @@ class Agent:
         return False
 
     def reap(self) -> None:
-        """Tell the end of programs that have ended, after all that they wrote."""
+        """Report programs that have ended, after all their output."""
         for number, program in list(self.programs.items()):
             pid, status = os.waitpid(program.pid, os.WNOHANG)
             if not pid:
                 continue
-            # What others hold open, such as a job in the background, is not waited for.
+            # Do not wait for a background job that still has the output open.
             for descriptor in list(program.outputs):
                 while descriptor in program.outputs and readable(descriptor):
                     self.pass_on(number, program, descriptor)
@@ -214,7 +214,7 @@ class Agent:
             del self.programs[number]
 
     def receive(self) -> None:
-        """Read what has come, and do it."""
+        """Read requests, and carry them out."""
         data = os.read(self.port, 1 << 16)
         if not data:  # nobody is connected to the port just now
             select.select([], [], [], 0.01)
@@ -255,7 +255,7 @@ class Agent:
                 os.killpg(program.pid, request["signal"])
 
     def do_call(self, number: int, request: dict[str, Any]) -> None:
-        """Call a function of a source that the host has sent; the source is run once."""
+        """Call a function of a Python source from the host; each source is run only once."""
         source = request["source"]
         if source not in self.sources:
             module = types.ModuleType("called")
@@ -266,18 +266,18 @@ class Agent:
 
 
 def spare_from_memory_pressure(spared: bool) -> None:
-    """Whether the kernel may end this process, and those it forks, when memory runs out."""
+    """Set whether the kernel may kill this process and its children when memory runs out."""
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("-1000" if spared else "0")
 
 
 def readable(descriptor: int) -> bool:
-    """Whether reading would not wait."""
+    """Whether there is something to read."""
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
 def main(port: str) -> None:
-    """Import what will be forked, say that all is ready, and serve."""
+    """Import the programs of FORKED, report that the guest is ready, and serve requests."""
     spare_from_memory_pressure(True)
     for module in FORKED.values():
         importlib.import_module(module)

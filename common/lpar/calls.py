@@ -1,11 +1,11 @@
-"""Has the service element answer a guest's service calls.
+"""Intercept the service calls of a guest, so that the service element answers them.
 
-The guest stops at every SERVC. QEMU executes it, answers "invalid command" in the SCCB where it
-does not know the command, and makes the interrupt pending that announces the answer; then the
-answer is rewritten before the guest runs on.
+The guest stops at every SERVC. QEMU executes it, writes "invalid command" into the SCCB if it does
+not know the command, and makes the interrupt pending that announces the answer. Then the answer is
+rewritten, and the guest runs on.
 
-The decompressor makes service calls too: it asks which increments are assigned, so that the kernel
-boots with those alone. Where its last jump leads, the kernel's own are looked for.
+The decompressor makes service calls, too: it asks which increments are assigned, so that the kernel
+boots with those only. Its last jump leads to the kernel, which is then searched for its own calls.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCCB_MOST = 4096
 
 
 class ServiceCalls:
-    """The guest's side of the service element; `serve` runs in a thread of its own."""
+    """Serves the service calls of a guest; `serve` runs in a thread of its own."""
 
     def __init__(
         self,
@@ -32,20 +32,20 @@ class ServiceCalls:
         scratch: Path,
         kernel: frozenset[int] = frozenset(),
     ) -> None:
-        """`image` is the kernel's file. `kernel` is where its service calls are, once that is
-        known: of a guest that goes on."""
+        """`image` is the file of the kernel. `kernel` has the addresses of its service calls, if
+        they are known: for a restored guest."""
         self.kernel = kernel
-        """Addresses of the running kernel's SERVC instructions; none before it is entered."""
+        """The addresses of the kernel's SERVC instructions; empty before the kernel is entered."""
         self.stops = 0
         """How often the guest was stopped."""
         self.leaving = False
-        """Set before the guest is stopped for good: the next stop is no service call."""
+        """Set before the guest is stopped for good: the next stop is not a service call."""
         self._gdb, self._element, self._image, self._scratch = gdb, element, image, scratch
 
     def serve(self) -> None:
-        """Answer until the guest is stopped for good.
+        """Answer service calls until the guest is stopped for good.
 
-        GdbClosedError when QEMU ends, NoServiceCallError when the kernel turns out to have none.
+        Raises GdbClosedError if QEMU ends, and NoServiceCallError if the kernel has none.
         """
         if not self.kernel:
             self.kernel = self._find(self._through_decompressor())
@@ -54,7 +54,7 @@ class ServiceCalls:
                 self._answer(self._gdb.registers().address)
 
     def _run_to_stop(self) -> bool:
-        """Let the guest run; whether it was stopped at a breakpoint, and not for good."""
+        """Let the guest run until it stops; return whether it stopped at a breakpoint."""
         self._gdb.go()
         stop = self._gdb.wait()
         self.stops += 1
@@ -65,7 +65,7 @@ class ServiceCalls:
         return True
 
     def _through_decompressor(self) -> int:
-        """Answer the decompressor's calls; the address at which it enters the kernel."""
+        """Answer the decompressor's calls; return the address at which it enters the kernel."""
         calls, jumps = servc.service_calls(self._image), servc.jumps(self._image)
         with self._gdb.breakpoints(calls | jumps):
             while self._run_to_stop():
@@ -80,7 +80,7 @@ class ServiceCalls:
         raise GdbError("the guest was stopped before its kernel was entered")
 
     def _find(self, entry: int) -> frozenset[int]:
-        """Where the kernel's service calls are, once it is entered; NoServiceCallError."""
+        """The addresses of the kernel's service calls. Raises NoServiceCallError."""
         start = entry & ~0xFFF  # the entry stands in the first page of the kernel's image
         file = self._scratch / "kernel.memory"
         said = self._gdb.save_memory(start, servc.KERNEL, file)
@@ -92,7 +92,7 @@ class ServiceCalls:
             file.unlink()
 
     def _answer(self, address: int) -> None:
-        """Execute the SERVC at which the guest stands, and rewrite what came of it."""
+        """Execute the SERVC at which the guest stopped, and rewrite its answer."""
         general = self._gdb.registers().general
         registers = servc.operands(self._gdb.read(address, 4, physical=False))
         if registers is None:

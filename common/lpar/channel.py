@@ -1,4 +1,4 @@
-"""The host's side of the agent's protocol (agent.py says what the messages are)."""
+"""The host's side of the protocol with the agent; agent.py describes the messages."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 PATIENCE: Final = 300.0
-"""Seconds that the guest may keep silent, on a busy machine too."""
+"""How long the guest may take to answer, in seconds, even on a busy machine."""
 
 Message = dict[str, Any]
 
 
 class ChannelError(Exception):
-    """The guest does not answer, or is gone."""
+    """The guest does not answer, or has ended."""
 
 
 class CallError(Exception):
-    """A function that was called in the guest has failed; its traceback is the text."""
+    """A function that was called in the guest has failed; the text is its traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a program left: status (128 + n for signal n; None when its time was up and it was
-    killed) and what it wrote, a character for each byte that is not UTF-8."""
+    """The result of a program: its status (128 + n for signal n; None if it was killed after its
+    time) and its output, with a character for each byte that is not UTF-8."""
 
     status: int | None
     stdout: str
@@ -36,7 +36,7 @@ class Result:
 
 
 class Channel:
-    """A connection to the agent. Used by one thread at a time."""
+    """A connection to the agent, for one thread at a time."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -45,11 +45,11 @@ class Channel:
         self._waiting: dict[int, list[Message]] = {}
 
     def fileno(self) -> int:
-        """For select: something may have come."""
+        """The descriptor for select()."""
         return self._socket.fileno()
 
     def ask(self, what: str, number: int | None = None, **request: Any) -> int:
-        """Send a request; its number, which is a new one unless it is given."""
+        """Send a request; return its id, which is new unless it is given."""
         if number is None:
             self._last += 1
             number = self._last
@@ -62,21 +62,21 @@ class Channel:
         return number
 
     def receive(self, number: int, patience: float = PATIENCE) -> Message:
-        """The next message with that number; TimeoutError after `patience` seconds, ChannelError
-        when the guest is gone."""
+        """The next message with this id. Raises TimeoutError after `patience` seconds, and
+        ChannelError if the guest has ended."""
         end = time.monotonic() + patience
         while not self._waiting.get(number):
             self._read(max(0.0, end - time.monotonic()))
         return self._waiting[number].pop(0)
 
     def received(self, number: int) -> list[Message]:
-        """The messages with that number that are here, after waiting for nothing."""
+        """The messages with this id that have arrived, without waiting."""
         while select.select([self._socket], [], [], 0)[0]:
             self._read(PATIENCE)
         return self._waiting.pop(number, [])
 
     def _read(self, patience: float) -> None:
-        """Take in what comes, waiting for it."""
+        """Wait for messages, and read them."""
         if not select.select([self._socket], [], [], patience)[0]:
             raise TimeoutError(f"the guest has said nothing for {patience:.0f} s")
         try:
@@ -91,7 +91,7 @@ class Channel:
             self._waiting.setdefault(message["id"], []).append(message)
 
     def call(self, source: str, function: str, patience: float = PATIENCE, **arguments: Any) -> Any:
-        """What a function of a Python source returns in the guest; CallError when it fails."""
+        """Call a function of a Python source in the guest; return its value. Raises CallError."""
         number = self.ask("call", source=source, function=function, arguments=arguments)
         answer = self.receive(number, patience)
         if "error" in answer:
@@ -105,7 +105,7 @@ class Channel:
         environment: Mapping[str, str] | None = None,
         terminal: tuple[int, int] | None = None,
     ) -> Program:
-        """Start a program in the guest, on a terminal of (rows, columns) where that is given."""
+        """Start a program in the guest; with (rows, columns) on a terminal of this size."""
         number = self.ask(
             "start",
             arguments=list(arguments),
@@ -124,12 +124,12 @@ class Program:
     pid: int
 
     def input(self, data: bytes | None) -> None:
-        """Give it input, or (None) the end of it."""
+        """Send input to the program; None is its end."""
         text = None if data is None else data.decode("latin-1")
         self.channel.ask("input", self.number, text=text)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell its terminal another size."""
+        """Change the size of its terminal."""
         self.channel.ask("resize", self.number, rows=rows, columns=columns)
 
     def signal(self, number: int) -> None:
@@ -139,9 +139,9 @@ class Program:
     def finish(
         self, patience: float = PATIENCE, heard: Callable[[Message], object] | None = None
     ) -> Result:
-        """Wait for its end; killed after `patience` seconds, which the host's clock counts.
+        """Wait for its end. After `patience` seconds of the host's clock the program is killed.
 
-        `heard` is given each message as it comes.
+        `heard` is called with each message.
         """
         written = {"out": "", "err": ""}
         end, killed = time.monotonic() + patience, False

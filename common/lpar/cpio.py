@@ -1,4 +1,4 @@
-"""Archives in the format that the kernel unpacks as its first file system.
+"""Write archives in the format of an initramfs.
 
 The "newc" format of Documentation/driver-api/early-userspace/buffer-format.rst.
 """
@@ -11,26 +11,25 @@ from pathlib import Path
 
 
 class Archive:
-    """Files gathered for a cpio archive, a path once. All of them belong to root."""
+    """The files of a cpio archive, each path once. All belong to root."""
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[int, bytes]] = {}
 
     def add(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """A regular file, and the directories above it; an absolute path."""
+        """Add a regular file and its parent directories; the path is absolute."""
         self._put(path, stat.S_IFREG | mode, data)
 
     def link(self, path: str, target: str) -> None:
-        """A symbolic link."""
+        """Add a symbolic link."""
         self._put(path, stat.S_IFLNK | 0o777, target.encode())
 
     def directory(self, path: str) -> None:
-        """A directory, and those above it."""
+        """Add a directory and its parents."""
         self._put(path, stat.S_IFDIR | 0o755, b"")
 
     def copy(self, source: Path, path: str | None = None) -> None:
-        """A file of the host, its symbolic links resolved, under its own path unless another is
-        given."""
+        """Add a file of the host, with symbolic links resolved, at its own or at another path."""
         self.add(path or str(source), source.read_bytes(), stat.S_IMODE(source.stat().st_mode))
 
     def _put(self, path: str, mode: int, data: bytes) -> None:
@@ -43,7 +42,7 @@ class Archive:
         return path in self._entries
 
     def pack(self) -> bytes:
-        """The archive; its length is a multiple of 4 bytes, so that another may follow."""
+        """The archive. Its length is a multiple of 4 bytes, so that another archive may follow."""
         parts = [
             _record(number, path.removeprefix("/"), mode, data)
             for number, (path, (mode, data)) in enumerate(self._entries.items(), 1)

@@ -1,7 +1,7 @@
-"""A described machine as an LPAR: memsim's description in, storage and kernel parameters out.
+"""Make storage and kernel parameters of an LPAR from a machine of memsim.
 
-What is said of blocks, increments, the hypervisor and the parameters is played. The rest (zones,
-memory in use, faults of online and offline, delays) is the booted kernel's own affair.
+The blocks, increments, hypervisor and parameters of the machine are used. The rest (zones, memory
+in use, faults of online and offline, delays) has no effect on a real kernel.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from lpar.service_element import MIB, Change, Refusal, Storage
 from memsim.machine import Machine
 
 BLOCK: Final = 128 * MIB
-"""The least size of a memory block: a section's since Linux 6.16 (arch/s390/include/asm/
-sparsemem.h); a larger increment makes larger blocks (arch/s390/mm/init.c)."""
+"""The smallest size of a memory block: that of a section since Linux 6.16 (arch/s390/include/asm/
+sparsemem.h). With larger increments blocks are larger (arch/s390/mm/init.c)."""
 
 
 class DescriptionError(Exception):
-    """A machine that cannot be booted as it is described; the text is a sentence for people."""
+    """The machine cannot be booted as described; the text is the message for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """What an LPAR boots with."""
+    """The storage and the parameters of an LPAR at boot."""
 
     storage: Storage
     parameters: tuple[str, ...] = ()
-    """For the kernel's command line."""
+    """Words for the kernel's command line."""
     refusals: tuple[tuple[Change, int, Refusal], ...] = ()
-    """What the hypervisor refuses from the beginning: an increment, and how."""
+    """The increments that the hypervisor refuses from the beginning, and how."""
 
     @property
     def block_size(self) -> int:
@@ -40,17 +40,17 @@ class Partition:
 
     @property
     def key(self) -> str:
-        """All of it as text, the same for the same partition."""
+        """All fields as text; equal partitions have equal texts."""
         values = asdict(self.storage) | {"assigned": sorted(self.storage.assigned)}
         refusals = [(change.name, number, asdict(how)) for change, number, how in self.refusals]
         return json.dumps([values, self.parameters, refusals])
 
 
 def partition(machine: Machine, *, listed: bool = True, kaslr: bool = False) -> Partition:
-    """The LPAR that a machine describes; DescriptionError says why it cannot be one.
+    """The LPAR for a machine. Raises DescriptionError, which says why there can be none.
 
-    `listed` says whether the kernel finds standby increments in storage elements, `kaslr` whether
-    it chooses its own address.
+    `listed` says whether storage elements list the standby increments, `kaslr` whether the kernel
+    chooses a random address.
     """
     increment = machine.increment or machine.block_size
     size = max(BLOCK, increment)
@@ -104,7 +104,7 @@ def _check_groups(machine: Machine) -> None:
 
 
 def _increments(first: int, last: int, each: int) -> range:
-    """The increments of blocks, both ends inclusive, `each` of them in a block."""
+    """The increments of blocks, both ends inclusive; a block has `each` of them."""
     return range(first * each + 1, (last + 1) * each + 1)
 
 

@@ -1,8 +1,8 @@
-"""Kernel and userland for s390x from Debian's archive, by apt's own means.
+"""Fetch a kernel and programs for s390x from Debian's archive, with apt.
 
-apt keeps to a directory of its own below the cache: sources, indices and packages of this machine
-stay as they are. The indices' signatures are checked with Debian's keys and the packages by the
-checksums in the indices. Nothing is installed: packages are unpacked into the cache.
+apt uses a directory of its own in the cache, so that sources, indices and packages of this machine
+do not change. It verifies the signatures of the indices with Debian's keys, and the packages with
+the checksums in the indices. No package is installed: they are unpacked into the cache.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any, Final, NamedTuple
 
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR: Final = "http://deb.debian.org/debian"
-"""Asked where apt of this machine has no mirror of Debian's."""
+"""The mirror to use if apt of this machine has none."""
 
 PROGRAMS: Final = ("apt-get", "apt-cache", "dpkg-deb")
 
 
 class Wanted(NamedTuple):
-    """A package, the release of Debian that it is taken from, and the part that it is of."""
+    """A package, the release of Debian to take it from, and the part that it belongs to."""
 
     package: str
     suite: str
@@ -37,7 +37,7 @@ class Wanted(NamedTuple):
 
 
 KERNEL: Final = Wanted("linux-image-s390x", "sid", "kernel")
-"""Depends on the kernel of the day; configuring memory from /sys begins with 6.19."""
+"""This package depends on the newest kernel. Memory can be configured in /sys since 6.19."""
 
 USERLAND: Final = (
     *(
@@ -63,38 +63,38 @@ ALL: Final = (KERNEL, *USERLAND)
 
 
 class FetchError(Exception):
-    """What is needed cannot be had; the text is a sentence for people."""
+    """A package cannot be fetched; the text is the message for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """What has been fetched: packages unpacked, a directory for each part."""
+    """The fetched packages, unpacked into a directory for each part."""
 
     directory: Path
     packages: tuple[str, ...]
-    """The names of the packages' files, versions in them."""
+    """The names of the packages' files, which include versions."""
     digest: str
-    """Of the packages' contents."""
+    """A hash of the contents of the packages."""
 
     @property
     def userland(self) -> Path:
-        """The root of Python, busybox, util-linux's programs and what they need."""
+        """The directory with Python, busybox, util-linux's programs, and their libraries."""
         return self.directory / "userland"
 
     @property
     def kernel(self) -> Path:
-        """The kernel's image; FetchError when the package had none."""
+        """The kernel's image. Raises FetchError if the package has none."""
         return _image(self.directory)
 
 
 def cache() -> Path:
-    """Where packages, file systems and saved states are kept between runs."""
+    """The directory for packages, file systems and saved guests."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "memory-hotplug-tools" / "lpar"
 
 
 def fetched(directory: Path) -> Artifacts | None:
-    """What was fetched into a directory earlier; None when that is not all that is wanted now."""
+    """The packages that were fetched into a directory; None if some are missing."""
     try:
         record = json.loads((directory / "fetched.json").read_text())
     except (OSError, ValueError):
@@ -105,9 +105,9 @@ def fetched(directory: Path) -> Artifacts | None:
 
 
 def fetch(directory: Path, tell: Callable[[str], object]) -> Artifacts:
-    """Fetch everything into a directory, unless it is there; FetchError when that is not possible.
+    """Fetch all packages into a directory, unless they are there. Raises FetchError.
 
-    `tell` is given a line of progress at a time.
+    `tell` is called with lines about the progress.
     """
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
@@ -161,13 +161,13 @@ def _wanted() -> list[list[str]]:
 
 
 def _kernel_package(apt: _Apt) -> str:
-    """The package with the image that the package of the day depends on."""
+    """The package with the kernel image, on which the package KERNEL depends."""
     listing = apt.run("apt-cache", "depends", "--no-recommends", KERNEL.package)
     match = re.search(r"Depends: linux-image-(\S*\d\S*)", listing)
     if match is None:
         raise FetchError(f"{KERNEL.package} depends on no kernel: {listing.strip()}")
-    # The image proper stands in the linux-binary package since Linux 7 (Debian's changelog); in
-    # front of it linux-image only installs it.
+    # Since Linux 7 the image is in the package linux-binary, and linux-image only installs it
+    # (Debian's changelog).
     names = [f"{kind}-{match[1]}" for kind in ("linux-binary", "linux-image")]
     for name in names:
         if apt.run("apt-cache", "search", "--names-only", f"^{re.escape(name)}$"):
@@ -176,7 +176,7 @@ def _kernel_package(apt: _Apt) -> str:
 
 
 class _Apt:
-    """apt with a root of its own, for s390x."""
+    """apt with its own root directory, for s390x."""
 
     def __init__(self, root: Path) -> None:
         self.mirror = _mirror()
@@ -192,10 +192,10 @@ class _Apt:
         options = {
             "APT::Architecture": "s390x",
             "APT::Architectures": "s390x",
-            # Only then may a directory be anybody's; nothing that is downloaded is ever run here.
+            # Without its sandbox, apt accepts a directory of any user. No download is run here.
             "APT::Sandbox::User": "root",
             "APT::Update::Error-Mode": "any",
-            # A mirror's copy of sid may be a little past its date; its signature counts.
+            # The copy of sid on a mirror may be out of date; its signature is still checked.
             "Acquire::Check-Valid-Until": "false",
             "Acquire::Languages": "none",
             "Dir::State::lists": f"{root}/lists",
@@ -213,17 +213,17 @@ class _Apt:
         ]
 
     def run(self, program: str, *arguments: str) -> str:
-        """What one of apt's programs prints; FetchError with its last complaint when it fails."""
+        """The output of a program of apt. Raises FetchError with its last error message."""
         return _run([program, "-q", *self._options, *arguments], self._downloads)
 
     def download(self, wanted: Iterable[Wanted]) -> list[Path]:
-        """The packages' files, in a directory that goes away."""
+        """A context with the files of packages in a temporary directory."""
         self.run("apt-get", "download", *(f"{w.package}/{w.suite}" for w in wanted))
         return sorted(self._downloads.glob("*.deb"))
 
 
 def _mirror() -> str:
-    """The mirror of Debian's main archive that apt of this machine uses, else Debian's own."""
+    """The mirror of Debian that apt of this machine uses, else MIRROR."""
     form = "$(REPO_URI) $(ORIGIN) $(LABEL)"
     with contextlib.suppress(FetchError):
         listing = _run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
@@ -248,7 +248,7 @@ def _run(command: list[str], directory: Path | None = None) -> str:
 
 @contextlib.contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """One process at a time that holds this file; the others wait."""
+    """A context that holds a lock on this file; other processes wait."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""A client of the GDB remote protocol, as far as QEMU's stub for an s390 with one CPU needs it."""
+"""A client for the GDB remote protocol of QEMU's stub, for an s390 with one CPU."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Final
 
 PATIENCE: Final = 120.0
-"""Seconds that QEMU may take to answer, on a busy machine too."""
+"""How long QEMU may take to answer, in seconds, even on a busy machine."""
 
 PIECE: Final = 1024
-"""Bytes of memory in one packet; QEMU's packets are of at most 4096 characters."""
+"""The bytes of memory in one packet; a packet of QEMU has at most 4096 characters."""
 
 
 class GdbError(Exception):
-    """QEMU's stub refused something."""
+    """QEMU's stub refused a command."""
 
 
 class GdbClosedError(GdbError):
@@ -27,7 +27,7 @@ class GdbClosedError(GdbError):
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """The PSW's two halves, and the general registers 0 to 15."""
+    """The two halves of the PSW, and the general registers 0 to 15."""
 
     mask: int
     address: int
@@ -38,7 +38,7 @@ class Gdb:
     """A connection to the stub. While the guest runs, only `wait` may be called."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """QEMU has stopped the guest when it connected."""
+        """QEMU stops the guest when it connects."""
         self._socket = connection
         self._buffer = b""
         self._physical: bool | None = None
@@ -47,7 +47,7 @@ class Gdb:
     # Packets.
 
     def ask(self, text: str) -> str:
-        """The answer to a packet; GdbClosedError when the stub is gone."""
+        """Send a packet; return the answer. Raises GdbClosedError if QEMU has ended."""
         self._send(text)
         return self._receive(PATIENCE)
 
@@ -59,7 +59,7 @@ class Gdb:
             raise GdbClosedError(str(error)) from error
 
     def _receive(self, patience: float | None) -> str:
-        """The next packet; acknowledgements are passed over."""
+        """The next packet; acknowledgements are skipped."""
         self._socket.settimeout(patience)
         while True:
             _, begun, rest = self._buffer.partition(b"$")
@@ -86,19 +86,19 @@ class Gdb:
     # Registers and memory.
 
     def registers(self) -> Registers:
-        """What the CPU holds; the guest stands."""
+        """The registers of the stopped guest."""
         answer = self.ask("g")
         mask, address, *general = struct.unpack(">18Q", bytes.fromhex(answer[: 18 * 16]))
         return Registers(mask, address, tuple(general))
 
     def _choose(self, physical: bool) -> None:
-        """Whether addresses are real storage's or go through the guest's page tables."""
+        """Choose real addresses, or addresses that go through the guest's page tables."""
         if self._physical is not physical:
             self._done(f"Qqemu.PhyMemMode:{physical:d}", "physical addresses")
             self._physical = physical
 
     def read(self, address: int, size: int, *, physical: bool) -> bytes:
-        """Bytes of memory; GdbError where there is none."""
+        """Read memory. Raises GdbError where there is none."""
         self._choose(physical)
         data = b""
         while len(data) < size:
@@ -109,15 +109,15 @@ class Gdb:
         return data
 
     def write(self, address: int, data: bytes, *, physical: bool) -> None:
-        """Write bytes to memory; GdbError where there is none."""
+        """Write to memory. Raises GdbError where there is none."""
         self._choose(physical)
         for at in range(0, len(data), PIECE):
             part = data[at : at + PIECE]
             self._done(f"M{address + at:x},{len(part):x}:{part.hex()}", f"write {address + at:#x}")
 
     def save_memory(self, address: int, size: int, path: Path) -> str:
-        """Have QEMU write the guest's virtual memory to a file, up to the first hole in it; what
-        QEMU says to it, which is no error where the file is there."""
+        """Have QEMU write the guest's virtual memory to a file, up to its first hole. Returns
+        QEMU's message, which does not matter if the file exists."""
         command = f'memsave {address:#x} {size} "{path}"'
         said = []
         answer = self.ask(f"qRcmd,{command.encode().hex()}")
@@ -130,7 +130,7 @@ class Gdb:
 
     @contextlib.contextmanager
     def breakpoints(self, addresses: frozenset[int]) -> Iterator[None]:
-        """The guest stops before it executes one of these virtual addresses."""
+        """A context in which the guest stops before the instructions at these virtual addresses."""
         for address in addresses:
             self._done(f"Z0,{address:x},2", f"breakpoint at {address:#x}")
         yield
@@ -138,7 +138,7 @@ class Gdb:
             self._done(f"z0,{address:x},2", f"breakpoint at {address:#x}")
 
     def step(self) -> None:
-        """Execute one instruction, interrupts held off: QEMU takes them with the next one."""
+        """Execute one instruction; QEMU delivers interrupts with the next one."""
         self.ask("s")
 
     def go(self) -> None:
@@ -146,5 +146,5 @@ class Gdb:
         self._send("c")
 
     def wait(self) -> str:
-        """Wait, without end, for the stop packet of the guest; GdbClosedError when QEMU ends."""
+        """Wait without limit until the guest stops. Raises GdbClosedError if QEMU ends."""
         return self._receive(None)

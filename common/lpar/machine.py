@@ -1,9 +1,9 @@
-"""A booted LPAR: a real kernel in QEMU, the service element played beside it.
+"""A booted LPAR: a real kernel in QEMU with a simulated service element.
 
     with Lpar(partition, kernel, initrd) as lpar:
         lpar.run(["lsmem"])
 
-A guest can be saved once, which ends it, and then be restored any number of times.
+A guest can be saved, which ends it. Then it can be restored any number of times.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lpar.servc import NoServiceCallError
 from lpar.service_element import ServiceElement
 
 BOOT_SECONDS: Final = 600.0
-"""How long a guest may take to boot, on a busy machine too; 15 are usual."""
+"""How long a guest may take to boot, even on a busy machine; 15 seconds are usual."""
 
 CONSOLE: Final = "console=hvc0 panic=-1"
 
 
 class LparError(Exception):
-    """The LPAR did not boot, or has ended; why is in the text."""
+    """The LPAR did not boot, or has ended; the text says why."""
 
 
 class Lpar:
@@ -41,10 +41,10 @@ class Lpar:
     def __init__(
         self, partition: Partition, kernel: Path, initrd: Path | None, state: Path | None = None
     ) -> None:
-        """Boot a kernel on a file system, or go on where `save` left a guest of the same
-        partition and kernel.
+        """Boot a kernel with a file system, or restore a guest of the same partition and kernel
+        that `save` has written.
 
-        LparError when that does not come to an agent that answers.
+        Raises LparError if the agent does not answer.
         """
         begun = time.monotonic()
         self.partition = partition
@@ -80,11 +80,11 @@ class Lpar:
             self.close()
             raise
         self.seconds = time.monotonic() - begun
-        """How long it took until the guest could be asked."""
+        """How long it took until the agent answered."""
 
     def _serve(self) -> None:
-        """The thread that plays the service element. Where it fails the guest is ended: it would
-        wait for an answer without end, or quietly have no standby memory."""
+        """The thread of the service element. If it fails, it ends the guest, which would wait for
+        an answer forever, or have no standby memory."""
         try:
             self._calls.serve()
         except GdbClosedError:
@@ -104,7 +104,7 @@ class Lpar:
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
-        """Turns the end of the guest into an error that says why it ended."""
+        """A context that turns errors after the end of the guest into LparError with the reason."""
         try:
             yield
         except (ChannelError, QemuError) as error:
@@ -124,12 +124,12 @@ class Lpar:
         self.close()
 
     def close(self) -> None:
-        """End the guest; nothing of it is left."""
+        """End the guest, and remove its files."""
         self._qemu.close()
 
     def save(self, path: Path) -> None:
-        """Write the guest's state to a file, and what else must be known beside it (.json); then
-        end the guest. LparError when it cannot be saved."""
+        """Write the guest's state to a file, with more facts in a file .json beside it; then end
+        the guest. Raises LparError."""
         record = {
             "service_calls": sorted(self._calls.kernel),
             "assigned": sorted(self.element.assigned),
@@ -142,7 +142,7 @@ class Lpar:
             self._qemu.write_state(path)
         self.close()
 
-    # What can be asked of the guest.
+    # Using the guest.
 
     def start(
         self,
@@ -158,7 +158,7 @@ class Lpar:
     def run(
         self, command: Sequence[str] | str, *, stdin: str = "", patience: float = PATIENCE
     ) -> Result:
-        """Run a program, or a line of shell; killed after `patience` seconds."""
+        """Run a program, or a line of shell. It is killed after `patience` seconds."""
         words = ["sh", "-c", command] if isinstance(command, str) else command
         program = self.start(words)
         with self.answering():
@@ -168,12 +168,12 @@ class Lpar:
             return program.finish(patience)
 
     def call(self, source: str, function: str, **arguments: Any) -> Any:
-        """What a function of a Python source returns in the guest."""
+        """Call a function of a Python source in the guest; return its value."""
         with self.answering():
             return self.channel.call(source, function, **arguments)
 
     def console(self) -> str:
-        """What the kernel has written on its console, in this process's time."""
+        """The kernel's console since this process booted or restored the guest."""
         return self._qemu.console()
 
     @property
@@ -182,5 +182,5 @@ class Lpar:
         return self._calls.stops
 
     def cpu_seconds(self) -> float:
-        """What QEMU has used of this machine's CPUs."""
+        """The CPU time that QEMU has used."""
         return self._qemu.cpu_seconds()

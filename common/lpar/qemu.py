@@ -1,4 +1,4 @@
-"""A QEMU process with an s390 in it: its command line, its sockets and its monitor."""
+"""A QEMU process for an s390: its command line, its sockets and its monitor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any, Final
 QEMU: Final = "qemu-system-s390x"
 
 CONNECT_SECONDS: Final = 60.0
-"""How long QEMU may take to start, on a busy machine too; 0.2 are usual."""
+"""How long QEMU may take to start, even on a busy machine; 0.2 seconds are usual."""
 
 SETTLE_SECONDS: Final = 120.0
 
@@ -31,24 +31,24 @@ _libc = ctypes.CDLL(None)
 
 
 class QemuError(Exception):
-    """QEMU did not start, or has ended, or refused a command; its last words are in the text."""
+    """QEMU did not start, has ended, or refused a command; the text has its last output."""
 
 
 def missing() -> str | None:
-    """What to install where QEMU is missing; None where it is there."""
+    """A text that says what to install if QEMU is missing, else None."""
     if shutil.which(QEMU):
         return None
     return f"{QEMU} is not installed here: apt-get install qemu-system-misc"
 
 
 def version() -> str:
-    """QEMU's version, in its own words."""
+    """The version that QEMU prints."""
     done = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True)
     return done.stdout.partition("\n")[0]
 
 
 class Qemu:
-    """A running QEMU, stopped before its first instruction, or where the saved guest stood."""
+    """A running QEMU. The guest is stopped before its first instruction, or where it was saved."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class Qemu:
         parameters: str,
         state: Path | None = None,
     ) -> None:
-        """`memory` is the bytes of all increments, assigned or not. With `state` a guest that was
-        saved with the same arguments goes on, whose memory holds the file system already.
-        QemuError when QEMU does not start.
+        """`memory` is the size of all increments, assigned or not, in bytes. With `state` a guest
+        is restored that was saved with the same arguments, and has the file system in its memory.
+        Raises QemuError if QEMU does not start.
         """
         self._undo = contextlib.ExitStack()
         try:
@@ -107,7 +107,7 @@ class Qemu:
         self._read_qmp()
 
     def _accept(self, listener: socket.socket) -> socket.socket:
-        """QEMU's connection, which it makes as soon as it starts."""
+        """Accept the connection that QEMU makes when it starts."""
         listener.settimeout(0.2)
         end = time.monotonic() + CONNECT_SECONDS
         while True:
@@ -120,7 +120,7 @@ class Qemu:
                 return self._undo.enter_context(connection)
 
     def last_words(self) -> str:
-        """The ends of what QEMU and the guest's kernel have written."""
+        """The last output of QEMU and of the guest's kernel."""
         tails = []
         for name in ("qemu.log", "console"):
             with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ class Qemu:
         return "\n".join(tail.strip() for tail in tails if tail.strip()) or "nothing was said"
 
     def console(self) -> str:
-        """What the kernel has written on its console since QEMU started."""
+        """The kernel's console since QEMU started."""
         return (self.directory / "console").read_text(errors="replace")
 
     def _read_qmp(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Qemu:
         return message
 
     def qmp(self, command: str, **arguments: Any) -> Any:
-        """A command to QEMU; underscores in names of arguments stand for hyphens."""
+        """Send a command to QEMU; underscores in the names of arguments stand for hyphens."""
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
             self._qmp.write(json.dumps({"execute": command, "arguments": named}).encode() + b"\n")
@@ -152,10 +152,10 @@ class Qemu:
         return answer["return"]
 
     def settle(self) -> None:
-        """Wait until the guest's CPU waits, with its interrupts taken.
+        """Wait until the guest's CPU is idle and no interrupt is pending.
 
-        QEMU does not save an interrupt that is pending (hw/intc/s390_flic.c): a device whose
-        interrupt got lost would announce nothing ever again.
+        QEMU does not save a pending interrupt (hw/intc/s390_flic.c). A device whose interrupt is
+        lost never sends another one.
         """
         idle, end = 0, time.monotonic() + SETTLE_SECONDS
         while idle < 4:
@@ -167,7 +167,7 @@ class Qemu:
                 raise QemuError(f"the guest has not been idle for {SETTLE_SECONDS:.0f} s")
 
     def write_state(self, path: Path) -> None:
-        """Write the stopped guest's whole state to a new file, in whole or not at all."""
+        """Write the state of the stopped guest to a new file, which is complete or not there."""
         part = path.with_suffix(".part")
         self.qmp("migrate-set-parameters", max_bandwidth=1 << 40)
         self.qmp("migrate", uri=f"exec:exec cat > {_quoted(part)}")
@@ -179,14 +179,14 @@ class Qemu:
         part.rename(path)
 
     def _migrated(self) -> None:
-        """Wait for the end of a migration, to or from a file."""
+        """Wait until a migration to or from a file is complete."""
         while (status := self.qmp("query-migrate").get("status")) != "completed":
             if status in ("failed", "cancelled"):
                 raise QemuError(f"the guest's state: migration {status}: {self.last_words()}")
             time.sleep(0.01)
 
     def cpu_seconds(self) -> float:
-        """What QEMU has used of this machine's CPUs."""
+        """The CPU time that QEMU has used."""
         text = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
         return (int(text[11]) + int(text[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -195,29 +195,29 @@ class Qemu:
         self._process.wait()
 
     def kill(self) -> None:
-        """End QEMU at once; whoever waits for it hears that it has ended."""
+        """Kill QEMU; threads that wait for its connections see that they are closed."""
         self._process.kill()
 
     def close(self) -> None:
-        """End QEMU, and remove what it left."""
+        """End QEMU, and remove its files."""
         self._undo.close()
 
 
 def _machine(memory: int) -> Iterator[str]:
-    """An s390 with one CPU and all the memory that it may get; no device but the two consoles."""
+    """Arguments for an s390 with one CPU, all the memory it may get, and only two consoles."""
     size = f"{memory >> 20}M"
     yield from ("-M", "s390-ccw-virtio,memory-backend=ram", "-cpu", "max", "-accel", "tcg")
     yield from ("-smp", "1", "-m", size)
-    # Not reserved: standby memory may be more than this machine has.
+    # Memory is not reserved: a guest may have more standby memory than this machine has.
     yield from ("-object", f"memory-backend-ram,id=ram,size={size},reserve=off")
     yield from ("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S")
     yield from ("-chardev", "socket,id=qmp,path=qmp", "-mon", "chardev=qmp,mode=control")
     yield from ("-chardev", "socket,id=gdb,path=gdb", "-gdb", "chardev:gdb")
     yield from ("-device", "virtio-serial-ccw")
-    # The port's number is part of its name in the guest.
+    # The number of the port is part of its name in the guest.
     yield from ("-chardev", "socket,id=agent,path=agent")
     yield from ("-device", "virtserialport,nr=1,chardev=agent,name=agent")
-    # Not the SCLP console: each of its lines would be a service call, and a stop.
+    # Not the SCLP console: each line on it would be a service call, and stop the guest.
     yield from ("-chardev", "file,id=console,path=console")
     yield from ("-device", "virtconsole,nr=2,chardev=console")
 
@@ -227,7 +227,7 @@ def _quoted(path: Path) -> str:
 
 
 def _end_with_parent() -> None:
-    """In QEMU's process before it is QEMU: end when the one that starts it ends, however it does;
-    and leave Ctrl-C to that one."""
+    """Called in the child before QEMU is executed: end with the parent, and leave Ctrl-C to the
+    parent."""
     _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.setpgid(0, 0)

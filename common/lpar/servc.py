@@ -1,9 +1,9 @@
-"""Where a kernel makes service calls: the addresses of its SERVC instructions.
+"""Find the SERVC instructions of a kernel, with which it makes service calls.
 
-Only instructions on even addresses count. SERVC's opcode alone stands at hundreds of other places
-of a kernel by chance, and QEMU runs each page with a breakpoint in it slowly. So what follows is
-part of the pattern: the kernel's inline assembler (arch/s390/include/asm/sclp.h,
-sclp_service_call) reads the condition code right after it.
+An instruction has an even address. The opcode of SERVC occurs by chance at hundreds of other
+places, and QEMU is slow on each page with a breakpoint. So the pattern includes the next
+instructions: the kernel's inline assembler (arch/s390/include/asm/sclp.h, sclp_service_call) reads
+the condition code right after SERVC.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _SERVC: Final = re.compile(
 _LPSWE: Final = re.compile(rb"\xb2\xb2..", re.DOTALL)
 
 DECOMPRESSOR: Final = 1 << 20
-"""Bytes at the start of an image that hold the decompressor's code; the payload may follow."""
+"""The bytes at the start of an image that can have the decompressor's code."""
 
 KERNEL: Final = 32 << 20
-"""Bytes from a kernel's entry on that hold its code."""
+"""The bytes from the entry of a kernel that can have its code."""
 
 IDENTITY: Final = 1 << 32
-"""The decompressor runs below this address; since 6.10 the kernel it enters runs above."""
+"""The decompressor runs below this address; since Linux 6.10 the kernel runs above it."""
 
 
 class NoServiceCallError(Exception):
-    """No SERVC was found where one must be: the kernel would quietly have no standby memory."""
+    """No SERVC was found, so that the kernel would have no standby memory."""
 
 
 def service_calls(code: bytes, start: int = 0) -> frozenset[int]:
-    """Addresses of SERVC in code that stands at `start`; NoServiceCallError when it has none."""
+    """The addresses of SERVC in code that is loaded at `start`. Raises NoServiceCallError."""
     found = frozenset(start + at for at in _matches(_SERVC, code))
     if not found:
         raise NoServiceCallError(f"no SERVC instruction in the {len(code)} bytes at {start:#x}")
@@ -44,15 +44,15 @@ def service_calls(code: bytes, start: int = 0) -> frozenset[int]:
 
 
 def jumps(image: bytes) -> frozenset[int]:
-    """Addresses of LPSWE in a kernel image's decompressor: by one of them it enters the kernel.
+    """The addresses of LPSWE in the decompressor of a kernel image; one of them enters the kernel.
 
-    The image is loaded at 0, so that an offset in the file is an address.
+    The image is loaded at address 0, so an offset in the file is an address.
     """
     return frozenset(_matches(_LPSWE, image[:DECOMPRESSOR]))
 
 
 def operands(instruction: bytes) -> tuple[int, int] | None:
-    """The registers of a SERVC's command and SCCB; None for another instruction."""
+    """The registers that SERVC takes its command and SCCB from; None for another instruction."""
     if instruction[:2] != OPCODE:
         return None
     return instruction[3] >> 4, instruction[3] & 0xF

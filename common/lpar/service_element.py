@@ -1,11 +1,11 @@
-"""The service element of an LPAR: what answers the kernel's requests about storage.
+"""The service element of an LPAR, which answers the kernel's requests about storage.
 
-A request is a service call: a command and a control block of at most a page, the SCCB, which the
-answer overwrites. The layouts are those of drivers/s390/char/sclp.h, sclp_early.c and sclp_mem.c of
-Linux 6.19. Nothing here touches a machine: an SCCB goes in, an SCCB comes out.
+A request is a service call: a command, and a control block of at most a page, the SCCB. The answer
+is written into the SCCB. The layouts are from drivers/s390/char/sclp.h, sclp_early.c and sclp_mem.c
+of Linux 6.19. This module does no input or output: it makes an SCCB from an SCCB.
 
-Storage comes in increments of one size, numbered from 1; increment n is the real storage from
-(n - 1) * size on. An increment is assigned to the LPAR or it is standby.
+Storage consists of increments of one size, which are numbered from 1; increment n begins at the
+real address (n - 1) * size. An increment is assigned to the LPAR, or it is standby.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Final
 MIB: Final = 1 << 20
 
 READ_SCP_INFO: Final = frozenset({0x00020001, 0x00120001})
-"""What the machine is; the second, forced form is the one that kernels use first."""
+"""The commands that read facts about the machine; kernels first use the second, forced form."""
 
 FACILITIES: Final = 0xE000 << 32
 """Read storage information, attach element, assign and unassign increment (sclp.h)."""
 
 ENTRIES: Final = 1020
-"""Most increments that one element lists: 4 bytes for each, after 16, in an SCCB of a page."""
+"""The maximum of increments in one element: an SCCB of a page has 16 bytes, then 4 for each."""
 
 MAX_INCREMENTS: Final = 0xFFFF
-"""The number of an increment has 16 bits in the SCCB of assign and unassign."""
+"""In the SCCB of assign and unassign the number of an increment has 16 bits."""
 
 
 class Command(IntEnum):
-    """The commands about storage. Bits 8 to 15 of one name an element, where it takes one."""
+    """The commands about storage. Bits 8 to 15 are the number of an element, if it takes one."""
 
     READ_STORAGE_INFO = 0x00040001
     ATTACH = 0x00080001
@@ -41,7 +41,7 @@ class Command(IntEnum):
 
 
 class Response(IntEnum):
-    """Response codes; sclp_mem.c takes 0x0020 and 0x0120 of assign and unassign for success."""
+    """Response codes. For sclp_mem.c 0x0020 and 0x0120 to assign and unassign are success."""
 
     STORAGE_ASSIGNED = 0x0010
     DONE = 0x0020
@@ -55,7 +55,7 @@ SUCCESSES: Final = frozenset({Response.DONE, Response.ALREADY})
 
 
 class Change(Enum):
-    """What can be asked for an increment, and refused."""
+    """A change of an increment, which can be refused."""
 
     ASSIGN = Command.ASSIGN
     UNASSIGN = Command.UNASSIGN
@@ -66,19 +66,19 @@ class Storage:
     """The storage of an LPAR before it boots."""
 
     increment: int
-    """Bytes of an increment, whole MiB."""
+    """The size of an increment in bytes, whole MiB."""
     increments: int
-    """How many there are, assigned and standby."""
+    """The number of increments, assigned and standby."""
     assigned: frozenset[int]
-    """The numbers of those that the LPAR boots with."""
+    """The numbers of the increments that are assigned at boot."""
     listed: bool = True
-    """Standby increments are listed in storage elements; else the kernel only knows their count."""
+    """Whether storage elements list the standby increments; else the kernel only knows how many."""
     spare: int | None = None
-    """How many increments the hypervisor can give at once beyond those assigned at boot; None for
-    all that are standby."""
+    """How many increments the hypervisor can assign besides those assigned at boot; None for all
+    that are standby."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for storage that no machine has."""
+        """Raises ValueError for storage that no machine can have."""
         if self.increment < MIB or self.increment % MIB:
             raise ValueError(f"an increment is of whole MiB, not of {self.increment} bytes")
         if not 1 <= self.increments <= MAX_INCREMENTS:
@@ -88,13 +88,13 @@ class Storage:
 
     @property
     def size(self) -> int:
-        """Bytes of all increments together."""
+        """The size of all increments in bytes."""
         return self.increment * self.increments
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The hypervisor answers with a response code instead; `times` times, or (None) always."""
+    """The hypervisor refuses with this response code, `times` times or (None) always."""
 
     code: int = Response.REFUSED
     times: int | None = None
@@ -102,11 +102,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request about storage and its response code: a row of the log."""
+    """A row of the log: a request about storage, and its response code."""
 
     command: Command
     number: int
-    """Of the increment; of the element for READ_STORAGE_INFO and ATTACH."""
+    """The number of the increment or, for READ_STORAGE_INFO and ATTACH, of the element."""
     code: int
 
     def __str__(self) -> str:
@@ -115,7 +115,7 @@ class Asked:
 
 @dataclass(slots=True)
 class ServiceElement:
-    """Plays the service element of one LPAR; holds which increments are assigned."""
+    """The service element of one LPAR. It knows which increments are assigned."""
 
     storage: Storage
     assigned: set[int] = field(default_factory=set)
@@ -128,18 +128,18 @@ class ServiceElement:
     def refuse(
         self, change: Change, increments: Iterable[int], refusal: Refusal | None = None
     ) -> None:
-        """From now on refuse to assign, or to unassign, these increments."""
+        """Refuse a change of these increments from now on."""
         self.refusals |= dict.fromkeys(((change, n) for n in increments), refusal or Refusal())
 
     def permit(self) -> None:
-        """From now on refuse nothing that was to be refused."""
+        """Remove all refusals."""
         self.refusals.clear()
 
     def answer(self, command: int, sccb: bytes) -> bytes | None:
-        """The SCCB after a command; None for a command that is not about storage.
+        """The SCCB with the answer to a command; None for a command that is not about storage.
 
-        `sccb` is what the machine's own service element (QEMU's) has made of it: of READ_SCP_INFO
-        most stays, the other commands it does not know.
+        `sccb` is the answer of QEMU. Most of it stays for READ_SCP_INFO; QEMU does not know the
+        other commands.
         """
         if command in READ_SCP_INFO:
             return self._scp_info(sccb)
@@ -155,7 +155,7 @@ class ServiceElement:
         return self._change(Change(known), sccb)
 
     def _scp_info(self, sccb: bytes) -> bytes:
-        """Sizes and facilities; unchanged where the answer is an error, as for a short SCCB."""
+        """The answer with sizes and facilities; an error, as for a short SCCB, is unchanged."""
         (code,) = struct.unpack_from(">H", sccb, 6)
         if code != Response.STORAGE_ASSIGNED or len(sccb) < 112:
             return sccb
@@ -168,7 +168,7 @@ class ServiceElement:
         return bytes(out)
 
     def elements(self) -> list[tuple[Response, list[int]]]:
-        """The storage elements: assigned ones first; each a response and its increments."""
+        """The storage elements, assigned ones first: each a response code and its increments."""
         every = range(1, self.storage.increments + 1)
         made = [(Response.STORAGE_ASSIGNED, part) for part in _parts(sorted(self.assigned))]
         if self.storage.listed:
@@ -188,7 +188,7 @@ class ServiceElement:
         return bytes(out)
 
     def _attach(self, number: int, sccb: bytes) -> bytes:
-        """Attaching an element assigns none of its increments here."""
+        """Answer ATTACH, which does not assign the increments of the element."""
         out = bytearray(self._answered(Command.ATTACH, number, Response.DONE, sccb))
         struct.pack_into(">HHHH", out, 8, 0, 0, 0, 0)
         return bytes(out)
@@ -202,7 +202,7 @@ class ServiceElement:
         return self._answered(change.value, number, code, sccb)
 
     def _refused(self, change: Change, number: int) -> int:
-        """The response code for a change of an increment."""
+        """The response code for a change of an increment, if it is refused."""
         refusal = self.refusals.get((change, number))
         if refusal is not None:
             if refusal.times is not None:
@@ -219,18 +219,18 @@ class ServiceElement:
         return Response.DONE
 
     def _spent(self) -> bool:
-        """Whether the hypervisor has no increment left to give."""
+        """Whether the hypervisor has no increment left to assign."""
         if self.storage.spare is None:
             return False
         return len(self.assigned) >= len(self.storage.assigned) + self.storage.spare
 
     def _answered(self, command: Command, number: int, code: int, sccb: bytes) -> bytes:
-        """The SCCB with a response code, and a row in the log."""
+        """Add a row to the log; return the SCCB with a response code."""
         self.log.append(Asked(command, number, code))
         return sccb[:6] + struct.pack(">H", code) + sccb[8:]
 
 
 def _parts(increments: list[int]) -> Iterator[list[int]]:
-    """What one element can list at a time."""
+    """The increments in parts that one element can list."""
     for start in range(0, len(increments), ENTRIES):
         yield increments[start : start + ENTRIES]

@@ -1,8 +1,8 @@
-"""Saved guests: a machine is booted once, and from then on it is there in about a second.
+"""Saved guests: a machine is booted only once, and then restored in about a second.
 
-A saved guest is named by the hashes of everything that it was made from: kernel, file system (the
-agent and our tools in it), QEMU's version, the description of the machine, and the code that plays
-it. So none is ever taken for another, and after a change of any of them a new one is booted.
+The name of a saved guest has the hashes of everything it was made from: the kernel, the file system
+with the agent and our tools, the version of QEMU, the description of the machine, and this code.
+After a change of any of these a new guest is booted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lpar.machine import Lpar, LparError
 from lpar.userland import FileSystem
 
 KEPT: Final = 10
-"""How many saved guests stay in the cache, each of some 180 MiB; the oldest go first."""
+"""The number of saved guests in the cache, each of some 180 MiB; the oldest are removed first."""
 
 
 def ready(
@@ -31,9 +31,9 @@ def ready(
     directory: Path,
     tell: Callable[[str], object],
 ) -> Lpar:
-    """A fresh guest, just booted as far as it can tell; LparError when it does not boot.
+    """A guest in the condition after boot, restored or booted. Raises LparError.
 
-    `directory` holds the saved guests, `tell` is given a line where a boot is needed.
+    `directory` has the saved guests. `tell` is called with a line if the guest must be booted.
     """
     directory.mkdir(parents=True, exist_ok=True)
     state = directory / f"{_name(partition, kernel, files)}.state"
@@ -54,7 +54,7 @@ def ready(
 
 
 def _restored(partition: Partition, kernel: Path, state: Path) -> Lpar:
-    """The guest of a state, when it has answered."""
+    """The guest restored from a state, after its agent answered."""
     lpar = Lpar(partition, kernel, None, state)
     try:
         lpar.call("def here(): return True", "here")
@@ -73,7 +73,7 @@ def _name(partition: Partition, kernel: Path, files: FileSystem) -> str:
 
 
 def _forget(directory: Path) -> None:
-    """Remove the states that were used longest ago, and locks that nobody can want."""
+    """Remove the states that were not used for the longest time, and locks without a state."""
     states = sorted(directory.glob("*.state"), key=lambda state: state.stat().st_mtime)
     for state in states[:-KEPT]:
         for file in (state, state.with_suffix(".json"), state.with_suffix(".lock")):

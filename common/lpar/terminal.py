@@ -1,4 +1,4 @@
-"""A program of the guest on the terminal, or the pipes, of this process."""
+"""Run a program of the guest on the terminal or the pipes of this process."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lpar.channel import Message
 from lpar.machine import Lpar
 
 LEAVE: Final = b"\x1d"
-"""Ctrl-]: ends the guest, whatever the program in it is doing."""
+"""Ctrl-] ends the guest at any time."""
 
 PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def run(lpar: Lpar, command: Sequence[str]) -> int:
-    """Run a command of the guest in place of one of this machine; its exit status.
+    """Run a command in the guest with the input and output of this process; return its exit status.
 
-    On a terminal the command has one, too, of the same size; else its input and output are this
-    process's. Signals to this process go to it. 0 when the person leaves with Ctrl-].
+    If this process has a terminal, the command has one of the same size. Signals to this process
+    are passed on to it. The status after Ctrl-] is 0.
     """
     interactive = os.isatty(0) and os.isatty(1)
     environment = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
@@ -60,7 +60,7 @@ def run(lpar: Lpar, command: Sequence[str]) -> int:
 
 
 def _write(message: Message) -> None:
-    """Pass on what the program wrote."""
+    """Write the output of the program."""
     for name, descriptor in (("out", 1), ("err", 2)):
         data = message.get(name, "").encode("latin-1")
         while data:
@@ -74,7 +74,7 @@ def _size() -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _raw() -> Iterator[None]:
-    """This terminal passes everything on meanwhile."""
+    """A context in which this terminal is in raw mode."""
     before = termios.tcgetattr(0)
     tty.setraw(0)
     try:
@@ -85,7 +85,7 @@ def _raw() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_to(wake: int) -> Iterator[None]:
-    """Signals meanwhile are bytes in a pipe."""
+    """A context in which signals are bytes in a pipe."""
     numbers = (*PASSED_ON, signal.SIGWINCH)
     before = {number: signal.signal(number, lambda *_: None) for number in numbers}
     sys.stdout.flush()

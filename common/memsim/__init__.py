@@ -1,1 +1,1 @@
-"""Simulated machines: a small Linux kernel that answers as /sys does."""
+"""Simulated machines: a small Linux kernel with the files of /sys that are about memory."""

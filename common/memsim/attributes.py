@@ -1,4 +1,4 @@
-"""The attributes of /sys that are about memory: what each shows, and what a write to it does.
+"""The attributes of /sys that are about memory: what a read shows, and what a write does.
 
 Facts: drivers/base/memory.c, drivers/base/node.c, mm/memory_hotplug.c (the parameters) and
 drivers/s390/char/sclp_mem.c of Linux 6.19.
@@ -23,10 +23,11 @@ __all__ = ["BLOCK", "FIRMWARE", "MEMORY", "NODE", "PARAMETERS", "Attribute"]
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A file: its text without the newline (None: not on this machine), and what a write does.
+    """A file. `show` returns its text without the newline, `store` carries out a write.
 
-    Both take the number of the block whose attribute it is, -1 for one that is not a block's.
-    A `store` of None makes the file read-only; it raises OSError for a write that fails.
+    Both take the number of the block that has the attribute, or -1 for other attributes. `show`
+    returns None if the machine does not have the attribute. `store` raises OSError if the write
+    fails; without `store` the file is read-only.
     """
 
     show: Callable[[Kernel, int], str | None]
@@ -43,7 +44,7 @@ def _show_state(kernel: Kernel, block: int) -> str:
 
 
 def _store_state(kernel: Kernel, block: int, text: str) -> None:
-    """EINVAL also for a block that is so already (state_store)."""
+    """EINVAL also if the block already has this state (state_store)."""
     wanted = word(text, (*ONLINE_WORDS, "offline"))
     if wanted == "offline":
         changed = kernel.offline(block)
@@ -59,7 +60,7 @@ def _show_online(kernel: Kernel, block: int) -> str:
 
 
 def _store_online(kernel: Kernel, block: int, text: str) -> None:
-    """A block that is so already is no error (online_store, drivers/base/core.c)."""
+    """Not an error if the block already has this state (online_store, drivers/base/core.c)."""
     switch = kernel.online if boolean(text) else kernel.offline
     switch(block)
 
@@ -77,7 +78,7 @@ def _show_phys_index(_kernel: Kernel, block: int) -> str:
 
 
 def _show_phys_device(kernel: Kernel, block: int) -> str:
-    """The storage increment of its first byte on s390 (arch_get_memory_phys_device), else 0."""
+    """On s390 the storage increment of the first byte (arch_get_memory_phys_device), else 0."""
     increment = kernel.machine.increment
     return str(block * kernel.machine.block_size // increment if increment else 0)
 
@@ -99,7 +100,7 @@ def _show_config(kernel: Kernel, block: int) -> str:
 
 
 def _store_config(kernel: Kernel, block: int, text: str) -> None:
-    """A block that is so already is no error (config_mem_store)."""
+    """Not an error if the block already has this value (config_mem_store)."""
     switch = kernel.configure if boolean(text) else kernel.deconfigure
     switch(block)
 
@@ -150,7 +151,7 @@ def _show_nodes_with(zones: tuple[int, ...]) -> Callable[[Kernel, int], str | No
 
 
 def _number_list(numbers: Iterable[int]) -> str:
-    """Numbers in order as the kernel lists them: 0-2,5."""
+    """Ascending numbers as the kernel prints a list: 0-2,5."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and ranges[-1][1] == number - 1:

@@ -101,7 +101,7 @@ def boot(
     kaslr: bool,
     fetch: bool,
 ) -> int:
-    """The command."""
+    """The command memsim boot."""
     if sum(given is not None for given in (name, file, memory)) > 1:
         raise click.UsageError("say which machine in one way: --profile, --from or --memory")
     if memory is None and (standby is not None or increment is not None):
@@ -136,7 +136,7 @@ def _of_sizes(memory: int, standby: int, increment: int) -> Machine:
 
 
 def _artifacts(fetch: bool) -> Artifacts:
-    """Kernel and userland; CommandError where they, or QEMU, are missing."""
+    """The kernel and programs. Raises CommandError if they or QEMU are missing."""
     from lpar import qemu
     from lpar.fetch import cache, fetched
     from lpar.fetch import fetch as fetch_into
@@ -168,7 +168,7 @@ def _greet(machine: Machine, release: str) -> None:
 
 @contextmanager
 def _as_sentences() -> Iterator[None]:
-    """What keeps a guest from booting is said as a sentence."""
+    """A context that turns errors of booting into messages."""
     from lpar.description import DescriptionError
     from lpar.fetch import FetchError
     from lpar.machine import LparError

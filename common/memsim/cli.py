@@ -34,11 +34,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class MemsimError(MemoryHotplugError):
-    """Something a person asked for that memsim cannot do."""
+    """An error of a command; its text is the message for the user."""
 
 
 class Commands(click.Group):
-    """The commands. What keeps one of them from its work is said in one sentence."""
+    """The group of commands. An error of any of them becomes one message."""
 
     command_class = GetoptCommand
 
@@ -77,12 +77,12 @@ class Commands(click.Group):
     cls=Commands,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Make simulated machines whose memory can be set online and offline, configured and "
+    help="Simulate machines whose memory can be set online and offline, configured and "
     "deconfigured, and run programs on them.",
 )
-@answer(lambda: version("memsim"), "-V", "--version", help="display version")
+@answer(lambda: version("memsim"), "-V", "--version", help="display the version")
 def commands() -> None:
-    """All of memsim."""
+    """The group of all commands."""
 
 
 def machine_argument(function: _Function) -> _Function:
@@ -112,7 +112,7 @@ def profiles() -> None:
 
 
 MANY: Final = 16384
-"""Blocks of which to make takes long enough to wonder."""
+"""From this number of blocks on, a message says that making the machine takes a while."""
 
 
 _WHICH: Final = "Which machine (one of these)"
@@ -142,35 +142,35 @@ _SIZES: Final = "With --memory"
     metavar="TREE",
     shell_complete=offers.directories,
     section=_WHICH,
-    help="like the machine captured in this directory or archive",
+    help="a machine like the one captured in TREE",
 )
 @option(
     "--memory",
     metavar="SIZE",
     callback=options.size,
     section=_WHICH,
-    help="of this size, online at boot",
+    help="a machine with SIZE of memory online at boot",
 )
 @option(
     "--standby",
     metavar="SIZE",
     callback=options.size,
     section=_SIZES,
-    help="standby memory of an s390 (0)",
+    help="standby memory, on an s390 (0)",
 )
 @option(
     "--added",
     metavar="SIZE",
     callback=options.size,
     section=_SIZES,
-    help="memory plugged in, still offline (0)",
+    help="memory that was plugged in and is offline (0)",
 )
 @option(
     "--used",
     metavar="SIZE",
     callback=options.size,
     section=_SIZES,
-    help="how much of the memory is in use (0)",
+    help="how much online memory is in use (0)",
 )
 @option(
     "--block-size",
@@ -179,9 +179,7 @@ _SIZES: Final = "With --memory"
     section=_SIZES,
     help="size of a memory block (128M)",
 )
-@option(
-    "--nodes", metavar="N", type=int, section=_SIZES, help="share the memory out among nodes (1)"
-)
+@option("--nodes", metavar="N", type=int, section=_SIZES, help="number of NUMA nodes (1)")
 def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     name = given.pop("profile")
     sizes = {key: value for key, value in given.items() if value is not None}
@@ -226,19 +224,19 @@ def write(machine: Directory, path: str, value: str) -> None:
         raise MemsimError(f"{path}: {error.strerror}") from None
 
 
-@commands.command("fault", help="Make transitions of blocks fail, or take their time.")
+@commands.command("fault", help="Make changes of a block fail, or take time.")
 @machine_argument
-@option("--offline", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="offline fails so")
-@option("--online", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="online fails so")
-@option("--config", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="configure fails so")
-@option("--deconfig", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="deconfigure fails so")
+@option("--offline", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="setting it offline fails")
+@option("--online", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="setting it online fails")
+@option("--config", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="configuring it fails")
+@option("--deconfig", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="deconfiguring it fails")
 @option(
     "--delay",
     metavar="TRANSITION:BLOCK=SECONDS",
     multiple=True,
-    help="a transition takes so long; 0 ends that",
+    help="it takes SECONDS; 0 removes the delay",
 )
-@flag("--clear", help="first forget all faults and delays")
+@flag("--clear", help="first remove all faults and delays")
 def fault(machine: Directory, delay: Sequence[str], clear: bool, **faults: Sequence[str]) -> None:
     wanted = [(t, *_fault(f"--{t}", text)) for t in TRANSITIONS for text in faults[t]]
     delays = [_delay(text) for text in delay]
@@ -290,9 +288,9 @@ def _delay(text: str) -> tuple[str, int, float]:
         raise click.UsageError(f"--delay: expected {expected}, not {text}") from None
 
 
-@commands.command("show", help="Tell what a machine's kernel and hypervisor know.")
+@commands.command("show", help="Show what a machine's kernel and hypervisor know.")
 @machine_argument
-@flag("--json", "as_json", help="as the description of the machine at boot, and its state, in JSON")
+@flag("--json", "as_json", help="write JSON: the description of the machine at boot, and its state")
 def show(machine: Directory, as_json: bool) -> None:
     kernel = machine.kernel()
     if as_json:
@@ -326,13 +324,13 @@ def _facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
             yield f"Delay of {transition}", f"block {block}, {seconds:g} seconds"
 
 
-@commands.command("reboot", help="Reboot: hotplugged memory is standby again.")
+@commands.command("reboot", help="Boot a machine again.")
 @machine_argument
 def reboot(machine: Directory) -> None:
     machine.change(Kernel.reboot)
 
 
-@commands.command("capture", help="Pack up this machine's memory sysfs, in FILE.tar.gz or a DIR.")
+@commands.command("capture", help="Copy this machine's memory files into FILE.tar.gz or DIR.")
 @click.argument("target", metavar="FILE.tar.gz|DIR")
 @option("-s", "--sysroot", metavar="DIR", default="/", help="capture the tree below DIR")
 def capture(target: str, sysroot: str) -> None:
@@ -354,9 +352,9 @@ def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
 @commands.command(
     "shell",
     cls=options.Command,
-    short_help="Run a shell or a command whose /sys is a machine's.",
-    help="Run a shell, or the command after --, on a machine: its memory in place of this "
-    "machine's in /sys, for that shell only. Without DIR on a new machine, gone afterwards.",
+    short_help="Run a shell or a command on a machine.",
+    help="Run a shell, or the command after --, whose /sys shows the memory of a machine. "
+    "Without DIR the machine is a new one, which is removed afterwards.",
 )
 @click.argument("path", metavar="[DIR]", required=False, shell_complete=offers.directories)
 @option(
@@ -388,7 +386,7 @@ def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
 
 @contextmanager
 def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, str]]:
-    """The root of a machine and what it is called; one that is made for this is removed again."""
+    """The root of a machine and its name in messages; a machine made here is removed afterwards."""
     if path:
         yield _open(path).root, f"the simulated machine {path}"
         return

@@ -1,49 +1,57 @@
-"""Descriptions of machines, and the machines that they are about.
+"""Parse the description of a machine, and make a description of a machine.
 
-A description is a JSON object. Sizes are bytes; yes and no are true, false, 1 or 0.
+A description is a JSON object. Sizes are in bytes. A key that answers yes or no takes true or
+false, 1 or 0. A value in parentheses is the default; a key without one must be given.
 
-    block_size          bytes of a memory block, a power of two
-    firmware            has /sys/firmware/memory: configure and deconfigure (false)
-    memmap_param        the memmap_on_memory parameter: Y, N or force; null: no such file (null)
-    memmap_supported    writing 1 to a block's memmap_on_memory is accepted (true)
-    valid_zones         blocks have that attribute; null kernels before 3.18 have not (true)
-    blocks              list of groups of blocks, below
-    faults              {transition: {block: errno name}}, or {"errno": ..., "times": n} for the
-                        first n times; transitions are offline, online, config, deconfig ({})
+    block_size          size of a memory block, a power of two
+    firmware            whether the machine has /sys/firmware/memory, so that memory can be
+                        configured (false)
+    memmap_param        the memmap_on_memory parameter: Y, N, force, or null for no such file (null)
+    memmap_supported    whether 1 may be written to a block's memmap_on_memory (true)
+    valid_zones         whether blocks have valid_zones; before Linux 3.18 they do not (true)
+    blocks              a list of groups of blocks, see below
+    faults              {transition: {block: errno}}, where errno is a name such as "EBUSY", or
+                        {"errno": name, "times": n} for a fault of the first n times; a transition
+                        is offline, online, config or deconfig ({})
     delays              {transition: {block: seconds}} ({})
-    description         a sentence for people
-    contiguous_zones    zones follow the kernel's rules of spans; false: `online` puts a block into
-                        the first of its off_zones, `online_kernel` into Normal, `online_movable`
-                        into Movable (false)
-    zone_limits         {zone: exclusive end in bytes}: where DMA and DMA32 end, for groups that
-                        do not say their zones; a block across an end is in zone none ({})
-    movable_node        the boot parameter (false)
-    auto_online_blocks  offline, online, online_kernel or online_movable; null: no such file
+    description         a sentence about the machine (none)
+    contiguous_zones    true: the kernel's rule of zone spans chooses the zone of a block; false:
+                        `online` puts a block into the first of its off_zones, `online_kernel`
+                        into Normal, `online_movable` into Movable (false)
+    zone_limits         {zone: end}: the address at which DMA or DMA32 ends (exclusive), for groups
+                        without zones; a block across an end is in zone none ({})
+    movable_node        the boot parameter movable_node (false)
+    auto_online_blocks  offline, online, online_kernel, online_movable, or null for no such file
                         ("offline")
-    online_policy       contig-zones or auto-movable; null: neither it nor auto_movable_* are there
-                        (contig-zones where there is a memmap_param, else null)
-    auto_movable_ratio  percent (301)
-    auto_movable_numa_aware  (true)
-    assigned_by         what takes a block's storage from the hypervisor: "config", or "online" as
-                        on s390 up to Linux 6.18, or null ("config" with firmware, else null)
-    hypervisor          bytes of storage that the hypervisor can still give at boot (as much as
-                        the blocks need that are without)
-    used                bytes of online memory in use, beside struct pages (0)
-    increment           bytes of an s390 storage increment, which phys_device counts (null: 0)
+    online_policy       contig-zones, auto-movable, or null for no such parameter and no
+                        auto_movable_* (contig-zones where memmap_param is not null, else null)
+    auto_movable_ratio  the parameter, in percent (301)
+    auto_movable_numa_aware  the parameter (true)
+    assigned_by         which write takes a block's storage from the hypervisor: "config";
+                        "online", as on s390 up to Linux 6.18; or null for none ("config" with
+                        firmware, else null)
+    hypervisor          how much storage the hypervisor can still give at boot (enough for all
+                        blocks)
+    used                how much online memory is in use, not counting struct pages (0)
+    increment           size of an s390 storage increment, which phys_device counts; without it
+                        phys_device is 0 (null)
 
-A group:
+A group of blocks:
 
-    range               [first, last] block numbers, both inclusive
-    config              whether the block is there at boot; false only with firmware (true)
-    state               "online" or "offline" ("online")
-    zones               the zone while online, or none: in several zones, cannot be set offline
-                        (by zone_limits where there are any, else Normal)
-    straddles           the zones that a block in zone none lies in (by zone_limits)
-    off_zones           valid_zones while offline, without contiguous_zones ("Normal Movable")
-    node, has_node      the node's number (0), and whether there is a link to it (true)
-    removable           (true)
-    memmap              memmap_on_memory (false where config is true, else memmap_supported)
-    holes               has memory holes, so that it cannot be set offline (false)
+    range               the numbers of the first and the last block: [first, last]
+    config              whether the blocks are configured at boot; false only with firmware (true)
+    state               "online" or "offline" at boot ("online")
+    zones               the zone while online; none for blocks in several zones, which cannot be
+                        set offline (what zone_limits says, else Normal)
+    straddles           the zones that a block in zone none is in (what zone_limits says)
+    off_zones           valid_zones while offline, where contiguous_zones is false
+                        ("Normal Movable")
+    node, has_node      the number of the node (0), and whether blocks have a link to it (true)
+    removable           the attribute removable (true)
+    memmap              the attribute memmap_on_memory at boot (false where config is true, else
+                        memmap_supported)
+    holes               whether the blocks have memory holes, so that they cannot be set offline
+                        (false)
 """
 
 from __future__ import annotations
@@ -73,12 +81,12 @@ ADDRESS_LIMIT: Final = 1 << 64
 
 
 class MachineError(ValueError):
-    """A description is wrong; its text says where, and what was expected."""
+    """A description is wrong; the text of the error says where, and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """What a key may hold: `read` gives the value, or raises ValueError or TypeError."""
+    """The values that a key takes. `read` returns the value, or raises ValueError or TypeError."""
 
     expected: str
     read: Callable[[Any], Any]
@@ -167,7 +175,10 @@ def _by_block(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, dict[int,
 
 
 def fault(value: str | Mapping[str, Any]) -> Fault:
-    """An errno name, or a mapping with `errno` and `times`; else ValueError or TypeError."""
+    """The fault of an errno name, or of a mapping with `errno` and `times`.
+
+    Raises ValueError or TypeError.
+    """
     name, times = (value, None) if isinstance(value, str) else (value["errno"], value.get("times"))
     if not isinstance(getattr(errno, _text(name), None), int):
         raise ValueError
@@ -175,7 +186,7 @@ def fault(value: str | Mapping[str, Any]) -> Fault:
 
 
 def seconds(value: float | str) -> float:
-    """A finite number of seconds, not negative; else ValueError."""
+    """A number of seconds. Raises ValueError if it is negative or not finite."""
     if isinstance(value, bool) or not 0 <= (number := float(value)) < float("inf"):
         raise ValueError
     return number
@@ -235,7 +246,7 @@ _GROUP_KEYS: Final = {
 
 
 def wrong(where: str, expected: str, value: object) -> MachineError:
-    """The error for a value that stands somewhere and is not what was expected there."""
+    """The error for a value that is not what was expected at this place."""
     shown = json.dumps(value, default=str)
     return MachineError(
         f"{where}: expected {expected}, not {shown if len(shown) < 80 else shown[:76] + ' ...'}"
@@ -243,7 +254,7 @@ def wrong(where: str, expected: str, value: object) -> MachineError:
 
 
 def _checked(where: str, keys: Mapping[str, _Value], given: Any) -> dict[str, Any]:
-    """The values of an object by the table of its keys; MachineError names the first wrong one."""
+    """The values of an object, checked against KEYS. MachineError names the first wrong one."""
     if not isinstance(given, Mapping):
         raise wrong(where.rstrip(". :"), "an object", given)
     for key in given:
@@ -263,7 +274,7 @@ def _checked(where: str, keys: Mapping[str, _Value], given: Any) -> dict[str, An
 
 
 def parse(description: Any, name: str = "machine") -> Machine:
-    """The machine that a description is about; MachineError says where it is wrong."""
+    """The machine of a description. Raises MachineError, which says where it is wrong."""
     where = f"{name}: "
     values = _checked(where, _MACHINE_KEYS, description)
     del values["blocks"]
@@ -319,7 +330,7 @@ def _check_blocks(where: str, machine: Machine, table: Mapping[str, Mapping[int,
 def _groups(
     checked: dict[str, Any], block_size: int, limits: Mapping[str, int], memmap_supported: bool
 ) -> Iterable[Group]:
-    """The groups one entry stands for: several where zones end within it."""
+    """The groups of one entry: there are several if a zone ends within its blocks."""
     first, last = checked.pop("range")
     config = checked.get("config", True)
     online = config and checked.pop("state", "online") == "online"
@@ -332,7 +343,7 @@ def _groups(
         )
         return
     ends = [(name, end) for name, end in limits.items()] + [("Normal", (last + 1) * block_size)]
-    # A block that a limit falls within is a piece of its own.
+    # A block with a limit within it is a piece of its own.
     cuts = {first, last + 1} | {end // block_size for _, end in ends}
     cuts |= {-(-end // block_size) for _, end in ends}
     edges = sorted(cut for cut in cuts if first <= cut <= last + 1)
@@ -354,7 +365,7 @@ def _groups(
 
 
 def dump(machine: Machine) -> dict[str, Any]:
-    """A description that `parse` makes the same machine of."""
+    """The description of a machine, from which `parse` makes an equal machine."""
     return {
         "block_size": machine.block_size,
         "blocks": [_dump_group(group) for group in machine.groups],

@@ -1,23 +1,23 @@
-"""A simulated machine kept as a directory of plain files.
+"""A simulated machine in a directory of plain files.
 
-The directory holds the files of the machine's /sys below `sys`, for any reader, and in
-`.memsim` what its kernel keeps to itself:
+The directory `sys` has the files of the machine's /sys, which any program can read. The directory
+`.memsim` has what only the machine's kernel knows:
 
     machine.json   the mark: the machine at boot, as description.py describes it, with a checksum
-    blocks         two bytes for each block number: what is there, and its flags
+    blocks         two bytes for each block number: its place, and its flags
     live.json      everything else that changes: spans, counts, the pool, parameters, faults
-    journal.json   only while a write is being carried out: all of its effects
-    lock           held (flock) by whoever writes
-    new, old       files and directories on their way in and out
+    journal.json   only during a write: all its effects
+    lock           locked (flock) during a write
+    new, old       files and directories before and after they are renamed
 
-A write is carried out under the lock, as the kernel holds its hotplug lock. Its effects go into
-the journal first, which is renamed into place: from then on it has happened, and whoever opens
-the machine next completes what a killed writer left. Every file, link and directory of the tree
-is made beside it and renamed into place, so that no reader meets an empty or half-written one.
-What is promised holds when writers are killed; after a power failure the file system decides.
+A write holds the lock, as the kernel holds its hotplug lock. It first writes its effects into the
+journal and renames that into place: then the write has happened. If a writer is killed, the next
+one that opens the machine completes what the journal says. Every file, link and directory of the
+tree is made elsewhere and renamed into place, so that a reader never sees one that is not
+complete. This holds if writers are killed; after a power failure it depends on the file system.
 
-The cost of a write grows with what it changes and not with the machine, but for the read of
-`blocks`.
+The cost of a write depends on what it changes and not on the size of the machine, except for
+reading `blocks`.
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ __all__ = [
 
 PRIVATE: Final = ".memsim"
 MARK: Final = f"{PRIVATE}/machine.json"
-"""The file below a root that tells a simulated machine from any other tree."""
+"""The file that marks a tree as a simulated machine."""
 
 
 class DamagedError(OSError):
-    """What the kernel keeps to itself cannot be made sense of; the tree can still be read."""
+    """The records in `.memsim` are damaged; the tree can still be read."""
 
 
 def is_marked(root: str | os.PathLike[str]) -> bool:
-    """Whether a tree is a simulated machine, damaged or not; costs one stat()."""
+    """Whether a tree is a simulated machine, even a damaged one. Costs one stat()."""
     return os.path.lexists(f"{os.fspath(root)}/{PRIVATE}")
 
 
 def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
-    """Keep a machine in a new directory, which appears whole or not at all.
+    """Put a machine into a new directory, which appears complete or not at all.
 
-    FileExistsError when there is something at the path already, but for an empty directory;
-    FileNotFoundError when there is no directory above it.
+    Raises FileExistsError if the path exists and is not an empty directory, and FileNotFoundError
+    if its parent does not exist.
     """
     sysfs = Sysfs(kernel)
     final = Path(path).absolute()
@@ -96,21 +96,20 @@ def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
 
 
 def write(root: str | os.PathLike[str], path: str, data: bytes) -> int:
-    """One write() to an attribute of the machine at a root; OSError as a kernel would answer.
+    """Do one write() to an attribute of the machine below ROOT; return the number of bytes taken.
 
-    Returns how many bytes it took. Takes as long as the transition does (its delay), holding the
-    lock: other writers wait as they do for the kernel's hotplug lock, readers see the state
-    `going-offline`. An exception that a signal handler raises meanwhile ends the wait, and
-    nothing has happened.
+    Raises the OSError of a real kernel. During a delay of the transition the lock is held: other
+    writers wait, as for the kernel's hotplug lock, and readers see the state `going-offline`. If a
+    signal handler raises an exception then, nothing is changed.
     """
     return Directory(root).write(path, data)
 
 
 class Directory:
-    """A machine in a directory. Holds nothing between calls: any number of them can be open."""
+    """A machine in a directory. It keeps nothing open between calls, so there can be many."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        """FileNotFoundError when there is no simulated machine at the root."""
+        """Raises FileNotFoundError if there is no simulated machine in ROOT."""
         self.root = os.path.abspath(root)
         self._private = f"{self.root}/{PRIVATE}"
         if not is_marked(root):
@@ -124,7 +123,7 @@ class Directory:
         wait: Callable[[float], None] = time.sleep,
         listener: Callable[[Uevent, str], None] | None = None,
     ) -> int:
-        """As the function `write`; `wait` spends a delay, `listener` hears of the uevents."""
+        """Like the function `write`. WAIT is called for a delay, LISTENER for each uevent."""
         with self._locked() as sysfs:
 
             def wait_shown(seconds: float) -> None:
@@ -138,17 +137,17 @@ class Directory:
                 return sysfs.write(path, data)
 
     def change(self, how: Callable[[Kernel], None]) -> None:
-        """Do something else to the machine, such as a reboot or setting a fault."""
+        """Change the machine in another way than by a write, such as a reboot or a fault."""
         with self._locked() as sysfs, self._kept(sysfs):
             how(sysfs.kernel)
 
     def kernel(self) -> Kernel:
-        """The machine as it is now, to look at; what is done to it is not kept."""
+        """The machine in its present condition, to read; changes of it are not stored."""
         with self._locked() as sysfs:
             return sysfs.kernel
 
     def settle(self) -> None:
-        """Complete what a killed writer left undone; costs one stat() when there is nothing."""
+        """Complete the write of a killed writer. Costs one stat() if there is none."""
         if os.path.exists(f"{self._private}/journal.json"):
             with self._locked():
                 pass
@@ -202,7 +201,7 @@ class Directory:
 
     @contextmanager
     def _kept(self, sysfs: Sysfs) -> Iterator[None]:
-        """Keep what is done to the kernel within, also when it ends with an OSError of its own."""
+        """A context that stores all changes of the kernel at its end, also after an OSError."""
         try:
             yield
         finally:
@@ -213,7 +212,7 @@ class Directory:
 
     @contextmanager
     def _shown(self, sysfs: Sysfs) -> Iterator[None]:
-        """Show what reads differently for a while, also over a kill."""
+        """A context in which attributes show other values; a kill does not make them stay."""
         texts = sysfs.meanwhile()
         if not texts:
             yield
@@ -231,7 +230,7 @@ class Directory:
             os.unlink(f"{self._private}/journal.json")
 
     def _complete(self, machine: Machine) -> None:
-        """Do again what the journal says; doing it twice changes nothing."""
+        """Carry out the journal; to do it twice does no harm."""
         try:
             journal = self._read_json("journal.json")
         except FileNotFoundError:
@@ -257,7 +256,7 @@ class Directory:
         finally:
             os.close(blocks)
         self._replace("live.json", json.dumps(live(sysfs.kernel)))
-        # A directory appears before, and goes after, the links that lead to it.
+        # A directory is made before the links to it, and removed after them.
         for path in sorted(changes.paths, key=lambda path: path.startswith(NODE)):
             if sysfs.kind(path):
                 self._match(sysfs, path)
@@ -267,7 +266,7 @@ class Directory:
         os.unlink(f"{self._private}/journal.json")
 
     def _match(self, sysfs: Sysfs, path: str) -> None:
-        """Make what is at a path read as the kernel has it."""
+        """Make the file, link or directory at a path what the kernel shows there."""
         target = f"{self.root}/{path}"
         kind = sysfs.kind(path)
         if kind == "file":
@@ -331,7 +330,7 @@ def _checksum(text: str) -> str:
 
 
 def _make_tree(sysfs: Sysfs, path: str, target: Path) -> None:
-    """Make a directory of the machine, whole, at a target that is not there or is empty."""
+    """Make a whole directory of the machine at TARGET, which does not exist or is empty."""
     linked: dict[tuple[str, bytes], str] = {}
     todo = [(path, str(target))]
     while todo:
@@ -348,8 +347,8 @@ def _make_tree(sysfs: Sysfs, path: str, target: Path) -> None:
 
 
 def _make_file(made: str, content: bytes, mode: int, linked: dict[tuple[str, bytes], str]) -> None:
-    # Nothing writes into a read-only attribute, so that those of the same name and content can
-    # be one file; on a machine of 65,536 blocks that is half of its inodes and gigabytes.
+    # No program writes to a read-only attribute, so those with the same name and content can be
+    # one file. On a machine of 65,536 blocks this saves half of the inodes, and gigabytes.
     same = (os.path.basename(made), content)
     if mode == 0o444 and same in linked:
         try:

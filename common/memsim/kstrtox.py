@@ -1,4 +1,4 @@
-"""How the text of a write is understood (lib/kstrtox.c and sysfs_streq of lib/string_helpers.c)."""
+"""Parse the text of a write (lib/kstrtox.c, and sysfs_streq of lib/string_helpers.c)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["boolean", "unsigned", "word"]
 
 
 def word(text: str, words: Iterable[str]) -> str:
-    """The word a write names, one trailing newline ignored (sysfs_streq); else EINVAL."""
+    """The word that a write has, without one trailing newline (sysfs_streq); else EINVAL."""
     found = text.removesuffix("\n")
     if found not in words:
         raise _error(errno.EINVAL)
@@ -20,9 +20,9 @@ def word(text: str, words: Iterable[str]) -> str:
 
 
 def boolean(text: str) -> bool:
-    """What the first characters of a write say (kstrtobool), else EINVAL.
+    """The value that the first characters of a write have (kstrtobool); else EINVAL.
 
-    `e` and `d`, for enable and disable, are understood since Linux 6.6.
+    `e` and `d`, for enable and disable, are accepted since Linux 6.6.
     """
     for length in (1, 2):
         if (value := _BOOLEANS.get(text[:length].lower())) is not None:

@@ -1,4 +1,4 @@
-"""What a machine is made of: its blocks at boot, and what its kernel and hypervisor are like."""
+"""A machine at boot: its blocks, and the properties of its kernel and hypervisor."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ONLINE_WORDS: Final = ("online", "online_kernel", "online_movable")
 ONLINE_POLICIES: Final = ("contig-zones", "auto-movable")
 
 MAX_BLOCKS: Final = 1 << 24
-"""Most block numbers between a machine's first and last block, holes included."""
+"""The maximum of block numbers from a machine's first to its last block, holes included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Blocks `first` to `last`, both inclusive, that are alike at boot."""
+    """Blocks `first` to `last`, both inclusive, that are equal at boot."""
 
     first: int
     last: int
@@ -41,9 +41,9 @@ class Group:
     removable: bool = True
     memmap: bool = False
     straddles: tuple[str, ...] = ()
-    """The zones that a block in zone `none` lies in."""
+    """The zones that a block in zone `none` is in."""
     holes: bool = False
-    """The blocks have memory holes, so they cannot be set offline (EINVAL)."""
+    """Whether the blocks have memory holes, so that they cannot be set offline (EINVAL)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the options of several of memsim's commands have in common."""
+"""Options that several commands of memsim have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from memsim import profile
 
 
 class Command(GetoptCommand):
-    """A command that may have another command, to be run, after `--`."""
+    """A command that takes a program to run and its arguments after `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -19,7 +19,7 @@ class Command(GetoptCommand):
 
 
 def size(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Bytes, from a number with a suffix of K, M, G, T, P or none."""
+    """The size in bytes of a number with a suffix of B, K, M, G, T, P or E, or none."""
     if text is None:
         return None
     digits, suffix = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "B")
@@ -29,5 +29,5 @@ def size(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> i
 
 
 def profiles() -> list[tuple[str, str]]:
-    """The built-in machines: a name, and a sentence."""
+    """The built-in machines: names and descriptions."""
     return [(name, described["description"]) for name, described in profile.PROFILES.items()]

@@ -1,4 +1,4 @@
-"""What of a running kernel is kept beside its blocks, as JSON values."""
+"""The condition of a running kernel, except for its blocks, as JSON values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["live", "restored"]
 
 
 def live(kernel: Kernel) -> dict[str, Any]:
-    """All that changes but the blocks; `restored` is the inverse."""
+    """All that changes in a kernel, except for its blocks. `restored` is the inverse."""
     return {
         "pool": kernel.hypervisor.pool,
         "auto_online_blocks": kernel.auto_online_blocks,
@@ -33,10 +33,9 @@ def live(kernel: Kernel) -> dict[str, Any]:
 
 
 def restored(machine: Machine, blocks: bytes, values: Mapping[str, Any]) -> Kernel:
-    """The kernel as it was when the content of its blocks and `live` were taken.
+    """The kernel from the content of its blocks and from what `live` returned.
 
-    Raises KeyError, TypeError, AttributeError or ValueError for anything that no kernel can have
-    left.
+    Raises KeyError, TypeError, AttributeError or ValueError for values that no kernel can have.
     """
     if type(values["pool"]) is not int:
         raise TypeError("expected a number")

@@ -1,4 +1,4 @@
-"""A running kernel's /sys: what is at each path, and what becomes of a write.
+"""The /sys of a running kernel: what is at each path, and what a write does.
 
 Facts: fs/sysfs and fs/kernfs (permissions, how a write reaches an attribute), drivers/base/memory.c
 and drivers/base/node.c (which directories and links there are).
@@ -40,28 +40,28 @@ FIRMWARE: Final = "sys/firmware/memory"
 PARAMETERS: Final = "sys/module/memory_hotplug/parameters"
 
 PAGE_SIZE: Final = 4096
-"""Most bytes of one write that reach an attribute (kernfs_fop_write_iter, fs/kernfs/file.c)."""
+"""The maximum of bytes in one write to an attribute (kernfs_fop_write_iter, fs/kernfs/file.c)."""
 
 Kind = Literal["dir", "file", "link"]
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was changed since the changes were last taken.
+    """The changes since the last ones were taken.
 
-    `blocks` maps indexes into the kernel's places and flags to their new bytes; `paths` are the
-    files, links and whole directories that now read differently, or exist or not.
+    `blocks` maps indexes into the kernel's places and flags to their new bytes. `paths` are the
+    files, links and whole directories that have another content, or came into being, or went.
     """
 
     blocks: Mapping[int, tuple[int, int]]
     paths: tuple[str, ...]
     live: bool
-    """Whether anything at all has changed, also what no attribute shows."""
+    """Whether anything has changed, even if no attribute shows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What is at a path."""
+    """A file, link or directory of the tree."""
 
     kind: Kind
     names: Callable[[], list[str]] | None = None
@@ -73,8 +73,8 @@ class _Entry:
 class Sysfs:
     """The tree that a kernel shows of its memory.
 
-    Paths are POSIX paths below its root, without a leading slash. Every method that takes one
-    raises OSError as the system call would.
+    Paths are relative to its root, without a leading slash. Every method that takes a path raises
+    the OSError of the system call.
     """
 
     __slots__ = ("_rules", "_texts", "kernel", "listeners")
@@ -87,12 +87,12 @@ class Sysfs:
         self._rules, self._texts = self._all_rules(), self._fixed_texts()
 
     def kind(self, path: str) -> Kind | None:
-        """What is at a path, or None. Does not follow a link at its end."""
+        """The kind of what is at a path, or None. A link at the end of the path is not followed."""
         entry = self._find(path)
         return entry.kind if entry else None
 
     def is_dir(self, path: str) -> bool:
-        """Whether a path is a directory, or a link (all of them lead to directories)."""
+        """Whether a path is a directory or a link; all links lead to directories."""
         return self.kind(path) in ("dir", "link")
 
     def listdir(self, path: str) -> list[str]:
@@ -123,7 +123,7 @@ class Sysfs:
         return text.encode() + b"\n"
 
     def entries(self, path: str) -> Iterator[tuple[str, Kind, bytes, int]]:
-        """Of all that is in a directory: path, kind, what a file or link holds, permission bits."""
+        """For each entry of a directory: path, kind, content or target, permission bits."""
         for name in self.listdir(path):
             child = f"{path}/{name}".lstrip("/")
             entry = self._entry(child)
@@ -136,10 +136,10 @@ class Sysfs:
                 yield child, "file", text.encode() + b"\n", 0o644 if attribute.store else 0o444
 
     def write(self, path: str, data: bytes) -> int:
-        """One write() to an attribute: how many bytes it takes, or OSError with its errno.
+        """Do one write() to an attribute; return how many bytes it takes, or raise OSError.
 
-        An empty write never reaches the attribute, which sees a page at most, as a C string.
-        Calls the kernel's `wait` when the transition takes time.
+        The attribute gets at most a page, up to the first NUL, and nothing of an empty write.
+        Calls the kernel's `wait` if the transition has a delay.
         """
         attribute, block = self._file(path)
         if attribute.store is None:
@@ -153,14 +153,14 @@ class Sysfs:
         return len(page)
 
     def meanwhile(self) -> dict[str, bytes]:
-        """What reads differently while a transition that takes time is under way."""
+        """The attributes with other values during a transition that has a delay, and the values."""
         block = self.kernel.going_offline
         if block is None:
             return {}
         path = f"{MEMORY}/memory{block}/state"
         return {path: self.read(path)}
 
-    # How a path is found.
+    # Finding a path.
 
     def _entry(self, path: str) -> _Entry:
         entry = self._find(path)
@@ -175,7 +175,7 @@ class Sysfs:
         return entry.attribute, entry.block
 
     def _find(self, path: str) -> _Entry | None:
-        """What is at a path, links on the way followed; None: nothing is."""
+        """The entry at a path; None if there is none. Links on the way are followed."""
         path = path.strip("/")
         if fixed := _FIXED.get(path):
             there = fixed.show(self.kernel, -1) is not None
@@ -244,10 +244,10 @@ class Sysfs:
                 blocks = range(group.first, group.last + 1)
                 yield from filter(self.kernel.blocks.present, blocks)
 
-    # What reads differently.
+    # Changes.
 
     def take_changes(self) -> Changes:
-        """What has changed since this was last asked, for whoever keeps the machine elsewhere."""
+        """The changes since the last call, for code that stores the machine."""
         blocks = self.kernel.blocks
         paths: dict[str, None] = {}
         now: dict[int, tuple[int, int]] = {}
@@ -268,7 +268,7 @@ class Sysfs:
     def _changed_of(
         self, block: int, before: tuple[int, int], after: tuple[int, int]
     ) -> Iterator[str]:
-        """What reads differently of a block by what was at its number and what is there now."""
+        """The paths of a block that changed, given what was at its number and what is there now."""
         memory, firmware = f"{MEMORY}/memory{block}", f"{FIRMWARE}/memory{block}"
         absent = (HOLE, ABSENT)
         if (before[0] in absent) != (after[0] in absent):
@@ -295,8 +295,8 @@ class Sysfs:
         return {path: attribute.show(self.kernel, -1) for path, attribute in _FIXED.items()}
 
     def _changed_zones(self, node: int, before: Rules, after: Rules) -> Iterator[str]:
-        # Between two neighbouring ends of spans all blocks get one answer, so that only the
-        # blocks whose answer changed are looked at.
+        # All blocks between two neighbouring ends of spans have the same valid_zones, so only
+        # blocks for which these changed are looked at.
         blocks = self.kernel.blocks
         ends = {blocks.first, blocks.first + len(blocks.place)}
         for _zone, (low, high) in (*before.spans, *after.spans):
@@ -332,7 +332,7 @@ _FIXED: Final[dict[str, Attribute]] = {
 
 
 def _skeleton(paths: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Every directory above these paths, with the names in it and their paths."""
+    """Every parent directory of these paths, with the names in it and their paths."""
     tree: dict[str, dict[str, str]] = {FIRMWARE: {}}
     for path in paths:
         while path:

@@ -1,8 +1,8 @@
-"""A machine's memory blocks and a kernel's answers about them: no paths, no files, no clock.
+"""The state machine of a kernel's memory blocks. It knows no paths, no files and no clock.
 
 blocks   what is at each block number
-zones    which zone a block comes online into
-storage  where its memory and its struct pages come from
+zones    the zone in which a block is set online
+storage  where a block's storage and its struct pages come from
 state    the transitions of blocks, and what makes them fail
 """
 

@@ -38,8 +38,8 @@ _FLAGS: Final = bytes(range((MEMMAP | EARLY) + 1))
 class Blocks:
     """All block numbers from a machine's first block to its last, holes included.
 
-    `place` and `flags` have one byte for each; index 0 is about the block `first`. So a quarter
-    of a million blocks are two strings, which are counted and searched as fast as memory is read.
+    `place` and `flags` have one byte for each number; index 0 is the block `first`. So a quarter of
+    a million blocks are two strings, which are counted and searched at the speed of memory.
     """
 
     __slots__ = ("_changed", "_firsts", "_groups", "first", "flags", "place")
@@ -60,7 +60,7 @@ class Blocks:
 
     @classmethod
     def restored(cls, machine: Machine, content: bytes) -> Blocks:
-        """The blocks as `content` has them; ValueError for what no kernel can have made of them."""
+        """The blocks from `content`. Raises ValueError for content that no kernel can have."""
         blocks = cls.__new__(cls)
         blocks._frame(machine)
         count = machine.groups[-1].last + 1 - blocks.first
@@ -93,13 +93,13 @@ class Blocks:
         return slice(first - self.first, last + 1 - self.first)
 
     def content(self) -> bytes:
-        """All of it: the places, then the flags. `restored` takes it back."""
+        """The places, then the flags. `restored` is the inverse."""
         return bytes(self.place + self.flags)
 
-    # What is asked.
+    # Reading.
 
     def __iter__(self) -> Iterator[int]:
-        """Every block number the machine has or may get, in order."""
+        """Every block number that the machine has or may get, ascending."""
         for group in self._groups:
             yield from range(group.first, group.last + 1)
 
@@ -111,57 +111,57 @@ class Blocks:
         return self._groups[bisect_right(self._firsts, block) - 1]
 
     def at(self, block: int) -> int:
-        """What is at any number: HOLE, ABSENT, OFFLINE, or the code of an online block's zone."""
+        """What is at a number: HOLE, ABSENT, OFFLINE, or the code of an online block's zone."""
         index = block - self.first
         return self.place[index] if 0 <= index < len(self.place) else HOLE
 
     def present(self, block: int) -> bool:
-        """Whether there is such a memory block, online or offline."""
+        """Whether the block is present: online or offline, and not only configurable."""
         return self.at(block) not in (HOLE, ABSENT)
 
     def online(self, block: int) -> bool:
         return IN_ZONE <= self.at(block) < HOLE
 
     def flag(self, block: int, flag: int) -> bool:
-        """Whether a block that the machine has bears a flag."""
+        """Whether a block of the machine has a flag."""
         return bool(self.flags[block - self.first] & flag)
 
     def find(self, place: int, first: int, last: int) -> int | None:
-        """The lowest of the blocks `first` to `last` that is so placed."""
+        """The lowest of the blocks `first` to `last` that is at this place."""
         index = self.place.find(place, first - self.first, last + 1 - self.first)
         return None if index < 0 else index + self.first
 
     def find_last(self, place: int, first: int, last: int) -> int | None:
-        """The highest of the blocks `first` to `last` that is so placed."""
+        """The highest of the blocks `first` to `last` that is at this place."""
         index = self.place.rfind(place, first - self.first, last + 1 - self.first)
         return None if index < 0 else index + self.first
 
     def count(self, place: int, first: int, last: int) -> int:
-        """How many of the blocks `first` to `last` are so placed."""
+        """How many of the blocks `first` to `last` are at this place."""
         return self.place.count(place, first - self.first, last + 1 - self.first)
 
     def count_flagged(self, flag: int, places: bytes, first: int, last: int) -> int:
-        """How many of the blocks `first` to `last` that are at one of these places bear a flag."""
+        """How many of the blocks `first` to `last` are at one of these places and have a flag."""
         table = bytes(flag if place in places else 0 for place in range(256))
         at = self._slice(first, last)
         there = int.from_bytes(self.place[at].translate(table), "little")
         return (there & int.from_bytes(self.flags[at], "little")).bit_count()
 
-    # What changes.
+    # Changing.
 
     def put(self, block: int, place: int) -> None:
-        """Something else is at the number of a block that the machine has."""
+        """Set the place of a block of the machine."""
         self._note(block)
         self.place[block - self.first] = place
 
     def mark(self, block: int, flag: int, wanted: bool) -> None:
-        """A block that the machine has bears a flag from now on, or does not."""
+        """Set or clear a flag of a block of the machine."""
         self._note(block)
         index = block - self.first
         self.flags[index] = self.flags[index] | flag if wanted else self.flags[index] & ~flag
 
     def become(self, other: Blocks) -> None:
-        """All is as in `other`, which is of the same machine."""
+        """Copy everything from `other`, which is of the same machine."""
         pairs = zip(self.place, other.place, self.flags, other.flags, strict=True)
         for index, (place, new_place, flags, new_flags) in enumerate(pairs):
             if (place, flags) != (new_place, new_flags):
@@ -173,6 +173,6 @@ class Blocks:
         self._changed.setdefault(block, (self.place[index], self.flags[index]))
 
     def take_changed(self) -> Mapping[int, tuple[int, int]]:
-        """Place and flags that blocks had when this was last asked, for those touched since."""
+        """For the blocks changed since the last call, their place and flags before."""
         changed, self._changed = self._changed, {}
         return changed

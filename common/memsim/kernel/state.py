@@ -1,11 +1,10 @@
-"""A running kernel: what it makes of a machine's blocks, one transition after the other.
+"""A running kernel: the transitions of a machine's blocks.
 
 Facts: drivers/base/memory.c and drivers/base/core.c (online and offline), mm/memory_hotplug.c
 (what keeps a block from either), drivers/s390/char/sclp_mem.c of Linux 6.19 (configure and
 deconfigure) and sclp_cmd.c before (storage that is assigned when a block goes online).
 
-Not modelled: the pages of single processes. Which block has a page that cannot be moved, a fault
-says.
+Not modelled: the pages of processes. Set a fault for a block with a page that cannot be moved.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ Delays = dict[str, dict[int, float]]
 
 
 class Kernel:
-    """A running kernel, its memory blocks and the hypervisor below it.
+    """A running kernel, its memory blocks, and the hypervisor.
 
-    A transition is a method that takes the number of a block which the machine has. It raises
-    OSError with the errno that a write for it ends with; then nothing has changed but the count
-    of a fault. Transitions that take time call `wait` before anything changes.
+    A transition is a method that takes the number of a block of the machine. It raises OSError with
+    the errno of the write; then nothing has changed, except the count of a fault. A transition with
+    a delay calls `wait` before anything changes.
     """
 
     __slots__ = (
@@ -74,7 +73,7 @@ class Kernel:
         faults: Faults,
         delays: Delays,
     ) -> Kernel:
-        """The kernel of which these are the parts."""
+        """The kernel with these parts."""
         kernel = cls.__new__(cls)
         kernel._start(machine, blocks, hypervisor, policy)
         kernel.auto_online_blocks, kernel.online_types = auto_online_blocks, online_types
@@ -92,34 +91,34 @@ class Kernel:
         """The nodes that the kernel knows."""
         self.auto_online_blocks = machine.auto_online_blocks
         self.online_types: dict[int, str] = {}
-        """By block: the word of a write to `state` that found the block online already."""
+        """Block -> the word of a write to `state` that found the block already online."""
 
     def _forget(self) -> None:
         self._changed = False
         self.going_offline: int | None = None
-        """The block whose memory is being moved away, while `wait` is called for that."""
+        """The block that is going offline, while `wait` is called."""
         self.listeners: list[Callable[[Uevent, int], None]] = []
-        """Called with every uevent and the block that it is about."""
+        """Functions to call for each uevent, with its action and its block."""
         self.wait: Callable[[float], None] | None = None
-        """Called with the seconds that a transition takes; what it raises ends the transition."""
+        """Called with the delay of a transition, in seconds. If it raises, the transition ends."""
 
-    # What is asked.
+    # Reading.
 
     def online_blocks(self) -> int:
         """The number of online blocks."""
         return sum(self.zones.online.values())
 
     def free_memory(self) -> int:
-        """Bytes of online memory that neither struct pages nor `used` take."""
+        """Bytes of online memory that is not in use, neither by struct pages nor by `used`."""
         struct_pages = (self.struct_pages.own + self.struct_pages.outside) * self.struct_pages.size
         return self.online_blocks() * self.machine.block_size - struct_pages - self.machine.used
 
     def room_for_struct_pages(self) -> int:
-        """Bytes that struct pages of further blocks can take outside of them.
+        """Bytes of memory for struct pages of further blocks that do not hold their own.
 
-        The kernel allocates these with GFP_KERNEL (mm/sparse-vmemmap.c, vmemmap_alloc_block), so
-        never from zone Movable. What is in use is taken to be in the other zones; struct pages
-        inside of blocks there, 1/64 of them, are not taken into account.
+        The kernel allocates them with GFP_KERNEL (mm/sparse-vmemmap.c, vmemmap_alloc_block), so
+        never from zone Movable. Memory in use is assumed to be in the other zones. Blocks there
+        that hold their own struct pages, 1/64 of their size, are counted in full.
         """
         online = self.zones.online.items()
         blocks = sum(count for (_, zone), count in online if zone != MOVABLE)
@@ -130,16 +129,17 @@ class Kernel:
     # Online and offline.
 
     def set_online_type(self, block: int, word: str) -> None:
-        """The next `online` of a block is by this word (state_store notes it as online_type)."""
+        """Set the word for the next `online` of a block (online_type in state_store)."""
         self.online_types[block] = word
         self._changed = True
 
     def online(self, block: int) -> bool:
-        """Set a present block online (device_online); False when it is online already.
+        """Set a present block online (device_online); return False if it is already online.
 
-        By the word that `set_online_type` has left, which only a transition that is begun clears
-        (memory_subsys_online): the word of a write to `state` that came too late decides the next
-        time (seen on Linux 6.1). EIO when an older s390 kernel's hypervisor has no storage.
+        Uses the word of `set_online_type`, which only the beginning of a transition clears
+        (memory_subsys_online). So the word of a write to `state` that found the block online is
+        used the next time (seen on Linux 6.1). EIO on an older s390 kernel if the hypervisor has no
+        storage.
         """
         if self.blocks.online(block):
             return False
@@ -164,9 +164,9 @@ class Kernel:
         self._emit("online", block)
 
     def offline(self, block: int) -> bool:
-        """Set a present block offline (device_offline); False when it is offline already.
+        """Set a present block offline (device_offline); return False if it is already offline.
 
-        EINVAL for a block in several zones or with holes, EBUSY for one in use (offline_pages).
+        EINVAL for a block in several zones or with holes, EBUSY for a block in use (offline_pages).
         """
         if not self.blocks.online(block):
             return False
@@ -180,7 +180,7 @@ class Kernel:
         self._fail("offline", block)
         has_own = self.blocks.flag(block, MEMMAP)
         size = self.machine.block_size
-        # Linux would look for a place for the block's pages until a signal comes.
+        # Linux would try to move the block's pages until a signal comes.
         moved = size - size // STRUCT_PAGE_SHARE if has_own else size
         if self.machine.used and self.free_memory() < moved:
             raise _error(errno.EBUSY)
@@ -195,10 +195,10 @@ class Kernel:
     # Configure and deconfigure: s390 since Linux 6.19 (sclp_mem.c, config_mem_store).
 
     def configure(self, block: int) -> bool:
-        """Take a block's storage and add the block; False when it is there already.
+        """Assign a block's storage and add the block; return False if it is already present.
 
-        EIO without storage from the hypervisor, ENOMEM without struct pages. A block that
-        auto_online_blocks cannot set online stays offline, and adding it succeeds all the same.
+        EIO if the hypervisor has no storage, ENOMEM if there is no memory for struct pages. If
+        auto_online_blocks fails to set the block online, it stays offline, and this succeeds.
         """
         if self.blocks.present(block):
             return False
@@ -226,7 +226,10 @@ class Kernel:
         return True
 
     def deconfigure(self, block: int) -> bool:
-        """Remove a block and give its storage back; False when it is not there. EBUSY: online."""
+        """Remove a block and unassign its storage; return False if it is not present.
+
+        EBUSY if it is online.
+        """
         if not self.blocks.present(block):
             return False
         if self.blocks.online(block):
@@ -243,9 +246,9 @@ class Kernel:
         return True
 
     def set_memmap_on_memory(self, block: int, wanted: bool) -> None:
-        """What the next `configure` of a block does; EBUSY while it is configured.
+        """Set memmap_on_memory for the next `configure` of a block; EBUSY while it is configured.
 
-        EOPNOTSUPP, before that, for True where the kernel does not support it.
+        EOPNOTSUPP for True if the kernel does not support it; this is checked first.
         """
         if wanted and not self.machine.memmap_supported:
             raise _error(errno.EOPNOTSUPP)
@@ -254,22 +257,22 @@ class Kernel:
         self.blocks.mark(block, MEMMAP, wanted)
         self._changed = True
 
-    # What holds for all blocks.
+    # Settings of the machine.
 
     def set_auto_online_blocks(self, word: str) -> None:
-        """What becomes of blocks that are added: offline, or one of ONLINE_WORDS."""
+        """Set the state of added blocks: offline, or one of ONLINE_WORDS."""
         self.auto_online_blocks = word
         self._changed = True
 
     def set_policy(self, policy: Policy) -> None:
-        """How plain `online` chooses a zone from now on."""
+        """Set the policy by which `online` chooses a zone."""
         self.zones.policy = policy
         self._changed = True
 
     def reboot(self) -> None:
-        """Start again: memory that was hot-added is standby again, parameters as booted.
+        """Boot again: blocks and parameters are as at the first boot.
 
-        Faults and delays stay: they are the experiment's, not the kernel's.
+        Faults and delays stay, because they are not the kernel's.
         """
         blocks = Blocks(self.machine)
         hypervisor = Hypervisor.at_boot(self.machine, blocks)
@@ -277,18 +280,24 @@ class Kernel:
         self._start(self.machine, self.blocks, hypervisor, Policy.at_boot(self.machine))
         self._changed = True
 
-    # The experiment.
+    # Faults and delays.
 
     def set_fault(self, transition: str, block: int, fault: Fault | None) -> None:
-        """From now on a transition of a block fails so; None: no more. KeyError: no such block."""
+        """Set the fault of a transition of a block, or remove it (None).
+
+        Raises KeyError for a block that the machine does not have.
+        """
         self._set_by_block(self.faults, transition, block, fault)
 
     def set_delay(self, transition: str, block: int, seconds: float | None) -> None:
-        """From now on a transition of a block takes so long. KeyError: no such block."""
+        """Set the delay of a transition of a block, in seconds, or remove it (None).
+
+        Raises KeyError for a block that the machine does not have.
+        """
         self._set_by_block(self.delays, transition, block, seconds)
 
     def clear_faults(self) -> None:
-        """From now on no transition fails or takes time unless asked to again."""
+        """Remove all faults and delays."""
         self.faults, self.delays = {}, {}
         self._changed = True
 
@@ -330,7 +339,7 @@ class Kernel:
             listener(uevent, block)
 
     def take_changed(self) -> bool:
-        """Whether anything at all has changed since this was last asked, blocks included."""
+        """Whether anything has changed since the last call, blocks included."""
         changed, self._changed = self._changed, False
         return changed
 

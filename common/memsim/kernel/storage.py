@@ -1,4 +1,4 @@
-"""Where a block's memory and its struct pages come from.
+"""The storage of blocks, and the memory for their struct pages.
 
 The hypervisor's side is drivers/s390/char/sclp_mem.c of Linux 6.19 (sclp_cmd.c before), the
 struct pages are mm/sparse-vmemmap.c and mhp_supports_memmap_on_memory of mm/memory_hotplug.c.
@@ -16,11 +16,11 @@ from memsim.machine import Machine
 __all__ = ["STRUCT_PAGE_SHARE", "Hypervisor", "StructPages"]
 
 STRUCT_PAGE_SHARE: Final = 64
-"""One part in so many of a block holds its struct pages: 64 bytes for each page of 4 KiB."""
+"""Struct pages take 1/64 of a block: 64 bytes for each page of 4 KiB."""
 
 
 class Hypervisor:
-    """The storage that a hypervisor can still give, in bytes."""
+    """A hypervisor, and the storage that it can still give, in bytes."""
 
     __slots__ = ("_block_size", "pool")
 
@@ -29,7 +29,7 @@ class Hypervisor:
 
     @classmethod
     def at_boot(cls, machine: Machine, blocks: Blocks) -> Hypervisor:
-        """It can give what the blocks need that are without storage, unless the machine says."""
+        """Unless the machine says how much, it can give what all blocks without storage need."""
         if not machine.assigned_by:
             return cls(machine, 0)
         if machine.hypervisor is not None:
@@ -40,20 +40,20 @@ class Hypervisor:
         return cls(machine, count * machine.block_size)
 
     def assign(self) -> None:
-        """Take a block's storage (sclp_assign_storage); EIO where there is not enough left."""
+        """Assign storage for a block (sclp_assign_storage); EIO if there is not enough left."""
         if self.pool < self._block_size:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self.pool -= self._block_size
 
     def unassign(self) -> None:
-        """Give a block's storage back (sclp_unassign_storage)."""
+        """Unassign the storage of a block (sclp_unassign_storage)."""
         self.pool += self._block_size
 
 
 class StructPages:
-    """How many blocks have their struct pages where.
+    """How many blocks hold their own struct pages, and how many do not.
 
-    Counted from the blocks when that is first asked, and kept up to date from then on.
+    The blocks are counted when this is first needed; after that the counts are kept up to date.
     """
 
     __slots__ = ("_blocks", "_counts", "_machine", "size")
@@ -62,16 +62,16 @@ class StructPages:
         self._machine, self._blocks = machine, blocks
         self._counts: tuple[int, int] | None = None
         self.size = machine.block_size // STRUCT_PAGE_SHARE
-        """Bytes of one block's struct pages."""
+        """The size of the struct pages of one block, in bytes."""
 
     @property
     def own(self) -> int:
-        """Online blocks that hold their own struct pages."""
+        """The number of online blocks that hold their own struct pages."""
         return self._counted()[0]
 
     @property
     def outside(self) -> int:
-        """Present blocks whose struct pages are in other memory."""
+        """The number of present blocks whose struct pages are in other memory."""
         return self._counted()[1]
 
     def _counted(self) -> tuple[int, int]:
@@ -85,6 +85,6 @@ class StructPages:
         return self._counts
 
     def add(self, *, own: int = 0, outside: int = 0) -> None:
-        """So many more blocks are so, or fewer."""
+        """Add COUNT blocks of this kind, or remove them if it is negative."""
         if self._counts is not None:
             self._counts = self._counts[0] + own, self._counts[1] + outside

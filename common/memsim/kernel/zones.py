@@ -1,7 +1,7 @@
-"""Which zone a block comes online into (mm/memory_hotplug.c of Linux 6.18).
+"""The zone in which a block is set online (mm/memory_hotplug.c of Linux 6.18).
 
-Not modelled: memory groups (a block of a DIMM decides on its zone alone, as memory added without
-a group does).
+Not modelled: memory groups. The zone of a DIMM's block is chosen for this block alone, as for
+memory that was added without a group.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ __all__ = [
 ]
 
 NONE, DMA, DMA32, NORMAL, HIGHMEM, MOVABLE, DEVICE = range(IN_ZONE, IN_ZONE + len(ZONES))
-"""What is at the number of an online block of each zone."""
+"""The codes for an online block of each zone; see blocks.py."""
 
 KERNEL_ZONES: Final = (NONE, DMA, DMA32, NORMAL)
-"""Zones whose memory makes a node one with normal memory (N_NORMAL_MEMORY)."""
+"""A node with memory in one of these zones has normal memory (N_NORMAL_MEMORY)."""
 
 _NOT_MOVABLE: Final = bytes(zone for zone in range(NONE, DEVICE + 1) if zone != MOVABLE)
 
 Span = tuple[int, int]
-"""The lowest and the highest block of something, both inclusive."""
+"""The lowest and the highest block of a zone, both inclusive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The parameters of memory_hotplug that decide on zones; `online_policy` None: not there."""
+    """The parameters of memory_hotplug for zones; `online_policy` is None if there are none."""
 
     online_policy: str | None
     auto_movable_ratio: int
@@ -57,7 +57,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What decides on the zones of a node's offline blocks; `auto` is None without the policy."""
+    """The rules for the zones of a node's offline blocks; `auto` is None without the policy."""
 
     spans: tuple[tuple[int, Span], ...]
     auto: bool | None
@@ -71,7 +71,7 @@ class Rules:
         return next((zone for zone in (DMA, DMA32) if self.meets(zone, block)), NORMAL)
 
     def default_zone(self, block: int) -> int:
-        """The zone of plain `online` (zone_for_pfn_range, default_zone_for_pfn)."""
+        """The zone of `online` (zone_for_pfn_range, default_zone_for_pfn)."""
         kernel_zone = self.kernel_zone(block)
         if self.auto is not None:
             return MOVABLE if self.auto else kernel_zone
@@ -81,16 +81,16 @@ class Rules:
         return MOVABLE if self.movable_node else kernel_zone
 
     def valid_zones(self, block: int) -> tuple[int, ...]:
-        """The zones an offline block can come into, that of plain `online` first."""
+        """The zones in which an offline block can be set online; first the zone of `online`."""
         zones = (self.default_zone(block), self.kernel_zone(block), MOVABLE)
         return tuple(dict.fromkeys(zones))
 
 
 class Zones:
-    """The zones of a machine's nodes, counted from its blocks and kept up to date with them.
+    """The zones of a machine's nodes, counted from its blocks and kept up to date.
 
-    `online` is the number of blocks by node and zone; `spans` go from the lowest to the highest
-    online block of a node's zone.
+    `online` is the number of online blocks of each node and zone. `spans` go from the lowest to the
+    highest online block of a zone of a node.
     """
 
     __slots__ = (
@@ -132,12 +132,12 @@ class Zones:
 
     @property
     def nodes(self) -> frozenset[int]:
-        """All nodes that have blocks or may get some."""
+        """The nodes that have blocks or may get some."""
         return frozenset(node for node, _first, _last in self._areas)
 
     @property
     def early(self) -> dict[int, int]:
-        """By node, the blocks of boot that are online outside of Movable."""
+        """Node -> the number of blocks from boot that are online outside of zone Movable."""
         if self._early is None:
             self._early = dict.fromkeys(self.nodes, 0)
             for node, first, last in self._areas:
@@ -145,7 +145,7 @@ class Zones:
         return self._early
 
     def choose(self, block: int, word: str) -> int:
-        """The zone that an offline block comes into by online, online_kernel, online_movable."""
+        """The zone in which WORD (online, online_kernel, online_movable) sets an offline block."""
         if word == "online_movable":
             return MOVABLE
         group = self._blocks.group(block)
@@ -158,7 +158,7 @@ class Zones:
         return IN_ZONE + ZONES.index(group.off_zones[0])
 
     def valid(self, block: int) -> tuple[str, ...]:
-        """The names in a present block's valid_zones (valid_zones_show, drivers/base/memory.c)."""
+        """The words of valid_zones of a present block (valid_zones_show, drivers/base/memory.c)."""
         place, group = self._blocks.at(block), self._blocks.group(block)
         if place >= IN_ZONE:
             return (ZONES[place - IN_ZONE],)
@@ -168,18 +168,18 @@ class Zones:
         return group.off_zones
 
     def rules(self, node: int) -> Rules:
-        """What decides on the zones of a node's offline blocks."""
+        """The rules for the zones of a node's offline blocks."""
         spans = tuple((zone, span) for (of, zone), span in self.spans.items() if of == node)
         is_auto = self.policy.online_policy == "auto-movable"
         auto = self._may_be_movable(node) if is_auto else None
         return Rules(spans, auto, self._machine.movable_node)
 
     def _may_be_movable(self, node: int) -> bool:
-        """Whether the auto-movable policy puts one more block into Movable.
+        """Whether the policy auto-movable sets one more block online in zone Movable.
 
-        auto_movable_can_online_movable: movable memory, this block included, must not be more
-        than auto_movable_ratio percent of the kernel zones' boot memory, on the machine and
-        (with auto_movable_numa_aware) on the node.
+        auto_movable_can_online_movable: movable memory, with this block, must not be more than
+        auto_movable_ratio percent of the boot memory in kernel zones, on the machine and, with
+        auto_movable_numa_aware, on the node.
         """
         ratio = self.policy.auto_movable_ratio
         if not ratio:
@@ -193,7 +193,7 @@ class Zones:
         return True
 
     def enter(self, block: int, zone: int) -> None:
-        """An offline block has come online (move_pfn_range_to_zone)."""
+        """Count a block that was set online (move_pfn_range_to_zone)."""
         key = (self._blocks.group(block).node, zone)
         self._blocks.put(block, zone)
         self.online[key] = self.online.get(key, 0) + 1
@@ -201,7 +201,7 @@ class Zones:
         self._count_early(block, zone, 1)
 
     def leave(self, block: int, place: int) -> None:
-        """An online block has gone offline, or away (remove_pfn_range_from_zone)."""
+        """Discount a block that was set offline (remove_pfn_range_from_zone)."""
         zone = self._blocks.at(block)
         key = (self._blocks.group(block).node, zone)
         self._blocks.put(block, place)
@@ -218,7 +218,7 @@ class Zones:
         self.spans[key] = (min(low, span[0]), max(high, span[1]))
 
     def _narrow(self, key: tuple[int, int], block: int) -> None:
-        """Draw a zone's span in when its lowest or highest block has gone (shrink_zone_span)."""
+        """Shrink the span of a zone after its lowest or highest block left (shrink_zone_span)."""
         if block not in self.spans[key]:
             return
         ends = [end for *of, span in self._straddling if tuple(of) == key for end in span]
@@ -229,7 +229,7 @@ class Zones:
             del self.spans[key]
 
     def _outermost(self, key: tuple[int, int]) -> Iterator[int]:
-        """The lowest and the highest online block of a node's zone, looked for from the ends."""
+        """The lowest and the highest online block of a zone of a node, searched from both ends."""
         node, zone = key
         low, high = self.spans[key]
         lowest = self._blocks.find(zone, low, high)
@@ -244,7 +244,7 @@ class Zones:
 
 
 def _areas(machine: Machine) -> Iterator[tuple[int, int, int]]:
-    """A node, and the first and last block of neighbouring groups that are all on it."""
+    """For each run of neighbouring groups on one node: the node, its first and its last block."""
     first, before = machine.groups[0].first, machine.groups[0]
     for group in machine.groups[1:]:
         if group.node != before.node:
