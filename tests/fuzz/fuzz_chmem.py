@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+"""chmem killed, interrupted, refused twice, and given command lines made at random.
+
+    python tests/fuzz/fuzz_chmem.py [--seed N] [--kills 300] [--signals 200] [--pairs 1000]
+                                    [--lines 3000]
+
+What chmem tells is compared with the machine: status, document and every block. After a kill the
+same command must end where it ends without one. No command prints a traceback, hangs, or leaves a
+block between two conditions. Exits 1 after a failure, each of which is printed with its command.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+import hotplug_cli.program
+from chmem_py.cli import chmem
+from commands import SCRIPTS
+from memsim.directory import Directory
+from memsim.machine import TRANSITIONS, Fault
+from simulated import Condition, conditions, make, s390, x86
+
+PATIENCE = 60
+ERRORS = ("EBUSY", "EAGAIN", "EIO", "ENOMEM", "EINVAL", "EACCES", "ENODEV", "EINTR", "ENOSPC")
+STATUSES = {0, 1, 64, 129, 130, 143}
+Conditions = dict[int, Condition]
+
+
+class Work(NamedTuple):
+    """A machine, and a request that takes several writes to each block."""
+
+    machine: dict[str, Any]
+    words: tuple[str, ...]
+
+
+OFFLINE = {**s390(), "blocks": [{"range": [0, 3]}, {"range": [4, 7], "state": "offline"}]}
+SEQUENCES = (
+    Work(s390(), ("--reconfigure", "-m", "1", "-b", "1-3")),
+    Work(OFFLINE, ("--reconfigure", "-m", "1", "-b", "2-6")),
+    Work(s390(), ("-e", "-b", "4-7")),
+    Work(s390(), ("-e", "-m", "0", "-b", "4-7")),
+    Work(s390(auto_online_blocks="online_kernel"), ("-e", "-z", "Movable", "-b", "4-7")),
+    Work(s390(), ("-d", "-b", "1-3")),
+    Work(s390(), ("-c", "-m", "0", "-b", "4-7")),
+    Work(OFFLINE, ("-g", "-b", "4-7")),
+    Work(x86(), ("-e", "-b", "4-7")),
+    Work(x86(), ("-d", "-b", "0-2")),
+)
+
+
+class Workshop:
+    """A place for machines, and what was found out about them."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self.root = root
+        self.random = random.Random(seed)
+        self.results: Counter[str] = Counter()
+        self.failures = 0
+        self._made = 0
+
+    def machine(self, description: dict[str, Any], seconds: float = 0.0) -> Path:
+        """A new machine, of which every transition takes so long."""
+        self._made += 1
+        slow = {transition: {str(n): seconds for n in range(8)} for transition in TRANSITIONS}
+        more = {"delays": slow} if seconds else {}
+        return make(self.root / f"m{self._made}", {**description, **more})
+
+    def check(self, holds: object, what: str, *more: object) -> None:
+        if not holds:
+            self.failures += 1
+            print(f"FAILED: {what}", *more, sep="\n    ", flush=True)
+
+    def remove(self, root: Path) -> None:
+        shutil.rmtree(root)
+
+    def some_instant(self, machine: dict[str, Any], words: Sequence[str], seconds: float) -> float:
+        """Seconds until an instant within a run, most often after the start of Python."""
+        root = self.machine(machine, seconds)
+        began = time.monotonic()
+        run(root, *words)
+        self.remove(root)
+        return (time.monotonic() - began) * self.random.betavariate(2, 1)
+
+
+def command(root: Path, words: Sequence[str]) -> list[str]:
+    return [str(SCRIPTS / "chmem"), "-s", str(root), *words]
+
+
+def run(root: Path, *words: str) -> tuple[int, str, str]:
+    done = subprocess.run(command(root, words), capture_output=True, text=True, timeout=PATIENCE)
+    return done.returncode, done.stdout, done.stderr
+
+
+def run_here(root: Path, *words: str) -> tuple[int, str, str]:
+    """chmem in this process, which is faster by far."""
+    out, error = io.StringIO(), io.StringIO()
+    sys.argv = ["chmem", "-s", str(root), *words]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            status = hotplug_cli.program.status_of(chmem, "chmem")
+        except Exception:
+            status = -1
+            error.write(traceback.format_exc())
+    return status, out.getvalue(), error.getvalue()
+
+
+def kills(shop: Workshop, count: int) -> None:
+    """SIGKILL at a random instant, then the same command again."""
+    for number in range(count):
+        machine, words = SEQUENCES[number % len(SEQUENCES)]
+        twin = shop.machine(machine)
+        before = conditions(twin)
+        expected_status = run_here(twin, *words)[0]
+        expected = conditions(twin)
+        instant = shop.some_instant(machine, words, seconds=0.01)
+        root = shop.machine(machine, seconds=0.01)
+        process = subprocess.Popen(
+            command(root, words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(instant)
+        process.kill()
+        killed = process.wait(PATIENCE) == -signal.SIGKILL
+        between = conditions(root)
+        status, out, error = run(root, *words)
+        after = conditions(root)
+        shop.results["killed" if killed and between != before else "too early or late"] += 1
+        shop.check(
+            (status, after) == (expected_status, expected),
+            f"kill {number}: {' '.join(words)}: status {status}",
+            f"between {between}",
+            f"after {after}",
+            out + error,
+        )
+        shop.check("Traceback" not in error, f"kill {number}", error)
+        left = [name for name in os.listdir(root) if name not in ("sys", ".memsim")]
+        shop.check(not left, f"kill {number}: left in the tree: {left}")
+        shop.remove(root)
+        shop.remove(twin)
+
+
+def agree(
+    shop: Workshop, what: str, status: int, out: str, before: Conditions, now: Conditions
+) -> None:
+    """A document against the machine."""
+    try:
+        document = json.loads(out)
+    except ValueError:
+        shop.check(False, f"{what}: no document", out)
+        return
+    shop.check(document["status"] == status, f"{what}: status {status}, told {document['status']}")
+    told = {block["block"]: block for block in document.get("blocks", ())}
+    for number, condition in now.items():
+        expected = condition if number in told else before[number]
+        shown = told[number]["after"] if number in told else shown_as(condition)
+        shop.check(shown == shown_as(condition), f"{what}: block {number} told {shown}", condition)
+        shop.check(expected == condition, f"{what}: block {number} changed untold", condition)
+    moved = [n for n in now if unlike(now[n], before[n])]
+    size = document.get("block_size") or 0
+    shop.check(
+        document.get("bytes_changed", 0) == len(moved) * size,
+        f"{what}: bytes_changed {document.get('bytes_changed')}, but {moved} changed",
+    )
+    shop.check(not (status == 1 and moved), f"{what}: status 1, but {moved} changed", out)
+    shop.check(not (status == 0 and document["outcome"] != "done"), f"{what}: status 0", out)
+
+
+def shown_as(condition: Condition) -> dict[str, Any]:
+    return {
+        "state": "offline" if condition.state == "absent" else condition.state,
+        "zone": condition.zone,
+        "configured": None if condition.config is None else bool(condition.config),
+        "memmap_on_memory": None if condition.memmap is None else bool(condition.memmap),
+    }
+
+
+def unlike(one: Condition, other: Condition) -> bool:
+    return one._replace(zone=None) != other._replace(zone=None)
+
+
+def signals(shop: Workshop, count: int) -> None:
+    """SIGINT, SIGTERM or SIGHUP at a random instant."""
+    for number in range(count):
+        machine, words = SEQUENCES[number % len(SEQUENCES)]
+        instant = shop.some_instant(machine, words, seconds=0.02)
+        root = shop.machine(machine, seconds=0.02)
+        before = conditions(root)
+        process = subprocess.Popen(
+            command(root, [*words, "--json"]),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(instant)
+        which = shop.random.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        process.send_signal(which)
+        out, error = process.communicate(timeout=PATIENCE)
+        status, now = process.returncode, conditions(root)
+        what = f"signal {number}: {which.name} {' '.join(words)}: status {status}"
+        shop.check("Traceback" not in error, what, error)
+        if not out:
+            # It had not begun: the signal ended it as it ends any process.
+            shop.results["too early"] += 1
+            shop.check(status in (1, -which, 128 + which) and now == before, what, error, now)
+        else:
+            shop.results["done" if status == 0 else "stopped"] += 1
+            shop.check(status in (0, 128 + which), what, error)
+            agree(shop, what, status, out, before, now)
+        shop.remove(root)
+
+
+def pairs(shop: Workshop, count: int) -> None:
+    """Two faults in one call."""
+    for number in range(count):
+        machine, words = SEQUENCES[number % len(SEQUENCES)]
+        root = shop.machine(machine)
+        faults = [
+            (
+                shop.random.choice(TRANSITIONS),
+                shop.random.randrange(8),
+                Fault(shop.random.choice(ERRORS), shop.random.choice((1, 2, None))),
+            )
+            for _ in range(2)
+        ]
+
+        def spoil(kernel: Any, faults: Any = faults) -> None:
+            for transition, block, fault in faults:
+                kernel.set_fault(transition, block, fault)
+
+        Directory(root).change(spoil)
+        before = conditions(root)
+        more = shop.random.choice(([], ["--all-or-nothing"]))
+        status, out, error = run_here(root, *words, *more, "--json")
+        what = f"pair {number}: {' '.join([*words, *more])} with {faults}"
+        shop.check(status in STATUSES, what, error)
+        agree(shop, what, status, out, before, conditions(root))
+        shop.results[f"status {status}"] += 1
+        shop.remove(root)
+
+
+def lines(shop: Workshop, count: int) -> None:
+    """Command lines of all options, with values that fit and that do not."""
+    roots = [shop.machine(description) for description in (s390(), x86(), OFFLINE)]
+    for number in range(count):
+        root = shop.random.choice(roots)
+        words = list(random_words(shop.random))
+        before = conditions(root)
+        status, out, error = run_here(root, *words)
+        what = f"line {number}: {words!r}"
+        shop.check(status in STATUSES, what, error)
+        shop.check("Traceback" not in error, what, error)
+        now = conditions(root)
+        if "--dry-run" in words:
+            shop.check(now == before, f"{what}: a dry run changed something")
+        if status == 1:
+            shop.check(now == before, f"{what}: status 1, and changed", out + error)
+        shop.check(not status or out or error, f"{what}: status {status}, and nothing is said")
+        shop.results[f"status {status}"] += 1
+        if number % 50 == 49:
+            for machine in roots:
+                Directory(machine).change(lambda kernel: kernel.reboot())
+
+
+def random_words(chance: random.Random) -> Iterator[str]:
+    options = ["-e", "-d", "-c", "-g", "--reconfigure", "-b", "-b", "-v", "--json", "--dry-run"]
+    options += ["--all-or-nothing", "--enable", "--dis", "--nonsense", "-q", "--", "-bev", "-h"]
+    valued = {
+        "-m": ["0", "1", "yes", "2", "", "\udc80"],
+        "-z": ["Movable", "Normal", "DMA", "none", "movable", "", "\udcff", "x" * 5000],
+        "--node": ["0", "1", "-1", "x", "9" * 30],
+        "--timeout": ["1", "0.01", "0", "-1", "nan", "inf", "x"],
+        "--retry": ["0", "1", "x", "9" * 12],
+    }
+    operands = ["1", "0-3", "4-7", "3-1", "99", "128m", "256M", "1g", "1.5g", "100m", "0", "-1", ""]
+    operands += ["0x0-0x7ffffff", "0x0", "0x8000000-0xfffffff", "1,2", "4-", "-", "1e9", "9" * 40]
+    operands += ["\udc80", "\n", "1t", "16e", "0x", "\uff11", "\u0663"]
+    for _ in range(chance.randrange(1, 6)):
+        if chance.random() < 0.3:
+            name = chance.choice(list(valued))
+            yield name
+            yield chance.choice(valued[name])
+        else:
+            yield chance.choice(options)
+    for _ in range(chance.choice((0, 1, 1, 1, 1, 2))):
+        yield chance.choice(operands)
+
+
+PARTS: dict[str, tuple[Callable[[Workshop, int], None], int]] = {
+    "kills": (kills, 300),
+    "signals": (signals, 200),
+    "pairs": (pairs, 1000),
+    "lines": (lines, 3000),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    for name, (_, count) in PARTS.items():
+        parser.add_argument(f"--{name}", type=int, default=count)
+    given = parser.parse_args()
+    failures = 0
+    for name, (part, _) in PARTS.items():
+        count, began = getattr(given, name), time.monotonic()
+        with tempfile.TemporaryDirectory(
+            dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+        ) as root:
+            shop = Workshop(Path(root), given.seed)
+            part(shop, count)
+        failures += shop.failures
+        took = time.monotonic() - began
+        kinds = ", ".join(f"{many} {what}" for what, many in sorted(shop.results.items()))
+        print(f"{name}: {count}, {shop.failures} failed, {took:.0f} s ({kinds})", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
