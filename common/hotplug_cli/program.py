@@ -107,7 +107,7 @@ def run(command: click.Command, name: str) -> NoReturn:
             status = completion.answer(command, name, instruction)
             sys.stdout.flush()
         except OSError:
-            # The shell has gone, and nobody is left to be told.
+            # The shell has gone, so no message can be read.
             status = Exit.FAILURE
     else:
         try:

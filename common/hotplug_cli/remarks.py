@@ -1,4 +1,4 @@
-"""The words for what a reading of a machine left out, or could not know."""
+"""Make messages from the remarks of a table of blocks."""
 
 from collections.abc import Collection
 
@@ -24,7 +24,7 @@ def sentence_of(remark: Remark) -> Sentence:
 
 
 def _blocks(numbers: Collection[int]) -> str:
-    """The subject of a sentence, with its verb; of many blocks it names the first."""
+    """The subject of a sentence with its verb. It names only the first of many blocks."""
     if not numbers:
         return "all memory blocks are"
     more = len(numbers) - 1

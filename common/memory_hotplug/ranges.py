@@ -1,4 +1,4 @@
-"""The blocks of a machine as they were read, and contiguous ones that agree merged into ranges."""
+"""The table of a machine's blocks, and ranges of contiguous blocks that agree."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ __all__ = [
 ]
 
 MERGED_BY: tuple[str, ...] = tuple(name for name in Attribute if name is not Attribute.PHYS_DEVICE)
-"""What ranges are split by unless a caller says otherwise. The physical device is left out: on
-s390 every block has one of its own."""
+"""The attributes that split ranges by default. phys_device is not one of them, because on s390 it
+differs for each block."""
 
 MEMMAP_FRACTION = 64
 """Struct pages take 64 bytes for each page of 4 KiB (include/linux/mm_types.h)."""
@@ -29,7 +29,7 @@ MEMMAP_FRACTION = 64
 
 @dataclass(frozen=True, slots=True)
 class MemoryRange:
-    """Contiguous blocks that agree in what they were split by."""
+    """Contiguous blocks that agree in the attributes that split ranges."""
 
     first: int
     """Number of the first block."""
@@ -38,7 +38,7 @@ class MemoryRange:
     block_size: int
     """Bytes."""
     block: MemoryBlock
-    """The first block, which speaks for all of them in the attributes the ranges were split by."""
+    """The first block. All blocks of the range have its values of the attributes that split it."""
 
     @property
     def start(self) -> int:
@@ -57,61 +57,61 @@ class MemoryRange:
 
     @property
     def memmap_size(self) -> int:
-        """Bytes that the struct pages of the range take, wherever they live."""
+        """The size of the struct pages of the range in bytes, wherever they are."""
         return self.size // MEMMAP_FRACTION
 
 
 class RemarkKind(Enum):
-    """What a reading left out, or could not know."""
+    """The kind of a remark."""
 
     IMPOSSIBLE_NUMBER = "impossible number"
-    """Blocks that would lie beyond the end of the address space are left out."""
+    """Blocks beyond the end of the address space were left out."""
     NOT_A_DIRECTORY = "not a directory"
-    """A memoryN that is something else is left out."""
+    """A memoryN that is not a directory was left out."""
     UNREADABLE = "unreadable"
-    """An attribute of blocks is not known, though it is there."""
+    """An attribute of blocks exists, but could not be read."""
 
 
 class Remark(NamedTuple):
-    """A thing that a reading left out, or could not know.
+    """A remark about something that was left out of a table, or could not be read.
 
     A named tuple because every start of lsmem makes the class.
     """
 
     kind: RemarkKind
     blocks: tuple[int, ...] = ()
-    """Numbers, ascending; none where the remark is on all blocks."""
+    """The numbers of the blocks, ascending; empty for all blocks."""
     attribute: Attribute | None = None
     reason: str = ""
-    """Why the attribute cannot be read, as the kernel says it."""
+    """Why the attribute cannot be read: the kernel's text for the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockTable:
-    """The blocks of a machine as columns, which on 65,536 blocks costs a fraction of objects."""
+    """The blocks of a machine as columns, which is much faster than objects for 65,536 blocks."""
 
     block_size: int
     """Bytes."""
     numbers: Sequence[int]
     """Block numbers, ascending."""
     columns: Mapping[str, Sequence[Any]]
-    """Attribute -> one value a block, for the attributes that were read."""
+    """Attribute -> a list with its value for each block; only attributes that were read."""
     remarks: tuple[Remark, ...] = ()
-    """What was left out of the table, and what in it is not known."""
+    """Remarks about what was left out of the table, or could not be read."""
 
     def blocks(self) -> Iterator[MemoryBlock]:
-        """Every block, ascending; what was not read is NOT_READ."""
+        """All blocks, ascending. Attributes that were not read are NOT_READ."""
         columns = [self.columns.get(name, repeat(NOT_READ)) for name in Attribute]
         return map(MemoryBlock, self.numbers, *columns)
 
     def block(self, index: int) -> MemoryBlock:
-        """The block at a position of the table, from 0; IndexError beyond its end."""
+        """The block at a position of the table, from 0. Raises IndexError."""
         return MemoryBlock(
             self.numbers[index], **{name: column[index] for name, column in self.columns.items()}
         )
 
     def ranges(self, split: Iterable[str] = MERGED_BY) -> Iterator[MemoryRange]:
-        """Contiguous blocks that agree in each attribute of SPLIT, merged; ascending.
+        """Ranges of contiguous blocks that agree in each attribute of SPLIT, ascending.
 
         Raises UnknownNameError, and NotReadError for an attribute that was not read.
         """
@@ -130,7 +130,7 @@ class BlockTable:
             yield self._range(start, len(self.numbers))
 
     def each(self) -> Iterator[MemoryRange]:
-        """Every block as a range of its own; ascending."""
+        """Each block as a range of its own, ascending."""
         return (
             MemoryRange(block.number, block.number, self.block_size, block)
             for block in self.blocks()
@@ -141,7 +141,7 @@ class BlockTable:
         return MemoryRange(numbers[start], numbers[stop - 1], self.block_size, self.block(start))
 
     def total(self, *, online: bool) -> int:
-        """Bytes of the blocks that are online, or of all others. Raises NotReadError where
+        """The size of all online blocks, or of all others, in bytes. Raises NotReadError if
         ``state`` was not read."""
         online_blocks = self._column(Attribute.STATE).count(State.ONLINE)
         blocks = online_blocks if online else len(self.numbers) - online_blocks

@@ -2,7 +2,7 @@
 
 Reads show what the kernel would show after these writes, so that an order can be carried out on
 this tree. Two things only the kernel knows: whether the pages of a block can be moved, and whether
-there is memory for struct pages. The dry run takes it that they can and that there is.
+there is memory for struct pages. The dry run assumes both.
 """
 
 import errno
@@ -118,7 +118,7 @@ class Rehearsal:
             self._show(number, word, spans.valid_zones(number))
             return
         shown = (self._valid_zones(number) or b"").decode().split()
-        # What the tree shows counts for more than what follows from the spans.
+        # If the tree shows zones, use them rather than those from the spans.
         zones = tuple(map(Zone.named, shown)) or spans.valid_zones(number)
         kernel_zone = next((zone for zone in zones if zone is not Zone.MOVABLE), Zone.NORMAL)
         chosen = {"online": zones[0], "online_movable": Zone.MOVABLE}.get(word, kernel_zone)

@@ -1,4 +1,4 @@
-"""Which zones a block can go to, from the spans of the zones of its node.
+"""Find the zones in which a block can be set online, from the spans of the zones of its node.
 
 Facts: mm/memory_hotplug.c, zone_for_pfn_range and default_kernel_zone_for_pfn (since Linux 4.13).
 The online policy ``auto-movable`` and the boot parameter ``movable_node`` are not considered.
@@ -19,7 +19,7 @@ _BEFORE_NORMAL = (Zone.DMA, Zone.DMA32)
 
 
 class Spans:
-    """The online blocks by node and zone. A span goes from the lowest to the highest of them."""
+    """The online blocks of each node and zone. A span goes from the lowest to the highest."""
 
     def __init__(self, table: BlockTable) -> None:
         columns = (table.columns[name] for name in NEEDED)
@@ -31,18 +31,18 @@ class Spans:
                 self._members.setdefault((node, zones[0]), []).append(number)
 
     def set_online(self, number: int, zone: Zone) -> None:
-        """From now on the block is online in that zone."""
+        """Add a block that was set online in ZONE."""
         insort(self._members.setdefault((self._node(number), zone), []), number)
 
     def set_offline(self, number: int) -> None:
-        """From now on the block is not online."""
+        """Remove a block that was set offline."""
         for members in self._members.values():
             index = bisect_left(members, number)
             if members[index : index + 1] == [number]:
                 del members[index]
 
     def valid_zones(self, number: int) -> tuple[Zone, ...]:
-        """The zones that the block could be set online in; the first is what ``online`` chooses."""
+        """The zones in which the block can be set online; first the zone of ``online``."""
         kernel_zone = next(
             (zone for zone in _BEFORE_NORMAL if self._meets(number, zone)), Zone.NORMAL
         )
@@ -55,7 +55,7 @@ class Spans:
         return bool(members) and members[0] <= number <= members[-1]
 
     def _node(self, number: int) -> int | None:
-        """The node of the block; of one that is not configured, that of the nearest below it."""
+        """The node of a block; if it is not configured, the node of the nearest block below it."""
         while (node := self._nodes.get(number)) is None and number > 0 and number in self._nodes:
             number -= 1
         return node

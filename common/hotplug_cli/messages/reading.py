@@ -1,4 +1,4 @@
-"""The messages of lsmem and chmem about what a reading left out, or could not know."""
+"""The messages of lsmem and chmem about what was left out of a reading, or could not be read."""
 
 from hotplug_cli.messages import Message
 
