@@ -39,11 +39,13 @@ if TYPE_CHECKING:
         StuckError,
         UnknownNameError,
     )
+    from memory_hotplug.hold import Held, Holder, Left
     from memory_hotplug.machine import Machine
+    from memory_hotplug.outcome import Outcome, Result, Write
     from memory_hotplug.plan import Action, Order, Plan
     from memory_hotplug.ranges import BlockTable, MemoryRange, Remark, RemarkKind
     from memory_hotplug.size import human, parse_size
-    from memory_hotplug.transaction import Outcome, Patience, Result, Watch, Write, carry_out
+    from memory_hotplug.transaction import Patience, Watch, bring_back, carry_out
     from memory_hotplug.uevents import Uevent, Uevents
 
 __all__ = [
@@ -59,7 +61,10 @@ __all__ = [
     "BrokenTreeError",
     "CannotWriteError",
     "Cause",
+    "Held",
     "HeldError",
+    "Holder",
+    "Left",
     "Machine",
     "MemoryBlock",
     "MemoryHotplugError",
@@ -86,6 +91,7 @@ __all__ = [
     "Watch",
     "Write",
     "Zone",
+    "bring_back",
     "carry_out",
     "human",
     "parse_size",
@@ -95,11 +101,13 @@ _HOMES = {
     "attribute": ("Attribute",),
     "block": ("NOT_READ", "NUMA_NO_NODE", "MemoryBlock", "State", "Zone"),
     "causes": ("Cause",),
+    "hold": ("Held", "Holder", "Left"),
     "machine": ("Machine",),
     "plan": ("Action", "Order", "Plan"),
     "ranges": ("BlockTable", "MemoryRange", "Remark", "RemarkKind"),
     "size": ("human", "parse_size"),
-    "transaction": ("Outcome", "Patience", "Result", "Watch", "Write", "carry_out"),
+    "outcome": ("Outcome", "Result", "Write"),
+    "transaction": ("Patience", "Watch", "bring_back", "carry_out"),
     "uevents": ("Uevent", "Uevents"),
 }
 """Module -> the names that it has; all other names are those of errors. A name is imported when it
