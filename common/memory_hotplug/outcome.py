@@ -1,4 +1,4 @@
-"""What became of a block, and the writes that led there."""
+"""The outcome of an order for a block, and the writes that were tried."""
 
 from enum import Enum
 from typing import NamedTuple

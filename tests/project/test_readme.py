@@ -14,6 +14,12 @@ from terminal import clean_environment
 
 TOP = Path(__file__).parents[2]
 README = (TOP / "README.md").read_text()
+MAP = (TOP / "CONTRIBUTING.md").read_text()
+PACKAGES = [
+    "lsmem_py",
+    "chmem_py",
+    *sorted(f"common/{path.parent.name}" for path in TOP.glob("common/*/__init__.py")),
+]
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md")])
 
 
@@ -89,3 +95,13 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
         assert (page.parent / link).exists(), link
     for name in named:
         assert (TOP / name).exists(), name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_map_in_contributing_has_every_module_under_its_package(package: str) -> None:
+    (section,) = re.findall(rf"^### {package}\n(.*?)^##", MAP, re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"`([\w/]+\.py)`", section))
+    there = {str(path.relative_to(TOP / package)) for path in (TOP / package).rglob("*.py")}
+    modules = {name for name in there if Path(name).name not in ("__init__.py", "__main__.py")}
+    assert named - modules == set(), "CONTRIBUTING.md has modules that are gone"
+    assert modules - named == set(), "CONTRIBUTING.md lacks a row for these modules"
