@@ -14,7 +14,7 @@ from textwrap import wrap
 import pytest
 
 import static_tree
-from commands import SCRIPTS, Command
+from commands import Command, start_program
 from simulated import write
 from static_tree import FIRMWARE, MEMORY
 from terminal import PATIENCE, Terminal, clean_environment
@@ -226,13 +226,8 @@ def test_watch_of_a_machine_that_goes_away_restores_the_terminal_and_exits_1(
 def follow(
     watched: list[subprocess.Popen[str]], tree: Path, *options: str
 ) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [str(SCRIPTS / "lsmem"), "--watch=0.1", "-s", str(tree), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=clean_environment(),
-        text=True,
-    )
+    watch = ("lsmem", "--watch=0.1", "-s")
+    process = start_program(*watch, tree, *options, env=clean_environment())
     watched.append(process)
     return process
 

@@ -1,14 +1,13 @@
 """Commands in a terminal, and what a person sees there."""
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pexpect
 import pyte
 
-from commands import SCRIPTS
+from commands import SCRIPTS, starts_a_process
 
 PATIENCE = 60
 """Seconds until a test gives up on something that should have appeared."""
@@ -31,6 +30,7 @@ class Terminal:
         lines: int = 40,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        starts_a_process()
         self.columns = columns
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
@@ -94,6 +94,3 @@ def see(*words: str | Path, columns: int = 80, **environment: str) -> Terminal:
     terminal = Terminal(*words, columns=columns, environment=clean_environment(**environment))
     assert terminal.finish() == 0, terminal.text()
     return terminal
-
-
-PYTHON = sys.executable
