@@ -6,11 +6,10 @@ import pytest
 
 from memory_hotplug.block import State, Zone
 from memory_hotplug.causes import Cause
-from memory_hotplug.errors import BadSizeError, NoSuchBlockError, SizeSyntaxError, SizeTooLargeError
+from memory_hotplug.errors import NoSuchBlockError
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action, Order
 from memory_hotplug.simulated import KernelTree
-from memory_hotplug.size import human, parse_size
 from memory_hotplug.transaction import Result, carry_out
 from memsim.profile import boot
 from simulated import s390, x86
@@ -113,32 +112,3 @@ def test_nothing_is_configured_where_memory_needs_no_configuring() -> None:
     assert outcome.result is Result.FAILED
     assert outcome.writes == ()
     assert list(machine.blocks()) == before
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("1", 1 << 20), ("0x10k", 1 << 14), ("010m", 1 << 23), ("1.5g", 3 << 29), ("1kb", 1000)],
-)
-def test_sizes_are_parsed(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("size", [1 << 10 * exponent for exponent in range(1, 7)])
-def test_what_is_shown_can_be_read_again(size: int) -> None:
-    assert parse_size(human(size)) == size
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("", SizeSyntaxError),
-        ("1.5", SizeSyntaxError),
-        ("08m", SizeSyntaxError),
-        ("16e", SizeTooLargeError),
-        ("1z", SizeTooLargeError),
-        ("1" * 9999, SizeTooLargeError),
-    ],
-)
-def test_what_is_no_size_is_refused(text: str, error: type[BadSizeError]) -> None:
-    with pytest.raises(error):
-        parse_size(text)

@@ -70,7 +70,7 @@ AT_BOOT = [("0-15", "online", "1", "0"), ("16-31", "offline", "0", "1")]
 
 
 @needs_fuse
-def test_the_cover_letters_session_with_the_shells_echo(mounted: Path) -> None:
+def test_memsim_mount_plays_the_s390_session_with_the_shells_echo(mounted: Path) -> None:
     def config(value: int, block: int) -> str:
         return echo(str(value), mounted / FIRMWARE / f"memory{block}/config")
 
@@ -101,14 +101,14 @@ def test_the_cover_letters_session_with_the_shells_echo(mounted: Path) -> None:
 
 
 @needs_fuse
-def test_nothing_is_mounted_over_a_mount(mounted: Path, tmp_path: Path) -> None:
+def test_memsim_mount_refuses_a_mount_point_in_use(mounted: Path, tmp_path: Path) -> None:
     done = run_program("memsim", "mount", tmp_path / "m", mounted)
     assert done.returncode == 1
     assert "something is mounted here already" in done.stderr
 
 
 @needs_fuse
-def test_the_kernels_errnos_reach_the_writer(mounted: Path, tmp_path: Path) -> None:
+def test_memsim_mount_gives_the_kernels_errno_to_the_writer(mounted: Path, tmp_path: Path) -> None:
     machine = directory.Directory(tmp_path / "m")
     machine.change(lambda kernel: kernel.set_fault("offline", 3, Fault("EBUSY")))
     block = mounted / MEMORY / "memory3"
@@ -123,7 +123,7 @@ def test_the_kernels_errnos_reach_the_writer(mounted: Path, tmp_path: Path) -> N
 
 
 @needs_fuse
-def test_the_mount_shows_what_the_directory_has(mounted: Path, tmp_path: Path) -> None:
+def test_memsim_mount_shows_the_files_of_the_directory(mounted: Path, tmp_path: Path) -> None:
     assert tree_at(mounted) == tree_at(tmp_path / "m")
     assert os.listdir(mounted) == ["sys"]
     assert not (mounted / directory.MARK).exists()
@@ -136,7 +136,9 @@ def test_the_mount_shows_what_the_directory_has(mounted: Path, tmp_path: Path) -
 
 
 @needs_fuse
-def test_a_delayed_write_can_be_interrupted_and_watched(mounted: Path, tmp_path: Path) -> None:
+def test_memsim_mount_lets_a_delayed_write_be_watched_and_interrupted(
+    mounted: Path, tmp_path: Path
+) -> None:
     machine = directory.Directory(tmp_path / "m")
     machine.change(lambda kernel: kernel.set_delay("offline", 3, 60))
     state = mounted / MEMORY / "memory3/state"
@@ -152,7 +154,7 @@ def test_a_delayed_write_can_be_interrupted_and_watched(mounted: Path, tmp_path:
         time.sleep(0.02)
 
 
-def test_mounting_says_what_is_missing(tmp_path: Path) -> None:
+def test_memsim_mount_says_what_is_missing(tmp_path: Path) -> None:
     assert run_program("memsim", "mount", tmp_path / "none", tmp_path).stderr.startswith(
         f"memsim: {tmp_path}/none: expected a simulated machine"
     )
@@ -176,7 +178,7 @@ def test_mounting_says_what_is_missing(tmp_path: Path) -> None:
 @needs_fuse
 @needs_root
 class TestShell:
-    def test_the_command_sees_the_machine_and_its_status_is_memsims(self) -> None:
+    def test_memsim_shell_exits_with_the_status_of_its_command(self) -> None:
         script = f"cat /{MEMORY}/memory16/state /{FIRMWARE}/memory20/config; exit 7"
         done = run_program(
             "memsim", "shell", "--profile", "s390-pre-6.19", "--", "sh", "-c", script
@@ -189,14 +191,14 @@ class TestShell:
         assert done.stdout == "32\n"
         assert done.returncode == 137
 
-    def test_writes_stay_in_a_machine_of_ones_own(self, tmp_path: Path) -> None:
+    def test_memsim_shell_keeps_writes_in_the_machine_it_was_given(self, tmp_path: Path) -> None:
         directory.create(tmp_path / "m", boot("s390-lpar"))
         script = f"echo 1 > /{FIRMWARE}/memory16/config && echo 1 > /{MEMORY}/memory16/online"
         done = run_program("memsim", "shell", tmp_path / "m", "--", "sh", "-c", script)
         assert (done.returncode, done.stderr) == (0, "")
         assert (tmp_path / "m" / MEMORY / "memory16/state").read_text() == "online\n"
 
-    def test_only_what_is_about_memory_is_covered_and_nothing_stays(self) -> None:
+    def test_memsim_shell_covers_only_memory_and_leaves_no_mount(self) -> None:
         names = sorted(set(os.listdir("/sys/firmware")) | {"memory"})
         before = Path("/proc/self/mountinfo").read_text()
         left = set(Path(tempfile.gettempdir()).glob("memsim.*"))
@@ -209,7 +211,9 @@ class TestShell:
         assert set(Path(tempfile.gettempdir()).glob("memsim.*")) == left
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-    def test_a_signal_ends_all_of_it(self, number: signal.Signals, tmp_path: Path) -> None:
+    def test_memsim_shell_ends_with_its_command_on_a_signal(
+        self, number: signal.Signals, tmp_path: Path
+    ) -> None:
         words = ("memsim", "shell", "--", "sh", "-c", "echo $$; exec sleep 987")
         shell = start_program(*words, env=os.environ | {"TMPDIR": str(tmp_path)})
         assert shell.stdout is not None
@@ -222,7 +226,7 @@ class TestShell:
             time.sleep(0.02)
         assert list(tmp_path.iterdir()) == []
 
-    def test_an_unknown_command_or_profile_is_said(self) -> None:
+    def test_memsim_shell_names_an_unknown_command_or_profile(self) -> None:
         assert run_program("memsim", "shell", "--", "no-such-thing").stderr == (
             "memsim: no-such-thing: command not found\n"
         )
@@ -231,7 +235,7 @@ class TestShell:
         assert done.stderr.startswith("memsim: no profile is named vax; the profiles are")
 
     @needs_util_linux
-    def test_without_root_a_user_namespace_does(self) -> None:
+    def test_memsim_shell_without_root_uses_a_user_namespace(self) -> None:
         """As a user who is not root, and may open /dev/fuse."""
         as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
         script = f"id -u; echo 1 > /{FIRMWARE}/memory16/config && cat /{MEMORY}/memory16/state"
@@ -243,7 +247,7 @@ class TestShell:
         )
         assert (done.stdout, done.stderr, done.returncode) == ("0\noffline\n", "", 0)
 
-    def test_where_no_namespace_can_be_made_it_says_what_to_do(self) -> None:
+    def test_memsim_shell_without_namespaces_says_what_to_do(self) -> None:
         limit = Path("/proc/sys/user/max_mnt_namespaces")
         script = f"echo 0 > {limit} && exec {sys.executable} -m memsim shell -- true"
         # In a user namespace of its own, so that the limit is only this test's.
@@ -258,7 +262,7 @@ class TestShell:
         assert "allow user namespaces" in done.stderr
 
     @needs_util_linux
-    def test_debians_lsmem_lists_the_machine(self) -> None:
+    def test_memsim_shell_lets_util_linux_lsmem_list_the_machine(self) -> None:
         done = run_program(
             "memsim", "shell", "--profile", "x86-two-nodes", "--", DEBIAN_LSMEM, "-b"
         )
@@ -268,7 +272,9 @@ class TestShell:
 
     @needs_util_linux
     @pytest.mark.parametrize("name", ["x86-two-nodes", "s390-pre-6.19"])
-    def test_debians_chmem_changes_the_machine(self, tmp_path: Path, name: str) -> None:
+    def test_memsim_shell_lets_util_linux_chmem_change_the_machine(
+        self, tmp_path: Path, name: str
+    ) -> None:
         directory.create(tmp_path / "m", boot(name))
         offline = str(128 if name == "x86-two-nodes" else 16)
         expected = Sysfs(boot(name))
@@ -284,7 +290,7 @@ class TestShell:
 
 @needs_fuse
 @needs_root
-def test_a_shell_says_in_three_lines_where_it_is_and_how_to_leave(tmp_path: Path) -> None:
+def test_memsim_shell_says_in_three_lines_where_it_is_and_how_to_leave(tmp_path: Path) -> None:
     directory.create(tmp_path / "m", boot("s390-lpar"))
     environment = clean_environment(SHELL="/bin/sh", PS1="ready> ")
     terminal = Terminal("memsim", "shell", tmp_path / "m", columns=200, environment=environment)

@@ -16,7 +16,9 @@ from simulated import tree_at, tree_of
 
 
 @pytest.mark.parametrize("name", ["s390-lpar", "x86-two-nodes", "s390-pre-6.19", "arm64-offset"])
-def test_the_files_are_what_the_kernel_answers(tmp_path: Path, name: str) -> None:
+def test_the_files_of_a_directory_are_what_the_simulated_kernel_shows(
+    tmp_path: Path, name: str
+) -> None:
     directory.create(tmp_path / "m", boot(name))
     assert tree_at(tmp_path / "m") == tree_of(boot(name))
 
@@ -39,7 +41,7 @@ def test_every_write_reaches_every_file_it_changes(tmp_path: Path) -> None:
         assert tree_at(root) == tree_of(sysfs), path
 
 
-def test_blocks_come_and_go(tmp_path: Path) -> None:
+def test_config_adds_and_removes_the_directory_and_links_of_a_block(tmp_path: Path) -> None:
     root = tmp_path / "m"
     directory.create(root, boot("s390-lpar"))
     directory.write(root, f"{FIRMWARE}/memory16/config", b"1")
@@ -79,7 +81,7 @@ def test_a_reboot_rewrites_the_tree(tmp_path: Path) -> None:
     assert tree_at(root) == tree_of(boot("s390-lpar"))
 
 
-def test_while_a_block_goes_offline_its_state_says_so(tmp_path: Path) -> None:
+def test_state_is_going_offline_during_the_delay_of_an_offline(tmp_path: Path) -> None:
     root, seen = tmp_path / "m", []
     directory.create(root, boot("s390-lpar"))
     machine, state = directory.Directory(root), root / MEMORY / "memory3/state"
@@ -93,7 +95,7 @@ def test_while_a_block_goes_offline_its_state_says_so(tmp_path: Path) -> None:
     assert state.read_text() == "offline\n"
 
 
-def test_a_signal_ends_the_wait_and_nothing_has_happened(tmp_path: Path) -> None:
+def test_a_signal_during_a_delay_leaves_the_block_as_it_was(tmp_path: Path) -> None:
     root = tmp_path / "m"
     directory.create(root, boot("s390-lpar"))
     machine = directory.Directory(root)
@@ -124,7 +126,7 @@ def test_a_damaged_machine_refuses_writes_and_can_still_be_listed(
     assert tree_at(root) == before
 
 
-def test_what_is_there_already_is_never_touched(tmp_path: Path) -> None:
+def test_no_machine_is_created_over_existing_files(tmp_path: Path) -> None:
     root = tmp_path / "m"
     root.mkdir()
     (root / "letter").write_text("mine")

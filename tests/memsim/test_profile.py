@@ -57,7 +57,7 @@ def test_the_machines_of_the_reference_load_and_dump(name: str) -> None:
 
 
 @pytest.mark.parametrize("case", VECTORS["chmem"], ids=lambda case: case["machine"])
-def test_every_end_that_the_reference_comes_to_can_be_written(case: dict[str, Any]) -> None:
+def test_every_condition_in_the_reference_vectors_can_be_described(case: dict[str, Any]) -> None:
     """Writes each block's way from where it was to what the reference's chmem made of it."""
     sysfs = Sysfs(boot(VECTORS["machines"][case["machine"]]))
     for step in case["steps"]:
@@ -128,12 +128,14 @@ def test_every_end_that_the_reference_comes_to_can_be_written(case: dict[str, An
         (GOOD | {"memmap_param": "yes"}, 'm: memmap_param: expected "Y", "N", "force" or null'),
     ],
 )
-def test_a_wrong_description_is_said_where_and_what(description: Any, message: str) -> None:
+def test_a_wrong_description_is_refused_with_the_key_and_what_is_expected(
+    description: Any, message: str
+) -> None:
     with pytest.raises(MachineError, match=message):
         parse(description, "m")
 
 
-def test_what_is_no_json_is_said_where(tmp_path: Path) -> None:
+def test_a_description_that_is_no_json_is_refused_with_the_place(tmp_path: Path) -> None:
     path = tmp_path / "machine.json"
     path.write_text('{"block_size": 1,\n "blocks": }')
     with pytest.raises(MachineError, match=r"machine.json: line 2, column 12: expected JSON"):
@@ -150,7 +152,7 @@ def test_an_unknown_profile_lists_the_known_ones() -> None:
         boot("vax")
 
 
-def test_a_machine_from_a_few_sizes() -> None:
+def test_a_machine_is_made_from_a_few_sizes() -> None:
     gib = 1 << 30
     kernel = Kernel(layout(128 << 20, 2 * gib, standby=2 * gib, nodes=2))
     nodes = [kernel.blocks.group(block).node for block in kernel.blocks]
@@ -181,7 +183,7 @@ def test_a_quarter_of_a_million_blocks_boot() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in profile.PROFILES if n not in ("huge", "ppc64-large")])
-def test_a_machine_like_the_one_in_a_tree(tmp_path: Path, name: str) -> None:
+def test_a_captured_tree_becomes_a_machine_like_it(tmp_path: Path, name: str) -> None:
     from memsim.directory import create
 
     kernel = boot(name)

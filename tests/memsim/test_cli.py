@@ -20,13 +20,15 @@ from memsim.sysfs import FIRMWARE, MEMORY
 from simulated import tree_at, tree_of
 
 
-def test_profiles_lists_each_with_its_sentence(memsim: Command) -> None:
+def test_memsim_profiles_lists_each_profile_with_a_sentence(memsim: Command) -> None:
     lines = memsim("profiles").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(profile.PROFILES)
     assert all(line.endswith(".") and len(line) > 40 for line in lines)
 
 
-def test_create_by_profile_by_sizes_by_file_and_by_capture(tmp_path: Path, memsim: Command) -> None:
+def test_memsim_create_takes_a_profile_sizes_a_file_or_a_capture(
+    tmp_path: Path, memsim: Command
+) -> None:
     (tmp_path / "x.json").write_text(
         json.dumps({"block_size": 1 << 27, "blocks": [{"range": [0, 3]}]})
     )
@@ -70,7 +72,7 @@ def test_create_by_profile_by_sizes_by_file_and_by_capture(tmp_path: Path, memsi
         ([], "say which machine, in one way"),
     ],
 )
-def test_create_says_what_is_wrong(
+def test_memsim_create_refuses_a_wrong_machine_in_one_sentence(
     tmp_path: Path, options: list[str], complaint: str, memsim: Command
 ) -> None:
     done = memsim("create", tmp_path / "m", *options)
@@ -80,14 +82,14 @@ def test_create_says_what_is_wrong(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_create_says_which_directory_is_missing(tmp_path: Path, memsim: Command) -> None:
+def test_memsim_create_names_the_missing_parent_directory(tmp_path: Path, memsim: Command) -> None:
     done = memsim("create", tmp_path / "none/m", "--profile", "s390-lpar")
     missing = f"memsim: {tmp_path}/none/m: there is no directory {tmp_path}/none\n"
     assert (done.status, done.stderr) == (1, missing)
 
 
 @pytest.mark.parametrize(("many", "terminal", "told"), [(32, 1, 1), (32, 0, 0), (33, 1, 0)])
-def test_create_of_many_blocks_says_so_on_a_terminal(
+def test_memsim_create_of_many_blocks_announces_itself_on_a_terminal(
     many: int, terminal: bool, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
@@ -106,7 +108,7 @@ def test_create_of_many_blocks_says_so_on_a_terminal(
         (["nope"], "no command is named nope; the commands are profiles, create, "),
     ],
 )
-def test_without_a_command_the_commands_are_named(
+def test_memsim_without_a_known_command_names_the_commands(
     arguments: list[str], complaint: str, memsim: Command
 ) -> None:
     done = memsim(*arguments)
@@ -115,7 +117,7 @@ def test_without_a_command_the_commands_are_named(
     assert done.stderr.endswith("\nTry 'memsim --help' for more information.\n")
 
 
-def test_create_never_touches_what_is_there(tmp_path: Path, memsim: Command) -> None:
+def test_memsim_create_leaves_an_existing_path_as_it_is(tmp_path: Path, memsim: Command) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d/letter").write_text("mine")
     (tmp_path / "file").write_text("mine")
@@ -127,7 +129,7 @@ def test_create_never_touches_what_is_there(tmp_path: Path, memsim: Command) -> 
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["d", "file", "letter", "link"]
 
 
-def test_write_is_the_echo(lpar: Path, memsim: Command) -> None:
+def test_memsim_write_answers_as_the_kernel_does(lpar: Path, memsim: Command) -> None:
     config = f"/{FIRMWARE}/memory16/config"
     done = memsim("write", lpar, config, "1")
     assert (done.status, done.stdout, done.stderr) == (0, "", "")
@@ -137,7 +139,7 @@ def test_write_is_the_echo(lpar: Path, memsim: Command) -> None:
     assert done.stderr == f"memsim: /{FIRMWARE}/memory3/config: Device or resource busy\n"
 
 
-def test_faults_are_set_shown_and_cleared(lpar: Path, memsim: Command) -> None:
+def test_memsim_fault_sets_and_clears_what_show_shows(lpar: Path, memsim: Command) -> None:
     state = f"/{MEMORY}/memory3/state"
     options = ["--offline", "3=EBUSY:1", "--config", "16=EIO", "--delay", "offline:4=0.5"]
     assert memsim("fault", lpar, *options).status == 0
@@ -168,27 +170,29 @@ def test_faults_are_set_shown_and_cleared(lpar: Path, memsim: Command) -> None:
         ["--delay", "offline:3=-1"],
     ],
 )
-def test_a_wrong_fault_is_said(lpar: Path, options: list[str], memsim: Command) -> None:
+def test_memsim_fault_refuses_a_wrong_fault_or_delay(
+    lpar: Path, options: list[str], memsim: Command
+) -> None:
     done = memsim("fault", lpar, *options)
     assert done.status == 1
     assert done.stderr.startswith("memsim: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_show_in_json_tells_all(lpar: Path, memsim: Command) -> None:
+def test_memsim_show_json_has_the_machine_and_its_live_state(lpar: Path, memsim: Command) -> None:
     shown = json.loads(memsim("show", lpar, "--json").stdout)
     assert parse(shown["machine"]) == profile.load("s390-lpar")
     assert shown["live"]["pool"] == 2 << 30
 
 
-def test_reboot_makes_hotplugged_memory_standby_again(lpar: Path, memsim: Command) -> None:
+def test_memsim_reboot_makes_configured_memory_standby_again(lpar: Path, memsim: Command) -> None:
     memsim("write", lpar, f"/{FIRMWARE}/memory16/config", "1")
     memsim("write", lpar, f"/{MEMORY}/memory5/state", "offline")
     assert memsim("reboot", lpar).status == 0
     assert tree_at(lpar) == tree_of(boot("s390-lpar"))
 
 
-def test_a_damaged_mark_refuses_every_write(lpar: Path, memsim: Command) -> None:
+def test_memsim_changes_no_machine_whose_mark_is_damaged(lpar: Path, memsim: Command) -> None:
     (lpar / directory.MARK).write_text("garbage")
     before = tree_at(lpar)
     commands: list[list[str | Path]] = [
@@ -206,14 +210,16 @@ def test_a_damaged_mark_refuses_every_write(lpar: Path, memsim: Command) -> None
 
 
 @pytest.mark.parametrize("words", [["frobnicate"], [], ["write"], ["show", "/nonexistent"]])
-def test_bad_usage_is_one_sentence(words: list[str], memsim: Command) -> None:
+def test_memsim_bad_usage_is_one_sentence_and_no_traceback(
+    words: list[str], memsim: Command
+) -> None:
     done = memsim(*words)
     assert done.status == 1
     assert done.stderr.startswith("memsim: ")
     assert "Traceback" not in done.stderr
 
 
-def test_a_capture_holds_the_memory_tree_and_nothing_else(
+def test_memsim_capture_holds_the_memory_tree_and_nothing_else(
     lpar: Path, tmp_path: Path, memsim: Command
 ) -> None:
     (lpar / "sys/devices/system/memory/memory3/uevent").write_text("x")
@@ -234,7 +240,7 @@ def test_a_capture_holds_the_memory_tree_and_nothing_else(
 @pytest.mark.skipif(
     not os.path.exists(f"/{MEMORY}/block_size_bytes"), reason="needs a kernel with memory blocks"
 )
-def test_this_machines_memory_can_be_captured_and_simulated(tmp_path: Path) -> None:
+def test_memsim_capture_of_this_machine_can_be_simulated(tmp_path: Path) -> None:
     assert capture(tmp_path / "c") > 2
     captured = dict(read_tree(tmp_path / "c"))
     kernel = profile.from_tree(tmp_path / "c")
@@ -244,7 +250,7 @@ def test_this_machines_memory_can_be_captured_and_simulated(tmp_path: Path) -> N
         assert shown[path] == text, path
 
 
-def test_a_machine_is_made_from_an_archive_as_from_its_directory(
+def test_memsim_create_takes_an_archive_as_it_takes_a_directory(
     tmp_path: Path, memsim: Command
 ) -> None:
     assert memsim("create", tmp_path / "m", "--profile", "x86-two-nodes").status == 0

@@ -77,7 +77,7 @@ def around_block_5(*values: object) -> list[object]:
     ]
 
 
-def test_the_cover_letters_session() -> None:
+def test_the_s390_session_from_configure_to_deconfigure() -> None:
     sysfs = Sysfs(boot("s390-lpar"))
     assert rows(sysfs) == AT_BOOT
     sysfs.write(config(16), b"1\n")
@@ -410,7 +410,7 @@ def test_memory_in_use_cannot_go_offline() -> None:
     assert sysfs.kernel.free_memory() >= 0
 
 
-def test_the_hypervisor_has_no_more() -> None:
+def test_configure_fails_when_the_hypervisor_has_no_storage_left() -> None:
     blocks = [{"range": [0, 3]}, {"range": [4, 7], "config": False}]
     description = {"block_size": 128 * MIB, "firmware": True, "hypervisor": 128 * MIB}
     sysfs = Sysfs(boot(description | {"blocks": blocks}))
@@ -470,7 +470,7 @@ def test_a_transition_takes_its_time_before_anything_changes() -> None:
     assert seen == [(1.0, True, {}), (1.25, True, {})]
 
 
-def test_who_waits_can_end_the_transition() -> None:
+def test_a_transition_can_be_ended_while_it_is_waited_for() -> None:
     sysfs = Sysfs(boot("s390-lpar"))
 
     def interrupted(_seconds: float) -> None:
