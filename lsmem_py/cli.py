@@ -3,66 +3,36 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hotplug_cli import offers
+from hotplug_cli import advice, offers
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import (
     GIVEN,
     GetoptCommand,
-    GetoptUsageError,
-    UsageError,
     answer,
     flag,
     option,
     write_example,
 )
-from hotplug_cli.program import complain, run, version
+from hotplug_cli.program import CommandError, complain, complain_of, run, version
 from lsmem_py import columns as columns_
 from lsmem_py import formats
 from lsmem_py.columns import PICTURED, Column
+from lsmem_py.options import SUMMARY, TERMINAL, Options, check, wanted
 from lsmem_py.view import View
+from memory_hotplug.errors import NoRootError
 from memory_hotplug.machine import Machine
 from memory_hotplug.size import human
 
+if TYPE_CHECKING:
+    from hotplug_cli.messages import Sentence
+
 __all__ = ["lsmem", "main"]
 
-_WHEN = ("never", "always", "only")
-_TERMINAL_WHEN = ("always", "never", "auto")
-_SHORTEST_INTERVAL = 0.1
-"""Seconds."""
-
-
-class Options(NamedTuple):
-    """The values of the options."""
-
-    all: bool
-    bytes: bool
-    json: bool
-    noheadings: bool
-    output: str | None
-    output_all: bool
-    pairs: bool
-    raw: bool
-    split: str | None
-    sysroot: str
-    summary: str
-    annotate: str
-    format: str | None
-    typed: bool
-    color: str
-    map: str | None
-    watch: str | None
-    diff: str | None
-
-    @property
-    def format_name(self) -> str:
-        for name in ("json", "pairs", "raw"):
-            if getattr(self, name):
-                return name
-        return (self.format or "table").lower()
+NAME = "lsmem"
 
 
 def _schema() -> str:
@@ -88,6 +58,15 @@ class Lsmem(GetoptCommand):
         with formatter.section("Columns"):
             formatter.write_dl([(column.heading, column.help) for column in columns_.COLUMNS])
         write_example(formatter, "lsmem(1)", "lsmem -o BLOCK,SIZE,STATUS,NODE,ZONES")
+
+    def write_error(self, error: Exception, ctx: click.Context | None) -> None:
+        """Write what is wrong; `status_of` calls it."""
+        if isinstance(error, NoRootError) and error.root in SUMMARY:
+            from hotplug_cli.messages import lsmem as messages
+
+            sentence = messages.SYSROOT_FOR_SUMMARY.of(root=error.root, reason=error.reason)
+            error = CommandError(sentence)
+        complain_of(NAME, error, _speaker(ctx.meta.get(GIVEN, ()) if ctx else ()))
 
 
 _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
@@ -141,31 +120,31 @@ _LISTING_ONLY = (
 @option(
     "--summary",
     metavar="WHEN",
-    shell_complete=offers.words(lambda: _WHEN),
+    shell_complete=offers.words(lambda: SUMMARY),
     bare="only",
     section=_WHAT,
-    help="show the totals: " + ", ".join(_WHEN),
+    help="show the totals: " + ", ".join(SUMMARY),
 )
 @flag("-b", "--bytes", section=_HOW, help="show sizes in bytes")
 @flag("-n", "--noheadings", section=_HOW, help="do not print headings")
 @option(
     "--annotate",
     metavar="WHEN",
-    shell_complete=offers.words(lambda: _TERMINAL_WHEN),
+    shell_complete=offers.words(lambda: TERMINAL),
     bare="auto",
     default="never",
     section=_HOW,
-    help="add tooltips to headings: " + ", ".join(_TERMINAL_WHEN),
+    help="add tooltips to headings: " + ", ".join(TERMINAL),
 )
 @option(
     "--color",
     metavar="WHEN",
-    shell_complete=offers.words(lambda: _TERMINAL_WHEN),
+    shell_complete=offers.words(lambda: TERMINAL),
     bare="always",
     default="auto",
     own=True,
     section=_HOW,
-    help="use colour: " + ", ".join(_TERMINAL_WHEN),
+    help="use colour: " + ", ".join(TERMINAL),
 )
 @option(
     "--map",
@@ -207,17 +186,27 @@ _LISTING_ONLY = (
 @answer(
     _schema, "--json-schema", own=True, section=_FORMAT, help="the JSON Schema of that document"
 )
-@answer(lambda: version("lsmem"), "-V", "--version", section="General", help="display the version")
+@option(
+    "--advice",
+    metavar="WHEN",
+    shell_complete=offers.words(lambda: advice.WHEN),
+    own=True,
+    section="General",
+    help="say what to do about failures: " + ", ".join(advice.WHEN),
+)
+@answer(lambda: version(NAME), "-V", "--version", section="General", help="display the version")
 @click.argument("extra", nargs=-1, type=click.UNPROCESSED, metavar="")
 def lsmem(extra: Sequence[str], **given: Any) -> int:
     """List the memory of a machine: ranges of memory blocks with their state."""
     context = click.get_current_context()
-    options = Options(**{**given, "summary": _wanted(context.meta[GIVEN])})
-    _check(options, extra)
+    words = context.meta[GIVEN]
+    options = Options(**{**given, "summary": wanted(words)})
+    check(options, extra, words)
+    say = _speaker(words)
     if options.diff is not None:
         from lsmem_py.diff import run_diff
 
-        return run_diff(options.diff, options.sysroot, options.json, _size_format(options)[0])
+        return run_diff(options.diff, options.sysroot, options.json, _size_format(options)[0], say)
     format_ = formats.named(options.format_name)
     # Like util-linux, before columns are checked.
     machine = Machine.at(options.sysroot)
@@ -235,13 +224,23 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
         from hotplug_cli.messages import lsmem as messages
 
         headings = ", ".join(column.heading for column in view.columns)
-        complain("lsmem", messages.NOTHING_TO_LIST.of(columns=headings))
+        say(messages.NOTHING_TO_LIST.of(columns=headings))
     if table.remarks:
         from hotplug_cli.remarks import sentence_of
 
         for remark in table.remarks:
-            complain("lsmem", sentence_of(remark))
+            say(sentence_of(remark))
     return Exit.SUCCESS
+
+
+def _speaker(given: Sequence[str]) -> "Callable[[Sentence], None]":
+    """What writes a message, with advice if the options GIVEN or a terminal want it."""
+
+    def say(sentence: "Sentence") -> None:
+        shown = advice.wanted(given, "LSMEM_ADVICE")
+        complain(NAME, sentence if shown else sentence._replace(advice=""))
+
+    return say
 
 
 def _size_format(options: Options) -> tuple[Callable[[int], str], int]:
@@ -274,68 +273,6 @@ def _view(options: Options, format_: formats.Format) -> View:
     )
 
 
-def _wanted(given: Sequence[str]) -> str:
-    """What to show, ranges, summary or both, as options in this order say.
-
-    Like util-linux: an output format turns the summary off, and a later `always` turns it on again.
-    """
-    ranges = summary = True
-    for name, _, value in (word.partition("=") for word in given):
-        if name in ("--json", "--pairs", "--raw") or (name == "--format" and value != "table"):
-            summary = False
-        elif name == "--summary":
-            if value not in _WHEN:
-                from hotplug_cli.messages import lsmem as messages
-
-                raise UsageError(messages.UNSUPPORTED_SUMMARY.of())
-            if value == "only":
-                ranges = False
-            else:
-                summary = value == "always"
-    if ranges:
-        return "always" if summary else "never"
-    return "only" if summary else "nothing"
-
-
-def _check(options: Options, extra: Sequence[str]) -> None:
-    """Refuse wrong options in util-linux's order, before the machine is read. Raises UsageError."""
-    for name, allowed in (("annotate", _TERMINAL_WHEN), ("color", _TERMINAL_WHEN)):
-        _check_argument(name, getattr(options, name) in allowed, options, ", ".join(allowed))
-    is_column = options.map is None or options.map in PICTURED
-    _check_argument("map", is_column, options, " or ".join(PICTURED))
-    is_interval = options.watch is None or _is_interval(options.watch)
-    _check_argument("watch", is_interval, options, f"seconds, {_SHORTEST_INTERVAL} or more")
-    if extra:
-        from hotplug_cli.messages import shared
-
-        raise GetoptUsageError(shared.BAD_USAGE.of())
-    if options.summary == "nothing":
-        from hotplug_cli.messages import lsmem as messages
-
-        asked = "--{raw,json,pairs}" if options.format is None else "--format"
-        raise UsageError(messages.NOTHING_WANTED.of(options=asked))
-    if options.typed and options.format_name not in ("json", "jsonl"):
-        from hotplug_cli.messages import lsmem as messages
-
-        raise UsageError(messages.TYPED_NEEDS_JSON.of())
-
-
-def _check_argument(name: str, is_allowed: bool, options: Options, allowed: str) -> None:
-    if not is_allowed:
-        from hotplug_cli.messages import lsmem as messages
-
-        argument = getattr(options, name)
-        sentence = messages.INVALID_ARGUMENT.of(option=name, argument=argument, allowed=allowed)
-        raise UsageError(sentence)
-
-
-def _is_interval(text: str) -> bool:
-    try:
-        return _SHORTEST_INTERVAL <= float(text) < float("inf")
-    except ValueError:
-        return False
-
-
 def _columns(options: Options) -> list[Column]:
     default = [columns_.BY_NAME[name] for name in columns_.DEFAULT]
     if options.typed:
@@ -360,4 +297,4 @@ def _on_terminal(when: str, unless: str | None = None) -> bool:
 
 def main() -> None:
     """The console script."""
-    run(lsmem, "lsmem")
+    run(lsmem, NAME)

@@ -286,5 +286,6 @@ def named(name: str) -> Column:
     if column is None:
         from hotplug_cli.messages import lsmem as messages
 
-        raise UsageError(messages.UNKNOWN_COLUMN.of(name=name))
+        known = ", ".join(column.heading for column in COLUMNS)
+        raise UsageError(messages.UNKNOWN_COLUMN.of(name=name, columns=known))
     return column

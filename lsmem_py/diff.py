@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hotplug_cli.exits import Exit
+from hotplug_cli.messages import Sentence, shared
 from hotplug_cli.messages import lsmem as messages
-from hotplug_cli.program import complain, complain_of
+from hotplug_cli.program import complain_of
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py.changes import Change
@@ -20,7 +21,13 @@ SCHEMA_VERSION = 1
 """The version of the document about changes."""
 
 
-def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]) -> int:
+def run_diff(
+    path: str,
+    root: str,
+    json: bool,
+    format_size: Callable[[int], str],
+    say: Callable[[Sentence], None],
+) -> int:
     """Compare the machine below ROOT with PATH, and write the changes; return the exit status."""
     try:
         before = earlier(path)
@@ -36,10 +43,12 @@ def run_diff(path: str, root: str, json: bool, format_size: Callable[[int], str]
     except BrokenPipeError:
         raise
     except (MemoryHotplugError, OSError) as error:
-        complain_of("lsmem", error)
+        complain_of("lsmem", error, say)
         return Exit.TROUBLE
+    for remark in before.remarks:
+        say(shared.FILE_ERROR.of(file=path, reason=sentence_of(remark)))
     for remark in after.remarks:
-        complain("lsmem", sentence_of(remark))
+        say(sentence_of(remark))
     return Exit.DIFFERENT if found or settings else Exit.SUCCESS
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from hotplug_cli.messages import lsmem as messages
 from hotplug_cli.program import CommandError
+from hotplug_cli.tree_errors import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py import typed
 from lsmem_py.changes import Snapshot, Span
 from lsmem_py.schema import fault
-from memory_hotplug.machine import Machine, open_tree
+from memory_hotplug.errors import MemoryHotplugError, NoRootError
+from memory_hotplug.machine import Machine
 from memory_hotplug.reading import ADDRESS_LIMIT
 
 __all__ = ["EarlierError", "earlier", "snapshot"]
@@ -42,7 +44,7 @@ def snapshot(machine: Machine) -> Snapshot:
 def earlier(path: str) -> Snapshot:
     """The condition in a file, a directory or an archive; PATH ``-`` is standard input.
 
-    Raises EarlierError or another MemoryHotplugError, and OSError if PATH cannot be opened.
+    Raises EarlierError, and OSError if PATH cannot be opened.
     """
     if path == "-":
         return _from_document(path, _read(path, 0))
@@ -50,26 +52,30 @@ def earlier(path: str) -> Snapshot:
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         kind = stat.S_IFMT(os.fstat(opened).st_mode)
-        if kind == stat.S_IFDIR:
-            with Machine.at(path) as machine:
-                return snapshot(machine)
-        if kind != stat.S_IFREG:
+        if kind == stat.S_IFREG:
+            start = os.pread(opened, 1, 0)
+            if not start:
+                raise EarlierError(messages.EMPTY.of(file=path))
+            if start == b"{":
+                return _from_document(path, _read(path, opened))
+        elif kind != stat.S_IFDIR:
             name = _KINDS.get(kind, "no regular file")
             raise EarlierError(messages.NOT_A_FILE.of(file=path, kind=name))
-        start = os.pread(opened, 1, 0)
-        if not start:
-            raise EarlierError(messages.EMPTY.of(file=path))
-        if start == b"{":
-            return _from_document(path, _read(path, opened))
     finally:
         os.close(opened)
+    return _from_tree(path)
+
+
+def _from_tree(path: str) -> Snapshot:
+    """The condition in a directory or an archive. Raises EarlierError."""
     try:
-        tree = open_tree(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise EarlierError(messages.UNREADABLE.of(file=path, reason=reason)) from None
-    with Machine(tree) as machine:
-        return snapshot(machine)
+        with Machine.at(path) as machine:
+            return snapshot(machine)
+    except NoRootError as error:
+        reason = error.reason
+    except MemoryHotplugError as error:
+        reason = sentence_of(error).text
+    raise EarlierError(messages.UNREADABLE.of(file=path, reason=reason))
 
 
 def _read(path: str, opened: int) -> bytes:

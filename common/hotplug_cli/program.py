@@ -87,7 +87,9 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
         else:
             yield shared.WRITE_ERROR.of(reason=reason)
     else:
-        yield Sentence(str(error))
+        from hotplug_cli.tree_errors import sentence_of
+
+        yield sentence_of(error) if isinstance(error, MemoryHotplugError) else Sentence(str(error))
         # Notes that were added to the error on its way (PEP 678): a sentence each.
         yield from map(Sentence, getattr(error, "__notes__", ()))
 

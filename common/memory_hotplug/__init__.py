@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from memory_hotplug.block import NOT_READ, NUMA_NO_NODE, MemoryBlock, State, Zone
     from memory_hotplug.causes import Cause
     from memory_hotplug.errors import (
+        BadBlockSizeError,
         BadMachineError,
         BadOrderError,
         BadSizeError,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
         HeldError,
         MemoryHotplugError,
         NoBlocksError,
+        NoBlockSizeError,
         NoMemoryTreeError,
+        NoRootError,
         NoSuchBlockError,
         NotReadError,
         SizeSyntaxError,
@@ -53,6 +56,7 @@ __all__ = [
     "NUMA_NO_NODE",
     "Action",
     "Attribute",
+    "BadBlockSizeError",
     "BadMachineError",
     "BadOrderError",
     "BadSizeError",
@@ -69,8 +73,10 @@ __all__ = [
     "MemoryBlock",
     "MemoryHotplugError",
     "MemoryRange",
+    "NoBlockSizeError",
     "NoBlocksError",
     "NoMemoryTreeError",
+    "NoRootError",
     "NoSuchBlockError",
     "NotReadError",
     "Order",

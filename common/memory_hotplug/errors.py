@@ -8,6 +8,7 @@ from memory_hotplug.block import Zone
 from memory_hotplug.causes import Cause
 
 __all__ = [
+    "BadBlockSizeError",
     "BadMachineError",
     "BadOrderError",
     "BadSizeError",
@@ -16,8 +17,10 @@ __all__ = [
     "CannotWriteError",
     "HeldError",
     "MemoryHotplugError",
+    "NoBlockSizeError",
     "NoBlocksError",
     "NoMemoryTreeError",
+    "NoRootError",
     "NoSuchBlockError",
     "NotReadError",
     "SizeSyntaxError",
@@ -56,18 +59,47 @@ class MemoryHotplugError(Exception):
 class NoMemoryTreeError(MemoryHotplugError):
     """There is no /sys/devices/system/memory below the root, or it cannot be listed."""
 
-    def __init__(self, root: str, reason: str) -> None:
+    def __init__(self, root: str, error: OSError, *, is_this_machine: bool = False) -> None:
         self.root = root
-        where = "" if root == "/" else f" below {printable(root)}"
-        super().__init__(
-            f"cannot open /sys/devices/system/memory{where}: {reason}"
-            " (a kernel without memory hotplug or a container can be the cause;"
-            " try --sysroot with a captured tree, or a simulated machine made by memsim)"
-        )
+        self.errno = error.errno
+        self.reason = error.strerror or str(error)
+        self.is_this_machine = is_this_machine
+        """Whether the tree is that of the running kernel."""
+        below = "" if is_this_machine else f" below {printable(root)}"
+        super().__init__(f"cannot open /sys/devices/system/memory{below}: {self.reason}")
+
+
+class NoRootError(NoMemoryTreeError):
+    """The root is neither a directory nor an archive that can be opened."""
+
+    def __init__(self, root: str, error: OSError) -> None:
+        super().__init__(root, error)
+        self.args = (f"cannot open {printable(root)}: {self.reason}",)
 
 
 class BrokenTreeError(MemoryHotplugError):
-    """The tree has a value that no kernel writes, and that is needed."""
+    """A file or directory that is needed cannot be read, or has a value that no kernel writes."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        """Below the root, without a slash at its beginning."""
+        self.reason = reason
+        super().__init__(f"cannot read /{path}: {reason}")
+
+
+class NoBlockSizeError(BrokenTreeError):
+    """There is no block_size_bytes: a kernel without memory blocks."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, os.strerror(errno.ENOENT))
+
+
+class BadBlockSizeError(BrokenTreeError):
+    """block_size_bytes has FOUND, which is no size in hexadecimal."""
+
+    def __init__(self, path: str, found: str) -> None:
+        self.found = found
+        super().__init__(path, f"no block size in hexadecimal, but {found}")
 
 
 class UnknownNameError(MemoryHotplugError, LookupError):
@@ -211,9 +243,8 @@ class StuckError(BlockError):
 class NoBlocksError(MemoryHotplugError):
     """The tree can be listed, but has no memory blocks."""
 
-    def __init__(self, root: str) -> None:
-        below = "" if root == "/" else f" below {printable(root)}"
-        super().__init__(
-            f"no memory blocks in /sys/devices/system/memory{below}: there is no directory"
-            " memoryN (in a container look at the host; of a captured tree check what it holds)"
-        )
+    def __init__(self, root: str, *, is_this_machine: bool = False) -> None:
+        self.root = root
+        self.is_this_machine = is_this_machine
+        below = "" if is_this_machine else f" below {printable(root)}"
+        super().__init__(f"no memory blocks in /sys/devices/system/memory{below}")

@@ -1,5 +1,6 @@
 """The memory of a machine: its block size, its settings and its blocks."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -19,9 +20,11 @@ from memory_hotplug.attribute import (
 )
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.errors import (
+    BadBlockSizeError,
     BrokenTreeError,
     NoBlocksError,
-    NoMemoryTreeError,
+    NoBlockSizeError,
+    NoRootError,
     NoSuchBlockError,
     printable,
 )
@@ -73,10 +76,10 @@ class Machine:
         try:
             tree = open_tree(path)
         except OSError as error:
-            raise NoMemoryTreeError(path, error.strerror or str(error)) from None
+            raise NoRootError(path, error) from None
         except ValueError as error:
             # No file can have this path.
-            raise NoMemoryTreeError(path, str(error)) from None
+            raise NoRootError(path, OSError(errno.EINVAL, str(error))) from None
         try:
             return cls(tree)
         except BaseException:
@@ -110,12 +113,12 @@ class Machine:
         except OSError as error:
             memory_names(self.tree)
             if gone(error):
-                raise BrokenTreeError("This system does not support memory blocks") from None
+                raise NoBlockSizeError(path) from None
             raise _unreadable(path, error) from None
         size = TABLE[BLOCK_SIZE].parse(text)
         if not 0 < (size or 0) < ADDRESS_LIMIT:
             found = printable(os.fsdecode(text.strip())) or "nothing"
-            raise BrokenTreeError(f"/{path} should hold the block size in hexadecimal, not {found}")
+            raise BadBlockSizeError(path, found)
         return int(size)
 
     # What the machine supports
@@ -196,7 +199,8 @@ class Machine:
         firmware, remarks = self._firmware
         table = Reading(self.tree, self.block_size, firmware, remarks).table(named, wanted)
         if not table.numbers and wanted is None:
-            raise NoBlocksError(self.tree.root)
+            tree = self.tree
+            raise NoBlocksError(tree.root, is_this_machine=tree.is_this_machine)
         return table
 
     def blocks(self, attributes: Iterable[str] = Attribute) -> Iterator[MemoryBlock]:
@@ -244,4 +248,4 @@ class Machine:
 
 
 def _unreadable(path: str, error: OSError) -> BrokenTreeError:
-    return BrokenTreeError(f"cannot read /{path}: {error.strerror or error}")
+    return BrokenTreeError(path, error.strerror or str(error))

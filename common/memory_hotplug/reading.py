@@ -37,7 +37,11 @@ def memory_names(tree: Tree) -> list[str]:
     try:
         return tree.names(MEMORY)
     except OSError as error:
-        raise NoMemoryTreeError(tree.root, error.strerror or str(error)) from None
+        raise _no_memory(tree, error) from None
+
+
+def _no_memory(tree: Tree, error: OSError) -> NoMemoryTreeError:
+    return NoMemoryTreeError(tree.root, error, is_this_machine=tree.is_this_machine)
 
 
 def node_numbers(names: Iterable[str]) -> list[int]:
@@ -130,10 +134,9 @@ class Reading:
         try:
             return self._tree.read_each(row.directory, numbers, row.file)
         except OSError as error:
-            reason = error.strerror or str(error)
             if row.directory == MEMORY:
-                raise NoMemoryTreeError(self._tree.root, reason) from None
-            raise BrokenTreeError(f"cannot list /{row.directory}: {reason}") from None
+                raise _no_memory(self._tree, error) from None
+            raise BrokenTreeError(row.directory, error.strerror or str(error)) from None
 
     def _vanished(
         self, present: Sequence[int], texts: dict[Attribute, list[bytes | OSError]]

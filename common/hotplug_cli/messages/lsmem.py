@@ -4,9 +4,22 @@ from hotplug_cli.messages import Message
 
 # The command line, in util-linux's words
 
-UNSUPPORTED_SUMMARY = Message("unsupported --summary argument")
-NOTHING_WANTED = Message("options {options} and --summary=only are mutually exclusive")
-UNKNOWN_COLUMN = Message("unknown column: {name}")
+UNSUPPORTED_SUMMARY = Message(
+    "unsupported --summary argument", "--summary takes {allowed}, after a =", reference=True
+)
+NOTHING_WANTED = Message(
+    "options {options} and --summary=only are mutually exclusive",
+    "--summary=always adds the summary to any format",
+    reference=True,
+)
+UNKNOWN_COLUMN = Message("unknown column: {name}", "the columns are {columns}", reference=True)
+VALUE_APART = Message(
+    "bad usage", "{option} takes its argument after a =: {option}={value}", reference=True
+)
+OPTIONS_ONLY = Message("bad usage", "lsmem takes options only, and no {word}", reference=True)
+SYSROOT_FOR_SUMMARY = Message(
+    "cannot open {root}: {reason}", "-s is --sysroot; the summary is --summary={root}"
+)
 
 # The command line, in ours
 

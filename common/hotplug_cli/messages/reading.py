@@ -1,6 +1,54 @@
-"""The messages of lsmem and chmem about what was left out of a reading, or could not be read."""
+"""The messages of lsmem and chmem about a tree: why it cannot be read, and what was left out."""
 
 from hotplug_cli.messages import Message
+
+# The tree cannot be read
+
+NO_ROOT = Message("cannot open {root}: {reason}")
+NO_BLOCKS = Message(
+    "no memory blocks in /sys/devices/system/memory{below}",
+    "there is no directory memoryN; {look}",
+    manual="no memory blocks in /sys/devices/system/memory",
+)
+NO_BLOCK_SIZE = Message(
+    "This system does not support memory blocks",
+    "there is no file /sys/devices/system/memory/block_size_bytes",
+    reference=True,
+)
+BAD_BLOCK_SIZE = Message(
+    "/{path} should hold the block size in hexadecimal, not {found}",
+    manual="/sys/devices/system/memory/block_size_bytes should hold the block size in hexadecimal",
+)
+CANNOT_READ = Message("cannot read /{path}: {reason}")
+
+_NO_MEMORY = "cannot open /sys/devices/system/memory: {reason}"
+
+CANNOT_OPEN = Message(_NO_MEMORY, reference=True)
+NOT_BUILT_IN = Message(
+    _NO_MEMORY,
+    "{file} says that this kernel is built without CONFIG_MEMORY_HOTPLUG",
+    reference=True,
+)
+NOT_MOUNTED = Message(_NO_MEMORY, "/sys is not mounted", reference=True)
+HIDDEN = Message(
+    _NO_MEMORY,
+    "{file} says that this kernel is built with CONFIG_MEMORY_HOTPLUG: a container hides the"
+    " directory, look at the host",
+    reference=True,
+)
+ONE_OF_THREE = Message(
+    _NO_MEMORY,
+    "the kernel is built without CONFIG_MEMORY_HOTPLUG, /sys is not mounted, or a container hides"
+    " the directory",
+    reference=True,
+)
+NOT_IN_TREE = Message(
+    _NO_MEMORY,
+    "{root} has no sys/devices/system/memory; memsim capture and memsim create make such trees",
+    reference=True,
+)
+
+# What was left out, or is not known
 
 LEFT_OUT = Message("{blocks} left out: {reason}", manual="memoryN is left out: reason")
 NOT_KNOWN = Message(

@@ -15,7 +15,6 @@ AMBIGUOUS_OPTION = Message(
 
 # The command line, in util-linux's words
 
-BAD_USAGE = Message("bad usage", reference=True)
 CANNOT_COMBINE = Message("options {option} and {other} cannot be combined", reference=True)
 
 # Output

@@ -1,0 +1,22 @@
+"""Whether a command writes advice: what to do about a failure, besides what util-linux says."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["WHEN", "wanted"]
+
+WHEN = ("auto", "always", "never")
+"""The arguments of --advice. With auto, a terminal shows advice and nothing else does."""
+
+
+def wanted(given: Sequence[str], variable: str) -> bool:
+    """Whether to write advice, by the options GIVEN and by a variable of the environment.
+
+    GIVEN are the options up to an error, as ``--name=VALUE``. The last --advice counts.
+    """
+    values = [word.partition("=")[2] for word in given if word.startswith("--advice=")]
+    when = (values or [os.environ.get(variable, "")])[-1]
+    if when in ("always", "never"):
+        return when == "always"
+    return sys.stderr is not None and sys.stderr.isatty()

@@ -1,0 +1,86 @@
+"""The words for why a tree cannot be read. A cause is looked for, and never guessed."""
+
+import errno
+import os
+import re
+from collections.abc import Iterable
+
+from hotplug_cli.messages import Sentence, reading
+from memory_hotplug.errors import (
+    BadBlockSizeError,
+    BrokenTreeError,
+    MemoryHotplugError,
+    NoBlocksError,
+    NoBlockSizeError,
+    NoMemoryTreeError,
+    NoRootError,
+)
+
+__all__ = ["built_with_memory_hotplug", "sentence_of"]
+
+
+def sentence_of(error: MemoryHotplugError) -> Sentence:
+    """The message about an error of the library that is not about a single block."""
+    match error:
+        case NoRootError():
+            return reading.NO_ROOT.of(root=error.root, reason=error.reason)
+        case NoMemoryTreeError():
+            return _no_memory(error)
+        case NoBlockSizeError():
+            return reading.NO_BLOCK_SIZE.of()
+        case BadBlockSizeError():
+            return reading.BAD_BLOCK_SIZE.of(path=error.path, found=error.found)
+        case BrokenTreeError():
+            return reading.CANNOT_READ.of(path=error.path, reason=error.reason)
+        case NoBlocksError():
+            here = error.is_this_machine
+            look = "in a container, look at the host" if here else "check what was captured"
+            return reading.NO_BLOCKS.of(below="" if here else f" below {error.root}", look=look)
+    return Sentence(str(error))
+
+
+def _no_memory(error: NoMemoryTreeError) -> Sentence:
+    reason = error.reason
+    if error.errno != errno.ENOENT:
+        return reading.CANNOT_OPEN.of(reason=reason)
+    if not error.is_this_machine:
+        return reading.NOT_IN_TREE.of(reason=reason, root=error.root)
+    release = os.uname().release
+    configs = (
+        "/proc/config.gz",
+        f"/boot/config-{release}",
+        f"/lib/modules/{release}/config",
+    )
+    for file in configs:
+        built = built_with_memory_hotplug(file)
+        if built and not os.path.exists("/sys/kernel"):
+            return reading.NOT_MOUNTED.of(reason=reason)
+        if built is not None:
+            row = reading.HIDDEN if built else reading.NOT_BUILT_IN
+            return row.of(reason=reason, file=file)
+    return reading.ONE_OF_THREE.of(reason=reason)
+
+
+def built_with_memory_hotplug(config: str) -> bool | None:
+    """Whether a kernel's configuration, which may be packed by gzip, has CONFIG_MEMORY_HOTPLUG.
+
+    None where the file cannot be read, or is no configuration.
+    """
+    import gzip
+    import zlib
+
+    try:
+        opener = gzip.open if config.endswith(".gz") else open
+        with opener(config, "rt", errors="replace") as lines:
+            return _is_set(lines)
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
+def _is_set(lines: Iterable[str]) -> bool | None:
+    is_config = False
+    for line in lines:
+        if line == "CONFIG_MEMORY_HOTPLUG=y\n":
+            return True
+        is_config = is_config or bool(re.match(r"(# )?CONFIG_\w+[= ]", line))
+    return False if is_config else None
