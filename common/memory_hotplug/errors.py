@@ -3,9 +3,11 @@
 import errno
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from memory_hotplug.block import Zone
-from memory_hotplug.causes import Cause
+if TYPE_CHECKING:
+    from memory_hotplug.block import Zone
+    from memory_hotplug.causes import Cause
 
 __all__ = [
     "BadBlockSizeError",
@@ -198,11 +200,11 @@ class BlockError(MemoryHotplugError):
         self,
         number: int,
         step: str,
-        cause: Cause,
+        cause: "Cause",
         *,
         errno: int | None = None,
-        zone: Zone | None = None,
-        zones: tuple[Zone, ...] = (),
+        zone: "Zone | None" = None,
+        zones: "tuple[Zone, ...]" = (),
         where: str = "",
     ) -> None:
         self.number = number

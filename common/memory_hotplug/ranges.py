@@ -1,7 +1,6 @@
 """The table of a machine's blocks, and ranges of contiguous blocks that agree."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -27,8 +26,10 @@ MEMMAP_FRACTION = 64
 """Struct pages take 64 bytes for each page of 4 KiB (include/linux/mm_types.h)."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRange:
+# Every start of lsmem makes these classes; dataclasses take several times as long to make.
+
+
+class MemoryRange(NamedTuple):
     """Contiguous blocks that agree in the attributes that split ranges."""
 
     first: int
@@ -73,10 +74,7 @@ class RemarkKind(Enum):
 
 
 class Remark(NamedTuple):
-    """A remark about something that was left out of a table, or could not be read.
-
-    A named tuple because every start of lsmem makes the class.
-    """
+    """A remark about something that was left out of a table, or could not be read."""
 
     kind: RemarkKind
     blocks: tuple[int, ...] = ()
@@ -86,8 +84,7 @@ class Remark(NamedTuple):
     """Why the attribute cannot be read: the kernel's text for the error."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockTable:
+class BlockTable(NamedTuple):
     """The blocks of a machine as columns, which is much faster than objects for 65,536 blocks."""
 
     block_size: int

@@ -73,6 +73,16 @@ class Tree(Protocol):
         """Close all descriptors. Nothing can be read or written afterwards."""
 
 
+class _Version(NamedTuple):
+    """The identity of a directory, and its time of change. It differs after a name in the directory
+    became another file."""
+
+    device: int
+    inode: int
+    changed: int
+    """Nanoseconds since the epoch."""
+
+
 class FileTree:
     """A tree of files: the machine's own /sys, or a captured one."""
 
@@ -118,25 +128,22 @@ class FileTree:
     ) -> list[bytes | OSError]:
         """See `Tree`. Raises OSError if DIRECTORY cannot be opened.
 
-        On another machine memoryN can be a symbolic link out of the tree. Resolving each path here
-        would take half as long again. So the directory is listed to find the links, and its time of
-        change shows that no block has become a link since; otherwise attributes are read one by
-        one.
+        On another machine memoryN can be a symbolic link out of the tree. Opening each memoryN for
+        itself would take half as long again. So a listing of the directory shows that no block is
+        a link, and the directory's time of change shows that none has become one since. If it
+        has, nothing that was read is used. Then, and if there are links, each attribute is read
+        for itself, which is slow.
         """
         numbers = list(numbers)
         with self._opened(directory, _LISTING) as at:
             if self.is_this_machine:
                 return _read_each(at, numbers, attribute, _READING)[0]
-            links = self._links_in(directory, at)
-            if links is None:
+            version = self._version_without_links(directory, at, numbers)
+            if version is None:
                 return [self._read_one(directory, number, attribute) for number in numbers]
-            version = self._links[directory][0]
             values, odd = _read_each(at, numbers, attribute, _READING | os.O_NOFOLLOW)
             if _version(at) != version:
                 odd = range(len(numbers))
-        if links:
-            linked = (i for i, number in enumerate(numbers) if f"memory{number}" in links)
-            odd = {*odd, *linked}
         for index in odd:
             values[index] = self._read_one(directory, numbers[index], attribute)
         return values
@@ -163,13 +170,20 @@ class FileTree:
             self._links[directory] = version, frozenset(links)
         return names
 
-    def _links_in(self, directory: str, at: int) -> frozenset[str] | None:
-        """The symbolic links in a directory; None if it changes too often to know."""
+    def _version_without_links(
+        self, directory: str, at: int, numbers: Iterable[int]
+    ) -> _Version | None:
+        """The version of a directory in which none of these blocks is a symbolic link.
+
+        None if one is, and if the directory changes too often to know.
+        """
         version = _version(at)
         if directory not in self._links or self._links[directory][0] != version:
             self._list(directory, at)
-        known = self._links.get(directory)
-        return known[1] if known and known[0] == version else None
+        known, links = self._links.get(directory, (None, frozenset[str]()))
+        if known != version or (links and any(f"memory{number}" in links for number in numbers)):
+            return None
+        return version
 
     @contextmanager
     def _opened(self, path: str, flags: int) -> Iterator[int]:
@@ -243,16 +257,6 @@ class FileTree:
         except OSError as error:
             return error
         return None if allowed else os_error(errno.EACCES, path)
-
-
-class _Version(NamedTuple):
-    """The identity of a directory, and its time of change. It differs after a name in the directory
-    became another file."""
-
-    device: int
-    inode: int
-    changed: int
-    """Nanoseconds since the epoch."""
 
 
 def _version(directory: int) -> _Version:
