@@ -6,19 +6,23 @@ They are made from data. Nothing is read or written here, except who the user is
 import errno
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from chmem_py.output import NAME
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
+from hotplug_cli import sizes
 from hotplug_cli.messages import Message, Sentence, causes
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
+from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action
 from memory_hotplug.ranges import MEMMAP_FRACTION
-from memory_hotplug.size import human
 from memory_hotplug.transaction import Outcome, Result
 from memory_hotplug.tree import Tree
 
@@ -70,9 +74,10 @@ def command(words: str, tree: Tree) -> str:
 # What is not there
 
 
-def format_absence(selection: Selection) -> Iterator[Sentence]:
-    """Messages about requested blocks that this machine does not have."""
+def format_doubts(selection: Selection) -> Iterator[Sentence]:
+    """Messages before the work: what is not there, and what may not be meant."""
     if selection.by_size:
+        yield from _doubt_size(selection)
         return
     absent = selection.absent
     if absent:
@@ -86,12 +91,29 @@ def format_absence(selection: Selection) -> Iterator[Sentence]:
         yield messages.NONE_ON_NODE.of(node=selection.node)
 
 
+def _doubt_size(selection: Selection) -> Iterator[Sentence]:
+    """The message about a number that is more than the machine has, if it was meant otherwise."""
+    text, total = selection.request.text, selection.machine_size
+    if selection.bytes_asked <= total:
+        return
+    if text.startswith("0x"):
+        yield messages.TAKEN_FOR_SIZE.of(text=text, size=sizes.exact(selection.bytes_asked))
+    elif text.isdecimal():
+        size, whole = int(text), int(text) % selection.block_size == 0
+        if whole and size <= total:
+            yield messages.TAKEN_FOR_MIB.of(
+                text=text, total=sizes.exact(total), size=sizes.exact(size)
+            )
+        else:
+            yield messages.MIB_WITHOUT_UNIT.of(text=text, total=sizes.exact(total))
+
+
 def format_refusal(selection: Selection) -> Iterator[Sentence]:
     """Messages for --all-or-nothing that nothing is begun, because there are too few blocks."""
     if selection.by_size:
         yield messages.NOT_ENOUGH.of(
-            requested=human(selection.bytes_asked),
-            possible=human(selection.bytes_possible),
+            requested=sizes.exact(selection.bytes_asked),
+            possible=sizes.exact(selection.bytes_possible),
             done=done_word(selection.order.action),
         )
     yield messages.NOTHING_CHANGED.of()
@@ -105,9 +127,6 @@ def format_shortage(selection: Selection) -> Iterator[Sentence]:
         yield messages.SIZE_OF_NOTHING.of()
     elif not selection.blocks:
         yield _none(selection)
-    text = selection.request.text
-    if selection.possible < selection.asked and text.startswith("0x"):
-        yield messages.TAKEN_FOR_SIZE.of(text=text, size=human(selection.bytes_asked))
 
 
 def _none(selection: Selection) -> Sentence:
@@ -146,20 +165,22 @@ class Words(NamedTuple):
     """The likely cause, and what to do now."""
 
 
-def words_of(error: BlockError, block_size: int) -> Words:
-    """The words for an error."""
-    sentence = _row_of(error).of(
+def words_of(error: BlockError, tally: Tally) -> Words:
+    """The words for an error of a block."""
+    sentence = _row_of(error, tally).of(
         reason=os.strerror(error.errno) if error.errno else "",
         zone=error.zone.value if error.zone else "none",
         zones=", ".join(zone.value for zone in error.zones) or "none",
         file=error.where,
-        size=human(block_size // MEMMAP_FRACTION),
+        size=sizes.human(tally.selection.block_size // MEMMAP_FRACTION),
         program=_program(),
     )
     return Words(sentence.text, "" if isinstance(error, StuckError) else sentence.advice)
 
 
-def _row_of(error: BlockError) -> Message:
+def _row_of(error: BlockError, tally: Tally) -> Message:
+    if error.cause is Cause.UNMOVABLE and error.number in tally.not_removable:
+        return causes.NOT_REMOVABLE
     if error.cause is Cause.UNMOVABLE and not error.zones:
         return causes.UNMOVABLE_ANYWHERE
     return _row(error.cause, error.where)
@@ -172,32 +193,55 @@ def _row(cause: Cause, where: str) -> Message:
 
 
 def _program() -> str:
-    """The path of the program that is running, for sudo."""
-    return "chmem"
+    """The command that is running. sudo has another PATH, and may find util-linux's."""
+    path = sys.argv[0]
+    if os.path.basename(path) == "__main__.py":
+        package = os.path.basename(os.path.dirname(os.path.abspath(path)))
+        return f"{shlex.quote(sys.executable)} -m {package}"
+    found = path if "/" in path else shutil.which(path)
+    return shlex.quote(os.path.abspath(found)) if found else NAME
 
 
 # After the work
 
 
-def format_advice(tally: Tally, tree: Tree) -> Iterator[Sentence]:
-    """Messages after the work: the causes, and how to go on with the machine of TREE."""
+def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
+    """Messages after the work: the causes, and how to go on."""
+    tree, order = machine.tree, tally.selection.order
     outcomes = tally.outcomes.values()
     for outcome in outcomes:
         if outcome.stuck:
-            yield _left(outcome, tree)
+            yield format_left(outcome, tree)
     yield from _on_causes(tally)
+    for zone, numbers in tally.elsewhere.items():
+        yield messages.NOT_IN_ZONE.of(
+            blocks=named(numbers), now=zone.value, zone=order.zone.value if order.zone else None
+        )
+    if machine.configurable:
+        yield from _on_online(tally, machine)
     for outcome in outcomes:
-        if outcome.moved:
+        if order.action is Action.RECONFIGURE and outcome.moved:
             now, before = zone_of(outcome.after), zone_of(outcome.before)
             yield messages.ANOTHER_ZONE.of(
                 block=named([outcome.number]),
                 now=now.value if now else None,
                 before=before.value if before else None,
             )
-    if tally.still_configured:
-        numbers = tally.still_configured
-        ways = [command(f"--deconfigure --blocks {run}", tree) for run in runs(numbers)]
-        yield messages.STILL_CONFIGURED.of(blocks=named(numbers), commands="; ".join(_some(ways)))
+    stay = tally.still_configured
+    if stay:
+        ways = [command(f"--deconfigure --blocks {run}", tree) for run in runs(stay)]
+        yield messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(_some(ways)))
+
+
+def _on_online(tally: Tally, machine: Machine) -> Iterator[Sentence]:
+    """Messages about blocks that the kernel itself set online, where that may be unexpected."""
+    for zone, numbers in tally.set_online.items():
+        if tally.selection.order.action is Action.CONFIGURE or zone is not Zone.MOVABLE:
+            yield messages.SET_ONLINE.of(
+                blocks=named(numbers),
+                zone=zone.value if zone else "unknown",
+                policy=machine.auto_online_blocks,
+            )
 
 
 def _on_causes(tally: Tally) -> Iterator[Sentence]:
@@ -207,7 +251,7 @@ def _on_causes(tally: Tally) -> Iterator[Sentence]:
         for error in _errors(outcome):
             row = _advice_row(tally, error)
             if row:
-                words = words_of(error, tally.selection.block_size)
+                words = words_of(error, tally)
                 found.setdefault((row, words), []).append(number)
     for (row, words), numbers in found.items():
         if words.advice or row is messages.ADVICE_WITH_REASON:
@@ -231,7 +275,7 @@ def _advice_row(tally: Tally, error: BlockError) -> Message | None:
     return messages.ADVICE_WITH_REASON
 
 
-def _left(outcome: Outcome, tree: Tree) -> Sentence:
+def format_left(outcome: Outcome, tree: Tree) -> Sentence:
     """The messages about a block that could not be brought back."""
     block, condition = named([outcome.number]), format_condition(outcome.after)
     if outcome.before.state is not State.ONLINE or outcome.after.state is State.ONLINE:

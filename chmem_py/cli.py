@@ -3,21 +3,25 @@
 import gc
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from chmem_py import options as options_
+from chmem_py.holding import holding
+from chmem_py.interrupts import Interrupts
+from chmem_py.options import ACTIONS, ZONES, Options
 from chmem_py.output import NAME, Output
-from chmem_py.request import parse
-from chmem_py.run import Done, How, run
-from chmem_py.selection import select, select_nothing
-from chmem_py.tally import Tally
-from hotplug_cli import offers, program
+from chmem_py.request import Request, parse
+from chmem_py.run import interrupted, run
+from chmem_py.selection import Selection, needed, select, select_nothing
+from hotplug_cli import advice, offers, program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import (
     GIVEN,
     GetoptCommand,
+    GetoptOption,
     GetoptUsageError,
     UsageError,
     answer,
@@ -30,18 +34,14 @@ from hotplug_cli.messages import chmem as messages
 from hotplug_cli.remarks import sentence_of
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import Zone
-from memory_hotplug.errors import MemoryHotplugError
+from memory_hotplug.errors import MemoryHotplugError, StoppedError
+from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import NEEDED, Action, Order
+from memory_hotplug.plan import Action, Order
 from memory_hotplug.ranges import BlockTable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
-"""The zones that --zone takes."""
-
-_YES_NO = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}
 
 _NEEDS_CONFIGURING = {
     Action.CONFIGURE: messages.CANNOT_CONFIGURE,
@@ -49,64 +49,6 @@ _NEEDS_CONFIGURING = {
     Action.RECONFIGURE: messages.CANNOT_RECONFIGURE,
 }
 """The message for each action where memory is never configured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The values of the options."""
-
-    action: str | None
-    blocks: bool
-    verbose: bool
-    zone: str | None
-    sysroot: str
-    memmap_on_memory: bool | None
-    node: int | None
-    dry_run: bool
-    json: bool
-    all_or_nothing: bool
-    timeout: float | None
-    retry: int
-
-    @property
-    def how(self) -> How:
-        """The options about how to do it."""
-        names = [field.name for field in fields(How)]
-        return How(**{name: getattr(self, name) for name in names})
-
-
-def _memmap(_: click.Context, option: click.Parameter, text: str | None) -> bool | None:
-    if text is None:
-        return None
-    if text.lower() not in _YES_NO:
-        raise _invalid(option, text, "0 or 1")
-    return _YES_NO[text.lower()]
-
-
-def _seconds(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    # A million seconds are eleven days; setitimer(2) takes no infinity.
-    if not 0.001 <= seconds <= 1e6:
-        raise _invalid(option, text, "seconds, 0.001 or more")
-    return seconds
-
-
-def _count(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isdecimal() and text.isascii() and len(text) <= 9):
-        raise _invalid(option, text, "a number, 0 or more")
-    return int(text)
-
-
-def _invalid(option: click.Parameter, text: str, allowed: str) -> UsageError:
-    name = next(name for name in option.opts if name.startswith("--"))
-    return UsageError(messages.INVALID_ARGUMENT.of(option=name, argument=text, allowed=allowed))
 
 
 def _schema() -> str:
@@ -148,13 +90,30 @@ class Chmem(GetoptCommand):
 
     def write_error(self, error: Exception, ctx: click.Context | None) -> None:
         """Write an error as a message and, if --json was read before it, as a document."""
-        output = ctx.obj if ctx else Output()
+        if ctx is None:
+            program.complain_of(NAME, error)
+            return
+        output = self.prepare(ctx)
         program.complain_of(NAME, error, output.say)
-        if ctx and "--json" in ctx.meta[GIVEN]:
+        if "--json" in ctx.meta[GIVEN]:
             from chmem_py.document import failure
 
             output.write([failure(Exit.FAILURE, output.messages)])
-            output.flush()
+        output.finish(Exit.FAILURE)
+
+    def prepare(self, ctx: click.Context) -> Output:
+        """The output, as the options want it that were read so far."""
+        output: Output = ctx.obj
+        given = ctx.meta[GIVEN]
+        output.advice = advice.wanted(given, "CHMEM_ADVICE")
+        output.own = bool({word.partition("=")[0] for word in given} & self.own_options)
+        return output
+
+    @property
+    def own_options(self) -> set[str]:
+        """The names of the options that change what is done, and util-linux does not have."""
+        options = [one for one in self.params if isinstance(one, GetoptOption) and one.own]
+        return {name for one in options for name in one.opts} - {"--advice", "--json"}
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Supported zones"):
@@ -168,7 +127,6 @@ class Chmem(GetoptCommand):
 
 
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
-_ACTIONS = tuple(action.value for action in Action)
 
 
 @click.command(
@@ -207,7 +165,7 @@ _ACTIONS = tuple(action.value for action in Action)
     "--memmap-on-memory",
     metavar="0|1",
     shell_complete=offers.words(lambda: ["0", "1"]),
-    callback=_memmap,
+    callback=options_.memmap,
     section=_WHAT,
     help="configure blocks that hold their own struct pages",
 )
@@ -220,7 +178,12 @@ _ACTIONS = tuple(action.value for action in Action)
     help="enable into, or disable from, this zone",
 )
 @option(
-    "--node", metavar="N", callback=_count, own=True, section=_WHAT, help="only blocks of this node"
+    "--node",
+    metavar="N",
+    callback=options_.count,
+    own=True,
+    section=_WHAT,
+    help="only blocks of this node",
 )
 @option(
     "-s",
@@ -241,7 +204,7 @@ _ACTIONS = tuple(action.value for action in Action)
 @option(
     "--timeout",
     metavar="SECONDS",
-    callback=_seconds,
+    callback=options_.seconds,
     own=True,
     section=_HOW,
     help="time limit for setting one block offline",
@@ -249,13 +212,22 @@ _ACTIONS = tuple(action.value for action in Action)
 @option(
     "--retry",
     metavar="N",
-    callback=_count,
+    callback=options_.count,
     default="0",
     own=True,
     section=_HOW,
     help="retry a busy block N times",
 )
 @flag("-v", "--verbose", section=_OUTPUT, help="print what was done to each block")
+@option(
+    "--advice",
+    metavar="WHEN",
+    shell_complete=offers.words(lambda: advice.WHEN),
+    callback=options_.when,
+    own=True,
+    section=_OUTPUT,
+    help="say what to do about failures: " + ", ".join(advice.WHEN),
+)
 @flag("--json", own=True, section=_OUTPUT, help="write only a JSON document, for scripts")
 @answer(
     _schema, "--json-schema", own=True, section=_OUTPUT, help="the JSON Schema of that document"
@@ -274,38 +246,60 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     """Set memory online or offline, and configure or deconfigure it."""
     options = Options(**given)
     context = click.get_current_context()
-    output: Output = context.obj
+    assert isinstance(context.command, Chmem)
+    output = context.command.prepare(context)
     action = _action(options, operands)
     machine = Machine.at(options.sysroot)
     context.call_on_close(machine.close)
     request = parse(operands[0], machine.block_size, blocks=options.blocks)
-    table = machine.read(NEEDED if options.node is None else (*NEEDED, Attribute.NODE))
-    for remark in table.remarks:
-        output.say(sentence_of(remark))
-    zones = _has_zones(table)
-    zone = _zone(options.zone, zones, output)
-    order = Order(action, zone, options.memmap_on_memory, movable=zones)
-    unable = _unable(machine, options, order)
-    if unable:
-        plain = not (options.json or options.dry_run)
-        output.write([unable.text if plain and unable.reference else unable])
-        nothing = select_nothing(request, machine, order, options.node)
-        done = Done(Tally(nothing), Exit.FAILURE)
-    else:
-        selection = select(request, machine, table, order, options.node)
-        done = run(machine, selection, options.how, output)
+    with Interrupts(options.timeout) as interrupts:
+        try:
+            with _held(machine, options, action, interrupts, output) as held:
+                selection = _select(machine, request, action, options, output)
+                done = run(machine, selection, options.how, output, interrupts, held)
+        except StoppedError:
+            order = Order(action, memmap_on_memory=options.memmap_on_memory)
+            nothing = select_nothing(request, machine, order, options.node)
+            done = interrupted(nothing, interrupts.signal, output)
     if options.json:
         from chmem_py.document import document
 
         root = machine.tree.root
         output.write([document(*done, _shown(options), output.messages, root)])
-    return done.status if output.flush() else done.status or Exit.FAILURE
+    return output.finish(done.status)
+
+
+def _held(
+    machine: Machine, options: Options, action: Action, interrupts: Interrupts, output: Output
+) -> AbstractContextManager[Held | None]:
+    """The machine held, if anything is to be written to it."""
+    if options.dry_run or _unable(machine, action, options):
+        return nullcontext()
+    return holding(machine, interrupts, options.timeout, output)
+
+
+def _select(
+    machine: Machine, request: Request, action: Action, options: Options, output: Output
+) -> Selection:
+    """Read the machine and select the blocks that are meant."""
+    table = machine.read(needed(options.node))
+    for remark in table.remarks:
+        output.say(sentence_of(remark))
+    zones = _has_zones(table)
+    zone = _zone(options.zone, zones, output)
+    order = Order(action, zone, options.memmap_on_memory, movable=zones)
+    unable = _unable(machine, action, options)
+    if unable:
+        plain = not (options.json or options.dry_run)
+        output.write([unable.text if plain and unable.reference else unable])
+        return select_nothing(request, machine, order, options.node)
+    return select(request, machine, table, order, options.node)
 
 
 def _action(options: Options, operands: Sequence[str]) -> Action:
     """The action that the options ask for. Raises UsageError if the command line is wrong."""
     if options.action is None:
-        *most, last = (f"--{action}" for action in _ACTIONS)
+        *most, last = (f"--{action}" for action in ACTIONS)
         raise GetoptUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
     if len(operands) != 1:
         raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
@@ -336,13 +330,13 @@ def _zone(name: str | None, zones: bool, output: Output) -> Zone | None:
     return zone
 
 
-def _unable(machine: Machine, options: Options, order: Order) -> Sentence | None:
+def _unable(machine: Machine, action: Action, options: Options) -> Sentence | None:
     """The reason why this machine cannot carry out the request at all; None if there is none."""
     if machine.configurable:
         return None
-    if order.action in _NEEDS_CONFIGURING:
-        return _NEEDS_CONFIGURING[order.action].of()
-    if order.memmap_on_memory is not None:
+    if action in _NEEDS_CONFIGURING:
+        return _NEEDS_CONFIGURING[action].of()
+    if options.memmap_on_memory is not None:
         return messages.MEMMAP_NOT_HERE.of()
     return None
 

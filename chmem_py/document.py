@@ -43,7 +43,7 @@ def document(
         bytes_changed=len(tally.changed) * size,
         blocks_already=tally.already,
         messages=messages,
-        blocks=[_block(outcome, size, top) for outcome in outcomes],
+        blocks=[_block(outcome, tally, top) for outcome in outcomes],
     )
 
 
@@ -89,7 +89,8 @@ def _request(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _block(outcome: Outcome, size: int, root: str) -> dict[str, Any]:
+def _block(outcome: Outcome, tally: Tally, root: str) -> dict[str, Any]:
+    size = tally.selection.block_size
     return {
         "block": outcome.number,
         "start": outcome.number * size,
@@ -99,8 +100,8 @@ def _block(outcome: Outcome, size: int, root: str) -> dict[str, Any]:
         "after": _condition(outcome.after),
         "steps": [_write(write, root) for write in outcome.writes],
         "undone": list(outcome.undone),
-        "error": _error(outcome.error, size),
-        "not_undone": _error(outcome.stuck, size),
+        "error": _error(outcome.error, tally),
+        "not_undone": _error(outcome.stuck, tally),
     }
 
 
@@ -132,10 +133,10 @@ def _errno_name(number: int) -> str:
     return errno.errorcode.get(number, str(number))
 
 
-def _error(error: BlockError | None, size: int) -> dict[str, Any] | None:
+def _error(error: BlockError | None, tally: Tally) -> dict[str, Any] | None:
     if error is None:
         return None
-    words = words_of(error, size)
+    words = words_of(error, tally)
     return {
         "step": error.step,
         "cause": _cause(error.cause),

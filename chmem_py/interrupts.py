@@ -5,6 +5,7 @@ handlers raise during a write that may be interrupted. At other times the first 
 recorded, and the work stops after the present block.
 """
 
+import contextlib
 import errno
 import os
 import signal
@@ -12,23 +13,27 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
+from chmem_py.output import NAME
 from hotplug_cli.exits import by_signal
+from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import StoppedError
 from memory_hotplug.transaction import Watch
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+_ENDED = f"{NAME}: {messages.ENDED_AT_ONCE.text}\n".encode()
 
 
 class Interrupts(Watch):
     """A context in which the first SIGINT or SIGTERM stops the work and the second the process."""
 
-    def __init__(self, timeout: float | None, last_words: Callable[[], None]) -> None:
-        """TIMEOUT is the time limit for an offline, in seconds. LAST_WORDS is called at the second
-        signal, and must not block."""
+    def __init__(self, timeout: float | None) -> None:
+        """TIMEOUT is the time limit for an offline, in seconds."""
+        self.last_words: Callable[[], bytes] = lambda: b""
+        """What to write to standard error at the second signal. Must not take a lock, which the
+        interrupted code may hold."""
         self.signal: int | None = None
         """The number of the first signal that came."""
         self._timeout = timeout
-        self._last_words = last_words
         self._armed = False
         self._counting = False
         self._stoppable = _Armed(self, None, stoppable=True)
@@ -61,7 +66,8 @@ class Interrupts(Watch):
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:
-            self._last_words()
+            with contextlib.suppress(OSError):
+                os.write(2, self.last_words() + _ENDED)
             os._exit(by_signal(number))
         self.signal = number
         if self._armed:

@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterable
 
+from hotplug_cli.exits import Exit
 from hotplug_cli.messages import Sentence, shared
 from hotplug_cli.program import complain
 
@@ -11,11 +12,21 @@ NAME = "chmem"
 
 
 class Output:
-    """Writes lines and messages, and keeps the messages."""
+    """Writes lines and messages, and keeps the messages.
+
+    With ADVICE every message is written with its advice. Without it standard error has util-linux's
+    texts, and the few that are always written; of the others the first one is written at the end,
+    if the work failed and nothing else was written.
+    """
 
     def __init__(self) -> None:
+        self.advice = True
+        self.own = False
+        """Whether an option is given that util-linux does not have, so that it has no texts."""
         self.messages: list[str] = []
-        """All messages written to standard error, for the document."""
+        """All messages with their advice, for the document."""
+        self._silent = True
+        self._held = ""
         self._lost: OSError | None = None
 
     def write(self, lines: Iterable[str | Sentence]) -> None:
@@ -29,10 +40,36 @@ class Output:
     def say(self, sentence: Sentence) -> None:
         """Write a sentence to standard error; ignore a failure."""
         self.messages.extend(sentence.lines)
-        with contextlib.suppress(OSError):
-            complain(NAME, sentence)
+        if self.advice:
+            self._complain(sentence)
+        elif self.own or sentence.reference or sentence.always:
+            self._complain(sentence._replace(advice=""))
+        else:
+            self._held = self._held or sentence.text
+
+    def finish(self, status: int) -> int:
+        """The exit status, after all is written; STATUS unless standard output failed."""
+        if status and self._silent and self._held:
+            self._complain(Sentence(self._held))
+        if self._lost is None:
+            try:
+                sys.stdout.flush()
+            except OSError as error:
+                self._lose(error)
+        # That its reader has gone is not an error.
+        if self._lost is None or isinstance(self._lost, BrokenPipeError):
+            return status
+        self.say(shared.WRITE_ERROR.of(reason=self._lost.strerror))
+        return status or Exit.FAILURE
+
+    def _complain(self, sentence: Sentence) -> None:
+        if sentence.lines:
+            self._silent = False
+            with contextlib.suppress(OSError):
+                complain(NAME, sentence)
 
     def _write(self, line: str) -> None:
+        self._silent = False
         if self._lost is None:
             try:
                 sys.stdout.write(f"{line}\n")
@@ -43,15 +80,3 @@ class Output:
         self._lost = error
         # Python must not try to write the rest again when the process ends.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # open until the process ends
-
-    def flush(self) -> bool:
-        """Whether standard output was written, or its reader has gone. Else writes a message."""
-        if self._lost is None:
-            try:
-                sys.stdout.flush()
-            except OSError as error:
-                self._lose(error)
-        if self._lost is None or isinstance(self._lost, BrokenPipeError):
-            return True
-        self.say(shared.WRITE_ERROR.of(reason=self._lost.strerror))
-        return False

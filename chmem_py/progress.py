@@ -4,7 +4,7 @@ import sys
 import threading
 from typing import Any
 
-from memory_hotplug.size import human
+from hotplug_cli.sizes import human
 
 DELAY = 0.5
 """Seconds of work after which progress is shown."""

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hotplug_cli import sizes
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from hotplug_cli.program import CommandError
 from memory_hotplug.errors import BadSizeError, SizeTooLargeError
-from memory_hotplug.size import SIZE_LIMIT, human, parse_size
+from memory_hotplug.size import SIZE_LIMIT
 
 _SPACE = " \t\n\v\f\r"
 _DECIMAL = re.compile(r"[+]?[0-9]+")
@@ -47,7 +48,10 @@ def parse(text: str, block_size: int, *, blocks: bool) -> Request:
 
 
 def _meant(text: str, blocks: bool) -> Iterator[Sentence]:
-    if "," in text:
+    separator = sizes.decimal_point()
+    if separator != "." and "." in text:
+        yield messages.DECIMAL_SEPARATOR.of(separator=separator)
+    elif "," in text and separator != ",":
         yield messages.NO_LIST.of()
     if not blocks and _NUMBERS.fullmatch(text):
         yield messages.BLOCK_OR_SIZE.of(text=text)
@@ -62,7 +66,7 @@ def _parse(text: str, block_size: int, blocks: bool) -> Request:
     if len(parts) == 2:
         return _address_range(text, parts, block_size)
     try:
-        size = parse_size(text)
+        size = sizes.parse(text)
     except BadSizeError as error:
         too_large = isinstance(error, SizeTooLargeError)
         reason = os.strerror(errno.ERANGE if too_large else errno.EINVAL)
@@ -70,7 +74,10 @@ def _parse(text: str, block_size: int, blocks: bool) -> Request:
             messages.CANNOT_PARSE_WHY.of(what="size", text=text, reason=reason)
         ) from None
     if size % block_size:
-        raise RequestError(messages.SIZE_NOT_ALIGNED.of(size=human(block_size)))
+        raise RequestError(
+            messages.SIZE_NOT_ALIGNED.of(size=sizes.human(block_size)),
+            _nearest_sizes(size, block_size),
+        )
     return Request(text, size)
 
 
@@ -92,10 +99,41 @@ def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
             raise RequestError(messages.INVALID_ADDRESS.of(end=name, text=part))
     start, end = (_number(part, _HEXADECIMAL, 16, f"{name} address") for part, name in named)
     if start % block_size or (end + 1) % block_size:
-        raise RequestError(messages.RANGE_NOT_ALIGNED.of(size=human(block_size)))
+        raise RequestError(
+            messages.RANGE_NOT_ALIGNED.of(size=sizes.human(block_size)),
+            *_nearest_ranges(start, end, block_size),
+        )
     if start > end:
         raise RequestError(messages.INVALID_RANGE.of(text=text))
     return Request(text, first=start // block_size, last=end // block_size)
+
+
+def _nearest_sizes(size: int, block_size: int) -> Sentence:
+    below = size - size % block_size
+    above = below + block_size
+    if not below:
+        return messages.NEAREST_SIZE.of(size=sizes.exact(above))
+    if above >= SIZE_LIMIT:
+        return messages.NEAREST_SIZE.of(size=sizes.exact(below))
+    return messages.NEAREST_SIZES.of(below=sizes.exact(below), above=sizes.exact(above))
+
+
+def _nearest_ranges(start: int, end: int, block_size: int) -> Iterator[Sentence]:
+    """The range of whole blocks within, if there is one, and the one around."""
+    if start > end:
+        return
+    first, after = start // block_size, end // block_size + 1
+    outer = _range(first, after, block_size)
+    first, after = -(-start // block_size), (end + 1) // block_size
+    if first < after:
+        inner = _range(first, after, block_size)
+        yield messages.NEAREST_RANGES.of(inner=inner, outer=outer)
+    else:
+        yield messages.NEAREST_RANGE.of(range=outer)
+
+
+def _range(first: int, after: int, block_size: int) -> str:
+    return f"{first * block_size:#x}-{after * block_size - 1:#x}"
 
 
 def _number(text: str, pattern: re.Pattern[str], base: int, what: str) -> int:

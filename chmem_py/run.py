@@ -6,17 +6,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chmem_py.advice import format_absence, format_cannot_write, format_refusal
+from chmem_py.advice import (
+    format_cannot_write,
+    format_doubts,
+    format_interruption,
+    format_refusal,
+)
 from chmem_py.interrupts import Interrupts
-from chmem_py.output import NAME, Output
+from chmem_py.output import Output
 from chmem_py.progress import Progress
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from chmem_py.text import Text, format_script
 from hotplug_cli.exits import Exit
-from hotplug_cli.messages import chmem as messages
+from memory_hotplug.attribute import Attribute, path_of
 from memory_hotplug.block import MemoryBlock
+from memory_hotplug.causes import Cause
 from memory_hotplug.errors import CannotWriteError
+from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import plan
 from memory_hotplug.rehearsal import Rehearsal
@@ -50,12 +57,21 @@ class Done(NamedTuple):
     """The signal that ended the work early."""
 
 
-def run(machine: Machine, selection: Selection, how: How, output: Output) -> Done:
+def run(
+    machine: Machine,
+    selection: Selection,
+    how: How,
+    output: Output,
+    interrupts: Interrupts,
+    held: Held | None,
+) -> Done:
     """Change the blocks of SELECTION, or rehearse that, and write what was done."""
     tally = Tally(selection, all_or_nothing=how.all_or_nothing)
+    if selection.impossible:
+        return Done(tally, Exit.FAILURE)
     plain = not (how.json or how.dry_run)
     text = Text(tally, verbose=how.verbose and plain, plain=plain)
-    output.write(format_absence(selection))
+    output.write(format_doubts(selection))
     blocks = selection.blocks
     if tally.refused:
         output.write(format_refusal(selection))
@@ -67,34 +83,57 @@ def run(machine: Machine, selection: Selection, how: How, output: Output) -> Don
     except CannotWriteError as error:
         output.say(format_cannot_write(error))
         return Done(tally, Exit.FAILURE)
-    return _change(machine, blocks, how, text, output)
+    _change(machine, blocks, how, text, output, interrupts, held)
+    output.write(text.format_end(machine, interrupts.signal))
+    return Done(tally, tally.status(interrupts.signal), interrupts.signal)
+
+
+def interrupted(selection: Selection, signal: int | None, output: Output) -> Done:
+    """The result where a signal came before anything was begun."""
+    tally = Tally(selection)
+    output.say(format_interruption(tally))
+    return Done(tally, tally.status(signal), signal)
 
 
 def _change(
-    machine: Machine, blocks: Iterable[MemoryBlock], how: How, text: Text, output: Output
-) -> Done:
+    machine: Machine,
+    blocks: Iterable[MemoryBlock],
+    how: How,
+    text: Text,
+    output: Output,
+    interrupts: Interrupts,
+    held: Held | None,
+) -> None:
     tally = text.tally
     selection = tally.selection
     progress = Progress(selection.asked, selection.block_size)
-    with Interrupts(how.timeout, lambda: _write_last_words(progress)) as interrupts:
-        progress.start()
-        try:
-            for outcome in carry_out(
-                machine,
-                selection.order,
-                _watched(blocks, progress),
-                enough=selection.enough,
-                watch=interrupts,
-                patience=Patience(busy=how.retry, again=max(how.retry, LEAST_AGAIN)),
-                all_or_nothing=how.all_or_nothing,
-                observe=how.json,
-            ):
-                _take(outcome, text, output)
-                progress.done(tally.done + tally.already)
-        finally:
-            progress.stop()
-        output.write(text.format_end(machine.tree, interrupts.signal))
-        return Done(tally, tally.status(interrupts.signal), interrupts.signal)
+    interrupts.last_words = progress.abandon
+    progress.start()
+    try:
+        for outcome in carry_out(
+            machine,
+            selection.order,
+            _watched(blocks, progress),
+            enough=selection.enough,
+            watch=interrupts,
+            patience=Patience(busy=how.retry, again=max(how.retry, LEAST_AGAIN)),
+            all_or_nothing=how.all_or_nothing,
+            observe=how.json,
+            held=held,
+        ):
+            if outcome.error and outcome.error.cause is Cause.UNMOVABLE:
+                _note_removable(machine, tally, outcome.number)
+            _take(outcome, text, output)
+            progress.done(tally.done + tally.already)
+    finally:
+        progress.stop()
+
+
+def _note_removable(machine: Machine, tally: Tally, number: int) -> None:
+    """Linux before 5.8 says of a block whether it could be set offline, as far as it knows."""
+    with contextlib.suppress(OSError):
+        if machine.tree.read(path_of(Attribute.REMOVABLE, number)).strip() == b"0":
+            tally.not_removable.add(number)
 
 
 def _take(outcome: Outcome, text: Text, output: Output) -> None:
@@ -115,9 +154,9 @@ def _rehearse(
         all_or_nothing=how.all_or_nothing,
     ):
         _take(outcome, text, output)
-    output.write(text.format_end(machine.tree, None))
+    output.write(text.format_end(machine, None))
     if not how.json:
-        output.write(format_script(rehearsal.writes, tally, machine.tree.root))
+        output.write(format_script(rehearsal.writes, tally, machine.tree))
     return Done(tally, tally.status(None))
 
 
@@ -140,10 +179,3 @@ def _check_writable(machine: Machine, selection: Selection, blocks: Iterable[Mem
                 root = os.path.abspath(machine.tree.root).rstrip("/")
                 raise CannotWriteError(f"{root}/{path}", refusal)
             return
-
-
-def _write_last_words(progress: Progress) -> None:
-    """Called at the second signal. Must not take a lock, which the interrupted code may hold."""
-    text = f"{NAME}: {messages.ENDED_AT_ONCE.text}\n".encode()
-    with contextlib.suppress(OSError):
-        os.write(2, progress.abandon() + text)

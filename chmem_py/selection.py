@@ -2,13 +2,14 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from chmem_py.request import Request
+from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Action, Order, plan
+from memory_hotplug.plan import NEEDED, Action, Order, plan
 from memory_hotplug.ranges import BlockTable
 
 
@@ -40,6 +41,10 @@ class Selection:
     possible: int = 0
     """The number of BLOCKS that can be changed, as far as is known before."""
     absent: Absent | None = None
+    machine_size: int = 0
+    """Bytes of all blocks of the machine, online or not."""
+    impossible: bool = False
+    """Whether the machine cannot do this to any block."""
     node_exists: bool = True
     """Whether the machine has the requested node."""
 
@@ -83,45 +88,42 @@ def select(
 
     Blocks of a range ascend. For a size, blocks to enable or to configure ascend, others descend.
     """
-    node_exists = node is None or node in machine.nodes
+    of_machine = Selection(
+        request,
+        order,
+        node,
+        machine.block_size,
+        asked=0,
+        machine_size=len(table.numbers) * machine.block_size,
+        node_exists=node is None or node in machine.nodes,
+    )
     if request.size is not None:
-        asked = request.size // machine.block_size
         found = _candidates(table, order)
         blocks = [block for block in found if _is_on(block, node, machine)]
         possible = sum(plan(block, order).refused is None for block in blocks)
-        return Selection(
-            request,
-            order,
-            node,
-            machine.block_size,
-            asked,
-            blocks=blocks,
-            possible=possible,
-            node_exists=node_exists,
-        )
+        asked = request.size // machine.block_size
+        return replace(of_machine, asked=asked, blocks=blocks, possible=possible)
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
     there = list(islice(table.blocks(), start, stop))
     blocks = [block for block in there if _is_on(block, node, machine)]
     absent = _absent(request, table.numbers[start:stop])
-    return Selection(
-        request,
-        order,
-        node,
-        machine.block_size,
-        asked=len(blocks) + (absent.count if absent else 0),
-        blocks=blocks,
-        possible=len(blocks),
-        absent=absent,
-        node_exists=node_exists,
-    )
+    asked = len(blocks) + (absent.count if absent else 0)
+    return replace(of_machine, asked=asked, blocks=blocks, possible=len(blocks), absent=absent)
 
 
-def select_nothing(request: Request, machine: Machine, order: Order, node: int | None) -> Selection:
-    """The selection for a request that cannot be carried out: it has no blocks."""
+def needed(node: int | None) -> tuple[Attribute, ...]:
+    """The attributes that a table must have for `select`."""
+    return NEEDED if node is None else (*NEEDED, Attribute.NODE)
+
+
+def select_nothing(
+    request: Request, machine: Machine, order: Order, node: int | None = None
+) -> Selection:
+    """A selection without blocks: all that is requested is missing."""
     size = machine.block_size
     blocks = request.last - request.first + 1 if request.size is None else request.size // size
-    return Selection(request, order, node, size, asked=blocks or 1)
+    return Selection(request, order, node, size, asked=blocks or 1, impossible=True)
 
 
 def _is_on(block: MemoryBlock, node: int | None, machine: Machine) -> bool:

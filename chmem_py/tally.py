@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
-from memory_hotplug.block import State
+from memory_hotplug.block import State, Zone, zone_of
 from memory_hotplug.plan import Action
 from memory_hotplug.transaction import Outcome, Result
 
@@ -21,6 +21,10 @@ class Tally:
         """The number of blocks that were already as requested."""
         self.done = 0
         """The number of blocks that were changed as requested, and not taken back."""
+        self.elsewhere: dict[Zone, list[int]] = {}
+        """The blocks that were online already, but in another zone than the one asked for."""
+        self.not_removable: set[int] = set()
+        """The blocks that could not be set offline and whose `removable` is 0."""
         self._offline: list[int] = []
         """The numbers of blocks that were already offline, and configured."""
 
@@ -35,6 +39,9 @@ class Tally:
             self.already += 1
             if outcome.before.configured and outcome.before.state is State.OFFLINE:
                 self._offline.append(outcome.number)
+            zone, wanted = zone_of(outcome.before), self.selection.order.zone
+            if wanted and zone not in (None, wanted):
+                self.elsewhere.setdefault(zone, []).append(outcome.number)
             return
         known = self.outcomes.get(outcome.number)
         if known is not None and known.result is Result.DONE:
@@ -54,6 +61,15 @@ class Tally:
             return ()
         failed = [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
         return sorted(self._offline + failed)
+
+    @property
+    def set_online(self) -> dict[Zone | None, list[int]]:
+        """The configured blocks, by zone, that the kernel itself set online."""
+        found: dict[Zone | None, list[int]] = {}
+        for number, outcome in self.outcomes.items():
+            if _came_online(outcome):
+                found.setdefault(zone_of(outcome.after), []).append(number)
+        return found
 
     @property
     def changed(self) -> Sequence[int]:
@@ -83,6 +99,17 @@ def _stays_configured(outcome: Outcome) -> bool:
     """Whether a block was set offline, but could not be deconfigured."""
     failed = outcome.error is not None and outcome.error.step == "deconfigure"
     return failed and not outcome.undone and outcome.stuck is None
+
+
+def _came_online(outcome: Outcome) -> bool:
+    """Whether the kernel set a block online that was configured, and nobody asked it to."""
+    steps = {write.step for write in outcome.writes}
+    return (
+        outcome.result is Result.DONE
+        and outcome.before.configured is False
+        and outcome.after.state is State.ONLINE
+        and steps.isdisjoint({"online", "offline"})
+    )
 
 
 def _differs(outcome: Outcome) -> bool:

@@ -18,11 +18,13 @@ from chmem_py.advice import (
     words_of,
 )
 from chmem_py.tally import Tally
+from hotplug_cli import sizes
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import BlockError, StuckError
+from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action
-from memory_hotplug.size import human
+from memory_hotplug.simulated import is_simulated
 from memory_hotplug.transaction import Outcome, Result
 from memory_hotplug.tree import Tree
 
@@ -56,8 +58,8 @@ class Text:
         elif not self.tally.all_or_nothing:
             yield from self._format_changes(outcome)
 
-    def format_end(self, tree: Tree, signal: int | None) -> Iterator[str | Sentence]:
-        """The lines to write at the end, about the machine of TREE."""
+    def format_end(self, machine: Machine, signal: int | None) -> Iterator[str | Sentence]:
+        """The lines to write at the end."""
         tally = self.tally
         if tally.all_or_nothing:
             # Only now it is known which changes were taken back.
@@ -65,7 +67,7 @@ class Text:
                 yield from self._format_changes(outcome)
         yield from self._format_total()
         yield from format_shortage(tally.selection)
-        yield from format_advice(tally, tree)
+        yield from format_advice(tally, machine)
         if signal is not None:
             yield format_interruption(tally)
 
@@ -74,8 +76,10 @@ class Text:
         if not selection.by_size or tally.done >= selection.asked or tally.refused:
             return
         action = selection.order.action
-        sentence = messages.COULD_ONLY.of(action=action.value, size=human(tally.bytes_done))
+        sentence = messages.COULD_ONLY.of(action=action.value, size=sizes.human(tally.bytes_done))
         yield sentence.text if self.plain and action not in _ON_STDERR else sentence
+        if sizes.human(tally.bytes_done) != sizes.exact(tally.bytes_done):
+            yield messages.EXACTLY.of(size=sizes.exact(tally.bytes_done))
 
     @property
     def _done(self) -> str:
@@ -96,9 +100,9 @@ class Text:
         if outcome.result is Result.TAKEN_BACK:
             yield messages.TAKEN_BACK.of(block=block)
         if outcome.error:
-            yield from self._format_error(block, outcome.error, outcome.result)
+            yield from self._format_error(block, outcome, outcome.error)
         if outcome.stuck and outcome.stuck is not outcome.error:
-            yield from self._format_error(block, outcome.stuck, outcome.result)
+            yield from self._format_error(block, outcome, outcome.stuck)
 
     def _words(self, outcome: Outcome) -> list[str]:
         """util-linux's words for the steps that were done; a step that was undone has none."""
@@ -116,10 +120,10 @@ class Text:
         return words
 
     def _format_error(
-        self, block: str, error: BlockError, result: Result
+        self, block: str, outcome: Outcome, error: BlockError
     ) -> Iterator[str | Sentence]:
         by_size = self.tally.selection.by_size
-        reason = words_of(error, self.tally.selection.block_size).reason
+        reason = words_of(error, self.tally).reason
         if error.cause in PASSED_OVER:
             sentence = messages.PASSED_OVER.of(block=block, reason=reason)
             if not self.plain:
@@ -130,21 +134,27 @@ class Text:
         step = STEPS.get(error.step, error.step)
         if isinstance(error, StuckError):
             yield messages.UNDOING_FAILED.of(block=block, step=step, reason=reason)
-        elif not by_size or result is not Result.FAILED:
+        elif not by_size or outcome.result is not Result.FAILED:
             yield messages.STEP_FAILED.of(block=block, step=step, reason=reason)
         elif self.verbose and self.plain:
             yield f"{block} {step} failed"
 
 
-def format_script(writes: Sequence[tuple[str, str]], tally: Tally, root: str) -> Iterator[str]:
-    """The commands that an administrator would type, and a comment on what they would change."""
-    top = str(Path(root).absolute()).rstrip("/")
-    for path, word in writes:
-        yield f"echo {word} > {shlex.quote(f'{top}/{path}')}"
+def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -> Iterator[str]:
+    """The lines that an administrator would type, and one comment on what they would change."""
     numbers = tally.numbers(Result.DONE)
+    root = str(Path(tree.root).absolute()).rstrip("/")
+    simulated = not tree.is_this_machine and is_simulated(tree.root)
+    if writes:
+        yield "set -e  # stop at the first line that fails"
+    for path, word in writes:
+        if simulated:
+            yield f"memsim write {shlex.quote(root)} {path} {word}"
+        else:
+            yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
     if not numbers:
         yield "# nothing would be changed"
         return
-    size = human(len(numbers) * tally.selection.block_size)
+    size = sizes.exact(len(numbers) * tally.selection.block_size)
     done = done_word(tally.selection.order.action)
     yield f"# {size} would be {done}: {named(numbers)}"

@@ -18,6 +18,7 @@ from hotplug_cli.getopt import (
     write_example,
 )
 from hotplug_cli.program import CommandError, complain, complain_of, run, version
+from hotplug_cli.sizes import human
 from lsmem_py import columns as columns_
 from lsmem_py import formats
 from lsmem_py.columns import PICTURED, Column
@@ -25,7 +26,6 @@ from lsmem_py.options import SUMMARY, TERMINAL, Options, check, wanted
 from lsmem_py.view import View
 from memory_hotplug.errors import NoRootError
 from memory_hotplug.machine import Machine
-from memory_hotplug.size import human
 
 if TYPE_CHECKING:
     from hotplug_cli.messages import Sentence

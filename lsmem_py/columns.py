@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
+from hotplug_cli.sizes import human
 from memory_hotplug.block import NUMA_NO_NODE, Zone
 from memory_hotplug.ranges import MemoryRange
-from memory_hotplug.size import human
 
 __all__ = [
     "BY_NAME",

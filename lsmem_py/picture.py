@@ -15,10 +15,10 @@ from typing import IO, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from hotplug_cli.sizes import human
 from lsmem_py.columns import BY_NAME, STATUS, ZONES
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
 from memory_hotplug.ranges import BlockTable
-from memory_hotplug.size import human
 
 __all__ = ["KINDS", "Kind", "Picture", "reads", "window", "write_picture"]
 

@@ -75,6 +75,12 @@ def pytest_terminal_summary(
         terminalreporter.line(f"left out: {count} {APART[mark]}, which `pytest -m {mark}` runs")
 
 
+@pytest.fixture(autouse=True)
+def advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """chmem writes its advice, as on a terminal; a test of that sets something else."""
+    monkeypatch.setenv("CHMEM_ADVICE", "always")
+
+
 # The commands, each run in this process
 
 

@@ -13,10 +13,12 @@ WHEN = ("auto", "always", "never")
 def wanted(given: Sequence[str], variable: str) -> bool:
     """Whether to write advice, by the options GIVEN and by a variable of the environment.
 
-    GIVEN are the options up to an error, as ``--name=VALUE``. The last --advice counts.
+    GIVEN are the options up to an error, as ``--name=VALUE``. The last --advice counts; other words
+    than WHEN do not.
     """
-    values = [word.partition("=")[2] for word in given if word.startswith("--advice=")]
-    when = (values or [os.environ.get(variable, "")])[-1]
-    if when in ("always", "never"):
+    options = (word.partition("=")[2] for word in given if word.startswith("--advice="))
+    words = [os.environ.get(variable), *options]
+    when = next((word for word in reversed(words) if word in WHEN), "auto")
+    if when != "auto":
         return when == "always"
     return sys.stderr is not None and sys.stderr.isatty()

@@ -313,7 +313,7 @@ def test_a_disabled_block_whose_storage_stays_is_said_how_to_go_on_with(
             ["-e", "1g", "-z", "DMA"],
             "no memory block is offline and can go to zone DMA",
         ),
-        (x86(4, 4), ["-e", "0x8000000"], "\nchmem: 0x8000000 was taken for a size, 128T: a range"),
+        (x86(4, 4), ["-e", "0x8000000"], "chmem: 0x8000000 is taken for a size, 128T: a range"),
         (
             x86(4, 4),
             ["-e", "16"],
@@ -353,7 +353,7 @@ def test_a_tree_without_the_attribute_is_said_to_be_incomplete(
 @pytest.mark.parametrize(
     ("where", "user", "said"),
     [
-        ("/sys/x", 1000, "only root can change memory: run this as root (sudo chmem)"),
+        ("/sys/x", 1000, "only root can change memory: run this as root (sudo /usr/bin/chmem)"),
         ("/sys/x", 0, "root may not do it either: a container or a security module forbids it"),
         ("/tmp/tree/sys/x", 1000, "the permissions of the tree forbid it"),
     ],
@@ -362,6 +362,7 @@ def test_what_is_forbidden_is_explained(
     where: str, user: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/chmem"])
     error = CannotWriteError(where, PermissionError(13, "Permission denied"))
     sentence = format_cannot_write(error)
     assert sentence.text == f"cannot write to {where}: Permission denied; nothing was changed"
@@ -485,7 +486,12 @@ def test_a_dry_run_says_what_is_then_written(
     planned = json.loads(chmem("-s", root, "--dry-run", "--json", *arguments).stdout)
     done = json.loads(chmem("-s", root, "--json", *arguments).stdout)
     steps = [step for block in done["blocks"] for step in block["steps"]]
-    assert lines == [f"echo {step['value']} > {step['path']}" for step in steps]
+    first, *writes = lines
+    assert first.startswith("set -e  # ")
+    assert writes == [
+        f"memsim write {root} {step['path'].removeprefix(f'{root}/')} {step['value']}"
+        for step in steps
+    ]
     jsonschema.validate(planned, schema())
     assert planned["request"].pop("dry_run") and not done["request"].pop("dry_run")
     assert planned == done

@@ -30,6 +30,8 @@ class Sentence(NamedTuple):
     advice: str = ""
     reference: bool = False
     """Whether the text is util-linux's."""
+    always: bool = False
+    """Whether chmem writes the text even where it writes no advice."""
 
     def __str__(self) -> str:
         return self.text
@@ -51,11 +53,14 @@ class Message(NamedTuple):
     """The entry in DIAGNOSTICS of the manual. The default is TEXT with the names of its fields."""
     reference: bool = False
     """Whether the text is util-linux's, to the byte. The advice is always ours."""
+    always: bool = False
+    """Whether chmem writes the text even where it writes no advice: what util-linux never meets,
+    and what nobody may miss."""
 
     def of(self, **fields: object) -> Sentence:
         """The sentence with FIELDS filled in."""
         text, advice = self.text.format_map(fields), self.advice.format_map(fields)
-        return Sentence(text, advice, self.reference)
+        return Sentence(text, advice, self.reference, self.always)
 
     @property
     def entry(self) -> str:

@@ -92,6 +92,10 @@ BY_CAUSE = {
     ),
 }
 
+NOT_REMOVABLE = _row(
+    "the kernel says that it is not removable (lsmem -o BLOCK,REMOVABLE); choose another block"
+)
+"""Instead of UNMOVABLE, of a block whose removable was 0 (Linux before 5.8)."""
 UNMOVABLE_ANYWHERE = _row(
     "it may not be in zone Movable: it can hold memory of the kernel, which cannot be moved; "
     "choose another block, or try again later (--retry N); blocks enabled with --zone Movable "

@@ -27,9 +27,16 @@ CANNOT_PARSE_WHY = Message(
     "Failed to parse {what}: '{text}': {reason}", manual=CANNOT_PARSE.entry, reference=True
 )
 SIZE_NOT_ALIGNED = Message("Size must be aligned to memory block size ({size})", reference=True)
+NEAREST_SIZES = Message("", "the nearest sizes are {below} and {above}", SIZE_NOT_ALIGNED.entry)
+NEAREST_SIZE = Message("", "the nearest size is {size}", SIZE_NOT_ALIGNED.entry)
 RANGE_NOT_ALIGNED = Message(
     "Start address and (end address + 1) must be aligned to memory block size ({size})",
     reference=True,
+)
+NEAREST_RANGES = Message("", "the nearest ranges are {inner} and {outer}", RANGE_NOT_ALIGNED.entry)
+NEAREST_RANGE = Message("", "the nearest range is {range}", RANGE_NOT_ALIGNED.entry)
+DECIMAL_SEPARATOR = Message(
+    "", "in this locale the decimal separator is {separator}", CANNOT_PARSE.entry
 )
 NO_LIST = Message(
     "", "give one SIZE, RANGE or BLOCKRANGE at a time, not a list", CANNOT_PARSE.entry
@@ -49,7 +56,24 @@ CANNOT_RECONFIGURE = Message("Cannot reconfigure. Memory is not configured on th
 MEMMAP_NOT_HERE = Message(
     "option --memmap-on-memory needs memory that can be configured, as on s390"
 )
-CANNOT_WRITE = Message("cannot write to {file}: {reason}; nothing was changed", "{advice}")
+CANNOT_WRITE = Message(
+    "cannot write to {file}: {reason}; nothing was changed", "{advice}", always=True
+)
+WAITING = Message(
+    "waiting for {holder}, which is changing the memory of this machine",
+    manual="waiting for process N, which is changing the memory of this machine",
+    always=True,
+)
+HELD = Message(
+    "{holder} is still changing the memory of this machine; nothing was changed",
+    manual="process N is still changing the memory of this machine; nothing was changed",
+    always=True,
+)
+BROUGHT_BACK = Message(
+    "{block} was half done by process {pid} (--{action}), and is {condition} again",
+    manual="memory block N was half done by process N (--action), and is condition again",
+    always=True,
+)
 
 # The selection
 
@@ -68,7 +92,23 @@ NONE_ONLINE = Message("{no_block} is online", manual=NONE_OFFLINE.entry)
 NONE_IN_ZONE = Message("{no_block} is online in zone {zone}", manual=NONE_OFFLINE.entry)
 NONE_LEFT = Message("{no_block} can be {done}", manual=NONE_OFFLINE.entry)
 SIZE_OF_NOTHING = Message("nothing to do: a size of 0 was requested")
-TAKEN_FOR_SIZE = Message("{text} was taken for a size, {size}: a range has two ends")
+TAKEN_FOR_MIB = Message(
+    "",
+    "{text} without a unit is {text} MiB, and this machine has {total}; "
+    "for {text} bytes give {size}",
+    manual="Could only enable size of memory",
+)
+MIB_WITHOUT_UNIT = Message(
+    "",
+    "{text} without a unit is {text} MiB, and this machine has {total}; "
+    "a unit follows the number, as in 16g",
+    manual="Could only enable size of memory",
+)
+TAKEN_FOR_SIZE = Message(
+    "",
+    "{text} is taken for a size, {size}: a range has two ends",
+    manual="Could only enable size of memory",
+)
 NOT_ENOUGH = Message(
     "{requested} requested, but only {possible} can be {done}",
     manual="size requested, but only size can be enabled",
@@ -79,6 +119,7 @@ COULD_ONLY = Message(
     manual="Could only enable size of memory",
     reference=True,
 )
+EXACTLY = Message("", "that is {size}", manual=COULD_ONLY.entry)
 
 # What became of a block
 
@@ -90,6 +131,7 @@ STEP_FAILED = Message(
 UNDOING_FAILED = Message(
     "{block} {step} failed while undoing: {reason}",
     manual="Memory Block N (addresses) step failed while undoing: reason",
+    always=True,
 )
 PASSED_OVER = Message(
     "{block} {reason}",
@@ -100,9 +142,22 @@ TAKEN_BACK = Message("{block} taken back", manual="Memory Block N (addresses) ta
 ADVICE = Message("", "{blocks}: {advice}", STEP_FAILED.entry)
 ADVICE_WITH_REASON = Message("", "{blocks}: {reason}; {advice}", STEP_FAILED.entry)
 ONLY_REASON = Message("", "{blocks}: {reason}", STEP_FAILED.entry)
-LEFT = Message("{block} is left {condition}", manual="memory block N is left condition")
+LEFT = Message(
+    "{block} is left {condition}", manual="memory block N is left condition", always=True
+)
 LEFT_OFFLINE = Message(
-    LEFT.text, "{command} restores it once the cause is fixed", manual=LEFT.entry
+    LEFT.text, "{command} restores it once the cause is fixed", manual=LEFT.entry, always=True
+)
+NOT_IN_ZONE = Message(
+    "{blocks}: online already, in zone {now} and not {zone}",
+    "a block that is disabled and enabled again can go to another zone",
+    manual="memory block N: online already, in zone A and not B",
+    always=True,
+)
+SET_ONLINE = Message(
+    "{blocks}: set online by the kernel itself, in zone {zone} (auto_online_blocks is {policy})",
+    manual="memory block N: set online by the kernel itself, in zone A (auto_online_blocks)",
+    always=True,
 )
 ANOTHER_ZONE = Message(
     "{block} came back in zone {now}; it was in {before}",
@@ -113,5 +168,5 @@ STILL_CONFIGURED = Message(
     "go on with {commands}",
     manual="memory block N: offline, but still configured",
 )
-INTERRUPTED = Message("interrupted; {done} before that: {blocks}")
-ENDED_AT_ONCE = Message("ended at once; the block at work may be half done")
+INTERRUPTED = Message("interrupted; {done} before that: {blocks}", always=True)
+ENDED_AT_ONCE = Message("ended at once; the block at work may be half done", always=True)

@@ -1,0 +1,71 @@
+"""Hold the machine while it is changed: wait for others, and mend what a killed chmem left."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chmem_py.advice import format_condition, format_left, named
+from chmem_py.interrupts import Interrupts
+from chmem_py.output import Output
+from hotplug_cli.messages import chmem as messages
+from hotplug_cli.program import CommandError
+from memory_hotplug.errors import HeldError, StoppedError
+from memory_hotplug.hold import Held, Holder, hold
+from memory_hotplug.machine import Machine
+from memory_hotplug.transaction import bring_back
+
+
+@contextmanager
+def holding(
+    machine: Machine, interrupts: Interrupts, timeout: float | None, output: Output
+) -> Iterator[Held]:
+    """The machine, held until the context ends. A block that was left half done is brought back.
+
+    Waits TIMEOUT seconds at most; says for whom it waits. Raises CommandError if that was not long
+    enough, and StoppedError if a signal ends the wait.
+    """
+    tree = machine.tree
+    try:
+        with interrupts.during("hold"):
+            if interrupts.stopping:
+                raise StoppedError
+            held = hold(
+                tree.root,
+                this_machine=tree.is_this_machine,
+                timeout=timeout,
+                waiting=lambda holder: output.say(messages.WAITING.of(holder=_named(holder))),
+            )
+    except HeldError as error:
+        holder = Holder(error.pid, error.since)
+        raise CommandError(messages.HELD.of(holder=_named(holder))) from None
+    with held:
+        _mend(machine, held, output)
+        yield held
+
+
+def _named(holder: Holder) -> str:
+    if holder.pid is None:
+        return "another process"
+    if holder.since is None:
+        return f"process {holder.pid}"
+    began = time.localtime(holder.since)
+    today = began[:3] == time.localtime()[:3]
+    return f"process {holder.pid} (since {time.strftime('%T' if today else '%F %T', began)})"
+
+
+def _mend(machine: Machine, held: Held, output: Output) -> None:
+    left = held.left
+    outcome = bring_back(machine, held)
+    if left is None or outcome is None:
+        return
+    if outcome.stuck:
+        output.say(format_left(outcome, machine.tree))
+        return
+    output.say(
+        messages.BROUGHT_BACK.of(
+            block=named([outcome.number]),
+            pid=left.pid,
+            action=left.action,
+            condition=format_condition(outcome.after),
+        )
+    )

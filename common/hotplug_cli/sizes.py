@@ -1,0 +1,57 @@
+"""Sizes as lsmem and chmem print and read them: with the decimal separator of the locale.
+
+memory_hotplug.size has the rest; a library heeds no locale.
+"""
+
+import os
+from functools import cache
+
+from memory_hotplug import size
+from memory_hotplug.errors import SizeSyntaxError
+
+__all__ = ["decimal_point", "exact", "human", "parse"]
+
+
+@cache
+def decimal_point() -> str:
+    """The decimal separator by LC_ALL, LC_NUMERIC or LANG (setlocale(3)); else a dot."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_NUMERIC", "LANG"))
+    if next(filter(None, names), "C") in ("C", "C.UTF-8", "C.utf8", "POSIX"):
+        return "."
+    # The module locale, which wraps this one, takes as long to import as lsmem takes to list a
+    # small machine.
+    import _locale
+
+    try:
+        _locale.setlocale(_locale.LC_NUMERIC, "")
+    except _locale.Error:  # type: ignore[attr-defined]  # typeshed does not know it
+        return "."
+    return str(_locale.localeconv()["decimal_point"]) or "."
+
+
+def human(bytes_: int) -> str:
+    """The size in the largest unit that fits, with at most one decimal, rounded: ``4.3G``."""
+    return size.human(bytes_).replace(".", decimal_point())
+
+
+def exact(bytes_: int) -> str:
+    """The size without rounding, which `parse` reads back: ``1280M``, and not ``1.3G``."""
+    exponent = min(max(bytes_.bit_length() - 1, 0) // 10, len(size.SUFFIXES) - 1)
+    if bytes_ * 10 % (1 << 10 * exponent) == 0:
+        return human(bytes_)
+    while bytes_ % (1 << 10 * exponent):
+        exponent -= 1
+    return f"{bytes_ >> 10 * exponent}{size.SUFFIXES[exponent]}"
+
+
+def parse(text: str) -> int:
+    """The bytes that TEXT says; see memory_hotplug.size.parse_size. Raises BadSizeError.
+
+    Like util-linux, take the separator of the locale only.
+    """
+    point = decimal_point()
+    if point == ".":
+        return size.parse_size(text)
+    if "." in text:
+        raise SizeSyntaxError(text)
+    return size.parse_size(text.replace(point, "."))

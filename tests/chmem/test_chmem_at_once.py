@@ -1,0 +1,134 @@
+"""Two that change a machine at once, and one that was killed while it did."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from commands import Command, start_program, start_python
+from simulated import conditions, make, s390
+
+HOLDING = """
+import sys, time
+from memory_hotplug.hold import hold
+with hold(sys.argv[1], this_machine=False):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+DYING = """
+import os, signal, sys
+from memory_hotplug.simulated import SimulatedTree
+from hotplug_cli.program import status_of
+from chmem_py.cli import chmem
+after = int(sys.argv.pop(1))
+write = SimulatedTree.write
+def counted(self, path, word):
+    global after
+    if not after:
+        os.kill(os.getpid(), signal.SIGKILL)
+    after -= 1
+    write(self, path, word)
+SimulatedTree.write = counted
+status_of(chmem, "chmem")
+"""
+
+
+@contextmanager
+def held(root: Path) -> Iterator[int]:
+    """Another process holds the machine; its number."""
+    other = start_python(HOLDING, root)
+    assert other.stdout
+    assert other.stdout.readline() == "held\n"
+    try:
+        yield other.pid
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_two_that_enable_at_once_enable_twice_as_much(tmp_path: Path) -> None:
+    transitions = {name: {str(block): 0.05 for block in range(4, 12)} for name in ("config",)}
+    root = make(tmp_path / "machine", s390(4, 12, delays=transitions))
+    both = [start_program("chmem", "-s", root, "-e", "512m") for _ in range(2)]
+    for one in both:
+        one.communicate(timeout=60)
+        assert one.returncode == 0
+    online = [n for n, now in conditions(root).items() if now.state == "online"]
+    assert online == list(range(12))
+
+
+def test_who_waits_says_for_whom_and_goes_on_afterwards(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390())
+    with held(root) as pid:
+        waiting = start_program("chmem", "-s", root, "-e", "-b", "4")
+        assert waiting.stderr
+        line = waiting.stderr.readline()
+        assert line.startswith(f"chmem: waiting for process {pid} (since ")
+        assert line.endswith("), which is changing the memory of this machine\n")
+        assert conditions(root)[4].state == "absent"
+    waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+    assert conditions(root)[4].state == "online"
+
+
+def test_the_time_limit_holds_for_the_wait_too(chmem: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390())
+    with held(root) as pid:
+        done = chmem("-s", root, "--timeout", "0.1", "-e", "-b", "4")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"chmem: process {pid} (since ")
+    assert done.stderr.endswith(
+        " is still changing the memory of this machine; nothing was changed\n"
+    )
+
+
+def test_a_dry_run_waits_for_nobody(chmem: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390())
+    with held(root):
+        assert chmem("-s", root, "--dry-run", "-e", "-b", "4").status == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_and_nothing_was_done(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", s390())
+    with held(root):
+        waiting = start_program("chmem", "-s", root, "--json", "-e", "-b", "4")
+        assert waiting.stderr
+        waiting.stderr.readline()
+        waiting.send_signal(number)
+        out, err = waiting.communicate(timeout=60)
+    document = json.loads(out)
+    assert waiting.returncode == document["status"] == 128 + number
+    assert (document["outcome"], document["signal"]) == ("interrupted", number)
+    assert err == "chmem: interrupted; enabled before that: nothing\n"
+    assert conditions(root)[4].state == "absent"
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+def test_what_a_killed_one_left_is_brought_back_before_anything_else(
+    after: int, chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", s390())
+    before = conditions(root)
+    words = ("-s", root, "--reconfigure", "-m", "1", "-b", "2")
+    killed = start_python(DYING, str(after), *words)
+    assert killed.wait(timeout=60) == -signal.SIGKILL
+    assert conditions(root)[2] != before[2]
+    done = chmem("-s", root, "--json", "-e", "-b", "4")
+    said = json.loads(done.stdout)["messages"]
+    assert said == [
+        f"memory block 2 was half done by process {killed.pid} (--reconfigure), and is online, "
+        "configured, memmap_on_memory 0 again"
+    ]
+    assert done.status == 0
+    after_all = conditions(root)
+    assert after_all[2] == before[2]
+    assert after_all[4].state == "online"
+    assert chmem(*words).status == 0
+    assert conditions(root)[2].memmap == 1
