@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.getopt import flag, option
+from hotplug_cli.getopt import UsageError, flag, option
 from hotplug_cli.messages import memsim as messages
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
@@ -103,9 +103,10 @@ def boot(
 ) -> int:
     """The command memsim boot."""
     if sum(given is not None for given in (name, file, memory)) > 1:
-        raise click.UsageError("say which machine in one way: --profile, --from or --memory")
+        ways = "--profile, --from, --memory"
+        raise UsageError(messages.WHICH_MACHINE.of(ways=ways))
     if memory is None and (standby is not None or increment is not None):
-        raise click.UsageError("--standby and --increment go with --memory")
+        raise UsageError(messages.ONLY_WITH_MEMORY.of())
     if memory is None:
         machine = profile.load(Path(file) if file else name or "s390-lpar")
     else:

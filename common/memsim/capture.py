@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from memsim.description import MachineError, wrong
+from memsim.errors import MachineError, NoBlocksError, NotACaptureError, wrong
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 __all__ = ["capture", "described", "read_tree"]
@@ -46,7 +47,7 @@ def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]
     base = os.fspath(root).rstrip("/")
     os.stat(base or "/")
     if not os.path.exists(f"{base}/{MEMORY}/block_size_bytes"):
-        raise FileNotFoundError(2, f"no memory blocks here: there is no {MEMORY}", base or "/")
+        raise NoBlocksError(base or "/", MEMORY)
     for tree in (MEMORY, NODE, FIRMWARE, PARAMETERS):
         yield from _below(base, tree)
 
@@ -57,7 +58,7 @@ def _read_archive(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | s
             archive.extractall(unpacked, filter="data")
             yield from read_tree(unpacked)
     except (tarfile.TarError, EOFError, zlib.error):
-        raise OSError(22, "not an archive that memsim capture made", os.fspath(path)) from None
+        raise NotACaptureError(os.fspath(path)) from None
 
 
 def _below(base: str, directory: str) -> Iterator[tuple[str, bytes | str]]:
@@ -90,7 +91,7 @@ def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") 
     """
     final = Path(target).absolute()
     if os.path.lexists(final):
-        raise FileExistsError(17, os.strerror(17), str(target))
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     made = final.with_name(f".{final.name}.{os.getpid()}.new")
     pack = _to_archive if final.name.endswith((".tar.gz", ".tgz")) else _to_directory
     try:
@@ -148,7 +149,7 @@ def described(root: str | os.PathLike[str]) -> dict[str, Any]:
         if match := _TREE_BLOCK.fullmatch(path):
             blocks.setdefault(int(match["block"]), {})[match["name"]] = text
     if not blocks:
-        raise MachineError(f"{os.fspath(root)}: expected memory blocks, but there are none")
+        raise MachineError(os.fspath(root), "memory blocks", "but there are none")
     groups = [_seen_group(root, block, seen) for block, seen in sorted(blocks.items())]
     _straddle(groups)
     block_size = _hexadecimal(root, files[f"{MEMORY}/block_size_bytes"])

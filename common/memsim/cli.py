@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -16,25 +17,29 @@ from typing import Any, Final, TypeVar
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.getopt import GetoptCommand, GetoptUsageError, answer, flag, option, write_example
+from hotplug_cli.getopt import (
+    GetoptCommand,
+    GetoptUsageError,
+    UsageError,
+    answer,
+    flag,
+    option,
+    write_example,
+)
 from hotplug_cli.messages import memsim as messages
-from hotplug_cli.program import run, version
-from memory_hotplug.errors import MemoryHotplugError
+from hotplug_cli.messages import shared
+from hotplug_cli.program import CommandError, complain, run, version
 from memory_hotplug.size import human
 from memsim import boot_cli, directory, options, profile
-from memsim.description import MachineError, dump
-from memsim.description import fault as fault_of
-from memsim.description import seconds as seconds_of
+from memsim.complaints import sentence_of
+from memsim.description import dump
 from memsim.directory import Directory
+from memsim.errors import UnknownProfileError
 from memsim.kernel import Kernel
-from memsim.machine import TRANSITIONS, Fault
+from memsim.machine import TRANSITIONS
 from memsim.records import live
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-class MemsimError(MemoryHotplugError):
-    """An error of a command; its text is the message for the user."""
 
 
 class Commands(click.Group):
@@ -46,17 +51,13 @@ class Commands(click.Group):
         write_example(formatter, "memsim(1)", "memsim shell --profile x86-two-nodes")
 
     def invoke(self, ctx: click.Context) -> Any:
-        from memsim.mount import MountError
-        from memsim.namespace import NamespaceError
-
         try:
             return super().invoke(ctx)
-        except (MachineError, MountError, NamespaceError) as error:
-            raise MemsimError(str(error)) from None
-        except FileExistsError as error:
-            raise MemsimError(
-                f"{error.filename}: exists already, and is left as it is; choose another name"
-            ) from None
+        except Exception as error:
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            raise CommandError(sentence) from error
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not (args or ctx.resilient_parsing):
@@ -99,10 +100,8 @@ def _open(path: str) -> Directory:
     try:
         return Directory(path)
     except FileNotFoundError:
-        raise MemsimError(
-            f"{path}: expected a simulated machine (memsim create {shlex.quote(path)} "
-            "--profile NAME makes one)"
-        ) from None
+        quoted = shlex.quote(path)
+        raise CommandError(messages.NOT_SIMULATED.of(directory=path, quoted=quoted)) from None
 
 
 @commands.command("profiles", help="List the built-in machines.")
@@ -187,14 +186,15 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     if sum(map(bool, ways.values())) != 1:
         taken = [way for way, value in ways.items() if value and value is not sizes]
         taken += [f"--{key.replace('_', '-')}" for key in sizes]
-        clash = f"; not by {' and '.join(taken)}" if taken else ""
-        raise click.UsageError(f"say which machine, in one way: {', '.join(ways)}{clash}")
+        if taken:
+            raise UsageError(messages.WHICH_ONE_MACHINE.of(given=", ".join(taken)))
+        raise UsageError(messages.WHICH_MACHINE.of(ways=", ".join(ways)))
     if sizes:
         if "memory" not in sizes:
-            raise click.UsageError("--memory: how much of it there is at boot must be said")
+            raise UsageError(messages.MEMORY_NEEDED.of())
         kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
     elif name and name not in profile.PROFILES:
-        raise profile.unknown(name)
+        raise UnknownProfileError(name, profile.PROFILES)
     else:
         kernel = profile.from_tree(tree) if tree else profile.boot(name or Path(str(file)))
     _make(path, kernel)
@@ -203,7 +203,7 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
 def _make(path: str, kernel: Kernel) -> None:
     blocks = sum(1 for _ in kernel.blocks)
     if blocks >= MANY and sys.stderr.isatty():
-        click.echo(f"making {blocks} memory blocks in {path}; Ctrl-C ends it", err=True)
+        complain("memsim", messages.MANY_BLOCKS.of(count=blocks, directory=path))
     directory.create(path, kernel)
 
 
@@ -212,16 +212,16 @@ def _make(path: str, kernel: Kernel) -> None:
 @click.argument("path", metavar="ATTRIBUTE")
 @click.argument("value", metavar="VALUE")
 def write(machine: Directory, path: str, value: str) -> None:
+    below = os.path.normpath(path).lstrip("/")
     try:
-        machine.write(os.path.normpath(path).lstrip("/"), f"{value}\n".encode())
-    except directory.DamagedError:
-        raise
-    except FileNotFoundError:
-        raise MemsimError(
-            f"{path}: this machine has no such attribute now; they are below sys in {machine.root}"
-        ) from None
+        machine.write(below, os.fsencode(value) + b"\n")
     except OSError as error:
-        raise MemsimError(f"{path}: {error.strerror}") from None
+        if error.filename != below:
+            raise
+        if error.errno == errno.ENOENT:
+            missing = messages.NO_ATTRIBUTE.of(attribute=path, root=machine.root)
+            raise CommandError(missing) from None
+        raise CommandError(shared.FILE_ERROR.of(file=path, reason=error.strerror)) from None
 
 
 @commands.command("fault", help="Make changes of a block fail, or take time.")
@@ -238,10 +238,10 @@ def write(machine: Directory, path: str, value: str) -> None:
 )
 @flag("--clear", help="first remove all faults and delays")
 def fault(machine: Directory, delay: Sequence[str], clear: bool, **faults: Sequence[str]) -> None:
-    wanted = [(t, *_fault(f"--{t}", text)) for t in TRANSITIONS for text in faults[t]]
-    delays = [_delay(text) for text in delay]
+    wanted = [(t, *options.fault(f"--{t}", text)) for t in TRANSITIONS for text in faults[t]]
+    delays = [options.delay(text) for text in delay]
     if not (wanted or delays or clear):
-        raise click.UsageError("say which transition of which block is to fail: --offline 3=EBUSY")
+        raise UsageError(messages.WHICH_FAULT.of())
 
     def change(kernel: Kernel) -> None:
         if clear:
@@ -254,38 +254,7 @@ def fault(machine: Directory, delay: Sequence[str], clear: bool, **faults: Seque
     try:
         machine.change(change)
     except KeyError as error:
-        raise MemsimError(f"the machine has no memory block {error}") from None
-
-
-def _block_and(where: str, text: str, expected: str) -> tuple[int, str]:
-    number, equals, rest = text.partition("=")
-    if not (equals and number.isascii() and number.isdecimal()):
-        raise click.UsageError(f"{where}: expected {expected}, not {text}")
-    return int(number), rest
-
-
-def _fault(where: str, text: str) -> tuple[int, Fault | None]:
-    expected = "BLOCK=ERRNO, such as 3=EBUSY, 3=EBUSY:2 for twice, or 3=none"
-    block, rest = _block_and(where, text, expected)
-    name, colon, times = rest.partition(":")
-    if rest == "none":
-        return block, None
-    try:
-        return block, fault_of({"errno": name, "times": int(times) if colon else None})
-    except ValueError:
-        raise click.UsageError(f"{where}: expected {expected}, not {text}") from None
-
-
-def _delay(text: str) -> tuple[str, int, float]:
-    expected = f"TRANSITION:BLOCK=SECONDS with a transition of {', '.join(TRANSITIONS)}"
-    transition, _, rest = text.partition(":")
-    block, number = _block_and("--delay", rest, expected)
-    try:
-        if transition not in TRANSITIONS:
-            raise ValueError
-        return transition, block, seconds_of(number)
-    except ValueError:
-        raise click.UsageError(f"--delay: expected {expected}, not {text}") from None
+        raise CommandError(messages.NO_BLOCK.of(block=error)) from None
 
 
 @commands.command("show", help="Show what a machine's kernel and hypervisor know.")
@@ -369,7 +338,7 @@ def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
 
     command = ctx.meta.get("command", [])
     if path and profile:
-        raise click.UsageError("DIR and --profile cannot be combined")
+        raise UsageError(messages.DIR_OR_PROFILE.of())
     with _machine_or_new(path, profile) as (root, what):
         if not command:
             command = [os.environ.get("SHELL") or "/bin/sh"]
@@ -379,7 +348,7 @@ def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
                 "Leave with exit or Ctrl-D."
             )
         elif not shutil.which(command[0]):
-            raise MemsimError(f"{command[0]}: command not found")
+            raise CommandError(messages.NO_COMMAND.of(command=command[0]))
         sys.stdout.flush()
         return namespace.run(root, command)
 
@@ -392,7 +361,7 @@ def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, s
         return
     name = name or "s390-lpar"
     if name not in profile.PROFILES:
-        raise profile.unknown(name)
+        raise UnknownProfileError(name, profile.PROFILES)
     with tempfile.TemporaryDirectory(prefix="memsim.") as temporary:
         root = f"{temporary}/machine"
         _make(root, profile.boot(name))

@@ -56,85 +56,49 @@ A group of blocks:
 
 from __future__ import annotations
 
-import errno
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Final
 
+from memsim.errors import MachineError, wrong
 from memsim.machine import (
     MAX_BLOCKS,
     ONLINE_POLICIES,
     ONLINE_WORDS,
     TRANSITIONS,
     ZONES,
-    Fault,
     Group,
     Machine,
 )
+from memsim.schema import (
+    LIMIT,
+    Value,
+    by_transition,
+    checked,
+    fault,
+    number,
+    one_of,
+    or_null,
+    seconds,
+    text,
+    yes_no,
+)
 
-__all__ = ["MIB", "MachineError", "dump", "fault", "parse", "seconds", "wrong"]
+__all__ = ["MIB", "MachineError", "dump", "fault", "parse", "seconds"]
 
 MIB: Final = 1 << 20
-ADDRESS_LIMIT: Final = 1 << 64
-
-
-class MachineError(ValueError):
-    """A description is wrong; the text of the error says where, and what was expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """The values that a key takes. `read` returns the value, or raises ValueError or TypeError."""
-
-    expected: str
-    read: Callable[[Any], Any]
-    needed: bool = False
-
-
-def _yes_no(value: Any) -> bool:
-    if value not in (0, 1) or isinstance(value, float):
-        raise ValueError
-    return bool(value)
-
-
-def _number(least: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError
-        return value
-
-    return read
 
 
 def _power_of_two(value: Any) -> int:
-    if (size := _number(MIB)(value)) & (size - 1):
+    if (size := number(MIB)(value)) & (size - 1):
         raise ValueError
     return size
 
 
-def _one_of(*words: str | None) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        if (value is not None and not isinstance(value, str)) or value not in words:
-            raise ValueError
-        return value
-
-    return read
-
-
-def _or_null(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else read(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
-
-
 def _zone_words(value: Any) -> tuple[str, ...]:
-    words = tuple(_text(value).split())
+    words = tuple(text(value).split())
     if not words or not set(words) <= set(ZONES):
         raise ValueError
     return words
@@ -143,7 +107,7 @@ def _zone_words(value: Any) -> tuple[str, ...]:
 def _range(value: Any) -> tuple[int, int]:
     if not isinstance(value, list | tuple):
         raise ValueError
-    first, last = (_number(0)(end) for end in value)
+    first, last = (number(0)(end) for end in value)
     if first > last:
         raise ValueError
     return first, last
@@ -156,88 +120,58 @@ def _list(value: Any) -> Sequence[Any]:
 
 
 def _limits(value: Any) -> dict[str, int]:
-    limits = {zone: _number(0)(value[zone]) for zone in ("DMA", "DMA32") if zone in value}
+    limits = {zone: number(0)(value[zone]) for zone in ("DMA", "DMA32") if zone in value}
     if len(limits) != len(dict(value)) or sorted(limits.values()) != list(limits.values()):
         raise ValueError
     return limits
 
 
-def _by_block(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, dict[int, Any]]]:
-    def by_block(value: Any) -> dict[str, dict[int, Any]]:
-        if not set(dict(value)) <= set(TRANSITIONS):
-            raise ValueError
-        return {
-            transition: {_number(0)(int(block)): read(of) for block, of in blocks.items()}
-            for transition, blocks in value.items()
-        }
-
-    return by_block
-
-
-def fault(value: str | Mapping[str, Any]) -> Fault:
-    """The fault of an errno name, or of a mapping with `errno` and `times`.
-
-    Raises ValueError or TypeError.
-    """
-    name, times = (value, None) if isinstance(value, str) else (value["errno"], value.get("times"))
-    if not isinstance(getattr(errno, _text(name), None), int):
-        raise ValueError
-    return Fault(name, None if times is None else _number(1)(times))
-
-
-def seconds(value: float | str) -> float:
-    """A number of seconds. Raises ValueError if it is negative or not finite."""
-    if isinstance(value, bool) or not 0 <= (number := float(value)) < float("inf"):
-        raise ValueError
-    return number
-
-
-_YES_NO: Final = _Value("true or false", _yes_no)
-_BYTES: Final = _Value("a number of bytes", _number(0))
+_YES_NO: Final = Value("true or false", yes_no)
+_BYTES: Final = Value("a number of bytes", number(0))
 
 _MACHINE_KEYS: Final = {
-    "block_size": _Value("a power of two, 1048576 or more", _power_of_two, needed=True),
-    "blocks": _Value("a list of groups of blocks, one or more", _list, needed=True),
+    "block_size": Value("a power of two, 1048576 or more", _power_of_two, needed=True),
+    "blocks": Value("a list of groups of blocks, one or more", _list, needed=True),
     "firmware": _YES_NO,
-    "memmap_param": _Value('"Y", "N", "force" or null', _one_of("Y", "N", "force", None)),
+    "memmap_param": Value('"Y", "N", "force" or null', one_of("Y", "N", "force", None)),
     "memmap_supported": _YES_NO,
     "valid_zones": _YES_NO,
-    "faults": _Value(
+    "faults": Value(
         f'{{transition: {{block: "EBUSY" or {{"errno": "EBUSY", "times": 1 or more}}}}}} with the '
         f"transitions {', '.join(TRANSITIONS)}",
-        _by_block(fault),
+        by_transition(fault),
     ),
-    "delays": _Value(
+    "delays": Value(
         f"{{transition: {{block: seconds}}}} with the transitions {', '.join(TRANSITIONS)}",
-        _by_block(seconds),
+        by_transition(seconds),
     ),
-    "description": _Value("a text", _text),
+    "description": Value("a text", text),
     "contiguous_zones": _YES_NO,
-    "zone_limits": _Value('{"DMA": bytes, "DMA32": bytes}, either or both, rising', _limits),
+    "zone_limits": Value('{"DMA": bytes, "DMA32": bytes}, either or both, rising', _limits),
     "movable_node": _YES_NO,
-    "auto_online_blocks": _Value(
+    "auto_online_blocks": Value(
         "offline, online, online_kernel, online_movable or null",
-        _one_of("offline", *ONLINE_WORDS, None),
+        one_of("offline", *ONLINE_WORDS, None),
     ),
-    "online_policy": _Value("contig-zones, auto-movable or null", _one_of(*ONLINE_POLICIES, None)),
-    "auto_movable_ratio": _Value("a percentage, 0 or more", _number(0)),
+    "online_policy": Value("contig-zones, auto-movable or null", one_of(*ONLINE_POLICIES, None)),
+    "auto_movable_ratio": Value("a percentage, 0 or more", number(0, 1 << 32)),
     "auto_movable_numa_aware": _YES_NO,
-    "assigned_by": _Value('"config", "online" or null', _one_of("config", "online", None)),
-    "hypervisor": _Value("a number of bytes, or null", _or_null(_number(0))),
+    "assigned_by": Value('"config", "online" or null', one_of("config", "online", None)),
+    "hypervisor": Value("a number of bytes, or null", or_null(number(0))),
     "used": _BYTES,
-    "increment": _Value("a number of bytes, 1 or more, or null", _or_null(_number(1))),
+    "increment": Value("a number of bytes, 1 or more, or null", or_null(number(1))),
 }
 
 _ZONE_LIST: Final = f"zones of {', '.join(ZONES[1:])}, separated by spaces"
 
 _GROUP_KEYS: Final = {
-    "range": _Value("[first, last] with first <= last", _range, needed=True),
+    "range": Value("[first, last] with first <= last", _range, needed=True),
     "config": _YES_NO,
-    "state": _Value('"online" or "offline"', _one_of("online", "offline")),
-    "zones": _Value(f"one of {', '.join(ZONES)}", _one_of(*ZONES)),
-    "straddles": _Value(_ZONE_LIST, _zone_words),
-    "off_zones": _Value(_ZONE_LIST, _zone_words),
-    "node": _Value("a node's number, 0 to 1023", lambda value: range(1024).index(value)),
+    "state": Value('"online" or "offline"', one_of("online", "offline")),
+    "zones": Value(f"one of {', '.join(ZONES)}", one_of(*ZONES)),
+    "straddles": Value(_ZONE_LIST, _zone_words),
+    "off_zones": Value(_ZONE_LIST, _zone_words),
+    "node": Value("a node's number, 0 to 1023", lambda value: range(1024).index(value)),
     "has_node": _YES_NO,
     "removable": _YES_NO,
     "memmap": _YES_NO,
@@ -245,38 +179,10 @@ _GROUP_KEYS: Final = {
 }
 
 
-def wrong(where: str, expected: str, value: object) -> MachineError:
-    """The error for a value that is not what was expected at this place."""
-    shown = json.dumps(value, default=str)
-    return MachineError(
-        f"{where}: expected {expected}, not {shown if len(shown) < 80 else shown[:76] + ' ...'}"
-    )
-
-
-def _checked(where: str, keys: Mapping[str, _Value], given: Any) -> dict[str, Any]:
-    """The values of an object, checked against KEYS. MachineError names the first wrong one."""
-    if not isinstance(given, Mapping):
-        raise wrong(where.rstrip(". :"), "an object", given)
-    for key in given:
-        if key not in keys:
-            raise MachineError(f"{where}{key}: expected only {', '.join(keys)}")
-    values = {}
-    for key, allowed in keys.items():
-        if key not in given:
-            if allowed.needed:
-                raise MachineError(f"{where}{key}: expected {allowed.expected}, but it is missing")
-            continue
-        try:
-            values[key] = allowed.read(given[key])
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-            raise wrong(where + key, allowed.expected, given[key]) from None
-    return values
-
-
 def parse(description: Any, name: str = "machine") -> Machine:
     """The machine of a description. Raises MachineError, which says where it is wrong."""
     where = f"{name}: "
-    values = _checked(where, _MACHINE_KEYS, description)
+    values = checked(where, _MACHINE_KEYS, description)
     del values["blocks"]
     values.pop("description", None)
     limits = values.pop("zone_limits", {})
@@ -290,13 +196,13 @@ def parse(description: Any, name: str = "machine") -> Machine:
         )
     values.setdefault("online_policy", "contig-zones" if values.get("memmap_param") else None)
     groups: list[tuple[str, Group]] = []
-    for number, given in enumerate(description["blocks"]):
-        place = f"{where}blocks[{number}]."
-        checked = _checked(place, _GROUP_KEYS, given)
-        if not checked.get("config", True) and not firmware:
+    for index, given in enumerate(description["blocks"]):
+        place = f"{where}blocks[{index}]."
+        group = checked(place, _GROUP_KEYS, given)
+        if not group.get("config", True) and not firmware:
             raise wrong(place + "config", "true on a machine without firmware", given["config"])
-        made = _groups(checked, values["block_size"], limits, values.get("memmap_supported", True))
-        groups += ((place, group) for group in made)
+        made = _groups(group, values["block_size"], limits, values.get("memmap_supported", True))
+        groups += ((place, of) for of in made)
     groups.sort(key=lambda item: item[1].first)
     _check_order(groups, values["block_size"])
     machine = Machine(groups=tuple(group for _, group in groups), **values)
@@ -312,7 +218,7 @@ def _check_order(groups: Sequence[tuple[str, Group]], block_size: int) -> None:
         ends = [group.first, group.last]
         if group.first <= last:
             raise wrong(place + "range", "blocks that no other group has", ends)
-        if (group.last + 1) * block_size > ADDRESS_LIMIT:
+        if (group.last + 1) * block_size > LIMIT:
             raise wrong(place + "range", "blocks below address 2**64", ends)
         if group.last - first >= MAX_BLOCKS:
             raise wrong(place + "range", f"at most {MAX_BLOCKS} block numbers in all", ends)
@@ -320,26 +226,27 @@ def _check_order(groups: Sequence[tuple[str, Group]], block_size: int) -> None:
 
 
 def _check_blocks(where: str, machine: Machine, table: Mapping[str, Mapping[int, object]]) -> None:
-    ranges = [(group.first, group.last) for group in machine.groups]
+    firsts = [group.first for group in machine.groups]
     for transition, blocks in table.items():
         for block in blocks:
-            if not any(first <= block <= last for first, last in ranges):
+            at = bisect_right(firsts, block) - 1
+            if at < 0 or block > machine.groups[at].last:
                 raise wrong(f"{where}.{transition}", "blocks that the machine has", block)
 
 
 def _groups(
-    checked: dict[str, Any], block_size: int, limits: Mapping[str, int], memmap_supported: bool
+    values: dict[str, Any], block_size: int, limits: Mapping[str, int], memmap_supported: bool
 ) -> Iterable[Group]:
     """The groups of one entry: there are several if a zone ends within its blocks."""
-    first, last = checked.pop("range")
-    config = checked.get("config", True)
-    online = config and checked.pop("state", "online") == "online"
-    checked.pop("state", None)
-    checked.setdefault("memmap", not config and memmap_supported)
-    zone, straddles = checked.pop("zones", None), checked.pop("straddles", ())
+    first, last = values.pop("range")
+    config = values.get("config", True)
+    online = config and values.pop("state", "online") == "online"
+    values.pop("state", None)
+    values.setdefault("memmap", not config and memmap_supported)
+    zone, straddles = values.pop("zones", None), values.pop("straddles", ())
     if zone or not limits:
         yield Group(
-            first, last, online=online, zone=zone or "Normal", straddles=straddles, **checked
+            first, last, online=online, zone=zone or "Normal", straddles=straddles, **values
         )
         return
     ends = [(name, end) for name, end in limits.items()] + [("Normal", (last + 1) * block_size)]
@@ -360,7 +267,7 @@ def _groups(
             online=online,
             zone="none" if several else within[0],
             straddles=tuple(within) if several and online else (),
-            **checked,
+            **values,
         )
 
 

@@ -1,63 +1,67 @@
-"""A simulated machine in a directory of plain files.
+"""A simulated machine kept as a directory of plain files.
 
 The directory `sys` has the files of the machine's /sys, which any program can read. The directory
-`.memsim` has what only the machine's kernel knows:
+`.memsim` has what only the machine's kernel knows (records.py has the formats):
 
-    machine.json   the mark: the machine at boot, as description.py describes it, with a checksum
-    blocks         two bytes for each block number: its place, and its flags
-    live.json      everything else that changes: spans, counts, the pool, parameters, faults
-    journal.json   only during a write: all its effects
+    machine.json   the machine at boot, as description.py describes it; marks the directory
+    blocks         two bytes for each block number: what is there, and its flags
+    live.json      everything else that changes: storage, parameters, faults; and checksums
+    journal.json   only during a write: its effects
     lock           locked (flock) during a write
-    new, old       files and directories before and after they are renamed
+    next           only during a write: new files, before they are renamed
 
-A write holds the lock, as the kernel holds its hotplug lock. It first writes its effects into the
-journal and renames that into place: then the write has happened. If a writer is killed, the next
-one that opens the machine completes what the journal says. Every file, link and directory of the
-tree is made elsewhere and renamed into place, so that a reader never sees one that is not
-complete. This holds if writers are killed; after a power failure it depends on the file system.
+A write holds the lock, as the kernel holds its hotplug lock. It makes all new files, then writes
+the journal, renames the new files into the tree, and renames the new live.json into place: now the
+write has happened. Then it updates `blocks` and removes the journal. The next process that opens
+the machine and finds a journal undoes the write, or completes it if it has happened. So a write
+that fails, because a disk is full or a permission is missing, leaves the machine as it was, and no
+program sees an empty or half-written file. This holds if a writer is killed. After a power failure
+it depends on the file system: nothing is flushed to the disk (fsync), because a simulated machine
+is not worth the wait.
 
-The cost of a write depends on what it changes and not on the size of the machine, except for
+The directory is not trusted. Records are checked before they are used, no path comes from a record,
+and every file is opened and replaced below the directory and through no symbolic link (beneath.py).
+
+The cost of a write depends on what it changes, and not on the size of the machine, except for
 reading `blocks`.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import fcntl
-import json
 import os
 import shutil
+import tempfile
 import time
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from memsim.description import MachineError, dump, parse
+from memsim import records
+from memsim.beneath import Beneath
+from memsim.beneath import create as create_file
+from memsim.errors import DamagedError, MachineError, NoParentError, wrong
 from memsim.kernel import Kernel
 from memsim.kernel.state import Uevent
-from memsim.machine import Machine
-from memsim.records import live, restored
-from memsim.sysfs import NODE, Changes, Sysfs
+from memsim.machine import MAX_BLOCKS, Machine
+from memsim.records import Journal
+from memsim.signals import undisturbed
+from memsim.sysfs import Changes, Sysfs
+from memsim.tree import Shared, fill, put_in_place, stage
 
-__all__ = [
-    "MARK",
-    "PRIVATE",
-    "DamagedError",
-    "Directory",
-    "create",
-    "is_marked",
-    "write",
-]
+__all__ = ["MARK", "PRIVATE", "DamagedError", "Directory", "create", "is_marked", "write"]
 
 PRIVATE: Final = ".memsim"
 MARK: Final = f"{PRIVATE}/machine.json"
 """The file that marks a tree as a simulated machine."""
 
-
-class DamagedError(OSError):
-    """The records in `.memsim` are damaged; the tree can still be read."""
+_BLOCKS: Final = f"{PRIVATE}/blocks"
+_LIVE: Final = f"{PRIVATE}/live.json"
+_JOURNAL: Final = f"{PRIVATE}/journal.json"
+_LOCK: Final = f"{PRIVATE}/lock"
+_NEXT: Final = f"{PRIVATE}/next"
 
 
 def is_marked(root: str | os.PathLike[str]) -> bool:
@@ -68,28 +72,33 @@ def is_marked(root: str | os.PathLike[str]) -> bool:
 def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
     """Put a machine into a new directory, which appears complete or not at all.
 
-    Raises FileExistsError if the path exists and is not an empty directory, and FileNotFoundError
-    if its parent does not exist.
+    Raises FileExistsError if the path exists and is not an empty directory, and NoParentError if
+    its parent does not exist.
     """
     sysfs = Sysfs(kernel)
     final = Path(path).absolute()
     if final.is_symlink() or (final.exists() and not (final.is_dir() and not any(final.iterdir()))):
-        raise FileExistsError(17, os.strerror(17), str(path))
-    made = final.with_name(f".{final.name}.{os.getpid()}.new")
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     if not final.parent.is_dir():
-        raise FileNotFoundError(2, f"there is no directory {final.parent}", str(path))
+        raise NoParentError(str(path), str(final.parent))
+    record = records.machine_record(kernel.machine)
+    made = tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".new", dir=final.parent)
     try:
-        made.mkdir()
-        _make_tree(sysfs, "", made)
-        private = made / PRIVATE
-        private.mkdir()
-        machine = json.dumps(dump(kernel.machine))
-        (private / "machine.json").write_text(f"{_checksum(machine)}\n{machine}\n")
-        (private / "blocks").write_bytes(kernel.blocks.content())
-        (private / "live.json").write_text(json.dumps(live(kernel)))
-        (private / "lock").touch()
-        made.chmod(0o755)
-        made.rename(final)
+        at = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fill(sysfs, "", at, Shared(at))
+            os.mkdir(PRIVATE, dir_fd=at)
+            for name, content in (
+                (MARK, record),
+                (_BLOCKS, kernel.blocks.content()),
+                (_LIVE, records.live_record(kernel)),
+                (_LOCK, b""),
+            ):
+                create_file(name, content, 0o644, at)
+            os.fchmod(at, 0o755)
+        finally:
+            os.close(at)
+        os.rename(made, final)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     sysfs.take_changes()
@@ -106,14 +115,17 @@ def write(root: str | os.PathLike[str], path: str, data: bytes) -> int:
 
 
 class Directory:
-    """A machine in a directory. It keeps nothing open between calls, so there can be many."""
+    """A machine in a directory. It keeps nothing open between calls, so there can be many.
+
+    Every method raises DamagedError if a record is damaged, IrregularError if something else is in
+    the place of a file or directory, and OSError.
+    """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         """Raises FileNotFoundError if there is no simulated machine in ROOT."""
         self.root = os.path.abspath(root)
-        self._private = f"{self.root}/{PRIVATE}"
         if not is_marked(root):
-            raise FileNotFoundError(2, "not a simulated machine", os.fspath(root))
+            raise FileNotFoundError(errno.ENOENT, "not a simulated machine", os.fspath(root))
 
     def write(
         self,
@@ -124,239 +136,250 @@ class Directory:
         listener: Callable[[Uevent, str], None] | None = None,
     ) -> int:
         """Like the function `write`. WAIT is called for a delay, LISTENER for each uevent."""
-        with self._locked() as sysfs:
+        heard: list[tuple[Uevent, str]] = []
+        with self._locked() as (files, sysfs), undisturbed() as disturbed:
 
             def wait_shown(seconds: float) -> None:
-                with self._shown(sysfs):
+                with _shown(files, sysfs), disturbed():
                     wait(seconds)
 
             sysfs.kernel.wait = wait_shown
-            if listener:
-                sysfs.listeners.append(listener)
-            with self._kept(sysfs):
-                return sysfs.write(path, data)
+            sysfs.listeners.append(lambda action, device: heard.append((action, device)))
+            with self._kept(files, sysfs):
+                taken = sysfs.write(path, data)
+        if listener:
+            for event in heard:
+                listener(*event)
+        return taken
 
     def change(self, how: Callable[[Kernel], None]) -> None:
         """Change the machine in another way than by a write, such as a reboot or a fault."""
-        with self._locked() as sysfs, self._kept(sysfs):
+        with self._locked() as (files, sysfs), undisturbed(), self._kept(files, sysfs):
             how(sysfs.kernel)
 
     def kernel(self) -> Kernel:
-        """The machine in its present condition, to read; changes of it are not stored."""
-        with self._locked() as sysfs:
-            return sysfs.kernel
+        """The machine in its present condition, to read; changes of it are not stored.
+
+        Takes no lock, and needs no permission to write.
+        """
+        with Beneath(self.root) as files:
+            with self._damage(_LOCK):
+                os.close(files.open(_LOCK, os.O_RDONLY))
+            machine, before = self._machine(files), None
+            while True:
+                found = self._read(files)
+                try:
+                    return self._state(machine, found)
+                except DamagedError:
+                    # Either a record is damaged, or a write came between the reads of two.
+                    if found == before:
+                        raise
+                    before = found
 
     def settle(self) -> None:
-        """Complete the write of a killed writer. Costs one stat() if there is none."""
-        if os.path.exists(f"{self._private}/journal.json"):
+        """Complete or undo the write of a killed writer. Costs one stat() if there is none."""
+        if os.path.lexists(f"{self.root}/{_JOURNAL}"):
             with self._locked():
                 pass
 
-    # The private files.
+    # Reading the records
 
     @contextmanager
-    def _locked(self) -> Iterator[Sysfs]:
-        with self._damage():
-            lock = os.open(f"{self._private}/lock", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            with self._damage():
-                machine = self._machine()
-                self._complete(machine)
-                sysfs = self._load(machine, self._read("blocks"), self._read_json("live.json"))
-            yield sysfs
-        finally:
-            os.close(lock)
-
-    @contextmanager
-    def _damage(self) -> Iterator[None]:
+    def _damage(self, record: str) -> Iterator[None]:
+        """A context in which every error is one of this record."""
         try:
             yield
-        except (ValueError, LookupError, TypeError, AttributeError, FileNotFoundError) as error:
-            raise DamagedError(
-                5,
-                f"the simulated machine's own records in {PRIVATE} are damaged, so it can only "
-                "be read; make a new one with memsim create",
-                self.root,
-            ) from error
+        except MachineError as error:
+            reason = f"{error.where}: expected {error.expected}, {error.found}"
+            raise DamagedError(self.root, record, reason) from error
+        except FileNotFoundError as error:
+            raise DamagedError(self.root, record, "there is no such file") from error
 
-    def _machine(self) -> Machine:
-        checksum, text, rest = self._read("machine.json").decode().split("\n")
-        if checksum != _checksum(text) or rest:
-            raise MachineError("wrong checksum")
-        return parse(json.loads(text))
+    def _machine(self, files: Beneath) -> Machine:
+        with self._damage(MARK):
+            return records.machine_from(files.read(MARK, records.MOST))
 
-    @staticmethod
-    def _load(machine: Machine, blocks: bytes, live: Any) -> Sysfs:
-        return Sysfs(restored(machine, blocks, live))
+    def _read(self, files: Beneath) -> _Records:
+        """Read the records that change, live.json first: a write happens when it is replaced."""
+        with self._damage(_LIVE):
+            live = files.read(_LIVE, records.MOST)
+        with self._damage(_BLOCKS):
+            blocks = files.read(_BLOCKS, 2 * MAX_BLOCKS)
+        try:
+            journal = files.read(_JOURNAL, records.MOST_JOURNAL)
+        except FileNotFoundError:
+            return _Records(live, blocks, None)
+        with self._damage(_JOURNAL):
+            return _Records(live, blocks, records.journal_from(journal))
 
-    def _read_json(self, name: str) -> Any:
-        return json.loads(self._read(name))
+    def _state(self, machine: Machine, found: _Records) -> Kernel:
+        """The running kernel, without a write that has not happened."""
+        journal, blocks = found.journal, found.blocks
+        if journal and journal.live == found.live:
+            with self._damage(_JOURNAL):
+                blocks = journal.patched(blocks)
+        with self._damage(_LIVE):
+            kernel = records.restored(machine, blocks, found.live)
+        if journal and journal.going_offline is not None:
+            with self._damage(_JOURNAL):
+                if not kernel.blocks.online(journal.going_offline):
+                    raise wrong("going_offline", "an online block", journal.going_offline)
+            kernel.going_offline = journal.going_offline
+        return kernel
 
-    def _read(self, name: str) -> bytes:
-        with open(f"{self._private}/{name}", "rb") as file:
-            return file.read()
+    def _after(self, machine: Machine, found: _Records, journal: Journal) -> Kernel:
+        """The kernel after the write of a journal."""
+        with self._damage(_JOURNAL):
+            return records.restored(machine, journal.patched(found.blocks), journal.live)
 
-    # Writing.
+    # Writing
 
     @contextmanager
-    def _kept(self, sysfs: Sysfs) -> Iterator[None]:
+    def _locked(self) -> Iterator[tuple[Beneath, Sysfs]]:
+        """A context in which no other process changes the machine."""
+        with Beneath(self.root) as files:
+            with self._damage(_LOCK):
+                lock = files.open(_LOCK, os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                machine = self._machine(files)
+                found = self._read(files)
+                if found.journal:
+                    self._recover(files, machine, found, found.journal)
+                    found = self._read(files)
+                yield files, Sysfs(self._state(machine, found))
+            finally:
+                os.close(lock)
+
+    def _recover(self, files: Beneath, machine: Machine, found: _Records, journal: Journal) -> None:
+        """Undo the write of a killed writer, or complete it if it has happened."""
+        kernel = self._state(machine, found)
+        if journal.going_offline is not None:
+            paths = tuple(Sysfs(kernel).meanwhile())
+            kernel.going_offline = None
+        elif journal.live != found.live:
+            changed = Sysfs(self._state(machine, found))
+            changed.kernel.become(self._after(machine, found, journal))
+            paths = changed.take_changes().paths
+        else:
+            paths = ()
+        with undisturbed(), _staging(files), _blocks_file(files, journal.blocks) as blocks:
+            before = Sysfs(kernel)
+            put_in_place(files, before, stage(files, before, paths, _NEXT))
+            if journal.live == found.live:
+                _patch(blocks, journal.blocks or {}, len(kernel.blocks.place))
+            files.unlink(_JOURNAL)
+
+    @contextmanager
+    def _kept(self, files: Beneath, sysfs: Sysfs) -> Iterator[None]:
         """A context that stores all changes of the kernel at its end, also after an OSError."""
         try:
             yield
-        finally:
-            changes = sysfs.take_changes()
-            if changes.live:
-                self._replace("journal.json", json.dumps(_journal(sysfs.kernel, changes)))
-                self._carry_out(sysfs, changes)
-
-    @contextmanager
-    def _shown(self, sysfs: Sysfs) -> Iterator[None]:
-        """A context in which attributes show other values; a kill does not make them stay."""
-        texts = sysfs.meanwhile()
-        if not texts:
-            yield
-            return
-        before = {path: Path(self.root, path).read_bytes() for path in texts}
-        shown = {"show": {path: text.decode() for path, text in before.items()}}
-        self._replace("journal.json", json.dumps(shown))
-        try:
-            for path, text in texts.items():
-                self._show(path, text, 0o644)
-            yield
-        finally:
-            for path, text in before.items():
-                self._show(path, text, 0o644)
-            os.unlink(f"{self._private}/journal.json")
-
-    def _complete(self, machine: Machine) -> None:
-        """Carry out the journal; to do it twice does no harm."""
-        try:
-            journal = self._read_json("journal.json")
-        except FileNotFoundError:
-            return
-        if "show" in journal:
-            for path, text in journal["show"].items():
-                self._show(path, text.encode(), 0o644)
-            os.unlink(f"{self._private}/journal.json")
-            return
-        content = bytearray(self._read("blocks"))
-        blocks = {int(index): (place, flags) for index, (place, flags) in journal["blocks"].items()}
-        for index, (place, flags) in blocks.items():
-            content[index], content[index + len(content) // 2] = place, flags
-        sysfs = self._load(machine, bytes(content), journal["live"])
-        self._carry_out(sysfs, Changes(blocks, tuple(journal["paths"]), live=True))
-
-    def _carry_out(self, sysfs: Sysfs, changes: Changes) -> None:
-        blocks = os.open(f"{self._private}/blocks", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            for index, (place, flags) in changes.blocks.items():
-                os.pwrite(blocks, bytes([place]), index)
-                os.pwrite(blocks, bytes([flags]), index + len(sysfs.kernel.blocks.place))
-        finally:
-            os.close(blocks)
-        self._replace("live.json", json.dumps(live(sysfs.kernel)))
-        # A directory is made before the links to it, and removed after them.
-        for path in sorted(changes.paths, key=lambda path: path.startswith(NODE)):
-            if sysfs.kind(path):
-                self._match(sysfs, path)
-        for path in sorted(changes.paths, key=lambda path: not path.startswith(NODE)):
-            if not sysfs.kind(path):
-                self._remove(path)
-        os.unlink(f"{self._private}/journal.json")
-
-    def _match(self, sysfs: Sysfs, path: str) -> None:
-        """Make the file, link or directory at a path what the kernel shows there."""
-        target = f"{self.root}/{path}"
-        kind = sysfs.kind(path)
-        if kind == "file":
-            self._show(path, sysfs.read(path), sysfs.mode(path))
-        elif kind == "link":
-            if not os.path.islink(target):
-                os.symlink(sysfs.readlink(path), target)
-        elif os.path.isdir(target):
-            for name in sysfs.listdir(path):
-                self._match(sysfs, f"{path}/{name}")
-        else:
-            self._discard("new")
-            new = Path(self._private, "new")
-            _make_tree(sysfs, path, new)
-            new.rename(target)
-
-    def _show(self, path: str, text: bytes, mode: int) -> None:
-        self._put(f"{self.root}/{path}", text, mode)
-
-    def _replace(self, name: str, text: str) -> None:
-        self._put(f"{self._private}/{name}", text.encode(), 0o644)
-
-    def _put(self, target: str, content: bytes, mode: int) -> None:
-        new = f"{self._private}/new"
-        try:
-            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        except FileExistsError:
-            self._discard("new")
-            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            os.write(file, content)
-        finally:
-            os.close(file)
-        os.rename(new, target)
-
-    def _remove(self, path: str) -> None:
-        self._discard("old")
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(f"{self.root}/{path}", f"{self._private}/old")
-        self._discard("old")
-
-    def _discard(self, name: str) -> None:
-        path = f"{self._private}/{name}"
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-
-
-def _journal(kernel: Kernel, changes: Changes) -> dict[str, Any]:
-    return {
-        "blocks": {str(index): values for index, values in changes.blocks.items()},
-        "live": live(kernel),
-        "paths": changes.paths,
-    }
-
-
-def _checksum(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
-def _make_tree(sysfs: Sysfs, path: str, target: Path) -> None:
-    """Make a whole directory of the machine at TARGET, which does not exist or is empty."""
-    linked: dict[tuple[str, bytes], str] = {}
-    todo = [(path, str(target))]
-    while todo:
-        path, made = todo.pop()
-        os.makedirs(made, exist_ok=True)
-        for below, kind, content, mode in sysfs.entries(path):
-            name = os.path.basename(below)
-            if kind == "dir":
-                todo.append((below, f"{made}/{name}"))
-            elif kind == "link":
-                os.symlink(content, f"{made}/{name}")
-            else:
-                _make_file(f"{made}/{name}", content, mode, linked)
-
-
-def _make_file(made: str, content: bytes, mode: int, linked: dict[tuple[str, bytes], str]) -> None:
-    # No program writes to a read-only attribute, so those with the same name and content can be
-    # one file. On a machine of 65,536 blocks this saves half of the inodes, and gigabytes.
-    same = (os.path.basename(made), content)
-    if mode == 0o444 and same in linked:
-        try:
-            os.link(linked[same], made)
         except OSError:
-            del linked[same]
-        else:
+            self._keep(files, sysfs)
+            raise
+        self._keep(files, sysfs)
+
+    def _keep(self, files: Beneath, sysfs: Sysfs) -> None:
+        """Store the changes of the kernel: all of them, or none if this raises OSError."""
+        changes = sysfs.take_changes()
+        if not changes.live:
             return
-    with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-    linked.setdefault(same, made)
+        kernel = sysfs.kernel
+        with _staging(files), _blocks_file(files, changes.blocks) as blocks:
+            staged = stage(files, sysfs, changes.paths, _NEXT)
+            live = records.live_record(kernel)
+            files.create(f"{_NEXT}/live", live, 0o644)
+            if changes.blocks or changes.paths:
+                journal = records.journal_of_change(live, changes.blocks)
+                files.create(f"{_NEXT}/journal", journal, 0o644)
+                files.rename(f"{_NEXT}/journal", _JOURNAL)
+            try:
+                put_in_place(files, sysfs, staged)
+                files.rename(f"{_NEXT}/live", _LIVE)
+            except OSError:
+                self._take_back(files, changes)
+                raise
+            # The write has happened. If the rest fails, the next process completes it.
+            with suppress(OSError):
+                _patch(blocks, changes.blocks, len(kernel.blocks.place))
+                if changes.blocks or changes.paths:
+                    files.unlink(_JOURNAL)
+
+    def _take_back(self, files: Beneath, changes: Changes) -> None:
+        """Make the tree as before. If this fails, the next process does it."""
+        with suppress(OSError):
+            found = self._read(files)
+            with _staging(files):
+                before = Sysfs(self._state(self._machine(files), found))
+                put_in_place(files, before, stage(files, before, changes.paths, _NEXT))
+            if found.journal:
+                files.unlink(_JOURNAL)
+
+
+class _Records(NamedTuple):
+    """The records that change, as they were read."""
+
+    live: bytes
+    blocks: bytes
+    journal: Journal | None
+
+
+@contextmanager
+def _staging(files: Beneath) -> Iterator[None]:
+    """A context with a directory for new files, and for what they replace."""
+    files.remove_tree(_NEXT)
+    files.mkdir(_NEXT)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            files.remove_tree(_NEXT)
+
+
+@contextmanager
+def _shown(files: Beneath, sysfs: Sysfs) -> Iterator[None]:
+    """A context in which a block that goes offline says so; a kill does not make that stay."""
+    block, texts = sysfs.kernel.going_offline, sysfs.meanwhile()
+    if block is None:
+        yield
+        return
+    ((path, text),) = texts.items()
+    mode = sysfs.mode(path)
+    with _staging(files):
+        # The file for afterwards is made now, because the disk can be full then.
+        files.expect("file", path)
+        files.create(f"{_NEXT}/before", b"online\n", mode)
+        files.create(f"{_NEXT}/state", text, mode)
+        files.create(f"{_NEXT}/journal", records.journal_of_offline(block), 0o644)
+        files.rename(f"{_NEXT}/journal", _JOURNAL)
+        try:
+            files.rename(f"{_NEXT}/state", path)
+            yield
+        finally:
+            files.rename(f"{_NEXT}/before", path)
+            files.unlink(_JOURNAL)
+
+
+@contextmanager
+def _blocks_file(
+    files: Beneath, changed: Mapping[int, tuple[int, int]] | None
+) -> Iterator[int | None]:
+    """A context with a descriptor to write to `blocks`; None if no block changes."""
+    if not changed:
+        yield None
+        return
+    file = files.open(_BLOCKS, os.O_WRONLY)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _patch(file: int | None, changed: Mapping[int, tuple[int, int]], count: int) -> None:
+    """Write places and flags by their index; the file has COUNT of each."""
+    if file is None:
+        return
+    for index, (place, flags) in changed.items():
+        os.pwrite(file, bytes([place]), index)
+        os.pwrite(file, bytes([flags]), index + count)

@@ -9,42 +9,31 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from memsim.directory import PRIVATE, Directory
+from memsim.errors import MountError, Obstacle
 from memsim.sysfs import PAGE_SIZE
 
-__all__ = ["INSTEAD", "Attributes", "MountError", "fuse", "is_mounted", "mount"]
+__all__ = ["Attributes", "fuse", "is_mounted", "mount"]
 
 _SLICE: Final = 0.05
 """How often a delayed write checks whether it was interrupted, in seconds."""
 
-INSTEAD: Final = "memsim write, and lsmem and chmem --sysroot DIR, work without"
-
-
-class MountError(Exception):
-    """Mounting is not possible here; the text is the message for the user."""
-
 
 def fuse() -> Any:
-    """The module mfusepy. Raises MountError, which says what to install, if FUSE cannot be used."""
+    """The module mfusepy. Raises MountError if FUSE cannot be used."""
     try:
         import mfusepy  # type: ignore[import-untyped]  # it has hints, and no py.typed
     except ImportError:
-        raise MountError(
-            f"mounting needs mfusepy: {sys.executable} -m pip install mfusepy; {INSTEAD}"
-        ) from None
+        raise MountError(Obstacle.NO_MFUSEPY) from None
     except (OSError, RuntimeError, AttributeError):
-        raise MountError(
-            f"mounting needs libfuse 3: install the package fuse3; {INSTEAD}"
-        ) from None
+        raise MountError(Obstacle.NO_LIBFUSE) from None
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         there = os.path.exists("/dev/fuse")
-        why = "only root may open here" if there else "is not there (modprobe fuse)"
-        raise MountError(f"mounting needs /dev/fuse, which {why}; {INSTEAD}")
+        raise MountError(Obstacle.DENIED if there else Obstacle.NO_DEVICE)
     return mfusepy
 
 
@@ -58,15 +47,13 @@ def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
     machine.kernel()
     module = fuse()
     if not os.path.isdir(mountpoint):
-        raise MountError(f"{mountpoint}: expected a directory to mount on")
+        raise MountError(Obstacle.NOT_A_DIRECTORY, mountpoint)
     places = [os.path.realpath(place) for place in (root, mountpoint)]
     if os.path.commonpath(places) in places:
         # The server would read the machine through its own mount, and wait for itself forever.
-        raise MountError(f"{mountpoint}: the machine's own directory cannot be mounted on")
+        raise MountError(Obstacle.ITSELF, mountpoint)
     if os.path.ismount(mountpoint):
-        raise MountError(
-            f"{mountpoint}: something is mounted here already; fusermount3 -u takes it away"
-        )
+        raise MountError(Obstacle.OCCUPIED, mountpoint)
     try:
         module.FUSE(
             Attributes(machine, module._libfuse.fuse_interrupted),
@@ -78,7 +65,7 @@ def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
             **_threads(module),
         )
     except RuntimeError:
-        raise MountError(f"{mountpoint}: cannot mount here (is fuse3 installed?)") from None
+        raise MountError(Obstacle.FAILED, mountpoint) from None
 
 
 def _threads(module: Any) -> dict[str, int]:

@@ -6,38 +6,30 @@ host's. Nothing outside the namespace changes, and it ends with its last process
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from memsim import mount
+from memsim import mount, syscalls
 from memsim.directory import Directory
+from memsim.errors import MountError, NamespaceError, Obstacle
+from memsim.fork import fork_and_wait
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
+
+__all__ = ["TREES", "run"]
 
 TREES: Final = (MEMORY, NODE, FIRMWARE, PARAMETERS)
 """The directories that show the simulated machine, relative to its root."""
 
-_NEWNS, _NEWUSER = 0x00020000, 0x10000000
-_BIND, _REC, _PRIVATE = 0x1000, 0x4000, 0x40000
-_SET_PDEATHSIG: Final = 1
 _PATIENCE: Final = 10.0
 """How long to wait until the file system is mounted, in seconds."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class NamespaceError(Exception):
-    """A namespace cannot be made here; the text is the message for the user."""
 
 
 def run(root: str, command: Sequence[str]) -> int:
@@ -49,64 +41,14 @@ def run(root: str, command: Sequence[str]) -> int:
     Directory(root).kernel()
     mount.fuse()
     work = tempfile.mkdtemp(prefix="memsim.")
-    report, told = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(report)
-        _child(lambda: _inside(os.path.abspath(root), work, command), told)
-    os.close(told)
     try:
-        status = _wait(child)
-        with os.fdopen(report, errors="replace") as reasons:
-            if reason := reasons.read():
-                raise NamespaceError(reason)
-        return status
+        return fork_and_wait(lambda: _inside(os.path.abspath(root), work, command))
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _child(inside: Callable[[], int], told: int) -> NoReturn:
-    """Run the command in the process inside the namespace; send an error to the process outside."""
-    status = 1
-    try:
-        _die_with_parent()
-        status = inside()
-    except (NamespaceError, mount.MountError) as error:
-        os.write(told, str(error).encode())
-    except OSError as error:
-        os.write(told, f"{error.filename or 'namespace'}: {error.strerror}".encode())
-    except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
-    finally:
-        os._exit(status)
-
-
-def _wait(child: int) -> int:
-    """Wait for the process inside, and end it if this process ends.
-
-    Signals of the terminal are ignored here, because the command gets them itself.
-    """
-
-    def end(number: int, _frame: object) -> NoReturn:
-        os.kill(child, signal.SIGTERM)
-        os.waitpid(child, 0)
-        raise SystemExit(128 + number)
-
-    handlers = {signal.SIGTERM: end, signal.SIGHUP: end}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    before |= {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGQUIT)}
-    try:
-        _, status = os.waitpid(child, 0)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
-
-
 def _inside(root: str, work: str, command: Sequence[str]) -> int:
-    _unshare()
-    _mount(None, "/", None, _REC | _PRIVATE)
+    _enter()
     machine, empty = f"{work}/machine", f"{work}/empty"
     os.mkdir(machine)
     os.mkdir(empty)
@@ -138,7 +80,7 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
     def as_usual() -> None:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        _die_with_parent()
+        syscalls.die_with_parent()
 
     # Between fork and exec there is only one thread, and it makes only system calls.
     program = subprocess.Popen(command, preexec_fn=as_usual)
@@ -152,7 +94,7 @@ def _serve(root: str, machine: str) -> int:
     server = os.fork()
     if not server:
         try:
-            _die_with_parent()
+            syscalls.die_with_parent()
             os.setsid()
             mount.mount(root, machine, foreground=True)
         except Exception:
@@ -161,28 +103,25 @@ def _serve(root: str, machine: str) -> int:
     end = time.monotonic() + _PATIENCE
     while not mount.is_mounted(machine):
         if time.monotonic() > end or os.waitpid(server, os.WNOHANG)[0]:
-            raise NamespaceError(
-                "the simulated machine could not be mounted (is fuse3 installed?); " + mount.INSTEAD
-            )
+            raise MountError(Obstacle.FAILED)
         time.sleep(0.01)
     return server
 
 
-def _unshare() -> None:
-    """Enter a new mount namespace; without root, also a new user namespace."""
+def _enter() -> None:
+    """A mount namespace of one's own; without root in a user namespace where one is root."""
     uid, gid = os.geteuid(), os.getegid()
-    flags = _NEWNS if uid == 0 else _NEWNS | _NEWUSER
-    if _libc.unshare(flags):
-        number = ctypes.get_errno()
-        raise NamespaceError(
-            f"no namespace of one's own can be made here ({os.strerror(number)}): run memsim "
-            "shell as root, or allow user namespaces (sysctl user.max_user_namespaces, "
-            f"kernel.unprivileged_userns_clone); {mount.INSTEAD}"
-        )
-    if uid:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    alone = syscalls.CLONE_NEWNS if uid == 0 else syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUSER
+    try:
+        syscalls.unshare(alone)
+        if uid:
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        # Nothing that is mounted from now on is seen outside.
+        syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    except OSError as error:
+        raise NamespaceError(error.strerror or str(error)) from None
 
 
 def _cover(target: str, source: str, work: str) -> None:
@@ -197,13 +136,13 @@ def _cover(target: str, source: str, work: str) -> None:
             above = os.path.dirname(above)
         _open_up(above, work)
         os.makedirs(target)
-    _mount(source, target, None, _BIND | _REC)
+    _bind(source, target)
 
 
 def _open_up(directory: str, work: str) -> None:
     old = tempfile.mkdtemp(dir=work)
-    _mount(directory, old, None, _BIND | _REC)
-    _mount("memsim", directory, "tmpfs", 0, "mode=755")
+    _bind(directory, old)
+    syscalls.mount("memsim", directory, "tmpfs", 0, "mode=755")
     for entry in os.scandir(old):
         new = f"{directory}/{entry.name}"
         if entry.is_symlink():
@@ -213,21 +152,8 @@ def _open_up(directory: str, work: str) -> None:
             os.mkdir(new)
         else:
             Path(new).touch()
-        _mount(entry.path, new, None, _BIND | _REC)
+        _bind(entry.path, new)
 
 
-def _mount(
-    source: str | None, target: str, kind: str | None, flags: int, options: str | None = None
-) -> None:
-    texts = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
-    if _libc.mount(*texts, ctypes.c_ulong(flags), options.encode() if options else None):
-        number = ctypes.get_errno()
-        raise OSError(number, f"cannot mount here: {os.strerror(number)}", target)
-
-
-def _die_with_parent() -> None:
-    parent = os.getppid()
-    if _libc.prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM), "prctl")
-    if os.getppid() != parent:
-        sys.exit(128 + signal.SIGTERM)
+def _bind(source: str, target: str) -> None:
+    syscalls.mount(source, target, None, syscalls.MS_BIND | syscalls.MS_REC)

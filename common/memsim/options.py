@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import click
 
-from hotplug_cli.getopt import GetoptCommand
+from hotplug_cli.getopt import GetoptCommand, UsageError
+from hotplug_cli.messages import memsim as messages
 from memsim import profile
+from memsim.machine import TRANSITIONS, Fault
+from memsim.schema import fault as fault_of
+from memsim.schema import seconds as seconds_of
+
+__all__ = ["Command", "delay", "fault", "profiles", "size"]
 
 
 class Command(GetoptCommand):
@@ -23,9 +29,41 @@ def size(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> i
     if text is None:
         return None
     digits, suffix = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "B")
-    if not (digits.isascii() and digits.isdecimal()) or suffix not in "BKMGTPE":
-        raise click.UsageError(f"{parameter.opts[0]}: expected a size such as 128M, not {text}")
+    if not _is_number(digits) or suffix not in "BKMGTPE":
+        raise UsageError(messages.SIZE_EXPECTED.of(option=parameter.opts[0], text=text))
     return int(digits) << 10 * "BKMGTPE".index(suffix)
+
+
+def fault(option: str, text: str) -> tuple[int, Fault | None]:
+    """A block and how a transition of it fails, None: no more; from BLOCK=ERRNO[:TIMES]."""
+    block, _, rest = text.partition("=")
+    name, colon, times = rest.partition(":")
+    try:
+        if not _is_number(block) or (colon and not _is_number(times)):
+            raise ValueError
+        if rest == "none":
+            return int(block), None
+        return int(block), fault_of({"errno": name, "times": int(times) if colon else None})
+    except ValueError:
+        raise UsageError(messages.FAULT_EXPECTED.of(option=option, text=text)) from None
+
+
+def delay(text: str) -> tuple[str, int, float]:
+    """A transition, a block and the seconds it takes; from TRANSITION:BLOCK=SECONDS."""
+    transition, _, rest = text.partition(":")
+    block, _, number = rest.partition("=")
+    try:
+        if transition not in TRANSITIONS or not _is_number(block):
+            raise ValueError
+        return transition, int(block), seconds_of(number)
+    except ValueError:
+        known = ", ".join(TRANSITIONS)
+        raise UsageError(messages.DELAY_EXPECTED.of(text=text, transitions=known)) from None
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number, and not one that takes long to read."""
+    return text.isascii() and text.isdecimal() and len(text) <= 20
 
 
 def profiles() -> list[tuple[str, str]]:

@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from memsim.capture import described
-from memsim.description import MIB, MachineError, parse, wrong
+from memsim.description import MIB, parse
+from memsim.errors import MachineError, UnknownProfileError, wrong
 from memsim.kernel import Kernel
 from memsim.machine import Machine
 
-__all__ = ["GIB", "PROFILES", "boot", "from_tree", "layout", "load", "unknown"]
+__all__ = ["GIB", "PROFILES", "boot", "from_tree", "layout", "load"]
 
 GIB: Final = 1 << 30
-
-
-def unknown(name: str) -> MachineError:
-    """The error for a name that is not the name of a built-in machine."""
-    return MachineError(f"no profile is named {name}; the profiles are {', '.join(PROFILES)}")
 
 
 def load(name: str | os.PathLike[str]) -> Machine:
@@ -29,15 +25,14 @@ def load(name: str | os.PathLike[str]) -> Machine:
         return parse(PROFILES[name], name)
     path = Path(name)
     if isinstance(name, str) and path.suffix != ".json" and "/" not in name and not path.exists():
-        raise unknown(name)
+        raise UnknownProfileError(name, PROFILES)
     try:
         description = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
-        raise MachineError(
-            f"{name}: line {error.lineno}, column {error.colno}: expected JSON: {error.msg}"
-        ) from None
+        where = f"{name}: line {error.lineno}, column {error.colno}"
+        raise MachineError(where, "JSON", error.msg) from None
     except (ValueError, RecursionError):
-        raise MachineError(f"{name}: expected JSON, not something else") from None
+        raise MachineError(str(name), "JSON", "not something else") from None
     return parse(description, str(name))
 
 
@@ -60,9 +55,7 @@ def layout(
     that are not a whole number of blocks for each node.
     """
     if block_size < MIB or block_size & (block_size - 1):
-        raise MachineError(
-            f"block size: expected a power of two, 1 MiB or more, not {block_size} bytes"
-        )
+        raise MachineError("block size", "a power of two, 1 MiB or more", f"not {block_size} bytes")
     blocks: list[dict[str, Any]] = []
     kinds: tuple[tuple[str, int, dict[str, Any]], ...] = (
         ("memory", memory, {}),
@@ -72,15 +65,13 @@ def layout(
     if nodes < 1:
         raise wrong("nodes", "1 or more", nodes)
     if used > memory:
-        raise MachineError(f"used: expected no more than the memory, {memory} bytes, not {used}")
+        raise MachineError("used", f"no more than the memory, {memory} bytes", f"not {used}")
     first = 0
     for what, size, how in kinds:
         if size % (block_size * nodes) or size < 0 or not (size or how):
             each = f", for each of {nodes} nodes" if nodes > 1 else ""
-            raise MachineError(
-                f"{what}: expected a multiple of {block_size // MIB} MiB, the block size{each},"
-                f" not {size} bytes"
-            )
+            multiple = f"a multiple of {block_size // MIB} MiB, the block size{each}"
+            raise MachineError(what, multiple, f"not {size} bytes")
         share = size // block_size // nodes
         for node in range(nodes if share else 0):
             blocks.append({"range": [first, first + share - 1], "node": node, **how})

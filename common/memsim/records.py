@@ -1,61 +1,251 @@
-"""The condition of a running kernel, except for its blocks, as JSON values."""
+"""The records of a simulated machine: what its files in `.memsim` contain.
+
+A record is checked as a whole before it is used: its checksum, because files get damaged, and every
+value, because somebody else may have written the file. The functions that read a record raise
+MachineError.
+"""
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
+from memsim.description import dump, parse
+from memsim.errors import MachineError, wrong
 from memsim.kernel import Blocks, Kernel
 from memsim.kernel.storage import Hypervisor
 from memsim.kernel.zones import Policy
-from memsim.machine import Fault, Machine
+from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS, Fault, Machine
+from memsim.schema import (
+    Value,
+    by_block,
+    by_transition,
+    checked,
+    fault,
+    loads,
+    number,
+    one_of,
+    or_null,
+    seconds,
+    text,
+    yes_no,
+)
 
-__all__ = ["live", "restored"]
+__all__ = [
+    "MOST",
+    "MOST_JOURNAL",
+    "Journal",
+    "journal_from",
+    "journal_of_change",
+    "journal_of_offline",
+    "live",
+    "live_record",
+    "machine_from",
+    "machine_record",
+    "restored",
+]
+
+MOST: Final = 16 << 20
+"""Most bytes of a record in JSON: a machine of some 100,000 different groups of blocks."""
+
+MOST_JOURNAL: Final = 4 * MOST
+"""Most bytes of a journal: a reboot can change every block of a large machine."""
+
+
+# The machine
+
+
+def machine_record(machine: Machine) -> bytes:
+    """The content of machine.json. Raises MachineError for a machine that is too large for it."""
+    text = json.dumps(dump(machine))
+    record = f"{_crc(text.encode())}\n{text}\n".encode()
+    if len(record) > MOST:
+        raise MachineError("blocks", "fewer groups of blocks", f"not {len(machine.groups)}")
+    return record
+
+
+def machine_from(record: bytes) -> Machine:
+    """The machine that a machine.json describes."""
+    checksum, _, content = record.partition(b"\n")
+    content, _, rest = content.partition(b"\n")
+    if rest or checksum.decode("latin-1") != _crc(content):
+        raise MachineError("checksum", "that of the content", "not another")
+    description = loads(content, "description")
+    return parse(description, "description")
+
+
+# What changes
 
 
 def live(kernel: Kernel) -> dict[str, Any]:
-    """All that changes in a kernel, except for its blocks. `restored` is the inverse."""
+    """All that changes in a kernel, except for its blocks, as JSON values."""
     return {
         "pool": kernel.hypervisor.pool,
         "auto_online_blocks": kernel.auto_online_blocks,
         **asdict(kernel.zones.policy),
         "online_types": {str(block): word for block, word in kernel.online_types.items()},
         "faults": {
-            transition: {str(block): list(asdict(fault).values()) for block, fault in of.items()}
+            transition: {str(block): asdict(fault) for block, fault in of.items()}
             for transition, of in kernel.faults.items()
         },
         "delays": {
-            transition: {str(block): seconds for block, seconds in of.items()}
+            transition: {str(block): delay for block, delay in of.items()}
             for transition, of in kernel.delays.items()
         },
     }
 
 
-def restored(machine: Machine, blocks: bytes, values: Mapping[str, Any]) -> Kernel:
-    """The kernel from the content of its blocks and from what `live` returned.
+def live_record(kernel: Kernel) -> bytes:
+    """The content of live.json: what `live` says, and the checksum of the blocks."""
+    return _sealed(live(kernel) | {"blocks": _crc(kernel.blocks.content())})
 
-    Raises KeyError, TypeError, AttributeError or ValueError for values that no kernel can have.
-    """
-    if type(values["pool"]) is not int:
-        raise TypeError("expected a number")
+
+def restored(machine: Machine, blocks: bytes, record: bytes) -> Kernel:
+    """The kernel from the contents of the files blocks and live.json."""
+    values = _unsealed(record, _LIVE_KEYS)
+    if values["blocks"] != _crc(blocks):
+        raise MachineError("blocks", "the checksum of the blocks", "not another")
+    try:
+        known = Blocks.restored(machine, blocks)
+    except ValueError as error:
+        raise MachineError("blocks", str(error), "not these") from None
+    for key, at_boot in (
+        ("auto_online_blocks", machine.auto_online_blocks),
+        ("online_policy", machine.online_policy),
+    ):
+        if (values[key] is None) != (at_boot is None):
+            raise wrong(key, "null where the machine has no such file, and only there", values[key])
+    for key, tables in (
+        ("online_types", [values["online_types"]]),
+        ("faults", values["faults"].values()),
+        ("delays", values["delays"].values()),
+    ):
+        for block in (block for table in tables for block in table):
+            if block not in known:
+                raise wrong(key, "blocks that the machine has", block)
+    policy = Policy(
+        values["online_policy"], values["auto_movable_ratio"], values["auto_movable_numa_aware"]
+    )
     return Kernel.restored(
         machine,
-        Blocks.restored(machine, blocks),
+        known,
         Hypervisor(machine, values["pool"]),
-        Policy(
-            values["online_policy"],
-            values["auto_movable_ratio"],
-            values["auto_movable_numa_aware"],
-        ),
+        policy,
         auto_online_blocks=values["auto_online_blocks"],
-        online_types={int(block): word for block, word in values["online_types"].items()},
-        faults={
-            transition: {int(block): Fault(*fault) for block, fault in of.items()}
-            for transition, of in values["faults"].items()
-        },
-        delays={
-            transition: {int(block): float(seconds) for block, seconds in of.items()}
-            for transition, of in values["delays"].items()
-        },
+        online_types=values["online_types"],
+        faults=values["faults"],
+        delays=values["delays"],
     )
+
+
+def _kept_fault(value: Mapping[str, Any]) -> Fault:
+    if set(value) != {"errno", "times"}:
+        raise ValueError
+    return fault(value)
+
+
+_LIVE_KEYS: Final = {
+    "pool": Value("a number of bytes", number(0), needed=True),
+    "auto_online_blocks": Value(
+        "offline, online, online_kernel, online_movable or null",
+        one_of("offline", *ONLINE_WORDS, None),
+        needed=True,
+    ),
+    "online_policy": Value(
+        "contig-zones, auto-movable or null", one_of(*ONLINE_POLICIES, None), needed=True
+    ),
+    "auto_movable_ratio": Value("a percentage, 0 or more", number(0, 1 << 32), needed=True),
+    "auto_movable_numa_aware": Value("true or false", yes_no, needed=True),
+    "online_types": Value(
+        "{block: online, online_kernel or online_movable}",
+        by_block(one_of(*ONLINE_WORDS)),
+        needed=True,
+    ),
+    "faults": Value("{transition: {block: fault}}", by_transition(_kept_fault), needed=True),
+    "delays": Value("{transition: {block: seconds}}", by_transition(seconds), needed=True),
+    "blocks": Value("a checksum", text, needed=True),
+}
+
+
+# The journal
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A write that has begun: either a change, or a block that goes offline."""
+
+    going_offline: int | None
+    """The block whose state is going-offline, while its memory is moved away."""
+    blocks: Mapping[int, tuple[int, int]] | None
+    """The places and flags that change, by their index."""
+    live: bytes
+    """The content of live.json after the change."""
+
+    def patched(self, content: bytes) -> bytes:
+        """The content of `blocks` after the change. Raises MachineError for unknown blocks."""
+        patched, count = bytearray(content), len(content) // 2
+        for index, (place, flags) in (self.blocks or {}).items():
+            if index >= count:
+                raise wrong("blocks", "blocks that the machine has", index)
+            patched[index], patched[count + index] = place, flags
+        return bytes(patched)
+
+
+def journal_of_offline(block: int) -> bytes:
+    """The content of journal.json while a block's memory is moved away."""
+    return _sealed({"going_offline": block})
+
+
+def journal_of_change(live: bytes, blocks: Mapping[int, tuple[int, int]]) -> bytes:
+    """The content of journal.json before a change."""
+    values = {str(index): list(of) for index, of in blocks.items()}
+    return _sealed({"blocks": values, "live": live.decode()})
+
+
+def journal_from(record: bytes) -> Journal:
+    """The write of a journal.json."""
+    values = _unsealed(record, _JOURNAL_KEYS)
+    if values.keys() == {"going_offline"}:
+        return Journal(values["going_offline"], None, b"")
+    if values.keys() == {"blocks", "live"}:
+        return Journal(None, values["blocks"], values["live"].encode())
+    raise MachineError("keys", "going_offline, or blocks and live", f"not {sorted(values)}")
+
+
+def _place_and_flags(value: Any) -> tuple[int, int]:
+    place, flags = (number(0, 256)(part) for part in value)
+    return place, flags
+
+
+_JOURNAL_KEYS: Final = {
+    "going_offline": Value("a block number, or null", or_null(number(0))),
+    "blocks": Value("{index: [place, flags]}", by_block(_place_and_flags)),
+    "live": Value("the text of a live.json", text),
+}
+
+
+# Checksums
+
+
+def _crc(content: bytes) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
+def _sealed(values: dict[str, Any]) -> bytes:
+    checksum = _crc(json.dumps(values).encode())
+    return f"{json.dumps(values | {'checksum': checksum})}\n".encode()
+
+
+def _unsealed(record: bytes, keys: Mapping[str, Value]) -> dict[str, Any]:
+    """The values of a record, checked against KEYS."""
+    given = loads(record, "content")
+    if not isinstance(given, dict):
+        raise wrong("content", "an object", given)
+    checksum = given.pop("checksum", None)
+    values = checked("", keys, given)
+    if checksum != _crc(json.dumps(given).encode()):
+        raise MachineError("checksum", "that of the content", "not another")
+    return values

@@ -149,6 +149,9 @@ class Sysfs:
             try:
                 attribute.store(self.kernel, block, page.split(b"\0")[0].decode("latin-1"))
             except OSError as failure:
+                if failure.filename is not None:
+                    # Whoever waits has met it with another file.
+                    raise
                 raise _error(failure.errno or errno.EIO, path) from None
         return len(page)
 

@@ -53,7 +53,7 @@ def test_a_simulated_machine_without_its_records_is_not_written_to(
     (lpar / ".memsim" / spoilt).unlink()
     done = chmem("-s", lpar, "-b", "-c", "16")
     assert done.status == 1
-    assert "records in .memsim are damaged, so it can only be read" in done.stderr
+    assert f"records are damaged (.memsim/{spoilt}: " in done.stderr
     assert not (lpar / MEMORY / "memory16").exists()
     assert len(list(Machine.at(lpar).blocks())) == 32
 
@@ -66,7 +66,7 @@ def test_records_that_are_json_but_wrong_are_damaged_too(
     live.write_text(json.dumps({**json.loads(live.read_text()), name: "x"}))
     done = chmem("-s", lpar, "-b", "-c", "16")
     assert done.status == 1
-    assert "records in .memsim are damaged" in done.stderr
+    assert "records are damaged (.memsim/live.json: " in done.stderr
 
 
 def test_online_memory_that_is_lost_is_said_how_to_have_back(chmem: Command, lpar: Path) -> None:

@@ -215,10 +215,10 @@ class RandomWrites(RuleBasedStateMachine):
     @invariant()
     def what_is_kept_makes_the_same_kernel(self) -> None:
         kernel = self.kernel
-        live = records.live(kernel)
+        live = records.live_record(kernel)
         again = records.restored(kernel.machine, kernel.blocks.content(), live)
         assert again.blocks.content() == kernel.blocks.content()
-        assert records.live(again) == live
+        assert records.live_record(again) == live
         assert again.zones.spans == kernel.zones.spans
         assert (again.struct_pages.own, again.struct_pages.outside) == (
             kernel.struct_pages.own,

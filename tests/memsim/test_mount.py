@@ -170,7 +170,8 @@ def test_memsim_mount_says_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"memsim: mounting needs mfusepy: {sys.executable} -m pip install mfusepy; "
+        "memsim: mounting needs mfusepy\n"
+        f"memsim: {sys.executable} -m pip install mfusepy installs it; "
         "memsim write, and lsmem and chmem --sysroot DIR, work without\n"
     )
 
@@ -258,7 +259,7 @@ class TestShell:
             timeout=60,
         )
         assert done.returncode == 1
-        assert done.stderr.startswith("memsim: no namespace of one's own can be made here (")
+        assert done.stderr.startswith("memsim: cannot make a mount namespace here: ")
         assert "allow user namespaces" in done.stderr
 
     @needs_util_linux

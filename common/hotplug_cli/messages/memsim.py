@@ -2,8 +2,77 @@
 
 from hotplug_cli.messages import Message
 
+# The command line
+
 WHAT_TO_DO = Message("say what to do: {commands}")
 UNKNOWN_COMMAND = Message("no command is named {name}; the commands are {commands}")
+SIZE_EXPECTED = Message("{option}: expected a size such as 128M, not {text}")
+WHICH_MACHINE = Message("say which machine, in one way: {ways}")
+WHICH_ONE_MACHINE = Message("say which machine in one way, not in two: {given}")
+MEMORY_NEEDED = Message("option --memory is missing", "it is the memory that is online at boot")
+ONLY_WITH_MEMORY = Message("options --standby and --increment need --memory")
+FAULT_EXPECTED = Message(
+    "{option}: expected BLOCK=ERRNO[:TIMES], not {text}",
+    "for example 3=EBUSY, 3=EBUSY:2 for the first two times, or 3=none",
+)
+DELAY_EXPECTED = Message(
+    "--delay: expected TRANSITION:BLOCK=SECONDS, not {text}", "the transitions are {transitions}"
+)
+WHICH_FAULT = Message(
+    "say which transition of which memory block fails or takes time",
+    "for example --offline 3=EBUSY",
+)
+DIR_OR_PROFILE = Message("DIR and --profile cannot be combined")
+NO_COMMAND = Message("{command}: command not found")
+
+# Machines
+
+NOT_SIMULATED = Message(
+    "{directory}: expected a simulated machine", "memsim create {quoted} --profile NAME makes one"
+)
+EXISTS = Message("{file}: exists already, and is left as it is", "choose another name")
+NO_PARENT = Message("{file}: there is no directory {directory}")
+UNKNOWN_PROFILE = Message("no profile is named {name}; the profiles are {profiles}")
+WRONG_MACHINE = Message("{where}: expected {expected}, {found}")
+MANY_BLOCKS = Message("making {count} memory blocks in {directory}; Ctrl-C ends it")
+NO_BLOCKS = Message("{directory}: no memory blocks here: there is no {missing}")
+NOT_A_CAPTURE = Message("{file}: not an archive that memsim capture made")
+NO_ATTRIBUTE = Message(
+    "{attribute}: this machine has no such attribute now", "the attributes are below sys in {root}"
+)
+NO_BLOCK = Message("the machine has no memory block {block}")
+DAMAGED = Message(
+    "{root}: the simulated machine's records are damaged ({record}: {reason}), so it can only be "
+    "read",
+    "memsim create makes a new one",
+)
+IRREGULAR = Message("{file}: expected {expected}, not {found}")
+
+# Mounts
+
+_INSTEAD = "memsim write, and lsmem and chmem --sysroot DIR, work without"
+NO_MFUSEPY = Message(
+    "mounting needs mfusepy", "{python} -m pip install mfusepy installs it; " + _INSTEAD
+)
+NO_LIBFUSE = Message("mounting needs libfuse 3", "the package fuse3 has it; " + _INSTEAD)
+NO_FUSE_DEVICE = Message(
+    "mounting needs /dev/fuse, which is not there", "modprobe fuse can help; " + _INSTEAD
+)
+FUSE_DENIED = Message("mounting needs /dev/fuse, which only root may open here", _INSTEAD)
+NOT_A_DIRECTORY = Message("{mountpoint}: expected a directory to mount on")
+MOUNT_ON_ITSELF = Message("{mountpoint}: the machine's own directory cannot be mounted on")
+MOUNTED_ALREADY = Message(
+    "{mountpoint}: something is mounted here already", "fusermount3 -u {quoted} unmounts it"
+)
+CANNOT_MOUNT = Message("cannot mount a file system here", "is fuse3 installed? " + _INSTEAD)
+NO_NAMESPACE = Message(
+    "cannot make a mount namespace here: {reason}",
+    "run memsim shell as root, or allow user namespaces (sysctl user.max_user_namespaces, "
+    "kernel.unprivileged_userns_clone); " + _INSTEAD,
+)
+
+# A booted machine
+
 CANNOT_BOOT = Message("cannot boot: {reason}")
 NOT_FETCHED = Message(
     "cannot boot: there is no s390 kernel here: memsim boot --fetch gets one, and its programs, "

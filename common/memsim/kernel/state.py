@@ -56,8 +56,11 @@ class Kernel:
         """Boot a machine."""
         blocks = Blocks(machine)
         self._start(machine, blocks, Hypervisor.at_boot(machine, blocks), Policy.at_boot(machine))
-        self.faults = {name: dict(of) for name, of in machine.faults.items()}
-        self.delays = {name: dict(of) for name, of in machine.delays.items()}
+        self.auto_online_blocks = machine.auto_online_blocks
+        self.online_types: dict[int, str] = {}
+        """Block -> the word of a write to `state` that found the block already online."""
+        self.faults: Faults = {name: dict(of) for name, of in machine.faults.items()}
+        self.delays: Delays = {name: dict(of) for name, of in machine.delays.items()}
         self._forget()
 
     @classmethod
@@ -89,9 +92,6 @@ class Kernel:
         self.struct_pages = StructPages(machine, blocks)
         self.nodes = sorted({group.node for group in machine.groups if group.has_node})
         """The nodes that the kernel knows."""
-        self.auto_online_blocks = machine.auto_online_blocks
-        self.online_types: dict[int, str] = {}
-        """Block -> the word of a write to `state` that found the block already online."""
 
     def _forget(self) -> None:
         self._changed = False
@@ -143,12 +143,12 @@ class Kernel:
         """
         if self.blocks.online(block):
             return False
+        word = self.online_types.pop(block, "online")
         self._pass_time("online", block)
-        self._set_online(block)
+        self._set_online(block, word)
         return True
 
-    def _set_online(self, block: int) -> None:
-        word = self.online_types.pop(block, "online")
+    def _set_online(self, block: int, word: str) -> None:
         self._changed = True
         assigns = self.machine.assigned_by == "online"
         if assigns:
@@ -218,9 +218,8 @@ class Kernel:
         self.blocks.put(block, OFFLINE)
         self._emit("add", block)
         if auto_online:
-            self.online_types[block] = str(self.auto_online_blocks)
             try:
-                self._set_online(block)
+                self._set_online(block, str(self.auto_online_blocks))
             except OSError:
                 return True
         return True
@@ -269,16 +268,22 @@ class Kernel:
         self.zones.policy = policy
         self._changed = True
 
+    def become(self, other: Kernel) -> None:
+        """All is as in another kernel of the same machine."""
+        self.blocks.become(other.blocks)
+        self._start(self.machine, self.blocks, other.hypervisor, other.zones.policy)
+        self.auto_online_blocks, self.online_types = other.auto_online_blocks, other.online_types
+        self.faults, self.delays = other.faults, other.delays
+        self._changed = True
+
     def reboot(self) -> None:
         """Boot again: blocks and parameters are as at the first boot.
 
         Faults and delays stay, because they are not the kernel's.
         """
-        blocks = Blocks(self.machine)
-        hypervisor = Hypervisor.at_boot(self.machine, blocks)
-        self.blocks.become(blocks)
-        self._start(self.machine, self.blocks, hypervisor, Policy.at_boot(self.machine))
-        self._changed = True
+        faults, delays = self.faults, self.delays
+        self.become(Kernel(self.machine))
+        self.faults, self.delays = faults, delays
 
     # Faults and delays.
 

@@ -1,0 +1,224 @@
+"""Files below a directory, opened through no symbolic link.
+
+Somebody else may have made the directory, and may change it at any time. Each name of a path is
+opened in the directory before it (openat(2) with O_NOFOLLOW), and only a regular file is read or
+replaced. So nothing outside is opened, and a FIFO or a device does not block.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from contextlib import suppress
+from typing import Final, Self
+
+from memsim.errors import IrregularError
+
+__all__ = ["DIRECTORY", "Beneath", "create", "write_all"]
+
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_MOST_OPEN: Final = 16
+"""Directories that stay open; more than any path and another have."""
+
+_KINDS: Final = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "link",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+_IN_WORDS: Final = {"file": "a regular file", "dir": "a directory", "link": "a symbolic link"}
+
+
+class Beneath:
+    """A directory and all below it. Paths are relative, without `.` and `..`.
+
+    Raises OSError, and IrregularError if something else is in the place of a file or directory.
+    Some directories stay open until it is closed, so it is not kept for long.
+    """
+
+    def __init__(self, directory: str) -> None:
+        """The way to the directory itself may have symbolic links."""
+        self._name = directory
+        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._opened: dict[str, int] = {}
+        """Descriptors by path; the last one was used last."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._forget("")
+        os.close(self._directory)
+
+    def _above(self, path: str) -> tuple[int, str]:
+        """The directory that the last name of a path is in, as a descriptor, and that name."""
+        directory, _, name = path.rpartition("/")
+        if name in ("", ".", ".."):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        return self._descriptor(directory), name
+
+    def _descriptor(self, path: str) -> int:
+        if not path:
+            return self._directory
+        at = self._opened.pop(path, None)
+        if at is None:
+            above, name = self._above(path)
+            try:
+                at = os.open(name, DIRECTORY, dir_fd=above)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                    self.expect("dir", path)
+                raise self._about(error, path) from None
+            if len(self._opened) == _MOST_OPEN:
+                os.close(self._opened.pop(next(iter(self._opened))))
+        self._opened[path] = at
+        return at
+
+    def _forget(self, path: str) -> None:
+        """Close what is open at a path and below it."""
+        below = f"{path}/" if path else ""
+        for opened in [one for one in self._opened if f"{one}/".startswith(below)]:
+            os.close(self._opened.pop(opened))
+
+    def _about(self, error: OSError, path: str) -> OSError:
+        """The error with the whole path; the system call has had one name only."""
+        if not isinstance(error, IrregularError):
+            error.filename = f"{self._name}/{path}"
+        return error
+
+    def kind(self, path: str) -> str | None:
+        """ "file", "dir", "link" or what else there is; None: nothing."""
+        at, name = self._above(path)
+        try:
+            mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._about(error, path) from None
+        return _KINDS.get(stat.S_IFMT(mode), "thing unknown")
+
+    def expect(self, kind: str, path: str) -> bool:
+        """Whether something is at a path. Raises IrregularError if it is of another kind."""
+        found = self.kind(path)
+        if found not in (kind, None):
+            shown = _IN_WORDS.get(str(found), f"a {found}")
+            raise IrregularError(f"{self._name}/{path}", _IN_WORDS[kind], shown)
+        return found is not None
+
+    def directory(self, path: str) -> int:
+        """A descriptor of a directory, good until the next call."""
+        try:
+            return self._descriptor(path)
+        except FileNotFoundError:
+            raise IrregularError(f"{self._name}/{path}", _IN_WORDS["dir"], "nothing") from None
+
+    def open(self, path: str, flags: int) -> int:
+        """A new descriptor of a regular file that is there."""
+        at, name = self._above(path)
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            file = os.open(name, flags, dir_fd=at)
+        except OSError as error:
+            # A link, a directory, a socket, or a FIFO that nobody reads.
+            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                self.expect("file", path)
+            raise self._about(error, path) from None
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            self.expect("file", path)
+            raise OSError(errno.EAGAIN, "it was replaced while it was opened", path)
+        return file
+
+    def read(self, path: str, most: int) -> bytes:
+        """The content of a regular file. Raises IrregularError if it has more than MOST bytes."""
+        file = self.open(path, os.O_RDONLY)
+        try:
+            if os.fstat(file).st_size > most:
+                raise IrregularError(f"{self._name}/{path}", f"{most} bytes at most", "more")
+            content = os.read(file, most + 1)
+            while more := os.read(file, most + 1 - len(content)):
+                content += more
+        except OSError as error:
+            raise self._about(error, path) from None
+        finally:
+            os.close(file)
+        return content
+
+    def create(self, path: str, content: bytes, mode: int) -> None:
+        """Make a new file with this content; no file if this raises OSError."""
+        at, name = self._above(path)
+        try:
+            create(name, content, mode, at)
+        except OSError as error:
+            raise self._about(error, path) from None
+
+    def mkdir(self, path: str) -> None:
+        at, name = self._above(path)
+        try:
+            os.mkdir(name, dir_fd=at)
+        except OSError as error:
+            raise self._about(error, path) from None
+
+    def symlink(self, target: str, path: str) -> None:
+        at, name = self._above(path)
+        try:
+            os.symlink(target, name, dir_fd=at)
+        except OSError as error:
+            raise self._about(error, path) from None
+
+    def rename(self, path: str, to: str) -> None:
+        """Replaces what is at the other path, if it is of the same kind."""
+        at, name = self._above(path)
+        to_at, to_name = self._above(to)
+        try:
+            os.rename(name, to_name, src_dir_fd=at, dst_dir_fd=to_at)
+        except OSError as error:
+            raise self._about(error, to) from None
+        self._forget(path)
+        self._forget(to)
+
+    def unlink(self, path: str) -> None:
+        at, name = self._above(path)
+        try:
+            os.unlink(name, dir_fd=at)
+        except OSError as error:
+            raise self._about(error, path) from None
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a directory with its content, if it exists."""
+        at, name = self._above(path)
+        self._forget(path)
+        try:
+            shutil.rmtree(name, dir_fd=at)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._about(error, path) from None
+
+
+def create(name: str, content: bytes, mode: int, at: int) -> None:
+    """Make a new file in the directory AT, a descriptor; no file if this raises OSError."""
+    file = os.open(name, _NEW, mode, dir_fd=at)
+    try:
+        try:
+            write_all(file, content)
+        finally:
+            # Some file systems say only here that there was no room (close(2)).
+            os.close(file)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=at)
+        raise
+
+
+def write_all(file: int, content: bytes) -> None:
+    """Write all of CONTENT. On a disk that is nearly full, the first write() writes a part."""
+    while content:
+        content = content[os.write(file, content) :]
