@@ -1,4 +1,5 @@
-"""Hold the machine while it is changed: wait for others, and mend what a killed chmem left."""
+"""Hold the machine while it is changed: wait for other processes, and restore the block that a
+killed chmem left half done."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from memory_hotplug.transaction import bring_back
 def holding(
     machine: Machine, interrupts: Interrupts, timeout: float | None, output: Output
 ) -> Iterator[Held]:
-    """The machine, held until the context ends. A block that was left half done is brought back.
+    """A context that holds the machine. A block that was left half done is restored.
 
     Waits TIMEOUT seconds at most; says for whom it waits. Raises CommandError if that was not long
     enough, and StoppedError if a signal ends the wait.

@@ -1,4 +1,4 @@
-"""The values of chmem's options: which there are, and what is wrong with others."""
+"""The values of chmem's options, and the errors about wrong ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -51,7 +51,7 @@ Callback = Callable[[click.Context, click.Parameter, str | None], _Value | None]
 
 
 def value(parse: Callable[[str], _Value], allowed: str) -> Callback[_Value]:
-    """A callback of click that parses a value. PARSE raises ValueError for what is not ALLOWED."""
+    """A callback of click that parses a value. PARSE raises ValueError if it is not ALLOWED."""
 
     def callback(_: click.Context, option: click.Parameter, text: str | None) -> _Value | None:
         if text is None:

@@ -1,4 +1,4 @@
-"""The values of lsmem's options: which arguments are allowed, and what does not go together."""
+"""The values of lsmem's options, which arguments they take, and which options exclude others."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ __all__ = ["SUMMARY", "TERMINAL", "Options", "check", "wanted"]
 SUMMARY = ("never", "always", "only")
 TERMINAL = ("always", "never", "auto")
 _ALLOWED = {"annotate": TERMINAL, "color": TERMINAL, "map": PICTURED, "advice": advice.WHEN}
-"""An option of which the argument is a word -> the words."""
+"""An option that takes a word as its argument -> these words."""
 _SHORTEST_INTERVAL = 0.1
 """Seconds."""
 
@@ -108,7 +108,7 @@ def _invalid(name: str, argument: str, allowed: str) -> UsageError:
 
 
 def _unexpected(word: str, given: Sequence[str]) -> UsageError:
-    """The error for a word that is no option, which may be meant as the argument of one."""
+    """The error for a word that is not an option, but may be meant as the argument of one."""
     from hotplug_cli.messages import lsmem as messages
 
     for name, allowed in (("summary", SUMMARY), *_ALLOWED.items()):

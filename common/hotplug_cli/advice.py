@@ -11,10 +11,10 @@ WHEN = ("auto", "always", "never")
 
 
 def wanted(given: Sequence[str], variable: str) -> bool:
-    """Whether to write advice, by the options GIVEN and by a variable of the environment.
+    """Whether to write advice, by the options GIVEN and a variable of the environment.
 
-    GIVEN are the options up to an error, as ``--name=VALUE``. The last --advice counts; other words
-    than WHEN do not.
+    GIVEN has the options up to an error, as ``--name=VALUE``. The last --advice counts; an argument
+    that is not in WHEN is ignored.
     """
     options = (word.partition("=")[2] for word in given if word.startswith("--advice="))
     words = [os.environ.get(variable), *options]

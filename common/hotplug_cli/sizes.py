@@ -1,6 +1,6 @@
 """Sizes as lsmem and chmem print and read them: with the decimal separator of the locale.
 
-memory_hotplug.size has the rest; a library heeds no locale.
+memory_hotplug.size has the rest; the library ignores the locale.
 """
 
 import os
@@ -45,9 +45,9 @@ def exact(bytes_: int) -> str:
 
 
 def parse(text: str) -> int:
-    """The bytes that TEXT says; see memory_hotplug.size.parse_size. Raises BadSizeError.
+    """The size of TEXT in bytes; see memory_hotplug.size.parse_size. Raises BadSizeError.
 
-    Like util-linux, take the separator of the locale only.
+    Like util-linux, accept only the separator of the locale.
     """
     point = decimal_point()
     if point == ".":

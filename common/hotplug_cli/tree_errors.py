@@ -1,4 +1,4 @@
-"""The words for why a tree cannot be read. A cause is looked for, and never guessed."""
+"""Make messages from errors about a tree. The cause is looked up, and never guessed."""
 
 import errno
 import os
@@ -62,9 +62,9 @@ def _no_memory(error: NoMemoryTreeError) -> Sentence:
 
 
 def built_with_memory_hotplug(config: str) -> bool | None:
-    """Whether a kernel's configuration, which may be packed by gzip, has CONFIG_MEMORY_HOTPLUG.
+    """Whether a kernel's configuration, which may be compressed, has CONFIG_MEMORY_HOTPLUG.
 
-    None where the file cannot be read, or is no configuration.
+    None if the file cannot be read, or is not a configuration.
     """
     import gzip
     import zlib
