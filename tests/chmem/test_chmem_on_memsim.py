@@ -39,6 +39,7 @@ def played(root: Path, name: str, program: list[str]) -> list[tuple[int, Tree]]:
     return seen
 
 
+@pytest.mark.slow
 @needs_fuse
 @needs_root
 @pytest.mark.skipif(not os.path.exists(DEBIAN), reason="needs chmem: install util-linux")
@@ -51,6 +52,7 @@ def test_ours_leaves_the_machine_as_debians_does(tmp_path: Path, name: str) -> N
     assert theirs[-1][1] != tree_of(boot(name))
 
 
+@pytest.mark.slow
 def test_the_demo_plays_the_cover_letters_session_twice() -> None:
     done = run_program("memsim", "demo")
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from commands import run_program
-from memsim import directory, profile
+from simulated import make
 from terminal import Terminal, clean_environment
 
 TOP = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ SET_UP = {
 }
 
 
-def shell(name: str, where: Path, environment: dict[str, str] | None = None) -> Terminal:
+def start(name: str, where: Path) -> Terminal:
     """The shell, ready to be typed into, with the completions loaded as each shell does it."""
     program = shutil.which(name)
     if not program:
@@ -48,8 +49,31 @@ def shell(name: str, where: Path, environment: dict[str, str] | None = None) -> 
     return terminal
 
 
-def end(terminal: Terminal) -> None:
-    terminal.process.close(force=True)
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Terminal]]:
+    """A shell by its name, at an empty prompt, beside a machine and a file.
+
+    Each shell is started once: zsh takes longer to start than to complete.
+    """
+    where = tmp_path_factory.mktemp("completion")
+    make(where / "lpar", "s390-lpar")
+    (where / "earlier.json").touch()
+    started: dict[str, Terminal] = {}
+
+    def at_prompt(name: str) -> Terminal:
+        if name not in started:
+            started[name] = start(name, where)
+        terminal = started[name]
+        # Ctrl-C gives up the line that the last test has left.
+        terminal.process.send("\x03")
+        terminal.read_until(lambda: terminal.text()[-1:] == ["ready>"])
+        terminal.process.send("clear\r")
+        terminal.read_until(lambda: terminal.text() == ["ready>"])
+        return terminal
+
+    yield at_prompt
+    for terminal in started.values():
+        terminal.process.close(force=True)
 
 
 @pytest.mark.parametrize("name", SHELLS)
@@ -77,13 +101,12 @@ def end(terminal: Terminal) -> None:
         ("memsim create new --profile arm", "memsim create new --profile arm64-offset"),
     ],
 )
-def test_a_tab_completes(name: str, typed: str, completed: str, tmp_path: Path) -> None:
-    directory.create(tmp_path / "lpar", profile.boot("s390-lpar"))
-    (tmp_path / "earlier.json").touch()
-    terminal = shell(name, tmp_path)
+def test_a_tab_completes(
+    name: str, typed: str, completed: str, shell: Callable[[str], Terminal]
+) -> None:
+    terminal = shell(name)
     terminal.process.send(typed + "\t")
     terminal.read_until(terminal.shows(completed))
-    end(terminal)
 
 
 @pytest.mark.parametrize("name", SHELLS)
@@ -96,10 +119,9 @@ def test_a_tab_completes(name: str, typed: str, completed: str, tmp_path: Path) 
     ],
 )
 def test_tabs_show_what_there_is_to_choose_from(
-    name: str, typed: str, offered: set[str], tmp_path: Path
+    name: str, typed: str, offered: set[str], shell: Callable[[str], Terminal]
 ) -> None:
-    directory.create(tmp_path / "lpar", profile.boot("s390-lpar"))
-    terminal = shell(name, tmp_path)
+    terminal = shell(name)
     terminal.process.send(typed + "\t\t")
 
     def shown() -> bool:
@@ -111,7 +133,6 @@ def test_tabs_show_what_there_is_to_choose_from(
         )
 
     terminal.read_until(shown)
-    end(terminal)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

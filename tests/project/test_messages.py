@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from commands import run_program
+from commands import Command
 from hotplug_cli.messages import Message
 from hotplug_cli.messages.causes import BY_CAUSE
 from hotplug_cli.messages.chmem import STEP_FAILED
@@ -208,16 +208,16 @@ def said_by(row: Message) -> list[str]:
         "-b -d 7",
     ],
 )
-def test_every_line_of_chmem_is_of_the_table(arguments: str, tmp_path: Path) -> None:
-    create = ("memsim", "create", tmp_path / "m", "--profile", "s390-lpar")
-    assert run_program(*create).returncode == 0
+def test_every_line_of_chmem_is_of_the_table(
+    arguments: str, lpar: Path, memsim: Command, chmem: Command
+) -> None:
     faults = ("--offline", "3=EBUSY", "--offline", "6=EIO", "--deconfig", "7=EIO")
-    assert run_program("memsim", "fault", tmp_path / "m", *faults).returncode == 0
+    assert memsim("fault", lpar, *faults).status == 0
     rows = [row for (part, _), row in ROWS.items() if part in ("shared", "chmem")]
     lines = [line for row in rows for line in said_by(row)]
     # The words for a cause follow the blocks, and perhaps the reason.
     lines += [f"(?i:memory block).*{line}" for row in BY_CAUSE.values() for line in said_by(row)]
-    done = run_program("chmem", "-s", tmp_path / "m", *arguments.split())
+    done = chmem("-s", lpar, *arguments.split())
     said = [line.removeprefix("chmem: ") for line in (done.stdout + done.stderr).splitlines()]
     assert said
     for line in said:
