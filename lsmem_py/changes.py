@@ -32,6 +32,9 @@ __all__ = [
 ATTRIBUTES = MERGED_BY
 """The attributes that are compared, by their names in typed JSON."""
 
+_LABELS = {"nodes": "node", "memmap_on_memory": "memmap-on-memory"}
+"""What an attribute is called in text, where that is not its name."""
+
 Values = Mapping[str, Any]
 
 
@@ -186,12 +189,14 @@ def format_change(change: Change) -> str:
     # The kernel has no state for a block that is not configured, so show the status instead.
     if {"configured", "state"} & old.keys():
         told.append(f"{_status(old, new)} -> {_status(new, old)}")
+    # Where all nodes are known, the lowest one says nothing more.
+    told_already = {"state", "configured", *({"node"} if "nodes" in old else ())}
     # An attribute that only configured memory has comes and goes with it.
     told += [
-        f"{name.replace('_', '-')} {_text(old[name])} -> {_text(new[name])}"
+        f"{_LABELS.get(name, name)} {_text(old[name])} -> {_text(new[name])}"
         for name in ATTRIBUTES
         if name in old
-        and name not in ("state", "configured")
+        and name not in told_already
         and not ("configured" in old and None in (old[name], new[name]))
     ]
     return ", ".join(told)
@@ -218,7 +223,7 @@ def _status(values: Values, other: Values | None = None) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return "/".join(printable(zone or "?") for zone in value) or "-"
+        return "/".join("?" if one is None else printable(str(one)) for one in value) or "-"
     if value is None:
         return "-"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

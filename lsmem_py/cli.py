@@ -259,7 +259,7 @@ def _view(options: Options, format_: formats.Format) -> View:
         split = None
     elif options.split is not None:
         merged = options.split.lower() == "none"
-        split = () if merged else columns_.parse(options.split, ())
+        split = () if merged else _typed(columns_.parse(options.split, ()), options)
     return View(
         *_size_format(options),
         colour,
@@ -284,7 +284,17 @@ def _columns(options: Options) -> list[Column]:
     asked = options.output
     if asked is None and not options.typed:
         asked = os.environ.get("LSMEM_COLUMNS") or None
-    return default if asked is None else columns_.parse(asked, default)
+    found = default if asked is None else columns_.parse(asked, default)
+    return _typed(found, options)
+
+
+def _typed(columns: Sequence[Column], options: Options) -> list[Column]:
+    """The columns, with what typed JSON has besides."""
+    if not options.typed:
+        return list(columns)
+    from lsmem_py import typed
+
+    return typed.with_nodes(columns)
 
 
 def _on_terminal(when: str, unless: str | None = None) -> bool:

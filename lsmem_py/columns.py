@@ -184,6 +184,15 @@ COLUMNS = (
         splits=("node",),
     ),
     Column(
+        "NODES",
+        "all NUMA nodes of the memory",
+        lambda found: "/".join(map(str, found.block.nodes or ())),
+        lambda found: list(found.block.nodes) if found.block.nodes else None,
+        {"type": ["array", "null"], "items": {"type": "integer"}},
+        splits=("nodes",),
+        extra=True,
+    ),
+    Column(
         "ZONES",
         "valid zones for the memory range",
         _zones,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from lsmem_py.columns import COLUMNS, Column
+from lsmem_py.columns import BY_NAME, COLUMNS, Column
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
@@ -15,6 +15,7 @@ __all__ = [
     "format_lines",
     "head",
     "schema",
+    "with_nodes",
 ]
 
 SCHEMA_VERSION = 1
@@ -76,6 +77,15 @@ def head(machine: Machine, table: BlockTable) -> dict[str, Any]:
 
 READS = ("state", "node", "zones")
 """The attributes that the head of the document needs."""
+
+
+def with_nodes(columns: Sequence[Column]) -> list[Column]:
+    """The columns of the document: where NODE is asked for, NODES too, for a block can be in
+    several of them."""
+    if BY_NAME["nodes"] in columns:
+        return list(columns)
+    also = {"node": [BY_NAME["node"], BY_NAME["nodes"]]}
+    return [one for column in columns for one in also.get(column.identifier, [column])]
 
 
 def _row(columns: Sequence[Column], found: MemoryRange) -> dict[str, Any]:

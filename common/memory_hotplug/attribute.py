@@ -43,6 +43,7 @@ class Attribute(StrEnum):
     STATE = "state"
     REMOVABLE = "removable"
     NODE = "node"
+    NODES = "nodes"
     ZONES = "zones"
     CONFIGURED = "configured"
     MEMMAP_ON_MEMORY = "memmap_on_memory"
@@ -63,7 +64,7 @@ class SysfsAttribute(NamedTuple):
     directory: str
     file: str
     """The name of the file: in DIRECTORY, or in memoryN there for an attribute of a block. The node
-    is not a file, but a link with the name nodeM."""
+    is not a file, but a link with the name nodeM; a block in several nodes has several."""
     since: str
     """The first release that has the attribute."""
     source: str
@@ -118,6 +119,14 @@ _CORE, _HOTPLUG = "drivers/base/memory.c", "mm/memory_hotplug.c"
 _SCLP = "drivers/s390/char/sclp_mem.c"
 _YES_NO = ("1", "0")
 
+_NODE = SysfsAttribute(
+    MEMORY,
+    "node",
+    "2.6.33; nodeM/memoryN: 2.6.29",
+    "drivers/base/node.c, do_register_memory_block_under_node",
+    _number,
+)
+
 TABLE: dict[str, SysfsAttribute] = {
     Attribute.STATE: SysfsAttribute(
         MEMORY,
@@ -142,13 +151,8 @@ TABLE: dict[str, SysfsAttribute] = {
     Attribute.REMOVABLE: SysfsAttribute(
         MEMORY, "removable", "2.6.27", f"{_CORE}, removable_show", _flag, absent=False
     ),
-    Attribute.NODE: SysfsAttribute(
-        MEMORY,
-        "node",
-        "2.6.33; nodeM/memoryN: 2.6.29",
-        "drivers/base/node.c, do_register_memory_block_under_node",
-        _number,
-    ),
+    Attribute.NODE: _NODE,
+    Attribute.NODES: _NODE,
     Attribute.ZONES: SysfsAttribute(
         MEMORY, "valid_zones", "3.18", f"{_CORE}, valid_zones_show", _zones
     ),

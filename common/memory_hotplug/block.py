@@ -85,6 +85,8 @@ class MemoryBlock:
     node: int | None = NOT_READ
     """The lowest node that the block has a link to, or NUMA_NO_NODE; None on a machine without
     nodes and for a block that is not configured."""
+    nodes: tuple[int, ...] | None = NOT_READ
+    """All nodes that the block has links to, ascending; None where ``node`` is None."""
     zones: tuple[Zone, ...] | None = NOT_READ
     """Of an online block, the zone it is in. Of an offline block, the zones it can be set online
     in; the first is the one that writing ``online`` chooses. None without valid_zones."""

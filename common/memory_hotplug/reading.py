@@ -97,8 +97,12 @@ class Reading:
             name: _spread(self._parsed(name, present, values), present, numbers, TABLE[name].absent)
             for name, values in texts.items()
         }
-        if Attribute.NODE in attributes:
-            columns[Attribute.NODE] = _spread(self._nodes(present), present, numbers)
+        if Attribute.NODE in attributes or Attribute.NODES in attributes:
+            nodes = _spread(self._nodes(present), present, numbers)
+            if Attribute.NODE in attributes:
+                columns[Attribute.NODE] = [_lowest(some) for some in nodes]
+            if Attribute.NODES in attributes:
+                columns[Attribute.NODES] = nodes
         for name in _IN_FIRMWARE:
             if name in attributes:
                 columns[name] = self._firmware_column(name, numbers)
@@ -193,28 +197,36 @@ class Reading:
             values[text] = row.parse(text)  # type: ignore[arg-type]  # no error is left
         return list(map(values.__getitem__, texts))
 
-    def _nodes(self, present: Sequence[int]) -> list[int | None]:
-        """The node of each block. The directory of each node is listed once; a captured tree may
+    def _nodes(self, present: Sequence[int]) -> list[tuple[int, ...] | None]:
+        """The nodes of each block. The directory of each node is listed once; a captured tree may
         have these links, or those in the blocks' directories."""
         nodes = self._linked_from(present) if self._few else {}
         if not self._few or len(nodes) < len(present):
-            for node in reversed(node_numbers(self._names_or_nothing(NODE))):
-                linked = self._possible(self._names_or_nothing(f"{NODE}/node{node}"))
-                nodes.update(dict.fromkeys(linked, node))
+            nodes = self._linked_to() | nodes
         if not self._few:
             nodes |= self._linked_from([number for number in present if number not in nodes])
         if not (nodes if self._few else any(number in nodes for number in present)):
             return [None] * len(present)
-        return [nodes.get(number, NUMA_NO_NODE) for number in present]
+        return [nodes.get(number, ()) for number in present]
 
-    def _linked_from(self, numbers: Iterable[int]) -> dict[int, int]:
-        """For each of these blocks the lowest node that it has a link to, if any."""
-        nodes: dict[int, int] = {}
+    def _linked_to(self) -> dict[int, tuple[int, ...]]:
+        """The nodes of each block, ascending, from the directories of the nodes."""
+        nodes: dict[int, tuple[int, ...]] = {}
+        for node in node_numbers(self._names_or_nothing(NODE)):
+            linked = self._possible(self._names_or_nothing(f"{NODE}/node{node}"))
+            again = linked & nodes.keys()
+            nodes |= {number: (*nodes[number], node) for number in again}
+            nodes |= dict.fromkeys(linked - again, (node,))
+        return nodes
+
+    def _linked_from(self, numbers: Iterable[int]) -> dict[int, tuple[int, ...]]:
+        """The nodes of those of these blocks that have links to any, ascending."""
+        nodes: dict[int, tuple[int, ...]] = {}
         for number in numbers:
             directory = directory_of(Attribute.NODE, number)
             links = node_numbers(self._names_or_nothing(directory, number))
             if links:
-                nodes[number] = links[0]
+                nodes[number] = tuple(links)
         return nodes
 
     def _names_or_nothing(self, directory: str, *blocks: int) -> list[str]:
@@ -241,9 +253,16 @@ class Reading:
         there = frozenset(present)
         for index, number in enumerate(numbers):
             if columns[Attribute.CONFIGURED][index] is False and number in there:
-                for name in (*_IN_MEMORY, Attribute.NODE):
+                for name in (*_IN_MEMORY, Attribute.NODE, Attribute.NODES):
                     if name in columns:
                         columns[name][index] = TABLE[name].absent
+
+
+def _lowest(nodes: tuple[int, ...] | None) -> int | None:
+    """What stands for the nodes of a block in one number."""
+    if nodes is None:
+        return None
+    return nodes[0] if nodes else NUMA_NO_NODE
 
 
 def _spread(

@@ -59,6 +59,7 @@ def test_a_machine_lists_its_blocks_with_all_they_tell(machines: Machines) -> No
         state=State.ONLINE,
         removable=True,
         node=0,
+        nodes=(0,),
         zones=(Zone.NONE,),
         configured=True,
         memmap_on_memory=False,
@@ -69,6 +70,7 @@ def test_a_machine_lists_its_blocks_with_all_they_tell(machines: Machines) -> No
         state=State.OFFLINE,
         removable=False,
         node=None,
+        nodes=None,
         zones=None,
         configured=False,
         memmap_on_memory=True,
@@ -131,20 +133,26 @@ def test_nodes_come_from_the_blocks_where_no_node_directory_tells(tmp_path: Path
         node.rmdir()
     (tmp_path / MEMORY / "memory1/node3").symlink_to("../../node/node3")
     (tmp_path / MEMORY / "memory2").mkdir()
-    nodes = [block.node for block in Machine.at(tmp_path).blocks(("node",))]
-    assert nodes == [0, 3, NUMA_NO_NODE]
+    nodes = [(block.node, block.nodes) for block in Machine.at(tmp_path).blocks(("node", "nodes"))]
+    assert nodes == [(0, (0,)), (3, (3, 12)), (NUMA_NO_NODE, ())]
 
 
-def test_a_block_of_two_nodes_is_on_the_lowest(tmp_path: Path) -> None:
+def test_a_block_of_several_nodes_has_them_all_and_stands_on_the_lowest(tmp_path: Path) -> None:
     static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 1], "node": 2}]})
     for node in (10, 1):
         (tmp_path / NODE / f"node{node}").mkdir()
         (tmp_path / NODE / f"node{node}/memory1").symlink_to("../../memory/memory1")
         (tmp_path / MEMORY / f"memory1/node{node}").symlink_to(f"../../node/node{node}")
     assert [block.node for block in Machine.at(tmp_path).blocks(("node",))] == [2, 1]
+    assert [block.nodes for block in Machine.at(tmp_path).blocks(("nodes",))] == [(2,), (1, 2, 10)]
+    (few,) = Machine.at(tmp_path).read(("nodes",), {1}).blocks()
+    assert few.nodes == (1, 2, 10)
     # The same where the blocks' own links alone tell.
     shutil.rmtree(tmp_path / NODE)
     assert [block.node for block in Machine.at(tmp_path).blocks(("node",))] == [2, 1]
+    assert [block.nodes for block in Machine.at(tmp_path).blocks(("nodes",))] == [(2,), (1, 2, 10)]
+    (few,) = Machine.at(tmp_path).read(("nodes",), {1}).blocks()
+    assert few.nodes == (1, 2, 10)
 
 
 @pytest.mark.parametrize("firmware", [False, True])

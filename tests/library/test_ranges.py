@@ -13,6 +13,7 @@ VALUES = {
     "state": st.sampled_from(State),
     "removable": st.sampled_from([True, False, None]),
     "node": st.sampled_from([None, -1, 0, 1]),
+    "nodes": st.sampled_from([None, (), (0,), (0, 1)]),
     "zones": st.sampled_from([None, (), (Zone.NORMAL,), (Zone.NORMAL, Zone.MOVABLE)]),
     "configured": st.sampled_from([True, False, None]),
     "memmap_on_memory": st.sampled_from([True, False, None]),

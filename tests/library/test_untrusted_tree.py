@@ -22,7 +22,7 @@ from static_tree import FIRMWARE, MEMORY, NODE, PARAMETERS
 pytestmark = pytest.mark.timeout(60)
 
 PARAMETER_NAMES = [row.file for name, row in TABLE.items() if name.startswith("parameters/")]
-OF_BLOCKS = [name for name in Attribute if name is not Attribute.NODE]
+OF_BLOCKS = [name for name in Attribute if name not in (Attribute.NODE, Attribute.NODES)]
 ATTRIBUTES = [path_of(name, 1 if row.of_block else None) for name, row in TABLE.items()]
 ATTRIBUTES.remove(path_of(Attribute.NODE, 1))
 WRITTEN = [path_of(name, 1) for name in ("state", "configured", "memmap_on_memory")]

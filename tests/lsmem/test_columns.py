@@ -1,6 +1,7 @@
 """lsmem's columns: those of our own, and where the list of them comes from."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,42 @@ def test_output_all_has_the_columns_of_util_linux_only(lsmem: Command, machines:
     )
 
 
-def test_column_node_of_a_block_in_two_nodes_is_the_lowest(lsmem: Command, tree: Path) -> None:
+def put_into_two_nodes(tree: Path) -> None:
+    """Block 2, which is in node 0, is in node 1 as well."""
     (tree / NODE / "node1/memory2").symlink_to("../../memory/memory2")
     (tree / MEMORY / "memory2/node1").symlink_to("../../node/node1")
+
+
+def test_column_node_of_a_block_in_two_nodes_is_the_lowest(lsmem: Command, tree: Path) -> None:
+    put_into_two_nodes(tree)
     assert cells(lsmem, tree, "NODE") == ["0", "0", "0", "1", "1", "1"]
+    assert cells(lsmem, tree, "NODES") == ["0", "0", "0/1", "1", "1", "1"]
+    done = lsmem("-s", tree, "-rn", "-o", "BLOCK,NODE")
+    assert done.stdout == "0-2 0\n3-5 1\n"
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["-o", "BLOCK,NODE"], ["-o", "BLOCK,NODES"], ["-S", "NODE"]]
+)
+def test_typed_json_has_all_nodes_of_a_block_in_two(
+    options: list[str], lsmem: Command, tree: Path
+) -> None:
+    put_into_two_nodes(tree)
+    done = lsmem("-s", tree, "-J", "--typed", *options)
+    rows = [(row["block"], row["nodes"]) for row in json.loads(done.stdout)["ranges"]]
+    assert rows == [
+        ({"first": 0, "last": 1}, [0]),
+        ({"first": 2, "last": 2}, [0, 1]),
+        ({"first": 3, "last": 5}, [1]),
+    ]
+
+
+def test_nodes_are_found_where_a_captured_tree_has_the_links_of_one_side_only(
+    lsmem: Command, tree: Path
+) -> None:
+    put_into_two_nodes(tree)
+    shutil.rmtree(tree / NODE)
+    assert cells(lsmem, tree, "NODES") == ["0", "0", "0/1", "1", "1", "1"]
 
 
 def test_column_node_of_deconfigured_memory_is_empty(lsmem: Command, machines: Machines) -> None:

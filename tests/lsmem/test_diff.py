@@ -14,7 +14,7 @@ import pytest
 import static_tree
 from commands import Command, run_program
 from simulated import make, write
-from static_tree import FIRMWARE, MEMORY
+from static_tree import FIRMWARE, MEMORY, NODE
 
 
 def earlier(lsmem: Command, tree: Path, *options: str) -> Path:
@@ -272,6 +272,15 @@ def test_diff_of_a_document_cut_short_at_any_place_exits_2(
         done = lsmem("--diff", short, "-s", lpar)
         assert (done.status, done.stdout) == (2, "")
         assert done.stderr.startswith(f"lsmem: {short} is ")
+
+
+def test_diff_shows_a_node_that_a_block_lost(lsmem: Command, tmp_path: Path) -> None:
+    machine = {"block_size": 1 << 27, "blocks": [{"range": [0, 2]}, {"range": [3, 5], "node": 1}]}
+    one, two = (static_tree.make(tmp_path / name, machine) for name in ("one", "two"))
+    (two / NODE / "node1/memory2").symlink_to("../../memory/memory2")
+    assert lsmem("--diff", two, "-s", one).stdout == "memory2 128M  node 0/1 -> 0\n"
+    found = json.loads(lsmem("-J", "--diff", two, "-s", one).stdout)["changes"]
+    assert [(one["before"], one["after"]) for one in found] == [({"nodes": [0, 1]}, {"nodes": [0]})]
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket", "character device"])

@@ -35,6 +35,7 @@ def test_typed_json_has_null_where_the_reference_guesses(
         "removable": True,
         "block": {"first": 0, "last": 15},
         "node": 0,
+        "nodes": [0],
         "zones": ["Normal"],
         "configured": True,
         "memmap_on_memory": False,
@@ -43,7 +44,7 @@ def test_typed_json_has_null_where_the_reference_guesses(
         "end": (2 << 30) - 1,
         "memmap_size": 32 << 20,
     }
-    unknown = {"removable": None, "node": None, "zones": None}
+    unknown = {"removable": None, "node": None, "nodes": None, "zones": None}
     assert standby.items() >= {**unknown, "state": "offline", "status": "disabled"}.items()
     assert document["supports"] == {
         "configure": True,
