@@ -21,9 +21,9 @@ from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
 from memory_hotplug.machine import Machine
+from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
 from memory_hotplug.ranges import MEMMAP_FRACTION
-from memory_hotplug.transaction import Outcome, Result
 from memory_hotplug.tree import Tree
 
 PASSED_OVER = (Cause.NOT_OFFLINE, Cause.NOT_DECONFIGURED)

@@ -12,8 +12,8 @@ from hotplug_cli.exits import Exit
 from memory_hotplug.block import MemoryBlock, State, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError
+from memory_hotplug.outcome import Outcome, Result, Write
 from memory_hotplug.plan import Action
-from memory_hotplug.transaction import Outcome, Result, Write
 
 SCHEMA_VERSION = 1
 """The version of the document. It grows when scripts that read the document must change."""

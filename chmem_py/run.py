@@ -25,9 +25,10 @@ from memory_hotplug.causes import Cause
 from memory_hotplug.errors import CannotWriteError
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
+from memory_hotplug.outcome import Outcome
 from memory_hotplug.plan import plan
 from memory_hotplug.rehearsal import Rehearsal
-from memory_hotplug.transaction import Outcome, Patience, carry_out
+from memory_hotplug.transaction import Patience, carry_out
 
 LEAST_AGAIN = 3
 """A write that the kernel answers with EAGAIN is retried at least so many times."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, zone_of
+from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
-from memory_hotplug.transaction import Outcome, Result
 
 
 class Tally:
@@ -90,9 +90,8 @@ class Tally:
         good = self.done + (0 if selection.by_size else self.already)
         if good >= selection.asked:
             return Exit.SUCCESS
-        if self.all_or_nothing:
-            return Exit.PARTLY if self.changed else Exit.FAILURE
-        return Exit.PARTLY if good else Exit.FAILURE
+        kept = good and not self.all_or_nothing
+        return Exit.PARTLY if kept or self.changed else Exit.FAILURE
 
 
 def _stays_configured(outcome: Outcome) -> bool:

@@ -23,9 +23,9 @@ from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.machine import Machine
+from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
 from memory_hotplug.simulated import is_simulated
-from memory_hotplug.transaction import Outcome, Result
 from memory_hotplug.tree import Tree
 
 STEPS = {

@@ -84,6 +84,8 @@ class SysfsAttribute(NamedTuple):
 
 
 _STATES = {state.value.encode(): state for state in State if state is not State.UNKNOWN}
+# The kernel shows neither. In a tree of plain files they stand where chmem has written them.
+_STATES |= dict.fromkeys((b"online_kernel", b"online_movable"), State.ONLINE)
 
 
 def _state(text: bytes) -> State:

@@ -27,7 +27,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result, Write
 from memory_hotplug.plan import NEEDED, Order, Plan, Step, Target, plan, way_back
 
-__all__ = ["UNDOING", "Outcome", "Patience", "Result", "Watch", "Write", "bring_back", "carry_out"]
+__all__ = ["UNDOING", "Patience", "Watch", "bring_back", "carry_out"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import Command, run_program
+import static_tree
+from commands import Command, cells, run_program
 from memory_hotplug import Machine, State
 from memsim import directory
 from memsim.sysfs import MEMORY
-from simulated import make, s390, write
+from simulated import make, s390, write, x86
 
 
 def state(root: Path, number: int) -> State | None:
@@ -42,7 +43,7 @@ def test_the_time_limit_holds_for_an_offline_on_the_way_to_another_zone(
     write(lpar, f"{MEMORY}/auto_online_blocks", "online_kernel")
     directory.Directory(lpar).change(lambda kernel: kernel.set_delay("offline", 16, 600))
     done = chmem("-s", lpar, "-b", "-e", "16", "-z", "Movable", "--timeout", "0.3")
-    assert done.status == 1
+    assert done.status == 64
     assert "Interrupted system call" in done.stderr
 
 
@@ -73,7 +74,7 @@ def test_online_memory_that_is_lost_is_said_how_to_have_back(chmem: Command, lpa
     before = Machine.at(lpar).block(5)
     run_program("memsim", "fault", lpar, "--config", "5=EIO")
     done = chmem("-s", lpar, "-b", "--reconfigure", "-m", "1", "5")
-    assert done.status == 1
+    assert done.status == 64
     assert (
         "chmem: memory block 5 is left offline, deconfigured, memmap_on_memory 0\n"
         "chmem: chmem --enable --blocks 5 --memmap-on-memory 0 --zone DMA "
@@ -167,3 +168,16 @@ def test_a_machine_is_not_mounted_over_itself(lpar: Path) -> None:
         done = run_program("memsim", "mount", lpar, point)
         assert done.returncode == 1
         assert "the machine's own directory cannot be mounted on" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["online_movable", "online_kernel"])
+def test_what_chmem_wrote_to_a_plain_file_counts_as_online(
+    word: str, chmem: Command, lsmem: Command, tmp_path: Path
+) -> None:
+    root = static_tree.make(tmp_path / "tree", x86())
+    static_tree.write(root / MEMORY / "memory4/state", word)
+    done = chmem("-s", root, "-v", "-b", "-e", "4")
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout.endswith("already enabled\n")
+    assert (root / MEMORY / "memory4/state").read_text().strip() == word
+    assert cells(lsmem, root, "STATE")[4] == "online"

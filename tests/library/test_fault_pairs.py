@@ -10,9 +10,10 @@ import pytest
 
 from memory_hotplug.block import MemoryBlock, same_condition
 from memory_hotplug.machine import Machine
+from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action, Order, plan
 from memory_hotplug.simulated import KernelTree
-from memory_hotplug.transaction import Outcome, Result, carry_out
+from memory_hotplug.transaction import carry_out
 from memsim.profile import boot
 from simulated import s390, x86
 

@@ -13,8 +13,9 @@ from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.errors import HeldError
 from memory_hotplug.hold import RECORD, Holder, hold
 from memory_hotplug.machine import Machine
+from memory_hotplug.outcome import Result
 from memory_hotplug.plan import Action, Order
-from memory_hotplug.transaction import Result, bring_back, carry_out
+from memory_hotplug.transaction import bring_back, carry_out
 from memsim import directory
 from memsim.machine import Fault
 from memsim.profile import boot

@@ -8,9 +8,10 @@ from memory_hotplug.block import State, Zone
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import NoSuchBlockError
 from memory_hotplug.machine import Machine
+from memory_hotplug.outcome import Result
 from memory_hotplug.plan import Action, Order
 from memory_hotplug.simulated import KernelTree
-from memory_hotplug.transaction import Result, carry_out
+from memory_hotplug.transaction import carry_out
 from memsim.profile import boot
 from simulated import s390, x86
 
