@@ -19,12 +19,12 @@ from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import StoppedError
 from memory_hotplug.transaction import Watch
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDED = f"{NAME}: {messages.ENDED_AT_ONCE.text}\n".encode()
 
 
 class Interrupts(Watch):
-    """A context in which the first SIGINT or SIGTERM stops the work and the second the process."""
+    """A context in which the first signal of STOPPING stops the work and the second the process."""
 
     def __init__(self, timeout: float | None) -> None:
         """TIMEOUT is the time limit for an offline, in seconds."""

@@ -201,6 +201,18 @@ def test_a_captured_tree_is_written_literally(chmem: Command, tmp_path: Path) ->
     assert states == ["online\n", "online_movable", "offline"]
 
 
+@pytest.mark.parametrize("word", ["online_movable", "online_kernel", "online"])
+def test_a_block_of_a_captured_tree_that_was_written_online_is_online(
+    word: str, chmem: Command, tmp_path: Path
+) -> None:
+    root = plain_tree(tmp_path, ["online", "offline"])
+    state = root / f"{MEMORY}/memory1/state"
+    state.write_text(word)
+    done = chmem("-s", root, "-v", "-e", "-b", "1")
+    assert (done.status, done.stdout.split()[-2:]) == (0, ["already", "enabled"])
+    assert state.read_text() == word
+
+
 # Sequences
 
 

@@ -44,6 +44,7 @@ def test_the_time_limit_holds_for_an_offline_on_the_way_to_another_zone(
     directory.Directory(lpar).change(lambda kernel: kernel.set_delay("offline", 16, 600))
     done = chmem("-s", lpar, "-b", "-e", "16", "-z", "Movable", "--timeout", "0.3")
     assert done.status == 64
+    assert "memory block 16 is left online" in done.stderr
     assert "Interrupted system call" in done.stderr
 
 

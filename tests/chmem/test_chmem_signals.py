@@ -53,7 +53,7 @@ def held_at(transition: str, block: int, **more: Any) -> dict[str, Any]:
     return {"delays": {transition: {str(block): HELD}}, **more}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     ("arguments", "first", "transition"), STEPS, ids=lambda value: str(value).replace(" ", "")
 )
