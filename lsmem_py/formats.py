@@ -6,7 +6,6 @@ whole. Only a table goes through its rows twice, first for the widths.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
@@ -29,8 +28,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """The columns and rows to format, and options of the formats."""
 
     columns: Sequence[Column]

@@ -274,6 +274,23 @@ def test_diff_of_a_document_cut_short_at_any_place_exits_2(
         assert done.stderr.startswith(f"lsmem: {short} is ")
 
 
+def test_diff_tells_what_could_not_be_read_on_either_side(lsmem: Command, tmp_path: Path) -> None:
+    machine = {"block_size": 1 << 27, "blocks": [{"range": [0, 2]}]}
+    one, two = (static_tree.make(tmp_path / name, machine) for name in ("one", "two"))
+    for tree, number in ((one, 1), (two, 2)):
+        (tree / MEMORY / f"memory{number}/state").unlink()
+        (tree / MEMORY / f"memory{number}/state").mkdir()
+    done = lsmem("--diff", one, "-s", two)
+    why = "not known: state: a directory, not a regular file"
+    assert done.stderr == (
+        f"lsmem: {one}: state of memory1 is {why}\nlsmem: state of memory2 is {why}\n"
+    )
+    assert (done.status, done.stdout) == (
+        1,
+        "memory1 128M  ? -> online\nmemory2 128M  online -> ?\n",
+    )
+
+
 def test_diff_shows_a_node_that_a_block_lost(lsmem: Command, tmp_path: Path) -> None:
     machine = {"block_size": 1 << 27, "blocks": [{"range": [0, 2]}, {"range": [3, 5], "node": 1}]}
     one, two = (static_tree.make(tmp_path / name, machine) for name in ("one", "two"))

@@ -319,3 +319,45 @@ def test_watch_takes_an_interval_of_centuries(
     )
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
+
+
+def spoil(tree: Path, number: int) -> None:
+    """Make the state of a block one that nobody can read."""
+    (tree / MEMORY / f"memory{number}/state").unlink()
+    (tree / MEMORY / f"memory{number}/state").mkdir()
+
+
+def test_watch_in_a_pipe_writes_new_remarks_to_standard_error_once(
+    tmp_path: Path, watched: list[subprocess.Popen[str]]
+) -> None:
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 7]}]})
+    spoil(tmp_path, 3)
+    process = follow(watched, tmp_path)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.readline()
+    assert process.stderr.readline() == (
+        "lsmem: state of memory3 is not known: state: a directory, not a regular file\n"
+    )
+    spoil(tmp_path, 4)
+    assert process.stdout.readline().endswith(" memory4: online -> ?\n")
+    assert process.stderr.readline() == (
+        "lsmem: state of memory3 and 1 more are not known: state: a directory, not a regular file\n"
+    )
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert process.stderr.read() == ""
+
+
+def test_watch_shows_remarks_on_the_screen_while_they_hold(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 7]}]})
+    terminal = Terminal("lsmem", "--watch=0.2", "-s", tmp_path, "-o", "BLOCK,STATE", columns=100)
+    terminal.read_until(terminal.shows("Total online"))
+    assert not terminal.shows("not known")()
+    spoil(tmp_path, 3)
+    terminal.read_until(terminal.shows("state of memory3 is not known: state:"))
+    (tmp_path / MEMORY / "memory3/state").rmdir()
+    (tmp_path / MEMORY / "memory3/state").write_text("online\n")
+    terminal.read_until(lambda: not terminal.shows("not known")())
+    terminal.process.sendintr()
+    assert terminal.finish() == 130
