@@ -66,7 +66,7 @@ class Lsmem(GetoptCommand):
 
             sentence = messages.SYSROOT_FOR_SUMMARY.of(root=error.root, reason=error.reason)
             error = CommandError(sentence)
-        complain_of(NAME, error, _speaker(ctx.meta.get(GIVEN, ()) if ctx else ()))
+        complain_of(NAME, error, _message_writer(ctx.meta.get(GIVEN, ()) if ctx else ()))
 
 
 _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
@@ -202,11 +202,13 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
     words = context.meta[GIVEN]
     options = Options(**{**given, "summary": wanted(words)})
     check(options, extra, words)
-    say = _speaker(words)
+    write_message = _message_writer(words)
     if options.diff is not None:
         from lsmem_py.diff import run_diff
 
-        return run_diff(options.diff, options.sysroot, options.json, _size_format(options)[0], say)
+        return run_diff(
+            options.diff, options.sysroot, options.json, _size_format(options)[0], write_message
+        )
     format_ = formats.named(options.format_name)
     # Like util-linux, before columns are checked.
     machine = Machine.at(options.sysroot)
@@ -224,23 +226,23 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
         from hotplug_cli.messages import lsmem as messages
 
         headings = ", ".join(column.heading for column in view.columns)
-        say(messages.NOTHING_TO_LIST.of(columns=headings))
+        write_message(messages.NOTHING_TO_LIST.of(columns=headings))
     if table.remarks:
         from hotplug_cli.remarks import sentence_of
 
         for remark in table.remarks:
-            say(sentence_of(remark))
+            write_message(sentence_of(remark))
     return Exit.SUCCESS
 
 
-def _speaker(given: Sequence[str]) -> "Callable[[Sentence], None]":
+def _message_writer(given: Sequence[str]) -> "Callable[[Sentence], None]":
     """What writes a message, with advice if the options GIVEN or a terminal want it."""
 
-    def say(sentence: "Sentence") -> None:
+    def write_message(sentence: "Sentence") -> None:
         shown = advice.wanted(given, "LSMEM_ADVICE")
         complain(NAME, sentence if shown else sentence._replace(advice=""))
 
-    return say
+    return write_message
 
 
 def _size_format(options: Options) -> tuple[Callable[[int], str], int]:

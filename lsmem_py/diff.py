@@ -26,7 +26,7 @@ def run_diff(
     root: str,
     json: bool,
     format_size: Callable[[int], str],
-    say: Callable[[Sentence], None],
+    write_message: Callable[[Sentence], None],
 ) -> int:
     """Compare the machine below ROOT with PATH, and write the changes; return the exit status."""
     try:
@@ -37,18 +37,20 @@ def run_diff(
         same_size = before.block_size == after.block_size
         found = changes_.compare(before, after) if same_size else []
         sys.stdout.writelines(
-            _document(found, settings) if json else _text(found, settings, format_size)
+            _format_document(found, settings)
+            if json
+            else _format_text(found, settings, format_size)
         )
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except (MemoryHotplugError, OSError) as error:
-        complain_of("lsmem", error, say)
+        complain_of("lsmem", error, write_message)
         return Exit.TROUBLE
     for remark in before.remarks:
-        say(shared.FILE_ERROR.of(file=path, reason=sentence_of(remark)))
+        write_message(shared.FILE_ERROR.of(file=path, reason=sentence_of(remark)))
     for remark in after.remarks:
-        say(sentence_of(remark))
+        write_message(sentence_of(remark))
     return Exit.DIFFERENT if found or settings else Exit.SUCCESS
 
 
@@ -69,7 +71,7 @@ def _settings(
             yield name, {"before": old, "after": new}
 
 
-def _document(found: list[Change], settings: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _format_document(found: list[Change], settings: dict[str, dict[str, Any]]) -> Iterator[str]:
     import json
 
     head = {
@@ -85,7 +87,7 @@ def _document(found: list[Change], settings: dict[str, dict[str, Any]]) -> Itera
     yield "\n  ]\n}\n" if found else "]\n}\n"
 
 
-def _text(
+def _format_text(
     found: list[Change], settings: dict[str, dict[str, Any]], format_size: Callable[[int], str]
 ) -> Iterator[str]:
     """The text of the changes; like diff(1), nothing if there are none."""

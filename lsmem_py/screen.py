@@ -23,13 +23,13 @@ from lsmem_py.view import View
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable
 
-__all__ = ["show_live"]
+__all__ = ["run_screen"]
 
 _BESIDE_A_PICTURE = 14
 """The lines of the screen that are not rows of cells."""
 
 
-def show_live(
+def run_screen(
     view: View, read: Callable[[], tuple[Machine, BlockTable]], seconds: float, alarm: Alarm
 ) -> None:
     """Show the view again after each change, and mark changes for SECONDS.

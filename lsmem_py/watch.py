@@ -30,11 +30,11 @@ def run_watch(view: View, root: str, seconds: float, json: bool, live: bool) -> 
     attributes = view.attributes if live else ()
     with Alarm(root, seconds) as alarm, _Reader(root, attributes) as reader:
         if live:
-            from lsmem_py.screen import show_live
+            from lsmem_py.screen import run_screen
 
             noted = (signal.SIGWINCH, signal.SIGTSTP, signal.SIGINT, *ENDING)
             with _handled(_noted, *noted):
-                show_live(view, reader, seconds, alarm)
+                run_screen(view, reader, seconds, alarm)
         else:
             with _handled(_end, *ENDING):
                 _write_changes(reader, json, alarm)
@@ -86,7 +86,7 @@ class _Reader:
 def _write_changes(reader: _Reader, json: bool, alarm: Alarm) -> None:
     """Write one line for each change and, on standard error, what could not be read."""
     before = changes_.snapshot(reader()[1])
-    _complain_of(before.remarks)
+    _write_remarks(before.remarks)
     if not json:
         # Without this line nobody could tell that an empty log is being written.
         count = before.count
@@ -97,14 +97,14 @@ def _write_changes(reader: _Reader, json: bool, alarm: Alarm) -> None:
     while True:
         alarm.wait()
         after = changes_.snapshot(reader()[1])
-        _complain_of(remark for remark in after.remarks if remark not in before.remarks)
+        _write_remarks(remark for remark in after.remarks if remark not in before.remarks)
         now = datetime.now().astimezone()
         sys.stdout.writelines(map(_formatter(json, now), changes_.compare(before, after)))
         sys.stdout.flush()
         before = after
 
 
-def _complain_of(remarks: Iterable[Remark]) -> None:
+def _write_remarks(remarks: Iterable[Remark]) -> None:
     for remark in remarks:
         complain("lsmem", sentence_of(remark))
 

@@ -39,7 +39,7 @@ ROWS = {
     for name, row in vars(importlib.import_module(f"hotplug_cli.messages.{part}")).items()
     if isinstance(row, Message)
 }
-SPEAKERS = {"complain", "say", "add_note", "UsageError", "GetoptUsageError"}
+SPEAKERS = {"complain", "write_message", "say", "add_note", "UsageError", "GetoptUsageError"}
 """What says a sentence; and every error that a command defines."""
 
 
