@@ -7,7 +7,8 @@ false, 1 or 0. A value in parentheses is the default; a key without one must be 
     firmware            whether the machine has /sys/firmware/memory, so that memory can be
                         configured (false)
     memmap_param        the memmap_on_memory parameter: Y, N, force, or null for no such file (null)
-    memmap_supported    whether 1 may be written to a block's memmap_on_memory (true)
+    memmap_supported    whether 1 may be written to a block's memmap_on_memory (true where
+                        memmap_param is Y or force)
     valid_zones         whether blocks have valid_zones; before Linux 3.18 they do not (true)
     blocks              a list of groups of blocks, see below
     faults              {transition: {block: errno}}, where errno is a name such as "EBUSY", or
@@ -194,6 +195,7 @@ def parse(description: Any, name: str = "machine") -> Machine:
             "config where there is firmware, and only there",
             values["assigned_by"],
         )
+    values.setdefault("memmap_supported", values.get("memmap_param") in ("Y", "force"))
     values.setdefault("online_policy", "contig-zones" if values.get("memmap_param") else None)
     groups: list[tuple[str, Group]] = []
     for index, given in enumerate(description["blocks"]):
@@ -201,7 +203,7 @@ def parse(description: Any, name: str = "machine") -> Machine:
         group = checked(place, _GROUP_KEYS, given)
         if not group.get("config", True) and not firmware:
             raise wrong(place + "config", "true on a machine without firmware", given["config"])
-        made = _groups(group, values["block_size"], limits, values.get("memmap_supported", True))
+        made = _groups(group, values["block_size"], limits, values["memmap_supported"])
         groups += ((place, of) for of in made)
     groups.sort(key=lambda item: item[1].first)
     _check_order(groups, values["block_size"])

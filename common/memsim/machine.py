@@ -62,7 +62,7 @@ class Machine:
     groups: tuple[Group, ...]
     firmware: bool = False
     memmap_param: str | None = None
-    memmap_supported: bool = True
+    memmap_supported: bool = False
     valid_zones: bool = True
     contiguous_zones: bool = False
     movable_node: bool = False

@@ -121,7 +121,6 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         "no memmap on memory.",
         **_S390,
         "memmap_param": "N",
-        "memmap_supported": False,
         "block_size": 256 * MIB,
         "increment": 16 * MIB,
         "used": GIB,

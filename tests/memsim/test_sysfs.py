@@ -14,6 +14,9 @@ from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS, Sysfs
 MIB = 1 << 20
 Row = tuple[str, str, bool, bool]
 
+EOPNOTSUPP = errno.errorcode[errno.EOPNOTSUPP]
+"""Python knows this number as ENOTSUP, too."""
+
 
 def state(block: int) -> str:
     return f"{MEMORY}/memory{block}/state"
@@ -528,3 +531,39 @@ def test_a_reboot_leaves_what_was_there_at_boot_and_keeps_the_faults() -> None:
     assert sysfs.kernel.blocks.flags == fresh.blocks.flags
     assert text(sysfs, f"{MEMORY}/auto_online_blocks") == "offline"
     assert refused(sysfs, state(7), b"offline") == "EBUSY"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "shown"), [("Y", "1"), ("force", "1"), ("N", "0"), (None, "0")]
+)
+def test_the_memmap_on_memory_of_standby_memory_follows_the_parameter(
+    parameter: str | None, shown: str
+) -> None:
+    """As seen on Linux 7.2: with N, writing 1 is refused before it is asked what is configured."""
+    blocks = [{"range": [0, 1]}, {"range": [2, 3], "config": False}]
+    description = {"block_size": 128 * MIB, "firmware": True, "memmap_param": parameter}
+    sysfs = Sysfs(boot(description | {"blocks": blocks}))
+    assert [text(sysfs, memmap(block)) for block in range(4)] == ["0", "0", shown, shown]
+    sysfs.write(memmap(2), b"0")
+    if shown == "1":
+        sysfs.write(memmap(2), b"1")
+        assert refused(sysfs, memmap(0), b"1") == "EBUSY"
+    else:
+        assert [refused(sysfs, memmap(block), b"1") for block in (0, 2)] == [EOPNOTSUPP] * 2
+    assert refused(sysfs, memmap(0), b"0") == "EBUSY"
+
+
+def test_a_description_may_differ_from_what_the_parameter_says() -> None:
+    blocks = [{"range": [0, 1]}, {"range": [2, 3], "config": False}]
+    description = {"block_size": 128 * MIB, "firmware": True, "memmap_param": "N"}
+    sysfs = Sysfs(boot(description | {"memmap_supported": True, "blocks": blocks}))
+    assert text(sysfs, memmap(2)) == "1"
+    description |= {"memmap_param": "Y", "memmap_supported": False}
+    sysfs = Sysfs(boot(description | {"blocks": blocks}))
+    assert refused(sysfs, memmap(2), b"1") == EOPNOTSUPP
+
+
+def test_a_write_takes_at_most_a_page() -> None:
+    sysfs = Sysfs(boot("s390-lpar"))
+    assert sysfs.write(config(16), b"1".ljust(4097, b"x")) == 4096
+    assert text(sysfs, config(16)) == "1"
