@@ -5,9 +5,8 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
@@ -109,7 +108,7 @@ def lpar(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Callable[[Mapping[str, Any] | str], Path]:
+def machine(tmp_path: Path) -> simulated.Make:
     """A simulated machine, from its description or the name of a profile."""
     return lambda description: simulated.make(tmp_path / "machine", description)
 

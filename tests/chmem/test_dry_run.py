@@ -1,16 +1,22 @@
 """The dry run promises what the run then does, on every machine and for every action."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+import static_tree
+from chmem_py.document import schema
 from commands import Command
 from memory_hotplug import Machine
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.profile import PROFILES, boot
+from simulated import Make, conditions, make, s390
+from static_tree import MEMORY
 
 ACTIONS = {
     "enable": ["-e"],
@@ -38,7 +44,7 @@ def requests(machine: Machine) -> list[list[str]]:
 
 
 LARGE = ("huge", "ppc64-large")
-"""Machines of which a copy for each request would take minutes."""
+"""Make of which a copy for each request would take minutes."""
 
 
 @pytest.fixture(scope="module", params=[name for name in PROFILES if name not in LARGE])
@@ -72,3 +78,90 @@ def outcomes(document: str) -> list[tuple[Any, ...]]:
         )
         for block in json.loads(document)["blocks"]
     ]
+
+
+REQUESTS = [
+    ["-e", "256m"],
+    ["-e", "-m", "0", "-b", "4-5"],
+    ["-d", "256m"],
+    ["-c", "-b", "6"],
+    ["--reconfigure", "-m", "1", "-b", "0-1"],
+    ["-z", "Normal", "-e", "-b", "7"],
+]
+
+
+@pytest.mark.parametrize("arguments", REQUESTS, ids=" ".join)
+def test_dry_run_prints_the_writes_of_the_run(
+    arguments: list[str], chmem: Command, machine: Make
+) -> None:
+    root = machine(s390())
+    before = conditions(root)
+    dry = chmem("-s", root, "--dry-run", *arguments)
+    assert conditions(root) == before
+    *lines, comment = dry.stdout.splitlines()
+    assert comment.startswith("# ")
+    assert dry.status == 0
+    planned = json.loads(chmem("-s", root, "--dry-run", "--json", *arguments).stdout)
+    done = json.loads(chmem("-s", root, "--json", *arguments).stdout)
+    steps = [step for block in done["blocks"] for step in block["steps"]]
+    first, *writes = lines
+    assert first.startswith("set -e  # ")
+    assert writes == [
+        f"memsim write {root} {step['path'].removeprefix(f'{root}/')} {step['value']}"
+        for step in steps
+    ]
+    jsonschema.validate(planned, schema())
+    assert planned["request"].pop("dry_run") and not done["request"].pop("dry_run")
+    assert planned == done
+
+
+def test_dry_run_knows_the_zone_that_a_block_comes_back_in(chmem: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", "s390-lpar")
+    arguments = ("-s", root, "--json", "-b", "--reconfigure", "-m1", "5")
+    dry = json.loads(chmem(*arguments, "--dry-run").stdout)
+    done = json.loads(chmem(*arguments).stdout)
+    assert dry["blocks"][0]["after"] == done["blocks"][0]["after"]
+    assert dry["blocks"][0]["after"]["zone"] == "DMA"
+
+
+@pytest.mark.parametrize("policy", ["offline", "online", "online_kernel", "online_movable"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["-c", "4"], ["-e", "4"], ["-e", "-z", "Movable", "5"], ["-e", "-z", "Normal", "6"]],
+    ids=" ".join,
+)
+def test_dry_run_knows_what_auto_online_blocks_makes_of_an_added_block(
+    policy: str, arguments: list[str], chmem: Command, machine: Make
+) -> None:
+    root = machine(s390(auto_online_blocks=policy))
+    words = ("-s", root, "--json", "-b", *arguments)
+    (planned,) = json.loads(chmem(*words, "--dry-run").stdout)["blocks"]
+    (done,) = json.loads(chmem(*words).stdout)["blocks"]
+    assert planned == done
+
+
+def test_dry_run_can_be_pasted_into_a_shell(chmem: Command, tmp_path: Path) -> None:
+    root = static_tree.plain(tmp_path / "it's a tree", ["online", "offline", "offline"])
+    script = chmem("-s", root, "--dry-run", "-e", "256m").stdout
+    subprocess.run(["sh", "-e"], input=script, text=True, check=True)
+    assert (root / f"{MEMORY}/memory2/state").read_text() == "online_movable\n"
+
+
+def test_dry_run_of_nothing_is_a_comment(chmem: Command, machine: Make) -> None:
+    done = chmem("-s", machine(s390()), "--dry-run", "-v", "-e", "-b", "0-3")
+    assert (done.status, done.stdout) == (0, "# nothing would be changed\n")
+
+
+def test_dry_run_shows_no_write_that_would_be_refused(
+    chmem: Command, tmp_path: Path, lpar: Path
+) -> None:
+    make(tmp_path / "zvm", "s390-zvm")
+    done = chmem("-s", tmp_path / "zvm", "--dry-run", "-b", "-c", "-m", "1", "20")
+    assert done.status == 1
+    assert "echo" not in done.stdout
+    config = lpar / "sys/firmware/memory/memory17/config"
+    config.rename(tmp_path / "outside")
+    config.symlink_to(tmp_path / "outside")
+    done = chmem("-s", lpar, "--dry-run", "-b", "-c", "17")
+    assert done.status == 1
+    assert "echo" not in done.stdout

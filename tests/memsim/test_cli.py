@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import Command
+from commands import Command, run_program
 from memsim import directory, profile
 from memsim.capture import capture, read_tree
 from memsim.cli import commands
@@ -268,3 +268,10 @@ def test_memsim_create_takes_an_archive_as_it_takes_a_directory(
     done = memsim("create", tmp_path / "none", "--capture", tmp_path / "text")
     assert done.status == 1
     assert "not an archive that memsim capture made" in done.stderr
+
+
+def test_memsim_create_takes_no_number_of_thousands_of_digits(tmp_path: Path) -> None:
+    (tmp_path / "machine.json").write_text(f'{{"block_size": {"9" * 5000}}}')
+    done = run_program("memsim", "create", tmp_path / "m", "--from", tmp_path / "machine.json")
+    assert done.returncode == 1
+    assert done.stderr.endswith("machine.json: expected JSON, not something else\n")

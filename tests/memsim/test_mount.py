@@ -18,7 +18,12 @@ from memsim import directory
 from memsim.machine import Fault
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs
-from simulated import needs_fuse, needs_root, tree_at, tree_of
+from simulated import (
+    needs_fuse,
+    needs_root,
+    tree_at,
+    tree_of,
+)
 from terminal import Terminal, clean_environment
 
 DEBIAN_LSMEM, DEBIAN_CHMEM = "/usr/bin/lsmem", "/usr/sbin/chmem"
@@ -314,3 +319,10 @@ def test_memsim_shell_says_in_three_lines_where_it_is_and_how_to_leave(tmp_path:
     assert terminal.text()[0].startswith(greeting)
     terminal.process.sendline("exit 3")
     assert terminal.finish() == 3
+
+
+def test_memsim_mount_refuses_the_machines_own_directory(lpar: Path) -> None:
+    for point in (lpar, lpar / "sys"):
+        done = run_program("memsim", "mount", lpar, point)
+        assert done.returncode == 1
+        assert "the machine's own directory cannot be mounted on" in done.stderr

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,9 @@ MIB = 1 << 20
 
 Tree = dict[str, str | None]
 """Every path of a tree: a file's or a link's text, None for a directory."""
+
+Make = Callable[[Mapping[str, Any] | str], Path]
+"""The fixture `machine`: makes a simulated machine, from its description or a profile's name."""
 
 needs_fuse = pytest.mark.skipif(
     not (os.access("/dev/fuse", os.R_OK | os.W_OK) and shutil.which("fusermount3")),
@@ -129,3 +132,7 @@ def tree_at(root: Path) -> Tree:
             text = os.readlink(path) if link else None if path.is_dir() else path.read_text()
             found[str(path.relative_to(root))] = text
     return found
+
+
+def changed(before: dict[int, Condition], after: dict[int, Condition]) -> list[int]:
+    return [number for number in after if after[number] != before[number]]

@@ -55,3 +55,15 @@ def _make_block(root: Path, number: int, group: Mapping[str, Any], valid_zones: 
         (root / NODE / node).mkdir(parents=True, exist_ok=True)
         (block / node).symlink_to(f"../../node/{node}")
         (root / NODE / node / block.name).symlink_to(f"../../memory/{block.name}")
+
+
+def plain(root: Path, states: list[str], zones: str = "Normal Movable") -> Path:
+    """A captured tree, which no simulated kernel looks after."""
+    memory = root / MEMORY
+    memory.mkdir(parents=True)
+    (memory / "block_size_bytes").write_text("8000000\n")
+    for number, state in enumerate(states):
+        (memory / f"memory{number}").mkdir()
+        (memory / f"memory{number}/state").write_text(f"{state}\n")
+        (memory / f"memory{number}/valid_zones").write_text(f"{zones}\n")
+    return root

@@ -10,7 +10,7 @@ import pytest
 
 from chmem_py.document import schema
 from commands import Command
-from simulated import make, s390, x86
+from simulated import Make, make, s390, x86
 
 HINT = "Try 'chmem --help' for more information."
 
@@ -122,3 +122,35 @@ def test_the_document_has_its_version_and_the_causes(chmem: Command, tmp_path: P
     assert (error["step"], error["cause"], error["errno"]) == ("offline", "unmovable", "EBUSY")
     assert error["reason"] == "Device or resource busy"
     assert error["advice"].startswith("it is in zone Normal, not Movable")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-c", "128m"], ["-e", "1t"], ["-e", "-b", "99"], ["-e", "-m", "1", "128m"], ["-e", "0"]],
+    ids=" ".join,
+)
+def test_json_is_one_document_whatever_happens(
+    arguments: list[str], chmem: Command, machine: Make
+) -> None:
+    done = chmem("-s", machine(x86()), "-v", "--json", *arguments)
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, schema())
+    assert document["status"] == done.status
+
+
+def test_json_schema_is_a_schema(chmem: Command) -> None:
+    shown = json.loads(chmem("--json-schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(shown)
+    assert shown == schema()
+
+
+def test_json_of_a_tree_that_cannot_be_written_to_has_the_reason(
+    chmem: Command, lpar: Path
+) -> None:
+    (lpar / "sys/firmware/memory/memory16/config").chmod(0o444)
+    done = chmem("-s", lpar, "-b", "-c", "16", "--json")
+    document = json.loads(done.stdout)
+    assert (done.status, document["outcome"], document["blocks"]) == (1, "failed", [])
+    message, advice = document["messages"]
+    assert advice == "the permissions of the tree forbid it"
+    assert message.startswith(f"cannot write to {lpar}/sys/firmware/memory/memory16/config: ")

@@ -1,0 +1,129 @@
+"""What to do now: where something failed, or was left half done, a sentence says how to go on."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import Command, run_program
+from memory_hotplug import Machine
+from simulated import Condition, Make, conditions, make, s390, write, x86
+from static_tree import MEMORY
+
+
+@pytest.mark.parametrize(
+    ("description", "arguments", "hint"),
+    [
+        (s390(faults={"offline": {"3": "EBUSY"}}), ["-d", "-b", "3"], "zone Normal, not Movable"),
+        (s390(faults={"config": {"4": "ENOMEM"}}), ["-e", "-m0", "-b", "4"], "with -m 1"),
+        (s390(faults={"config": {"4": "EIO"}}), ["-e", "-b", "4"], "hypervisor refused"),
+        (s390(faults={"config": {"4": "EIO"}, "online": {}}), ["-e", "512m"], "hypervisor refused"),
+        (s390(), ["-g", "-b", "3"], "chmem --disable"),
+        (s390(faults={"offline": {"3": "EIO"}}), ["-d", "-b", "3"], "the kernel log (dmesg)"),
+        (s390(faults={"online": {"4": "EINVAL"}}), ["-e", "-b", "4"], "lsmem -o BLOCK,STATE,ZONES"),
+        (
+            s390(faults={"offline": {"3": "EACCES"}}),
+            ["-d", "-b", "3"],
+            "the permissions of the tree",
+        ),
+        (s390(faults={"offline": {"3": "ENOSPC"}}), ["-d", "-b", "3"], "the tree is full"),
+        (
+            s390(),
+            ["-e", "-b", "4,5"],
+            "'4,5'\nchmem: give one SIZE, RANGE or BLOCKRANGE at a time, not a list",
+        ),
+        (x86(4, 0), ["-e", "1g"], "\nchmem: no memory block is offline\n"),
+        (x86(4, 4), ["-d", "1g", "-z", "Device"], "no memory block is online in zone Device\n"),
+        (
+            x86(4, 4),
+            ["-e", "1g", "-z", "DMA"],
+            "no memory block is offline and can go to zone DMA",
+        ),
+        (x86(4, 4), ["-e", "0x8000000"], "chmem: 0x8000000 is taken for a size, 128T: a range"),
+        (
+            x86(4, 4),
+            ["-e", "16"],
+            "\nchmem: for memory block 16 give --blocks; for a size give a unit",
+        ),
+        (x86(4, 4), ["-e", "4-7"], "\nchmem: for memory block 4-7 give --blocks"),
+        (x86(4, 4), ["16"], "information.\nchmem: say what to do: --enable, --disable, "),
+        (x86(4, 4), ["-be", "4", "7"], "give one SIZE, RANGE or BLOCKRANGE, not 2\n"),
+        (s390(4, 0), ["--reconfigure", "-m0", "1g"], "no memory block can be reconfigured\n"),
+        (s390(memmap_supported=False), ["-c", "-m1", "-b", "4"], "memmap_on_memory"),
+    ],
+)
+def test_a_failure_comes_with_a_sentence_that_helps(
+    description: dict[str, Any],
+    arguments: list[str],
+    hint: str,
+    chmem: Command,
+    machine: Make,
+) -> None:
+    done = chmem("-s", machine(description), *arguments)
+    assert done.status in (1, 64)
+    assert hint in done.stderr
+
+
+def test_disable_whose_deconfigure_fails_says_how_to_go_on(chmem: Command, machine: Make) -> None:
+    root = machine(s390(faults={"deconfig": {"3": {"errno": "EIO", "times": 1}}}))
+    done = chmem("-s", root, "-v", "-d", "-b", "3")
+    assert done.status == 64
+    assert done.stdout.endswith(" disabled\n")
+    assert "deconfigure failed: Input/output error" in done.stderr
+    assert f"\nchmem: go on with chmem --deconfigure --blocks 3 --sysroot {root}\n" in done.stderr
+    assert conditions(root)[3] == Condition(1, 0, "offline", None)
+    assert chmem("-s", root, "-g", "-b", "3").status == 0
+
+
+def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it(
+    chmem: Command, lpar: Path
+) -> None:
+    before = Machine.at(lpar).block(5)
+    run_program("memsim", "fault", lpar, "--config", "5=EIO")
+    done = chmem("-s", lpar, "-b", "--reconfigure", "-m", "1", "5")
+    assert done.status == 64
+    assert (
+        "chmem: memory block 5 is left offline, deconfigured, memmap_on_memory 0\n"
+        "chmem: chmem --enable --blocks 5 --memmap-on-memory 0 --zone DMA "
+        f"--sysroot {lpar} restores it once the cause is fixed\n"
+    ) in done.stderr
+    (command,) = re.findall("chmem (--enable .*) restores it", done.stderr)
+    run_program("memsim", "fault", lpar, "--clear")
+    assert chmem(*command.split()).status == 0
+    assert Machine.at(lpar).block(5) == before
+
+
+def test_disable_of_offline_but_configured_blocks_says_how_to_deconfigure_them(
+    chmem: Command, lpar: Path
+) -> None:
+    for block in (5, 7, 8):
+        write(lpar, f"{MEMORY}/memory{block}/state", "offline")
+    done = chmem("-s", lpar, "-b", "-d", "5-8")
+    assert (done.status, done.stdout) == (0, "")
+    ways = [f"chmem --deconfigure --blocks {run} --sysroot {lpar}" for run in ("5", "7-8")]
+    assert done.stderr == (
+        "chmem: memory blocks 5, 7-8: offline, but still configured\n"
+        f"chmem: go on with {'; '.join(ways)}\n"
+    )
+    for way in ways:
+        assert chmem(*way.split()[1:]).status == 0
+    assert Machine.at(lpar).block(8).configured is False
+
+
+def test_of_many_commands_to_go_on_eight_are_shown_each_complete(
+    chmem: Command, tmp_path: Path
+) -> None:
+    make(tmp_path / "m", s390(20, 0))
+    for block in range(0, 20, 2):
+        write(tmp_path / "m", f"{MEMORY}/memory{block}/state", "offline")
+    said = chmem("-s", tmp_path / "m", "-b", "-d", "0-19").stderr
+    blocks, ways = re.findall(
+        "^chmem: memory blocks (.*): offline, .*\nchmem: go on with (.*)$", said, re.M
+    )[0]
+    assert blocks == "0, 2, 4, 6, 8, 10, 12, 14, ..."
+    *commands, rest = ways.split("; ")
+    assert rest == "..."
+    assert commands == [
+        f"chmem --deconfigure --blocks {block} --sysroot {tmp_path}/m" for block in range(0, 16, 2)
+    ]
