@@ -261,12 +261,13 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
             order = Order(action, memmap_on_memory=options.memmap_on_memory)
             nothing = select_nothing(request, machine, order, options.node)
             done = interrupted(nothing, interrupts.signal, output)
-    if options.json:
-        from chmem_py.document import document
+        # A signal that comes now is too late, and must not keep the report back.
+        if options.json:
+            from chmem_py.document import document
 
-        root = machine.tree.root
-        output.write([document(*done, _shown(options), output.messages, root)])
-    return output.finish(done.status)
+            root = machine.tree.root
+            output.write([document(*done, _shown(options), output.messages, root)])
+        return output.finish(done.status)
 
 
 def _held(
