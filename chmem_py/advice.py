@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from chmem_py.output import NAME
@@ -194,7 +195,11 @@ def _row(cause: Cause, where: str) -> Message:
 
 def _program() -> str:
     """The command that is running. sudo has another PATH, and may find util-linux's."""
-    path = sys.argv[0]
+    return _command_of(sys.argv[0])
+
+
+@cache
+def _command_of(path: str) -> str:
     if os.path.basename(path) == "__main__.py":
         package = os.path.basename(os.path.dirname(os.path.abspath(path)))
         return f"{shlex.quote(sys.executable)} -m {package}"

@@ -14,7 +14,7 @@ from chmem_py.interrupts import Interrupts
 from chmem_py.options import ACTIONS, ZONES, Options
 from chmem_py.output import NAME, Output
 from chmem_py.request import Request, parse
-from chmem_py.run import interrupted, run
+from chmem_py.run import Site, interrupted, run
 from chmem_py.selection import Selection, needed, select, select_nothing
 from hotplug_cli import advice, offers, program
 from hotplug_cli.exits import Exit
@@ -256,7 +256,7 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
         try:
             with _held(machine, options, action, interrupts, output) as held:
                 selection = _select(machine, request, action, options, output)
-                done = run(machine, selection, options.how, output, interrupts, held)
+                done = run(Site(machine, output, interrupts, held), selection, options.how)
         except StoppedError:
             order = Order(action, memmap_on_memory=options.memmap_on_memory)
             nothing = select_nothing(request, machine, order, options.node)

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,15 +58,20 @@ class Done(NamedTuple):
     """The signal that ended the work early."""
 
 
-def run(
-    machine: Machine,
-    selection: Selection,
-    how: How,
-    output: Output,
-    interrupts: Interrupts,
-    held: Held | None,
-) -> Done:
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the work is done."""
+
+    machine: Machine
+    output: Output
+    interrupts: Interrupts
+    held: Held | None = None
+    """The machine held; None if nothing is to be written to it."""
+
+
+def run(site: Site, selection: Selection, how: How) -> Done:
     """Change the blocks of SELECTION, or rehearse that, and write what was done."""
+    machine, output, interrupts = site.machine, site.output, site.interrupts
     tally = Tally(selection, all_or_nothing=how.all_or_nothing)
     if selection.impossible:
         return Done(tally, Exit.FAILURE)
@@ -77,54 +82,50 @@ def run(
     if tally.refused:
         output.write(format_refusal(selection))
         blocks = ()
+    writes: Sequence[tuple[str, str]] = ()
     if how.dry_run:
-        return _rehearse(machine, blocks, how, text, output)
-    try:
-        _check_writable(machine, selection, blocks)
-    except CannotWriteError as error:
-        output.say(format_cannot_write(error))
-        return Done(tally, Exit.FAILURE)
-    _change(machine, blocks, how, text, output, interrupts, held)
+        writes = _rehearse(site, blocks, how, text)
+    else:
+        try:
+            _check_writable(machine, selection, blocks)
+        except CannotWriteError as error:
+            output.say(format_cannot_write(error))
+            return Done(tally, Exit.FAILURE)
+        _change(site, blocks, how, text)
     output.write(text.format_end(machine, interrupts.signal))
+    if how.dry_run and not how.json:
+        output.write(format_script(writes, tally, machine.tree))
     return Done(tally, tally.status(interrupts.signal), interrupts.signal)
 
 
 def interrupted(selection: Selection, signal: int | None, output: Output) -> Done:
-    """The result where a signal came before anything was begun."""
+    """The result if a signal came before anything was begun."""
     tally = Tally(selection)
     output.say(format_interruption(tally))
     return Done(tally, tally.status(signal), signal)
 
 
-def _change(
-    machine: Machine,
-    blocks: Iterable[MemoryBlock],
-    how: How,
-    text: Text,
-    output: Output,
-    interrupts: Interrupts,
-    held: Held | None,
-) -> None:
+def _change(site: Site, blocks: Iterable[MemoryBlock], how: How, text: Text) -> None:
     tally = text.tally
     selection = tally.selection
     progress = Progress(selection.asked, selection.block_size)
-    interrupts.last_words = progress.abandon
+    site.interrupts.last_words = progress.abandon
     progress.start()
     try:
         for outcome in carry_out(
-            machine,
+            site.machine,
             selection.order,
             _watched(blocks, progress),
             enough=selection.enough,
-            watch=interrupts,
+            watch=site.interrupts,
             patience=Patience(busy=how.retry, again=max(how.retry, LEAST_AGAIN)),
             all_or_nothing=how.all_or_nothing,
             observe=how.json,
-            held=held,
+            held=site.held,
         ):
             if outcome.error and outcome.error.cause is Cause.UNMOVABLE:
-                _note_removable(machine, tally, outcome.number)
-            _take(outcome, text, output)
+                _note_removable(site.machine, tally, outcome.number)
+            _take(outcome, text, site.output)
             progress.done(tally.done + tally.already)
     finally:
         progress.stop()
@@ -143,22 +144,21 @@ def _take(outcome: Outcome, text: Text, output: Output) -> None:
 
 
 def _rehearse(
-    machine: Machine, blocks: Iterable[MemoryBlock], how: How, text: Text, output: Output
-) -> Done:
-    rehearsal = Rehearsal(machine)
-    tally = text.tally
+    site: Site, blocks: Iterable[MemoryBlock], how: How, text: Text
+) -> Sequence[tuple[str, str]]:
+    """The writes, path and word, that would be made."""
+    rehearsal = Rehearsal(site.machine)
+    selection = text.tally.selection
     for outcome in carry_out(
         Machine(rehearsal),
-        tally.selection.order,
+        selection.order,
         blocks,
-        enough=tally.selection.enough,
+        enough=selection.enough,
+        watch=site.interrupts,
         all_or_nothing=how.all_or_nothing,
     ):
-        _take(outcome, text, output)
-    output.write(text.format_end(machine, None))
-    if not how.json:
-        output.write(format_script(rehearsal.writes, tally, machine.tree))
-    return Done(tally, tally.status(None))
+        _take(outcome, text, site.output)
+    return rehearsal.writes
 
 
 def _watched(blocks: Iterable[MemoryBlock], progress: Progress) -> Iterator[MemoryBlock]:

@@ -39,7 +39,10 @@ ROWS = {
     for name, row in vars(importlib.import_module(f"hotplug_cli.messages.{part}")).items()
     if isinstance(row, Message)
 }
-SPEAKERS = {"complain", "write_message", "say", "add_note", "UsageError", "GetoptUsageError"}
+SPEAKERS = {
+    *("complain", "write_message", "say", "add_note", "Sentence"),
+    *("UsageError", "GetoptUsageError", "CommandError"),
+}
 """What says a sentence; and every error that a command defines."""
 
 
