@@ -84,7 +84,7 @@ def select(
 ) -> Selection:
     """Select the blocks of TABLE for a request; with NODE only blocks of that node.
 
-    With NODE the attribute node must have been read.
+    With NODE the attribute nodes must have been read. A block in several nodes is one of each.
 
     Blocks of a range ascend. For a size, blocks to enable or to configure ascend, others descend.
     """
@@ -114,7 +114,7 @@ def select(
 
 def needed(node: int | None) -> tuple[Attribute, ...]:
     """The attributes that a table must have for `select`."""
-    return NEEDED if node is None else (*NEEDED, Attribute.NODE)
+    return NEEDED if node is None else (*NEEDED, Attribute.NODES)
 
 
 def select_nothing(
@@ -127,9 +127,9 @@ def select_nothing(
 
 
 def _is_on(block: MemoryBlock, node: int | None, machine: Machine) -> bool:
-    """Whether a block is on a node. A block that is not configured has no node yet; it counts if
-    the machine has only this node."""
-    if node is None or block.node == node:
+    """Whether a block is on a node, be it on others as well. A block that is not configured has no
+    node yet; it counts if the machine has only this node."""
+    if node is None or node in (block.nodes or ()):
         return True
     return block.configured is False and machine.nodes == (node,)
 

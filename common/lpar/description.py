@@ -96,7 +96,7 @@ def _check_groups(machine: Machine) -> None:
                 f"block {group.first} is configured and offline at boot; a kernel sets the memory"
                 " that it boots with online"
             )
-        if group.node:
+        if group.node or group.more_nodes:
             raise DescriptionError(f"block {group.first} is on node {group.node}; the s390 has one")
         expected = group.last + 1
     if not machine.groups[0].config:

@@ -14,7 +14,7 @@ from typing import Final
 
 from memsim.kernel.blocks import MEMMAP
 from memsim.kernel.state import Kernel
-from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE
+from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE, NONE
 from memsim.kstrtox import boolean, unsigned, word
 from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS
 
@@ -145,6 +145,13 @@ def _show_nodes_with(zones: tuple[int, ...]) -> Callable[[Kernel, int], str | No
             return None
         counts = kernel.zones.online.items()
         online = {node for (node, zone), count in counts if count and zone in zones}
+        # A block in several nodes is counted for one of them, and stays online.
+        online |= {
+            node
+            for group in kernel.machine.groups
+            if group.more_nodes and group.online and NONE in zones
+            for node in group.nodes
+        }
         return _number_list(node for node in kernel.nodes if node in online)
 
     return show

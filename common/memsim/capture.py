@@ -147,7 +147,9 @@ def described(root: str | os.PathLike[str]) -> dict[str, Any]:
     blocks: dict[int, dict[str, str]] = {}
     for path, text in files.items():
         if match := _TREE_BLOCK.fullmatch(path):
-            blocks.setdefault(int(match["block"]), {})[match["name"]] = text
+            seen, name = blocks.setdefault(int(match["block"]), {}), match["name"]
+            # A block in several nodes has a link to each.
+            seen[name] = f"{seen[name]} {text}" if name == "node" and name in seen else text
     if not blocks:
         raise MachineError(os.fspath(root), "memory blocks", "but there are none")
     groups = [_seen_group(root, block, seen) for block, seen in sorted(blocks.items())]
@@ -202,7 +204,8 @@ def _seen_group(
     link = seen.get("node")
     group["has_node"] = not config or link is not None
     if link is not None:
-        group["node"] = int(link.rpartition("node")[2])
+        nodes = sorted(int(target.rpartition("node")[2]) for target in link.split())
+        group |= {"nodes": nodes} if len(nodes) > 1 else {"node": nodes[0]}
     if config:
         group["removable"] = seen.get("removable") != "0"
         group["state"] = "offline" if seen["state"] == "offline" else "online"
@@ -216,19 +219,24 @@ def _seen_group(
 def _straddle(groups: list[dict[str, Any]]) -> None:
     """Give each block in zone none the zones that it is in: those of its neighbours."""
     named = [
-        (group["range"][0], group.get("node", 0), group["zones"])
+        (group["range"][0], _node(group), group["zones"])
         for group in groups
         if group.get("zones", "none") != "none"
     ]
     for group in groups:
         if group.get("zones") != "none":
             continue
-        block, node = group["range"][0], group.get("node", 0)
+        block, node = group["range"][0], _node(group)
         below = [zone for other, of, zone in named if other < block and of == node]
         above = [zone for other, of, zone in named if other > block and of == node]
         # Block 0 has no lower neighbour: on x86 its first 16 MiB are in zone DMA.
         zones = [*(below[-1:] or ["DMA"]), *above[:1]]
         group["straddles"] = " ".join(dict.fromkeys(zones))
+
+
+def _node(group: Mapping[str, Any]) -> int:
+    """The lowest node of a group."""
+    return int(group.get("nodes", [group.get("node", 0)])[0])
 
 
 def _joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -48,6 +48,8 @@ A group of blocks:
     off_zones           valid_zones while offline, where contiguous_zones is false
                         ("Normal Movable")
     node, has_node      the number of the node (0), and whether blocks have a link to it (true)
+    nodes               in place of node, for blocks that lie in several nodes: the numbers of all;
+                        such blocks are in zone none (none)
     removable           the attribute removable (true)
     memmap              the attribute memmap_on_memory at boot (false where config is true, else
                         memmap_supported)
@@ -114,6 +116,16 @@ def _range(value: Any) -> tuple[int, int]:
     return first, last
 
 
+_NODES: Final = range(1024)
+
+
+def _node_list(value: Any) -> tuple[int, ...]:
+    nodes = [_NODES.index(node) for node in _list(value)]
+    if len(set(nodes)) != len(nodes):
+        raise ValueError
+    return tuple(sorted(nodes))
+
+
 def _list(value: Any) -> Sequence[Any]:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError
@@ -172,7 +184,8 @@ _GROUP_KEYS: Final = {
     "zones": Value(f"one of {', '.join(ZONES)}", one_of(*ZONES)),
     "straddles": Value(_ZONE_LIST, _zone_words),
     "off_zones": Value(_ZONE_LIST, _zone_words),
-    "node": Value("a node's number, 0 to 1023", lambda value: range(1024).index(value)),
+    "node": Value("a node's number, 0 to 1023", _NODES.index),
+    "nodes": Value("a list of nodes' numbers, 0 to 1023, each once", _node_list),
     "has_node": _YES_NO,
     "removable": _YES_NO,
     "memmap": _YES_NO,
@@ -201,6 +214,8 @@ def parse(description: Any, name: str = "machine") -> Machine:
     for index, given in enumerate(description["blocks"]):
         place = f"{where}blocks[{index}]."
         group = checked(place, _GROUP_KEYS, given)
+        if "node" in group and "nodes" in group:
+            raise wrong(place + "nodes", "no node beside it", given["node"])
         if not group.get("config", True) and not firmware:
             raise wrong(place + "config", "true on a machine without firmware", given["config"])
         made = _groups(group, values["block_size"], limits, values["memmap_supported"])
@@ -246,6 +261,11 @@ def _groups(
     values.pop("state", None)
     values.setdefault("memmap", not config and memmap_supported)
     zone, straddles = values.pop("zones", None), values.pop("straddles", ())
+    node, *more_nodes = values.pop("nodes", (values.get("node", 0),))
+    values |= {"node": node, "more_nodes": tuple(more_nodes)}
+    if more_nodes and zone is None and not limits:
+        # A zone is one node's, so these blocks are in a zone of each.
+        zone, straddles = "none", straddles or ("Normal",)
     if zone or not limits:
         yield Group(
             first, last, online=online, zone=zone or "Normal", straddles=straddles, **values
@@ -262,7 +282,7 @@ def _groups(
             if below < stop * block_size and start * block_size < end and below < end:
                 within.append(name)
             below = max(below, end)
-        several = len(within) > 1
+        several = len(within) > 1 or bool(more_nodes)
         yield Group(
             start,
             stop - 1,
@@ -310,5 +330,9 @@ def _dump_group(group: Group) -> dict[str, Any]:
     }
     if group.straddles:
         values["straddles"] = " ".join(group.straddles)
-    names = ("node", "has_node", "removable", "memmap", "holes")
+    if group.more_nodes:
+        values["nodes"] = [group.node, *group.more_nodes]
+    else:
+        values["node"] = group.node
+    names = ("has_node", "removable", "memmap", "holes")
     return values | {name: getattr(group, name) for name in names}

@@ -44,6 +44,13 @@ class Group:
     """The zones that a block in zone `none` is in."""
     holes: bool = False
     """Whether the blocks have memory holes, so that they cannot be set offline (EINVAL)."""
+    more_nodes: tuple[int, ...] = ()
+    """Further nodes that the blocks are in. Such blocks cannot be set offline (EINVAL)."""
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes that the blocks have links to, ascending."""
+        return tuple(sorted((self.node, *self.more_nodes))) if self.has_node else ()
 
 
 @dataclass(frozen=True, slots=True)

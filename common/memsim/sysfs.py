@@ -199,14 +199,14 @@ class Sysfs:
         if not kernel.blocks.present(block) if listed else not self._in_firmware(block):
             return None
         group = kernel.blocks.group(block)
-        node = f"node{group.node}" if listed and group.has_node else None
+        links = [f"node{node}" for node in group.nodes] if listed else []
         if not rest:
             names = [name for name, found in attributes_.items() if found.show(kernel, block)]
-            return _Entry("dir", names=lambda: [*names, *([node] if node else [])])
+            return _Entry("dir", names=lambda: [*names, *links])
         name, _, beyond = rest.partition("/")
-        if node and name == node:
-            link = _Entry("link", target=f"../../node/{node}")
-            return self._find(f"{NODE}/{node}/{beyond}") if beyond else link
+        if name in links:
+            link = _Entry("link", target=f"../../node/{name}")
+            return self._find(f"{NODE}/{name}/{beyond}") if beyond else link
         attribute = attributes_.get(rest)
         if attribute is None or attribute.show(kernel, block) is None:
             return None
@@ -224,8 +224,7 @@ class Sysfs:
         match = _BLOCK_NAME.fullmatch(name)
         if not match or not self.kernel.blocks.present(block := int(match["block"])):
             return None
-        group = self.kernel.blocks.group(block)
-        if group.node != node or not group.has_node:
+        if node not in self.kernel.blocks.group(block).nodes:
             return None
         link = _Entry("link", target=f"../../memory/{name}")
         return self._find(f"{MEMORY}/{name}/{beyond}") if beyond else link
@@ -243,7 +242,7 @@ class Sysfs:
 
     def _blocks_of(self, node: int) -> Iterator[int]:
         for group in self.kernel.machine.groups:
-            if group.node == node and group.has_node:
+            if node in group.nodes:
                 blocks = range(group.first, group.last + 1)
                 yield from filter(self.kernel.blocks.present, blocks)
 
@@ -276,9 +275,8 @@ class Sysfs:
         absent = (HOLE, ABSENT)
         if (before[0] in absent) != (after[0] in absent):
             yield memory
-            group = self.kernel.blocks.group(block)
-            if group.has_node:
-                yield f"{NODE}/node{group.node}/memory{block}"
+            for node in self.kernel.blocks.group(block).nodes:
+                yield f"{NODE}/node{node}/memory{block}"
             if self.kernel.machine.firmware:
                 yield f"{firmware}/config"
         elif before[0] != after[0]:

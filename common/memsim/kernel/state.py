@@ -90,7 +90,7 @@ class Kernel:
         self.machine, self.blocks, self.hypervisor = machine, blocks, hypervisor
         self.zones = Zones(machine, blocks, policy)
         self.struct_pages = StructPages(machine, blocks)
-        self.nodes = sorted({group.node for group in machine.groups if group.has_node})
+        self.nodes = sorted({node for group in machine.groups for node in group.nodes})
         """The nodes that the kernel knows."""
 
     def _forget(self) -> None:
@@ -166,11 +166,13 @@ class Kernel:
     def offline(self, block: int) -> bool:
         """Set a present block offline (device_offline); return False if it is already offline.
 
-        EINVAL for a block in several zones or with holes, EBUSY for a block in use (offline_pages).
+        EINVAL for a block in several zones or nodes or with holes, EBUSY for a block in use
+        (offline_pages).
         """
         if not self.blocks.online(block):
             return False
-        if self.blocks.at(block) == NONE or self.blocks.group(block).holes:
+        group = self.blocks.group(block)
+        if self.blocks.at(block) == NONE or group.holes or group.more_nodes:
             raise _error(errno.EINVAL)
         self.going_offline = block
         try:

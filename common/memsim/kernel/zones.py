@@ -107,8 +107,9 @@ class Zones:
     def __init__(self, machine: Machine, blocks: Blocks, policy: Policy) -> None:
         self._machine, self._blocks, self.policy = machine, blocks, policy
         self._straddling = [
-            (group.node, IN_ZONE + ZONES.index(zone), (group.first, group.last))
+            (node, IN_ZONE + ZONES.index(zone), (group.first, group.last))
             for group in machine.groups
+            for node in (group.node, *group.more_nodes)
             for zone in group.straddles
         ]
         self.online: dict[tuple[int, int], int] = {}
