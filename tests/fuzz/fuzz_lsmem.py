@@ -329,14 +329,26 @@ def _base(rng: random.Random, root: Path) -> None:
 
 
 def _places(root: Path) -> list[Path]:
-    found = [root / "sys"] if os.path.lexists(root / "sys") else []
-    for above, directories, files in os.walk(root / "sys"):
-        found += [Path(above, name) for name in (*directories, *files)]
+    """What is in a tree and may be changed, links themselves and nothing behind a link.
+
+    A link that an earlier change has made can lead to this machine's own files.
+    """
+    found: list[Path] = []
+    below = [root / "sys", root / ".memsim"]
+    while below:
+        path = below.pop()
+        if os.path.lexists(path):
+            found.append(path)
+        if path.is_dir() and not path.is_symlink():
+            below += path.iterdir()
     private = root / ".memsim"
-    if private.is_dir():
-        # As often as they matter.
-        found += [*private.iterdir()] * 3
-    return sorted(found)
+    # As often as they matter.
+    return sorted([*found, *[path for path in found if private in path.parents] * 2])
+
+
+def _is_within(path: Path, root: Path) -> bool:
+    """Whether a change of PATH is one of the tree, and of nothing else."""
+    return root.resolve() in (path.parent.resolve() / path.name).parents
 
 
 def tampered(rng: random.Random, root: Path, outside: Path) -> bool:
@@ -352,9 +364,8 @@ def tampered(rng: random.Random, root: Path, outside: Path) -> bool:
         place = rng.choice([one for one in places if one.name.rstrip("0123456789") == kind])
         mutation = rng.choice(MUTATIONS)
         denied = denied or mutation is _denied
-        # A place that was reached through a link of an earlier change may be gone with it.
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, FileExistsError):
-            mutation(rng, place, outside)
+        assert _is_within(place, root), place
+        mutation(rng, place, outside)
     return denied
 
 
