@@ -18,7 +18,7 @@ from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE, NONE
 from memsim.kstrtox import boolean, unsigned, word
 from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS
 
-__all__ = ["BLOCK", "FIRMWARE", "MEMORY", "NODE", "PARAMETERS", "Attribute"]
+__all__ = ["BLOCK", "FIRMWARE", "MEMORY", "NODE", "PARAMETERS", "Attribute", "number_list"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ MEMORY: Final = {
 
 
 def _show_nodes(kernel: Kernel, _block: int) -> str | None:
-    return _number_list(kernel.nodes) if kernel.nodes else None
+    return number_list(kernel.nodes) if kernel.nodes else None
 
 
 def _show_nodes_with(zones: tuple[int, ...]) -> Callable[[Kernel, int], str | None]:
@@ -152,12 +152,12 @@ def _show_nodes_with(zones: tuple[int, ...]) -> Callable[[Kernel, int], str | No
             if group.more_nodes and group.online and NONE in zones
             for node in group.nodes
         }
-        return _number_list(node for node in kernel.nodes if node in online)
+        return number_list(node for node in kernel.nodes if node in online)
 
     return show
 
 
-def _number_list(numbers: Iterable[int]) -> str:
+def number_list(numbers: Iterable[int]) -> str:
     """Ascending numbers as the kernel prints a list: 0-2,5."""
     ranges: list[list[int]] = []
     for number in numbers:

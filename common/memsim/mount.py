@@ -15,9 +15,10 @@ from typing import Any, Final, NoReturn
 
 from memsim.directory import PRIVATE, Directory
 from memsim.errors import MountError, Obstacle
+from memsim.surroundings import Shown, Surroundings
 from memsim.sysfs import PAGE_SIZE
 
-__all__ = ["Attributes", "fuse", "is_mounted", "mount"]
+__all__ = ["Attributes", "Surrounded", "fuse", "is_mounted", "mount"]
 
 _SLICE: Final = 0.05
 """How often a delayed write checks whether it was interrupted, in seconds."""
@@ -37,8 +38,12 @@ def fuse() -> Any:
     return mfusepy
 
 
-def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
+def mount(
+    root: str, mountpoint: str, *, foreground: bool = False, surroundings: bool = False
+) -> None:
     """Mount the machine in the directory ROOT on MOUNTPOINT until it is unmounted.
+
+    With SURROUNDINGS there are also the files that surroundings.py describes.
 
     In the foreground this returns when it is unmounted. Otherwise another process serves the file
     system, and this process exits with status 0 once it is mounted. Raises MountError.
@@ -54,9 +59,10 @@ def mount(root: str, mountpoint: str, *, foreground: bool = False) -> None:
         raise MountError(Obstacle.ITSELF, mountpoint)
     if os.path.ismount(mountpoint):
         raise MountError(Obstacle.OCCUPIED, mountpoint)
+    operations = Surrounded if surroundings else Attributes
     try:
         module.FUSE(
-            Attributes(machine, module._libfuse.fuse_interrupted),
+            operations(machine, module._libfuse.fuse_interrupted),
             os.path.abspath(mountpoint),
             foreground=foreground,
             direct_io=True,
@@ -153,3 +159,67 @@ class Attributes:
             if self._interrupted():
                 raise OSError(errno.EINTR, os.strerror(errno.EINTR))
             time.sleep(min(left, _SLICE))
+
+
+class Surrounded(Attributes):
+    """The same with the files around the machine. The machine's own files come first."""
+
+    def __init__(self, machine: Directory, interrupted: Callable[[], int]) -> None:
+        super().__init__(machine, interrupted)
+        self._surroundings = Surroundings(machine)
+        self._began = time.time_ns()
+
+    def getattr(self, path: str, file: Any = None) -> dict[str, Any]:
+        shown = self._shown(path)
+        if not shown:
+            return super().getattr(path, file)
+        mode, size = stat.S_IFREG | (0o644 if shown.writable else 0o444), PAGE_SIZE
+        if shown.names is not None:
+            mode, size = stat.S_IFDIR | 0o755, 0
+        elif shown.target is not None:
+            mode, size = stat.S_IFLNK | 0o777, 0
+        times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._began)
+        return {"st_mode": mode, "st_nlink": 1, "st_size": size, "st_uid": 0, "st_gid": 0, **times}
+
+    def readdir(self, path: str, file: Any) -> list[str]:
+        shown = self._shown(path)
+        if shown:
+            return [".", "..", *(shown.names or ())]
+        return [*super().readdir(path, file), *self._surroundings.names(path.strip("/"))]
+
+    def readlink(self, path: str) -> str:
+        shown = self._shown(path)
+        return shown.target or "" if shown else super().readlink(path)
+
+    def open(self, path: str, flags: int) -> int:
+        shown = self._shown(path)
+        if not shown:
+            return super().open(path, flags)
+        if flags & os.O_ACCMODE != os.O_RDONLY and not shown.writable:
+            self._denied()
+        return 0
+
+    def read(self, path: str, size: int, offset: int, file: Any) -> bytes:
+        shown = self._shown(path)
+        if not shown:
+            return super().read(path, size, offset, file)
+        return (f"{shown.text}\n" if shown.text else "").encode()[offset : offset + size]
+
+    def write(self, path: str, data: bytes, offset: int, file: Any) -> int:
+        if self._shown(path) is None:
+            return super().write(path, data, offset, file)
+        # kobject_synth_uevent (lib/kobject_uevent.c) takes an action, and more after a space.
+        words = data.decode("latin-1").split()
+        if not words or words[0] not in _ACTIONS:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return len(data)
+
+    def truncate(self, path: str, length: int, file: Any = None) -> None:
+        if self._shown(path) is None:
+            super().truncate(path, length, file)
+
+    def _shown(self, path: str) -> Shown | None:
+        return self._surroundings.find(path.strip("/"))
+
+
+_ACTIONS: Final = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")

@@ -21,6 +21,7 @@ from memsim import mount, syscalls
 from memsim.directory import Directory
 from memsim.errors import MountError, NamespaceError, Obstacle
 from memsim.fork import fork_and_wait
+from memsim.surroundings import BUSES, MEMINFO
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 __all__ = ["TREES", "run"]
@@ -64,11 +65,12 @@ def _inside(root: str, work: str, command: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, end)
     try:
-        for tree in TREES:
+        for tree in (*TREES, *BUSES):
             source = f"{machine}/{tree}"
             there = os.path.isdir(source)
             if there or os.path.isdir(f"/{tree}"):
                 _cover(f"/{tree}", source if there else empty, work)
+        _bind(f"{machine}/{MEMINFO}", f"/{MEMINFO}")
         program = _started(command)
         code = program.wait()
         return code if code >= 0 else 128 - code
@@ -96,7 +98,7 @@ def _serve(root: str, machine: str) -> int:
         try:
             syscalls.die_with_parent()
             os.setsid()
-            mount.mount(root, machine, foreground=True)
+            mount.mount(root, machine, foreground=True, surroundings=True)
         except Exception:
             os._exit(1)
         os._exit(0)

@@ -103,6 +103,7 @@ FLOORS = (
     "description tree",
     "records capture signals syscalls",
     "profile directory fork",
+    "surroundings",
     "mount",
     "namespace demo",
     "options complaints",

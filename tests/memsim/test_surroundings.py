@@ -1,0 +1,101 @@
+"""What programs other than ours find in `memsim shell`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from commands import run_program
+from simulated import make, needs_fuse, needs_root
+
+pytestmark = [needs_fuse, needs_root]
+
+MEMORY, NODE = "/sys/devices/system/memory", "/sys/devices/system/node"
+
+
+def inside(root: Path, script: str) -> str:
+    """What a shell script writes in a shell on a machine."""
+    done = run_program("memsim", "shell", root, "--", "sh", "-c", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    return str(done.stdout)
+
+
+def test_memsim_shell_shows_nodes_to_lscpu_and_numactl(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", "x86-two-nodes")
+    out = inside(root, f"lscpu; numactl -H; cat {NODE}/node*/distance; cat /proc/meminfo")
+    assert re.search(r"^NUMA node\(s\): +2$", out, re.M)
+    assert "available: 2 nodes (0-1)\n" in out
+    sizes = [int(size) for size in re.findall(r"^node \d size: (\d+) MB$", out, re.M)]
+    # 8 and 7 GiB are online, less 1/64 for struct pages, which node 1's offline GiB takes, too.
+    assert [size >> 7 for size in sizes] == [62, 55]
+    total, free = (re.search(rf"^Mem{name}: +(\d+) kB$", out, re.M) for name in ("Total", "Free"))
+    assert total
+    assert free
+    assert int(total[1]) >> 20 == 14
+    assert int(total[1]) - int(free[1]) == 2 << 20
+    assert abs(int(total[1]) // 1024 - sum(sizes)) <= 2
+    assert "\n10 20\n20 10\n" in out
+
+
+def test_memory_that_goes_offline_in_memsim_shell_leaves_the_sizes(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", "x86-two-nodes")
+    total = "grep -h MemTotal /proc/meminfo"
+    write = f"echo offline > {MEMORY}/memory127/state"
+    meminfo = f"{NODE}/node1/meminfo"
+    lines = inside(root, f"{total} {meminfo}; {write}; {total} {meminfo}").splitlines()
+    before, before_1, after, after_1 = (int(line.split()[-2]) for line in lines)
+    assert before - after == 128 << 10
+    assert abs(before_1 - after_1 - (128 << 10)) < 2 << 10
+
+
+def test_memsim_shell_shows_the_devices_of_both_buses(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", "s390-lpar")
+    buses = "/sys/bus/memory/devices"
+    script = (
+        f"ls {buses} | wc -l; echo 1 > /sys/firmware/memory/memory16/config; ls {buses} | wc -l;"
+        f"cat {buses}/memory16/state; ls /sys/bus/node/devices; cd {MEMORY}/memory16;"
+        f"readlink subsystem; cat uevent; echo change > uevent; cd /sys/bus/node/devices/node0;"
+        "cat memory15/state; readlink subsystem"
+    )
+    assert inside(root, script).split() == [
+        *("16", "17", "offline", "node0"),
+        *("../../../../bus/memory", "online", "../../../../bus/node"),
+    ]
+
+
+def test_memsim_shell_on_a_machine_without_nodes_shows_none(tmp_path: Path) -> None:
+    description = {"block_size": 1 << 27, "blocks": [{"range": [0, 7], "has_node": False}]}
+    root = make(tmp_path / "m", description)
+    lines = inside(
+        root, f"ls {NODE} /sys/bus/node/devices | grep node[0-9]; grep MemTotal /proc/meminfo"
+    ).splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("MemTotal")] == [str(1008 << 10)]
+    assert not [line for line in lines if line.startswith("node")]
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "complaint"),
+    [
+        ("1", f"{NODE}/node0/meminfo", "Permission denied"),
+        ("1", f"{NODE}/node0/new", "Permission denied"),
+        ("sideways", f"{MEMORY}/memory5/uevent", "Invalid argument"),
+    ],
+)
+def test_what_surrounds_a_machine_is_written_as_in_sysfs(
+    value: str, path: str, complaint: str, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "m", "s390-lpar")
+    script = ["bash", "-c", f"echo {value} > {path}"]
+    done = run_program("memsim", "shell", root, "--", *script)
+    assert complaint in done.stderr
+
+
+def test_the_processors_of_all_nodes_are_all_processors(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", "x86-two-nodes")
+    out = inside(root, f"cat {NODE}/node0/cpumap {NODE}/node1/cpumap; nproc --all")
+    *maps, count = out.replace(",", "").split()
+    first, second = (int(digits, 16) for digits in maps)
+    assert first & second == 0
+    assert (first | second).bit_count() == int(count)
