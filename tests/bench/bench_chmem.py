@@ -8,17 +8,18 @@ files and does nothing else. The trees lie in the directory for temporary files 
 
 import os
 import statistics
-import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from static_tree import MEMORY, plain
+from timings import run
 
 ROUNDS = 9
 CHMEM = str(Path(sysconfig.get_path("scripts")) / "chmem")
-MEMORY = "sys/devices/system/memory"
 BARE = """
 import sys
 for number in range(int(sys.argv[2])):
@@ -27,36 +28,20 @@ for number in range(int(sys.argv[2])):
 """
 
 
-def make(root: Path, blocks: int) -> None:
-    """A tree of offline blocks."""
-    memory = root / MEMORY
-    memory.mkdir(parents=True)
-    (memory / "block_size_bytes").write_text("8000000\n")
-    for number in range(blocks):
-        block = memory / f"memory{number}"
-        block.mkdir()
-        (block / "state").write_text("offline\n")
-        (block / "valid_zones").write_text("Normal Movable\n")
-
-
-def seconds(command: Sequence[str]) -> float:
-    begun = time.perf_counter()
-    subprocess.run(command, check=True)
-    return time.perf_counter() - begun
-
-
 def measure(blocks: int) -> tuple[float, float]:
     """Medians, in seconds, of chmem and of the bare writes."""
     ours, bare = [], []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
-            make(Path(folder, "a"), blocks)
-            make(Path(folder, "b"), blocks)
+            plain(Path(folder, "a"), ["offline"] * blocks)
+            plain(Path(folder, "b"), ["offline"] * blocks)
             os.sync()
             last = f"0-{blocks - 1}"
             chmem = [CHMEM, "-s", f"{folder}/a", "-e", "-b", last]
-            bare.append(seconds([sys.executable, "-c", BARE, f"{folder}/b/{MEMORY}", str(blocks)]))
-            ours.append(seconds(chmem))
+            bare.append(
+                run([sys.executable, "-c", BARE, f"{folder}/b/{MEMORY}", str(blocks)]).seconds
+            )
+            ours.append(run(chmem).seconds)
             for tree in "ab":
                 written = Path(folder, tree, MEMORY, f"memory{blocks - 1}", "state").read_text()
                 assert written == "online_movable"

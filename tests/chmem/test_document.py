@@ -11,6 +11,7 @@ import pytest
 from chmem_py.document import schema
 from commands import Command
 from simulated import Make, make, s390, x86
+from static_tree import MEMORY
 
 HINT = "Try 'chmem --help' for more information."
 
@@ -65,7 +66,7 @@ def test_of_a_tree_whose_block_size_is_broken_there_is_a_document(
     chmem: Command, tmp_path: Path
 ) -> None:
     root = make(tmp_path / "machine", x86())
-    (root / "sys/devices/system/memory/block_size_bytes").write_text("x\n")
+    (root / MEMORY / "block_size_bytes").write_text("x\n")
     document = document_of(chmem, "--json", "-s", root, "-e", "1g")
     assert document["outcome"] == "failed"
     assert "block_size_bytes" in document["messages"][0]
@@ -73,7 +74,7 @@ def test_of_a_tree_whose_block_size_is_broken_there_is_a_document(
 
 def test_that_a_zone_is_ignored_is_in_the_document(chmem: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86())
-    for zones in root.glob("sys/devices/system/memory/memory*/valid_zones"):
+    for zones in (root / MEMORY).glob("memory*/valid_zones"):
         zones.unlink()
     document = document_of(chmem, "--json", "-s", root, "-e", "-b", "4", "-z", "Movable")
     message = "zone ignored, no valid_zones sysfs attribute present"
@@ -82,7 +83,7 @@ def test_that_a_zone_is_ignored_is_in_the_document(chmem: Command, tmp_path: Pat
 
 def test_what_could_not_be_read_is_in_the_document(chmem: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86())
-    memory = root / "sys/devices/system/memory"
+    memory = root / MEMORY
     (memory / "memory99999999999999999").mkdir()
     document = document_of(chmem, "--json", "-s", root, "-e", "-b", "4")
     assert document["outcome"] == "done"

@@ -20,6 +20,7 @@ from memsim import directory
 from memsim.machine import Fault
 from memsim.profile import boot
 from simulated import s390
+from static_tree import MEMORY
 
 HOLDING = """
 import sys, time
@@ -102,7 +103,7 @@ def test_a_block_that_a_kill_left_half_done_is_brought_back(
     lpar: Path, writes: int, offline: bool
 ) -> None:
     if offline:
-        directory.write(lpar, "sys/devices/system/memory/memory1/state", b"offline")
+        directory.write(lpar, f"{MEMORY}/memory1/state", b"offline")
     before = Machine.at(lpar).block(1)
     process = start_python(DYING, str(lpar), str(writes), "1")
     process.communicate()
@@ -133,7 +134,7 @@ def test_what_cannot_be_brought_back_is_told(lpar: Path) -> None:
 
 def test_a_block_that_somebody_brought_back_is_left_alone(lpar: Path) -> None:
     start_python(DYING, str(lpar), "1", "1").communicate()
-    directory.write(lpar, "sys/devices/system/memory/memory1/state", b"online")
+    directory.write(lpar, f"{MEMORY}/memory1/state", b"online")
     with hold(str(lpar), this_machine=False) as held:
         assert held.left is not None
         assert held.left.before == MemoryBlock(
