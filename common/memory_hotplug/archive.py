@@ -195,11 +195,15 @@ class _Member(tarfile.TarInfo):
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         try:
-            return super().fromtarfile(archive)
+            member = super().fromtarfile(archive)
         except tarfile.HeaderError as error:
             if type(error).__name__ == "EOFHeaderError":
                 raise
             raise tarfile.ReadError(str(error)) from None
+        if not 0 <= member.size <= _MOST_BYTES:
+            # tarfile would go on to read that much, also after the end.
+            raise tarfile.ReadError("a member of impossible size")
+        return member
 
     @classmethod
     def frombuf(cls, buffer: bytes | bytearray, encoding: str, errors: str) -> Self:

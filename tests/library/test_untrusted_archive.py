@@ -1,0 +1,318 @@
+"""An archive that was damaged, or made to harm: one sentence names it, and it takes up little."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import random
+import resource
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import static_tree
+from commands import run_program
+from memory_hotplug import Attribute, Machine, MemoryHotplugError, NoMemoryTreeError
+from memory_hotplug import archive as archive_module
+from memory_hotplug.attribute import path_of
+from static_tree import FIRMWARE, MEMORY, NODE
+
+pytestmark = pytest.mark.timeout(120)
+
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    "tar": lambda data: data,
+    "tar.gz": gzip.compress,
+    "tar.bz2": bz2.compress,
+    "tar.xz": lzma.compress,
+}
+MACHINE = {
+    "block_size": 1 << 28,
+    "firmware": True,
+    "memmap_param": "Y",
+    "blocks": [{"range": [0, 1]}, {"range": [2, 3], "config": 0}],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return static_tree.make(tmp_path_factory.mktemp("root"), MACHINE)
+
+
+@pytest.fixture(scope="module")
+def plain(root: Path) -> bytes:
+    """The tree in an archive, not compressed."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as packed:
+        packed.add(root, "case")
+    return file.getvalue()
+
+
+def blocks(path: Path) -> list[object]:
+    with Machine.at(path) as machine:
+        return [machine.block_size, *machine.blocks(), machine.parameter("memmap_on_memory")]
+
+
+def refused(path: Path) -> str:
+    """The sentence with which an archive is refused."""
+    with pytest.raises(NoMemoryTreeError) as caught:
+        Machine.at(path)
+    said = str(caught.value)
+    assert str(path) in said
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_an_archive_is_read_however_it_is_compressed(
+    kind: str, plain: bytes, root: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / f"case.{kind}"
+    path.write_bytes(COMPRESSED[kind](plain))
+    assert blocks(path) == blocks(root)
+
+
+# Damage
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_an_archive_that_is_cut_off_is_refused(kind: str, plain: bytes, tmp_path: Path) -> None:
+    path, data = tmp_path / f"case.{kind}", COMPRESSED[kind](plain)
+    # Whatever follows the last member of a plain archive is padding.
+    end = len(plain.rstrip(b"\0")) if kind == "tar" else len(data) - 1
+    for length in sorted({0, 1, 5, 6, 100, 511, 512, *range(0, end, end // 40), end}):
+        path.write_bytes(data[:length])
+        assert "not an archive, or a damaged one" in refused(path)
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_a_byte_that_is_wrong_is_found_or_harmless(
+    kind: str, plain: bytes, root: Path, tmp_path: Path
+) -> None:
+    path, data = tmp_path / f"case.{kind}", COMPRESSED[kind](plain)
+    expected, chance = blocks(root), random.Random(1)
+    for _ in range(150):
+        at, bit = chance.randrange(len(data)), 1 << chance.randrange(8)
+        path.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
+        try:
+            found = blocks(path)
+        except MemoryHotplugError as error:
+            assert "\n" not in str(error)
+        else:
+            # The files in a plain archive have no checksum; a simple one guards their names.
+            assert kind == "tar" or found == expected
+
+
+@pytest.mark.parametrize("option", ["--sysroot", "--diff"])
+def test_lsmem_names_the_archive_that_is_damaged(option: str, plain: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "case.tar.xz"
+    path.write_bytes(lzma.compress(plain)[:-9])
+    done = run_program("lsmem", option, path)
+    assert done.returncode in (1, 2)
+    assert str(path) in done.stderr
+    assert "damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# Harm
+
+
+def header(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "") -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.size, member.linkname = kind, size, link
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % 512)
+
+
+END = b"\0" * 1024
+HARMFUL: dict[str, Callable[[], bytes]] = {
+    "a long name": lambda: header("x", tarfile.GNUTYPE_LONGNAME, 64 << 20) + b"y" * (64 << 20),
+    "a long extended header": lambda: header("x", tarfile.XHDTYPE, 64 << 20) + b"y" * (64 << 20),
+    "a global header": lambda: header("x", tarfile.XGLTYPE, 64 << 20) + b"y" * (64 << 20),
+    "headers of headers": lambda: (
+        3000 * (header("x", tarfile.XHDTYPE, 12) + padded(b"12 path=abc\n"))
+    ),
+    "a sparse file": lambda: header("sys/x", tarfile.GNUTYPE_SPARSE, 0),
+    "a size that is none": lambda: header("x").replace(b"00000000000", b"0000000000x"),
+    "a size below 0": lambda: _resized(header("x"), b"\xff" * 12),
+    "a size beyond all": lambda: _resized(header("x"), b"\x80" + b"\x7f" * 11),
+    "an extended size": lambda: (
+        header("x", tarfile.XHDTYPE, 24) + padded(b"24 size=9999999999999\n\n\n") + header("y")
+    ),
+    "an extended number": lambda: (
+        header("x", tarfile.XHDTYPE, 20) + padded(b"20 mtime=notanumb\n\n\n") + header("y")
+    ),
+    "a sparse map": lambda: (
+        header("x", tarfile.XHDTYPE, 54)
+        + padded(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n9 a=bcde\n\n")
+        + header("y", size=512)
+        + padded(b"999999999\n")
+    ),
+    "random bytes": lambda: random.Random(2).randbytes(100_000),
+    "nothing but zeros": lambda: b"\0" * 10240,
+}
+
+
+def _resized(member: bytes, size: bytes) -> bytes:
+    """A header with another size, in the binary form, and the checksum that goes with it."""
+    member = member[:124] + size + member[136:148] + b" " * 8 + member[156:]
+    return member[:148] + b"%06o\0 " % sum(member) + member[156:]
+
+
+@pytest.mark.parametrize("case", HARMFUL)
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_an_archive_that_was_made_to_harm_is_refused(case: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"case.{kind}"
+    path.write_bytes(COMPRESSED[kind](HARMFUL[case]() + END))
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(path_of("state", 0), "tar.gz"), *(("elsewhere", kind) for kind in list(COMPRESSED)[1:])],
+)
+def test_what_unpacks_to_very_much_takes_little_memory(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    path, size = tmp_path / f"case.{kind}", 128 << 20
+    path.write_bytes(COMPRESSED[kind](header(name, size=size) + b"\0" * size + END))
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+    done = run_program("lsmem", "-s", path, preexec_fn=limited)
+    assert done.returncode == 1
+    assert done.stderr in (
+        "lsmem: cannot open /sys/devices/system/memory: No such file or directory\n",
+        "lsmem: This system does not support memory blocks\n",
+    )
+
+
+@pytest.mark.parametrize(("limit", "value"), [("_MOST_MEMBERS", 20), ("_MOST_BYTES", 20_000)])
+def test_an_archive_has_no_end_of_members(
+    limit: str, value: int, plain: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, limit, value)
+    path = tmp_path / "case.tar.gz"
+    path.write_bytes(gzip.compress(plain))
+    assert "too m" in refused(path)
+
+
+def test_what_nobody_reads_is_not_kept(plain: bytes, root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "case.tar"
+    members = b"".join(
+        header(f"case/sys/kernel/{n}/notes", size=3) + padded(b"abc") for n in range(999)
+    )
+    path.write_bytes(members + header("case/sys/x", size=3 << 20) + b"\0" * (3 << 20) + plain)
+    assert blocks(path) == blocks(root)
+    with pytest.raises(FileNotFoundError):
+        archive_module.ArchiveTree(str(path)).names("sys/kernel")
+
+
+# What is in it
+
+
+def packed(
+    path: Path, root: Path, change: Callable[[tarfile.TarFile], None], *without: Path
+) -> Path:
+    """An archive of the tree but for some of its parts, with members of its own."""
+
+    def keep(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return None if Path(member.name).relative_to("case") in without else member
+
+    with tarfile.open(path, "w") as file:
+        file.add(root, "case", filter=keep)
+        change(file)
+    return path
+
+
+def member(file: tarfile.TarFile, name: Path | str, kind: bytes, link: str = "") -> None:
+    made = tarfile.TarInfo(f"case/{name}")
+    made.type, made.linkname = kind, link
+    file.addfile(made)
+
+
+STATE = Path(path_of(Attribute.STATE, 1))
+
+
+def test_links_in_an_archive_are_followed_while_they_stay_in_it(root: Path, tmp_path: Path) -> None:
+    def change(file: tarfile.TarFile) -> None:
+        file.add(root / MEMORY / "memory1", "case/sys/there")
+        member(file, MEMORY / "memory1", tarfile.SYMTYPE, "../../../there")
+        member(file, FIRMWARE / "memory1/config", tarfile.SYMTYPE, "../memory0/./config")
+        file.add(root / NODE, "case/sys/nodes")
+        member(file, NODE, tarfile.SYMTYPE, "../../nodes/")
+
+    path = tmp_path / "case.tar"
+    without = (MEMORY / "memory1", FIRMWARE / "memory1/config", NODE)
+    assert blocks(packed(path, root, change, *without)) == blocks(root)
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../../../../../../etc/hostname", "/sys/x"])
+def test_links_out_of_an_archive_are_not_followed(target: str, root: Path, tmp_path: Path) -> None:
+    path = packed(
+        tmp_path / "case.tar",
+        root,
+        lambda file: member(file, STATE, tarfile.SYMTYPE, target),
+        STATE,
+    )
+    with Machine.at(path) as machine:
+        table = machine.read(["state"])
+    assert [remark.reason for remark in table.remarks] == ["a symbolic link leads out of the tree"]
+    assert [remark.blocks for remark in table.remarks] == [(1,)]
+
+
+SAID = {
+    tarfile.FIFOTYPE: "a FIFO, not a regular file",
+    tarfile.CHRTYPE: "a device, not a regular file",
+    tarfile.BLKTYPE: "a device, not a regular file",
+    tarfile.DIRTYPE: "a directory, not a regular file",
+}
+
+
+@pytest.mark.parametrize("kind", SAID, ids=["FIFO", "chr", "blk", "dir"])
+@pytest.mark.parametrize("name", ["state", "zones", "configured", "memmap_on_memory"])
+def test_what_is_no_file_in_an_archive_is_unknown_with_a_remark(
+    name: str, kind: bytes, root: Path, tmp_path: Path
+) -> None:
+    where = Path(path_of(name, 1))
+    path = packed(tmp_path / "case.tar", root, lambda file: member(file, where, kind), where)
+    with Machine.at(path) as machine:
+        (remark,) = machine.read([name]).remarks
+    assert (remark.blocks, remark.attribute, remark.reason) == ((1,), name, SAID[kind])
+
+
+def test_a_hard_link_to_what_is_not_there_is_no_file(root: Path, tmp_path: Path) -> None:
+    path = packed(
+        tmp_path / "case.tar",
+        root,
+        lambda file: member(file, STATE, tarfile.LNKTYPE, "/etc/hostname"),
+        STATE,
+    )
+    with Machine.at(path) as machine:
+        assert machine.read(["state"]).columns["state"][1].value == "unknown"
+
+
+def test_a_link_that_goes_round_in_an_archive_ends(root: Path, tmp_path: Path) -> None:
+    path = packed(
+        tmp_path / "case.tar",
+        root,
+        lambda file: member(file, STATE, tarfile.SYMTYPE, "state"),
+        STATE,
+    )
+    with Machine.at(path) as machine:
+        (remark,) = machine.read(["state"]).remarks
+    assert remark.reason == "Too many levels of symbolic links"
+
+
+@pytest.mark.parametrize("what", ["fifo", "/dev/null", "/dev/zero", "."])
+def test_what_is_no_file_is_no_archive(what: str, tmp_path: Path) -> None:
+    path = tmp_path / what
+    if what == "fifo":
+        os.mkfifo(path)
+    refused(path)
