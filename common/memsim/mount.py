@@ -23,6 +23,9 @@ __all__ = ["Attributes", "Surrounded", "fuse", "is_mounted", "mount"]
 _SLICE: Final = 0.05
 """How often a delayed write checks whether it was interrupted, in seconds."""
 
+_LONG: Final = 86400
+"""How long the kernel may keep what cannot change, in seconds."""
+
 
 def fuse() -> Any:
     """The module mfusepy. Raises MountError if FUSE cannot be used."""
@@ -95,13 +98,16 @@ class Attributes:
     def __init__(self, machine: Directory, interrupted: Callable[[], int]) -> None:
         """INTERRUPTED says whether the process that waits for this request got a signal."""
         self._machine = machine
+        self._comes_and_goes = machine.kernel().machine.firmware
         self._interrupted = interrupted
 
     def init_with_config(self, _connection: Any, config: Any) -> None:
-        # A write to one attribute can change others, and readers must see it at once.
+        # Blocks come and go only where they are configured, and not only by writes to this mount.
+        # Elsewhere every name and mode stays, so the kernel asks for each of them once.
+        timeout = 0 if self._comes_and_goes else _LONG
         if config is not None:
             for name in ("attr_timeout", "entry_timeout", "negative_timeout"):
-                setattr(config, name, 0)
+                setattr(config, name, timeout)
 
     def destroy(self, _path: str) -> None:
         """Do nothing: no resource is held between two calls."""

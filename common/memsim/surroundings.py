@@ -90,6 +90,10 @@ class Surroundings:
 
         Raises what Directory.kernel raises.
         """
+        name = path[path.rfind("/") + 1 :]
+        if name not in _NAMES and not path.startswith(_ELSEWHERE):
+            # As for nearly all requests: the machine's own files.
+            return None
         if path in _SKELETON:
             return Shown(names=_SKELETON[path])
         if path == MEMINFO:
@@ -100,7 +104,7 @@ class Surroundings:
             device = f"devices/system/{match['kind']}/{match['name']}"
             there = os.path.isdir(f"{self._machine.root}/sys/{device}")
             return Shown(target=f"../../../{device}") if there else None
-        above, _, name = path.rpartition("/")
+        above = path.rpartition("/")[0]
         if name not in self.names(above) or not os.path.isdir(f"{self._machine.root}/{above}"):
             return None
         if name == "uevent":
@@ -177,6 +181,8 @@ _FURTHER: Final = (
     (re.compile(NODE), ("has_cpu", "uevent")),
     (re.compile(rf"{NODE}/node\d+"), (*_OF_NODE, "subsystem", "uevent")),
 )
+_NAMES: Final = frozenset(name for _, names in _FURTHER for name in names)
+_ELSEWHERE: Final = ("proc", "sys/bus")
 _DEVICE: Final = re.compile(
     r"sys/bus/(?P<kind>memory|node)/devices/(?P<name>(?P=kind)(?:0|[1-9]\d*))", re.ASCII
 )
