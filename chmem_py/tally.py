@@ -105,8 +105,8 @@ def _came_online(outcome: Outcome) -> bool:
     steps = {write.step for write in outcome.writes}
     return (
         outcome.result is Result.DONE
-        and outcome.before.configured is False
         and outcome.after.state is State.ONLINE
+        and "configure" in steps
         and steps.isdisjoint({"online", "offline"})
     )
 

@@ -32,6 +32,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
         (s390(), ["-d", "-z", "Movable", "-b", "3"], f"{BLOCK_3} disable failed: Zone mismatch"),
         (x86(), ["-e", "1g"], "Could only enable 512M of memory"),
         (x86(4, 0), ["-e", "1g"], "Could only enable 0B of memory"),
+        (x86(4, 0), ["--advice=never", "-e", "1g"], "Could only enable 0B of memory"),
         (x86(4, 10), ["-e", "4096"], "Could only enable 1.3G of memory"),
         (x86(), ["-e", "100m"], "Size must be aligned to memory block size (128M)"),
         (x86(), ["-e", "-b", "5-4"], "Invalid range: 5-4"),
@@ -126,6 +127,15 @@ def test_on_a_terminal_advice_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quiet")
+def test_what_the_document_says_is_not_repeated_on_standard_error(
+    chmem: Command, tmp_path: Path
+) -> None:
+    done = chmem("-s", make(tmp_path / "machine", x86()), "--json", "-b", "-e", "99")
+    assert (done.status, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["messages"] == ["not on this machine: memory block 99"]
+
+
+@pytest.mark.usefixtures("quiet")
 def test_the_document_has_the_advice_though_standard_error_has_not(
     chmem: Command, tmp_path: Path
 ) -> None:
@@ -187,6 +197,7 @@ def test_a_block_that_is_online_in_the_zone_asked_for_is_no_news(
         ("online", ["-e", "-z", "Movable", "-b", "18"], ""),
         ("online_movable", ["-c", "-v", "-b", "16"], "memory block 16: set online by the kernel"),
         ("offline", ["-c", "-b", "16"], ""),
+        ("offline", ["-e", "-z", "Normal", "-b", "16"], ""),
     ],
 )
 def test_a_block_that_the_kernel_itself_set_online_is_said_to_be(

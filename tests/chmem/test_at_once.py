@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from chmem_py.holding import holding
+from chmem_py.interrupts import Interrupts
+from chmem_py.output import Output
 from commands import Command, start_program, start_python
+from memory_hotplug.errors import StoppedError
+from memory_hotplug.machine import Machine
 from simulated import conditions, make, s390
 
 HOLDING = """
@@ -108,6 +113,14 @@ def test_a_signal_ends_the_wait_and_nothing_was_done(
     assert (document["outcome"], document["signal"]) == ("interrupted", number)
     assert err == "chmem: interrupted; enabled before that: nothing\n"
     assert conditions(root)[4].state == "absent"
+
+
+def test_a_signal_just_before_the_wait_ends_it_too(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390())
+    with held(root), Machine.at(root) as machine, Interrupts(None) as interrupts:
+        interrupts.signal = signal.SIGINT
+        with pytest.raises(StoppedError), holding(machine, interrupts, 5.0, Output()):
+            pass
 
 
 @pytest.mark.parametrize("after", range(1, 5))

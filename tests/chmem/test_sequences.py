@@ -190,15 +190,3 @@ def test_captured_tree_block_that_chmem_wrote_online_counts_as_online(
     assert done.stdout.endswith("already enabled\n")
     assert (root / MEMORY / "memory4/state").read_text().strip() == word
     assert cells(lsmem, root, "STATE")[4] == "online"
-
-
-@pytest.mark.parametrize("word", ["online_movable", "online_kernel", "online"])
-def test_captured_tree_block_that_was_written_online_is_online(
-    word: str, chmem: Command, tmp_path: Path
-) -> None:
-    root = static_tree.plain(tmp_path, ["online", "offline"])
-    state = root / f"{MEMORY}/memory1/state"
-    state.write_text(word)
-    done = chmem("-s", root, "-v", "-e", "-b", "1")
-    assert (done.status, done.stdout.split()[-2:]) == (0, ["already", "enabled"])
-    assert state.read_text() == word

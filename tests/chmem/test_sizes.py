@@ -82,6 +82,11 @@ def test_an_exact_size_is_read_as_it_was(bits: int, blocks: int) -> None:
             "4096 without a unit is 4096 MiB, and this machine has 1G; "
             "a unit follows the number, as in 16g",
         ),
+        (
+            "1099511627776",
+            "1099511627776 without a unit is 1099511627776 MiB, and this machine has 1G; "
+            "a unit follows the number, as in 16g",
+        ),
         ("0x8000000", "0x8000000 is taken for a size, 128T: a range has two ends"),
     ],
 )
@@ -136,6 +141,12 @@ def test_with_a_decimal_comma_a_point_is_refused_as_by_util_linux(
         "chmem: Failed to parse size: '0.5g': Invalid argument\n"
         "chmem: in this locale the decimal separator is ,\n"
     )
+
+
+def test_with_a_decimal_comma_a_comma_is_no_list(german: dict[str, str], tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390())
+    done = run_program("chmem", "-s", root, "-e", "0,5", env=german)
+    assert done.stderr == "chmem: Failed to parse size: '0,5': Invalid argument\n"
 
 
 @pytest.mark.parametrize("variable", ["LC_ALL", "LC_NUMERIC", "LANG"])
