@@ -145,6 +145,12 @@ def test_json_schema_is_a_schema(chmem: Command) -> None:
     assert shown == schema()
 
 
+def test_json_schema_is_the_one_that_was_published(chmem: Command) -> None:
+    """Scripts rely on it. Where it must change, so must schema_version, and the file here."""
+    published = Path(__file__).with_name("schema-1.json")
+    assert chmem("--json-schema").stdout == published.read_text()
+
+
 def test_json_of_a_tree_that_cannot_be_written_to_has_the_reason(
     chmem: Command, lpar: Path
 ) -> None:
