@@ -6,7 +6,6 @@ They are made from data. Nothing is read or written here, except who the user is
 import errno
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -200,6 +199,8 @@ def _program() -> str:
 
 @cache
 def _command_of(path: str) -> str:
+    import shutil
+
     if os.path.basename(path) == "__main__.py":
         package = os.path.basename(os.path.dirname(os.path.abspath(path)))
         return f"{shlex.quote(sys.executable)} -m {package}"

@@ -3,10 +3,10 @@
 Nothing is written here. A text is for standard output, a Sentence for standard error.
 """
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from chmem_py.advice import (
     PASSED_OVER,
@@ -143,7 +143,7 @@ class Text:
 def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -> Iterator[str]:
     """The lines that an administrator would type, and one comment on what they would change."""
     numbers = tally.numbers(Result.DONE)
-    root = str(Path(tree.root).absolute()).rstrip("/")
+    root = os.path.abspath(tree.root).rstrip("/")
     simulated = not tree.is_this_machine and is_simulated(tree.root)
     if writes:
         yield "set -e  # stop at the first line that fails"
