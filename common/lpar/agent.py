@@ -4,7 +4,7 @@ It uses the standard library only, and exchanges lines of JSON over a virtio-ser
 is {"do": ..., "id": ..., ...}; all messages that answer it have the same id, which the host
 chooses.
 
-    start   arguments, environment, directory, terminal ([rows, columns] or null)
+    start   arguments, environment, terminal ([rows, columns] or null)
             -> {"pid": n}, {"out": text} and {"err": text} as they come, {"status": n} at the end
     input   text, or null for its end, to the program with that id
     resize  rows, columns: of its terminal
@@ -24,6 +24,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import pty
 import select
 import signal
@@ -37,7 +38,8 @@ from typing import Any
 FORKED = {"lsmem": "lsmem_py.cli", "chmem": "chmem_py.cli"}
 """The name of a program -> the module that has its `main`."""
 
-NAMES = {number: name for name, number in vars(errno).items() if isinstance(number, int)}
+FORKED_NEED = ("chmem_py", "memory_hotplug", "hotplug_cli", "json")
+"""The packages whose modules these programs come to import."""
 
 
 class Program:
@@ -60,7 +62,7 @@ class Program:
             theirs = (read, pipes["out"][1], pipes["err"][1])
         os.set_blocking(self.input, False)
         self.ending = False
-        self.pid = os.fork()
+        self.pid = spawn(request, theirs) or os.fork()
         if not self.pid:
             become(request, theirs, self.terminal is not None)
         for descriptor in set(theirs):
@@ -91,6 +93,33 @@ class Program:
             os.close(descriptor)
 
 
+def spawn(request: dict[str, Any], descriptors: tuple[int, int, int]) -> int | None:
+    """Start a program without a fork, which takes long under emulation; its process id.
+
+    None where there must be a fork: for a program in FORKED, for one on a terminal of its own, and
+    for one that cannot be started, which the child then reports.
+    """
+    arguments = request["arguments"]
+    if arguments[0] in FORKED or request.get("terminal"):
+        return None
+    try:
+        pid = os.posix_spawnp(
+            arguments[0],
+            arguments,
+            {**os.environ, **(request.get("environment") or {})},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, descriptor, target)
+                for target, descriptor in enumerate(descriptors)
+            ],
+            setsid=True,
+            setsigdef=(signal.SIGPIPE, signal.SIGINT),
+        )
+    except OSError:
+        return None
+    spare_from_memory_pressure(False, pid)
+    return pid
+
+
 def become(request: dict[str, Any], descriptors: tuple[int, int, int], terminal: bool) -> None:
     """Run the program in the child process. Does not return."""
     status = 127
@@ -105,7 +134,6 @@ def become(request: dict[str, Any], descriptors: tuple[int, int, int], terminal:
         for number in (signal.SIGPIPE, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         os.environ.update(request.get("environment") or {})
-        os.chdir(request.get("directory") or "/root")
         arguments = request["arguments"]
         if module := FORKED.get(arguments[0]):
             status = run_here(module, arguments)
@@ -265,9 +293,12 @@ class Agent:
         self.say(number, result=function(**request["arguments"]))
 
 
-def spare_from_memory_pressure(spared: bool) -> None:
-    """Set whether the kernel may kill this process and its children when memory runs out."""
-    with open("/proc/self/oom_score_adj", "w") as file:
+def spare_from_memory_pressure(spared: bool, pid: int | None = None) -> None:
+    """Whether the kernel may end a process (this one), and those it forks, if memory runs out."""
+    with (
+        contextlib.suppress(FileNotFoundError),  # it has ended already
+        open(f"/proc/{pid or 'self'}/oom_score_adj", "w") as file,
+    ):
         file.write("-1000" if spared else "0")
 
 
@@ -276,11 +307,22 @@ def readable(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
+def import_all(package: str) -> None:
+    """Import a package and all modules in it, but for the one that runs it as a program."""
+    found = importlib.import_module(package)
+    for module in pkgutil.walk_packages(found.__path__, f"{package}."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
+
+
 def main(port: str) -> None:
     """Import the programs of FORKED, report that the guest is ready, and serve requests."""
     spare_from_memory_pressure(True)
+    os.chdir("/root")
     for module in FORKED.values():
         importlib.import_module(module)
+    for package in FORKED_NEED:
+        import_all(package)
     gc.collect()
     gc.freeze()
     agent = Agent(port)

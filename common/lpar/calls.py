@@ -73,8 +73,7 @@ class ServiceCalls:
                 if address not in jumps:
                     self._answer(address)
                     continue
-                self._gdb.step()
-                entry = self._gdb.registers().address
+                entry = self._execute(address)
                 if entry >= servc.IDENTITY:
                     return entry
         raise GdbError("the guest was stopped before its kernel was entered")
@@ -91,6 +90,17 @@ class ServiceCalls:
         finally:
             file.unlink()
 
+    def _execute(self, address: int) -> int:
+        """Execute the instruction at which the guest stands; the address of the next one.
+
+        Now and then QEMU stops after a step without having begun the instruction.
+        """
+        while True:
+            self._gdb.step()
+            next_address = self._gdb.registers().address
+            if next_address != address:
+                return next_address
+
     def _answer(self, address: int) -> None:
         """Execute the SERVC at which the guest stopped, and rewrite its answer."""
         general = self._gdb.registers().general
@@ -98,7 +108,7 @@ class ServiceCalls:
         if registers is None:
             raise GdbError(f"the guest has no SERVC at {address:#x}, where one was found")
         command, sccb = (general[register] & 0xFFFFFFFF for register in registers)
-        self._gdb.step()
+        self._execute(address)
         (length,) = struct.unpack_from(">H", self._gdb.read(sccb, SCCB_HEADER, physical=True))
         before = self._gdb.read(sccb, min(max(length, SCCB_HEADER), SCCB_MOST), physical=True)
         after = self._element.answer(command, before)

@@ -20,6 +20,9 @@ from lpar.fetch import alone
 from lpar.machine import Lpar, LparError
 from lpar.userland import FileSystem
 
+BEFORE_SAVING: Final = ("def answer(): return True", "answer")
+"""A Python source and a function in it that only shows that the agent answers."""
+
 KEPT: Final = 10
 """The number of saved guests in the cache, each of some 180 MiB; the oldest are removed first."""
 
@@ -30,13 +33,16 @@ def ready(
     files: FileSystem,
     directory: Path,
     tell: Callable[[str], object],
+    before: tuple[str, str] = BEFORE_SAVING,
 ) -> Lpar:
     """A guest in the condition after boot, restored or booted. Raises LparError.
 
     `directory` has the saved guests. `tell` is called with a line if the guest must be booted.
+    `before` is a Python source and a function in it. The guest calls the function before it is
+    saved, so that the saved guest has the source compiled.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    state = directory / f"{_name(partition, kernel, files)}.state"
+    state = directory / f"{_name(partition, kernel, files, before)}.state"
     with alone(state.with_suffix(".lock")):
         if state.exists():
             try:
@@ -48,6 +54,7 @@ def ready(
             initrd = Path(temporary) / "initrd"
             files.write(initrd)
             with Lpar(partition, kernel, initrd) as lpar:
+                lpar.call(*before)
                 lpar.save(state)
         _forget(directory)
         return _restored(partition, kernel, state)
@@ -57,7 +64,7 @@ def _restored(partition: Partition, kernel: Path, state: Path) -> Lpar:
     """The guest restored from a state, after its agent answered."""
     lpar = Lpar(partition, kernel, None, state)
     try:
-        lpar.call("def here(): return True", "here")
+        lpar.call(*BEFORE_SAVING)
     except BaseException:
         lpar.close()
         raise
@@ -65,9 +72,9 @@ def _restored(partition: Partition, kernel: Path, state: Path) -> Lpar:
     return lpar
 
 
-def _name(partition: Partition, kernel: Path, files: FileSystem) -> str:
+def _name(partition: Partition, kernel: Path, files: FileSystem, before: tuple[str, str]) -> str:
     facts = [hashlib.sha256(kernel.read_bytes()).hexdigest(), files.key, qemu.version()]
-    facts.append(partition.key)
+    facts += [partition.key, *before]
     facts += [source.read_text() for source in sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:20]
 

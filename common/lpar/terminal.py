@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -68,7 +67,7 @@ def _write(message: Message) -> None:
 
 
 def _size() -> tuple[int, int]:
-    columns, rows = shutil.get_terminal_size()
+    columns, rows = os.get_terminal_size(1)
     return rows, columns
 
 

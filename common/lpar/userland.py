@@ -34,12 +34,16 @@ SITE: Final = "/usr/lib/python3/dist-packages"
 UTIL_LINUX: Final = "/usr/util-linux/bin"
 """Where util-linux's lsmem and chmem are by their own names; in PATH they end in .ul."""
 
+KEPT: Final = 3
+"""How many large archives stay in the cache; the oldest go first."""
+
 COMMANDS: Final = ("lsmem", "chmem")
 
 UNUSED: Final = frozenset(
     {
         "__pycache__", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tests",
         "tkinter", "turtledemo", "distutils", "lexers", "styles", "asyncio", "unittest",
+        "multiprocessing", "xml", "xmlrpc", "dbm", "sqlite3", "lib-tk", "wsgiref", "curses",
     }
 )  # fmt: skip
 """Directories of Python libraries that no command of ours comes to need."""
@@ -101,6 +105,8 @@ def file_system(artifacts: Artifacts, cache: Path) -> FileSystem:
         with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:
             file.write(_base(artifacts).pack())
         os.replace(file.name, base)
+        for old in sorted(cache.glob("base-*.cpio"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            old.unlink()
     facts += [f"{path} {hashlib.sha256(data).hexdigest()}" for path, data in sources.items()]
     return FileSystem(_digest(facts), base, lambda: _overlay(sources).pack())
 
@@ -129,13 +135,19 @@ def _base(artifacts: Artifacts) -> Archive:
     for path in ("bin/busybox", "usr/bin/python3.11"):
         archive.copy(_there(root / path), f"/usr/bin/{Path(path).name}")
     archive.link("/usr/bin/python3", "python3.11")
+    archive.copy(_there(root / "bin/udevadm"), "/usr/bin/udevadm")
+    archive.link("/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm")
     for name in COMMANDS:
         archive.copy(_there(root / f"usr/bin/{name}"), f"{UTIL_LINUX}/{name}")
         archive.link(f"/usr/bin/{name}.ul", f"{UTIL_LINUX}/{name}")
     archive.copy(_there(root / "usr/lib/s390x-linux-gnu/ld64.so.1"), "/usr/lib/ld64.so.1")
     for directory in ("lib/s390x-linux-gnu", "usr/lib/s390x-linux-gnu"):
         for library in sorted((root / directory).glob("*.so.*")):
-            archive.copy(library, f"/usr/lib/s390x-linux-gnu/{library.name}")
+            target = f"/usr/lib/s390x-linux-gnu/{library.name}"
+            if library.is_symlink() and (library.parent / library.readlink()).exists():
+                archive.link(target, str(library.readlink()))
+            else:
+                archive.copy(library, target)
     library = _there(root / STDLIB[1:])
     _add_library(archive, library, STDLIB, _below(library))
     for distribution in _requirements().values():
@@ -159,7 +171,7 @@ def _there(path: Path) -> Path:
 
 
 def _add_library(archive: Archive, root: Path, place: str, files: Iterable[Path]) -> None:
-    """Python files with their bytecode, and all else as it is."""
+    """Python files as bytecode alone, which unpacks sooner, and all else as it is."""
     for file in files:
         if file.suffix in {".pyc", ".a", ".pyi", ".exe"}:
             continue
@@ -167,16 +179,19 @@ def _add_library(archive: Archive, root: Path, place: str, files: Iterable[Path]
             continue
         if file.suffix == ".so" and "s390x" not in file.name:
             continue  # an extension of this machine's; the library does without it
-        archive.copy(root / file, f"{place}/{file}")
-        if file.suffix == ".py":
-            _add_bytecode(archive, f"{place}/{file}", root / file)
+        code = _bytecode(root / file, f"{place}/{file}") if file.suffix == ".py" else None
+        if code:
+            archive.add(f"{place}/{file}c", code)
+        else:
+            archive.copy(root / file, f"{place}/{file}")
 
 
-def _add_bytecode(archive: Archive, path: str, source: Path) -> None:
-    """Compile a module here, never to be checked against its source: an emulated CPU needs most of
-    a minute for all of them. Another version's bytecode would not be taken."""
+def _bytecode(source: Path, path: str) -> bytes | None:
+    """A module compiled here, never to be checked against its source: an emulated CPU needs most
+    of a minute for all of them. None where this Python is not of the guest's version, which would
+    not take it."""
     if sys.version_info[:2] != GUEST_PYTHON:
-        return
+        return None
     with tempfile.TemporaryDirectory() as scratch:
         compiled = py_compile.compile(
             str(source),
@@ -185,9 +200,7 @@ def _add_bytecode(archive: Archive, path: str, source: Path) -> None:
             doraise=True,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
-        directory, _, name = path.rpartition("/")
-        cached = f"{directory}/__pycache__/{name.removesuffix('.py')}.cpython-311.pyc"
-        archive.add(cached, Path(str(compiled)).read_bytes())
+        return Path(str(compiled)).read_bytes()
 
 
 def _below(directory: Path) -> Iterator[Path]:
@@ -243,5 +256,8 @@ def _overlay(sources: dict[str, bytes]) -> Archive:
             if path.endswith(".py"):
                 source = Path(scratch, "module.py")
                 source.write_bytes(data)
-                _add_bytecode(archive, path, source)
+                if code := _bytecode(source, path):
+                    directory, _, name = path.rpartition("/")
+                    name = name.removesuffix(".py")
+                    archive.add(f"{directory}/__pycache__/{name}.cpython-311.pyc", code)
     return archive

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from vm import lpars
 from vm.guest import Guest, missing
 from vm.judge import Tally
 from vm.machines import ONE_NODE, TWO_NODES
 
 HERE = Path(__file__).parent
+S390 = HERE / "s390"
 
 TALLIES = pytest.StashKey[dict[str, Tally]]()
 
@@ -19,12 +21,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this directory is marked `vm`, and skipped where no guest can run."""
+    """Everything in this directory is marked `vm`, and skipped where no guest can run.
+
+    Tests of s390 guests come last: these boot meanwhile.
+    """
+    items.sort(key=lambda item: S390 in item.path.parents)
     ours = [item for item in items if HERE in item.path.parents]
-    reason = missing() if ours else None
+    reasons = {False: missing(), True: lpars.missing()} if ours else {}
     for item in ours:
         item.add_marker(pytest.mark.vm)
-        if reason:
+        if reason := reasons[S390 in item.path.parents]:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -15,13 +15,15 @@ import os
 import py_compile
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from lpar import cpio
+from lpar.cpio import Archive
 
 OURS = ("lsmem_py", "chmem_py", "memory_hotplug", "memsim", "hotplug_cli")
 """The import packages under test, wherever this environment has them from."""
@@ -58,55 +60,6 @@ import sys
 from {package}.cli import main
 sys.exit(main())
 """
-
-
-class Archive:
-    """Files gathered for a cpio archive in the kernel's "newc" format, a path once."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, tuple[int, bytes]] = {}
-
-    def add(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """A regular file, and the directories above it; an absolute path."""
-        self._put(path, stat.S_IFREG | mode, data)
-
-    def link(self, path: str, target: str) -> None:
-        """A symbolic link."""
-        self._put(path, stat.S_IFLNK | 0o777, target.encode())
-
-    def directory(self, path: str) -> None:
-        """A directory, and those above it."""
-        self._put(path, stat.S_IFDIR | 0o755, b"")
-
-    def copy(self, source: Path, path: str | None = None) -> None:
-        """A file of the host, its symbolic links resolved, under its own path unless another is
-        given."""
-        self.add(path or str(source), source.read_bytes(), stat.S_IMODE(source.stat().st_mode))
-
-    def _put(self, path: str, mode: int, data: bytes) -> None:
-        parent = os.path.dirname(path)
-        if parent != "/" and parent not in self._entries:
-            self.directory(parent)
-        self._entries[path] = (mode, data)
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._entries
-
-    def pack(self) -> bytes:
-        """The archive; its length is a multiple of 4 bytes, so that another may follow."""
-        parts = [
-            _record(number, path.removeprefix("/"), mode, data)
-            for number, (path, (mode, data)) in enumerate(self._entries.items(), 1)
-        ]
-        return b"".join([*parts, _record(0, "TRAILER!!!", 0, b"")])
-
-
-def _record(inode: int, name: str, mode: int, data: bytes) -> bytes:
-    """One member: 13 fields of 8 hexadecimal digits, the name, the data, each padded to 4 bytes."""
-    encoded = name.encode() + b"\0"
-    fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0)
-    head = b"070701" + b"".join(b"%08X" % field for field in fields) + encoded
-    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
 def shared_objects(file: Path) -> Iterator[Path]:
@@ -214,7 +167,8 @@ def _base() -> Archive:
 
 def _key() -> str:
     """Changes when anything that the large archive is made of does."""
-    facts = [sys.version, str(interpreter()), Path(__file__).read_text()]
+    facts = [sys.version, str(interpreter())]
+    facts += [Path(file).read_text() for file in (__file__, cpio.__file__)]
     facts += [
         f"{name} {one.version} {one.locate_file('')}"
         for name, one in sorted(_distributions(DEPENDENCIES).items())

@@ -26,6 +26,9 @@ BOOLEANS = (
     "\0", "1\0", "true", "false", "online", "offline", "00", "\xb9", "+1", "x", "1" * 5000,
 )  # fmt: skip
 
+FLAGS = ("0", "1", "0", "1", "y", "n", "on", "off")
+"""What config and memmap_on_memory are mostly given."""
+
 POLICIES = ("offline", "online", "online_kernel", "online_movable")
 
 READ_ONLY = ("removable", "valid_zones", "phys_index", "phys_device")
@@ -34,6 +37,43 @@ READ_ONLY = ("removable", "valid_zones", "phys_index", "phys_device")
 def _line(random_: random.Random, text: str) -> str:
     """As echo writes it, three times of four."""
     return f"{text}\n" if random_.random() < 0.75 else text
+
+
+FIRMWARE = "/sys/firmware/memory"
+
+
+def firmware_writes(
+    seed: int, count: int, boot: Sequence[int], standby: Sequence[int]
+) -> list[Write]:
+    """Random writes on an s390: to config and memmap_on_memory, and to the blocks themselves."""
+    random_ = random.Random(seed)
+    made = []
+    for _ in range(count):
+        block = random_.choice(boot if random_.random() < 0.25 else standby)
+        firmware, memory = f"{FIRMWARE}/memory{block}", f"{MEMORY}/memory{block}"
+        kind = random_.random()
+        if kind < 0.33:
+            made.append((f"{firmware}/config", _line(random_, random_.choice(FLAGS))))
+        elif kind < 0.45:
+            made.append((f"{firmware}/memmap_on_memory", _line(random_, random_.choice(FLAGS))))
+        elif kind < 0.52:
+            attribute = random_.choice(("config", "memmap_on_memory"))
+            made.append((f"{firmware}/{attribute}", random_.choice(BOOLEANS)))
+        elif kind < 0.77:
+            made.append((f"{memory}/state", _line(random_, random_.choice(WORDS))))
+        elif kind < 0.86:
+            made.append((f"{memory}/online", _line(random_, random_.choice(BOOLEANS))))
+        elif kind < 0.90:
+            made.append((f"{memory}/state", random_.choice(WRONG)))
+        elif kind < 0.96:
+            words = (*POLICIES, *random_.sample(WRONG, 2))
+            made.append((f"{MEMORY}/auto_online_blocks", _line(random_, random_.choice(words))))
+        elif kind < 0.98:
+            made.append((f"{memory}/{random_.choice(READ_ONLY)}", "1\n"))
+        else:
+            number = random_.randrange(1 << 16, 1 << 20)
+            made.append((f"{FIRMWARE}/memory{number}/config", "1\n"))
+    return made
 
 
 def writes(seed: int, count: int, boot: Sequence[int], added: Sequence[int]) -> list[Write]:

@@ -1,0 +1,123 @@
+"""memsim boot as a person uses it; and what a guest that cannot work does."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from commands import SCRIPTS, run_program, start_program
+from lpar.fetch import cache, fetched
+from lpar.machine import Lpar, LparError
+from lpar.servc import OPCODE, service_calls
+from vm.lpar_machines import COVER_LETTER
+
+COLUMNS = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"
+
+
+def test_a_command_runs_in_the_kernel_and_its_status_is_passed_on() -> None:
+    listing = run_program("memsim", "boot", "--", "lsmem", "-n", "--summary=never", "-o", COLUMNS)
+    assert listing.returncode == 0
+    assert [line.split()[1:] for line in listing.stdout.splitlines()] == [
+        ["2G", "online", "0-15", "yes", "no"],
+        ["2G", "offline", "16-31", "no", "yes"],
+    ]
+    script = "cat; uname -m; echo oops >&2; exit 3"
+    done = run_program("memsim", "boot", "--", "sh", "-c", script, input="in\n", stdin=None)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "in\ns390x\n", "oops\n")
+
+
+def test_both_lsmems_and_both_chmems_are_in_the_path() -> None:
+    script = "for tool in lsmem lsmem.ul chmem chmem.ul; do $tool --version; done"
+    done = run_program("memsim", "boot", "--", "sh", "-c", script)
+    assert [re.sub(r" [\d.]+$", "", line) for line in done.stdout.splitlines()] == [
+        "lsmem from memory-hotplug-tools",
+        "lsmem.ul from util-linux",
+        "chmem from memory-hotplug-tools",
+        "chmem.ul from util-linux",
+    ]
+
+
+def test_a_command_that_is_not_there_is_said_to_be_missing() -> None:
+    done = run_program("memsim", "boot", "--", "nothing")
+    assert (done.returncode, done.stderr) == (127, "nothing: command not found\n")
+
+
+def test_a_signal_reaches_the_command() -> None:
+    program = start_program("memsim", "boot", "--", "sh", "-c", "echo ready; sleep 1000")
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    program.send_signal(signal.SIGINT)
+    assert program.wait(120) == 128 + signal.SIGINT
+
+
+def started() -> "pexpect.spawn[str]":
+    """memsim boot on a terminal, after its greeting and with a prompt."""
+    child = pexpect.spawn(
+        str(SCRIPTS / "memsim"), ["boot"], timeout=120, encoding="utf-8", dimensions=(40, 100)
+    )
+    child.expect(r"This shell is on Linux [\w.+-]+ for s390x: 2G online, 2G standby\.\r\n")
+    child.expect(r"[^\r\n]+ real, [^\r\n]+\r\nLeave with exit, Ctrl-D or Ctrl-\]\.\r\n")
+    child.expect(r"s390:~# ")
+    return child
+
+
+def test_a_shell_in_the_kernel_has_a_terminal_and_ends_with_its_status() -> None:
+    child = started()
+    child.sendline("stty size; chmem -c -b 16 && grep . /sys/firmware/memory/memory16/*")
+    child.expect("40 100\r\n")
+    child.expect("config:1\r\n")
+    child.expect("s390:~# ")
+    child.sendline("sleep 1000")
+    time.sleep(0.5)
+    child.sendintr()
+    child.expect("s390:~# ")
+    child.sendline("exit 5")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 5
+
+
+def test_ctrl_and_bracket_leaves_whatever_runs() -> None:
+    child = started()
+    child.sendline("sleep 1000")
+    child.sendcontrol("]")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_nothing_of_a_guest_is_left_when_memsim_is_killed() -> None:
+    program = start_program("memsim", "boot", "--", "sh", "-c", "echo ready; sleep 1000")
+    assert program.stdout is not None
+    program.stdout.readline()
+    (child,) = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+    assert "qemu" in Path(f"/proc/{child}/comm").read_text()
+    program.kill()
+    program.wait()
+    end = time.monotonic() + 30
+    while os.path.exists(f"/proc/{child}"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_kernel_without_service_calls_is_an_error_at_once(tmp_path: Path) -> None:
+    """It would boot, and quietly have no standby memory."""
+    artifacts = fetched(cache() / "debian")
+    assert artifacts is not None
+    image = bytearray(artifacts.kernel.read_bytes())
+    for address in service_calls(bytes(image)):
+        # Twice the same: no pattern, and nothing that is ever executed.
+        image[address : address + len(OPCODE)] = b"\xb2\x21"
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(image)
+    with pytest.raises(LparError, match="no SERVC instruction"):
+        Lpar(COVER_LETTER, kernel, None)
+
+
+def test_a_guest_that_ends_by_itself_is_an_error_with_the_end_of_its_console(lpar: Lpar) -> None:
+    with pytest.raises(LparError, match="sysrq"):
+        lpar.run("echo 8 > /proc/sysrq-trigger; echo c > /proc/sysrq-trigger")

@@ -1,0 +1,54 @@
+"""The simulated firmware interface against the real one: the same writes, the same machine.
+
+The real kernel's part is done while other tests run; a test waits for its own machine.
+"""
+
+import pytest
+
+from lpar.machine import Lpar
+from memsim import profile
+from memsim.sysfs import Sysfs
+from vm.judge import Tally
+from vm.lpar_judge import Answer, compare
+from vm.lpar_machines import FUZZED
+from vm.lpars import LPAR, call
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("fuzzed", list(FUZZED))
+def test_random_writes_have_the_same_outcome(
+    fuzzed: str, answers: list[Answer], tally: Tally
+) -> None:
+    machine, _, writes = FUZZED[fuzzed]
+    tally += compare(Sysfs(profile.boot(machine)), writes, answers)
+    assert tally.writes == len(writes)
+    assert not tally.unexplained
+
+
+NOT_SIMULATED = {"uevent", "subsystem"}
+"""What a real directory has besides: nothing that lsmem, chmem or a script of theirs reads."""
+
+
+@pytest.mark.parametrize("top", ["sys/firmware/memory", "sys/devices/system/memory"])
+def test_the_simulated_tree_has_the_files_and_modes_of_the_real_one(lpar: Lpar, top: str) -> None:
+    """Debian's kernel for s390 has no NUMA: it has no nodes, nor links to them."""
+    real = call(lpar, "tree", top=f"/{top}")
+    groups = [{**group, "has_node": False} for group in LPAR["blocks"]]
+    sysfs = Sysfs(profile.boot({**LPAR, "blocks": groups}))
+    wanted = {p: kind for p, kind in real.items() if p.rpartition("/")[2] not in NOT_SIMULATED}
+    simulated = _tree(sysfs, top)
+    assert {
+        p: k for p, k in simulated.items() if p.rpartition("/")[2] not in NOT_SIMULATED
+    } == wanted
+
+
+def _tree(sysfs: Sysfs, top: str) -> dict[str, str]:
+    """The simulated counterpart of lpar_guest.tree."""
+    found: dict[str, str] = {}
+    for name in sysfs.listdir(top):
+        path = f"{top}/{name}"
+        kind = sysfs.kind(path)
+        found[name] = f"{sysfs.mode(path):o}" if kind == "file" else str(kind)
+        if kind == "dir":
+            found |= {f"{name}/{below}": what for below, what in _tree(sysfs, path).items()}
+    return found
