@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chmem_py import options as options_
-from chmem_py.holding import holding
+from chmem_py.holding import holding, say_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.options import ACTIONS, ZONES, Options
 from chmem_py.output import NAME, Output
@@ -274,7 +274,10 @@ def _held(
     machine: Machine, options: Options, action: Action, interrupts: Interrupts, output: Output
 ) -> AbstractContextManager[Held | None]:
     """The machine held, if anything is to be written to it."""
-    if options.dry_run or _unable(machine, action, options):
+    if options.dry_run:
+        say_left(machine, output)
+        return nullcontext()
+    if _unable(machine, action, options):
         return nullcontext()
     return holding(machine, interrupts, options.timeout, output)
 

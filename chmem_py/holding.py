@@ -60,6 +60,12 @@ def _mend(machine: Machine, held: Held, output: Output) -> None:
     if left is None or outcome is None:
         return
     if outcome.stuck:
+        block = named([outcome.number])
+        output.say(
+            messages.UNDOING_FAILED.of(
+                block=block, step=outcome.stuck.step, reason=outcome.stuck.reason
+            )
+        )
         output.say(format_left(outcome, machine.tree))
         return
     output.say(
@@ -70,3 +76,22 @@ def _mend(machine: Machine, held: Held, output: Output) -> None:
             condition=format_condition(outcome.after),
         )
     )
+
+
+def say_left(machine: Machine, output: Output) -> None:
+    """Say what a run would bring back first; for a dry run, which waits for nobody."""
+    tree = machine.tree
+    try:
+        with hold(tree.root, this_machine=tree.is_this_machine, timeout=0) as held:
+            left = held.left
+    except HeldError:
+        return
+    if left:
+        output.say(
+            messages.WOULD_BRING_BACK.of(
+                block=named([left.before.number]),
+                pid=left.pid,
+                action=left.action,
+                condition=format_condition(left.before),
+            )
+        )

@@ -218,8 +218,9 @@ class BlockError(MemoryHotplugError):
         """The zone that the block is in, or the zones that it can be set online in."""
         self.where = where
         """The file that was written to."""
-        reason = os.strerror(errno) if errno else cause.value
-        super().__init__(f"memory block {number}: {step} failed: {reason}")
+        self.reason = os.strerror(errno) if errno else cause.value
+        """What happened, in a few words."""
+        super().__init__(f"memory block {number}: {step} failed: {self.reason}")
 
     @property
     def errno_name(self) -> str | None:

@@ -102,6 +102,7 @@ class Held:
         self._directory = directory
         self._name = name
         self._record: int | None = None
+        self._kept = False
         self.left = self._read()
         """The block that a killed process left; None if there is none, or the record is damaged."""
 
@@ -125,6 +126,14 @@ class Held:
             if descriptor is not None:
                 os.close(descriptor)
         self._record = self._directory = self._lock = None
+
+    def keep(self) -> None:
+        """Leave the record of a block that could not be brought back as it is, for the next time.
+        No other block is recorded meanwhile."""
+        if self._record is not None:
+            os.close(self._record)
+        self._record = None
+        self._kept = True
 
     def note(self, before: MemoryBlock, action: str) -> None:
         """Record the block that is about to be changed, in its present condition."""
@@ -152,7 +161,7 @@ class Held:
             os.ftruncate(record, 0)
 
     def _open(self, flags: int) -> int | None:
-        if self._directory is None:
+        if self._directory is None or self._kept:
             return None
         try:
             found = os.open(

@@ -332,7 +332,8 @@ def bring_back(machine: Machine, held: Held) -> Outcome | None:
     """Bring the block that a killed process left back to the condition in the record of HELD.
 
     Returns None if there is no such block, or it has that condition already. Else the result is
-    TAKEN_BACK, or FAILED if the kernel refused. The record is cleared.
+    TAKEN_BACK, or FAILED if the kernel refused. Then the record is kept, for the next time; else it
+    is cleared. A block that was online and is online again is left alone: somebody has seen to it.
     """
     left = held.left
     if left is None:
@@ -343,12 +344,17 @@ def bring_back(machine: Machine, held: Held) -> Outcome | None:
     except NoSuchBlockError:
         held.clear()
         return None
+    if left.before.state is State.ONLINE is now.state:
+        held.clear()
+        return None
     work = _Transaction(_Site(machine, Watch(), UNDOING), left.before, Plan(Target()))
     stuck = work.restore(anyway=True)
-    outcome = None
-    if stuck or any(write.happened for write in work.writes):
-        result = Result.FAILED if stuck else Result.TAKEN_BACK
-        after = machine.block_now(number)
-        outcome = Outcome(result, now, after, tuple(work.writes), stuck, stuck)
-    held.clear()
-    return outcome
+    if stuck:
+        held.keep()
+    else:
+        held.clear()
+    if not (stuck or any(write.happened for write in work.writes)):
+        return None
+    result = Result.FAILED if stuck else Result.TAKEN_BACK
+    after = machine.block_now(number)
+    return Outcome(result, left.before, after, tuple(work.writes), stuck, stuck)

@@ -12,9 +12,11 @@ from chmem_py.holding import holding
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from commands import Command, start_program, start_python
+from memory_hotplug.attribute import MEMORY
 from memory_hotplug.errors import StoppedError
+from memory_hotplug.hold import RECORD
 from memory_hotplug.machine import Machine
-from simulated import conditions, make, s390
+from simulated import conditions, make, s390, write
 
 HOLDING = """
 import sys, time
@@ -89,6 +91,19 @@ def test_the_time_limit_holds_for_the_wait_too(chmem: Command, tmp_path: Path) -
     assert done.stderr.endswith(
         " is still changing the memory of this machine; nothing was changed\n"
     )
+
+
+def test_a_dry_run_says_what_a_run_would_bring_back_first(chmem: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "m", s390())
+    record = "block=1 state=online zone=Normal configured=1 memmap_on_memory=0"
+    record += " action=reconfigure pid=7\n"
+    write(root, f"{MEMORY}/memory1/state", "offline")
+    (root / RECORD).write_text(record)
+    done = chmem("-s", root, "-b", "-e", "4", "--dry-run")
+    assert "memory block 1 was left half done by process 7 (--reconfigure)" in done.stderr
+    assert (root / RECORD).read_text() == record
+    assert chmem("-s", root, "-b", "-e", "4").status == 0
+    assert conditions(root)[1].state == "online"
 
 
 def test_a_dry_run_waits_for_nobody(chmem: Command, tmp_path: Path) -> None:

@@ -130,6 +130,17 @@ def test_what_cannot_be_brought_back_is_told(lpar: Path) -> None:
     assert outcome.result is Result.FAILED
     assert outcome.stuck is not None
     assert outcome.after.configured is False
+    # The record stays, whatever else is done, until the block is what it was.
+    with hold(str(lpar), this_machine=False) as held:
+        bring_back(Machine.at(lpar), held)
+        held.note(outcome.after, "enable")
+        held.clear()
+    change(lambda kernel: kernel.clear_faults())
+    with hold(str(lpar), this_machine=False) as held:
+        again = bring_back(Machine.at(lpar), held)
+    assert again is not None
+    assert again.result is Result.TAKEN_BACK
+    assert not (lpar / RECORD).exists()
 
 
 def test_a_block_that_somebody_brought_back_is_left_alone(lpar: Path) -> None:
@@ -194,3 +205,13 @@ def test_a_tree_that_is_read_only_is_held_without_a_record(tmp_path: Path) -> No
     )
     assert process.communicate()[0] == "held\n"
     assert process.returncode == 0
+
+
+def test_a_block_that_is_online_again_is_not_taken_offline_to_restore_it(lpar: Path) -> None:
+    start_python(DYING, str(lpar), "4", "1").communicate()
+    directory.write(lpar, "sys/devices/system/memory/memory1/state", b"online_movable")
+    now = Machine.at(lpar).block(1)
+    assert now.memmap_on_memory is True
+    with hold(str(lpar), this_machine=False) as held:
+        assert bring_back(Machine.at(lpar), held) is None
+    assert Machine.at(lpar).block(1) == now

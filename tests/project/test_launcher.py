@@ -107,3 +107,13 @@ def test_an_ignored_interrupt_stays_ignored(tmp_path: Path) -> None:
 
 def test_the_three_commands_are_one_file() -> None:
     assert len({(TOP / "bin" / name).resolve() for name in NAMES}) == 1
+
+
+def test_a_python_that_cannot_be_run_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "lsmem").write_bytes((SCRIPTS / "lsmem").read_bytes())
+    (tmp_path / "lsmem").chmod(0o755)
+    (tmp_path / "python3").symlink_to("/nowhere/python3")
+    status, out, error = ran(tmp_path / "lsmem", "--version")
+    assert (status, out) == (1, b"")
+    assert error.startswith(f"lsmem: {tmp_path}/python3 cannot be run".encode())
+    assert error.count(b"\n") == 1

@@ -69,6 +69,13 @@ HELD = Message(
     manual="process N is still changing the memory of this machine; nothing was changed",
     always=True,
 )
+WOULD_BRING_BACK = Message(
+    "{block} was left half done by process {pid} (--{action}); the run itself brings it back first:"
+    " {condition}",
+    manual="memory block N was left half done by process N (--action); the run itself brings it"
+    " back first: condition",
+    always=True,
+)
 BROUGHT_BACK = Message(
     "{block} was half done by process {pid} (--{action}), and is {condition} again",
     manual="memory block N was half done by process N (--action), and is condition again",
