@@ -1,6 +1,7 @@
 """The dry run promises what the run then does, on every machine and for every action."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 import static_tree
 from chmem_py.document import schema
-from commands import Command
+from commands import SCRIPTS, Command
 from memory_hotplug import Machine
 from memsim import directory
 from memsim.kernel import Kernel
@@ -145,6 +146,31 @@ def test_dry_run_can_be_pasted_into_a_shell(chmem: Command, tmp_path: Path) -> N
     script = chmem("-s", root, "--dry-run", "-e", "256m").stdout
     subprocess.run(["sh", "-e"], input=script, text=True, check=True)
     assert (root / f"{MEMORY}/memory2/state").read_text() == "online_movable\n"
+
+
+@pytest.mark.parametrize("arguments", REQUESTS, ids=" ".join)
+def test_dry_run_of_a_simulated_machine_can_be_pasted_into_a_shell(
+    arguments: list[str], chmem: Command, tmp_path: Path
+) -> None:
+    roots = [make(tmp_path / name, s390()) for name in ("it's a machine", "twin")]
+    script = chmem("-s", roots[0], "--dry-run", *arguments).stdout
+    path = f"{SCRIPTS}:{os.environ['PATH']}"
+    subprocess.run(["sh"], input=script, text=True, check=True, env={**os.environ, "PATH": path})
+    assert chmem("-s", roots[1], *arguments).status == 0
+    assert conditions(roots[0]) == conditions(roots[1])
+
+
+def test_dry_run_pasted_into_a_shell_stops_at_the_first_line_that_fails(
+    chmem: Command, tmp_path: Path
+) -> None:
+    root = static_tree.plain(tmp_path, ["online", "offline", "offline"])
+    script = chmem("-s", root, "--dry-run", "-e", "256m").stdout
+    state = root / MEMORY / "memory1/state"
+    state.unlink()
+    state.mkdir()
+    done = subprocess.run(["sh"], input=script, text=True, stderr=subprocess.PIPE)
+    assert done.returncode != 0
+    assert (root / MEMORY / "memory2/state").read_text() == "offline\n"
 
 
 def test_dry_run_of_nothing_is_a_comment(chmem: Command, machine: Make) -> None:
