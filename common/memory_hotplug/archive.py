@@ -63,8 +63,10 @@ class ArchiveTree:
             stream.drain()
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
             raise self._damaged(error) from None
-        except (OverflowError, RecursionError, MemoryError) as error:
+        except (OverflowError, RecursionError) as error:
             raise self._damaged(error) from None
+        except MemoryError:
+            raise os_error(errno.ENOMEM, self.root) from None
         except OSError as error:
             # Where the file itself cannot be read, the kernel says why by a number.
             raise (error if error.errno else self._damaged(error)) from None

@@ -7,12 +7,13 @@ another process moves or replaces directories at the same time.
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 __all__ = ["check_regular", "check_writable", "directory_above", "open_beneath", "os_error"]
 
 _PASSING = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_NO_NAMES = frozenset(("", ".", ".."))
 
 _MOST_LINKS = 40
 """The maximum of symbolic links in a path (include/linux/namei.h, MAXSYMLINKS)."""
@@ -37,22 +38,27 @@ def os_error(number: int, path: str) -> OSError:
     return OSError(number, _REASONS.get(number) or os.strerror(number), path)
 
 
-@contextmanager
-def directory_above(root: int, path: str) -> Iterator[tuple[int, str]]:
-    """A descriptor of the directory of PATH below the directory ROOT, and the last name of PATH. No
-    symbolic link is followed. Raises OSError; ENOTDIR for a link."""
+def directory_above(root: int, path: str) -> tuple[int, str]:
+    """A new descriptor of the directory of PATH below the directory ROOT, and its last name.
+
+    No symbolic link is followed. Raises OSError; ENOTDIR for a link, and EINVAL for a path that
+    is no path of a file in a directory.
+    """
     *way, name = path.split("/")
-    if {"", ".", ".."} & {*way, name}:
+    if not way or not _NO_NAMES.isdisjoint(way) or name in _NO_NAMES:
         raise os_error(errno.EINVAL, path)
-    at, opened = root, []
+    at = root
     try:
         for directory in way:
-            at = os.open(directory, _PASSING, dir_fd=at)
-            opened.append(at)
-        yield at, name
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
+            below = os.open(directory, _PASSING, dir_fd=at)
+            if at != root:
+                os.close(at)
+            at = below
+    except BaseException:
+        if at != root:
+            os.close(at)
+        raise
+    return at, name
 
 
 def open_beneath(root: int, where: str, path: str, flags: int) -> int:
@@ -62,6 +68,14 @@ def open_beneath(root: int, where: str, path: str, flags: int) -> int:
     Since Linux 5.6 the kernel's openat2(2) does the same with RESOLVE_BENEATH, but Python does not
     have it, and loading ctypes takes longer than this loop.
     """
+    if not flags & os.O_PATH:
+        # Mostly there is no link, and no need to remember the way.
+        with suppress(OSError):
+            at, name = directory_above(root, path)
+            try:
+                return os.open(name, flags | os.O_NOFOLLOW, dir_fd=at)
+            finally:
+                os.close(at)
     todo, way, links, entered = path.split("/")[::-1], [root], 0, False
     try:
         while todo:

@@ -118,8 +118,11 @@ class FileTree:
         """The text of an attribute. Raises OSError, also for a symbolic link out of the tree and
         for a file that is not a regular file."""
         try:
-            with self._opened(path, _READING) as file:
+            file = self._open(path, _READING)
+            try:
                 return _whole(file, os.pread(file, _SHORT, 0))
+            finally:
+                os.close(file)
         except OSError as error:
             raise self._explained(path, error) from None
 
@@ -185,13 +188,15 @@ class FileTree:
             return None
         return version
 
+    def _open(self, path: str, flags: int) -> int:
+        """A new descriptor of a path, for reading."""
+        if self.is_this_machine:
+            return os.open(path, flags, dir_fd=self._root)
+        return open_beneath(self._root, self.root, path, flags)
+
     @contextmanager
     def _opened(self, path: str, flags: int) -> Iterator[int]:
-        """A descriptor for reading a path."""
-        if self.is_this_machine:
-            file = os.open(path, flags, dir_fd=self._root)
-        else:
-            file = open_beneath(self._root, self.root, path, flags)
+        file = self._open(path, flags)
         try:
             yield file
         finally:
@@ -220,11 +225,14 @@ class FileTree:
         regular file EMEDIUMTYPE. Nothing is written then.
         """
         data = word.encode()
-        with directory_above(self._root, path) as (at, name):
+        at, name = directory_above(self._root, path)
+        try:
             if not self.is_this_machine:
                 # Even opening a device can have an effect.
                 check_writable(os.stat(name, dir_fd=at, follow_symlinks=False), path)
             file = os.open(name, _WRITING, dir_fd=at)
+        finally:
+            os.close(at)
         try:
             if not self.is_this_machine:
                 check_writable(os.fstat(file), path)
@@ -248,12 +256,15 @@ class FileTree:
 
     def _refusal(self, path: str, *, shared: bool) -> OSError | None:
         try:
-            with directory_above(self._root, path) as (at, name):
+            at, name = directory_above(self._root, path)
+            try:
                 found = os.stat(name, dir_fd=at, follow_symlinks=False)
                 check_writable(found, path, shared=shared)
                 if os.fstatvfs(at).f_flag & os.ST_RDONLY:
                     return os_error(errno.EROFS, path)
                 allowed = os.access(name, os.W_OK, dir_fd=at) and found.st_mode & 0o222
+            finally:
+                os.close(at)
         except OSError as error:
             return error
         return None if allowed else os_error(errno.EACCES, path)

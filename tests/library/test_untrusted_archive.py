@@ -316,3 +316,19 @@ def test_what_is_no_file_is_no_archive(what: str, tmp_path: Path) -> None:
     if what == "fifo":
         os.mkfifo(path)
     refused(path)
+
+
+def test_an_archive_that_needs_more_memory_than_there_is_is_refused(
+    plain: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "case.tar.xz"
+    # Unpacking makes room for the whole dictionary at once.
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}]
+    path.write_bytes(lzma.compress(plain, filters=filters))
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (256 << 20, 256 << 20))
+
+    done = run_program("lsmem", "-s", path, preexec_fn=limited)
+    assert done.returncode == 1
+    assert done.stderr == f"lsmem: cannot open {path}: Cannot allocate memory\n"
