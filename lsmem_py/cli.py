@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hotplug_cli import advice, offers
+from hotplug_cli import offers
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import (
     GIVEN,
@@ -189,10 +189,10 @@ _LISTING_ONLY = (
 @option(
     "--advice",
     metavar="WHEN",
-    shell_complete=offers.words(lambda: advice.WHEN),
+    shell_complete=offers.words(lambda: TERMINAL),
     own=True,
     section="General",
-    help="say what to do about failures: " + ", ".join(advice.WHEN),
+    help="say what to do about failures: " + ", ".join(TERMINAL),
 )
 @answer(lambda: version(NAME), "-V", "--version", section="General", help="display the version")
 @click.argument("extra", nargs=-1, type=click.UNPROCESSED, metavar="")
@@ -239,6 +239,8 @@ def _message_writer(given: Sequence[str]) -> "Callable[[Sentence], None]":
     """What writes a message, with advice if the options GIVEN or a terminal want it."""
 
     def write_message(sentence: "Sentence") -> None:
+        from hotplug_cli import advice
+
         shown = advice.wanted(given, "LSMEM_ADVICE")
         complain(NAME, sentence if shown else sentence._replace(advice=""))
 

@@ -1,9 +1,8 @@
 """The values of lsmem's options, which arguments they take, and which options exclude others."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from types import SimpleNamespace
 
-from hotplug_cli import advice
 from hotplug_cli.getopt import GetoptUsageError, UsageError
 from lsmem_py.columns import PICTURED
 
@@ -11,14 +10,17 @@ __all__ = ["SUMMARY", "TERMINAL", "Options", "check", "wanted"]
 
 SUMMARY = ("never", "always", "only")
 TERMINAL = ("always", "never", "auto")
-_ALLOWED = {"annotate": TERMINAL, "color": TERMINAL, "map": PICTURED, "advice": advice.WHEN}
+_ALLOWED = {"annotate": TERMINAL, "color": TERMINAL, "map": PICTURED, "advice": TERMINAL}
 """An option that takes a word as its argument -> these words."""
 _SHORTEST_INTERVAL = 0.1
 """Seconds."""
 
 
-class Options(NamedTuple):
-    """The values of the options."""
+class Options(SimpleNamespace):
+    """The values of the options.
+
+    A namespace because every start makes the class, and a named tuple takes longer to make.
+    """
 
     all: bool
     bytes: bool

@@ -1,8 +1,7 @@
 """A memory block, and the values of its attributes."""
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 __all__ = [
     "DISABLED",
@@ -71,10 +70,13 @@ NOT_READ: Final[Any] = NotRead.NOT_READ
 """Its type is Any, so that code that has read an attribute need not check that it was read."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryBlock:
+class MemoryBlock(NamedTuple):
     """A memory block. An attribute that was not read is NOT_READ; None means that it is not known,
-    or that the machine does not have it."""
+    or that the machine does not have it.
+
+    A named tuple because every start of lsmem makes the class, and a dataclass takes longer to
+    make.
+    """
 
     number: int
     """memoryN covers the bytes [N * block size, (N + 1) * block size)."""

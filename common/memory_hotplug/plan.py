@@ -181,7 +181,7 @@ MEMMAP = Step(
     "memmap_on_memory",
     lambda block, target: "1" if target.memmap_on_memory else "0",
     lambda block, target: block.memmap_on_memory is target.memmap_on_memory,
-    lambda block, target: replace(block, memmap_on_memory=target.memmap_on_memory),
+    lambda block, target: block._replace(memmap_on_memory=target.memmap_on_memory),
 )
 CONFIGURE = Step(
     "configure",
@@ -200,7 +200,7 @@ OFFLINE = Step(
     "state",
     lambda block, target: "offline",
     lambda block, target: block.state is State.OFFLINE,
-    lambda block, target: replace(block, state=State.OFFLINE, zones=None),
+    lambda block, target: block._replace(state=State.OFFLINE, zones=None),
     endless=True,
 )
 LEAVE_ZONE = replace(
@@ -215,7 +215,7 @@ DECONFIGURE = Step(
     "config",
     lambda block, target: "0",
     lambda block, target: block.configured is False,
-    lambda block, target: replace(block, configured=False, state=State.OFFLINE, zones=None),
+    lambda block, target: block._replace(configured=False, state=State.OFFLINE, zones=None),
 )
 
 STEPS = (MEMMAP, CONFIGURE, ONLINE, OFFLINE, DECONFIGURE)

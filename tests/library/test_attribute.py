@@ -1,7 +1,5 @@
 """One table says of each sysfs attribute where it is, how it is read and what it takes."""
 
-from dataclasses import fields
-
 import pytest
 
 from memory_hotplug.attribute import (
@@ -22,7 +20,7 @@ from memsim.sysfs import Sysfs
 
 
 def test_the_attributes_are_the_fields_of_a_block() -> None:
-    assert [field.name for field in fields(MemoryBlock)] == ["number", *Attribute]
+    assert list(MemoryBlock._fields) == ["number", *Attribute]
 
 
 def test_paths_are_made_of_the_table() -> None:
