@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from memsim.errors import IrregularError
 
-__all__ = ["DIRECTORY", "Beneath", "create", "write_all"]
+__all__ = ["DIRECTORY", "Beneath", "close", "create", "read_file", "write_all"]
 
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -45,7 +45,7 @@ class Beneath:
 
     def __init__(self, directory: str) -> None:
         """The way to the directory itself may have symbolic links."""
-        self._name = directory
+        self.name = directory
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._opened: dict[str, int] = {}
         """Descriptors by path; the last one was used last."""
@@ -55,7 +55,7 @@ class Beneath:
 
     def __exit__(self, *_: object) -> None:
         self._forget("")
-        os.close(self._directory)
+        close(self._directory)
 
     def _above(self, path: str) -> tuple[int, str]:
         """The directory that the last name of a path is in, as a descriptor, and that name."""
@@ -77,7 +77,7 @@ class Beneath:
                     self.expect("dir", path)
                 raise self._about(error, path) from None
             if len(self._opened) == _MOST_OPEN:
-                os.close(self._opened.pop(next(iter(self._opened))))
+                close(self._opened.pop(next(iter(self._opened))))
         self._opened[path] = at
         return at
 
@@ -85,31 +85,30 @@ class Beneath:
         """Close what is open at a path and below it."""
         below = f"{path}/" if path else ""
         for opened in [one for one in self._opened if f"{one}/".startswith(below)]:
-            os.close(self._opened.pop(opened))
+            close(self._opened.pop(opened))
 
     def _about(self, error: OSError, path: str) -> OSError:
         """The error with the whole path; the system call has had one name only."""
         if not isinstance(error, IrregularError):
-            error.filename = f"{self._name}/{path}"
+            error.filename = f"{self.name}/{path}"
         return error
 
     def kind(self, path: str) -> str | None:
         """ "file", "dir", "link" or what else there is; None: nothing."""
-        at, name = self._above(path)
         try:
+            at, name = self._above(path)
             mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._about(error, path) from None
-        return _KINDS.get(stat.S_IFMT(mode), "thing unknown")
+        return _kind(mode)
 
     def expect(self, kind: str, path: str) -> bool:
         """Whether something is at a path. Raises IrregularError if it is of another kind."""
         found = self.kind(path)
         if found not in (kind, None):
-            shown = _IN_WORDS.get(str(found), f"a {found}")
-            raise IrregularError(f"{self._name}/{path}", _IN_WORDS[kind], shown)
+            raise IrregularError(f"{self.name}/{path}", _IN_WORDS[kind], _in_words(str(found)))
         return found is not None
 
     def directory(self, path: str) -> int:
@@ -117,7 +116,20 @@ class Beneath:
         try:
             return self._descriptor(path)
         except FileNotFoundError:
-            raise IrregularError(f"{self._name}/{path}", _IN_WORDS["dir"], "nothing") from None
+            raise IrregularError(f"{self.name}/{path}", _IN_WORDS["dir"], "nothing") from None
+
+    def listdir(self, path: str) -> list[str]:
+        try:
+            return os.listdir(self._descriptor(path))
+        except OSError as error:
+            raise self._about(error, path) from None
+
+    def readlink(self, path: str) -> str:
+        at, name = self._above(path)
+        try:
+            return os.readlink(name, dir_fd=at)
+        except OSError as error:
+            raise self._about(error, path) from None
 
     def open(self, path: str, flags: int) -> int:
         """A new descriptor of a regular file that is there."""
@@ -131,7 +143,7 @@ class Beneath:
                 self.expect("file", path)
             raise self._about(error, path) from None
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            os.close(file)
+            close(file)
             self.expect("file", path)
             raise OSError(errno.EAGAIN, "it was replaced while it was opened", path)
         return file
@@ -141,14 +153,14 @@ class Beneath:
         file = self.open(path, os.O_RDONLY)
         try:
             if os.fstat(file).st_size > most:
-                raise IrregularError(f"{self._name}/{path}", f"{most} bytes at most", "more")
+                raise IrregularError(f"{self.name}/{path}", f"{most} bytes at most", "more")
             content = os.read(file, most + 1)
             while more := os.read(file, most + 1 - len(content)):
                 content += more
         except OSError as error:
             raise self._about(error, path) from None
         finally:
-            os.close(file)
+            close(file)
         return content
 
     def create(self, path: str, content: bytes, mode: int) -> None:
@@ -201,6 +213,37 @@ class Beneath:
             return
         except OSError as error:
             raise self._about(error, path) from None
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "file of another kind")
+
+
+def _in_words(kind: str) -> str:
+    return _IN_WORDS.get(kind, f"a {kind}")
+
+
+def read_file(path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a regular file, to which symbolic links may lead.
+
+    Raises OSError, and IrregularError if it is another file or has more than MOST bytes.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(file).st_mode
+    if not stat.S_ISREG(mode):
+        close(file)
+        raise IrregularError(os.fspath(path), "a regular file", _in_words(_kind(mode)))
+    with open(file, "rb") as opened:
+        content = opened.read(most + 1)
+        if len(content) > most:
+            raise IrregularError(os.fspath(path), f"{most} bytes at most", "more")
+    return content
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor for which nothing depends on that."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def create(name: str, content: bytes, mode: int, at: int) -> None:

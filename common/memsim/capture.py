@@ -1,4 +1,9 @@
-"""Copy the sysfs files about a machine's memory into a directory or archive, and no others."""
+"""Copy the sysfs files about a machine's memory into a directory or archive, and no others.
+
+The tree or archive that is read may be damaged, or made to do harm. Nothing is read through a
+symbolic link, and the links between nodes and blocks are copied only if they lead where they
+should.
+"""
 
 from __future__ import annotations
 
@@ -8,75 +13,75 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from memsim.errors import MachineError, NoBlocksError, NotACaptureError, wrong
-from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
+from memsim.beneath import Beneath
+from memsim.errors import IrregularError, NoBlocksError
+from memsim.packed import members
+from memsim.sysfs import FIRMWARE, MEMORY, NODE, PAGE_SIZE, PARAMETERS
 
-__all__ = ["capture", "described", "read_tree"]
+__all__ = ["capture", "read_tree"]
 
-_WANTED: Final = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"{MEMORY}/(block_size_bytes|auto_online_blocks)",
-        rf"{MEMORY}/memory\d+/(state|online|removable|valid_zones|phys_index|phys_device|node\d+)",
-        rf"{NODE}/(online|possible|has_memory|has_normal_memory)",
-        rf"{NODE}/node\d+/memory\d+",
-        rf"{FIRMWARE}/memory\d+/(config|memmap_on_memory)",
-        rf"{PARAMETERS}/[a-z_]+",
-    )
+_NUMBER: Final = "(?:0|[1-9][0-9]{0,17})"
+_FILE: Final = re.compile(
+    rf"{MEMORY}/(?:block_size_bytes|auto_online_blocks)"
+    rf"|{MEMORY}/memory{_NUMBER}/(?:state|online|removable|valid_zones|phys_index|phys_device)"
+    rf"|{NODE}/(?:online|possible|has_memory|has_normal_memory)"
+    rf"|{FIRMWARE}/memory{_NUMBER}/(?:config|memmap_on_memory)"
+    rf"|{PARAMETERS}/[a-z_]{{1,64}}"
 )
-_ENTERED: Final = re.compile(
-    rf"{MEMORY}|{MEMORY}/memory\d+|{NODE}|{NODE}/node\d+|{FIRMWARE}|{FIRMWARE}/memory\d+|{PARAMETERS}"
+_LINK: Final = re.compile(
+    rf"{MEMORY}/memory{_NUMBER}/(node{_NUMBER})|{NODE}/node{_NUMBER}/(memory{_NUMBER})"
 )
+_DIRECTORY: Final = re.compile(
+    rf"(?:{MEMORY}|{FIRMWARE})(?:/memory{_NUMBER})?|{NODE}(?:/node{_NUMBER})?|{PARAMETERS}"
+)
+
+_GONE: Final = (errno.ENOENT, errno.ENODEV)
 
 
 def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
     """The files about memory below a root: path -> content, and path -> target of a link.
 
     The root may be an archive that `capture` made. Files are only opened for reading. A file that
-    disappears meanwhile is left out. Raises FileNotFoundError where there are no memory blocks.
+    disappears meanwhile is left out. Raises NoBlocksError, IrregularError, NotACaptureError and
+    OSError.
     """
     if os.path.isfile(root):
-        yield from _read_archive(root)
+        yield from _read_archive(os.fspath(root))
         return
-    base = os.fspath(root).rstrip("/")
-    os.stat(base or "/")
-    if not os.path.exists(f"{base}/{MEMORY}/block_size_bytes"):
-        raise NoBlocksError(base or "/", MEMORY)
-    for tree in (MEMORY, NODE, FIRMWARE, PARAMETERS):
-        yield from _below(base, tree)
+    base = os.fspath(root)
+    with Beneath(base) as files:
+        if files.kind(f"{MEMORY}/block_size_bytes") is None:
+            raise NoBlocksError(base, MEMORY)
+        for tree in (MEMORY, NODE, FIRMWARE, PARAMETERS):
+            if files.kind(tree):
+                yield from _below(files, tree)
 
 
-def _read_archive(path: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
-    try:
-        with tempfile.TemporaryDirectory() as unpacked, tarfile.open(path) as archive:
-            archive.extractall(unpacked, filter="data")
-            yield from read_tree(unpacked)
-    except (tarfile.TarError, EOFError, zlib.error):
-        raise NotACaptureError(os.fspath(path)) from None
-
-
-def _below(base: str, directory: str) -> Iterator[tuple[str, bytes | str]]:
-    try:
-        names = sorted(os.listdir(f"{base}/{directory}"), key=_by_number)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in names:
+def _below(files: Beneath, directory: str) -> Iterator[tuple[str, bytes | str]]:
+    for name in sorted(files.listdir(directory), key=_by_number):
         path = f"{directory}/{name}"
-        full = f"{base}/{path}"
-        if not os.path.islink(full) and _ENTERED.fullmatch(path):
-            yield from _below(base, path)
-        elif any(wanted.fullmatch(path) for wanted in _WANTED):
-            try:
-                link = os.path.islink(full)
-                yield path, os.readlink(full) if link else Path(full).read_bytes()
-            except FileNotFoundError:
-                continue
+        try:
+            if _LINK.fullmatch(path):
+                yield path, _link(files, path)
+            elif _FILE.fullmatch(path):
+                yield path, files.read(path, PAGE_SIZE)
+            elif _DIRECTORY.fullmatch(path):
+                yield from _below(files, path)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+
+
+def _link(files: Beneath, path: str) -> str:
+    """The target of a link; in a tree without links, a directory is in its place."""
+    if files.kind(path) == "dir":
+        return _expected(path)
+    files.expect("link", path)
+    return _checked(f"{files.name}/{path}", path, files.readlink(path))
 
 
 def _by_number(name: str) -> tuple[str, int]:
@@ -84,10 +89,44 @@ def _by_number(name: str) -> tuple[str, int]:
     return stem, int(name[len(stem) :] or 0)
 
 
+def _expected(path: str) -> str:
+    """The target of the link between a node and a block."""
+    return f"../../{'node' if path.startswith(MEMORY) else 'memory'}/{path.rpartition('/')[2]}"
+
+
+def _checked(where: str, path: str, target: str) -> str:
+    """The target of a link. Raises IrregularError for another one than the kernel's."""
+    if target != _expected(path):
+        raise IrregularError(where, f"a symbolic link to {_expected(path)}", f"one to {target}")
+    return target
+
+
+def _read_archive(path: str) -> Iterator[tuple[str, bytes | str]]:
+    found: dict[str, bytes | str] = {}
+    for name, content, target, kind in members(path, _is_wanted, PAGE_SIZE):
+        where = f"{path}: {name}"
+        if content is not None:
+            found[name] = content
+        elif target is not None and _LINK.fullmatch(name):
+            found[name] = _checked(where, name, target)
+        elif _LINK.fullmatch(name) and kind == "a directory":
+            found[name] = _expected(name)
+        else:
+            raise IrregularError(where, "a regular file", kind)
+    if f"{MEMORY}/block_size_bytes" not in found:
+        raise NoBlocksError(path, MEMORY)
+    yield from found.items()
+
+
+def _is_wanted(path: str) -> bool:
+    return bool(_LINK.fullmatch(path) or _FILE.fullmatch(path))
+
+
 def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") -> int:
     """Copy the tree below a root into TARGET, a .tar.gz or a new directory; return how many files.
 
-    TARGET appears complete or not at all. Raises FileExistsError where it exists already.
+    TARGET appears complete or not at all. Raises FileExistsError if it exists already, and what
+    `read_tree` raises.
     """
     final = Path(target).absolute()
     if os.path.lexists(final):
@@ -107,7 +146,7 @@ def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") 
 
 def _to_archive(path: Path, entries: Iterator[tuple[str, bytes | str]]) -> int:
     count = 0
-    with tarfile.open(path, "w:gz") as archive:
+    with open(path, "xb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         for count, (name, content) in enumerate(entries, 1):  # noqa: B007
             member = tarfile.TarInfo(name)
             if isinstance(content, str):
@@ -130,126 +169,3 @@ def _to_directory(path: Path, entries: Iterator[tuple[str, bytes | str]]) -> int
         else:
             made.write_bytes(content)
     return count
-
-
-def described(root: str | os.PathLike[str]) -> dict[str, Any]:
-    """The description of a machine that boots into the state of the tree below a root.
-
-    Some things are in no attribute, and assumed: zones follow the kernel's rule of spans; they
-    have x86's limits where there is a zone DMA32 or the first block is in several zones; only
-    struct pages are in use; there are no faults. Raises MachineError for a tree that is not a
-    machine's, and OSError for one that cannot be read.
-    """
-    files = {
-        path: content if isinstance(content, str) else content.decode(errors="replace").strip()
-        for path, content in read_tree(root)
-    }
-    blocks: dict[int, dict[str, str]] = {}
-    for path, text in files.items():
-        if match := _TREE_BLOCK.fullmatch(path):
-            seen, name = blocks.setdefault(int(match["block"]), {}), match["name"]
-            # A block in several nodes has a link to each.
-            seen[name] = f"{seen[name]} {text}" if name == "node" and name in seen else text
-    if not blocks:
-        raise MachineError(os.fspath(root), "memory blocks", "but there are none")
-    groups = [_seen_group(root, block, seen) for block, seen in sorted(blocks.items())]
-    _straddle(groups)
-    block_size = _hexadecimal(root, files[f"{MEMORY}/block_size_bytes"])
-    firmware = any("config" in seen for seen in blocks.values())
-    increments = {
-        block_size * block // int(seen["phys_device"])
-        for block, seen in blocks.items()
-        if seen.get("phys_device", "0").isdecimal() and int(seen.get("phys_device", 0))
-    }
-    description: dict[str, Any] = {
-        "block_size": block_size,
-        "blocks": _joined(groups),
-        "firmware": firmware,
-        "contiguous_zones": True,
-        "valid_zones": any("valid_zones" in seen for seen in blocks.values()),
-        "memmap_param": files.get(f"{PARAMETERS}/memmap_on_memory"),
-        "memmap_supported": files.get(f"{PARAMETERS}/memmap_on_memory") != "N",
-        "auto_online_blocks": files.get(f"{MEMORY}/auto_online_blocks"),
-        "online_policy": files.get(f"{PARAMETERS}/online_policy"),
-        "increment": max(increments, default=None),
-    }
-    ratio = files.get(f"{PARAMETERS}/auto_movable_ratio")
-    if ratio is not None:
-        description["auto_movable_ratio"] = int(ratio) if ratio.isdecimal() else ratio
-        aware = files.get(f"{PARAMETERS}/auto_movable_numa_aware")
-        description["auto_movable_numa_aware"] = aware != "N"
-    return description
-
-
-_TREE_BLOCK: Final = re.compile(
-    rf"(?:{MEMORY}|{FIRMWARE})/memory(?P<block>\d+)/(?P<name>[a-z_]+?)\d*"
-)
-
-
-def _hexadecimal(root: str | os.PathLike[str], text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        place = f"{os.fspath(root)}: block_size_bytes"
-        raise wrong(place, "a hexadecimal number", text) from None
-
-
-def _seen_group(
-    root: str | os.PathLike[str], block: int, seen: Mapping[str, str]
-) -> dict[str, Any]:
-    """A group with only this block, made from its attributes."""
-    config = "state" in seen
-    group: dict[str, Any] = {"range": [block, block], "config": config}
-    group["memmap"] = seen.get("memmap_on_memory") == "1"
-    link = seen.get("node")
-    group["has_node"] = not config or link is not None
-    if link is not None:
-        nodes = sorted(int(target.rpartition("node")[2]) for target in link.split())
-        group |= {"nodes": nodes} if len(nodes) > 1 else {"node": nodes[0]}
-    if config:
-        group["removable"] = seen.get("removable") != "0"
-        group["state"] = "offline" if seen["state"] == "offline" else "online"
-        zones = seen.get("valid_zones", "Normal").split() or ["none"]
-        group["zones" if group["state"] == "online" else "off_zones"] = (
-            zones[0] if group["state"] == "online" else " ".join(zones)
-        )
-    return group
-
-
-def _straddle(groups: list[dict[str, Any]]) -> None:
-    """Give each block in zone none the zones that it is in: those of its neighbours."""
-    named = [
-        (group["range"][0], _node(group), group["zones"])
-        for group in groups
-        if group.get("zones", "none") != "none"
-    ]
-    for group in groups:
-        if group.get("zones") != "none":
-            continue
-        block, node = group["range"][0], _node(group)
-        below = [zone for other, of, zone in named if other < block and of == node]
-        above = [zone for other, of, zone in named if other > block and of == node]
-        # Block 0 has no lower neighbour: on x86 its first 16 MiB are in zone DMA.
-        zones = [*(below[-1:] or ["DMA"]), *above[:1]]
-        group["straddles"] = " ".join(dict.fromkeys(zones))
-
-
-def _node(group: Mapping[str, Any]) -> int:
-    """The lowest node of a group."""
-    return int(group.get("nodes", [group.get("node", 0)])[0])
-
-
-def _joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The groups with neighbours that are equal merged into one."""
-    joined: list[dict[str, Any]] = []
-    for group in groups:
-        first, last = group["range"]
-        if (
-            joined
-            and joined[-1]["range"][1] == first - 1
-            and joined[-1] | {"range": 0} == group | {"range": 0}
-        ):
-            joined[-1]["range"][1] = last
-        else:
-            joined.append(group)
-    return joined

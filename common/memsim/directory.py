@@ -34,34 +34,45 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from memsim import records
-from memsim.beneath import Beneath
+from memsim.beneath import Beneath, close
 from memsim.beneath import create as create_file
 from memsim.errors import DamagedError, MachineError, NoParentError, wrong
 from memsim.kernel import Kernel
 from memsim.kernel.state import Uevent
 from memsim.machine import MAX_BLOCKS, Machine
+from memsim.private import (
+    BLOCKS,
+    JOURNAL,
+    LIVE,
+    LOCK,
+    MARK,
+    NEXT,
+    PRIVATE,
+    blocks_file,
+    patch,
+    staging,
+)
 from memsim.records import Journal
 from memsim.signals import undisturbed
 from memsim.sysfs import Changes, Sysfs
 from memsim.tree import Shared, fill, put_in_place, stage
 
-__all__ = ["MARK", "PRIVATE", "DamagedError", "Directory", "create", "is_marked", "write"]
-
-PRIVATE: Final = ".memsim"
-MARK: Final = f"{PRIVATE}/machine.json"
-"""The file that marks a tree as a simulated machine."""
-
-_BLOCKS: Final = f"{PRIVATE}/blocks"
-_LIVE: Final = f"{PRIVATE}/live.json"
-_JOURNAL: Final = f"{PRIVATE}/journal.json"
-_LOCK: Final = f"{PRIVATE}/lock"
-_NEXT: Final = f"{PRIVATE}/next"
+__all__ = [
+    "MARK",
+    "PRIVATE",
+    "DamagedError",
+    "Directory",
+    "Look",
+    "create",
+    "is_marked",
+    "write",
+]
 
 
 def is_marked(root: str | os.PathLike[str]) -> bool:
@@ -90,9 +101,9 @@ def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
             os.mkdir(PRIVATE, dir_fd=at)
             for name, content in (
                 (MARK, record),
-                (_BLOCKS, kernel.blocks.content()),
-                (_LIVE, records.live_record(kernel)),
-                (_LOCK, b""),
+                (BLOCKS, kernel.blocks.content()),
+                (LIVE, records.live_record(kernel)),
+                (LOCK, b""),
             ):
                 create_file(name, content, 0o644, at)
             os.fchmod(at, 0o755)
@@ -112,6 +123,14 @@ def write(root: str | os.PathLike[str], path: str, data: bytes) -> int:
     signal handler raises an exception then, nothing is changed.
     """
     return Directory(root).write(path, data)
+
+
+class Look(NamedTuple):
+    """A machine in its condition at some time, and the contents of LIVE and JOURNAL then."""
+
+    kernel: Kernel
+    live: bytes
+    journal: bytes | None
 
 
 class Directory:
@@ -162,14 +181,18 @@ class Directory:
 
         Takes no lock, and needs no permission to write.
         """
+        return self.look().kernel
+
+    def look(self) -> Look:
+        """As `kernel`, with what the condition was read from."""
         with Beneath(self.root) as files:
-            with self._damage(_LOCK):
-                os.close(files.open(_LOCK, os.O_RDONLY))
+            with self._damage(LOCK):
+                close(files.open(LOCK, os.O_RDONLY))
             machine, before = self._machine(files), None
             while True:
                 found = self._read(files)
                 try:
-                    return self._state(machine, found)
+                    return Look(self._state(machine, found), found.live, found.raw)
                 except DamagedError:
                     # Either a record is damaged, or a write came between the reads of two.
                     if found == before:
@@ -178,7 +201,7 @@ class Directory:
 
     def settle(self) -> None:
         """Complete or undo the write of a killed writer. Costs one stat() if there is none."""
-        if os.path.lexists(f"{self.root}/{_JOURNAL}"):
+        if os.path.lexists(f"{self.root}/{JOURNAL}"):
             with self._locked():
                 pass
 
@@ -190,8 +213,10 @@ class Directory:
         try:
             yield
         except MachineError as error:
-            reason = f"{error.where}: expected {error.expected}, {error.found}"
-            raise DamagedError(self.root, record, reason) from error
+            reason = f"expected {error.expected}, {error.found}"
+            if error.where == records.THE_BLOCKS and record == LIVE:
+                raise DamagedError(self.root, BLOCKS, reason) from error
+            raise DamagedError(self.root, record, f"{error.where}: {reason}") from error
         except FileNotFoundError as error:
             raise DamagedError(self.root, record, "there is no such file") from error
 
@@ -201,27 +226,29 @@ class Directory:
 
     def _read(self, files: Beneath) -> _Records:
         """Read the records that change, live.json first: a write happens when it is replaced."""
-        with self._damage(_LIVE):
-            live = files.read(_LIVE, records.MOST)
-        with self._damage(_BLOCKS):
-            blocks = files.read(_BLOCKS, 2 * MAX_BLOCKS)
+        with self._damage(LIVE):
+            live = files.read(LIVE, records.MOST)
+        with self._damage(BLOCKS):
+            blocks = files.read(BLOCKS, 2 * MAX_BLOCKS)
         try:
-            journal = files.read(_JOURNAL, records.MOST_JOURNAL)
+            raw = files.read(JOURNAL, records.MOST_JOURNAL)
         except FileNotFoundError:
-            return _Records(live, blocks, None)
-        with self._damage(_JOURNAL):
-            return _Records(live, blocks, records.journal_from(journal))
+            return _Records(live, blocks, None, None)
+        with self._damage(JOURNAL):
+            return _Records(live, blocks, raw, records.journal_from(raw))
 
     def _state(self, machine: Machine, found: _Records) -> Kernel:
         """The running kernel, without a write that has not happened."""
         journal, blocks = found.journal, found.blocks
         if journal and journal.live == found.live:
-            with self._damage(_JOURNAL):
+            with self._damage(JOURNAL):
                 blocks = journal.patched(blocks)
-        with self._damage(_LIVE):
+        elif journal and journal.blocks is not None:
+            self._after(machine, found, journal)
+        with self._damage(LIVE):
             kernel = records.restored(machine, blocks, found.live)
         if journal and journal.going_offline is not None:
-            with self._damage(_JOURNAL):
+            with self._damage(JOURNAL):
                 if not kernel.blocks.online(journal.going_offline):
                     raise wrong("going_offline", "an online block", journal.going_offline)
             kernel.going_offline = journal.going_offline
@@ -229,7 +256,7 @@ class Directory:
 
     def _after(self, machine: Machine, found: _Records, journal: Journal) -> Kernel:
         """The kernel after the write of a journal."""
-        with self._damage(_JOURNAL):
+        with self._damage(JOURNAL):
             return records.restored(machine, journal.patched(found.blocks), journal.live)
 
     # Writing
@@ -238,8 +265,8 @@ class Directory:
     def _locked(self) -> Iterator[tuple[Beneath, Sysfs]]:
         """A context in which no other process changes the machine."""
         with Beneath(self.root) as files:
-            with self._damage(_LOCK):
-                lock = files.open(_LOCK, os.O_RDWR)
+            with self._damage(LOCK):
+                lock = files.open(LOCK, os.O_RDWR)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 machine = self._machine(files)
@@ -249,7 +276,7 @@ class Directory:
                     found = self._read(files)
                 yield files, Sysfs(self._state(machine, found))
             finally:
-                os.close(lock)
+                close(lock)
 
     def _recover(self, files: Beneath, machine: Machine, found: _Records, journal: Journal) -> None:
         """Undo the write of a killed writer, or complete it if it has happened."""
@@ -263,12 +290,12 @@ class Directory:
             paths = changed.take_changes().paths
         else:
             paths = ()
-        with undisturbed(), _staging(files), _blocks_file(files, journal.blocks) as blocks:
+        with undisturbed(), staging(files), blocks_file(files, journal.blocks) as blocks:
             before = Sysfs(kernel)
-            put_in_place(files, before, stage(files, before, paths, _NEXT))
+            put_in_place(files, before, stage(files, before, paths, NEXT))
             if journal.live == found.live:
-                _patch(blocks, journal.blocks or {}, len(kernel.blocks.place))
-            files.unlink(_JOURNAL)
+                patch(blocks, journal.blocks or {}, len(kernel.blocks.place))
+            files.unlink(JOURNAL)
 
     @contextmanager
     def _kept(self, files: Beneath, sysfs: Sysfs) -> Iterator[None]:
@@ -286,35 +313,35 @@ class Directory:
         if not changes.live:
             return
         kernel = sysfs.kernel
-        with _staging(files), _blocks_file(files, changes.blocks) as blocks:
-            staged = stage(files, sysfs, changes.paths, _NEXT)
+        with staging(files), blocks_file(files, changes.blocks) as blocks:
+            staged = stage(files, sysfs, changes.paths, NEXT)
             live = records.live_record(kernel)
-            files.create(f"{_NEXT}/live", live, 0o644)
+            files.create(f"{NEXT}/live", live, 0o644)
             if changes.blocks or changes.paths:
                 journal = records.journal_of_change(live, changes.blocks)
-                files.create(f"{_NEXT}/journal", journal, 0o644)
-                files.rename(f"{_NEXT}/journal", _JOURNAL)
+                files.create(f"{NEXT}/journal", journal, 0o644)
+                files.rename(f"{NEXT}/journal", JOURNAL)
             try:
                 put_in_place(files, sysfs, staged)
-                files.rename(f"{_NEXT}/live", _LIVE)
+                files.rename(f"{NEXT}/live", LIVE)
             except OSError:
                 self._take_back(files, changes)
                 raise
             # The write has happened. If the rest fails, the next process completes it.
             with suppress(OSError):
-                _patch(blocks, changes.blocks, len(kernel.blocks.place))
+                patch(blocks, changes.blocks, len(kernel.blocks.place))
                 if changes.blocks or changes.paths:
-                    files.unlink(_JOURNAL)
+                    files.unlink(JOURNAL)
 
     def _take_back(self, files: Beneath, changes: Changes) -> None:
         """Make the tree as before. If this fails, the next process does it."""
         with suppress(OSError):
             found = self._read(files)
-            with _staging(files):
+            with staging(files):
                 before = Sysfs(self._state(self._machine(files), found))
-                put_in_place(files, before, stage(files, before, changes.paths, _NEXT))
+                put_in_place(files, before, stage(files, before, changes.paths, NEXT))
             if found.journal:
-                files.unlink(_JOURNAL)
+                files.unlink(JOURNAL)
 
 
 class _Records(NamedTuple):
@@ -322,19 +349,9 @@ class _Records(NamedTuple):
 
     live: bytes
     blocks: bytes
+    raw: bytes | None
+    """The content of the journal."""
     journal: Journal | None
-
-
-@contextmanager
-def _staging(files: Beneath) -> Iterator[None]:
-    """A context with a directory for new files, and for what they replace."""
-    files.remove_tree(_NEXT)
-    files.mkdir(_NEXT)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            files.remove_tree(_NEXT)
 
 
 @contextmanager
@@ -346,40 +363,16 @@ def _shown(files: Beneath, sysfs: Sysfs) -> Iterator[None]:
         return
     ((path, text),) = texts.items()
     mode = sysfs.mode(path)
-    with _staging(files):
+    with staging(files):
         # The file for afterwards is made now, because the disk can be full then.
         files.expect("file", path)
-        files.create(f"{_NEXT}/before", b"online\n", mode)
-        files.create(f"{_NEXT}/state", text, mode)
-        files.create(f"{_NEXT}/journal", records.journal_of_offline(block), 0o644)
-        files.rename(f"{_NEXT}/journal", _JOURNAL)
+        files.create(f"{NEXT}/before", b"online\n", mode)
+        files.create(f"{NEXT}/state", text, mode)
+        files.create(f"{NEXT}/journal", records.journal_of_offline(block), 0o644)
+        files.rename(f"{NEXT}/journal", JOURNAL)
         try:
-            files.rename(f"{_NEXT}/state", path)
+            files.rename(f"{NEXT}/state", path)
             yield
         finally:
-            files.rename(f"{_NEXT}/before", path)
-            files.unlink(_JOURNAL)
-
-
-@contextmanager
-def _blocks_file(
-    files: Beneath, changed: Mapping[int, tuple[int, int]] | None
-) -> Iterator[int | None]:
-    """A context with a descriptor to write to `blocks`; None if no block changes."""
-    if not changed:
-        yield None
-        return
-    file = files.open(_BLOCKS, os.O_WRONLY)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def _patch(file: int | None, changed: Mapping[int, tuple[int, int]], count: int) -> None:
-    """Write places and flags by their index; the file has COUNT of each."""
-    if file is None:
-        return
-    for index, (place, flags) in changed.items():
-        os.pwrite(file, bytes([place]), index)
-        os.pwrite(file, bytes([flags]), index + count)
+            files.rename(f"{NEXT}/before", path)
+            files.unlink(JOURNAL)

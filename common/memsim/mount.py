@@ -1,7 +1,7 @@
 """Mount a simulated machine with FUSE, so that the writes of any program go to its kernel.
 
-Needs mfusepy (the extra `fuse`) and libfuse 3. Reads come from the machine's directory and writes
-go through its kernel, so that the directory and all its mounts always agree.
+Needs mfusepy (the extra `fuse`) and libfuse 3. Reads and writes go through the kernel of the
+machine's directory, so that the directory and all its mounts always agree.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from memsim.directory import PRIVATE, Directory
+from memsim.directory import Directory
 from memsim.errors import MountError, Obstacle
+from memsim.reader import Reader
 from memsim.surroundings import Shown, Surroundings
 from memsim.sysfs import PAGE_SIZE
 
 __all__ = ["Attributes", "Surrounded", "fuse", "is_mounted", "mount"]
+
+_FORMATS: Final = {"dir": stat.S_IFDIR, "file": stat.S_IFREG, "link": stat.S_IFLNK}
 
 _SLICE: Final = 0.05
 """How often a delayed write checks whether it was interrupted, in seconds."""
@@ -90,7 +93,8 @@ def is_mounted(mountpoint: str) -> bool:
 class Attributes:
     """The operations that mfusepy calls, on the /sys of a machine.
 
-    Every file has a size of 4096 bytes, as in sysfs.
+    Every file has a size of 4096 bytes, as in sysfs. What there is and what a read returns comes
+    from the machine's records, and not from the files of its tree.
     """
 
     use_ns = True
@@ -98,8 +102,10 @@ class Attributes:
     def __init__(self, machine: Directory, interrupted: Callable[[], int]) -> None:
         """INTERRUPTED says whether the process that waits for this request got a signal."""
         self._machine = machine
-        self._comes_and_goes = machine.kernel().machine.firmware
+        self._reader = Reader(machine)
+        self._comes_and_goes = self._reader.kernel.machine.firmware
         self._interrupted = interrupted
+        self._owner = os.stat(machine.root)
 
     def init_with_config(self, _connection: Any, config: Any) -> None:
         # Blocks come and go only where they are configured, and not only by writes to this mount.
@@ -113,51 +119,44 @@ class Attributes:
         """Do nothing: no resource is held between two calls."""
 
     def getattr(self, path: str, _file: Any = None) -> dict[str, Any]:
-        found = os.lstat(self._real(path))
-        is_file = stat.S_ISREG(found.st_mode)
+        kind, mode = self._reader.sysfs.stat(path)
         return {
-            "st_mode": found.st_mode,
-            "st_nlink": 1 if is_file else found.st_nlink,
-            "st_uid": found.st_uid,
-            "st_gid": found.st_gid,
-            "st_size": PAGE_SIZE if is_file else 0,
-            "st_atime": found.st_atime_ns,
-            "st_mtime": found.st_mtime_ns,
-            "st_ctime": found.st_ctime_ns,
+            "st_mode": _FORMATS[kind] | mode,
+            "st_nlink": 2 if kind == "dir" else 1,
+            "st_uid": self._owner.st_uid,
+            "st_gid": self._owner.st_gid,
+            "st_size": PAGE_SIZE if kind == "file" else 0,
+            "st_atime": self._owner.st_atime_ns,
+            "st_mtime": self._owner.st_mtime_ns,
+            "st_ctime": self._owner.st_ctime_ns,
         }
 
     def readdir(self, path: str, _file: Any) -> list[str]:
-        return [".", "..", *(name for name in os.listdir(self._real(path)) if name != PRIVATE)]
+        return [".", "..", *self._reader.sysfs.listdir(path)]
 
     def readlink(self, path: str) -> str:
-        return os.readlink(self._real(path))
+        return self._reader.sysfs.readlink(path)
 
     def open(self, path: str, flags: int) -> int:
-        writes = flags & os.O_ACCMODE != os.O_RDONLY
-        if writes and not os.stat(self._real(path)).st_mode & 0o200:
+        _, mode = self._reader.sysfs.stat(path)
+        if flags & os.O_ACCMODE != os.O_RDONLY and not mode & 0o200:
             self._denied()
         return 0
 
     def read(self, path: str, size: int, offset: int, _file: Any) -> bytes:
-        with open(self._real(path), "rb") as file:
-            return file.read()[offset : offset + size]
+        return self._reader.sysfs.read(path)[offset : offset + size]
 
     def write(self, path: str, data: bytes, _offset: int, _file: Any) -> int:
         return self._machine.write(path.lstrip("/"), data, wait=self._wait)
 
     def truncate(self, path: str, _length: int, _file: Any = None) -> None:
         """Do nothing: sysfs accepts O_TRUNC and does not change the attribute."""
-        os.stat(self._real(path))
+        self._reader.sysfs.stat(path)
 
     def _denied(self, *_arguments: object) -> NoReturn:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     create = mknod = mkdir = unlink = rmdir = symlink = rename = link = _denied
-
-    def _real(self, path: str) -> str:
-        if path == f"/{PRIVATE}" or path.startswith(f"/{PRIVATE}/"):
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return self._machine.root + path
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -172,7 +171,7 @@ class Surrounded(Attributes):
 
     def __init__(self, machine: Directory, interrupted: Callable[[], int]) -> None:
         super().__init__(machine, interrupted)
-        self._surroundings = Surroundings(machine)
+        self._surroundings = Surroundings(self._reader)
         self._began = time.time_ns()
 
     def getattr(self, path: str, file: Any = None) -> dict[str, Any]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from memsim.capture import described
+from memsim.beneath import read_file
 from memsim.description import MIB, parse
 from memsim.errors import MachineError, UnknownProfileError, wrong
 from memsim.kernel import Kernel
+from memsim.likeness import described
 from memsim.machine import Machine
+from memsim.schema import loads
 
 __all__ = ["GIB", "PROFILES", "boot", "from_tree", "layout", "load"]
 
 GIB: Final = 1 << 30
+
+MOST: Final = 16 << 20
+"""The maximum size of a description in a file, in bytes."""
 
 
 def load(name: str | os.PathLike[str]) -> Machine:
@@ -26,13 +30,7 @@ def load(name: str | os.PathLike[str]) -> Machine:
     path = Path(name)
     if isinstance(name, str) and path.suffix != ".json" and "/" not in name and not path.exists():
         raise UnknownProfileError(name, PROFILES)
-    try:
-        description = json.loads(path.read_bytes())
-    except json.JSONDecodeError as error:
-        where = f"{name}: line {error.lineno}, column {error.colno}"
-        raise MachineError(where, "JSON", error.msg) from None
-    except (ValueError, RecursionError):
-        raise MachineError(str(name), "JSON", "not something else") from None
+    description = loads(read_file(path, MOST), str(name))
     return parse(description, str(name))
 
 

@@ -28,7 +28,6 @@ from memsim.schema import (
     loads,
     number,
     one_of,
-    or_null,
     seconds,
     text,
     yes_no,
@@ -37,6 +36,7 @@ from memsim.schema import (
 __all__ = [
     "MOST",
     "MOST_JOURNAL",
+    "THE_BLOCKS",
     "Journal",
     "journal_from",
     "journal_of_change",
@@ -50,6 +50,9 @@ __all__ = [
 
 MOST: Final = 16 << 20
 """Most bytes of a record in JSON: a machine of some 100,000 different groups of blocks."""
+
+THE_BLOCKS: Final = "the blocks"
+"""Where an error is that is in the file blocks, and not in live.json."""
 
 MOST_JOURNAL: Final = 4 * MOST
 """Most bytes of a journal: a reboot can change every block of a large machine."""
@@ -107,11 +110,11 @@ def restored(machine: Machine, blocks: bytes, record: bytes) -> Kernel:
     """The kernel from the contents of the files blocks and live.json."""
     values = _unsealed(record, _LIVE_KEYS)
     if values["blocks"] != _crc(blocks):
-        raise MachineError("blocks", "the checksum of the blocks", "not another")
+        raise MachineError(THE_BLOCKS, "their checksum in live.json", "not another")
     try:
         known = Blocks.restored(machine, blocks)
     except ValueError as error:
-        raise MachineError("blocks", str(error), "not these") from None
+        raise MachineError(THE_BLOCKS, str(error), "not these") from None
     for key, at_boot in (
         ("auto_online_blocks", machine.auto_online_blocks),
         ("online_policy", machine.online_policy),
@@ -221,7 +224,7 @@ def _place_and_flags(value: Any) -> tuple[int, int]:
 
 
 _JOURNAL_KEYS: Final = {
-    "going_offline": Value("a block number, or null", or_null(number(0))),
+    "going_offline": Value("a block number", number(0)),
     "blocks": Value("{index: [place, flags]}", by_block(_place_and_flags)),
     "live": Value("the text of a live.json", text),
 }

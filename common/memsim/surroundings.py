@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from memsim.attributes import number_list
-from memsim.directory import Directory
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ONLINE
+from memsim.reader import Reader
 from memsim.sysfs import MEMORY, NODE
 
 __all__ = ["BUSES", "MEMINFO", "Shown", "Surroundings"]
@@ -72,9 +72,9 @@ _OTHERS: Final = (
 
 
 class Surroundings:
-    """The files around the machine in a directory."""
+    """The files around a machine."""
 
-    def __init__(self, machine: Directory) -> None:
+    def __init__(self, machine: Reader) -> None:
         self._machine = machine
         self._processors = _processors()
 
@@ -88,7 +88,7 @@ class Surroundings:
     def find(self, path: str) -> Shown | None:
         """What is shown at a path that the machine itself does not have; None for nothing.
 
-        Raises what Directory.kernel raises.
+        Raises what Reader raises.
         """
         name = path[path.rfind("/") + 1 :]
         if name not in _NAMES and not path.startswith(_ELSEWHERE):
@@ -97,21 +97,21 @@ class Surroundings:
         if path in _SKELETON:
             return Shown(names=_SKELETON[path])
         if path == MEMINFO:
-            return Shown(text=_usage(self._machine.kernel()).lines(""))
+            return Shown(text=_usage(self._machine.kernel).lines(""))
         if path in BUSES:
             return Shown(names=tuple(self._devices(path.split("/")[2])))
         if match := _DEVICE.fullmatch(path):
             device = f"devices/system/{match['kind']}/{match['name']}"
-            there = os.path.isdir(f"{self._machine.root}/sys/{device}")
+            there = self._machine.sysfs.is_dir(f"sys/{device}")
             return Shown(target=f"../../../{device}") if there else None
         above = path.rpartition("/")[0]
-        if name not in self.names(above) or not os.path.isdir(f"{self._machine.root}/{above}"):
+        if name not in self.names(above) or not self._machine.sysfs.is_dir(above):
             return None
         if name == "uevent":
             return Shown(writable=True)
         if name == "subsystem":
             return Shown(target=f"../../../../bus/{'node' if above.startswith(NODE) else 'memory'}")
-        kernel = self._machine.kernel()
+        kernel = self._machine.kernel
         if name == "has_cpu":
             having = (node for node in kernel.nodes if self._processors_of(kernel, node))
             return Shown(text=number_list(having))
@@ -119,7 +119,7 @@ class Surroundings:
 
     def _devices(self, kind: str) -> list[str]:
         try:
-            names = os.listdir(f"{self._machine.root}/sys/devices/system/{kind}")
+            names = self._machine.sysfs.listdir(f"sys/devices/system/{kind}")
         except FileNotFoundError:
             return []
         return [name for name in names if re.fullmatch(rf"{kind}\d+", name)]

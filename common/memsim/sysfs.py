@@ -111,10 +111,12 @@ class Sysfs:
 
     def mode(self, path: str) -> int:
         """The permission bits."""
+        return self.stat(path)[1]
+
+    def stat(self, path: str) -> tuple[Kind, int]:
+        """The kind of what is at a path, and its permission bits."""
         entry = self._entry(path)
-        if entry.attribute is None:
-            return 0o777 if entry.kind == "link" else 0o755
-        return 0o644 if entry.attribute.store else 0o444
+        return entry.kind, _mode(entry)
 
     def read(self, path: str) -> bytes:
         attribute, block = self._file(path)
@@ -126,14 +128,13 @@ class Sysfs:
         """For each entry of a directory: path, kind, content or target, permission bits."""
         for name in self.listdir(path):
             child = f"{path}/{name}".lstrip("/")
-            entry = self._entry(child)
-            attribute = entry.attribute
-            if attribute is None:
-                mode = 0o777 if entry.kind == "link" else 0o755
-                yield child, entry.kind, os.fsencode(entry.target), mode
-            else:
-                text = attribute.show(self.kernel, entry.block) or ""
-                yield child, "file", text.encode() + b"\n", 0o644 if attribute.store else 0o444
+            entry, content = self._entry(child), b""
+            if entry.attribute:
+                text = entry.attribute.show(self.kernel, entry.block) or ""
+                content = text.encode() + b"\n"
+            elif entry.kind == "link":
+                content = os.fsencode(entry.target)
+            yield child, entry.kind, content, _mode(entry)
 
     def write(self, path: str, data: bytes) -> int:
         """Do one write() to an attribute; return how many bytes it takes, or raise OSError.
@@ -314,6 +315,13 @@ class Sysfs:
     def _emit(self, uevent: Uevent, block: int) -> None:
         for listener in self.listeners:
             listener(uevent, f"/devices/system/memory/memory{block}")
+
+
+def _mode(entry: _Entry) -> int:
+    """The permission bits."""
+    if entry.attribute:
+        return 0o644 if entry.attribute.store else 0o444
+    return 0o777 if entry.kind == "link" else 0o755
 
 
 def _error(number: int, path: str) -> OSError:

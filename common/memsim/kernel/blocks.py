@@ -65,21 +65,21 @@ class Blocks:
         blocks._frame(machine)
         count = machine.groups[-1].last + 1 - blocks.first
         if len(content) != 2 * count:
-            raise ValueError(f"expected {2 * count} bytes, two for each block, not {len(content)}")
+            raise ValueError(f"{2 * count} bytes, two for each block number")
         blocks.place, blocks.flags = bytearray(content[:count]), bytearray(content[count:])
         if blocks.flags.translate(None, _FLAGS):
-            raise ValueError("expected flags of blocks that a kernel knows")
+            raise ValueError("flags that a kernel knows")
         known = PRESENT + _HOLES + (bytes([ABSENT]) if machine.firmware else b"")
         if blocks.place.translate(None, known):
-            raise ValueError("expected what a kernel can have made of blocks")
+            raise ValueError("what a kernel can have made of blocks")
         gaps = 0
         for group, after in pairwise(machine.groups):
             gap = after.first - group.last - 1
             gaps += gap
             if gap and blocks.count(HOLE, group.last + 1, after.first - 1) != gap:
-                raise ValueError(f"expected no blocks between {group.last} and {after.first}")
+                raise ValueError(f"no blocks between {group.last} and {after.first}")
         if blocks.place.count(HOLE) != gaps:
-            raise ValueError("expected all blocks that the machine has")
+            raise ValueError("all blocks that the machine has")
         return blocks
 
     def _frame(self, machine: Machine) -> None:

@@ -1,0 +1,139 @@
+"""Describe a machine like the one whose tree was captured."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from memsim.capture import read_tree
+from memsim.errors import MachineError, wrong
+from memsim.sysfs import FIRMWARE, MEMORY, PARAMETERS
+
+__all__ = ["described"]
+
+
+def described(root: str | os.PathLike[str]) -> dict[str, Any]:
+    """The description of a machine that boots into the state of the tree below a root.
+
+    Some things are in no attribute, and assumed: zones follow the kernel's rule of spans; they
+    have x86's limits where there is a zone DMA32 or the first block is in several zones; only
+    struct pages are in use; there are no faults. Raises MachineError for a tree that is not a
+    machine's, and OSError for one that cannot be read.
+    """
+    files = {
+        path: content if isinstance(content, str) else content.decode(errors="replace").strip()
+        for path, content in read_tree(root)
+    }
+    blocks: dict[int, dict[str, str]] = {}
+    for path, text in files.items():
+        if match := _OF_BLOCK.fullmatch(path):
+            block = blocks.setdefault(int(match["block"]), {})
+            if match["node"]:
+                # A block in several nodes has a link to each.
+                block["nodes"] = f"{block.get('nodes', '')} {match['node']}"
+            else:
+                block[match["name"]] = text
+    if not blocks:
+        raise MachineError(os.fspath(root), "memory blocks", "but there are none")
+    groups = [_seen_group(root, block, seen) for block, seen in sorted(blocks.items())]
+    _straddle(groups)
+    block_size = _hexadecimal(root, files[f"{MEMORY}/block_size_bytes"])
+    firmware = any("config" in seen for seen in blocks.values())
+    increments = {
+        block_size * block // int(seen["phys_device"])
+        for block, seen in blocks.items()
+        if seen.get("phys_device", "0").isdecimal() and int(seen.get("phys_device", 0))
+    }
+    description: dict[str, Any] = {
+        "block_size": block_size,
+        "blocks": _joined(groups),
+        "firmware": firmware,
+        "contiguous_zones": True,
+        "valid_zones": any("valid_zones" in seen for seen in blocks.values()),
+        "memmap_param": files.get(f"{PARAMETERS}/memmap_on_memory"),
+        "memmap_supported": files.get(f"{PARAMETERS}/memmap_on_memory") != "N",
+        "auto_online_blocks": files.get(f"{MEMORY}/auto_online_blocks"),
+        "online_policy": files.get(f"{PARAMETERS}/online_policy"),
+        "increment": max(increments, default=None),
+    }
+    ratio = files.get(f"{PARAMETERS}/auto_movable_ratio")
+    if ratio is not None:
+        description["auto_movable_ratio"] = int(ratio) if ratio.isdecimal() else ratio
+        aware = files.get(f"{PARAMETERS}/auto_movable_numa_aware")
+        description["auto_movable_numa_aware"] = aware != "N"
+    return description
+
+
+_OF_BLOCK: Final = re.compile(
+    rf"(?:{MEMORY}|{FIRMWARE})/memory(?P<block>[0-9]+)/(?:node(?P<node>[0-9]+)|(?P<name>[a-z_]+))"
+)
+
+
+def _hexadecimal(root: str | os.PathLike[str], text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        place = f"{os.fspath(root)}: block_size_bytes"
+        raise wrong(place, "a hexadecimal number", text) from None
+
+
+def _seen_group(
+    root: str | os.PathLike[str], block: int, seen: Mapping[str, str]
+) -> dict[str, Any]:
+    """A group with only this block, made from its attributes."""
+    config = "state" in seen
+    group: dict[str, Any] = {"range": [block, block], "config": config}
+    group["memmap"] = seen.get("memmap_on_memory") == "1"
+    nodes = sorted(map(int, seen.get("nodes", "").split()))
+    group["has_node"] = not config or bool(nodes)
+    if nodes:
+        group |= {"nodes": nodes} if len(nodes) > 1 else {"node": nodes[0]}
+    if config:
+        group["removable"] = seen.get("removable") != "0"
+        group["state"] = "offline" if seen["state"] == "offline" else "online"
+        zones = seen.get("valid_zones", "Normal").split() or ["none"]
+        group["zones" if group["state"] == "online" else "off_zones"] = (
+            zones[0] if group["state"] == "online" else " ".join(zones)
+        )
+    return group
+
+
+def _straddle(groups: list[dict[str, Any]]) -> None:
+    """Give each block in zone none the zones that it is in: those of its neighbours."""
+    named = [
+        (group["range"][0], _node(group), group["zones"])
+        for group in groups
+        if group.get("zones", "none") != "none"
+    ]
+    for group in groups:
+        if group.get("zones") != "none":
+            continue
+        block, node = group["range"][0], _node(group)
+        below = [zone for other, of, zone in named if other < block and of == node]
+        above = [zone for other, of, zone in named if other > block and of == node]
+        # Block 0 has no lower neighbour: on x86 its first 16 MiB are in zone DMA.
+        zones = [*(below[-1:] or ["DMA"]), *above[:1]]
+        group["straddles"] = " ".join(dict.fromkeys(zones))
+
+
+def _node(group: Mapping[str, Any]) -> int:
+    """The lowest node of a group."""
+    return int(group.get("nodes", [group.get("node", 0)])[0])
+
+
+def _joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups with neighbours that are equal merged into one."""
+    joined: list[dict[str, Any]] = []
+    for group in groups:
+        first, last = group["range"]
+        if (
+            joined
+            and joined[-1]["range"][1] == first - 1
+            and joined[-1] | {"range": 0} == group | {"range": 0}
+        ):
+            joined[-1]["range"][1] = last
+        else:
+            joined.append(group)
+    return joined
