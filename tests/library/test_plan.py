@@ -84,26 +84,47 @@ def test_each_condition_has_its_steps(given: MemoryBlock, order: Order, expected
 
 
 @pytest.mark.parametrize(
-    ("given", "order", "cause"),
+    ("given", "order", "cause", "step"),
     [
-        (ONLINE, Order(Action.DECONFIGURE), Cause.NOT_OFFLINE),
-        (ONLINE, Order(Action.ENABLE, memmap_on_memory=True), Cause.NOT_DECONFIGURED),
-        (OFFLINE, Order(Action.CONFIGURE, memmap_on_memory=True), Cause.NOT_DECONFIGURED),
-        (ONLINE, Order(Action.DISABLE, zone=Zone.MOVABLE), Cause.WRONG_ZONE),
+        (ONLINE, Order(Action.DECONFIGURE), Cause.NOT_OFFLINE, "deconfigure"),
+        (
+            ONLINE,
+            Order(Action.ENABLE, memmap_on_memory=True),
+            Cause.NOT_DECONFIGURED,
+            "memmap-on-memory",
+        ),
+        (
+            OFFLINE,
+            Order(Action.CONFIGURE, memmap_on_memory=True),
+            Cause.NOT_DECONFIGURED,
+            "memmap-on-memory",
+        ),
+        (ONLINE, Order(Action.DISABLE, zone=Zone.MOVABLE), Cause.WRONG_ZONE, "offline"),
         # A machine whose memory needs no configuring: nothing of it is offline for a moment.
-        (OFF_X86, Order(Action.CONFIGURE), Cause.NOT_CONFIGURABLE),
-        (OFF_X86, Order(Action.DECONFIGURE), Cause.NOT_CONFIGURABLE),
-        (ON_X86, Order(Action.RECONFIGURE, memmap_on_memory=True), Cause.NOT_CONFIGURABLE),
-        (OFF_X86, Order(Action.ENABLE, memmap_on_memory=True), Cause.NOT_CONFIGURABLE),
+        (OFF_X86, Order(Action.CONFIGURE), Cause.NOT_CONFIGURABLE, "configure"),
+        (OFF_X86, Order(Action.DECONFIGURE), Cause.NOT_CONFIGURABLE, "deconfigure"),
+        (
+            ON_X86,
+            Order(Action.RECONFIGURE, memmap_on_memory=True),
+            Cause.NOT_CONFIGURABLE,
+            "memmap-on-memory",
+        ),
+        (
+            OFF_X86,
+            Order(Action.ENABLE, memmap_on_memory=True),
+            Cause.NOT_CONFIGURABLE,
+            "memmap-on-memory",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_a_step(
-    given: MemoryBlock, order: Order, cause: Cause
+    given: MemoryBlock, order: Order, cause: Cause, step: str
 ) -> None:
     found = plan(given, order)
     assert found.steps == ()
     assert found.refused is not None
-    assert found.refused.cause is cause
+    refused = found.refused
+    assert (refused.number, refused.step, refused.cause) == (given.number, step, cause)
 
 
 @pytest.mark.parametrize(

@@ -298,3 +298,20 @@ def test_the_mark_of_a_simulated_machine_is_memsims() -> None:
     from memory_hotplug.simulated import MARK
 
     assert MARK == PRIVATE
+
+
+def test_an_error_about_this_machine_names_no_root() -> None:
+    missing = FileNotFoundError(2, "No such file or directory")
+    here = NoMemoryTreeError("/", missing, is_this_machine=True)
+    assert str(here) == "cannot open /sys/devices/system/memory: No such file or directory"
+    there = NoMemoryTreeError("/tmp/x", missing)
+    assert "/sys/devices/system/memory below /tmp/x: " in str(there)
+    assert str(NoBlocksError("/tmp/x")).count("below /tmp/x") == 1
+    assert "below" not in str(NoBlocksError("/", is_this_machine=True))
+
+
+def test_a_simulated_machine_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadMachineError, match=f"{tmp_path}: .*directory"):
+        Machine.simulated(tmp_path)
+    with pytest.raises(BadMachineError, match="no-such-profile"):
+        Machine.simulated("no-such-profile")
