@@ -155,6 +155,15 @@ def test_only_the_trees_touch_files(path: Path, package: str) -> None:
     assert not called & opening
 
 
+LONGEST = 400
+"""Lines of a module."""
+
+
+@pytest.mark.parametrize(("path", "package"), MODULES)
+def test_no_module_is_long(path: Path, package: str) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST, package
+
+
 def test_a_plain_listing_imports_no_more_than_it_needs() -> None:
     script = (
         "import sys, os; from hotplug_cli.program import status_of; from lsmem_py.cli import lsmem;"
