@@ -82,8 +82,8 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
         yield Sentence(error.format_message())
     elif isinstance(error, OSError):
         reason = error.strerror or str(error)
-        if error.filename:
-            yield shared.FILE_ERROR.of(file=error.filename, reason=reason)
+        if error.filename is not None:
+            yield shared.FILE_ERROR.of(file=error.filename or "''", reason=reason)
         else:
             yield shared.WRITE_ERROR.of(reason=reason)
     else:

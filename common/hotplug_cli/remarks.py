@@ -24,8 +24,8 @@ def sentence_of(remark: Remark) -> Sentence:
 
 
 def _blocks(numbers: Collection[int]) -> str:
-    """The subject of a sentence with its verb. It names only the first of many blocks."""
+    """The blocks in a sentence. It names only the first of many."""
     if not numbers:
-        return "all memory blocks are"
+        return "all memory blocks"
     more = len(numbers) - 1
-    return f"memory{min(numbers)}" + (f" and {more} more are" if more else " is")
+    return f"memory{min(numbers)}" + (f" and {more} more" if more else "")

@@ -9,6 +9,7 @@ from hotplug_cli.messages import Sentence, reading
 from memory_hotplug.errors import (
     BadBlockSizeError,
     BrokenTreeError,
+    LayoutError,
     MemoryHotplugError,
     NoBlocksError,
     NoBlockSizeError,
@@ -22,6 +23,8 @@ __all__ = ["built_with_memory_hotplug", "sentence_of"]
 def sentence_of(error: MemoryHotplugError) -> Sentence:
     """The message about an error of the library that is not about a single block."""
     match error:
+        case LayoutError():
+            return reading.BAD_LAYOUT.of(place=error.place, reason=error.reason)
         case NoRootError():
             return reading.NO_ROOT.of(root=error.root, reason=error.reason)
         case NoMemoryTreeError():

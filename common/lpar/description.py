@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from lpar.service_element import MIB, Change, Refusal, Storage
+from lpar.service_element import MAX_INCREMENTS, MIB, Change, Refusal, Storage
 from memsim.machine import Machine
 
 BLOCK: Final = 128 * MIB
@@ -54,6 +54,10 @@ def partition(machine: Machine, *, listed: bool = True, kaslr: bool = False) -> 
     """
     increment = machine.increment or machine.block_size
     size = max(BLOCK, increment)
+    if increment & (increment - 1):
+        raise DescriptionError(
+            f"the size of an increment is a power of two on s390, not {increment} bytes"
+        )
     if machine.block_size != size:
         raise DescriptionError(
             f"blocks are of {size // MIB} MiB on s390 with increments of {increment // MIB} MiB,"
@@ -63,9 +67,15 @@ def partition(machine: Machine, *, listed: bool = True, kaslr: bool = False) -> 
         raise DescriptionError("only a machine with firmware, that is an s390, can be booted")
     _check_groups(machine)
     each = machine.block_size // increment
+    increments = (machine.groups[-1].last + 1) * each
+    if increment < MIB or increments > MAX_INCREMENTS:
+        raise DescriptionError(
+            f"an s390 has at most {MAX_INCREMENTS} increments, each of 1 MiB or more; these are"
+            f" {increments} of {increment} bytes"
+        )
     storage = Storage(
         increment=increment,
-        increments=(machine.groups[-1].last + 1) * each,
+        increments=increments,
         assigned=frozenset(
             number
             for group in machine.groups

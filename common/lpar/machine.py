@@ -47,7 +47,7 @@ class Lpar:
         Raises LparError if the agent does not answer.
         """
         begun = time.monotonic()
-        self.partition = partition
+        self.partition, self.kernel, self.state = partition, kernel, state
         self.element = ServiceElement(partition.storage)
         for change, number, refusal in partition.refusals:
             self.element.refuse(change, [number], refusal)
@@ -110,7 +110,7 @@ class Lpar:
         except (ChannelError, QemuError) as error:
             self._thread.join(5)
             reason = self._failure or error
-            raise LparError(f"{reason}\n{self._qemu.last_words()}") from reason
+            raise LparError(f"{reason}; last output: {self._qemu.last_words()}") from reason
 
     def __enter__(self) -> Self:
         return self

@@ -39,7 +39,10 @@ def service_calls(code: bytes, start: int = 0) -> frozenset[int]:
     """The addresses of SERVC in code that is loaded at `start`. Raises NoServiceCallError."""
     found = frozenset(start + at for at in _matches(_SERVC, code))
     if not found:
-        raise NoServiceCallError(f"no SERVC instruction in the {len(code)} bytes at {start:#x}")
+        raise NoServiceCallError(
+            f"no SERVC instruction in the {len(code)} bytes at {start:#x}: not a kernel for s390x,"
+            " or one built otherwise"
+        )
     return found
 
 

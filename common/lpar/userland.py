@@ -28,6 +28,9 @@ OURS: Final = ("lsmem_py", "chmem_py", "memory_hotplug", "hotplug_cli", "memsim"
 
 DISTRIBUTION: Final = "memory-hotplug-tools"
 
+REQUIREMENTS: Final = ("click", "rich", "tabulate")
+"""The distributions that our tools need at run time; these need others."""
+
 GUEST_PYTHON: Final = (3, 11)
 STDLIB: Final = "/usr/lib/python3.11"
 SITE: Final = "/usr/lib/python3/dist-packages"
@@ -121,7 +124,7 @@ def _base_facts(artifacts: Artifacts) -> Iterator[str]:
     yield f"compiled by {sys.version_info[:2]}"
     for source in (Path(__file__), Path(__file__).with_name("cpio.py")):
         yield source.read_text()
-    for name, distribution in sorted(_requirements().items()):
+    for name, distribution in sorted(distributions(REQUIREMENTS).items()):
         yield f"{name} {distribution.version} {distribution.locate_file('')}"
 
 
@@ -149,8 +152,8 @@ def _base(artifacts: Artifacts) -> Archive:
             else:
                 archive.copy(library, target)
     library = _there(root / STDLIB[1:])
-    _add_library(archive, library, STDLIB, _below(library))
-    for distribution in _requirements().values():
+    _add_library(archive, library, STDLIB, below(library))
+    for distribution in distributions(REQUIREMENTS).values():
         files = [Path(file) for file in distribution.files or [] if ".." not in file.parts]
         place = Path(str(distribution.locate_file("")))
         wanted = [file for file in files if not UNUSED & set(file.parts)]
@@ -203,17 +206,17 @@ def _bytecode(source: Path, path: str) -> bytes | None:
         return Path(str(compiled)).read_bytes()
 
 
-def _below(directory: Path) -> Iterator[Path]:
-    """The files below a directory, relative to it."""
+def below(directory: Path, unused: frozenset[str] = UNUSED) -> Iterator[Path]:
+    """The files below a directory, relative to it, but for directories with a name in `unused`."""
     for parent, names, files in os.walk(directory):
-        names[:] = sorted(name for name in names if name not in UNUSED and name[:7] != "config-")
+        names[:] = sorted(name for name in names if name not in unused and name[:7] != "config-")
         yield from (Path(parent, file).relative_to(directory) for file in sorted(files))
 
 
-def _requirements() -> dict[str, importlib.metadata.Distribution]:
-    """The distributions that our tools need at run time, without extras, by name."""
+def distributions(names: Iterable[str]) -> dict[str, importlib.metadata.Distribution]:
+    """The named distributions and all that they require here, without extras, by name."""
     found: dict[str, importlib.metadata.Distribution] = {}
-    waiting = ["click", "rich", "tabulate"]
+    waiting = list(names)
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         if name in found:
@@ -236,7 +239,7 @@ def _our_files() -> Iterator[tuple[str, bytes]]:
         if spec is None or not spec.submodule_search_locations:
             raise ModuleNotFoundError(package)
         directory = Path(next(iter(spec.submodule_search_locations)))
-        for file in _below(directory):
+        for file in below(directory):
             if package != "lpar" or file.name == "agent.py":
                 yield f"{SITE}/{package}/{file}", (directory / file).read_bytes()
     try:

@@ -13,12 +13,22 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from memsim.kernel.blocks import MEMMAP
+from memsim.kernel.slots import probe
 from memsim.kernel.state import Kernel
 from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE, NONE
 from memsim.kstrtox import boolean, unsigned, word
 from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS
 
-__all__ = ["BLOCK", "FIRMWARE", "MEMORY", "NODE", "PARAMETERS", "Attribute", "number_list"]
+__all__ = [
+    "BLOCK",
+    "FIRMWARE",
+    "MEMORY",
+    "NODE",
+    "PARAMETERS",
+    "UEVENT",
+    "Attribute",
+    "number_list",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +37,12 @@ class Attribute:
 
     Both take the number of the block that has the attribute, or -1 for other attributes. `show`
     returns None if the machine does not have the attribute. `store` raises OSError if the write
-    fails; without `store` the file is read-only.
+    fails; without `store` the file is read-only, and with `write_only` it cannot be read.
     """
 
     show: Callable[[Kernel, int], str | None]
     store: Callable[[Kernel, int, str], None] | None = None
+    write_only: bool = False
 
 
 # Of a block below /sys/devices/system/memory.
@@ -83,12 +94,25 @@ def _show_phys_device(kernel: Kernel, block: int) -> str:
     return str(block * kernel.machine.block_size // increment if increment else 0)
 
 
+def _store_uevent(_kernel: Kernel, _block: int, text: str) -> None:
+    """Send an event again; more may follow after a space (kobject_synth_uevent,
+    lib/kobject_uevent.c)."""
+    action = text.split()[:1]
+    if action not in ([known] for known in _UEVENTS):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+_UEVENTS: Final = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")
+
+UEVENT: Final = Attribute(lambda _kernel, _block: "", _store_uevent)
+
 BLOCK: Final = {
     "online": Attribute(_show_online, _store_online),
     "phys_device": Attribute(_show_phys_device),
     "phys_index": Attribute(_show_phys_index),
     "removable": Attribute(_show_removable),
     "state": Attribute(_show_state, _store_state),
+    "uevent": UEVENT,
     "valid_zones": Attribute(_show_valid_zones),
 }
 
@@ -125,11 +149,19 @@ def _store_auto_online_blocks(kernel: Kernel, _block: int, text: str) -> None:
     kernel.set_auto_online_blocks(word(text, ("offline", *ONLINE_WORDS)))
 
 
+def _store_probe(kernel: Kernel, _block: int, text: str) -> None:
+    probe(kernel, unsigned(text, 64))
+
+
 MEMORY: Final = {
     "block_size_bytes": Attribute(lambda kernel, _: f"{kernel.machine.block_size:x}"),
     "auto_online_blocks": Attribute(
         lambda kernel, _: kernel.auto_online_blocks, _store_auto_online_blocks
     ),
+    "probe": Attribute(
+        lambda kernel, _: "" if kernel.machine.probe else None, _store_probe, write_only=True
+    ),
+    "uevent": UEVENT,
 }
 
 # Of all nodes.
@@ -197,8 +229,9 @@ def _store_ratio(kernel: Kernel, _block: int, text: str) -> None:
 
 
 def _show_numa_aware(kernel: Kernel, _block: int) -> str | None:
+    """Only kernels with NUMA have it (CONFIG_NUMA); these have a node, too."""
     policy = kernel.zones.policy
-    if policy.online_policy is None:
+    if policy.online_policy is None or not kernel.nodes:
         return None
     return "Y" if policy.auto_movable_numa_aware else "N"
 

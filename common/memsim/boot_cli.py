@@ -110,7 +110,7 @@ def boot(
     if memory is None:
         machine = profile.load(Path(file) if file else name or "s390-lpar")
     else:
-        machine = _of_sizes(memory, standby or memory, increment or BLOCK)
+        machine = _of_sizes(memory, memory if standby is None else standby, increment or BLOCK)
     if kernel and not os.access(kernel, os.R_OK):
         raise CommandError(messages.CANNOT_BOOT.of(reason=f"{kernel}: no such file to read"))
     with _as_sentences():
@@ -177,4 +177,5 @@ def _as_sentences() -> Iterator[None]:
     try:
         yield
     except (DescriptionError, FetchError, LparError) as error:
-        raise CommandError(messages.CANNOT_BOOT.of(reason=error)) from error
+        reason = " | ".join(str(error).splitlines())
+        raise CommandError(messages.CANNOT_BOOT.of(reason=reason)) from error

@@ -20,13 +20,14 @@ from typing import Final
 from memsim.beneath import Beneath
 from memsim.errors import IrregularError, NoBlocksError
 from memsim.packed import members
+from memsim.signals import undisturbed
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PAGE_SIZE, PARAMETERS
 
 __all__ = ["capture", "read_tree"]
 
 _NUMBER: Final = "(?:0|[1-9][0-9]{0,17})"
 _FILE: Final = re.compile(
-    rf"{MEMORY}/(?:block_size_bytes|auto_online_blocks)"
+    rf"{MEMORY}/(?:block_size_bytes|auto_online_blocks|probe)"
     rf"|{MEMORY}/memory{_NUMBER}/(?:state|online|removable|valid_zones|phys_index|phys_device)"
     rf"|{NODE}/(?:online|possible|has_memory|has_normal_memory)"
     rf"|{FIRMWARE}/memory{_NUMBER}/(?:config|memmap_on_memory)"
@@ -67,6 +68,9 @@ def _below(files: Beneath, directory: str) -> Iterator[tuple[str, bytes | str]]:
         try:
             if _LINK.fullmatch(path):
                 yield path, _link(files, path)
+            elif path == f"{MEMORY}/probe":
+                files.expect("file", path)
+                yield path, b""  # it can only be written
             elif _FILE.fullmatch(path):
                 yield path, files.read(path, PAGE_SIZE)
             elif _DIRECTORY.fullmatch(path):
@@ -128,19 +132,23 @@ def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") 
     TARGET appears complete or not at all. Raises FileExistsError if it exists already, and what
     `read_tree` raises.
     """
+    if not os.fspath(target):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
     final = Path(target).absolute()
     if os.path.lexists(final):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     made = final.with_name(f".{final.name}.{os.getpid()}.new")
     pack = _to_archive if final.name.endswith((".tar.gz", ".tgz")) else _to_directory
-    try:
-        count = pack(made, read_tree(root))
-        made.rename(final)
-    finally:
-        if made.is_dir():
-            shutil.rmtree(made)
-        else:
-            made.unlink(missing_ok=True)
+    with undisturbed() as disturbed:
+        try:
+            with disturbed():
+                count = pack(made, read_tree(root))
+            made.rename(final)
+        finally:
+            if made.is_dir():
+                shutil.rmtree(made)
+            else:
+                made.unlink(missing_ok=True)
     return count
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -29,17 +28,16 @@ from hotplug_cli.getopt import (
 from hotplug_cli.messages import memsim as messages
 from hotplug_cli.messages import shared
 from hotplug_cli.program import CommandError, complain, run, version
-from memory_hotplug.size import human
-from memsim import boot_cli, directory, options, profile
+from memsim import boot_cli, directory, options, plug_cli, profile
 from memsim.complaints import sentence_of
 from memsim.description import dump
 from memsim.directory import Directory
 from memsim.errors import UnknownProfileError
+from memsim.facts import facts
 from memsim.kernel import Kernel
+from memsim.likeness import like
 from memsim.machine import TRANSITIONS
 from memsim.records import live
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
@@ -84,24 +82,6 @@ class Commands(click.Group):
 @answer(lambda: version("memsim"), "-V", "--version", help="display the version")
 def commands() -> None:
     """The group of all commands."""
-
-
-def machine_argument(function: _Function) -> _Function:
-    return click.argument(
-        "machine", metavar="DIR", callback=_machine, shell_complete=offers.directories
-    )(function)
-
-
-def _machine(_ctx: click.Context, _parameter: click.Parameter, path: str) -> Directory:
-    return _open(path)
-
-
-def _open(path: str) -> Directory:
-    try:
-        return Directory(path)
-    except FileNotFoundError:
-        quoted = shlex.quote(path)
-        raise CommandError(messages.NOT_SIMULATED.of(directory=path, quoted=quoted)) from None
 
 
 @commands.command("profiles", help="List the built-in machines.")
@@ -165,6 +145,13 @@ _SIZES: Final = "With --memory"
     help="memory that was plugged in and is offline (0)",
 )
 @option(
+    "--slots",
+    metavar="SIZE",
+    callback=options.size,
+    section=_SIZES,
+    help="room for memory that can be plugged in (0)",
+)
+@option(
     "--used",
     metavar="SIZE",
     callback=options.size,
@@ -182,13 +169,14 @@ _SIZES: Final = "With --memory"
 def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     name = given.pop("profile")
     sizes = {key: value for key, value in given.items() if value is not None}
-    ways = {"--profile": name, "--from": file, "--capture": tree, "--memory and others": sizes}
+    ways = {"--profile": name, "--from": file, "--capture": tree, "--memory": sizes}
     if sum(map(bool, ways.values())) != 1:
         taken = [way for way, value in ways.items() if value and value is not sizes]
         taken += [f"--{key.replace('_', '-')}" for key in sizes]
         if taken:
             raise UsageError(messages.WHICH_ONE_MACHINE.of(given=", ".join(taken)))
-        raise UsageError(messages.WHICH_MACHINE.of(ways=", ".join(ways)))
+        *most, last = ways
+        raise UsageError(messages.WHICH_MACHINE.of(ways=f"{', '.join(most)} or {last}"))
     if sizes:
         if "memory" not in sizes:
             raise UsageError(messages.MEMORY_NEEDED.of())
@@ -196,8 +184,16 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     elif name and name not in profile.PROFILES:
         raise UnknownProfileError(name, profile.PROFILES)
     else:
-        kernel = profile.from_tree(tree) if tree else profile.boot(name or Path(str(file)))
+        kernel = _like(tree) if tree else profile.boot(name or Path(str(file)))
     _make(path, kernel)
+
+
+def _like(tree: str) -> Kernel:
+    kernel, differing = like(tree)
+    if differing:
+        count, example = len(differing), differing[0]
+        complain("memsim", messages.NOT_ALIKE.of(count=count, tree=tree, example=example))
+    return kernel
 
 
 def _make(path: str, kernel: Kernel) -> None:
@@ -208,7 +204,7 @@ def _make(path: str, kernel: Kernel) -> None:
 
 
 @commands.command("write", help="Write a value to an attribute, as echo does on a real machine.")
-@machine_argument
+@options.machine_argument
 @click.argument("path", metavar="ATTRIBUTE")
 @click.argument("value", metavar="VALUE")
 def write(machine: Directory, path: str, value: str) -> None:
@@ -225,7 +221,7 @@ def write(machine: Directory, path: str, value: str) -> None:
 
 
 @commands.command("fault", help="Make changes of a block fail, or take time.")
-@machine_argument
+@options.machine_argument
 @option("--offline", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="setting it offline fails")
 @option("--online", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="setting it online fails")
 @option("--config", metavar="BLOCK=ERRNO[:TIMES]", multiple=True, help="configuring it fails")
@@ -258,43 +254,26 @@ def fault(machine: Directory, delay: Sequence[str], clear: bool, **faults: Seque
 
 
 @commands.command("show", help="Show what a machine's kernel and hypervisor know.")
-@machine_argument
+@options.machine_argument
 @flag("--json", "as_json", help="write JSON: the description of the machine at boot, and its state")
-def show(machine: Directory, as_json: bool) -> None:
+@flag("--log", "log", help="write the kernel log: what the hypervisor refused since boot")
+def show(machine: Directory, as_json: bool, log: bool) -> None:
     kernel = machine.kernel()
+    if log and not as_json:
+        for line in kernel.log:
+            click.echo(line)
+        return
     if as_json:
         state = {"machine": dump(kernel.machine), "live": live(kernel)}
         click.echo(json.dumps(state, indent=2))
         return
     width = 24
-    for heading, value in _facts(kernel):
+    for heading, value in facts(kernel):
         click.echo(f"{heading + ':':{width}}{value}")
 
 
-def _facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
-    size = kernel.machine.block_size
-    counts = {"online": kernel.online_blocks()}
-    counts["offline"] = sum(map(kernel.blocks.present, kernel.blocks)) - counts["online"]
-    counts["deconfigured"] = sum(1 for _ in kernel.blocks) - sum(counts.values())
-    yield "Block size", human(size)
-    for what, count in counts.items():
-        yield f"Blocks {what}", f"{count} ({human(count * size)})"
-    yield "Memory in use", human(kernel.machine.used)
-    yield "Memory free", human(max(kernel.free_memory(), 0))
-    if kernel.machine.assigned_by:
-        yield "Hypervisor can give", human(kernel.hypervisor.pool)
-    if kernel.auto_online_blocks:
-        yield "Added blocks become", kernel.auto_online_blocks
-    for transition in TRANSITIONS:
-        for block, failure in sorted(kernel.faults.get(transition, {}).items()):
-            often = "always" if failure.times is None else f"{failure.times} times"
-            yield f"Fault of {transition}", f"block {block}, {failure.errno}, {often}"
-        for block, seconds in sorted(kernel.delays.get(transition, {}).items()):
-            yield f"Delay of {transition}", f"block {block}, {seconds:g} seconds"
-
-
 @commands.command("reboot", help="Boot a machine again.")
-@machine_argument
+@options.machine_argument
 def reboot(machine: Directory) -> None:
     machine.change(Kernel.reboot)
 
@@ -305,11 +284,13 @@ def reboot(machine: Directory) -> None:
 def capture(target: str, sysroot: str) -> None:
     from memsim.capture import capture as pack
 
+    if target.endswith(options.OTHER_ARCHIVES) and not target.endswith(".tar.gz"):
+        raise UsageError(messages.OTHER_ARCHIVE.of(file=target))
     pack(target, sysroot)
 
 
 @commands.command("mount", help="Mount a machine, so that any program can write to it.")
-@machine_argument
+@options.machine_argument
 @click.argument("mountpoint", metavar="MOUNTPOINT", shell_complete=offers.directories)
 @flag("-f", "--foreground", help="stay until it is unmounted (fusermount3 -u MOUNTPOINT)")
 def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
@@ -357,7 +338,7 @@ def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
 def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, str]]:
     """The root of a machine and its name in messages; a machine made here is removed afterwards."""
     if path:
-        yield _open(path).root, f"the simulated machine {path}"
+        yield options.open_machine(path).root, f"the simulated machine {path}"
         return
     name = name or "s390-lpar"
     if name not in profile.PROFILES:
@@ -381,6 +362,8 @@ def demo() -> int:
 
 
 commands.add_command(boot_cli.boot)
+commands.add_command(plug_cli.plug)
+commands.add_command(plug_cli.unplug)
 
 
 def main() -> None:

@@ -34,13 +34,19 @@ false, 1 or 0. A value in parentheses is the default; a key without one must be 
     hypervisor          how much storage the hypervisor can still give at boot (enough for all
                         blocks)
     used                how much online memory is in use, not counting struct pages (0)
+    large_pages         whether the kernel maps memory with large pages; without, as in QEMU on
+                        s390, the page tables of a block that is added take 1/256 of its size from
+                        online memory, also with memmap on memory (true)
     increment           size of an s390 storage increment, which phys_device counts; without it
                         phys_device is 0 (null)
+    probe               whether writing an address to the file probe adds the block there, as on
+                        POWER; only without firmware (false)
 
 A group of blocks:
 
     range               the numbers of the first and the last block: [first, last]
-    config              whether the blocks are configured at boot; false only with firmware (true)
+    config              whether the blocks are configured at boot; without firmware, false is room
+                        for memory that can be plugged in (true)
     state               "online" or "offline" at boot ("online")
     zones               the zone while online; none for blocks in several zones, which cannot be
                         set offline (what zone_limits says, else Normal)
@@ -172,7 +178,9 @@ _MACHINE_KEYS: Final = {
     "assigned_by": Value('"config", "online" or null', one_of("config", "online", None)),
     "hypervisor": Value("a number of bytes, or null", or_null(number(0))),
     "used": _BYTES,
+    "large_pages": _YES_NO,
     "increment": Value("a number of bytes, 1 or more, or null", or_null(number(1))),
+    "probe": _YES_NO,
 }
 
 _ZONE_LIST: Final = f"zones of {', '.join(ZONES[1:])}, separated by spaces"
@@ -208,6 +216,8 @@ def parse(description: Any, name: str = "machine") -> Machine:
             "config where there is firmware, and only there",
             values["assigned_by"],
         )
+    if firmware and values.get("probe"):
+        raise wrong(where + "probe", "false where there is firmware", values["probe"])
     values.setdefault("memmap_supported", values.get("memmap_param") in ("Y", "force"))
     values.setdefault("online_policy", "contig-zones" if values.get("memmap_param") else None)
     groups: list[tuple[str, Group]] = []
@@ -216,8 +226,6 @@ def parse(description: Any, name: str = "machine") -> Machine:
         group = checked(place, _GROUP_KEYS, given)
         if "node" in group and "nodes" in group:
             raise wrong(place + "nodes", "no node beside it", given["node"])
-        if not group.get("config", True) and not firmware:
-            raise wrong(place + "config", "true on a machine without firmware", given["config"])
         made = _groups(group, values["block_size"], limits, values["memmap_supported"])
         groups += ((place, of) for of in made)
     groups.sort(key=lambda item: item[1].first)

@@ -87,32 +87,45 @@ def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
     its parent does not exist.
     """
     sysfs = Sysfs(kernel)
+    if not os.fspath(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
     final = Path(path).absolute()
     if final.is_symlink() or (final.exists() and not (final.is_dir() and not any(final.iterdir()))):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     if not final.parent.is_dir():
         raise NoParentError(str(path), str(final.parent))
     record = records.machine_record(kernel.machine)
-    made = tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".new", dir=final.parent)
-    try:
-        at = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    with undisturbed() as disturbed:
+        made = tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".new", dir=final.parent)
         try:
-            fill(sysfs, "", at, Shared(at))
-            os.mkdir(PRIVATE, dir_fd=at)
-            for name, content in (
-                (MARK, record),
-                (BLOCKS, kernel.blocks.content()),
-                (LIVE, records.live_record(kernel)),
-                (LOCK, b""),
-            ):
-                create_file(name, content, 0o644, at)
-            os.fchmod(at, 0o755)
+            with disturbed():
+                _fill_new(made, sysfs, record)
+            os.rename(made, final)
+        except OSError as error:
+            name = error.filename
+            where = path if name in (None, made) else f"{path}/{name}"
+            raise OSError(error.errno, error.strerror, str(where)) from None
         finally:
-            os.close(at)
-        os.rename(made, final)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
     sysfs.take_changes()
+
+
+def _fill_new(directory: str, sysfs: Sysfs, machine: bytes) -> None:
+    """Make all files of a machine; MACHINE is its record."""
+    at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fill(sysfs, "", at, Shared(at))
+        os.mkdir(PRIVATE, dir_fd=at)
+        for name, content in (
+            (MARK, machine),
+            (BLOCKS, sysfs.kernel.blocks.content()),
+            (LIVE, records.live_record(sysfs.kernel)),
+            (LOCK, b""),
+        ):
+            create_file(name, content, 0o644, at)
+        os.fchmod(at, 0o755)
+    finally:
+        os.close(at)
 
 
 def write(root: str | os.PathLike[str], path: str, data: bytes) -> int:

@@ -30,13 +30,14 @@ def boolean(text: str) -> bool:
     raise _error(errno.EINVAL)
 
 
-def unsigned(text: str) -> int:
-    """An unsigned int in any base that C knows (kstrtouint), else EINVAL; too large: ERANGE."""
+def unsigned(text: str, bits: int = 32) -> int:
+    """An unsigned number in any base that C knows (kstrtouint, kstrtoull), else EINVAL; more than
+    so many bits: ERANGE."""
     match = _UNSIGNED.fullmatch(text)
     if not match or match.lastgroup is None:
         raise _error(errno.EINVAL)
     number = int(match[match.lastgroup], {"hex": 16, "oct": 8, "dec": 10}[match.lastgroup])
-    if number >= 1 << 32:
+    if number >= 1 << bits:
         raise _error(errno.ERANGE)
     return number
 

@@ -8,24 +8,56 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from memsim.capture import read_tree
+from memsim.description import parse
 from memsim.errors import MachineError, wrong
-from memsim.sysfs import FIRMWARE, MEMORY, PARAMETERS
+from memsim.kernel import Kernel
+from memsim.sysfs import FIRMWARE, MEMORY, PARAMETERS, Sysfs
 
-__all__ = ["described"]
+__all__ = ["like"]
 
 
-def described(root: str | os.PathLike[str]) -> dict[str, Any]:
-    """The description of a machine that boots into the state of the tree below a root.
+def like(root: str | os.PathLike[str]) -> tuple[Kernel, tuple[str, ...]]:
+    """Boot a machine like the one whose /sys is below a root, and name the files that differ.
 
-    Some things are in no attribute, and assumed: zones follow the kernel's rule of spans; they
-    have x86's limits where there is a zone DMA32 or the first block is in several zones; only
-    struct pages are in use; there are no faults. Raises MachineError for a tree that is not a
+    These are files with another content, and files that only one of the two has. Some things are in
+    no attribute, and assumed: zones follow the kernel's rule of spans, unless the tree shows other
+    ones; they have x86's limits where there is a zone DMA32 or the first block is in several zones;
+    only struct pages are in use; there are no faults. Raises MachineError for a tree that is not a
     machine's, and OSError for one that cannot be read.
     """
     files = {
         path: content if isinstance(content, str) else content.decode(errors="replace").strip()
         for path, content in read_tree(root)
     }
+    description = _described(root, files)
+    kernel = Kernel(parse(description, os.fspath(root)))
+    differing = _differing(kernel, files)
+    if any(path.endswith("/valid_zones") for path in differing):
+        # Linux before 4.13 has other rules: what was seen is kept, block by block.
+        description["contiguous_zones"] = False
+        kernel = Kernel(parse(description, os.fspath(root)))
+        differing = _differing(kernel, files)
+    return kernel, differing
+
+
+_NOT_CAPTURED: Final = ("uevent", "subsystem")
+
+
+def _differing(kernel: Kernel, files: Mapping[str, str]) -> tuple[str, ...]:
+    sysfs, left, differing = Sysfs(kernel), dict(files), []
+    directories = ["sys"]
+    while directories:
+        for path, kind, content, _mode in sysfs.entries(directories.pop()):
+            if kind == "dir":
+                directories.append(path)
+            elif path.endswith(_NOT_CAPTURED):
+                continue
+            elif left.pop(path, None) != content.decode().strip():
+                differing.append(path)
+    return (*differing, *left)
+
+
+def _described(root: str | os.PathLike[str], files: Mapping[str, str]) -> dict[str, Any]:
     blocks: dict[int, dict[str, str]] = {}
     for path, text in files.items():
         if match := _OF_BLOCK.fullmatch(path):
@@ -38,6 +70,10 @@ def described(root: str | os.PathLike[str]) -> dict[str, Any]:
     if not blocks:
         raise MachineError(os.fspath(root), "memory blocks", "but there are none")
     groups = [_seen_group(root, block, seen) for block, seen in sorted(blocks.items())]
+    if not any("nodes" in seen for seen in blocks.values()):
+        # A kernel without NUMA has no node for standby memory either.
+        for group in groups:
+            group["has_node"] = False
     _straddle(groups)
     block_size = _hexadecimal(root, files[f"{MEMORY}/block_size_bytes"])
     firmware = any("config" in seen for seen in blocks.values())
@@ -57,6 +93,7 @@ def described(root: str | os.PathLike[str]) -> dict[str, Any]:
         "auto_online_blocks": files.get(f"{MEMORY}/auto_online_blocks"),
         "online_policy": files.get(f"{PARAMETERS}/online_policy"),
         "increment": max(increments, default=None),
+        "probe": f"{MEMORY}/probe" in files,
     }
     ratio = files.get(f"{PARAMETERS}/auto_movable_ratio")
     if ratio is not None:

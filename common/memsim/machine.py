@@ -80,6 +80,9 @@ class Machine:
     assigned_by: Literal["config", "online"] | None = None
     hypervisor: int | None = None
     used: int = 0
+    large_pages: bool = True
     increment: int | None = None
+    probe: bool = False
+    """Whether memory can be added by an address written to `probe` (CONFIG_ARCH_MEMORY_PROBE)."""
     faults: Mapping[str, Mapping[int, Fault]] = field(default_factory=dict)
     delays: Mapping[str, Mapping[int, float]] = field(default_factory=dict)

@@ -2,6 +2,10 @@
 
 Only the directories about memory are replaced; the rest of /sys, and everything else, is the
 host's. Nothing outside the namespace changes, and it ends with its last process.
+
+The directories with a directory for each block are those of the machine itself, read-only, because
+FUSE takes twenty times as long to read. What opens a file there for writing gets the file of the
+FUSE mount. Where that cannot be arranged, all of it is the FUSE mount.
 """
 
 from __future__ import annotations
@@ -9,15 +13,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from memsim import mount, syscalls
+from memsim import divert, mount, syscalls
 from memsim.directory import Directory
 from memsim.errors import MountError, NamespaceError, Obstacle
 from memsim.fork import fork_and_wait
@@ -28,6 +34,20 @@ __all__ = ["TREES", "run"]
 
 TREES: Final = (MEMORY, NODE, FIRMWARE, PARAMETERS)
 """The directories that show the simulated machine, relative to its root."""
+
+_LARGE: Final = (MEMORY, FIRMWARE)
+"""Those of them that are the machine's own."""
+
+_HIDDEN: Final = (
+    "/dev/kmsg",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/sys/vm/min_free_kbytes",
+)
+"""What this machine's kernel says of its own memory, which has nothing to do with the simulated."""
+
+_ENVIRONMENT: Final = {"HWLOC_ALLOW": "all"}
+"""lstopo leaves out nodes on which it may not run, which are those that this machine lacks."""
 
 _PATIENCE: Final = 10.0
 """How long to wait until the file system is mounted, in seconds."""
@@ -50,9 +70,8 @@ def run(root: str, command: Sequence[str]) -> int:
 
 def _inside(root: str, work: str, command: Sequence[str]) -> int:
     _enter()
-    machine, empty = f"{work}/machine", f"{work}/empty"
+    machine = f"{work}/machine"
     os.mkdir(machine)
-    os.mkdir(empty)
     server = _serve(root, machine)
     program: subprocess.Popen[bytes] | None = None
 
@@ -64,31 +83,68 @@ def _inside(root: str, work: str, command: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, end)
+    diverted = _LARGE if _can_divert() else ()
     try:
         for tree in (*TREES, *BUSES):
-            source = f"{machine}/{tree}"
-            there = os.path.isdir(source)
-            if there or os.path.isdir(f"/{tree}"):
-                _cover(f"/{tree}", source if there else empty, work)
+            source = f"{root if tree in diverted else machine}/{tree}"
+            if os.path.isdir(source):
+                _cover(f"/{tree}", source, work)
+                if tree in diverted:
+                    _make_read_only(f"/{tree}")
+            elif os.path.isdir(f"/{tree}"):
+                _open_up(os.path.dirname(f"/{tree}"), work, without=os.path.basename(tree))
         _bind(f"{machine}/{MEMINFO}", f"/{MEMINFO}")
-        program = _started(command)
+        for path in filter(os.path.exists, _HIDDEN):
+            _bind(os.devnull, path)
+
+        def elsewhere(path: str) -> str | None:
+            below = any(f"{path}/".startswith(f"/{tree}/") for tree in diverted)
+            return f"{machine}{path}" if below else None
+
+        program = _started(command, elsewhere if diverted else None)
         code = program.wait()
         return code if code >= 0 else 128 - code
     finally:
         os.kill(server, signal.SIGKILL)
 
 
-def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
+def _started(
+    command: Sequence[str], elsewhere: Callable[[str], str | None] | None
+) -> subprocess.Popen[bytes]:
+    """Start the command. ELSEWHERE says of a path where a file is opened for writing instead."""
+    here, there = socket.socketpair()
+
     def as_usual() -> None:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         syscalls.die_with_parent()
+        if elsewhere:
+            socket.send_fds(there, [b"listener"], [divert.listen()])
 
-    # Between fork and exec there is only one thread, and it makes only system calls.
-    program = subprocess.Popen(command, preexec_fn=as_usual)
+    with here, there:
+        # Between fork and exec there is only one thread, and it makes only system calls.
+        environment = os.environ | _ENVIRONMENT
+        program = subprocess.Popen(command, preexec_fn=as_usual, env=environment)
+        if elsewhere:
+            (listener,) = socket.recv_fds(here, 8, 1)[1]
+            answering = (listener, elsewhere)
+            threading.Thread(target=divert.answer_all, args=answering, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     return program
+
+
+def _can_divert() -> bool:
+    if not divert.available():
+        return False
+    child = os.fork()
+    if not child:
+        try:
+            divert.listen()
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _serve(root: str, machine: str) -> int:
@@ -141,12 +197,15 @@ def _cover(target: str, source: str, work: str) -> None:
     _bind(source, target)
 
 
-def _open_up(directory: str, work: str) -> None:
+def _open_up(directory: str, work: str, without: str | None = None) -> None:
+    """Cover a directory with a new one that has the same entries, but for one."""
     old = tempfile.mkdtemp(dir=work)
     _bind(directory, old)
     syscalls.mount("memsim", directory, "tmpfs", 0, "mode=755")
     for entry in os.scandir(old):
         new = f"{directory}/{entry.name}"
+        if entry.name == without:
+            continue
         if entry.is_symlink():
             os.symlink(os.readlink(entry.path), new)
             continue
@@ -155,6 +214,14 @@ def _open_up(directory: str, work: str) -> None:
         else:
             Path(new).touch()
         _bind(entry.path, new)
+
+
+def _make_read_only(target: str) -> None:
+    """What is not diverted must not change the files of the machine. Raises OSError."""
+    flags = os.statvfs(target).f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
+    remount = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY
+    # ST_NOSUID and the others have the values of MS_NOSUID and the others.
+    syscalls.mount(None, target, None, remount | flags)
 
 
 def _bind(source: str, target: str) -> None:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
+from hotplug_cli import offers
 from hotplug_cli.getopt import GetoptCommand, UsageError
 from hotplug_cli.messages import memsim as messages
+from hotplug_cli.program import CommandError
 from memsim import profile
+from memsim.directory import Directory
 from memsim.machine import TRANSITIONS, Fault
 from memsim.schema import fault as fault_of
 from memsim.schema import seconds as seconds_of
 
-__all__ = ["Command", "delay", "fault", "profiles", "size"]
+__all__ = [
+    "OTHER_ARCHIVES",
+    "Command",
+    "delay",
+    "fault",
+    "machine_argument",
+    "open_machine",
+    "profiles",
+    "size",
+]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+OTHER_ARCHIVES = (".tar", ".xz", ".bz2", ".zst", ".zip", ".gz", ".7z", ".cpio")
+"""What ends the name of an archive, unless it is .tar.gz."""
 
 
 class Command(GetoptCommand):
@@ -22,6 +43,26 @@ class Command(GetoptCommand):
             at = args.index("--")
             args, ctx.meta["command"] = args[:at], args[at + 1 :]
         return super().parse_args(ctx, args)
+
+
+def machine_argument(function: _Function) -> _Function:
+    """The argument DIR; the command gets the machine that is there."""
+    return click.argument(
+        "machine", metavar="DIR", callback=_machine, shell_complete=offers.directories
+    )(function)
+
+
+def _machine(_ctx: click.Context, _parameter: click.Parameter, path: str) -> Directory:
+    return open_machine(path)
+
+
+def open_machine(path: str) -> Directory:
+    """The machine in a directory. Raises CommandError if there is none."""
+    try:
+        return Directory(path)
+    except FileNotFoundError:
+        quoted = shlex.quote(path)
+        raise CommandError(messages.NOT_SIMULATED.of(directory=path, quoted=quoted)) from None
 
 
 def size(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:

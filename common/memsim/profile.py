@@ -11,7 +11,7 @@ from memsim.beneath import read_file
 from memsim.description import MIB, parse
 from memsim.errors import MachineError, UnknownProfileError, wrong
 from memsim.kernel import Kernel
-from memsim.likeness import described
+from memsim.likeness import like
 from memsim.machine import Machine
 from memsim.schema import loads
 
@@ -44,12 +44,20 @@ def boot(machine: str | os.PathLike[str] | Mapping[str, Any] | Machine) -> Kerne
 
 
 def layout(
-    block_size: int, memory: int, *, standby: int = 0, added: int = 0, nodes: int = 1, used: int = 0
+    block_size: int,
+    memory: int,
+    *,
+    standby: int = 0,
+    added: int = 0,
+    slots: int = 0,
+    nodes: int = 1,
+    used: int = 0,
 ) -> Machine:
     """A machine from a few sizes, in bytes; each node has an equal share of each.
 
     With standby memory the machine is an s390: it has /sys/firmware/memory, and that memory is not
-    configured. Added memory is offline, as after it was plugged in. Raises MachineError for sizes
+    configured. Added memory is offline, as after it was plugged in. Slots are room for memory that
+    can be plugged in. Raises MachineError for sizes
     that are not a whole number of blocks for each node.
     """
     if block_size < MIB or block_size & (block_size - 1):
@@ -59,9 +67,12 @@ def layout(
         ("memory", memory, {}),
         ("added memory", added, {"state": "offline"}),
         ("standby memory", standby, {"config": False}),
+        ("slots", slots, {"config": False}),
     )
     if nodes < 1:
         raise wrong("nodes", "1 or more", nodes)
+    if slots and standby:
+        raise wrong("slots", "none on an s390, which has standby memory", slots)
     if used > memory:
         raise MachineError("used", f"no more than the memory, {memory} bytes", f"not {used}")
     first = 0
@@ -115,15 +126,31 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         "blocks": [{"range": [0, 15]}, {"range": [16, 31], "config": 0}],
     },
     "s390-zvm": {
-        "description": "A z/VM guest on Linux 6.19: 4 GiB online, 12 GiB standby, 256 MiB blocks, "
-        "no memmap on memory.",
+        "description": "A z/VM guest on Linux 6.19: 4 GiB online, 12 GiB standby, increments of "
+        "16 MiB in 128 MiB blocks, no memmap on memory.",
         **_S390,
         "memmap_param": "N",
-        "block_size": 256 * MIB,
+        "block_size": 128 * MIB,
         "increment": 16 * MIB,
         "used": GIB,
-        "blocks": [{"range": [0, 15]}, {"range": [16, 63], "config": 0}],
+        "blocks": [{"range": [0, 31]}, {"range": [32, 127], "config": 0}],
         "faults": {"offline": {"0": "EBUSY"}},
+    },
+    "s390-debian": {
+        "description": "What memsim boot starts, Debian's kernel without NUMA in QEMU: 2 GiB "
+        "online, 2 GiB standby, added blocks come online; the first and the last two boot blocks "
+        "are busy.",
+        **_S390,
+        "block_size": 128 * MIB,
+        "increment": 128 * MIB,
+        "used": 112 * MIB,
+        "large_pages": False,
+        "auto_online_blocks": "online",
+        "blocks": [
+            {"range": [0, 15], "has_node": False},
+            {"range": [16, 31], "config": 0, "has_node": False},
+        ],
+        "faults": {"offline": {"0": "EBUSY", "14": "EBUSY", "15": "EBUSY"}},
     },
     "s390-pre-6.19": {
         "description": "An s390 LPAR on Linux up to 6.18: 4 GiB online, 4 GiB standby that is "
@@ -171,7 +198,7 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
     },
     "x86-dimm-slots": {
         "description": "An x86 virtual machine with 4 GiB and two DIMMs of 4 GiB plugged in, "
-        "still offline.",
+        "still offline, and room for 4 GiB more.",
         **_X86,
         "used": GIB,
         "blocks": [
@@ -179,6 +206,7 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
             {"range": [32, 39]},
             {"range": [40, 71], "state": "offline"},
             {"range": [72, 103], "state": "offline"},
+            {"range": [104, 135], "config": False},
         ],
         "faults": {"offline": {"1": "EBUSY"}},
     },
@@ -224,5 +252,5 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
 
 
 def from_tree(root: str | os.PathLike[str]) -> Kernel:
-    """Boot a machine like the one whose /sys is below ROOT; see `described`."""
-    return Kernel(parse(described(root), os.fspath(root)))
+    """Boot a machine like the one whose /sys is below ROOT; see `like`."""
+    return like(root)[0]

@@ -16,6 +16,9 @@ from typing import Any, Final
 from memsim.description import dump, parse
 from memsim.errors import MachineError, wrong
 from memsim.kernel import Blocks, Kernel
+from memsim.kernel.blocks import ABSENT
+from memsim.kernel.devices import KINDS, Device
+from memsim.kernel.state import LOG_LENGTH
 from memsim.kernel.storage import Hypervisor
 from memsim.kernel.zones import Policy
 from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS, Fault, Machine
@@ -87,6 +90,9 @@ def live(kernel: Kernel) -> dict[str, Any]:
     """All that changes in a kernel, except for its blocks, as JSON values."""
     return {
         "pool": kernel.hypervisor.pool,
+        "kept": {str(block): size for block, size in kernel.hypervisor.kept.items()},
+        "devices": [[device.kind, device.first, device.last] for device in kernel.zones.devices],
+        "log": kernel.log,
         "auto_online_blocks": kernel.auto_online_blocks,
         **asdict(kernel.zones.policy),
         "online_types": {str(block): word for block, word in kernel.online_types.items()},
@@ -121,6 +127,11 @@ def restored(machine: Machine, blocks: bytes, record: bytes) -> Kernel:
     ):
         if (values[key] is None) != (at_boot is None):
             raise wrong(key, "null where the machine has no such file, and only there", values[key])
+    for block, size in values["kept"].items():
+        if known.at(block) != ABSENT or size > machine.block_size:
+            raise wrong("kept", "at most the size of blocks that are not configured", block)
+    devices: tuple[Device, ...] = values["devices"]
+    _check_devices(machine, known, devices)
     for key, tables in (
         ("online_types", [values["online_types"]]),
         ("faults", values["faults"].values()),
@@ -132,16 +143,32 @@ def restored(machine: Machine, blocks: bytes, record: bytes) -> Kernel:
     policy = Policy(
         values["online_policy"], values["auto_movable_ratio"], values["auto_movable_numa_aware"]
     )
-    return Kernel.restored(
+    kernel = Kernel.restored(
         machine,
         known,
-        Hypervisor(machine, values["pool"]),
+        Hypervisor(machine, values["pool"], values["kept"]),
         policy,
         auto_online_blocks=values["auto_online_blocks"],
         online_types=values["online_types"],
+        log=values["log"],
         faults=values["faults"],
         delays=values["delays"],
     )
+    kernel.zones.devices = devices
+    return kernel
+
+
+def _check_devices(machine: Machine, blocks: Blocks, devices: tuple[Device, ...]) -> None:
+    last = -1
+    for device in devices:
+        ends = [device.first, device.last]
+        if device.first <= last or device.last < device.first or device.last not in blocks:
+            raise wrong("devices", "blocks that the machine has, ascending", ends)
+        group = blocks.group(device.first)
+        came = not (machine.firmware or group.config) and group.first <= device.first
+        if not came or device.last > group.last or blocks.count(ABSENT, *ends):
+            raise wrong("devices", "blocks that were plugged in", ends)
+        last = device.last
 
 
 def _kept_fault(value: Mapping[str, Any]) -> Fault:
@@ -150,8 +177,31 @@ def _kept_fault(value: Mapping[str, Any]) -> Fault:
     return fault(value)
 
 
+def _log(value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > LOG_LENGTH:
+        raise ValueError
+    lines = [text(line) for line in value]
+    if not all(line.isprintable() for line in lines):
+        raise ValueError
+    return lines
+
+
+def _device(value: Any) -> Device:
+    kind, first, last = value
+    return Device(one_of(*KINDS)(kind), number(0)(first), number(0)(last))
+
+
+def _devices(value: Any) -> tuple[Device, ...]:
+    if not isinstance(value, list):
+        raise ValueError
+    return tuple(map(_device, value))
+
+
 _LIVE_KEYS: Final = {
     "pool": Value("a number of bytes", number(0), needed=True),
+    "kept": Value("{block: bytes}", by_block(number(1)), needed=True),
+    "devices": Value("a list of [kind, first block, last block]", _devices, needed=True),
+    "log": Value(f"at most {LOG_LENGTH} lines of text", _log, needed=True),
     "auto_online_blocks": Value(
         "offline, online, online_kernel, online_movable or null",
         one_of("offline", *ONLINE_WORDS, None),

@@ -20,9 +20,9 @@ from memsim.attributes import number_list
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ONLINE
 from memsim.reader import Reader
-from memsim.sysfs import MEMORY, NODE
+from memsim.sysfs import NODE
 
-__all__ = ["BUSES", "MEMINFO", "Shown", "Surroundings"]
+__all__ = ["BUSES", "MEMINFO", "Shown", "Surroundings", "meminfo"]
 
 BUSES: Final = ("sys/bus/memory/devices", "sys/bus/node/devices")
 """Directories that list all devices of a kind, relative to the root."""
@@ -71,6 +71,16 @@ _OTHERS: Final = (
 )
 
 
+def meminfo(kernel: Kernel, path: str) -> str | None:
+    """The text of /proc/meminfo or of a node's meminfo; None for another path."""
+    if path == MEMINFO:
+        return _usage(kernel).lines("")
+    match = _NODE_MEMINFO.fullmatch(path)
+    if match is None or int(match["node"]) not in kernel.nodes:
+        return None
+    return _usage(kernel, int(match["node"])).lines(f"Node {match['node']} ")
+
+
 class Surroundings:
     """The files around a machine."""
 
@@ -97,7 +107,7 @@ class Surroundings:
         if path in _SKELETON:
             return Shown(names=_SKELETON[path])
         if path == MEMINFO:
-            return Shown(text=_usage(self._machine.kernel).lines(""))
+            return Shown(text=meminfo(self._machine.kernel, path) or "")
         if path in BUSES:
             return Shown(names=tuple(self._devices(path.split("/")[2])))
         if match := _DEVICE.fullmatch(path):
@@ -110,7 +120,7 @@ class Surroundings:
         if name == "uevent":
             return Shown(writable=True)
         if name == "subsystem":
-            return Shown(target=f"../../../../bus/{'node' if above.startswith(NODE) else 'memory'}")
+            return Shown(target="../../../../bus/node")
         kernel = self._machine.kernel
         if name == "has_cpu":
             having = (node for node in kernel.nodes if self._processors_of(kernel, node))
@@ -127,7 +137,7 @@ class Surroundings:
     # Memory
 
     def _meminfo(self, kernel: Kernel, node: int) -> str:
-        return _usage(kernel, node).lines(f"Node {node} ")
+        return meminfo(kernel, f"{NODE}/node{node}/meminfo") or ""
 
     def _vmstat(self, kernel: Kernel, node: int) -> str:
         usage = _usage(kernel, node)
@@ -176,13 +186,12 @@ _SKELETON: Final = {
 _FURTHER: Final = (
     (re.compile(""), ("proc",)),
     (re.compile("sys"), ("bus",)),
-    (re.compile(MEMORY), ("uevent",)),
-    (re.compile(rf"{MEMORY}/memory\d+"), ("subsystem", "uevent")),
     (re.compile(NODE), ("has_cpu", "uevent")),
     (re.compile(rf"{NODE}/node\d+"), (*_OF_NODE, "subsystem", "uevent")),
 )
 _NAMES: Final = frozenset(name for _, names in _FURTHER for name in names)
 _ELSEWHERE: Final = ("proc", "sys/bus")
+_NODE_MEMINFO: Final = re.compile(rf"{NODE}/node(?P<node>0|[1-9]\d{{0,8}})/meminfo", re.ASCII)
 _DEVICE: Final = re.compile(
     r"sys/bus/(?P<kind>memory|node)/devices/(?P<name>(?P=kind)(?:0|[1-9]\d*))", re.ASCII
 )

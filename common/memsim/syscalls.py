@@ -13,7 +13,9 @@ __all__ = [
     "CLONE_NEWUSER",
     "MS_BIND",
     "MS_PRIVATE",
+    "MS_RDONLY",
     "MS_REC",
+    "MS_REMOUNT",
     "die_with_parent",
     "mount",
     "unshare",
@@ -21,6 +23,7 @@ __all__ = [
 
 # include/uapi/linux/sched.h, include/uapi/linux/mount.h, include/uapi/linux/prctl.h
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+MS_RDONLY, MS_REMOUNT = 0x1, 0x20
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG: Final = 1
 

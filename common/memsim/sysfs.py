@@ -3,7 +3,7 @@
 Facts: fs/sysfs and fs/kernfs (permissions, how a write reaches an attribute), drivers/base/memory.c
 and drivers/base/node.c (which directories and links there are).
 
-Not modelled: device attributes that say nothing about memory (power, uevent, subsystem).
+Not modelled: device attributes that say nothing about memory (power).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from memsim import attributes
-from memsim.attributes import Attribute
+from memsim.attributes import UEVENT, Attribute
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ABSENT, HOLE, MEMMAP, OFFLINE
 from memsim.kernel.state import Uevent
@@ -122,7 +122,7 @@ class Sysfs:
         attribute, block = self._file(path)
         text = attribute.show(self.kernel, block)
         assert text is not None, "an attribute that is found is shown"
-        return text.encode() + b"\n"
+        return _content(attribute, text)
 
     def entries(self, path: str) -> Iterator[tuple[str, Kind, bytes, int]]:
         """For each entry of a directory: path, kind, content or target, permission bits."""
@@ -131,7 +131,7 @@ class Sysfs:
             entry, content = self._entry(child), b""
             if entry.attribute:
                 text = entry.attribute.show(self.kernel, entry.block) or ""
-                content = text.encode() + b"\n"
+                content = _content(entry.attribute, text)
             elif entry.kind == "link":
                 content = os.fsencode(entry.target)
             yield child, entry.kind, content, _mode(entry)
@@ -200,13 +200,15 @@ class Sysfs:
         if not kernel.blocks.present(block) if listed else not self._in_firmware(block):
             return None
         group = kernel.blocks.group(block)
-        links = [f"node{node}" for node in group.nodes] if listed else []
+        links = [*(f"node{node}" for node in group.nodes), "subsystem"] if listed else []
         if not rest:
-            names = [name for name, found in attributes_.items() if found.show(kernel, block)]
+            shown = ((name, found.show(kernel, block)) for name, found in attributes_.items())
+            names = [name for name, text in shown if text is not None]
             return _Entry("dir", names=lambda: [*names, *links])
         name, _, beyond = rest.partition("/")
         if name in links:
-            link = _Entry("link", target=f"../../node/{name}")
+            below = "../../../../bus/memory" if name == "subsystem" else f"../../node/{name}"
+            link = _Entry("link", target=below)
             return self._find(f"{NODE}/{name}/{beyond}") if beyond else link
         attribute = attributes_.get(rest)
         if attribute is None or attribute.show(kernel, block) is None:
@@ -297,12 +299,14 @@ class Sysfs:
         return {path: attribute.show(self.kernel, -1) for path, attribute in _FIXED.items()}
 
     def _changed_zones(self, node: int, before: Rules, after: Rules) -> Iterator[str]:
-        # All blocks between two neighbouring ends of spans have the same valid_zones, so only
-        # blocks for which these changed are looked at.
+        # All blocks between two neighbouring ends of spans or devices have the same valid_zones, so
+        # only blocks for which these changed are looked at.
         blocks = self.kernel.blocks
         ends = {blocks.first, blocks.first + len(blocks.place)}
         for _zone, (low, high) in (*before.spans, *after.spans):
             ends |= {low, high + 1}
+        for device, _auto in (*before.auto_of, *after.auto_of):
+            ends |= {device.first, device.last + 1}
         for start, end in pairwise(sorted(ends)):
             if before.valid_zones(start) == after.valid_zones(start):
                 continue
@@ -320,8 +324,15 @@ class Sysfs:
 def _mode(entry: _Entry) -> int:
     """The permission bits."""
     if entry.attribute:
+        if entry.attribute.write_only:
+            return 0o200
         return 0o644 if entry.attribute.store else 0o444
     return 0o777 if entry.kind == "link" else 0o755
+
+
+def _content(attribute: Attribute, text: str) -> bytes:
+    """The content of a file; that of uevent is empty, and so is that of what is only written."""
+    return b"" if attribute is UEVENT or attribute.write_only else f"{text}\n".encode()
 
 
 def _error(number: int, path: str) -> OSError:

@@ -59,17 +59,24 @@ def put_in_place(files: Beneath, sysfs: Sysfs, staged: Iterable[Staged]) -> None
 
 
 def fill(sysfs: Sysfs, path: str, at: int, shared: Shared | None = None) -> None:
-    """Make the content of a directory of the machine in the empty directory AT, a descriptor."""
+    """Make the content of a directory of the machine in the empty directory AT, a descriptor.
+
+    An OSError names the path below the machine's root.
+    """
     for below, kind, content, mode in sysfs.entries(path):
         name = os.path.basename(below)
-        if kind == "link":
-            os.symlink(content, name, dir_fd=at)
-        elif kind == "file":
-            if not (shared and mode == 0o444 and shared.link(name, content, below, at)):
-                create(name, content, mode, at)
-        else:
-            os.mkdir(name, dir_fd=at)
-            deeper = os.open(name, DIRECTORY, dir_fd=at)
+        try:
+            if kind == "link":
+                os.symlink(content, name, dir_fd=at)
+            elif kind == "file":
+                if not (shared and mode == 0o444 and shared.link(name, content, below, at)):
+                    create(name, content, mode, at)
+            else:
+                os.mkdir(name, dir_fd=at)
+                deeper = os.open(name, DIRECTORY, dir_fd=at)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, below) from None
+        if kind == "dir":
             try:
                 fill(sysfs, below, deeper, shared)
             finally:

@@ -39,6 +39,7 @@ BY_CAUSE = {
     Cause.NO_DIRECTORY: _row(
         "a symbolic link or a file stands in for a directory; none is followed"
     ),
+    Cause.NO_FILE: _row("{file} is no regular file, but a FIFO, a device or a directory"),
     Cause.NO_ATTRIBUTE: _row("there is no {file}: the block is gone, or the tree is incomplete"),
     Cause.GONE: _row("the block is gone"),
     Cause.DISK_FULL: _row("the file system that holds the tree is full"),
@@ -60,9 +61,12 @@ BY_CAUSE = {
         "the kernel or the hypervisor still holds the block; try again later (--retry N)"
     ),
     Cause.NO_STRUCT_PAGES: _row(
-        "there is no memory for its struct pages ({size}); with -m 1 they are in the block itself"
+        "there is no memory for its struct pages ({size}); with -m 1 they are in the block itself, "
+        "and the block takes a fraction of that; or free some memory and repeat the command"
     ),
-    Cause.NO_PAGE_TABLES: _row("the kernel has no memory left for it; free some first"),
+    Cause.NO_PAGE_TABLES: _row(
+        "the kernel has no memory left for its page tables; free some first"
+    ),
     Cause.MEMMAP_WHILE_CONFIGURED: _row(
         "memmap-on-memory can be changed only while a block is not configured"
     ),
@@ -102,6 +106,12 @@ UNMOVABLE_ANYWHERE = _row(
     "can be disabled again"
 )
 """In place of UNMOVABLE, for a block whose zone is not known."""
+NO_STRUCT_PAGES_BUT_ELSEWHERE = _row(
+    "there is no memory for its struct pages ({size}); free some memory and repeat the command; "
+    "with the kernel parameter memory_hotplug.memmap_on_memory=1 and -m 1 they would be in the "
+    "block itself"
+)
+"""In place of NO_STRUCT_PAGES, where the kernel does not support memmap on memory."""
 DENIED_TO_USER = _row("only root can change memory: run this as root (sudo {program})")
 DENIED_TO_ROOT = _row(
     "root may not do it either: a container or a security module forbids it (see dmesg)"

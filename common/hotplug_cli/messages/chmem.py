@@ -9,7 +9,16 @@ ONE_OPERAND = Message(
     "bad usage", "give one SIZE, RANGE or BLOCKRANGE, not {count}", reference=True
 )
 INVALID_ARGUMENT = Message("invalid argument of {option}: '{argument}'", "{option} takes {allowed}")
-NO_SYSROOT = Message("option --sysroot needs a directory", "/ is this machine")
+TOO_MANY = Message("bad usage", "--{action} takes {count} argument", WHAT_TO_DO.entry)
+INSTALL_WHAT = Message("option --install goes with --apply without a FILE")
+PROGRAM_IS_OPEN = Message(
+    "others than root can change {path}",
+    "root would run it at boot; to use --install, install the commands where only root can write",
+)
+POLICY_OF_WHAT = Message(
+    "bad usage", "--policy takes KEY=VALUE, with the keys {keys}", WHAT_TO_DO.entry
+)
+TOTAL_OF_WHAT = Message("option --total takes a size, not {text}")
 RECONFIGURE_WHAT = Message("option --reconfigure needs --memmap-on-memory")
 UNKNOWN_ZONE = Message("unknown memory zone: {name}", "the zones are {zones}", reference=True)
 
@@ -84,6 +93,8 @@ BROUGHT_BACK = Message(
 
 # The selection
 
+NOTHING_TO_UNDO = Message("there is no change to undo", always=True)
+UNDO_DAMAGED = Message("{file}: the record of the last change is damaged", always=True)
 NOT_HERE = Message("not on this machine: {blocks}")
 SOME_NOT_HERE = Message("not on this machine: {count} of {blocks}", manual=NOT_HERE.entry)
 NONE_ON_NODE = Message(
@@ -99,6 +110,41 @@ NONE_ONLINE = Message("{no_block} is online", manual=NONE_OFFLINE.entry)
 NONE_IN_ZONE = Message("{no_block} is online in zone {zone}", manual=NONE_OFFLINE.entry)
 NONE_LEFT = Message("{no_block} can be {done}", manual=NONE_OFFLINE.entry)
 SIZE_OF_NOTHING = Message("nothing to do: a size of 0 was requested")
+IN_USE = Message(
+    "{used} are in use: {possible} can go, {asked} were asked for",
+    "{advice}",
+    manual="size are in use: size can go, size were asked for",
+    always=True,
+)
+NO_ROOM = Message(
+    "the struct pages of these blocks need {size}, and {available} are available",
+    "with -m 1 the blocks hold their own",
+    manual="the struct pages of these blocks need size, and size are available",
+    always=True,
+)
+NO_ROOM_ANYWHERE = NO_ROOM._replace(advice="free some memory first, or take fewer blocks")
+RULE_UNDOES = Message(
+    "{place} sets added memory online, also where the layout says offline",
+    "{command} masks it",
+    manual="rule sets added memory online, also where the layout says offline",
+    always=True,
+)
+KERNEL_IS_FIRST = Message(
+    "auto_online_blocks is {word}: the kernel sets added memory online before a zone of the layout "
+    "can be chosen",
+    "auto_online in the policy of a layout changes it",
+    manual="auto_online_blocks is word: the kernel sets added memory online before a zone of the"
+    " layout can be chosen",
+    always=True,
+)
+RELOAD = Message("", "systemctl daemon-reload; udevadm control --reload", "wrote file")
+SETTING_FAILED = Message("{name}: cannot be set to {word}: {reason}", always=True)
+POLICY_CHANGED = Message(
+    "the kernel expects that online_policy stays as it is once memory was set online",
+    "memory that is online already stays in its zone; to have the policy from the start, give the "
+    "kernel parameter memory_hotplug.online_policy",
+    always=True,
+)
 TAKEN_FOR_MIB = Message(
     "",
     "{text} without a unit is {text} MiB, and this machine has {total}; "
@@ -135,6 +181,7 @@ STEP_FAILED = Message(
     manual="Memory Block N (addresses) step failed: reason",
     reference=True,
 )
+PAGE_STAYS = Message("", "{block}: the page at {address} stays: {what}", STEP_FAILED.entry)
 UNDOING_FAILED = Message(
     "{block} {step} failed while undoing: {reason}",
     manual="Memory Block N (addresses) step failed while undoing: reason",

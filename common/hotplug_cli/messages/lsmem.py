@@ -34,6 +34,11 @@ NOTHING_TO_LIST = Message(
     "only memory that can be configured has them (/sys/firmware/memory, on s390)",
 )
 
+PAGES_UNKNOWN = Message(
+    "what the pages hold is not known: CANDIDATE goes by zone and REMOVABLE alone",
+    "root is told, on the machine itself (/proc/kpageflags)",
+)
+
 # --diff
 
 _TAKES = (

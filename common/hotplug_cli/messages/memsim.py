@@ -23,9 +23,25 @@ WHICH_FAULT = Message(
     "for example --offline 3=EBUSY",
 )
 DIR_OR_PROFILE = Message("DIR and --profile cannot be combined")
+OTHER_ARCHIVE = Message(
+    "{file}: memsim capture writes a .tar.gz or a directory", "choose another name"
+)
 NO_COMMAND = Message("{command}: command not found")
 
+HOW_MUCH_MEMORY = Message("say how much memory in whole memory blocks of {size}: --memory SIZE")
+
 # Machines
+
+NO_ROOM = Message(
+    "there is no room for {size} of memory{where}",
+    "memsim create --memory SIZE --slots SIZE makes a machine with room",
+    manual="there is no room for size of memory",
+)
+NOT_PLUGGED = Message(
+    "no {size} of memory next to each other was plugged in and is offline{where}",
+    "chmem --disable sets memory offline; a DIMM and CXL memory go as a whole, see memsim show",
+    manual="no size of memory next to each other was plugged in and is offline",
+)
 
 NOT_SIMULATED = Message(
     "{directory}: expected a simulated machine", "memsim create {quoted} --profile NAME makes one"
@@ -35,6 +51,7 @@ NO_PARENT = Message("{file}: there is no directory {directory}")
 UNKNOWN_PROFILE = Message("no profile is named {name}; the profiles are {profiles}")
 WRONG_MACHINE = Message("{where}: expected {expected}, {found}")
 MANY_BLOCKS = Message("making {count} memory blocks in {directory}; Ctrl-C ends it")
+NOT_ALIKE = Message("{count} files of the machine are not as in {tree}, {example} for one")
 NO_BLOCKS = Message("{directory}: no memory blocks here: there is no {missing}")
 NOT_A_CAPTURE = Message("{file}: not an archive that memsim capture made")
 NO_ATTRIBUTE = Message(

@@ -4,6 +4,7 @@ from hotplug_cli.messages import Message
 
 # The tree cannot be read
 
+NO_SYSROOT = Message("option --sysroot needs a directory", "/ is this machine")
 NO_ROOT = Message("cannot open {root}: {reason}")
 NO_BLOCKS = Message(
     "no memory blocks in /sys/devices/system/memory{below}",
@@ -50,8 +51,13 @@ NOT_IN_TREE = Message(
 
 # What was left out, or is not known
 
-LEFT_OUT = Message("{blocks} left out: {reason}", manual="memoryN is left out: reason")
+LEFT_OUT = Message("left out: {blocks}: {reason}", manual="left out: memoryN: reason")
 NOT_KNOWN = Message(
-    "{attribute} of {blocks} not known: {file}: {reason}",
-    manual="attribute of memoryN is not known: file: reason",
+    "unknown {attribute} of {blocks}: {file}: {reason}",
+    manual="unknown attribute of memoryN: file: reason",
 )
+
+# Layouts
+
+BAD_LAYOUT = Message("{place}: {reason}", manual="file:line: reason", always=True)
+ABSENT = Message("{where}: not on this machine: {what}", always=True)

@@ -4,6 +4,8 @@ blocks   what is at each block number
 zones    the zone in which a block is set online
 storage  where a block's storage and its struct pages come from
 state    the transitions of blocks, and what makes them fail
+devices  what brings memory in, and its memory groups
+slots    blocks that come and go with a device
 """
 
 from memsim.kernel.blocks import Blocks

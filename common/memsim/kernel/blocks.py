@@ -69,9 +69,11 @@ class Blocks:
         blocks.place, blocks.flags = bytearray(content[:count]), bytearray(content[count:])
         if blocks.flags.translate(None, _FLAGS):
             raise ValueError("flags that a kernel knows")
-        known = PRESENT + _HOLES + (bytes([ABSENT]) if machine.firmware else b"")
-        if blocks.place.translate(None, known):
+        if blocks.place.translate(None, PRESENT + _HOLES + bytes([ABSENT])):
             raise ValueError("what a kernel can have made of blocks")
+        fixed = [group for group in machine.groups if group.config and not machine.firmware]
+        if any(blocks.count(ABSENT, group.first, group.last) for group in fixed):
+            raise ValueError("the blocks that a machine without firmware always has")
         gaps = 0
         for group, after in pairwise(machine.groups):
             gap = after.first - group.last - 1
@@ -134,6 +136,18 @@ class Blocks:
     def find_last(self, place: int, first: int, last: int) -> int | None:
         """The highest of the blocks `first` to `last` that is at this place."""
         index = self.place.rfind(place, first - self.first, last + 1 - self.first)
+        return None if index < 0 else index + self.first
+
+    def find_run(self, place: int, count: int, first: int, last: int) -> int | None:
+        """The first of the lowest COUNT neighbours at this place, all from `first` to `last`."""
+        run, start = bytes([place]) * count, first - self.first
+        index = self.place.find(run, start, last + 1 - self.first)
+        return None if index < 0 else index + self.first
+
+    def find_last_run(self, place: int, count: int, first: int, last: int) -> int | None:
+        """The first of the highest COUNT neighbours at this place, all from `first` to `last`."""
+        run, start = bytes([place]) * count, first - self.first
+        index = self.place.rfind(run, start, last + 1 - self.first)
         return None if index < 0 else index + self.first
 
     def count(self, place: int, first: int, last: int) -> int:

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, Literal
 
 from memsim.kernel.blocks import ABSENT, EARLY, MEMMAP, OFFLINE, Blocks
-from memsim.kernel.storage import STRUCT_PAGE_SHARE, Hypervisor, StructPages
+from memsim.kernel.storage import NO_PAGE_TABLES, STRUCT_PAGE_SHARE, Hypervisor, StructPages
 from memsim.kernel.zones import MOVABLE, NONE, Policy, Zones
 from memsim.machine import ONLINE_WORDS, TRANSITIONS, Fault, Machine
 
-__all__ = ["Kernel", "Uevent"]
+__all__ = ["LOG_LENGTH", "Kernel", "Uevent"]
+
+LOG_LENGTH: Final = 100
+"""The maximum of lines of the kernel log that are kept."""
 
 Uevent = Literal["add", "remove", "online", "offline"]
 
@@ -31,8 +35,9 @@ class Kernel:
     """A running kernel, its memory blocks, and the hypervisor.
 
     A transition is a method that takes the number of a block of the machine. It raises OSError with
-    the errno of the write; then nothing has changed, except the count of a fault. A transition with
-    a delay calls `wait` before anything changes.
+    the errno of the write; then nothing has changed, except the count of a fault, the log and,
+    where this is said, the hypervisor's storage. A transition with a delay calls `wait` before
+    anything changes.
     """
 
     __slots__ = (
@@ -44,6 +49,7 @@ class Kernel:
         "going_offline",
         "hypervisor",
         "listeners",
+        "log",
         "machine",
         "nodes",
         "online_types",
@@ -59,6 +65,8 @@ class Kernel:
         self.auto_online_blocks = machine.auto_online_blocks
         self.online_types: dict[int, str] = {}
         """Block -> the word of a write to `state` that found the block already online."""
+        self.log: list[str] = []
+        """The last lines of the kernel log about memory, at most LOG_LENGTH."""
         self.faults: Faults = {name: dict(of) for name, of in machine.faults.items()}
         self.delays: Delays = {name: dict(of) for name, of in machine.delays.items()}
         self._forget()
@@ -73,6 +81,7 @@ class Kernel:
         *,
         auto_online_blocks: str | None,
         online_types: dict[int, str],
+        log: list[str],
         faults: Faults,
         delays: Delays,
     ) -> Kernel:
@@ -80,7 +89,7 @@ class Kernel:
         kernel = cls.__new__(cls)
         kernel._start(machine, blocks, hypervisor, policy)
         kernel.auto_online_blocks, kernel.online_types = auto_online_blocks, online_types
-        kernel.faults, kernel.delays = faults, delays
+        kernel.faults, kernel.delays, kernel.log = faults, delays, log
         kernel._forget()
         return kernel
 
@@ -110,11 +119,11 @@ class Kernel:
 
     def free_memory(self) -> int:
         """Bytes of online memory that is not in use, neither by struct pages nor by `used`."""
-        struct_pages = (self.struct_pages.own + self.struct_pages.outside) * self.struct_pages.size
-        return self.online_blocks() * self.machine.block_size - struct_pages - self.machine.used
+        online = self.online_blocks() * self.machine.block_size
+        return online - self.struct_pages.in_use - self.machine.used
 
     def room_for_struct_pages(self) -> int:
-        """Bytes of memory for struct pages of further blocks that do not hold their own.
+        """Bytes of memory for struct pages and page tables of further blocks.
 
         The kernel allocates them with GFP_KERNEL (mm/sparse-vmemmap.c, vmemmap_alloc_block), so
         never from zone Movable. Memory in use is assumed to be in the other zones. Blocks there
@@ -122,9 +131,8 @@ class Kernel:
         """
         online = self.zones.online.items()
         blocks = sum(count for (_, zone), count in online if zone != MOVABLE)
-        struct_pages = self.struct_pages.outside * self.struct_pages.size
-        room = blocks * self.machine.block_size - struct_pages - self.machine.used
-        return min(self.free_memory(), room)
+        room = blocks * self.machine.block_size - self.struct_pages.in_other_blocks
+        return min(self.free_memory(), room - self.machine.used)
 
     # Online and offline.
 
@@ -152,12 +160,12 @@ class Kernel:
         self._changed = True
         assigns = self.machine.assigned_by == "online"
         if assigns:
-            self.hypervisor.assign()
+            self._assign(block)
         try:
             self._fail("online", block)
         except OSError:
             if assigns:
-                self.hypervisor.unassign()
+                self.hypervisor.unassign(block)
             raise
         self.zones.enter(block, self.zones.choose(block, word))
         self.struct_pages.add(own=self.blocks.flag(block, MEMMAP))
@@ -190,60 +198,77 @@ class Kernel:
         self.zones.leave(block, OFFLINE)
         self.struct_pages.add(own=-has_own)
         if self.machine.assigned_by == "online":
-            self.hypervisor.unassign()
+            self.hypervisor.unassign(block)
         self._emit("offline", block)
         return True
+
+    def add(self, blocks: Sequence[int]) -> None:
+        """Add blocks (add_memory_resource). One that cannot be set online then stays offline."""
+        self._changed = True
+        for block in blocks:
+            self.struct_pages.add(outside=not self.blocks.flag(block, MEMMAP), added=1)
+            self.blocks.put(block, OFFLINE)
+            self._emit("add", block)
+        if self.auto_online_blocks in ONLINE_WORDS:
+            for block in blocks:
+                with suppress(OSError):
+                    self._set_online(block, str(self.auto_online_blocks))
+
+    def remove(self, block: int) -> None:
+        """Remove an offline block (try_remove_memory)."""
+        self._changed = True
+        self.online_types.pop(block, None)
+        early = self.blocks.flag(block, EARLY)
+        self.struct_pages.add(outside=self.blocks.flag(block, MEMMAP) - 1, added=early - 1)
+        self.blocks.put(block, ABSENT)
+        self.blocks.mark(block, EARLY, False)
+        self._emit("remove", block)
 
     # Configure and deconfigure: s390 since Linux 6.19 (sclp_mem.c, config_mem_store).
 
     def configure(self, block: int) -> bool:
         """Assign a block's storage and add the block; return False if it is already present.
 
-        EIO if the hypervisor has no storage, ENOMEM if there is no memory for struct pages. If
-        auto_online_blocks fails to set the block online, it stays offline, and this succeeds.
+        EIO if the hypervisor has too little storage, or refuses an increment, as it does for a
+        fault EIO; the other increments then stay assigned. ENOMEM if there is no memory for struct
+        pages or page tables.
         """
         if self.blocks.present(block):
             return False
         auto_online = self.auto_online_blocks in ONLINE_WORDS
         self._pass_time("config", block, then="online" if auto_online else None)
-        self.hypervisor.assign()
+        fault = self._take_fault("config", block)
+        self._assign(block, refused=fault == "EIO")
         has_own = self.blocks.flag(block, MEMMAP)
-        try:
-            self._fail("config", block)
-            if not has_own and self.room_for_struct_pages() < self.struct_pages.size:
-                raise _error(errno.ENOMEM)
-        except OSError:
-            self.hypervisor.unassign()
-            raise
-        self._changed = True
-        self.struct_pages.add(outside=not has_own)
-        self.blocks.put(block, OFFLINE)
-        self._emit("add", block)
-        if auto_online:
-            try:
-                self._set_online(block, str(self.auto_online_blocks))
-            except OSError:
-                return True
+        needed = self.struct_pages.page_tables + (0 if has_own else self.struct_pages.size)
+        if needed and self.room_for_struct_pages() < needed:
+            fault = fault or "ENOMEM"
+        if fault:
+            self.hypervisor.unassign(block)
+            if fault == "ENOMEM" and has_own:
+                self._report(f"memory{block}: {NO_PAGE_TABLES}")
+            raise _error(getattr(errno, fault))
+        self.add([block])
         return True
 
     def deconfigure(self, block: int) -> bool:
         """Remove a block and unassign its storage; return False if it is not present.
 
-        EBUSY if it is online.
+        EBUSY if it is online. If the hypervisor refuses to take an increment back, as it does for a
+        fault EIO, this succeeds, and the increment stays assigned.
         """
         if not self.blocks.present(block):
             return False
         if self.blocks.online(block):
             raise _error(errno.EBUSY)
         self._pass_time("deconfig", block)
-        self._fail("deconfig", block)
-        self._changed = True
-        self.online_types.pop(block, None)
-        self.struct_pages.add(outside=self.blocks.flag(block, MEMMAP) - 1)
-        self.blocks.put(block, ABSENT)
-        self.blocks.mark(block, EARLY, False)
-        self.hypervisor.unassign()
-        self._emit("remove", block)
+        fault = self._take_fault("deconfig", block)
+        if fault not in (None, "EIO"):
+            raise _error(getattr(errno, fault))
+        self.remove(block)
+        self.hypervisor.unassign(block, refused=fault == "EIO")
+        if fault:
+            self._report(self.hypervisor.refusal(block, kept=True))
         return True
 
     def set_memmap_on_memory(self, block: int, wanted: bool) -> None:
@@ -274,8 +299,9 @@ class Kernel:
         """All is as in another kernel of the same machine."""
         self.blocks.become(other.blocks)
         self._start(self.machine, self.blocks, other.hypervisor, other.zones.policy)
+        self.zones.devices = other.zones.devices
         self.auto_online_blocks, self.online_types = other.auto_online_blocks, other.online_types
-        self.faults, self.delays = other.faults, other.delays
+        self.faults, self.delays, self.log = other.faults, other.delays, other.log
         self._changed = True
 
     def reboot(self) -> None:
@@ -328,18 +354,35 @@ class Kernel:
         if seconds and self.wait:
             self.wait(seconds)
 
+    def _assign(self, block: int, *, refused: bool = False) -> None:
+        try:
+            self.hypervisor.assign(block, refused=refused)
+        except OSError:
+            self._report(self.hypervisor.refusal(block))
+            raise
+
+    def _report(self, line: str) -> None:
+        self._changed = True
+        self.log = [*self.log, line][-LOG_LENGTH:]
+
     def _fail(self, transition: str, block: int) -> None:
+        fault = self._take_fault(transition, block)
+        if fault:
+            raise _error(getattr(errno, fault))
+
+    def _take_fault(self, transition: str, block: int) -> str | None:
+        """The errno name of a transition's fault, or None; counts the fault."""
         faults = self.faults.get(transition, {})
         fault = faults.get(block)
         if fault is None:
-            return
+            return None
         if fault.times is not None:
             self._changed = True
             if fault.times > 1:
                 faults[block] = Fault(fault.errno, fault.times - 1)
             else:
                 del faults[block]
-        raise _error(getattr(errno, fault.errno))
+        return fault.errno
 
     def _emit(self, uevent: Uevent, block: int) -> None:
         for listener in self.listeners:

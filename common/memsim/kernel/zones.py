@@ -1,8 +1,4 @@
-"""The zone in which a block is set online (mm/memory_hotplug.c of Linux 6.18).
-
-Not modelled: memory groups. The zone of a DIMM's block is chosen for this block alone, as for
-memory that was added without a group.
-"""
+"""The zone in which a block is set online (mm/memory_hotplug.c of Linux 6.18)."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from memsim.kernel.blocks import EARLY, IN_ZONE, Blocks
+from memsim.kernel.devices import Device, Held, allowed_in_movable
 from memsim.machine import ZONES, Machine
 
 __all__ = [
@@ -57,11 +54,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules for the zones of a node's offline blocks; `auto` is None without the policy."""
+    """The rules for the zones of a node's offline blocks."""
 
     spans: tuple[tuple[int, Span], ...]
     auto: bool | None
+    """Whether the policy auto-movable takes Movable; None without this policy."""
     movable_node: bool
+    auto_of: tuple[tuple[Device, bool], ...] = ()
+    """What is so for the blocks of a device, in place of `auto`."""
 
     def meets(self, zone: int, block: int) -> bool:
         return any(z == zone and low <= block <= high for z, (low, high) in self.spans)
@@ -74,7 +74,8 @@ class Rules:
         """The zone of `online` (zone_for_pfn_range, default_zone_for_pfn)."""
         kernel_zone = self.kernel_zone(block)
         if self.auto is not None:
-            return MOVABLE if self.auto else kernel_zone
+            auto = next((auto for device, auto in self.auto_of if block in device), self.auto)
+            return MOVABLE if auto else kernel_zone
         in_kernel, in_movable = self.meets(kernel_zone, block), self.meets(MOVABLE, block)
         if in_kernel != in_movable:
             return kernel_zone if in_kernel else MOVABLE
@@ -99,6 +100,7 @@ class Zones:
         "_early",
         "_machine",
         "_straddling",
+        "devices",
         "online",
         "policy",
         "spans",
@@ -106,6 +108,8 @@ class Zones:
 
     def __init__(self, machine: Machine, blocks: Blocks, policy: Policy) -> None:
         self._machine, self._blocks, self.policy = machine, blocks, policy
+        self.devices: tuple[Device, ...] = ()
+        """The devices that were plugged in, by their blocks, ascending."""
         self._straddling = [
             (node, IN_ZONE + ZONES.index(zone), (group.first, group.last))
             for group in machine.groups
@@ -171,27 +175,62 @@ class Zones:
     def rules(self, node: int) -> Rules:
         """The rules for the zones of a node's offline blocks."""
         spans = tuple((zone, span) for (of, zone), span in self.spans.items() if of == node)
-        is_auto = self.policy.online_policy == "auto-movable"
-        auto = self._may_be_movable(node) if is_auto else None
-        return Rules(spans, auto, self._machine.movable_node)
+        if self.policy.online_policy != "auto-movable":
+            return Rules(spans, None, self._machine.movable_node)
+        auto_of = tuple(
+            (device, self._may_be_movable(node, device))
+            for device in self.devices
+            if self.node_of(device) == node
+        )
+        return Rules(spans, self._may_be_movable(node), self._machine.movable_node, auto_of)
 
-    def _may_be_movable(self, node: int) -> bool:
-        """Whether the policy auto-movable sets one more block online in zone Movable.
+    def node_of(self, device: Device) -> int:
+        """The node that a device's blocks are on."""
+        return self._blocks.group(device.first).node
 
-        auto_movable_can_online_movable: movable memory, with this block, must not be more than
+    def _may_be_movable(self, node: int, device: Device | None = None) -> bool:
+        """Whether the policy auto-movable sets one more block online in zone Movable, of a device
+        or of none (auto_movable_zone_for_pfn).
+
+        Movable memory, with this block or all of its device, must not be more than
         auto_movable_ratio percent of the boot memory in kernel zones, on the machine and, with
         auto_movable_numa_aware, on the node.
         """
         ratio = self.policy.auto_movable_ratio
         if not ratio:
             return False
+        more, own = 1, None
+        if device:
+            own = self._held_by(device)
+            if device.whole:
+                if own.kernel:
+                    return False
+                more, own = len(device) - own.movable, None
         nodes = self.nodes
-        for among in [nodes, {node}] if self.policy.auto_movable_numa_aware else [nodes]:
-            movable = sum(self.online.get((of, MOVABLE), 0) for of in among)
-            early = sum(self.early.get(of, 0) for of in among)
-            if movable + 1 > early * ratio // 100:
-                return False
-        return True
+        return all(
+            allowed_in_movable(
+                Held(
+                    sum(self.early.get(of, 0) for of in among),
+                    sum(self.online.get((of, MOVABLE), 0) for of in among),
+                ),
+                (
+                    self._held_by(other)
+                    for other in self.devices
+                    if not other.whole and other != device and self.node_of(other) in among
+                ),
+                own,
+                more,
+                ratio=ratio,
+                block_size=self._machine.block_size,
+            )
+            for among in ([nodes, {node}] if self.policy.auto_movable_numa_aware else [nodes])
+        )
+
+    def _held_by(self, device: Device) -> Held:
+        first, last = device.first, device.last
+        movable = self._blocks.count(MOVABLE, first, last)
+        online = sum(self._blocks.count(zone, first, last) for zone in range(NONE, DEVICE + 1))
+        return Held(online - movable, movable)
 
     def enter(self, block: int, zone: int) -> None:
         """Count a block that was set online (move_pfn_range_to_zone)."""

@@ -1,0 +1,77 @@
+"""Devices that bring memory into a running machine, and their memory groups.
+
+Facts: struct memory_group (include/linux/memory_hotplug.h); auto_movable_zone_for_pfn and
+auto_movable_can_online_movable (mm/memory_hotplug.c); who makes which group:
+acpi_memory_enable_device (drivers/acpi/acpi_memhotplug.c), dev_dax_kmem_probe (drivers/dax/kmem.c)
+and virtio_mem_probe (drivers/virtio/virtio_mem.c), of Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["KINDS", "Device", "Held", "allowed_in_movable"]
+
+KINDS: Final = ("dimm", "virtio-mem", "cxl")
+"""A DIMM of ACPI, a device of virtio-mem, memory of CXL as dax/kmem adds it."""
+
+_PAGE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device and its blocks, FIRST to LAST, both inclusive."""
+
+    kind: str
+    first: int
+    last: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it comes and goes as a whole. Its memory group is static, which means that all
+        its blocks are to be in one zone; that of other devices is dynamic."""
+        return self.kind != "virtio-mem"
+
+    def __contains__(self, block: int) -> bool:
+        return self.first <= block <= self.last
+
+    def __len__(self) -> int:
+        return self.last + 1 - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Numbers of online blocks: of a node, of a machine, or of a device."""
+
+    kernel: int
+    """Outside of zone Movable; of a node or a machine, only those from boot."""
+    movable: int
+
+
+def allowed_in_movable(
+    there: Held,
+    others: Iterable[Held],
+    own: Held | None,
+    more: int,
+    *,
+    ratio: int,
+    block_size: int,
+) -> bool:
+    """Whether the policy auto-movable lets MORE blocks into zone Movable of THERE, a node or the
+    machine (auto_movable_can_online_movable).
+
+    OTHERS are the devices there with a dynamic group, without the one that is asked for, which is
+    OWN: None if its group is static, or there is none. RATIO is in percent.
+    """
+    pages = block_size // _PAGE
+    required = taken = 0
+    for device in others:
+        required += max(device.movable * pages * 100 // ratio - device.kernel * pages, 0)
+        taken += device.movable * pages
+    early = there.kernel * pages
+    if early <= required:
+        return False
+    early += (own.kernel * pages if own else 0) - required
+    return (there.movable + more) * pages - taken <= early * ratio // 100

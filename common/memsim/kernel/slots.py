@@ -1,0 +1,113 @@
+"""Memory that comes into a running machine, and goes.
+
+Room for it are the blocks that a machine without firmware does not have at boot.
+
+Facts: add_memory_resource and try_remove_memory (mm/memory_hotplug.c), probe_store
+(drivers/base/memory.c). All blocks of a device are added before the first is set online.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from memsim.kernel.blocks import ABSENT, HOLE, OFFLINE
+from memsim.kernel.devices import Device
+from memsim.kernel.state import Kernel
+from memsim.machine import Group
+
+__all__ = ["free", "plug", "probe", "removable", "unplug"]
+
+
+def free(kernel: Kernel, count: int, node: int | None = None) -> range | None:
+    """The lowest COUNT neighbouring blocks, of a node or (None) of any, that can be plugged in."""
+    for group in _slots(kernel, node):
+        first = kernel.blocks.find_run(ABSENT, count, group.first, group.last)
+        if first is not None:
+            return range(first, first + count)
+    return None
+
+
+def removable(
+    kernel: Kernel, count: int, node: int | None = None, kind: str | None = None
+) -> range | None:
+    """The highest COUNT neighbouring blocks that can go: offline ones that were plugged in, as KIND
+    if that is given. They are whole devices, or the end of one of virtio-mem.
+    """
+    for group in reversed(list(_slots(kernel, node))):
+        last = group.last
+        while (first := kernel.blocks.find_last_run(OFFLINE, count, group.first, last)) is not None:
+            blocks = range(first, first + count)
+            if _can_be_cut(kernel, blocks, kind):
+                return blocks
+            last = blocks[-1] - 1
+    return None
+
+
+def _can_be_cut(kernel: Kernel, blocks: range, kind: str | None) -> bool:
+    devices = _devices_in(kernel, blocks)
+    if kind and not all(any(block in one for one in devices) for block in blocks):
+        return False
+    return all(
+        kind in (None, device.kind)
+        and device.last in blocks
+        and (device.first in blocks or not device.whole)
+        for device in devices
+    )
+
+
+def _devices_in(kernel: Kernel, blocks: range) -> list[Device]:
+    return [
+        device
+        for device in kernel.zones.devices
+        if device.first <= blocks[-1] and blocks[0] <= device.last
+    ]
+
+
+def _slots(kernel: Kernel, node: int | None) -> Iterator[Group]:
+    if not kernel.machine.firmware:
+        for group in kernel.machine.groups:
+            if not group.config and node in (None, group.node):
+                yield group
+
+
+def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm") -> None:
+    """Add these blocks, which are `free`, as a device or (None) without one.
+
+    auto_online_blocks and online_policy say what becomes of them.
+    """
+    if kind:
+        device = Device(kind, blocks[0], blocks[-1])
+        kernel.zones.devices = tuple(
+            sorted((*kernel.zones.devices, device), key=lambda one: one.first)
+        )
+    kernel.add(blocks)
+
+
+def probe(kernel: Kernel, address: int) -> None:
+    """Add the block at an address, without a device.
+
+    EINVAL for an address that is not the start of a block, EEXIST for a block that is there, and
+    E2BIG where the machine has no room; a real kernel believes what it is told.
+    """
+    block, rest = divmod(address, kernel.machine.block_size)
+    if rest:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    if kernel.blocks.present(block):
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+    if kernel.blocks.at(block) == HOLE:
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+    kernel.add([block])
+
+
+def unplug(kernel: Kernel, blocks: range) -> None:
+    """Remove blocks that are `removable`. EBUSY, and nothing has changed, if one is online."""
+    if any(map(kernel.blocks.online, blocks)):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    for block in blocks:
+        kernel.remove(block)
+    gone = _devices_in(kernel, blocks)
+    left = [Device(one.kind, one.first, blocks[0] - 1) for one in gone if one.first < blocks[0]]
+    kept = [device for device in kernel.zones.devices if device not in gone]
+    kernel.zones.devices = tuple(sorted((*kept, *left), key=lambda one: one.first))
