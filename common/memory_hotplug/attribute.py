@@ -230,7 +230,7 @@ TABLE: dict[str, SysfsAttribute] = {
     ),
 }
 """Name -> row. The name of an attribute of a block is that of its Attribute. auto_movable_ratio
-takes a number; nothing here writes it."""
+takes a number."""
 
 
 _BLOCK = re.compile(r"\0memory(0|[1-9][0-9]*)(?=\0)")

@@ -28,6 +28,7 @@ class Cause(Enum):
     READ_ONLY = "the tree is read-only"
     LINK = "a symbolic link stands in for an attribute"
     NO_DIRECTORY = "something else stands in for a directory"
+    NO_FILE = "a FIFO, a device or a directory stands in for an attribute"
     NO_ATTRIBUTE = "the attribute does not exist"
     GONE = "the block is gone"
     DISK_FULL = "the file system of the tree is full"
@@ -59,6 +60,8 @@ _EVERYWHERE = {
     errno.EROFS: Cause.READ_ONLY,
     errno.ELOOP: Cause.LINK,
     errno.ENOTDIR: Cause.NO_DIRECTORY,
+    errno.EISDIR: Cause.NO_FILE,
+    errno.EMEDIUMTYPE: Cause.NO_FILE,
     errno.ENOENT: Cause.NO_ATTRIBUTE,
     errno.ENODEV: Cause.GONE,
     errno.ENOSPC: Cause.DISK_FULL,

@@ -18,6 +18,7 @@ __all__ = [
     "BrokenTreeError",
     "CannotWriteError",
     "HeldError",
+    "LayoutError",
     "MemoryHotplugError",
     "NoBlockSizeError",
     "NoBlocksError",
@@ -171,6 +172,18 @@ class NotReadError(MemoryHotplugError, ValueError):
 
 class BadMachineError(MemoryHotplugError, ValueError):
     """There is no built-in machine with this name, or a description is wrong."""
+
+
+class LayoutError(MemoryHotplugError, ValueError):
+    """A memory layout is wrong, or cannot be had on this machine. Nothing was changed."""
+
+    def __init__(self, file: str, line: int | None, reason: str) -> None:
+        self.file = file
+        self.line = line
+        """From 1; None if it is not known, as in JSON."""
+        self.reason = reason
+        self.place = printable(file if line is None else f"{file}:{line}")
+        super().__init__(f"{self.place}: {reason}")
 
 
 class HeldError(MemoryHotplugError):

@@ -127,6 +127,11 @@ class Held:
                 os.close(descriptor)
         self._record = self._directory = self._lock = None
 
+    @property
+    def recording(self) -> bool:
+        """Whether there is a place for records of this machine."""
+        return self._directory is not None
+
     def keep(self) -> None:
         """Leave the record of a block that could not be brought back as it is, for the next time.
         No other block is recorded meanwhile."""

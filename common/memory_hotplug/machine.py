@@ -117,7 +117,8 @@ class Machine:
             raise _unreadable(path, error) from None
         size = TABLE[BLOCK_SIZE].parse(text)
         if not 0 < (size or 0) < ADDRESS_LIMIT:
-            found = printable(os.fsdecode(text.strip())) or "nothing"
+            found = printable(os.fsdecode(text.strip()))
+            found = f"{found[:40]}..." if len(found) > 50 else found or "nothing"
             raise BadBlockSizeError(path, found)
         return int(size)
 

@@ -19,7 +19,18 @@ from memory_hotplug.block import NOT_READ, MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BadOrderError, BlockError, NotReadError
 
-__all__ = ["NEEDED", "STEPS", "Action", "Order", "Plan", "Step", "Target", "plan", "way_back"]
+__all__ = [
+    "NEEDED",
+    "STEPS",
+    "Action",
+    "Condition",
+    "Order",
+    "Plan",
+    "Step",
+    "Target",
+    "plan",
+    "way_back",
+]
 
 NEEDED = (
     Attribute.STATE,
@@ -41,6 +52,17 @@ class Action(Enum):
     DECONFIGURE = "deconfigure"
     RECONFIGURE = "reconfigure"
     """Change memmap_on_memory of a block in any state, and bring it back to that state."""
+    APPLY = "apply"
+    """Bring it to the condition in the order, from any other."""
+
+
+class Condition(Enum):
+    """What a block can be asked to be."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+    """Configured, where memory can be configured."""
+    DECONFIGURED = "deconfigured"
 
 
 NOT_TO_ENTER = (Zone.NONE, Zone.UNKNOWN)
@@ -58,6 +80,8 @@ class Order:
     """None does not change it. Reconfigure needs a value; disable and deconfigure take none."""
     movable: bool = True
     """Without a zone, enable into Movable if that zone is valid; else the kernel chooses."""
+    condition: Condition | None = None
+    """Only apply has one. The zone is that of an online block."""
 
     def __post_init__(self) -> None:
         action, memmap = self.action, self.memmap_on_memory
@@ -300,12 +324,38 @@ def _to_reconfigure(block: MemoryBlock, order: Order) -> Plan:
     return Plan(target, (*anew, OFFLINE))
 
 
+def _to_apply(block: MemoryBlock, order: Order) -> Plan:
+    condition, memmap = order.condition, order.memmap_on_memory
+    target = Target(order.zone, memmap, order.movable)
+    steps: tuple[Step, ...] = ()
+    if block.configured is None:
+        if condition is Condition.DECONFIGURED:
+            return _refused(block, "deconfigure", Cause.NOT_CONFIGURABLE)
+        if refused := _refuse_memmap(block, order):
+            return refused
+    else:
+        anew = block.configured and memmap not in (None, block.memmap_on_memory)
+        if anew or condition is Condition.DECONFIGURED:
+            steps += (OFFLINE, DECONFIGURE)
+        if memmap is not None:
+            steps += (MEMMAP,)
+        if condition is not Condition.DECONFIGURED:
+            steps += (CONFIGURE,)
+    if condition is Condition.ONLINE:
+        steps += _online(order.zone)
+    elif condition is Condition.OFFLINE:
+        # Also after CONFIGURE: auto_online_blocks may have had the kernel set the block online.
+        steps += (OFFLINE,)
+    return Plan(target, steps, already=all(step.holds(block, target) for step in steps))
+
+
 _PLANS: dict[Action, Callable[[MemoryBlock, Order], Plan]] = {
     Action.ENABLE: _to_enable,
     Action.DISABLE: _to_disable,
     Action.CONFIGURE: _to_configure,
     Action.DECONFIGURE: _to_deconfigure,
     Action.RECONFIGURE: _to_reconfigure,
+    Action.APPLY: _to_apply,
 }
 
 

@@ -107,12 +107,15 @@ class BlockTable(NamedTuple):
             self.numbers[index], **{name: column[index] for name, column in self.columns.items()}
         )
 
-    def ranges(self, split: Iterable[str] = MERGED_BY) -> Iterator[MemoryRange]:
+    def ranges(
+        self, split: Iterable[str] = MERGED_BY, more: Iterable[Sequence[Any]] = ()
+    ) -> Iterator[MemoryRange]:
         """Ranges of contiguous blocks that agree in each attribute of SPLIT, ascending.
 
-        Raises UnknownNameError, and NotReadError for an attribute that was not read.
+        MORE are further columns that split ranges: a value for each block. Raises UnknownNameError,
+        and NotReadError for an attribute that was not read.
         """
-        return self._merged([self._column(name) for name in attributes_named(split)])
+        return self._merged([*(self._column(name) for name in attributes_named(split)), *more])
 
     def _merged(self, columns: Collection[Sequence[Any]]) -> Iterator[MemoryRange]:
         agreeing = zip(*columns, strict=True) if columns else repeat(())

@@ -10,12 +10,14 @@ import os
 from collections.abc import Iterable
 from functools import cached_property
 
-from memory_hotplug.attribute import FIRMWARE, MEMORY, PARAMETERS, Attribute
+from memory_hotplug.attribute import FIRMWARE, MEMORY, PARAMETERS, TABLE, Attribute, path_of
 from memory_hotplug.block import Zone
 from memory_hotplug.machine import Machine
 from memory_hotplug.spans import NEEDED, Spans
 
 __all__ = ["Rehearsal"]
+
+_SETTINGS = {path_of(name) for name, row in TABLE.items() if not row.of_block}
 
 
 class Rehearsal:
@@ -73,18 +75,24 @@ class Rehearsal:
         refusal = None if path in self._texts else self._behind.refusal(path)
         if refusal and refusal.errno in (errno.ELOOP, errno.ENOTDIR, errno.EROFS):
             raise refusal
+        if path in _SETTINGS:
+            self._record(path, word)
+            return
         if (attribute, word) == ("memmap_on_memory", "1") and self._without_memmap():
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
         number = int(directory.rpartition("/memory")[2])
         zones = self._valid_zones(number)
         if (attribute, word) == ("state", "offline") and zones and zones.strip() == b"none":
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
-        self.writes.append((path, word))
-        self._texts[path] = f"{word}\n".encode()
+        self._record(path, word)
         if attribute == "state":
             self._switch(number, word)
         elif directory == f"{FIRMWARE}/memory{number}" and attribute == "config":
             self._appear(number) if word == "1" else self._vanish(number)
+
+    def _record(self, path: str, word: str) -> None:
+        self.writes.append((path, word))
+        self._texts[path] = f"{word}\n".encode()
 
     def _without_memmap(self) -> bool:
         try:
@@ -105,7 +113,7 @@ class Rehearsal:
     def _appear(self, number: int) -> None:
         self._show(number, "offline", self._spans_now.valid_zones(number))
         try:
-            policy = self._behind.read(f"{MEMORY}/auto_online_blocks").decode().strip()
+            policy = self.read(f"{MEMORY}/auto_online_blocks").decode().strip()
         except OSError:
             return
         if policy != "offline":

@@ -50,6 +50,20 @@ class SimulatedTree(FileTree):
         self._sound = False
         """Whether the records of the machine were checked and are not damaged."""
 
+    def read(self, path: str) -> bytes:
+        """See FileTree.read. The directory has no file about memory in use: the simulated kernel
+        counts it, if the machine has any."""
+        if path.rpartition("/")[2] == "meminfo":
+            from memsim import directory
+            from memsim.surroundings import meminfo
+
+            kernel = directory.Directory(self.root).kernel()
+            text = meminfo(kernel, path) if kernel.machine.used else None
+            if text is None:
+                raise os_error(errno.ENOENT, path)
+            return text.encode()
+        return super().read(path)
+
     def write(self, path: str, word: str) -> None:
         from memsim import directory
 

@@ -24,15 +24,16 @@ class Spans:
     def __init__(self, table: BlockTable) -> None:
         columns = (table.columns[name] for name in NEEDED)
         self._nodes: dict[int, int | None] = {}
+        """Block -> node; of a block that is not configured, that of the nearest block below it."""
         self._members: dict[tuple[int | None, Zone], list[int]] = {}
         for number, state, zones, node in zip(table.numbers, *columns, strict=True):
-            self._nodes[number] = node
+            self._nodes[number] = self._nodes.get(number - 1) if node is None else node
             if state is State.ONLINE and zones:
                 self._members.setdefault((node, zones[0]), []).append(number)
 
     def set_online(self, number: int, zone: Zone) -> None:
         """Add a block that was set online in ZONE."""
-        insort(self._members.setdefault((self._node(number), zone), []), number)
+        insort(self._members.setdefault((self._nodes.get(number), zone), []), number)
 
     def set_offline(self, number: int) -> None:
         """Remove a block that was set offline."""
@@ -51,11 +52,5 @@ class Spans:
         return (Zone.MOVABLE, kernel_zone) if movable else (kernel_zone, Zone.MOVABLE)
 
     def _meets(self, number: int, zone: Zone) -> bool:
-        members = self._members.get((self._node(number), zone), [])
+        members = self._members.get((self._nodes.get(number), zone), [])
         return bool(members) and members[0] <= number <= members[-1]
-
-    def _node(self, number: int) -> int | None:
-        """The node of a block; if it is not configured, the node of the nearest block below it."""
-        while (node := self._nodes.get(number)) is None and number > 0 and number in self._nodes:
-            number -= 1
-        return node

@@ -15,7 +15,7 @@ there already, and a signal can arrive just after the kernel has done its work.
 import errno
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -111,7 +111,8 @@ class _Transaction:
         keeps = self.plan.keeps
         try:
             self._take_all(self.site.patience, undoing=False)
-            if self.writes and not any(write.errno is None for write in self.writes):
+            # A write that a signal interrupted may have had its effect nevertheless.
+            if self.writes and all(write.errno not in (None, errno.EINTR) for write in self.writes):
                 # Another process changed the block as requested, after it was read.
                 return self._outcome(Result.ALREADY)
         except BlockError as error:
@@ -234,7 +235,7 @@ class _Transaction:
 
 def carry_out(
     machine: Machine,
-    order: Order,
+    order: Order | Mapping[int, Order],
     blocks: Iterable[int | MemoryBlock],
     *,
     enough: int | None = None,
@@ -245,6 +246,8 @@ def carry_out(
     held: Held | None = None,
 ) -> Iterator[Outcome]:
     """Carry out ORDER on BLOCKS, one after another; yield what became of each.
+
+    ORDER may also map the number of each block to an order of its own.
 
     A block given by its number is read when its turn comes, and so is a block of which an
     attribute that is NEEDED was not read. Other blocks are taken to be as given. For a number that
@@ -268,7 +271,9 @@ def carry_out(
         if watch.stopping:
             complete = False
             break
-        outcome = _carry_out_one(site, order, block)
+        number = block if isinstance(block, int) else block.number
+        one = order if isinstance(order, Order) else order[number]
+        outcome = _carry_out_one(site, one, block)
         yield outcome
         if outcome.result is Result.DONE:
             changed += 1

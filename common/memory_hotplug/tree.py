@@ -126,6 +126,17 @@ class FileTree:
         except OSError as error:
             raise self._explained(path, error) from None
 
+    def descriptor(self, path: str) -> int:
+        """A descriptor of a regular file that is longer than an attribute; the caller closes it.
+        Raises OSError as `read` does."""
+        file = self._open(path, _READING)
+        try:
+            check_regular(os.fstat(file), path)
+        except OSError:
+            os.close(file)
+            raise
+        return file
+
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
     ) -> list[bytes | OSError]:
@@ -260,9 +271,9 @@ class FileTree:
             try:
                 found = os.stat(name, dir_fd=at, follow_symlinks=False)
                 check_writable(found, path, shared=shared)
-                if os.fstatvfs(at).f_flag & os.ST_RDONLY:
-                    return os_error(errno.EROFS, path)
                 allowed = os.access(name, os.W_OK, dir_fd=at) and found.st_mode & 0o222
+                if not allowed and os.fstatvfs(at).f_flag & os.ST_RDONLY:
+                    return os_error(errno.EROFS, path)
             finally:
                 os.close(at)
         except OSError as error:

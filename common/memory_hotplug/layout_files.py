@@ -1,0 +1,233 @@
+"""Find, read and write the files of memory layouts: /etc, /run and /usr/lib below a root.
+
+Below any root except ``/`` no link is followed that leads out. Besides `tree` and `hold`, only this
+module opens files, because these are not part of sysfs.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from memory_hotplug.beneath import check_regular, open_beneath
+from memory_hotplug.errors import LayoutError, printable
+from memory_hotplug.layout import Layout, joined
+from memory_hotplug.layout_text import parse_layout
+
+__all__ = [
+    "DIRECTORIES",
+    "LONGEST",
+    "SAVED",
+    "layout_file_names",
+    "link_file",
+    "names_in",
+    "read_file",
+    "read_layout",
+    "remove_file",
+    "replace_file",
+]
+
+DIRECTORIES = ("etc/memory-layout.d", "run/memory-layout.d", "usr/lib/memory-layout.d")
+"""Where layouts are, below a root; a file in an earlier directory overrides those of its name."""
+SAVED = "etc/memory-layout.d/50-chmem.toml"
+"""The file that chmem writes."""
+LONGEST = 4 << 20
+"""The maximum size of a file in bytes; a layout of all blocks of a large machine is smaller."""
+
+_MASK = "/dev/null"
+_LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def read_layout(root: str, where: str | None = None) -> Layout:
+    """The layout in the file or directory WHERE; by default, in the directories below ROOT.
+
+    As in sysctl.d(5), the files of all directories are sorted by name, a file overrides those of
+    the same name in later directories, and a link to /dev/null masks them. WHERE is a path of this
+    machine. Raises LayoutError, and OSError if WHERE cannot be read.
+    """
+    if where is None:
+        found = [(f"/{path}", read_file(root, path)) for path in layout_file_names(root)]
+    elif os.path.isdir(where):
+        names = _toml(os.listdir(where))
+        found = [
+            (os.path.join(where, name), _read_here(os.path.join(where, name))) for name in names
+        ]
+    else:
+        found = [(where, _read_here(where))]
+    return joined(
+        [parse_layout(_decoded(data, file), file) for file, data in found if data.strip()]
+    )
+
+
+def _toml(names: list[str]) -> list[str]:
+    return sorted(name for name in names if name.endswith(".toml") and not name.startswith("."))
+
+
+def layout_file_names(root: str) -> list[str]:
+    """The paths of the files that count, below ROOT, in the order of reading."""
+    found: dict[str, str | None] = {}
+    for directory in DIRECTORIES:
+        for name in _toml(names_in(root, directory)):
+            if name not in found:
+                path = f"{directory}/{name}"
+                found[name] = None if _is_masked(root, path) else path
+    return [path for _, path in sorted(found.items()) if path]
+
+
+def _is_masked(root: str, path: str) -> bool:
+    directory, _, name = path.rpartition("/")
+    try:
+        with _opened(root, directory, _LISTING) as at:
+            return os.readlink(name, dir_fd=at) == _MASK
+    except OSError:
+        return False
+
+
+def _decoded(data: bytes, file: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LayoutError(file, line, "not UTF-8") from None
+
+
+def _read_here(path: str) -> bytes:
+    file = os.open(path, _READING)
+    try:
+        return _content(file, path)
+    finally:
+        os.close(file)
+
+
+def _content(file: int, path: str) -> bytes:
+    """The content of a file. A pipe is read to its end, for a shell's <(...)."""
+    found = os.fstat(file)
+    if not stat.S_ISFIFO(found.st_mode):
+        check_regular(found, path)
+    os.set_blocking(file, True)
+    parts, size = [], 0
+    while part := os.read(file, 1 << 16):
+        parts.append(part)
+        size += len(part)
+        if size > LONGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return b"".join(parts)
+
+
+# Files below a root; paths have no slash at their beginning.
+
+
+@contextmanager
+def _root(root: str) -> Iterator[tuple[int, bool]]:
+    """A descriptor of ROOT, and whether it is this machine's, whose links are followed."""
+    at = os.open(root or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield at, os.path.samestat(os.fstat(at), os.stat("/"))
+    finally:
+        os.close(at)
+
+
+@contextmanager
+def _opened(root: str, path: str, flags: int) -> Iterator[int]:
+    with _root(root) as (at, here):
+        file = os.open(path, flags, dir_fd=at) if here else open_beneath(at, root, path, flags)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def names_in(root: str, directory: str) -> list[str]:
+    """The names in a directory, not sorted; none if it does not exist."""
+    try:
+        with _opened(root, directory, _LISTING) as at:
+            return os.listdir(at)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return []
+        raise _named(error, directory) from None
+
+
+def read_file(root: str, path: str) -> bytes:
+    """The content of a regular file. Raises OSError."""
+    try:
+        with _opened(root, path, _READING) as file:
+            check_regular(os.fstat(file), path)
+            return _content(file, path)
+    except OSError as error:
+        raise _named(error, path) from None
+
+
+def replace_file(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a file as a whole or not at all; make its directories. Raises OSError."""
+    try:
+        with _directory_for(root, path) as (at, name):
+            new = f".{name}.{os.getpid()}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=at)
+            file = os.open(new, flags, mode, dir_fd=at)
+            try:
+                with os.fdopen(file, "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(file)
+                os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(new, dir_fd=at)
+                raise
+            os.fsync(at)
+    except OSError as error:
+        raise _named(error, path) from None
+
+
+def link_file(root: str, path: str, target: str) -> None:
+    """Make a symbolic link, in place of one that is there. Raises OSError."""
+    try:
+        with _directory_for(root, path) as (at, name):
+            new = f".{name}.{os.getpid()}"
+            with suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=at)
+            os.symlink(target, new, dir_fd=at)
+            os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
+    except OSError as error:
+        raise _named(error, path) from None
+
+
+def remove_file(root: str, path: str) -> bool:
+    """Remove a file; whether it was there. Raises OSError."""
+    directory, _, name = path.rpartition("/")
+    try:
+        with _opened(root, directory, _LISTING) as at:
+            os.unlink(name, dir_fd=at)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _named(error, path) from None
+    return True
+
+
+@contextmanager
+def _directory_for(root: str, path: str) -> Iterator[tuple[int, str]]:
+    """A descriptor of the directory of PATH, which is made where it is missing; and the name."""
+    *way, name = f"./{path}".split("/")
+    with _root(root) as (at, here):
+        opened: list[int] = []
+        flags = _LISTING if here else _LISTING | os.O_NOFOLLOW
+        try:
+            for directory in way:
+                with suppress(FileExistsError):
+                    os.mkdir(directory, 0o755, dir_fd=at)
+                at = os.open(directory, flags, dir_fd=at)
+                opened.append(at)
+            yield at, name
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+
+def _named(error: OSError, path: str) -> OSError:
+    return OSError(error.errno, error.strerror, printable(f"/{path}"))
