@@ -7,7 +7,7 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from chmem_py.output import NAME
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
+from hotplug_cli.blocks import absent as absent_of
+from hotplug_cli.blocks import named, named_run, runs, some
 from hotplug_cli.messages import Message, Sentence, causes
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
@@ -29,39 +31,14 @@ from memory_hotplug.tree import Tree
 PASSED_OVER = (Cause.NOT_OFFLINE, Cause.NOT_DECONFIGURED)
 """Causes for which a block is passed over, with a SIZE, before anything is written to it."""
 
-MOST = 8
-"""The maximum of ranges of blocks that a sentence names."""
-
 
 # Words
 
 
-def runs(numbers: Iterable[int]) -> list[str]:
-    """The numbers as arguments of the command line: ``0-3`` and ``7``."""
-    ends: list[list[int]] = []
-    for number in sorted(numbers):
-        if ends and number == ends[-1][1] + 1:
-            ends[-1][1] = number
-        else:
-            ends.append([number, number])
-    return [f"{first}-{last}" if last > first else str(first) for first, last in ends]
-
-
-def _some(texts: Sequence[str]) -> Sequence[str]:
-    return texts if len(texts) <= MOST else [*texts[:MOST], "..."]
-
-
-def named(numbers: Iterable[int]) -> str:
-    """Names the blocks in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
-    return _blocks(", ".join(_some(runs(numbers))))
-
-
-def _blocks(shown: str) -> str:
-    return f"memory block{'' if shown.isdecimal() else 's'} {shown}"
-
-
 def done_word(action: Action) -> str:
-    """enabled, disabled, ..."""
+    """enabled, disabled, ...; changed, where each block has an order of its own."""
+    if action is Action.APPLY:
+        return "changed"
     return f"{action.value.removesuffix('e')}ed"
 
 
@@ -79,10 +56,14 @@ def format_doubts(selection: Selection) -> Iterator[Sentence]:
     if selection.by_size:
         yield from _doubt_size(selection)
         return
+    if selection.order.action is Action.APPLY:
+        for absence in selection.absences:
+            yield absent_of(absence, selection.block_size)
+        return
     absent = selection.absent
     if absent:
         spread = absent.last - absent.first + 1
-        blocks = _blocks(str(absent.first) if spread == 1 else f"{absent.first}-{absent.last}")
+        blocks = named_run(absent.first, absent.last)
         if absent.count == spread:
             yield messages.NOT_HERE.of(blocks=blocks)
         else:
@@ -149,7 +130,7 @@ def format_cannot_write(error: CannotWriteError) -> Sentence:
     """The message that nothing is tried, because no write can succeed."""
     advice = ""
     if error.errno != errno.EROFS:
-        advice = _row(Cause.DENIED, error.where).of(reason="", program=_program()).advice
+        advice = _row(Cause.DENIED, error.where).of(reason="", program=program()).advice
     return messages.CANNOT_WRITE.of(file=error.where, reason=error.reason, advice=advice)
 
 
@@ -173,7 +154,7 @@ def words_of(error: BlockError, tally: Tally) -> Words:
         zones=", ".join(zone.value for zone in error.zones) or "none",
         file=error.where,
         size=sizes.human(tally.selection.block_size // MEMMAP_FRACTION),
-        program=_program(),
+        program=program(),
     )
     return Words(sentence.text, "" if isinstance(error, StuckError) else sentence.advice)
 
@@ -183,6 +164,8 @@ def _row_of(error: BlockError, tally: Tally) -> Message:
         return causes.NOT_REMOVABLE
     if error.cause is Cause.UNMOVABLE and not error.zones:
         return causes.UNMOVABLE_ANYWHERE
+    if error.cause is Cause.NO_STRUCT_PAGES and tally.no_memmap_on_memory:
+        return causes.NO_STRUCT_PAGES_BUT_ELSEWHERE
     return _row(error.cause, error.where)
 
 
@@ -192,7 +175,7 @@ def _row(cause: Cause, where: str) -> Message:
     return causes.BY_CAUSE[cause]
 
 
-def _program() -> str:
+def program() -> str:
     """The command that is running. sudo has another PATH, and may find util-linux's."""
     return _command_of(sys.argv[0])
 
@@ -219,6 +202,10 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
         if outcome.stuck:
             yield format_left(outcome, tree)
     yield from _on_causes(tally)
+    for number, page in tally.staying.items():
+        yield messages.PAGE_STAYS.of(
+            block=named([number]), address=f"0x{page.address:016x}", what=page.what
+        )
     for zone, numbers in tally.elsewhere.items():
         yield messages.NOT_IN_ZONE.of(
             blocks=named(numbers), now=zone.value, zone=order.zone.value if order.zone else None
@@ -236,7 +223,7 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     stay = tally.still_configured
     if stay:
         ways = [command(f"--deconfigure --blocks {run}", tree) for run in runs(stay)]
-        yield messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(_some(ways)))
+        yield messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
 
 
 def _on_online(tally: Tally, machine: Machine) -> Iterator[Sentence]:

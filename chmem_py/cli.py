@@ -4,44 +4,39 @@ import gc
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import click
 
 from chmem_py import options as options_
-from chmem_py.holding import holding, say_left
+from chmem_py.command import Chmem, offer_blocks, schema_text
+from chmem_py.holding import holding, say_held, say_left
+from chmem_py.install import check_program, install, uninstall
 from chmem_py.interrupts import Interrupts
-from chmem_py.options import ACTIONS, ZONES, Options
+from chmem_py.layouts import Job, has_zones, persist, save, to_apply, to_set, to_total, to_undo
+from chmem_py.options import ORDERS, ZONES, Options, check
 from chmem_py.output import NAME, Output
 from chmem_py.request import Request, parse
-from chmem_py.run import Site, interrupted, run
+from chmem_py.run import Done, Site, gave_up, interrupted, run
 from chmem_py.selection import Selection, needed, select, select_nothing
 from hotplug_cli import advice, offers, program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import (
-    GIVEN,
-    GetoptCommand,
-    GetoptOption,
     GetoptUsageError,
     UsageError,
     answer,
     flag,
     option,
-    write_example,
 )
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from hotplug_cli.remarks import sentence_of
-from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import Zone
-from memory_hotplug.errors import MemoryHotplugError, StoppedError
+from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action, Order
-from memory_hotplug.ranges import BlockTable
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 _NEEDS_CONFIGURING = {
     Action.CONFIGURE: messages.CANNOT_CONFIGURE,
@@ -51,89 +46,26 @@ _NEEDS_CONFIGURING = {
 """The message for each action where memory is never configured."""
 
 
-def _schema() -> str:
-    import json
-
-    from chmem_py.document import schema
-
-    return json.dumps(schema(), indent=2)
-
-
-def _offer_blocks(
-    ctx: click.Context, _: click.Parameter, typed: str
-) -> "list[CompletionItem[str]]":
-    """Offer the block numbers if --blocks is given; after ``5-``, those that can end the range."""
-    from click.shell_completion import CompletionItem
-
-    if not ctx.params.get("blocks"):
-        return []
-    first, dash, last = typed.rpartition("-")
-    try:
-        with Machine.at(ctx.params.get("sysroot") or "/") as machine:
-            table = machine.read(("state", "configured"))
-    except MemoryHotplugError:
-        return []
-    return [
-        CompletionItem(f"{first}{dash}{block.number}", help=block.status)
-        for block in table.blocks()
-        if str(block.number).startswith(last)
-        and not (first.isdecimal() and block.number < int(first))
-    ]
-
-
-class Chmem(GetoptCommand):
-    """The command; its --help ends with the zones, and with --json its errors are a document."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.obj = ctx.obj or Output()
-        return super().parse_args(ctx, args)
-
-    def write_error(self, error: Exception, ctx: click.Context | None) -> None:
-        """Write an error as a message and, if --json was read before it, as a document."""
-        if ctx is None:
-            program.complain_of(NAME, error)
-            return
-        output = self.prepare(ctx)
-        program.complain_of(NAME, error, output.say)
-        if "--json" in ctx.meta[GIVEN]:
-            from chmem_py.document import failure
-
-            output.write([failure(Exit.FAILURE, output.messages)])
-        output.finish(Exit.FAILURE)
-
-    def prepare(self, ctx: click.Context) -> Output:
-        """The output, as the options want it that were read so far."""
-        output: Output = ctx.obj
-        given = ctx.meta[GIVEN]
-        output.advice = advice.wanted(given, "CHMEM_ADVICE")
-        output.own = bool({word.partition("=")[0] for word in given} & self.own_options)
-        return output
-
-    @property
-    def own_options(self) -> set[str]:
-        """The names of the options that change what is done, and util-linux does not have."""
-        options = [one for one in self.params if isinstance(one, GetoptOption) and one.own]
-        return {name for one in options for name in one.opts} - {"--advice", "--json"}
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Supported zones"):
-            formatter.write_text(", ".join(zone.value for zone in ZONES))
-        formatter.write_paragraph()
-        formatter.write_text(
-            "A SIZE is in MiB, or with a suffix: 512m, 4g, 1t. A RANGE is 0x<start>-0x<end>, a "
-            "BLOCKRANGE the number of a block, or <first>-<last>."
-        )
-        write_example(formatter, "chmem(8)", "chmem --enable 4g --zone Movable --dry-run")
-
-
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
 
 
 @click.command(
     cls=Chmem,
     exclusive=[
-        ("enable", "disable", "deconfigure", "reconfigure"),
+        (
+            *("enable", "disable", "deconfigure", "reconfigure"),
+            *("total", "apply", "save", "undo", "policy", "uninstall"),
+        ),
+        ("configure", "total", "apply", "save", "undo", "policy", "uninstall"),
+        ("blocks", "total", "apply", "save", "undo", "policy", "uninstall"),
+        ("zone", "apply", "save", "undo", "policy", "uninstall"),
+        ("memmap-on-memory", "apply", "save", "undo", "policy", "uninstall"),
+        ("node", "apply", "save", "undo", "policy", "uninstall"),
+        ("persistent", "total", "apply", "save", "undo", "uninstall"),
+        ("dry-run", "save"),
+        ("json", "save", "uninstall", "install"),
         ("configure", "reconfigure"),
+        ("force", "keep-free"),
         ("zone", "reconfigure"),
         ("disable", "memmap-on-memory"),
         ("deconfigure", "memmap-on-memory"),
@@ -158,6 +90,54 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     own=True,
     section=_WHAT,
     help="change memmap-on-memory (-m) of memory in any state",
+)
+@flag(
+    "--total",
+    "action",
+    flag_value="total",
+    own=True,
+    section=_WHAT,
+    help="set memory online or offline until SIZE is online",
+)
+@flag(
+    "--apply",
+    "action",
+    flag_value="apply",
+    own=True,
+    section=_WHAT,
+    help="bring the memory to the layout in a file, in a directory, or in memory-layout.d",
+)
+@flag(
+    "--save",
+    "action",
+    flag_value="save",
+    own=True,
+    section=_WHAT,
+    help="write the present layout to a file, or to memory-layout.d",
+)
+@flag(
+    "--undo",
+    "action",
+    flag_value="undo",
+    own=True,
+    section=_WHAT,
+    help="undo the last change",
+)
+@flag(
+    "--policy",
+    "action",
+    flag_value="policy",
+    own=True,
+    section=_WHAT,
+    help="say what becomes of memory that is added later: KEY=VALUE...",
+)
+@flag(
+    "--uninstall",
+    "action",
+    flag_value="uninstall",
+    own=True,
+    section=_WHAT,
+    help="remove what --install made",
 )
 @flag("-b", "--blocks", section=_WHAT, help="the argument is a block number or range")
 @option(
@@ -194,6 +174,13 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     section=_WHAT,
     help="change the machine whose sys is in DIR",
 )
+@flag("--persistent", own=True, section=_HOW, help="write the change to the layout as well")
+@flag(
+    "--install",
+    own=True,
+    section=_HOW,
+    help="with --apply, do so at each boot and to added memory, too",
+)
 @flag("--dry-run", own=True, section=_HOW, help="write nothing; print the commands for it")
 @flag(
     "--all-or-nothing",
@@ -218,6 +205,25 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     section=_HOW,
     help="retry a busy block N times",
 )
+@flag("--force", own=True, section=_HOW, help="take memory however much of it is in use")
+@option(
+    "--order",
+    metavar="HOW",
+    shell_complete=offers.words(lambda: ORDERS),
+    callback=options_.order,
+    default="auto",
+    own=True,
+    section=_HOW,
+    help="which blocks to take for a SIZE: " + ", ".join(ORDERS),
+)
+@option(
+    "--keep-free",
+    metavar="SIZE",
+    callback=options_.size,
+    own=True,
+    section=_HOW,
+    help="take only memory that leaves SIZE available",
+)
 @flag("-v", "--verbose", section=_OUTPUT, help="print what was done to each block")
 @option(
     "--advice",
@@ -230,7 +236,7 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
 )
 @flag("--json", own=True, section=_OUTPUT, help="write only a JSON document, for scripts")
 @answer(
-    _schema, "--json-schema", own=True, section=_OUTPUT, help="the JSON Schema of that document"
+    schema_text, "--json-schema", own=True, section=_OUTPUT, help="the JSON Schema of that document"
 )
 @answer(
     lambda: program.version(NAME), "-V", "--version", section="General", help="display the version"
@@ -239,8 +245,8 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     "operands",
     nargs=-1,
     type=click.UNPROCESSED,
-    metavar="[SIZE|RANGE|BLOCKRANGE]",
-    shell_complete=_offer_blocks,
+    metavar="[SIZE|RANGE|BLOCKRANGE|FILE|KEY=VALUE...]",
+    shell_complete=offer_blocks,
 )
 def chmem(operands: Sequence[str], **given: Any) -> int:
     """Set memory online or offline, and configure or deconfigure it."""
@@ -248,19 +254,28 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     context = click.get_current_context()
     assert isinstance(context.command, Chmem)
     output = context.command.prepare(context)
-    action = _action(options, operands)
+    check(options, operands)
     machine = Machine.at(options.sysroot)
     context.call_on_close(machine.close)
-    request = parse(operands[0], machine.block_size, blocks=options.blocks)
+    if options.action == "save":
+        return output.finish(save(machine, operands[0] if operands else None, output))
+    if options.install and machine.tree.is_this_machine:
+        check_program()
+    if options.action == "uninstall":
+        return output.finish(uninstall(machine, output, dry_run=options.dry_run))
+    job = _job(machine, options, operands, output)
     with Interrupts(options.timeout) as interrupts:
         try:
-            with _held(machine, options, action, interrupts, output) as held:
-                selection = _select(machine, request, action, options, output)
-                done = run(Site(machine, output, interrupts, held), selection, options.how)
-        except StoppedError:
-            order = Order(action, memmap_on_memory=options.memmap_on_memory)
-            nothing = select_nothing(request, machine, order, options.node)
-            done = interrupted(nothing, interrupts.signal, output)
+            with _held(machine, job, options, interrupts, output) as held:
+                done = run(Site(machine, output, interrupts, held), job.select(), options.how)
+                done = _keep(machine, job, done, options, output, held)
+        except (StoppedError, HeldError) as error:
+            nothing = select_nothing(job.request, machine, job.order, options.node)
+            if isinstance(error, HeldError):
+                say_held(error, output)
+                done = gave_up(nothing)
+            else:
+                done = interrupted(nothing, interrupts.signal, output)
         # A signal that comes now is too late, and must not keep the report back.
         if options.json:
             from chmem_py.document import document
@@ -270,16 +285,52 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
         return output.finish(done.status)
 
 
+def _keep(
+    machine: Machine, job: Job, done: Done, options: Options, output: Output, held: Held | None
+) -> Done:
+    """Write what is to outlive a boot. If that fails, the memory is changed nevertheless."""
+    try:
+        if options.persistent and held is not None:
+            persist(machine, job, done)
+        if options.install and done.signal is None:
+            install(machine, output, dry_run=options.dry_run)
+    except (MemoryHotplugError, OSError) as error:
+        program.complain_of(NAME, error, output.say)
+        changed = bool(done.tally.changed or done.tally.settings)
+        return done._replace(status=Exit.PARTLY if changed else Exit.FAILURE)
+    return done
+
+
 def _held(
-    machine: Machine, options: Options, action: Action, interrupts: Interrupts, output: Output
+    machine: Machine, job: Job, options: Options, interrupts: Interrupts, output: Output
 ) -> AbstractContextManager[Held | None]:
     """The machine held, if anything is to be written to it."""
     if options.dry_run:
         say_left(machine, output)
         return nullcontext()
-    if _unable(machine, action, options):
+    if _unable(machine, job.order.action, options):
         return nullcontext()
     return holding(machine, interrupts, options.timeout, output)
+
+
+def _job(machine: Machine, options: Options, operands: Sequence[str], output: Output) -> Job:
+    """What the command line asks for. Raises the errors about a wrong operand or layout."""
+    if options.action == "apply":
+        return to_apply(machine, operands[0] if operands else None)
+    if options.action == "undo":
+        return to_undo(machine)
+    if options.action == "policy":
+        return to_set(machine, operands)
+    total = options.action == "total"
+    action = Action.ENABLE if total else Action(options.action)
+    request = parse(operands[0], machine.block_size, blocks=options.blocks)
+    order = Order(action, memmap_on_memory=options.memmap_on_memory)
+    if total and request.size is None:
+        raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text))
+    if total and not _unable(machine, action, options):
+        zone = _zone(options.zone, has_zones(machine.read(("zones",))), output)
+        return to_total(machine, request, replace(order, zone=zone), options.node)
+    return Job(request, order, lambda: _select(machine, request, action, options, output))
 
 
 def _select(
@@ -289,7 +340,7 @@ def _select(
     table = machine.read(needed(options.node))
     for remark in table.remarks:
         output.say(sentence_of(remark))
-    zones = _has_zones(table)
+    zones = has_zones(table)
     zone = _zone(options.zone, zones, output)
     order = Order(action, zone, options.memmap_on_memory, movable=zones)
     unable = _unable(machine, action, options)
@@ -298,27 +349,6 @@ def _select(
         output.write([unable.text if plain and unable.reference else unable])
         return select_nothing(request, machine, order, options.node)
     return select(request, machine, table, order, options.node)
-
-
-def _action(options: Options, operands: Sequence[str]) -> Action:
-    """The action that the options ask for. Raises UsageError if the command line is wrong."""
-    if options.action is None:
-        *most, last = (f"--{action}" for action in ACTIONS)
-        raise GetoptUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
-    if len(operands) != 1:
-        raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
-    if not options.sysroot:
-        raise UsageError(messages.NO_SYSROOT.of())
-    action = Action(options.action)
-    if action is Action.RECONFIGURE and options.memmap_on_memory is None:
-        raise UsageError(messages.RECONFIGURE_WHAT.of())
-    return action
-
-
-def _has_zones(table: BlockTable) -> bool:
-    """Whether zones are used. Like util-linux, look only at the first block: if that block is not
-    configured, zones are ignored."""
-    return bool(table.numbers) and table.columns[Attribute.ZONES][0] is not None
 
 
 def _zone(name: str | None, zones: bool, output: Output) -> Zone | None:
@@ -347,7 +377,7 @@ def _unable(machine: Machine, action: Action, options: Options) -> Sentence | No
 
 def _shown(options: Options) -> dict[str, Any]:
     """The options about how to do it, for the document."""
-    names = ("dry_run", "all_or_nothing", "timeout", "retry")
+    names = ("dry_run", "all_or_nothing", "timeout", "retry", "force", "keep_free", "order")
     how = {name: getattr(options, name) for name in names}
     return {**how, "sysroot": os.path.abspath(options.sysroot)}
 

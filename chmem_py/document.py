@@ -43,6 +43,7 @@ def document(
         bytes_changed=len(tally.changed) * size,
         blocks_already=tally.already,
         messages=messages,
+        settings=_settings(tally, top),
         blocks=[_block(outcome, tally, top) for outcome in outcomes],
     )
 
@@ -58,6 +59,7 @@ def failure(status: int, messages: Sequence[str]) -> str:
         bytes_changed=0,
         blocks_already=0,
         messages=messages,
+        settings=[],
         blocks=[],
     )
 
@@ -76,17 +78,37 @@ def _dump(*, request: Any, status: int, signal: int | None, **more: Any) -> str:
 
 def _request(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
     request, order = selection.request, selection.order
+    by_number = not (selection.by_size or order.action is Action.APPLY)
     return {
         "action": order.action.value,
         "text": request.text,
         "size": request.size,
-        "first_block": None if selection.by_size else request.first,
-        "last_block": None if selection.by_size else request.last,
+        "first_block": request.first if by_number else None,
+        "last_block": request.last if by_number else None,
         "zone": order.zone.value if order.zone else None,
         "memmap_on_memory": order.memmap_on_memory,
         "node": selection.node,
         **options,
     }
+
+
+def _settings(tally: Tally, root: str) -> list[dict[str, Any]]:
+    """The settings that were to be written."""
+    errors = {
+        setting.path: _errno_name(error.errno or 0) for setting, error in tally.settings_failed
+    }
+    done = {setting.path for setting in tally.settings}
+    return [
+        {
+            "setting": setting.name,
+            "path": f"{root}/{setting.path}",
+            "before": setting.before,
+            "value": setting.word,
+            "changed": setting.path in done,
+            "errno": errors.get(setting.path),
+        }
+        for setting in tally.selection.settings
+    ]
 
 
 def _block(outcome: Outcome, tally: Tally, root: str) -> dict[str, Any]:
@@ -181,6 +203,7 @@ def schema() -> dict[str, Any]:
             bytes_changed=count,
             blocks_already=count,
             messages=names,
+            settings={"type": "array", "items": _setting_schema()},
             blocks={"type": "array", "items": _block_schema()},
         ),
     }
@@ -203,6 +226,21 @@ def _request_schema() -> dict[str, Any]:
         all_or_nothing=yes_no,
         timeout=_or_null({"type": "number", "exclusiveMinimum": 0}),
         retry=count,
+        force=yes_no,
+        keep_free=_or_null(count),
+        order=text,
+    )
+
+
+def _setting_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    return _object(
+        setting=text,
+        path=text,
+        before=text,
+        value=text,
+        changed={"type": "boolean"},
+        errno=_or_null(text),
     )
 
 

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chmem_py.advice import format_condition, format_left, named
+from chmem_py.advice import format_condition, format_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
+from hotplug_cli.blocks import named
 from hotplug_cli.messages import chmem as messages
-from hotplug_cli.program import CommandError
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.hold import Held, Holder, hold
 from memory_hotplug.machine import Machine
@@ -22,26 +22,28 @@ def holding(
 ) -> Iterator[Held]:
     """A context that holds the machine. A block that was left half done is restored.
 
-    Waits TIMEOUT seconds at most; says for whom it waits. Raises CommandError if that was not long
+    Waits TIMEOUT seconds at most; says for whom it waits. Raises HeldError if that was not long
     enough, and StoppedError if a signal ends the wait.
     """
     tree = machine.tree
-    try:
-        with interrupts.during("hold"):
-            if interrupts.stopping:
-                raise StoppedError
-            held = hold(
-                tree.root,
-                this_machine=tree.is_this_machine,
-                timeout=timeout,
-                waiting=lambda holder: output.say(messages.WAITING.of(holder=_named(holder))),
-            )
-    except HeldError as error:
-        holder = Holder(error.pid, error.since)
-        raise CommandError(messages.HELD.of(holder=_named(holder))) from None
+    with interrupts.during("hold"):
+        if interrupts.stopping:
+            raise StoppedError
+        held = hold(
+            tree.root,
+            this_machine=tree.is_this_machine,
+            timeout=timeout,
+            waiting=lambda holder: output.say(messages.WAITING.of(holder=_named(holder))),
+        )
     with held:
         _mend(machine, held, output)
         yield held
+
+
+def say_held(error: HeldError, output: Output) -> None:
+    """Say who still holds the machine."""
+    holder = Holder(error.pid, error.since)
+    output.say(messages.HELD.of(holder=_named(holder)))
 
 
 def _named(holder: Holder) -> str:

@@ -71,7 +71,6 @@ class Interrupts(Watch):
             os._exit(by_signal(number))
         self.signal = number
         if self._armed:
-            self._armed = False
             raise StoppedError
 
     def _time_is_up(self, _: int, __: FrameType | None) -> None:

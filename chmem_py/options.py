@@ -1,22 +1,32 @@
 """The values of chmem's options, and the errors about wrong ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TypeVar
 
 import click
 
 from chmem_py.run import How
-from hotplug_cli import advice
-from hotplug_cli.getopt import UsageError
+from hotplug_cli import advice, sizes
+from hotplug_cli.getopt import GetoptUsageError, UsageError
 from hotplug_cli.messages import chmem as messages
+from hotplug_cli.messages import reading
 from memory_hotplug.block import Zone
 from memory_hotplug.plan import Action
+from memory_hotplug.settings import ATTRIBUTES
 
 ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
 """The zones that --zone takes."""
 
-ACTIONS = tuple(action.value for action in Action)
+ORDERS = ("auto", "highest", "best")
+"""The orders in which blocks are tried, for a size to set offline."""
+
+ACTIONS = (
+    *(action.value for action in Action if action is not Action.APPLY),
+    *("total", "apply", "save", "undo", "policy", "uninstall"),
+)
+"""The options that say what to do."""
 
 _YES_NO = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}
 
@@ -32,11 +42,16 @@ class Options:
     sysroot: str
     memmap_on_memory: bool | None
     node: int | None
+    persistent: bool
+    install: bool
     dry_run: bool
     json: bool
     all_or_nothing: bool
     timeout: float | None
     retry: int
+    force: bool
+    order: str
+    keep_free: int | None
     advice: str | None
 
     @property
@@ -46,25 +61,51 @@ class Options:
         return How(**{name: getattr(self, name) for name in names})
 
 
+def check(options: Options, operands: Sequence[str]) -> None:
+    """Raises UsageError if the command line is wrong."""
+    if options.action is None:
+        *most, last = (f"--{action}" for action in ACTIONS)
+        raise GetoptUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
+    if options.install and (options.action != "apply" or operands):
+        raise UsageError(messages.INSTALL_WHAT.of())
+    if options.action == "policy":
+        if not operands:
+            raise GetoptUsageError(messages.POLICY_OF_WHAT.of(keys=", ".join(ATTRIBUTES)))
+    elif options.action in ("apply", "save", "undo", "uninstall"):
+        most_operands = 0 if options.action in ("undo", "uninstall") else 1
+        if len(operands) > most_operands:
+            raise GetoptUsageError(
+                messages.TOO_MANY.of(action=options.action, count=most_operands or "no")
+            )
+    elif len(operands) != 1:
+        raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
+    if not options.sysroot:
+        raise UsageError(reading.NO_SYSROOT.of())
+    if options.action == "reconfigure" and options.memmap_on_memory is None:
+        raise UsageError(messages.RECONFIGURE_WHAT.of())
+
+
 _Value = TypeVar("_Value")
-Callback = Callable[[click.Context, click.Parameter, str | None], _Value | None]
 
 
-def value(parse: Callable[[str], _Value], allowed: str) -> Callback[_Value]:
-    """A callback of click that parses a value. PARSE raises ValueError if it is not ALLOWED."""
-
-    def callback(_: click.Context, option: click.Parameter, text: str | None) -> _Value | None:
-        if text is None:
-            return None
-        try:
-            return parse(text)
-        except ValueError:
-            name = next(name for name in option.opts if name.startswith("--"))
-            raise UsageError(
-                messages.INVALID_ARGUMENT.of(option=name, argument=text, allowed=allowed)
-            ) from None
-
-    return callback
+def _value(
+    _: click.Context,
+    option: click.Parameter,
+    text: str | None,
+    *,
+    parse: Callable[[str], _Value],
+    allowed: str,
+) -> _Value | None:
+    """Parse the value of an option; PARSE raises ValueError if it is not ALLOWED."""
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ValueError:
+        name = next(name for name in option.opts if name.startswith("--"))
+        raise UsageError(
+            messages.INVALID_ARGUMENT.of(option=name, argument=text, allowed=allowed)
+        ) from None
 
 
 def _memmap(text: str) -> bool:
@@ -93,7 +134,21 @@ def _when(text: str) -> str:
     return text
 
 
-memmap = value(_memmap, "0 or 1")
-seconds = value(_seconds, "seconds, 0.001 or more")
-count = value(_count, "a number, 0 or more")
-when = value(_when, f"{', '.join(advice.WHEN[:-1])} or {advice.WHEN[-1]}")
+def _order(text: str) -> str:
+    if text not in ORDERS:
+        raise ValueError
+    return text
+
+
+def _size(text: str) -> int:
+    return sizes.parse(text)
+
+
+# The callbacks of click.
+
+memmap = partial(_value, parse=_memmap, allowed="0 or 1")
+seconds = partial(_value, parse=_seconds, allowed="seconds, 0.001 or more")
+order = partial(_value, parse=_order, allowed=f"{', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
+size = partial(_value, parse=_size, allowed="a size, such as 2G")
+count = partial(_value, parse=_count, allowed="a number, 0 or more")
+when = partial(_value, parse=_when, allowed=f"{', '.join(advice.WHEN[:-1])} or {advice.WHEN[-1]}")

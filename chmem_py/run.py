@@ -1,9 +1,11 @@
 """Carry out a request, or the dry run of it."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from chmem_py.advice import (
@@ -12,23 +14,31 @@ from chmem_py.advice import (
     format_interruption,
     format_refusal,
 )
+from chmem_py.foresight import format_forecast, need_of, refuse, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from chmem_py.progress import Progress
+from chmem_py.record import Record
 from chmem_py.selection import Selection
+from chmem_py.settings import take_back_settings, write_settings
 from chmem_py.tally import Tally
 from chmem_py.text import Text, format_script
 from hotplug_cli.exits import Exit
 from memory_hotplug.attribute import Attribute, path_of
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause
-from memory_hotplug.errors import CannotWriteError
+from memory_hotplug.errors import BlockError, CannotWriteError, MemoryHotplugError
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome
-from memory_hotplug.plan import plan
+from memory_hotplug.plan import OFFLINE, Action
 from memory_hotplug.rehearsal import Rehearsal
+from memory_hotplug.simulated import is_simulated
 from memory_hotplug.transaction import Patience, carry_out
+from memory_hotplug.usage import usage
+
+_NOT_MOVED = (errno.EBUSY, errno.EAGAIN, errno.EINTR)
+"""What the kernel says of a block that it could not empty: it does not say why."""
 
 LEAST_AGAIN = 3
 """A write that the kernel answers with EAGAIN is retried at least so many times."""
@@ -44,6 +54,12 @@ class How:
     """Time limit for setting one block offline, in seconds."""
     retry: int = 0
     """Number of times that a busy block is retried."""
+    force: bool = False
+    """Whether memory is taken however much is in use."""
+    order: str = "auto"
+    """In which order blocks are tried, if there is a choice."""
+    keep_free: int | None = None
+    """Bytes that are to stay available; None is the layout's or the default."""
     verbose: bool = False
     json: bool = False
     """Whether a document is written."""
@@ -71,16 +87,35 @@ class Site:
 
 def run(site: Site, selection: Selection, how: How) -> Done:
     """Change the blocks of SELECTION, or rehearse that, and write what was done."""
-    machine, output, interrupts = site.machine, site.output, site.interrupts
+    machine, output = site.machine, site.output
     tally = Tally(selection, all_or_nothing=how.all_or_nothing)
     if selection.impossible:
         return Done(tally, Exit.FAILURE)
     plain = not (how.json or how.dry_run)
     text = Text(tally, verbose=how.verbose and plain, plain=plain)
     output.write(format_doubts(selection))
-    blocks = selection.blocks
+    need = need_of(selection)
     if tally.refused:
         output.write(format_refusal(selection))
+    elif not how.force and (refusal := refuse(machine, selection, need, how.keep_free)):
+        output.say(refusal)
+        return Done(tally, Exit.FAILURE)
+    output.write(warn(machine, need))
+    choice = selection.by_size and selection.order.action is Action.DISABLE
+    if not choice or how.order == "highest":
+        return _carry_out(site, text, selection.blocks, how)
+    from chmem_py.pages import arranged
+
+    with arranged(machine, selection, how.order) as blocks:
+        return _carry_out(site, text, blocks, how)
+
+
+def _carry_out(site: Site, text: Text, blocks: Iterable[MemoryBlock], how: How) -> Done:
+    """Change BLOCKS in this order, or rehearse that."""
+    machine, output, interrupts = site.machine, site.output, site.interrupts
+    tally = text.tally
+    selection = tally.selection
+    if tally.refused:
         blocks = ()
     writes: Sequence[tuple[str, str]] = ()
     if how.dry_run:
@@ -91,11 +126,24 @@ def run(site: Site, selection: Selection, how: How) -> Done:
         except CannotWriteError as error:
             output.say(format_cannot_write(error))
             return Done(tally, Exit.FAILURE)
-        _change(site, blocks, how, text)
+        record = _record_of(site)
+        ahead = islice(blocks, selection.enough)
+        record.keep([block for block in ahead if _is_ahead(block, selection)], selection.settings)
+        if write_settings(machine.tree, tally):
+            _change(site, blocks, how, text)
+            if tally.all_or_nothing and not tally.complete:
+                take_back_settings(machine.tree, tally)
+        record.finish([tally.outcomes[number].before for number in tally.changed], tally.settings)
     output.write(text.format_end(machine, interrupts.signal))
     if how.dry_run and not how.json:
-        output.write(format_script(writes, tally, machine.tree))
+        forecast = format_forecast(machine, tally)
+        output.write(format_script(writes, tally, machine.tree, forecast))
     return Done(tally, tally.status(interrupts.signal), interrupts.signal)
+
+
+def gave_up(selection: Selection) -> Done:
+    """The result if nothing was begun, and it is said why."""
+    return Done(Tally(selection), Exit.FAILURE)
 
 
 def interrupted(selection: Selection, signal: int | None, output: Output) -> Done:
@@ -114,8 +162,8 @@ def _change(site: Site, blocks: Iterable[MemoryBlock], how: How, text: Text) -> 
     try:
         for outcome in carry_out(
             site.machine,
-            selection.order,
-            _watched(blocks, progress),
+            selection.orders or selection.order,
+            _watched(_with_spares(blocks, tally), progress),
             enough=selection.enough,
             watch=site.interrupts,
             patience=Patience(busy=how.retry, again=max(how.retry, LEAST_AGAIN)),
@@ -123,19 +171,43 @@ def _change(site: Site, blocks: Iterable[MemoryBlock], how: How, text: Text) -> 
             observe=how.json,
             held=site.held,
         ):
-            if outcome.error and outcome.error.cause is Cause.UNMOVABLE:
-                _note_removable(site.machine, tally, outcome.number)
+            if outcome.error:
+                _look_why(site.machine, tally, outcome.error)
             _take(outcome, text, site.output)
             progress.done(tally.done + tally.already)
     finally:
         progress.stop()
 
 
-def _note_removable(machine: Machine, tally: Tally, number: int) -> None:
-    """Linux before 5.8 says of a block whether it could be set offline, as far as it knows."""
-    with contextlib.suppress(OSError):
-        if machine.tree.read(path_of(Attribute.REMOVABLE, number)).strip() == b"0":
-            tally.not_removable.add(number)
+def _record_of(site: Site) -> Record:
+    """The record of the change to come; a tree that is only files has none."""
+    tree, held = site.machine.tree, site.held
+    lives = tree.is_this_machine or is_simulated(tree.root)
+    return Record(tree.root if held and held.recording and lives else None)
+
+
+def _is_ahead(block: MemoryBlock, selection: Selection) -> bool:
+    planned = selection.plan_for(block)
+    return not (planned.already or planned.refused)
+
+
+def _look_why(machine: Machine, tally: Tally, error: BlockError) -> None:
+    """Read what the machine itself says about a failure."""
+    from chmem_py.pages import staying
+
+    with contextlib.suppress(OSError, MemoryHotplugError):
+        if error.step == OFFLINE.name and error.errno in _NOT_MOVED:
+            now = usage(machine)
+            if now is not None and now.available < machine.block_size:
+                error.cause = Cause.NO_MEMORY
+            elif page := staying(machine, error.number):
+                tally.staying[error.number] = page
+        if error.cause is Cause.UNMOVABLE:
+            # Linux before 5.8 says whether a block could be set offline, as far as it knows.
+            if machine.tree.read(path_of(Attribute.REMOVABLE, error.number)).strip() == b"0":
+                tally.not_removable.add(error.number)
+        elif error.cause is Cause.NO_STRUCT_PAGES:
+            tally.no_memmap_on_memory = machine.parameter("memmap_on_memory") in (None, "N")
 
 
 def _take(outcome: Outcome, text: Text, output: Output) -> None:
@@ -149,16 +221,33 @@ def _rehearse(
     """The writes, path and word, that would be made."""
     rehearsal = Rehearsal(site.machine)
     selection = text.tally.selection
+    if not write_settings(rehearsal, text.tally):
+        return ()
     for outcome in carry_out(
         Machine(rehearsal),
-        selection.order,
-        blocks,
+        selection.orders or selection.order,
+        _with_spares(blocks, text.tally),
         enough=selection.enough,
         watch=site.interrupts,
         all_or_nothing=how.all_or_nothing,
     ):
         _take(outcome, text, site.output)
     return rehearsal.writes
+
+
+def _with_spares(blocks: Iterable[MemoryBlock], tally: Tally) -> Iterator[MemoryBlock]:
+    """BLOCKS, and after each that failed another one in its place, if there is one."""
+    orders = tally.selection.orders
+    for block in blocks:
+        yield block
+        failed = block.number
+        for spare in tally.selection.spares.get(failed, ()):
+            if not tally.failed(failed):
+                break
+            if spare.block.number not in orders:
+                failed = spare.block.number
+                orders[failed] = spare.order
+                yield spare.block
 
 
 def _watched(blocks: Iterable[MemoryBlock], progress: Progress) -> Iterator[MemoryBlock]:
@@ -172,11 +261,17 @@ def _check_writable(machine: Machine, selection: Selection, blocks: Iterable[Mem
 
     Only the first block is checked: usually a tree is protected as a whole.
     """
+    for path in _paths(selection, blocks):
+        refusal = machine.tree.refusal(path)
+        if refusal and refusal.errno in CannotWriteError.OF_THE_WHOLE_TREE:
+            root = os.path.abspath(machine.tree.root).rstrip("/")
+            raise CannotWriteError(f"{root}/{path}", refusal)
+        return
+
+
+def _paths(selection: Selection, blocks: Iterable[MemoryBlock]) -> Iterator[str]:
+    """What would be written first."""
+    yield from (setting.path for setting in selection.settings)
     for block in blocks:
-        for step in plan(block, selection.order).steps[:1]:
-            path = step.path(block.number)
-            refusal = machine.tree.refusal(path)
-            if refusal and refusal.errno in CannotWriteError.OF_THE_WHOLE_TREE:
-                root = os.path.abspath(machine.tree.root).rstrip("/")
-                raise CannotWriteError(f"{root}/{path}", refusal)
-            return
+        for step in selection.plan_for(block).steps[:1]:
+            yield step.path(block.number)

@@ -1,16 +1,18 @@
 """Select the blocks of a machine that a request is about."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from chmem_py.request import Request
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import NEEDED, Action, Order, plan
+from memory_hotplug.plan import NEEDED, Action, Order, Plan, plan
 from memory_hotplug.ranges import BlockTable
+from memory_hotplug.settings import Setting
+from memory_hotplug.wishes import Absence, Wish, Wishes, is_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,25 @@ class Selection:
     """Whether the machine cannot do this to any block."""
     node_exists: bool = True
     """Whether the machine has the requested node."""
+    orders: dict[int, Order] = field(default_factory=dict)
+    """Block number -> its own order, if not all blocks have the same. A spare that is taken gets
+    one."""
+    spares: Mapping[int, Sequence[Wish]] = field(default_factory=dict)
+    """Block number -> what to change instead if that block fails."""
+    absences: Sequence[Absence] = ()
+    """What a layout asks for and the machine does not have."""
+    settings: Sequence[Setting] = ()
+    """What is written to settings of the machine, before any block is changed."""
+    keep_free: int | None = None
+    """Bytes that are to stay available, by the layout that is applied."""
+
+    def order_for(self, number: int) -> Order:
+        """The order of one block."""
+        return self.orders.get(number, self.order)
+
+    def plan_for(self, block: MemoryBlock) -> Plan:
+        """The steps for one of the blocks, by its order."""
+        return plan(block, self.order_for(block.number))
 
     @property
     def by_size(self) -> bool:
@@ -99,17 +120,45 @@ def select(
     )
     if request.size is not None:
         found = _candidates(table, order)
-        blocks = [block for block in found if _is_on(block, node, machine)]
+        blocks = [block for block in found if is_on(block, node, machine.nodes)]
         possible = sum(plan(block, order).refused is None for block in blocks)
         asked = request.size // machine.block_size
         return replace(of_machine, asked=asked, blocks=blocks, possible=possible)
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
     there = list(islice(table.blocks(), start, stop))
-    blocks = [block for block in there if _is_on(block, node, machine)]
+    blocks = [block for block in there if is_on(block, node, machine.nodes)]
     absent = _absent(request, table.numbers[start:stop])
     asked = len(blocks) + (absent.count if absent else 0)
     return replace(of_machine, asked=asked, blocks=blocks, possible=len(blocks), absent=absent)
+
+
+def select_wishes(
+    request: Request,
+    machine: Machine,
+    wanted: Wishes,
+    settings: Sequence[Setting] = (),
+    keep_free: int | None = None,
+) -> Selection:
+    """Select the blocks that a layout is about, each with its own order."""
+    orders = wanted.orders
+    blocks = [wish.block for wish in wanted.wishes]
+    absent = sum(absence.blocks for absence in wanted.absences)
+    possible = sum(plan(block, orders[block.number]).refused is None for block in blocks)
+    return Selection(
+        request,
+        Order(Action.APPLY),
+        None,
+        machine.block_size,
+        asked=len(blocks) + absent,
+        blocks=blocks,
+        possible=possible,
+        orders=orders,
+        spares=wanted.spares,
+        absences=wanted.absences,
+        settings=settings,
+        keep_free=keep_free,
+    )
 
 
 def needed(node: int | None) -> tuple[Attribute, ...]:
@@ -124,14 +173,6 @@ def select_nothing(
     size = machine.block_size
     blocks = request.last - request.first + 1 if request.size is None else request.size // size
     return Selection(request, order, node, size, asked=blocks or 1, impossible=True)
-
-
-def _is_on(block: MemoryBlock, node: int | None, machine: Machine) -> bool:
-    """Whether a block is on a node, be it on others as well. A block that is not configured has no
-    node yet; it counts if the machine has only this node."""
-    if node is None or node in (block.nodes or ()):
-        return True
-    return block.configured is False and machine.nodes == (node,)
 
 
 def _candidates(table: BlockTable, order: Order) -> Iterator[MemoryBlock]:

@@ -1,12 +1,17 @@
 """Count the outcomes of blocks, and derive the exit status."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, zone_of
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
+from memory_hotplug.settings import Setting
+
+if TYPE_CHECKING:
+    from chmem_py.pages import Staying
 
 
 class Tally:
@@ -25,6 +30,14 @@ class Tally:
         """The blocks that were online already, but in another zone than the one asked for."""
         self.not_removable: set[int] = set()
         """The blocks that could not be set offline and whose `removable` is 0."""
+        self.staying: dict[int, Staying] = {}
+        """Block that could not be set offline -> the page that kept it online, if it is known."""
+        self.no_memmap_on_memory = False
+        """Whether a block had no memory for its struct pages on a machine where they cannot be in
+        the block itself."""
+        self.settings: list[Setting] = []
+        """The settings that were written, and not taken back."""
+        self.settings_failed: list[tuple[Setting, OSError]] = []
         self._offline: list[int] = []
         """The numbers of blocks that were already offline, and configured."""
 
@@ -53,6 +66,11 @@ class Tally:
     def numbers(self, result: Result) -> list[int]:
         """The numbers of the blocks with that result."""
         return [n for n, outcome in self.outcomes.items() if outcome.result is result]
+
+    def failed(self, number: int) -> bool:
+        """Whether a block was tried, and failed."""
+        outcome = self.outcomes.get(number)
+        return outcome is not None and outcome.result is Result.FAILED
 
     @property
     def still_configured(self) -> Sequence[int]:
@@ -85,13 +103,21 @@ class Tally:
         selection = self.selection
         if signal is not None:
             return by_signal(signal)
-        if not selection.asked and not selection.by_size:
+        asked = selection.asked + len(selection.settings)
+        if not asked and selection.order.action is Action.APPLY:
+            return Exit.SUCCESS
+        if not asked and not selection.by_size:
             return Exit.FAILURE
-        good = self.done + (0 if selection.by_size else self.already)
-        if good >= selection.asked:
+        good = self.done + (0 if selection.by_size else self.already) + len(self.settings)
+        if good >= asked:
             return Exit.SUCCESS
         kept = good and not self.all_or_nothing
-        return Exit.PARTLY if kept or self.changed else Exit.FAILURE
+        return Exit.PARTLY if kept or self.changed or self.settings else Exit.FAILURE
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was requested is so."""
+        return self.status(None) == Exit.SUCCESS
 
 
 def _stays_configured(outcome: Outcome) -> bool:

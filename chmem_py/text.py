@@ -5,7 +5,7 @@ Nothing is written here. A text is for standard output, a Sentence for standard 
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chmem_py.advice import (
@@ -14,11 +14,11 @@ from chmem_py.advice import (
     format_advice,
     format_interruption,
     format_shortage,
-    named,
     words_of,
 )
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
+from hotplug_cli.blocks import named
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import BlockError, StuckError
@@ -37,6 +37,14 @@ STEPS = {
 }
 """Step -> util-linux's word for it in a message of failure."""
 
+_DONE = {
+    "configure": "configured",
+    "online": "enabled",
+    "offline": "disabled",
+    "deconfigure": "deconfigured",
+}
+"""Step -> the word for it once it is done."""
+
 _ON_STDERR = (Action.ENABLE, Action.DISABLE)
 """Actions for which util-linux writes "Could only ..." to standard error."""
 
@@ -54,7 +62,7 @@ class Text:
         """The lines to write as soon as a block has its outcome."""
         if outcome.result is Result.ALREADY:
             if self.verbose and self.plain:
-                yield f"{self._block(outcome.number)} already {self._done}"
+                yield f"{self._block(outcome.number)} already {self._already}"
         elif not self.tally.all_or_nothing:
             yield from self._format_changes(outcome)
 
@@ -66,6 +74,14 @@ class Text:
             for outcome in tally.outcomes.values():
                 yield from self._format_changes(outcome)
         yield from self._format_total()
+        for setting, error in tally.settings_failed:
+            yield messages.SETTING_FAILED.of(
+                name=setting.name, word=setting.word, reason=error.strerror or error
+            )
+        if self.plain and tally.selection.order.action is Action.APPLY and signal is None:
+            yield from self._format_layout()
+        if any(setting.key == "online_policy" for setting in tally.settings):
+            yield messages.POLICY_CHANGED.of()
         yield from format_shortage(tally.selection)
         yield from format_advice(tally, machine)
         if signal is not None:
@@ -80,6 +96,20 @@ class Text:
         yield sentence.text if self.plain and action not in _ON_STDERR else sentence
         if sizes.human(tally.bytes_done) != sizes.exact(tally.bytes_done):
             yield messages.EXACTLY.of(size=sizes.exact(tally.bytes_done))
+
+    def _format_layout(self) -> Iterator[str]:
+        """What a layout has changed, or that there was nothing to change."""
+        tally = self.tally
+        yield from (f"{setting.name} set to {setting.word}" for setting in tally.settings)
+        if tally.changed:
+            size = sizes.exact(len(tally.changed) * tally.selection.block_size)
+            yield f"{size} changed: {named(tally.changed)}"
+        elif tally.already == len(tally.selection.blocks) and not tally.selection.settings:
+            yield "nothing to change"
+
+    @property
+    def _already(self) -> str:
+        return "as wanted" if self.tally.selection.order.action is Action.APPLY else self._done
 
     @property
     def _done(self) -> str:
@@ -109,6 +139,10 @@ class Text:
         action = self.tally.selection.order.action
         kept = {write.step for write in outcome.writes if write.happened and not write.undoing}
         words = []
+        if action is Action.APPLY:
+            if outcome.result is Result.DONE:
+                words = [_DONE[write.step] for write in outcome.writes if write.step in _DONE]
+            return words
         if outcome.result is Result.DONE:
             if action is Action.ENABLE and "configure" in kept:
                 words.append("configured")
@@ -140,8 +174,11 @@ class Text:
             yield f"{block} {step} failed"
 
 
-def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -> Iterator[str]:
-    """The lines that an administrator would type, and one comment on what they would change."""
+def format_script(
+    writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree, forecast: Iterable[str] = ()
+) -> Iterator[str]:
+    """The lines that an administrator would type, FORECAST, and one comment on what they would
+    change."""
     numbers = tally.numbers(Result.DONE)
     root = os.path.abspath(tree.root).rstrip("/")
     simulated = not tree.is_this_machine and is_simulated(tree.root)
@@ -152,6 +189,7 @@ def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -
             yield f"memsim write {shlex.quote(root)} {path} {word}"
         else:
             yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
+    yield from forecast
     if not numbers:
         yield "# nothing would be changed"
         return

@@ -1,0 +1,155 @@
+"""Look before memory is taken away: what is in use, what can go, and what would remain."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from chmem_py.advice import command
+from chmem_py.selection import Selection
+from chmem_py.tally import Tally
+from hotplug_cli import sizes
+from hotplug_cli.blocks import named
+from hotplug_cli.messages import Sentence
+from hotplug_cli.messages import chmem as messages
+from memory_hotplug.attribute import Attribute
+from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.layout_files import read_layout
+from memory_hotplug.machine import Machine
+from memory_hotplug.outcome import Result
+from memory_hotplug.plan import CONFIGURE, OFFLINE, ONLINE, Action
+from memory_hotplug.ranges import MEMMAP_FRACTION
+from memory_hotplug.usage import usage
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a change needs at most, at one time, of the memory that is online."""
+
+    blocks: int
+    """The number of blocks that are taken, less those that were given before."""
+    struct_pages: int
+    """Bytes for the struct pages of blocks that do not hold their own, less the memory that the
+    blocks before have given."""
+
+
+def refuse(
+    machine: Machine, selection: Selection, need: Need, keep_free: int | None
+) -> Sentence | None:
+    """The reason not to begin, because too much memory is in use; None if there is none.
+
+    KEEP_FREE bytes are to stay available; None leaves that to the layout that is applied, and to
+    that of the machine. Raises LayoutError, and OSError if the layout cannot be read.
+    """
+    if need.blocks <= 0:
+        return None
+    now = usage(machine)
+    if now is None:
+        return None
+    if keep_free is None:
+        keep_free = selection.keep_free
+    if keep_free is None:
+        keep_free = read_layout(machine.tree.root).keep_free
+    size = selection.block_size
+    possible = now.most_to_take(keep_free) // size
+    if need.blocks <= possible:
+        return None
+    asked = selection.asked if selection.by_size else need.blocks
+    return messages.IN_USE.of(
+        used=sizes.human(now.used),
+        possible=sizes.human(possible * size) if possible else "nothing",
+        asked=sizes.exact(asked * size),
+        advice=_instead(machine, selection, possible),
+    )
+
+
+def _instead(machine: Machine, selection: Selection, possible: int) -> str:
+    """What to type, in words."""
+    if possible and selection.by_size and selection.order.action is Action.DISABLE:
+        zone = f" --zone {selection.order.zone.value}" if selection.order.zone else ""
+        node = "" if selection.node is None else f" --node {selection.node}"
+        size = sizes.exact(possible * selection.block_size)
+        words = command(f"--disable {size}{zone}{node}", machine.tree)
+        return f"{words} takes what can go; --force takes what the kernel gives"
+    return "--force takes what the kernel gives"
+
+
+def warn(machine: Machine, need: Need) -> Iterator[Sentence]:
+    """The message that struct pages will not fit into the memory that is free."""
+    if not need.struct_pages:
+        return
+    now = usage(machine)
+    if now is not None and need.struct_pages > now.available:
+        row = messages.NO_ROOM
+        if machine.parameter("memmap_on_memory") in (None, "N"):
+            row = messages.NO_ROOM_ANYWHERE
+        yield row.of(size=sizes.human(need.struct_pages), available=sizes.human(now.available))
+
+
+def need_of(selection: Selection) -> Need:
+    """What SELECTION needs, if no block fails. The blocks are changed one after the other."""
+    size = selection.block_size
+    taken = most_taken = room = most_room = 0
+    for block, names in islice(_ahead(selection), selection.enough):
+        if block.state is State.ONLINE and OFFLINE.name in names:
+            taken += 1
+            most_taken = max(most_taken, taken)
+        if block.configured is not None and CONFIGURE.name in names:
+            memmap = selection.order_for(block.number).memmap_on_memory
+            if not (block.memmap_on_memory if memmap is None else memmap):
+                room += size // MEMMAP_FRACTION
+                most_room = max(most_room, room)
+        if ONLINE.name in names and block.state is not State.ONLINE:
+            taken -= 1
+            room -= size
+        elif ONLINE.name in names and OFFLINE.name in names:
+            taken -= 1
+    return Need(most_taken, most_room)
+
+
+def _ahead(selection: Selection) -> Iterator[tuple[MemoryBlock, set[str]]]:
+    """The blocks that can be tried, each with the names of its steps."""
+    for block in selection.blocks:
+        planned = selection.plan_for(block)
+        if not (planned.already or planned.refused):
+            yield block, {step.name for step in planned.steps}
+
+
+# A dry run
+
+
+def format_forecast(machine: Machine, tally: Tally) -> Iterator[str]:
+    """Comments on what a dry run would take: what would remain of each node, what could fail."""
+    taken = [
+        outcome.before
+        for outcome in tally.outcomes.values()
+        if outcome.result is Result.DONE
+        and outcome.before.state is State.ONLINE
+        and outcome.after.state is not State.ONLINE
+    ]
+    now = usage(machine) if taken else None
+    if now is None:
+        return
+    size = tally.selection.block_size
+    per_node = _per_node(machine, taken)
+    for node, there in now.nodes.items():
+        rest = max(there.total - per_node[node] * size, 0)
+        yield (
+            f"# node {node}: {sizes.human(rest)} of {sizes.human(there.total)} would remain; "
+            f"{sizes.human(there.total - there.free)} are in use"
+        )
+    rest = max(now.total - len(taken) * size, 0)
+    yield (
+        f"# {sizes.human(rest)} of {sizes.human(now.total)} would remain; "
+        f"{sizes.human(now.used)} are in use"
+    )
+    doubtful = [block.number for block in taken if zone_of(block) is not Zone.MOVABLE]
+    if doubtful:
+        yield f"# not in zone Movable, so that the kernel may refuse: {named(doubtful)}"
+
+
+def _per_node(machine: Machine, blocks: Sequence[MemoryBlock]) -> Counter[int]:
+    """Node -> number of blocks. A block of several nodes is counted in the first one."""
+    numbers = {block.number for block in blocks}
+    found = machine.read((Attribute.NODES,), numbers).blocks()
+    return Counter(min(block.nodes) for block in found if block.nodes)

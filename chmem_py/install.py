@@ -1,0 +1,107 @@
+"""Install what applies the layout at boot and to memory that is added, and remove it again."""
+
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from chmem_py.advice import program
+from chmem_py.output import Output
+from hotplug_cli.exits import Exit
+from hotplug_cli.getopt import UsageError
+from hotplug_cli.messages import Sentence
+from hotplug_cli.messages import chmem as messages
+from memory_hotplug.boot_files import RULES, UNIT, WANTED, rules_text, unit_text
+from memory_hotplug.layout import Layout
+from memory_hotplug.layout_files import link_file, read_layout, remove_file, replace_file
+from memory_hotplug.machine import Machine
+from memory_hotplug.plan import Condition
+from memory_hotplug.udev_rules import online_rules
+
+
+def check_program() -> None:
+    """Raise UsageError if others than root can change what the unit runs: the commands, their
+    packages, or Python."""
+    modules = (getattr(module, "__file__", None) for module in sys.modules.values())
+    for file in {*modules, os.path.abspath(sys.argv[0]), sys.executable} - {None}:
+        for path in _on_the_way(Path(str(file))):
+            if path.exists() and _is_open(path.stat()):
+                raise UsageError(messages.PROGRAM_IS_OPEN.of(path=path))
+
+
+def _on_the_way(file: Path) -> Iterator[Path]:
+    """A file and the directories above it, by the name it is known by and by its real name."""
+    for name in {file, file.resolve()}:
+        yield name
+        yield from name.parents
+
+
+def _is_open(found: os.stat_result) -> bool:
+    """Whether others than root can change or replace the file."""
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    # In a sticky directory, nobody can replace what root owns.
+    return found.st_uid != 0 or bool(writable and not found.st_mode & stat.S_ISVTX)
+
+
+def install(machine: Machine, output: Output, *, dry_run: bool) -> None:
+    """Write the unit and the rules for the layout in memory-layout.d.
+
+    Raises LayoutError, and OSError if a file cannot be written.
+    """
+    root = machine.tree.root
+    layout = read_layout(root)
+    texts = {
+        UNIT: unit_text(program()),
+        RULES: rules_text(layout, machine.block_size),
+    }
+    for path, text in texts.items():
+        if not dry_run:
+            replace_file(root, path, text.encode())
+        output.write([_told("write", path, dry_run)])
+    if not dry_run:
+        link_file(root, WANTED, f"../{os.path.basename(UNIT)}")
+    output.write([_told("write", WANTED, dry_run)])
+    output.write(_conflicts(machine, layout))
+    if not dry_run and machine.tree.is_this_machine:
+        output.say(messages.RELOAD.of())
+
+
+def uninstall(machine: Machine, output: Output, *, dry_run: bool) -> int:
+    """Remove what `install` has written; the exit status. Raises OSError."""
+    root, found = machine.tree.root, False
+    for path in (WANTED, UNIT, RULES):
+        if dry_run or remove_file(root, path):
+            output.write([_told("remove", path, dry_run)])
+            found = True
+    if not found:
+        output.write(["nothing to remove"])
+    elif not dry_run and machine.tree.is_this_machine:
+        output.say(messages.RELOAD.of())
+    return Exit.SUCCESS
+
+
+def _told(verb: str, path: str, dry_run: bool) -> str:
+    if dry_run:
+        return f"# would {verb} /{path}"
+    return f"{'wrote' if verb == 'write' else 'removed'} /{path}"
+
+
+def _conflicts(machine: Machine, layout: Layout) -> Iterator[Sentence]:
+    """What would undo the layout for memory that is added."""
+    setting = layout.policy.auto_online or machine.auto_online_blocks or "offline"
+    zones = any(entry.zone for entry in layout.entries)
+    offline = any(entry.condition is Condition.OFFLINE for entry in layout.entries)
+    if setting != "offline" and zones:
+        yield messages.KERNEL_IS_FIRST.of(word=setting)
+    if not (offline or layout.policy.auto_online == "offline"):
+        # A rule that comes later finds the blocks of the layout online already.
+        return
+    for rule in online_rules(machine.tree.root):
+        if rule.file != f"/{RULES}":
+            name = os.path.basename(rule.file)
+            masked = shlex.quote(f"/etc/udev/rules.d/{name}")
+            yield messages.RULE_UNDOES.of(
+                place=f"{rule.file}:{rule.line}", command=f"ln -s /dev/null {masked}"
+            )

@@ -1,0 +1,107 @@
+"""Which blocks to try first, and which page kept a block online, by what the pages hold."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from chmem_py.selection import Selection
+from memory_hotplug.attribute import NODE, Attribute
+from memory_hotplug.block import MemoryBlock
+from memory_hotplug.kernel_log import failures_on
+from memory_hotplug.machine import Machine
+from memory_hotplug.pages import Candidate, Kind, Pages, candidate
+
+
+class Staying(NamedTuple):
+    """A page that kept a block online."""
+
+    address: int
+    """The physical address of its first byte."""
+    what: str
+    """What it is."""
+
+
+class Likely:
+    """Blocks, of which those that cannot be set offline come last.
+
+    A block is looked at when its turn comes, and once only, however often this is iterated.
+    """
+
+    def __init__(self, pages: Pages, blocks: Sequence[MemoryBlock]) -> None:
+        self._pages, self._blocks = pages, blocks
+        self._stays: dict[int, bool] = {}
+
+    def __iter__(self) -> Iterator[MemoryBlock]:
+        last = []
+        for block in self._blocks:
+            if self.stays(block):
+                last.append(block)
+            else:
+                yield block
+        yield from last
+
+    def stays(self, block: MemoryBlock) -> bool:
+        """Whether the block holds what cannot be moved."""
+        if block.number not in self._stays:
+            judged = candidate(block, self._pages.contents(block.number))
+            self._stays[block.number] = judged is Candidate.NO
+        return self._stays[block.number]
+
+
+@contextmanager
+def arranged(machine: Machine, selection: Selection, order: str) -> Iterator[Iterable[MemoryBlock]]:
+    """The blocks of a SELECTION that leaves a choice, in the order of trying: `auto` or `best`."""
+    blocks = selection.blocks
+    pages = Pages.of(machine.tree, machine.block_size)
+    if pages is None:
+        yield blocks
+        return
+    with pages:
+        yield Likely(pages, _fewest_used(machine, pages, blocks) if order == "best" else blocks)
+
+
+def _fewest_used(
+    machine: Machine, pages: Pages, blocks: Sequence[MemoryBlock]
+) -> Sequence[MemoryBlock]:
+    """Blocks of nodes without processors first, then those with the least memory in use."""
+    busy = _nodes_with_processors(machine)
+    found = machine.read((Attribute.NODES,), {block.number for block in blocks}).blocks()
+    nodes = {block.number: block.nodes or () for block in found}
+
+    def key(block: MemoryBlock) -> tuple[bool, int, int]:
+        contents = pages.contents(block.number, whole=False)
+        used = contents.used if contents else machine.block_size
+        return not busy.isdisjoint(nodes.get(block.number, ())), used, -block.number
+
+    return sorted(blocks, key=key)
+
+
+def _nodes_with_processors(machine: Machine) -> set[int]:
+    try:
+        text = machine.tree.read(f"{NODE}/has_cpu").decode().strip()
+    except (OSError, UnicodeDecodeError):
+        return set()
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        if first.isdecimal() and (last or first).isdecimal():
+            found.update(node for node in machine.nodes if int(first) <= node <= int(last or first))
+    return found
+
+
+def staying(machine: Machine, number: int) -> Staying | None:
+    """The page that kept a block online just now; None if that is not known."""
+    pages = Pages.of(machine.tree, machine.block_size)
+    if pages is None:
+        return None
+    with pages:
+        failed = failures_on(machine).get(number)
+        if failed:
+            kind = pages.kind(failed.frame) or Kind.MOVABLE
+            moves = kind in (Kind.MOVABLE, Kind.HUGETLB, Kind.FREE)
+            return Staying(failed.frame * pages.page_size, "pinned" if moves else kind.value)
+        there = pages.contents(number)
+    if there is None or there.first is None:
+        return None
+    frame, kind = there.first
+    return Staying(frame * pages.page_size, kind.value)

@@ -1,0 +1,32 @@
+"""Write the settings that say what becomes of memory that is added later."""
+
+from chmem_py.tally import Tally
+from memory_hotplug.settings import Setting
+from memory_hotplug.tree import Tree
+
+
+def write_settings(tree: Tree, tally: Tally) -> bool:
+    """Write the settings of the selection; whether the blocks may be changed then."""
+    for setting in tally.selection.settings:
+        if _write(tree, setting, tally):
+            tally.settings.append(setting)
+        elif tally.all_or_nothing:
+            take_back_settings(tree, tally)
+            return False
+    return True
+
+
+def take_back_settings(tree: Tree, tally: Tally) -> None:
+    """Bring the settings back that were written."""
+    for setting in reversed(tally.settings):
+        if _write(tree, setting.back, tally):
+            tally.settings.remove(setting)
+
+
+def _write(tree: Tree, setting: Setting, tally: Tally) -> bool:
+    try:
+        tree.write(setting.path, setting.word)
+    except OSError as error:
+        tally.settings_failed.append((setting, error))
+        return False
+    return True
