@@ -76,7 +76,7 @@ _LISTING_ONLY = (
     *("all", "output", "output-all", "split", "annotate"),
     *("pairs", "raw", "format", "typed"),
 )
-"""Options that say how ranges are listed; --map and --diff do not take them."""
+"""Options that say how ranges are listed; --map, --diff and --policy do not take them."""
 
 
 @click.command(
@@ -87,6 +87,11 @@ _LISTING_ONLY = (
         *(("map", name) for name in (*_LISTING_ONLY, "summary", "noheadings", "json")),
         *(("watch", name) for name in ("pairs", "raw", "format", "typed", "annotate")),
         *(("diff", name) for name in (*_LISTING_ONLY, "summary", "noheadings", "map", "watch")),
+        *(
+            ("policy", name)
+            for name in (*_LISTING_ONLY, "summary", "noheadings", "map", "watch", "diff", "why")
+        ),
+        *(("why", name) for name in ("all", "split", "map", "watch", "diff")),
     ],
     options_metavar="[options]",
 )
@@ -171,6 +176,20 @@ _LISTING_ONLY = (
     section=_VIEWS,
     help="what changed since FILE, made by -J --typed",
 )
+@flag(
+    "--policy",
+    own=True,
+    section=_VIEWS,
+    help="what becomes of memory that is added",
+)
+@option(
+    "--why",
+    metavar="BLOCKS",
+    bare="all",
+    own=True,
+    section=_VIEWS,
+    help="which blocks can go offline, and what keeps the others",
+)
 @flag("-J", "--json", section=_FORMAT, help="JSON as util-linux writes it")
 @flag("-P", "--pairs", section=_FORMAT, help='cells as NAME="value"')
 @flag("-r", "--raw", section=_FORMAT, help="cells separated by one space")
@@ -209,6 +228,8 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
         return run_diff(
             options.diff, options.sysroot, options.json, _size_format(options)[0], write_message
         )
+    if options.policy:
+        return _policy(options)
     format_ = formats.named(options.format_name)
     # Like util-linux, before columns are checked.
     machine = Machine.at(options.sysroot)
@@ -219,8 +240,17 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
 
         live = not options.json and _on_terminal("auto")
         return run_watch(view, options.sysroot, float(options.watch), options.json, live)
-    table = machine.read(view.attributes)
+    table = machine.read(view.attributes, options.blocks)
+    view = view.of(machine, table)
     view.write(machine, table, sys.stdout)
+    if view.holdings is not None:
+        from hotplug_cli.messages import lsmem as messages
+        from lsmem_py.holdings import format_log
+
+        if options.why and options.format_name == "table":
+            sys.stdout.writelines(format_log(view.holdings, table))
+        if not view.holdings.known:
+            write_message(messages.PAGES_UNKNOWN.of())
     sys.stdout.flush()
     if view.lists_nothing(machine):
         from hotplug_cli.messages import lsmem as messages
@@ -232,6 +262,19 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
 
         for remark in table.remarks:
             write_message(sentence_of(remark))
+    return Exit.SUCCESS
+
+
+def _policy(options: Options) -> int:
+    from lsmem_py import policy
+
+    with Machine.at(options.sysroot) as machine:
+        found = policy.read(machine)
+    if options.json:
+        sys.stdout.write(policy.format_document(found))
+    else:
+        sys.stdout.writelines(policy.format_text(found, _size_format(options)[0]))
+    sys.stdout.flush()
     return Exit.SUCCESS
 
 
@@ -259,7 +302,7 @@ def _view(options: Options, format_: formats.Format) -> View:
         return View(*_size_format(options), colour, picture=options.map)
     columns = _columns(options)
     split: Sequence[Column] | None = columns
-    if options.all:
+    if options.all or options.why:
         split = None
     elif options.split is not None:
         merged = options.split.lower() == "none"
@@ -269,6 +312,8 @@ def _view(options: Options, format_: formats.Format) -> View:
         colour,
         columns=[column.in_bytes() for column in columns] if options.bytes else columns,
         split=split,
+        number_only=options.bytes,
+        whole=options.why not in (None, "all"),
         format=format_,
         typed=options.typed,
         headings=not options.noheadings,
@@ -278,7 +323,8 @@ def _view(options: Options, format_: formats.Format) -> View:
 
 
 def _columns(options: Options) -> list[Column]:
-    default = [columns_.BY_NAME[name] for name in columns_.DEFAULT]
+    names = columns_.WHY if options.why else columns_.DEFAULT
+    default = [columns_.BY_NAME[name] for name in names]
     if options.typed:
         from lsmem_py import typed
 

@@ -13,8 +13,11 @@ __all__ = [
     "COLUMNS",
     "DEFAULT",
     "FIRMWARE_ONLY",
+    "HELD",
+    "PERSISTENT",
     "PICTURED",
     "STATUS",
+    "WHY",
     "ZONES",
     "Column",
     "named",
@@ -39,7 +42,7 @@ class Column(NamedTuple):
     """JSON Schema of the typed value."""
     json: Callable[[MemoryRange], Any] | None = None
     """The value in util-linux's JSON; without it, the text, or null for an empty text."""
-    number: Callable[[MemoryRange], int] | None = None
+    number: Callable[[MemoryRange], int | None] | None = None
     """The value of a size or an address, in bytes."""
     splits: tuple[str, ...] = ()
     """Attributes of a block that split ranges if this column is shown."""
@@ -67,7 +70,7 @@ class Column(NamedTuple):
         number = self.number
         if number is None:
             return self
-        return self._replace(text=lambda found: str(number(found)), json=number)
+        return self._replace(text=lambda found: _plain(number(found)), json=number)
 
 
 _STATES = {"offline": "offline", "online": "online", "going-offline": "on->off", "unknown": "?"}
@@ -124,6 +127,24 @@ def _range(found: MemoryRange) -> str:
 
 def _address(value: int) -> str:
     return f"0x{value:016x}"
+
+
+_HOLDINGS = ("state", "zones", "removable")
+"""What the columns about the pages of a block need besides."""
+
+
+def _held(heading: str, help_: str) -> Column:
+    """A column with a size that holdings.py fills in."""
+    return Column(
+        heading,
+        help_,
+        lambda found: "",
+        lambda found: None,
+        _nullable("integer"),
+        number=lambda found: None,
+        reads=_HOLDINGS,
+        extra=True,
+    )
 
 
 COLUMNS = (
@@ -264,11 +285,48 @@ COLUMNS = (
         number=lambda found: found.memmap_size,
         extra=True,
     ),
+    Column(
+        "PERSISTENT",
+        "as the memory layout says: yes, differs, or no entry",
+        lambda found: "",
+        lambda found: None,
+        {"enum": ["yes", "differs", "no", None]},
+        reads=("state", "zones", "configured", "memmap_on_memory", "nodes"),
+        extra=True,
+    ),
+    _held("FREE", "free memory of the range (root)"),
+    _held("MOVABLE", "memory of the range that can be moved (root)"),
+    _held("UNMOVABLE", "memory of the range that cannot be moved (root)"),
+    _held("HUGETLB", "huge pages of the range (root)"),
+    Column(
+        "CANDIDATE",
+        "whether it can be set offline: yes, maybe, no",
+        lambda found: "",
+        lambda found: None,
+        {"enum": ["yes", "maybe", "no", None]},
+        reads=_HOLDINGS,
+        extra=True,
+    ),
+    Column(
+        "BLOCKERS",
+        "what keeps it online, or may (root)",
+        lambda found: "",
+        lambda found: None,
+        {"type": ["array", "null"], "items": {"type": "string"}},
+        reads=_HOLDINGS,
+        extra=True,
+    ),
 )
 
 BY_NAME = {column.identifier: column for column in COLUMNS}
 
+HELD = ("free", "movable", "unmovable", "hugetlb", "candidate", "blockers")
+"""The identifiers of the columns that holdings.py fills in."""
+WHY = ("block", "state", "zones", "candidate", *HELD[:4], "blockers")
+"""The columns of --why."""
 DEFAULT = ("range", "size", "state", "removable", "block")
+PERSISTENT = "persistent"
+"""The identifier of the column whose values come from the layout; view.py fills them in."""
 FIRMWARE_ONLY = ("configured", "memmap_on_memory")
 """Like util-linux, do not show these columns on a machine whose memory is never configured."""
 

@@ -1,7 +1,7 @@
 """What changed since an earlier listing, or since a tree was captured."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hotplug_cli.exits import Exit
@@ -10,6 +10,7 @@ from hotplug_cli.messages import lsmem as messages
 from hotplug_cli.program import complain_of
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
+from lsmem_py import layouts
 from lsmem_py.changes import Change
 from lsmem_py.earlier import earlier, snapshot
 from memory_hotplug.errors import MemoryHotplugError, printable
@@ -30,9 +31,15 @@ def run_diff(
 ) -> int:
     """Compare the machine below ROOT with PATH, and write the changes; return the exit status."""
     try:
-        before = earlier(path)
-        with Machine.at(root) as machine:
-            after = snapshot(machine)
+        missing: Sequence[Sentence] = ()
+        if layouts.is_layout(path):
+            with Machine.at(root) as machine:
+                after = snapshot(machine)
+                before, missing = layouts.wanted(machine, after, path)
+        else:
+            before = earlier(path)
+            with Machine.at(root) as machine:
+                after = snapshot(machine)
         settings = dict(_settings(before.head, after.head))
         same_size = before.block_size == after.block_size
         found = changes_.compare(before, after) if same_size else []
@@ -51,7 +58,9 @@ def run_diff(
         write_message(shared.FILE_ERROR.of(file=path, reason=sentence_of(remark)))
     for remark in after.remarks:
         write_message(sentence_of(remark))
-    return Exit.DIFFERENT if found or settings else Exit.SUCCESS
+    for sentence in missing:
+        write_message(sentence)
+    return Exit.DIFFERENT if found or settings or missing else Exit.SUCCESS
 
 
 def _settings(

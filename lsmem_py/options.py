@@ -14,6 +14,8 @@ _ALLOWED = {"annotate": TERMINAL, "color": TERMINAL, "map": PICTURED, "advice": 
 """An option that takes a word as its argument -> these words."""
 _SHORTEST_INTERVAL = 0.1
 """Seconds."""
+_MOST_BLOCKS = 1 << 20
+"""The maximum of blocks in a range of --why."""
 
 
 class Options(SimpleNamespace):
@@ -40,7 +42,17 @@ class Options(SimpleNamespace):
     map: str | None
     watch: str | None
     diff: str | None
+    policy: bool
+    why: str | None
     advice: str | None
+
+    @property
+    def blocks(self) -> list[int] | None:
+        """The numbers of the blocks that are asked about; None for all."""
+        if self.why in (None, "all"):
+            return None
+        ends = [_ends(part) for part in str(self.why).split(",")]
+        return [number for first, last in ends for number in range(first, last + 1)]
 
     @property
     def format_name(self) -> str:
@@ -58,7 +70,11 @@ def wanted(given: Sequence[str]) -> str:
     """
     ranges = summary = True
     for name, _, value in (word.partition("=") for word in given):
-        if name in ("--json", "--pairs", "--raw") or (name == "--format" and value != "table"):
+        if (
+            name in ("--json", "--pairs", "--raw")
+            or (name == "--format" and value != "table")
+            or name == "--why"
+        ):
             summary = False
         elif name == "--summary":
             if value not in SUMMARY:
@@ -85,8 +101,17 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
             raise _invalid(name, argument, _listed(allowed))
     if options.watch is not None and not _is_interval(options.watch):
         raise _invalid("watch", options.watch, f"seconds, {_SHORTEST_INTERVAL} or more")
+    if options.why not in (None, "all"):
+        try:
+            options.blocks  # noqa: B018
+        except ValueError:
+            raise _invalid("why", str(options.why), "blocks, such as 3 or 0-7,12") from None
     if extra:
         raise _unexpected(extra[0], given)
+    if not options.sysroot:
+        from hotplug_cli.messages import reading
+
+        raise UsageError(reading.NO_SYSROOT.of())
     if options.summary == "nothing":
         from hotplug_cli.messages import lsmem as messages
 
@@ -96,6 +121,19 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
         from hotplug_cli.messages import lsmem as messages
 
         raise UsageError(messages.TYPED_NEEDS_JSON.of())
+
+
+def _ends(text: str) -> tuple[int, int]:
+    """The first and last number of a range of blocks. Raises ValueError."""
+    first, dash, last = text.partition("-")
+    last = last if dash else first
+    for number in (first, last):
+        if not (number.isdecimal() and number.isascii() and len(number) <= 15):
+            raise ValueError(text)
+    ends = int(first), int(last)
+    if not 0 <= ends[1] - ends[0] < _MOST_BLOCKS:
+        raise ValueError(text)
+    return ends
 
 
 def _listed(words: Sequence[str]) -> str:

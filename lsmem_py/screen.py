@@ -92,6 +92,7 @@ def _lines(
         changed = frozenset(marked)
         yield from Picture(table, view.picture, width, rows, view.format_size, changed).lines()
         return
+    view = view.of(machine, table)
     if view.summary != "only":
         yield from _listed(view, machine, table, sorted(marked))
         yield Text()

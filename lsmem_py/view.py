@@ -1,12 +1,15 @@
 """A view of a machine, a listing or a picture, that can be written again and again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from lsmem_py import formats, summary
-from lsmem_py.columns import FIRMWARE_ONLY, Column
+from lsmem_py.columns import FIRMWARE_ONLY, HELD, PERSISTENT, Column
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
+
+if TYPE_CHECKING:
+    from lsmem_py.holdings import Holdings
 
 __all__ = ["View"]
 
@@ -26,6 +29,8 @@ class View(NamedTuple):
     columns: Sequence[Column] = ()
     split: Sequence[Column] | None = ()
     """The columns that split ranges; None lists each block."""
+    number_only: bool = False
+    """Whether sizes are plain numbers of bytes (--bytes)."""
     format: formats.Format = formats.format_table
     typed: bool = False
     """Whether JSON is the typed document or, with the format jsonl, its ranges."""
@@ -34,6 +39,14 @@ class View(NamedTuple):
     """Whether the headings of a table have tooltips."""
     summary: str = "never"
     """``never``, ``always``, or ``only`` without the ranges."""
+    whole: bool = False
+    """Whether all pages are read for the columns about them, and not a sample."""
+    marks: Sequence[Sequence[str]] = ()
+    """Of each column that is filled in and splits ranges, the cell for each block."""
+    filled: bool = False
+    """Whether the columns have all values, for one machine and table."""
+    holdings: "Holdings | None" = None
+    """What the blocks hold, where a filled column tells it."""
 
     @property
     def attributes(self) -> set[str]:
@@ -42,8 +55,8 @@ class View(NamedTuple):
             from lsmem_py import picture
 
             return picture.reads(self.picture)
-        names = {name for column in self.columns for name in (*column.splits, *column.reads)}
-        names.update(self._splits)
+        columns = (*self.columns, *self._split)
+        names = {name for column in columns for name in (*column.splits, *column.reads)}
         if self.typed:
             from lsmem_py import typed
 
@@ -59,11 +72,54 @@ class View(NamedTuple):
     @property
     def _splits(self) -> list[str]:
         """The attributes that split ranges, each once."""
-        return list(dict.fromkeys(name for column in self.split or () for name in column.splits))
+        return list(dict.fromkeys(name for column in self._split for name in column.splits))
+
+    def of(self, machine: Machine, table: BlockTable) -> "View":
+        """The view with the values of columns that are not attributes of a block."""
+        names = {column.identifier for column in (*self.columns, *self._split)}
+        if self.filled:
+            return self
+        view = self._with_persistence(machine, table) if PERSISTENT in names else self
+        view = view._with_holdings(machine, table) if names & set(HELD) else view
+        return view._replace(filled=True)
+
+    def _with_holdings(self, machine: Machine, table: BlockTable) -> "View":
+        from lsmem_py import holdings
+
+        found = holdings.read(machine, table, whole=self.whole)
+        columns = [found.fill(column) for column in self.columns]
+        if self.number_only:
+            columns = [column.in_bytes() for column in columns]
+        marks = [found.marks(column, table) for column in self._split]
+        more = [mark for mark in marks if mark is not None]
+        return self._replace(columns=columns, marks=[*self.marks, *more], holdings=found)
+
+    def _with_persistence(self, machine: Machine, table: BlockTable) -> "View":
+        from lsmem_py import layouts
+
+        marks = layouts.persistence(machine, table)
+        by_number = dict(zip(table.numbers, marks, strict=True))
+
+        def filled(column: Column) -> Column:
+            if column.identifier != PERSISTENT:
+                return column
+            return column._replace(
+                text=lambda found: by_number[found.first],
+                typed=lambda found: by_number[found.first] or None,
+            )
+
+        splits = any(column.identifier == PERSISTENT for column in self._split)
+        return self._replace(columns=[*map(filled, self.columns)], marks=[marks] if splits else ())
+
+    @property
+    def _split(self) -> Sequence[Column]:
+        return self.split or ()
 
     def ranges(self, table: BlockTable) -> Iterator[MemoryRange]:
         """The ranges of TABLE that are listed, ascending."""
-        return table.each() if self.split is None else table.ranges(self._splits)
+        if self.split is None:
+            return table.each()
+        return table.ranges(self._splits, self.marks)
 
     def shown(self, machine: Machine) -> list[Column]:
         """The columns that have values on this machine."""
@@ -97,7 +153,7 @@ class View(NamedTuple):
             lines = Picture(table, self.picture, *window(), self.format_size).lines()
             write_picture(lines, out, self.colour)
         else:
-            out.writelines(self._pieces(machine, table))
+            out.writelines(self.of(machine, table)._pieces(machine, table))
 
     def _pieces(self, machine: Machine, table: BlockTable) -> Iterator[str]:
         """The text of a listing, in pieces."""

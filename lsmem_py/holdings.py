@@ -1,0 +1,125 @@
+"""The columns about what memory blocks hold, and so whether they can be set offline."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from hotplug_cli.sizes import human
+from lsmem_py.columns import Column
+from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.kernel_log import Failed, failures_on
+from memory_hotplug.machine import Machine
+from memory_hotplug.pages import Candidate, Contents, Kind, Pages, candidate
+from memory_hotplug.ranges import BlockTable, MemoryRange
+
+__all__ = ["Holdings", "format_log", "read"]
+
+PINNED = "pinned"
+_READ_WHOLE = 128
+"""Of so many blocks all pages are read, which takes a second or two; of more a sample."""
+
+_SIZES: dict[str, Callable[[Contents], int]] = {
+    "free": lambda there: there.size(Kind.FREE),
+    "movable": lambda there: there.size(Kind.MOVABLE),
+    "unmovable": lambda there: there.unmovable,
+    "hugetlb": lambda there: there.size(Kind.HUGETLB),
+}
+
+
+class Holdings(NamedTuple):
+    """What the blocks of a table hold."""
+
+    contents: dict[int, Contents]
+    """Block -> what it holds; only of online blocks, and none if nobody may know."""
+    candidates: dict[int, Candidate | None]
+    failed: dict[int, Failed]
+    """Block -> the page that kept it online the last time, by the kernel log."""
+    known: bool
+    """Whether this user is told what pages hold."""
+
+    def fill(self, column: Column) -> Column:
+        """COLUMN with its values, if it is one of these columns."""
+        name = column.identifier
+        if name in _SIZES:
+            sizes = _SIZES[name]
+            return column._replace(
+                text=lambda found: _text(self._sum(found, sizes), human),
+                typed=lambda found: self._sum(found, sizes),
+                number=lambda found: self._sum(found, sizes),
+            )
+        if name == "candidate":
+            return column._replace(
+                text=self._candidate, typed=lambda found: self._candidate(found) or None
+            )
+        if name == "blockers":
+            return column._replace(
+                text=lambda found: ",".join(self.blockers(found.first)),
+                typed=lambda found: self.blockers(found.first) or None,
+            )
+        return column
+
+    def _sum(self, found: MemoryRange, of: Callable[[Contents], int]) -> int | None:
+        there = [self.contents.get(number) for number in range(found.first, found.last + 1)]
+        known = [of(contents) for contents in there if contents is not None]
+        return sum(known) if known else None
+
+    def _candidate(self, found: MemoryRange) -> str:
+        value = self.candidates.get(found.first)
+        return value.value if value else ""
+
+    def blockers(self, number: int) -> list[str]:
+        """The words for what keeps a block online, or may."""
+        there = self.contents.get(number)
+        words = [kind.value for kind in there.blockers] if there else []
+        if number in self.failed and self.candidates.get(number) is Candidate.MAYBE:
+            words.append(PINNED)
+        return words
+
+    def marks(self, column: Column, table: BlockTable) -> list[str] | None:
+        """For each block the value that splits ranges; None if COLUMN splits none."""
+        if column.identifier == "candidate":
+            return [value.value if (value := self.candidates[n]) else "" for n in table.numbers]
+        if column.identifier == "blockers":
+            return [",".join(self.blockers(number)) for number in table.numbers]
+        return None
+
+
+def _text(value: int | None, format_size: Callable[[int], str]) -> str:
+    return "" if value is None else format_size(value)
+
+
+def read(machine: Machine, table: BlockTable, *, whole: bool = False) -> Holdings:
+    """Read what the online blocks of TABLE hold; WHOLE reads all pages however many there are."""
+    blocks = list(table.blocks())
+    failed = failures_on(machine)
+    pages = Pages.of(machine.tree, machine.block_size)
+    contents: dict[int, Contents] = {}
+    if pages is not None:
+        online = [block.number for block in blocks if block.state is State.ONLINE]
+        with pages:
+            for number in online:
+                there = pages.contents(number, whole=whole or len(online) <= _READ_WHOLE)
+                if there is not None:
+                    contents[number] = there
+    candidates = {
+        block.number: _judged(block, contents.get(block.number), block.number in failed)
+        for block in blocks
+    }
+    return Holdings(contents, candidates, failed, pages is not None)
+
+
+def _judged(block: MemoryBlock, contents: Contents | None, failed: bool) -> Candidate | None:
+    found = candidate(block, contents)
+    # A page that could not be moved before may be pinned still.
+    return Candidate.MAYBE if failed and found is Candidate.YES else found
+
+
+def format_log(holdings: Holdings, table: BlockTable) -> Iterator[str]:
+    """What is known of single pages: a line for each block, with a newline."""
+    for number in table.numbers:
+        there, failed = holdings.contents.get(number), holdings.failed.get(number)
+        if failed:
+            yield f"memory block {number}: the kernel said: {failed.line}\n"
+        if there and there.first:
+            frame, kind = there.first
+            address = frame * there.page_size
+            yield f"memory block {number}: the page at 0x{address:016x} stays: {kind.value}\n"

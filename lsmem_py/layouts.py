@@ -1,0 +1,119 @@
+"""The memory layout of a machine beside what it is: the column PERSISTENT, and --diff LAYOUT."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hotplug_cli.blocks import absent
+from hotplug_cli.messages import Sentence
+from lsmem_py import changes
+from lsmem_py.changes import Snapshot
+from memory_hotplug.block import MemoryBlock, State, zone_of
+from memory_hotplug.layout import Layout, Policy
+from memory_hotplug.layout_files import read_layout
+from memory_hotplug.machine import Machine
+from memory_hotplug.plan import Condition, Order, plan
+from memory_hotplug.ranges import BlockTable
+from memory_hotplug.settings import ATTRIBUTES
+from memory_hotplug.wishes import Wishes, wishes
+
+__all__ = ["DEFAULT", "is_layout", "persistence", "wanted"]
+
+DEFAULT = "layout"
+"""What stands for the layout in the directories memory-layout.d, where a file is named."""
+
+
+def is_layout(path: str) -> bool:
+    """Whether a path is that of a layout: DEFAULT, a file with the name of one, or a directory with
+    such files."""
+    if path == DEFAULT or path.endswith(".toml"):
+        return True
+    if not os.path.isdir(path) or os.path.isdir(f"{path}/sys"):
+        return False
+    return any(name.endswith(".toml") for name in os.listdir(path))
+
+
+def _wishes(machine: Machine, table: BlockTable, layout: Layout) -> Wishes:
+    first = table.columns["zones"][0] if table.numbers else None
+    return wishes(
+        layout,
+        table,
+        configurable=machine.configurable,
+        zones=first is not None,
+        nodes=machine.nodes,
+    )
+
+
+def persistence(machine: Machine, table: BlockTable) -> Sequence[str]:
+    """What the layout of the machine says of each block of TABLE: ``yes`` if the block is as it
+    says, ``differs`` if it is not, ``no`` if no entry is about it; "" if there is no layout.
+
+    Raises LayoutError, and OSError if the layout cannot be read.
+    """
+    layout = read_layout(machine.tree.root)
+    if not layout.entries:
+        return [""] * len(table.numbers)
+    orders = _wishes(machine, table, layout).orders
+    return [_word(block, orders.get(block.number)) for block in table.blocks()]
+
+
+def _word(block: MemoryBlock, order: Order | None) -> str:
+    if order is None:
+        return "no"
+    return "yes" if plan(block, order).already else "differs"
+
+
+def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequence[Sentence]]:
+    """What the machine is to be by the layout in PATH, and messages about what it lacks.
+
+    NOW is what it is. Raises LayoutError, and OSError if the layout cannot be read.
+    """
+    layout = read_layout(machine.tree.root, None if path == DEFAULT else path)
+    table = machine.read(changes.ATTRIBUTES)
+    found = _wishes(machine, table, layout)
+    orders = found.orders
+    blocks = [
+        _after(block, orders[block.number]) if block.number in orders else block
+        for block in table.blocks()
+    ]
+    columns = {name: [getattr(block, name) for block in blocks] for name in changes.ATTRIBUTES}
+    head = _head(now.head, layout.policy)
+    snapshot = changes.snapshot(table._replace(columns=columns, remarks=()), head)
+    missing = [absent(absence, table.block_size) for absence in found.absences]
+    return snapshot, missing
+
+
+def _after(block: MemoryBlock, order: Order) -> MemoryBlock:
+    """The block as ORDER wants it; what the order leaves open is as it is, or not known."""
+    state = State.ONLINE if order.condition is Condition.ONLINE else State.OFFLINE
+    same = block.state is state
+    zones = block.zones if same else None
+    if order.zone and state is State.ONLINE and zone_of(block) is not order.zone:
+        zones = (order.zone,)
+    memmap = block.memmap_on_memory if order.memmap_on_memory is None else order.memmap_on_memory
+    configured = block.configured
+    if configured is not None:
+        configured = order.condition is not Condition.DECONFIGURED
+    return block._replace(
+        state=state,
+        removable=block.removable if same else None,
+        zones=zones,
+        configured=configured,
+        memmap_on_memory=memmap,
+    )
+
+
+def _head(now: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:
+    """The head of the machine's document with what a policy wants."""
+    said = {key: getattr(policy, key) for key in ATTRIBUTES}
+    parameters = {
+        key: now["memory_hotplug"].get(key) if value is None else value
+        for key, value in said.items()
+        if key != "auto_online"
+    }
+    auto_online = said["auto_online"] or now["auto_online_blocks"]
+    return {
+        **now,
+        "auto_online_blocks": auto_online,
+        "memory_hotplug": {**now["memory_hotplug"], **parameters},
+    }
