@@ -25,9 +25,12 @@ if (
     os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"] = _SHARED_MEMORY
     tempfile.tempdir = None
 
+# A shell has its background jobs ignore SIGINT, and nohup has its command ignore SIGHUP; what the
+# tests start would do so as well.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell has its background jobs ignore it, and what the tests start would do so as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # How long an example takes says how busy the machine is.

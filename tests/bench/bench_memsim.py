@@ -11,16 +11,19 @@ an earlier run.
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from memsim import directory
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY, Sysfs
 
 Write = Callable[[str, bytes], int]
-Call = Callable[[], None]
+Call = Callable[[], object]
 
 QUARTER_MILLION = {
     "block_size": 1 << 28,
@@ -94,6 +97,28 @@ def main() -> None:
             40,
         )
         report("a process with two writes", process(few, 16), process(many, 40000), 15)
+        in_shell(f"{top}/ppc64-large")
+
+
+def in_shell(root: str) -> None:
+    """Commands in `memsim shell` beside the same ones on the directory of 4,096 blocks."""
+    directory.create(root, boot("ppc64-large"))
+    print("| what | directory | memsim shell | ratio (goal: 3 at most) |")
+    print("| --- | ---: | ---: | ---: |")
+    scripts = Path(sysconfig.get_path("scripts"))
+    files = "sys/devices/system/memory/memory*/state"
+    for name, on_directory, inside in (
+        ("lsmem", f"{scripts}/lsmem -s {root}", f"{scripts}/lsmem"),
+        ("cat", f"cat {root}/{files}", f"cat /{files}"),
+    ):
+        run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
+        beside = partial(run, ["sh", "-c", on_directory])
+        report(
+            f"{name}, with the start of the shell",
+            beside,
+            partial(run, [f"{scripts}/memsim", "shell", root, "--", "sh", "-c", inside]),
+            9,
+        )
 
 
 main()

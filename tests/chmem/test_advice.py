@@ -150,7 +150,7 @@ def test_the_document_has_the_advice_though_standard_error_has_not(
 def test_that_a_block_could_not_be_brought_back_is_always_said(
     chmem: Command, tmp_path: Path
 ) -> None:
-    faults = {"online": {"4": "EIO"}, "deconfig": {"4": "EIO"}}
+    faults = {"online": {"4": "EIO"}, "deconfig": {"4": "EBUSY"}}
     done = chmem("-s", make(tmp_path / "machine", s390(faults=faults)), "-e", "-b", "4")
     assert "memory block 4 is left offline, configured" in done.stderr
 
@@ -221,6 +221,24 @@ def test_why_a_block_that_is_not_removable_stays_is_said(chmem: Command, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("parameter", "sentence"),
+    [
+        ("Y", "with -m 1 they are in the block itself"),
+        ("N", "with the kernel parameter memory_hotplug.memmap_on_memory=1 and -m 1 they would be"),
+        (None, "with the kernel parameter memory_hotplug.memmap_on_memory=1 and -m 1 they would"),
+    ],
+)
+def test_memmap_on_memory_is_offered_only_where_the_kernel_has_it(
+    parameter: str | None, sentence: str, chmem: Command, tmp_path: Path
+) -> None:
+    machine = s390(2, 8) | {"memmap_param": parameter, "faults": {"config": {"5": "ENOMEM"}}}
+    root = make(tmp_path / "machine", machine)
+    done = chmem("-s", root, "-e", "-b", "5", "-m", "0")
+    assert done.status == 1
+    assert sentence in done.stderr
+
+
+@pytest.mark.parametrize(
     ("started", "command"),
     [
         ("/opt/tools/chmem", "/opt/tools/chmem"),
@@ -236,3 +254,12 @@ def test_who_is_not_root_is_told_to_run_the_program_that_is_running(
     monkeypatch.setattr(sys, "argv", [started])
     denied = CannotWriteError("/sys/x", PermissionError(13, "Permission denied"))
     assert format_cannot_write(denied).advice.endswith(f"run this as root (sudo {command})")
+
+
+def test_nothing_to_disable_on_a_machine_with_only_offline_memory_is_said(
+    chmem: Command, tmp_path: Path
+) -> None:
+    blocks = [{"range": [0, 3], "state": "offline"}]
+    root = make(tmp_path / "machine", {**x86(), "blocks": blocks})
+    done = chmem("-s", root, "-d", "128m")
+    assert (done.status, done.stderr.count("no memory block is online")) == (1, 1)

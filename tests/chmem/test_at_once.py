@@ -1,6 +1,7 @@
 """Two that change a machine at once, and one that was killed while it did."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,3 +161,21 @@ def test_what_a_killed_one_left_is_brought_back_before_anything_else(
     assert after_all[4].state == "online"
     assert chmem(*words).status == 0
     assert conditions(root)[2].memmap == 1
+
+
+def test_a_wait_that_was_too_long_is_told_with_the_request(tmp_path: Path, chmem: Command) -> None:
+    root = make(tmp_path / "machine", s390())
+    with (
+        Machine.at(root) as machine,
+        Interrupts(None) as interrupts,
+        holding(machine, interrupts, None, Output()),
+    ):
+        done = chmem("-s", root, "--json", "--timeout", "0.1", "-e", "-b", "4-5")
+    document = json.loads(done.stdout)
+    assert done.status == document["status"] == 1
+    assert (document["outcome"], document["bytes_changed"]) == ("failed", 0)
+    assert document["request"]["text"] == "4-5"
+    assert document["request"]["action"] == "enable"
+    assert document["messages"][-1].endswith("nothing was changed")
+    assert f"process {os.getpid()} " in done.stderr
+    assert conditions(root)[4].state == "absent"

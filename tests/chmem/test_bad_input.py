@@ -118,6 +118,16 @@ def test_symbolic_link_out_of_the_tree_is_not_followed(
     assert state.read_text() == "offline\n"
 
 
+def test_a_fifo_in_the_place_of_an_attribute_is_named(chmem: Command, tmp_path: Path) -> None:
+    root = static_tree.plain(tmp_path / "tree", ["online", "online"])
+    state = root / MEMORY / "memory1/state"
+    state.unlink()
+    os.mkfifo(state)
+    done = chmem("-s", root, "-d", "-b", "1")
+    assert done.status == 1
+    assert f"{root}/{MEMORY}/memory1/state is no regular file" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("where", "user", "said"),
     [

@@ -110,7 +110,7 @@ def test_what_could_not_be_read_is_in_the_document(chmem: Command, tmp_path: Pat
 def test_the_document_says_what_standard_error_says(
     arguments: Sequence[str], chmem: Command, tmp_path: Path
 ) -> None:
-    faults = {"offline": {"1": "EBUSY"}, "deconfig": {"2": "EIO"}, "config": {"3": "EIO"}}
+    faults = {"offline": {"1": "EBUSY"}, "deconfig": {"2": "EBUSY"}, "config": {"3": "EIO"}}
     root = make(tmp_path / "machine", s390(faults=faults))
     assert document_of(chmem, "--json", "-s", root, *arguments)["messages"]
 

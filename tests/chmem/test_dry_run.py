@@ -182,7 +182,7 @@ def test_dry_run_shows_no_write_that_would_be_refused(
     chmem: Command, tmp_path: Path, lpar: Path
 ) -> None:
     make(tmp_path / "zvm", "s390-zvm")
-    done = chmem("-s", tmp_path / "zvm", "--dry-run", "-b", "-c", "-m", "1", "20")
+    done = chmem("-s", tmp_path / "zvm", "--dry-run", "-b", "-c", "-m", "1", "40")
     assert done.status == 1
     assert "echo" not in done.stdout
     config = lpar / "sys/firmware/memory/memory17/config"

@@ -103,6 +103,9 @@ def _matrix() -> Iterator[Case]:
     for sequence in SEQUENCES:
         for transition in sequence.transitions:
             for error in ERRORS:
+                if (transition, error) == ("deconfig", "EIO"):
+                    # No failure: Linux ignores a hypervisor that does not take storage back.
+                    continue
                 for position in (0, 1, 3):
                     for times in (1, None):
                         for all_or_nothing in (False, True):
@@ -191,4 +194,5 @@ def test_no_block_is_left_between_two_conditions(
 def test_the_size_of_the_matrix(capsys: Any) -> None:
     with capsys.disabled():
         print(f"\nfault matrix: {len(MATRIX)} cases")
-    assert len(MATRIX) == 12 * len(ERRORS) * 3 * 2 * 2
+    # Deconfigure is in three sequences, and EIO is none of its failures.
+    assert len(MATRIX) == (12 * len(ERRORS) - 3) * 3 * 2 * 2

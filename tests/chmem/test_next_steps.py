@@ -66,11 +66,11 @@ def test_a_failure_comes_with_a_sentence_that_helps(
 
 
 def test_disable_whose_deconfigure_fails_says_how_to_go_on(chmem: Command, machine: Make) -> None:
-    root = machine(s390(faults={"deconfig": {"3": {"errno": "EIO", "times": 1}}}))
+    root = machine(s390(faults={"deconfig": {"3": {"errno": "EBUSY", "times": 1}}}))
     done = chmem("-s", root, "-v", "-d", "-b", "3")
     assert done.status == 64
     assert done.stdout.endswith(" disabled\n")
-    assert "deconfigure failed: Input/output error" in done.stderr
+    assert "deconfigure failed: Device or resource busy" in done.stderr
     assert f"\nchmem: go on with chmem --deconfigure --blocks 3 --sysroot {root}\n" in done.stderr
     assert conditions(root)[3] == Condition(1, 0, "offline", None)
     assert chmem("-s", root, "-g", "-b", "3").status == 0

@@ -27,6 +27,7 @@ NODES = {
     ],
 }
 ONCE, ALWAYS = {"errno": "EIO", "times": 1}, "EBUSY"
+BUSY_ONCE = {"errno": "EBUSY", "times": 1}
 
 
 def faulty(transition: str, block: int, fault: Any) -> dict[str, Any]:
@@ -78,8 +79,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (faulty("offline", 2, ALWAYS), "-d 384m"),
     (faulty("offline", 2, ALWAYS), "-d 512m"),
     (faulty("offline", 2, ALWAYS), "-d -b 1-3 --all-or-nothing"),
-    (faulty("deconfig", 2, ONCE), "-d -b 1-3"),
-    (faulty("deconfig", 2, ONCE), "-d -b 1-3 --all-or-nothing"),
+    (faulty("deconfig", 2, BUSY_ONCE), "-d -b 1-3"),
+    (faulty("deconfig", 2, BUSY_ONCE), "-d -b 1-3 --all-or-nothing"),
     (faulty("config", 5, ONCE), "-e -b 4-6"),
     (faulty("config", 5, ONCE), "-e 384m"),
     (faulty("config", 5, ONCE), "-c -m 0 -b 4-6"),

@@ -2,11 +2,12 @@
 """chmem killed, interrupted, refused twice, and given command lines made at random.
 
     python tests/fuzz/fuzz_chmem.py [--seed N] [--kills 300] [--signals 200] [--pairs 1000]
-                                    [--lines 3000]
+                                    [--lines 3000] [--layouts 1000]
 
 What chmem tells is compared with the machine: status, document and every block. After a kill the
-same command must end where it ends without one. No command prints a traceback, hangs, or leaves a
-block between two conditions. Exits 1 after a failure, each of which is printed with its command.
+same command must end where it ends without one. A layout that was applied is so, also after it was
+saved, and a boot. No command prints a traceback, hangs, or leaves a block between two conditions.
+Exits 1 after a failure, each of which is printed with its command.
 """
 
 import argparse
@@ -148,7 +149,8 @@ def kills(shop: Workshop, count: int) -> None:
             out + error,
         )
         shop.check("Traceback" not in error, f"kill {number}", error)
-        left = [name for name in os.listdir(root) if name not in ("sys", ".memsim")]
+        left = set(os.listdir(root)) - {"sys", ".memsim", "run"}
+        left |= set(os.listdir(root / "run/memory-layout")) - {"undo.json"}
         shop.check(not left, f"kill {number}: left in the tree: {left}")
         shop.remove(root)
         shop.remove(twin)
@@ -279,6 +281,8 @@ def lines(shop: Workshop, count: int) -> None:
 def random_words(chance: random.Random) -> Iterator[str]:
     options = ["-e", "-d", "-c", "-g", "--reconfigure", "-b", "-b", "-v", "--json", "--dry-run"]
     options += ["--all-or-nothing", "--enable", "--dis", "--nonsense", "-q", "--", "-bev", "-h"]
+    options += ["--total", "--apply", "--undo", "--policy", "--persistent", "--install", "--save"]
+    options += ["--uninstall"]
     valued = {
         "-m": ["0", "1", "yes", "2", "", "\udc80"],
         "-z": ["Movable", "Normal", "DMA", "none", "movable", "", "\udcff", "x" * 5000],
@@ -288,6 +292,7 @@ def random_words(chance: random.Random) -> Iterator[str]:
     }
     operands = ["1", "0-3", "4-7", "3-1", "99", "128m", "256M", "1g", "1.5g", "100m", "0", "-1", ""]
     operands += ["0x0-0x7ffffff", "0x0", "0x8000000-0xfffffff", "1,2", "4-", "-", "1e9", "9" * 40]
+    operands += ["auto_online=online", "auto_movable_ratio=7", "x=1", "/no/such", "here.toml", "/"]
     operands += ["\udc80", "\n", "1t", "16e", "0x", "\uff11", "\u0663"]
     for _ in range(chance.randrange(1, 6)):
         if chance.random() < 0.3:
@@ -300,11 +305,76 @@ def random_words(chance: random.Random) -> Iterator[str]:
         yield chance.choice(operands)
 
 
+def layouts(shop: Workshop, count: int) -> None:
+    """Layouts of all keys, with values that fit and that do not, applied twice."""
+    for number in range(count):
+        machine = shop.random.choice((s390(), x86(), OFFLINE, s390(auto_online_blocks="online")))
+        root = shop.machine(machine)
+        text = random_layout(shop.random)
+        file = shop.root / "layout.toml"
+        file.write_text(text, errors="surrogateescape")
+        words = ["--apply", str(file), *shop.random.choice(((), ("--all-or-nothing",)))]
+        before = conditions(root)
+        status, out, error = run_here(root, *words)
+        now = conditions(root)
+        what = f"layout {number}: {text!r} {words[2:]}"
+        shop.check(status in STATUSES, what, error)
+        shop.check("Traceback" not in error, what, error)
+        if status == 1:
+            shop.check(now == before, f"{what}: status 1, and changed", out + error)
+        again, out, error = run_here(root, *words)
+        if status == 0:
+            shop.check(out == "nothing to change\n", f"{what}: not so the second time", out, error)
+            shop.check(conditions(root) == now, f"{what}: changed the second time")
+        if status != 1:
+            now = conditions(root)
+            shop.check(run_here(root, "--save")[0] == 0, f"{what}: cannot be saved")
+            Directory(root).change(lambda kernel: kernel.reboot())
+            status_back, out, error = run_here(root, "--apply")
+            shop.check(status_back == 0, f"{what}: not back after a boot", out, error)
+            shop.check(conditions(root) == now, f"{what}: another machine after a boot", out, error)
+        shop.results[f"status {status}, then {again}"] += 1
+        shop.remove(root)
+
+
+def random_layout(chance: random.Random) -> str:
+    values = {
+        "blocks": ['"4-5"', '"0"', '"6-9"', '"3,5"', '"x"', "3", '["4", "6-7"]', '"5-4"'],
+        "range": ['"0x20000000-0x2fffffff"', '"0x0-0x7ffffff"', '"0x1-0x2"', "[]"],
+        "node": ["0", "1", "-1", '"0"'],
+        "size": ['"256M"', '"1G"', '"100M"', '"9E"', "8", '"0"'],
+        "from": ['"lowest"', '"highest"', '"top"'],
+        "state": ['"online"', '"offline"', '"deconfigured"', '"on"'],
+        "zone": ['"Movable"', '"Normal"', '"DMA"', '"none"'],
+        "memmap_on_memory": ["true", "false", "1"],
+        "missing": ['"wait"', '"ignore"', '"error"', "true"],
+        "odd": ["1"],
+    }
+    lines = [f"version = {chance.choice((1, 1, 1, 1, 1, 1, 1, 1, 2))}"]
+    if chance.random() < 0.3:
+        word = chance.choice(("offline", "online", "online_movable", "online_kernel", "x"))
+        lines += ["[policy]", f'auto_online = "{word}"']
+    for _ in range(chance.randrange(4)):
+        lines.append("[[memory]]")
+        for name in chance.sample(list(values), chance.randrange(1, 5)):
+            # Mostly what fits comes first.
+            found = values[name]
+            place = min(int(chance.expovariate(1.2)), len(found) - 1)
+            if name != "odd" or chance.random() < 0.1:
+                lines.append(f"{name} = {found[place]}")
+    text = "\n".join([*lines, ""])
+    if chance.random() < 0.1:
+        at = chance.randrange(len(text))
+        text = text[:at] + chance.choice(("\udcff", '"', "[", "\0", "=")) + text[at + 1 :]
+    return text
+
+
 PARTS: dict[str, tuple[Callable[[Workshop, int], None], int]] = {
     "kills": (kills, 300),
     "signals": (signals, 200),
     "pairs": (pairs, 1000),
     "lines": (lines, 3000),
+    "layouts": (layouts, 1000),
 }
 
 
@@ -323,7 +393,10 @@ def main() -> int:
             dir="/dev/shm" if os.path.isdir("/dev/shm") else None
         ) as root:
             shop = Workshop(Path(root), given.seed)
+            # Some lines name files.
+            os.chdir(root)
             part(shop, count)
+            os.chdir("/")
         failures += shop.failures
         took = time.monotonic() - began
         kinds = ", ".join(f"{many} {what}" for what, many in sorted(shop.results.items()))

@@ -1,12 +1,14 @@
 """Sequences of steps, driven from Python on machines in memory."""
 
-from typing import Any
+import errno
+from typing import Any, cast
 
 import pytest
 
-from memory_hotplug.block import State, Zone
+from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.causes import Cause
-from memory_hotplug.errors import NoSuchBlockError
+from memory_hotplug.errors import NoSuchBlockError, StoppedError
+from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
 from memory_hotplug.plan import Action, Order
@@ -57,6 +59,22 @@ def test_a_block_that_somebody_else_set_online_just_before_the_write_is_so_alrea
     assert outcome.result is Result.ALREADY
     assert outcome.after.state is State.ONLINE
     assert [write.happened for write in outcome.writes] == [True]
+
+
+@pytest.mark.parametrize("error", [StoppedError(), InterruptedError(errno.EINTR, "")])
+def test_a_write_that_was_interrupted_after_its_effect_has_changed_the_block(
+    error: Exception,
+) -> None:
+    class Interrupted(KernelTree):
+        def write(self, path: str, word: str) -> None:
+            super().write(path, word)
+            raise error
+
+    machine = Machine(Interrupted(boot(x86())))
+    (outcome,) = carry_out(machine, Order(Action.ENABLE), [machine.block(4)])
+    assert outcome.result is Result.DONE
+    assert outcome.after.state is State.ONLINE
+    assert [(write.errno, write.happened) for write in outcome.writes] == [(errno.EINTR, True)]
 
 
 def test_what_cannot_be_undone_is_told() -> None:
@@ -113,3 +131,92 @@ def test_nothing_is_configured_where_memory_needs_no_configuring() -> None:
     assert outcome.result is Result.FAILED
     assert outcome.writes == ()
     assert list(machine.blocks()) == before
+
+
+class Spy:
+    """In place of the record of a machine that is held: what was noted, and when it was cleared."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, block: MemoryBlock, action: str) -> None:
+        self.told.append(f"{action} {block.number}, {block.state.value}")
+
+    def clear(self) -> None:
+        self.told.append("clear")
+
+
+@pytest.mark.parametrize(
+    ("order", "number", "told"),
+    [
+        (Order(Action.ENABLE), 4, ["enable 4, offline", "clear"]),
+        (Order(Action.CONFIGURE), 4, []),
+        (Order(Action.DISABLE), 3, ["disable 3, online", "clear"]),
+        (Order(Action.CONFIGURE, memmap_on_memory=False), 4, ["configure 4, offline", "clear"]),
+    ],
+)
+def test_a_block_that_takes_several_writes_is_recorded(
+    order: Order, number: int, told: list[str]
+) -> None:
+    spy, machine = Spy(), Machine(KernelTree(boot(s390())))
+    (outcome,) = carry_out(machine, order, [number], held=cast(Held, spy))
+    assert (outcome.result, spy.told) == (Result.DONE, told)
+
+
+def test_an_exception_before_anything_is_noted_undoes_the_write_all_the_same() -> None:
+    """The only write had its effect, and then a signal's handler raised."""
+
+    class Impatient(KernelTree):
+        armed = True
+
+        def write(self, path: str, word: str) -> None:
+            super().write(path, word)
+            if self.armed:
+                self.armed = False
+                raise KeyboardInterrupt
+
+    machine = Machine(Impatient(boot(s390())))
+    before = machine.block(4)
+    with pytest.raises(KeyboardInterrupt):
+        list(carry_out(machine, Order(Action.CONFIGURE), [4]))
+    assert machine.block(4) == before
+
+
+def test_an_undoing_that_a_signal_interrupts_is_tried_again() -> None:
+    class Interrupted(KernelTree):
+        times = 2
+
+        def write(self, path: str, word: str) -> None:
+            if word.startswith("online"):
+                raise OSError(errno.EIO, "Input/output error")
+            if word == "0" and path.endswith("config") and self.times:
+                self.times -= 1
+                raise InterruptedError(errno.EINTR, "Interrupted system call")
+            super().write(path, word)
+
+    machine = Machine(Interrupted(boot(s390() | {"auto_online_blocks": "offline"})))
+    before = machine.block(4)
+    (outcome,) = carry_out(machine, Order(Action.ENABLE), [4])
+    assert (outcome.result, outcome.stuck) == (Result.FAILED, None)
+    assert outcome.writes[-1].tries == 3
+    assert machine.block(4) == before
+
+
+def test_a_block_that_is_given_whole_is_not_read_before_it_is_changed() -> None:
+    class Counting(KernelTree):
+        reads = 0
+
+        def read(self, path: str) -> bytes:
+            self.reads += 1
+            return super().read(path)
+
+    machine = Machine(tree := Counting(boot(x86())))
+    block = machine.block(4)
+    tree.reads = 0
+    (outcome,) = carry_out(machine, Order(Action.ENABLE), [block], observe=False)
+    assert outcome.result is Result.DONE
+    read_once = tree.reads
+    list(carry_out(machine, Order(Action.DISABLE), [4]))
+    (outcome,) = carry_out(machine, Order(Action.ENABLE), [5], observe=False)
+    assert outcome.result is Result.DONE
+    assert read_once <= 4

@@ -1,11 +1,14 @@
 """What the kernel announces of memory blocks, and what only pretends to be the kernel."""
 
+import errno
+import socket
 import subprocess
+from typing import Any
 
 import pytest
 
 from commands import start_python
-from memory_hotplug.uevents import Uevent, parse
+from memory_hotplug.uevents import Uevent, Uevents, parse
 
 FORGER = """
 import socket
@@ -54,3 +57,78 @@ def test_an_event_that_another_process_sent_is_not_believed() -> None:
 )
 def test_the_uevents_of_memory_blocks_are_parsed(message: bytes, event: Uevent | None) -> None:
     assert parse(message) == event
+
+
+class Socket:
+    """In the place of the kernel's socket."""
+
+    def __init__(self, *kinds: int) -> None:
+        self.kinds = kinds
+        self.bound: Any = None
+        self.closed = False
+        self.arrived: list[tuple[bytes, tuple[int, int]] | OSError] = []
+        self.refused: OSError | None = None
+        sockets.append(self)
+
+    def bind(self, address: tuple[int, int]) -> None:
+        if sockets[0].refused:
+            raise sockets[0].refused
+        self.bound = address
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[int, int]]:
+        assert size == 8192
+        found = self.arrived.pop(0) if self.arrived else BlockingIOError()
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def fileno(self) -> int:
+        return 77
+
+    def close(self) -> None:
+        self.closed = True
+
+
+sockets: list[Socket] = []
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    sockets.clear()
+    monkeypatch.setattr("socket.socket", Socket)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_the_kernels_events_are_heard_and_no_others() -> None:
+    uevents = Uevents()
+    (opened,) = sockets
+    assert opened.kinds == (
+        socket.AF_NETLINK,
+        socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+        15,
+    )
+    assert opened.bound == (0, 1)
+    assert uevents.fileno() == 77
+    online = b"online@/devices/system/memory/memory5\0ACTION=online\0"
+    opened.arrived = [
+        (online, (0, 1)),
+        (online, (1, 1)),
+        (b"add@/devices/system/cpu/cpu1\0", (0, 1)),
+        OSError(errno.ENOBUFS, "lost"),
+        (online.replace(b"online@", b"remove@"), (0, 1)),
+    ]
+    assert list(uevents.pending()) == [Uevent("online", 5), None, Uevent("remove", 5)]
+    assert list(uevents.pending()) == []
+    opened.arrived = [OSError(errno.EBADF, "closed")]
+    with pytest.raises(OSError, match="closed"):
+        list(uevents.pending())
+    uevents.close()
+    assert opened.closed
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_socket_that_is_refused_is_closed() -> None:
+    Socket().refused = PermissionError(errno.EPERM, "refused")
+    with pytest.raises(PermissionError, match="refused"):
+        Uevents()
+    assert sockets[1].closed

@@ -1,6 +1,7 @@
 """An archive that was damaged, or made to harm: one sentence names it, and it takes up little."""
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -17,6 +18,7 @@ import static_tree
 from commands import run_program
 from memory_hotplug import Attribute, Machine, MemoryHotplugError, NoMemoryTreeError
 from memory_hotplug import archive as archive_module
+from memory_hotplug.archive import ArchiveTree
 from memory_hotplug.attribute import path_of
 from static_tree import FIRMWARE, MEMORY, NODE
 
@@ -332,3 +334,25 @@ def test_an_archive_that_needs_more_memory_than_there_is_is_refused(
     done = run_program("lsmem", "-s", path, preexec_fn=limited)
     assert done.returncode == 1
     assert done.stderr == f"lsmem: cannot open {path}: Cannot allocate memory\n"
+
+
+def test_the_errors_of_an_archive_name_what_they_are_about(plain: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar"
+    file.write_bytes(plain)
+    with Machine.at(file) as machine:
+        tree = machine.tree
+        for path, code in ((str(MEMORY), errno.EMEDIUMTYPE), (f"{MEMORY}/none", errno.ENOENT)):
+            with pytest.raises(OSError) as caught:
+                tree.read(path)
+            assert (caught.value.errno, caught.value.filename) == (code, path)
+        for path, code in ((f"{MEMORY}/block_size_bytes", errno.ENOTDIR), ("no", errno.ENOENT)):
+            with pytest.raises(OSError) as caught:
+                tree.names(path)
+            assert (caught.value.errno, caught.value.filename) == (code, path)
+        refusal = tree.refusal(f"{MEMORY}/memory0/state")
+    assert refusal is not None
+    assert (refusal.errno, refusal.filename) == (errno.EROFS, f"{file}/{MEMORY}/memory0/state")
+    file.write_bytes(plain[:700])
+    with pytest.raises(OSError, match="not an archive, or a damaged one") as caught:
+        ArchiveTree(str(file))
+    assert caught.value.filename == str(file)

@@ -1,5 +1,6 @@
 """A tree that somebody else made: nothing outside it is read or written, and nothing waits."""
 
+import errno
 import multiprocessing
 import os
 import random
@@ -445,3 +446,49 @@ def test_a_disk_that_is_full_is_said(root: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(os, "write", lambda file, data: len(data) - 1)
         with pytest.raises(OSError, match="No space left"):
             tree.write(path_of("state", 1), "offline")
+
+
+def test_links_of_several_parts_are_followed_part_by_part(tmp_path: Path) -> None:
+    """Links within the tree, with what comes after them in the path, `.` and `..`."""
+    root = tmp_path / "root"
+    (root / "a/b/c").mkdir(parents=True)
+    (root / "a/b/c/file").write_text("here")
+    (root / "a/b/file").write_text("above")
+    (root / "relative").symlink_to("a/b")
+    (root / "a/absolute").symlink_to(root / "a" / "b")
+    (root / "up").symlink_to("a/b/../b/./c")
+    (root / "self").symlink_to(".")
+    tree = FileTree(str(root))
+    for path, text in (
+        ("relative/c/file", b"here"),
+        ("relative/file", b"above"),
+        ("a/absolute/c/file", b"here"),
+        ("up/file", b"here"),
+        ("up/../file", b"above"),
+        ("self/./relative//c/file", b"here"),
+    ):
+        assert tree.read(path) == text, path
+    assert sorted(tree.names("relative")) == ["c", "file"]
+    assert tree.names("up") == ["file"]
+    for path in ("../root/a/b/file", "relative/../../../file", "self/../a"):
+        with pytest.raises(OSError, match="leads out of the tree"):
+            tree.read(path)
+    tree.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "unknown"), [("state", State.UNKNOWN), ("configured", None), ("zones", None)]
+)
+def test_an_attribute_of_one_block_that_cannot_be_read_is_unknown(
+    name: str, unknown: object, tmp_path: Path
+) -> None:
+    class Failing(FileTree):
+        def read(self, path: str) -> bytes:
+            if path == path_of(Attribute(name), 1):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            return super().read(path)
+
+    machine = {"block_size": 1 << 27, "firmware": 1, "blocks": [{"range": [0, 2]}]}
+    with Machine(Failing(str(static_tree.make(tmp_path / "m", machine)))) as found:
+        block = found.block_now(1)
+    assert getattr(block, name) is unknown

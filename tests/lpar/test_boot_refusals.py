@@ -46,6 +46,20 @@ def test_a_kernel_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--memory", "2G", "--increment", "96M"), "a power of two"),
+        (("--memory", "2G", "--increment", "512K"), "1 MiB or more"),
+        (("--memory", "100T"), "at most 65535 increments"),
+    ],
+)
+def test_increments_that_no_s390_has_are_refused(
+    arguments: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    assert reason in refused(*arguments, cache=tmp_path)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("--profile", "s390-lpar", "--memory", "2G"),

@@ -79,3 +79,20 @@ def test_usage_errors_are_one_sentence_and_exit_1(
     done = lsmem(*arguments)
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith(f"lsmem: {sentence}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--diff", "-"], ["--watch"]])
+def test_an_empty_sysroot_is_not_this_machine(lsmem: Command, arguments: list[str]) -> None:
+    done = lsmem("-s", "", *arguments)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith("lsmem: option --sysroot needs a directory\n")
+
+
+def test_a_block_size_that_is_none_is_shown_shortened(lsmem: Command, tmp_path: Path) -> None:
+    memory = tmp_path / "sys/devices/system/memory"
+    (memory / "memory0").mkdir(parents=True)
+    (memory / "block_size_bytes").write_text("f" * 4000)
+    done = lsmem("-s", tmp_path)
+    assert done.status == 1
+    assert "not ffffff" in done.stderr
+    assert len(done.stderr) < 200

@@ -88,8 +88,7 @@ def test_an_unreadable_attribute_is_unknown_with_a_remark(lsmem: Command, tree: 
     done = lsmem("-s", tree, "-rn", "-o", "BLOCK,STATE")
     assert done.stdout.splitlines() == ["0 online", "1 ?", "2-5 online"]
     assert (
-        done.stderr
-        == "lsmem: state of memory1 is not known: state: a directory, not a regular file\n"
+        done.stderr == "lsmem: unknown state of memory1: state: a directory, not a regular file\n"
     )
 
 
@@ -100,9 +99,7 @@ def test_a_block_beyond_the_address_space_is_left_out_with_a_remark(
     (tree / MEMORY / f"memory{digits}").mkdir()
     done = lsmem("-s", tree, "-rn", "-o", "BLOCK")
     assert (done.status, done.stdout) == (0, "0-5\n")
-    assert done.stderr == (
-        f"lsmem: memory{digits} is left out: no memory block has such a number\n"
-    )
+    assert done.stderr == (f"lsmem: left out: memory{digits}: no memory block has such a number\n")
 
 
 def test_the_last_block_of_the_address_space_is_listed(lsmem: Command, tree: Path) -> None:
@@ -122,7 +119,7 @@ def test_a_file_in_place_of_a_block_is_left_out_with_a_remark(lsmem: Command, tr
     (tree / MEMORY / "memory9").write_text("")
     done = lsmem("-s", tree, "-rn", "-o", "BLOCK,STATE")
     assert done.stdout == "0-5 online\n"
-    assert done.stderr == "lsmem: memory9 is left out: not a directory\n"
+    assert done.stderr == "lsmem: left out: memory9: not a directory\n"
 
 
 def test_a_memory_directory_without_blocks_is_an_error(lsmem: Command, tmp_path: Path) -> None:

@@ -337,12 +337,12 @@ def test_watch_in_a_pipe_writes_new_remarks_to_standard_error_once(
     assert process.stderr
     process.stdout.readline()
     assert process.stderr.readline() == (
-        "lsmem: state of memory3 is not known: state: a directory, not a regular file\n"
+        "lsmem: unknown state of memory3: state: a directory, not a regular file\n"
     )
     spoil(tmp_path, 4)
     assert process.stdout.readline().endswith(" memory4: online -> ?\n")
     assert process.stderr.readline() == (
-        "lsmem: state of memory3 and 1 more are not known: state: a directory, not a regular file\n"
+        "lsmem: unknown state of memory3 and 1 more: state: a directory, not a regular file\n"
     )
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
@@ -355,7 +355,7 @@ def test_watch_shows_remarks_on_the_screen_while_they_hold(tmp_path: Path) -> No
     terminal.read_until(terminal.shows("Total online"))
     assert not terminal.shows("not known")()
     spoil(tmp_path, 3)
-    terminal.read_until(terminal.shows("state of memory3 is not known: state:"))
+    terminal.read_until(terminal.shows("unknown state of memory3: state:"))
     (tmp_path / MEMORY / "memory3/state").rmdir()
     (tmp_path / MEMORY / "memory3/state").write_text("online\n")
     terminal.read_until(lambda: not terminal.shows("not known")())

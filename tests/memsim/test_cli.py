@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import re
+import shutil
+import signal
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +22,7 @@ from memsim.cli import commands
 from memsim.description import parse
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY
-from simulated import tree_at, tree_of
+from simulated import make, tree_at, tree_of
 
 
 def test_memsim_profiles_lists_each_profile_with_a_sentence(memsim: Command) -> None:
@@ -226,17 +231,18 @@ def test_memsim_bad_usage_is_one_sentence_and_no_traceback(
 def test_memsim_capture_holds_the_memory_tree_and_nothing_else(
     lpar: Path, tmp_path: Path, memsim: Command
 ) -> None:
-    (lpar / "sys/devices/system/memory/memory3/uevent").write_text("x")
     (lpar / "sys/devices/system/cpu").mkdir()
     (lpar / "sys/devices/system/cpu/online").write_text("0-3")
     (lpar / "etc").mkdir()
     done = memsim("capture", tmp_path / "c", "--sysroot", lpar)
     assert (done.status, done.stderr) == (0, "")
-    assert tree_at(tmp_path / "c") == tree_of(boot("s390-lpar"))
+    of_devices = re.compile("/(uevent|subsystem)$")
+    expected = {p: t for p, t in tree_of(boot("s390-lpar")).items() if not of_devices.search(p)}
+    assert tree_at(tmp_path / "c") == expected
     assert memsim("capture", tmp_path / "c.tar.gz", "-s", lpar).status == 0
     with tarfile.open(tmp_path / "c.tar.gz") as archive:
         archive.extractall(tmp_path / "t", filter="tar")
-    assert tree_at(tmp_path / "t") == tree_of(boot("s390-lpar"))
+    assert tree_at(tmp_path / "t") == expected
     done = memsim("capture", tmp_path / "c", "--sysroot", lpar)
     assert (done.status, "exists already" in done.stderr) == (1, True)
 
@@ -275,3 +281,74 @@ def test_memsim_create_takes_no_number_of_thousands_of_digits(tmp_path: Path) ->
     done = run_program("memsim", "create", tmp_path / "m", "--from", tmp_path / "machine.json")
     assert done.returncode == 1
     assert done.stderr.endswith("machine.json: expected JSON, not something else\n")
+
+
+@pytest.mark.parametrize("words", [("create", "", "--profile", "s390-lpar"), ("capture", "")])
+def test_an_empty_name_is_refused_as_the_kernel_does(memsim: Command, words: list[str]) -> None:
+    done = memsim(*words)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == "memsim: '': No such file or directory\n"
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.xz", "x.gz"])
+def test_a_capture_is_no_other_archive(name: str, tmp_path: Path, memsim: Command) -> None:
+    directory.create(tmp_path / "m", boot("s390-lpar"))
+    done = memsim("capture", tmp_path / name, "-s", tmp_path / "m")
+    assert done.status == 1
+    assert done.stderr.startswith(
+        f"memsim: {tmp_path / name}: memsim capture writes a .tar.gz or a directory\n"
+    )
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("call", ["symlink", "mkdir", "write"])
+def test_a_disk_that_fills_while_a_machine_is_made_is_told_with_the_file(
+    call: str, tmp_path: Path, memsim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(os, call)
+    left = 20
+
+    def full(*words: Any, **more: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*words, **more)
+
+    monkeypatch.setattr(os, call, full)
+    done = memsim("create", tmp_path / "m", "--profile", "x86-two-nodes")
+    assert done.status == 1
+    said = re.fullmatch(r"memsim: (.*): No space left on device\n", done.stderr)
+    assert said
+    assert said[1].startswith(f"{tmp_path / 'm'}/sys/")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("what", ["create", "capture"])
+def test_a_second_signal_while_files_are_removed_leaves_none(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine or a capture that a signal ended is removed, whatever signal comes then."""
+    root = make(tmp_path / "machine", "s390-lpar")
+
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)  # other threads may live
+
+    remove = shutil.rmtree
+
+    def interrupted(path: Any, *_: object, **__: object) -> None:
+        interrupt()
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    if what == "create":
+        monkeypatch.setattr(directory, "fill", interrupt)
+    else:
+        monkeypatch.setattr(Path, "write_bytes", interrupt)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        if what == "create":
+            directory.create(tmp_path / "new", boot("s390-lpar"))
+        else:
+            capture(tmp_path / "new", root)
+    assert sorted(tmp_path.iterdir()) == before

@@ -26,6 +26,8 @@ MACHINE = {
     "zone_limits": {"DMA": 2 * SIZE + 1},
     "used": SIZE,
     "hypervisor": 8 * SIZE,
+    "increment": SIZE // 4,
+    "large_pages": False,
     "blocks": [
         {"range": [0, 5]},
         {"range": [6, 7], "zones": "Movable"},
@@ -80,7 +82,9 @@ class RandomWrites(RuleBasedStateMachine):
         }
 
     def _storage(self) -> int:
-        return self.kernel.hypervisor.pool + SIZE * sum(map(self.kernel.blocks.present, BLOCKS))
+        hypervisor = self.kernel.hypervisor
+        assigned = SIZE * sum(map(self.kernel.blocks.present, BLOCKS))
+        return hypervisor.pool + assigned + sum(hypervisor.kept.values())
 
     def _write(self, path: str, text: str) -> None:
         try:

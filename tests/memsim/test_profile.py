@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from commands import VECTORS
+from commands import VECTORS, Command
 from memsim import profile
 from memsim.description import MachineError, dump, parse
 from memsim.kernel import Kernel
+from memsim.likeness import like
 from memsim.profile import boot, layout, load
 from memsim.sysfs import FIRMWARE, MEMORY, Sysfs
 from simulated import tree_of
@@ -113,10 +114,6 @@ def test_every_condition_in_the_reference_vectors_can_be_described(case: dict[st
         (GOOD | {"blocks": [{"range": [0, 3], "state": "on"}]}, r"blocks\[0\].state: expected"),
         (GOOD | {"blocks": [{"range": [0, 3], "node": 5000}]}, r"node: expected a node's number"),
         (GOOD | {"blocks": [{"range": [0, 3], "node": []}]}, r"node: expected a node's number"),
-        (
-            GOOD | {"blocks": [{"range": [0, 3], "config": 0}]},
-            r"blocks\[0\].config: expected true on a machine without firmware, not 0",
-        ),
         (GOOD | {"faults": {"offline": {"3": "EFOO"}}}, "m: faults: expected"),
         (GOOD | {"faults": {"explode": {"3": "EIO"}}}, "m: faults: expected"),
         (GOOD | {"faults": {"offline": {"3": {"errno": "EIO", "times": 0}}}}, "m: faults: expect"),
@@ -200,3 +197,55 @@ def test_a_tree_without_blocks_is_no_machine(tmp_path: Path) -> None:
     (tmp_path / MEMORY / "block_size_bytes").write_text("8000000\n")
     with pytest.raises(MachineError, match="expected memory blocks, but there are none"):
         profile.from_tree(tmp_path)
+
+
+def captured(tmp_path: Path, description: dict[str, Any] | str) -> Path:
+    """A tree as `memsim capture` makes it of a machine with this description."""
+    from memsim.capture import capture
+    from memsim.directory import create
+
+    create(tmp_path / "m", boot(description))
+    capture(tmp_path / "tree", tmp_path / "m")
+    return tmp_path / "tree"
+
+
+@pytest.mark.parametrize("name", [n for n in profile.PROFILES if n not in ("huge", "ppc64-large")])
+def test_a_machine_like_a_capture_differs_in_no_file(tmp_path: Path, name: str) -> None:
+    assert like(captured(tmp_path, name))[1] == ()
+
+
+OLD: dict[str, Any] = {
+    "block_size": 1 << 27,
+    "blocks": [
+        {"range": [0, 3]},
+        {"range": [4, 5], "state": "offline", "off_zones": "Normal"},
+        {"range": [6, 6], "state": "offline", "off_zones": "Normal Movable"},
+        {"range": [7, 7], "state": "offline", "off_zones": "Movable"},
+        {"range": [8, 9], "zones": "Movable"},
+    ],
+}
+"""As before Linux 4.13: a block is valid for the zones next to it."""
+
+
+def test_offline_blocks_that_are_valid_for_one_zone_stay_so(tmp_path: Path) -> None:
+    tree = captured(tmp_path, OLD)
+    kernel, differing = like(tree)
+    assert differing == ()
+    zones = [" ".join(kernel.zones.valid(block)) for block in range(4, 8)]
+    assert zones == ["Normal", "Normal", "Normal Movable", "Movable"]
+
+
+def test_files_that_differ_from_the_capture_are_told(
+    memsim: Command, lsmem: Command, tmp_path: Path
+) -> None:
+    tree = captured(tmp_path, OLD)
+    (tree / MEMORY / "memory3/removable").unlink()
+    (tree / MEMORY / "memory4/phys_index").write_text("00000099\n")
+    done = memsim("create", tmp_path / "again", "--capture", tree)
+    assert (done.status, done.stderr) == (
+        0,
+        f"memsim: 2 files of the machine are not as in {tree}, "
+        "sys/devices/system/memory/memory4/phys_index for one\n",
+    )
+    columns = "RANGE,STATE,ZONES"
+    assert lsmem("-s", tree, "-o", columns) == lsmem("-s", tmp_path / "again", "-o", columns)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,19 @@ def test_memory_that_goes_offline_in_memsim_shell_leaves_the_sizes(tmp_path: Pat
     assert abs(before_1 - after_1 - (128 << 10)) < 2 << 10
 
 
+def test_memsim_shell_hides_what_this_machines_pages_are(tmp_path: Path) -> None:
+    """chmem and lsmem would take it for the simulated machine's."""
+    root = make(tmp_path / "m", "s390-lpar")
+    files = "/proc/kpageflags /proc/kpagecount /dev/kmsg /proc/sys/vm/min_free_kbytes"
+    script = f"for file in {files}; do [ ! -e $file ] || head -c 9 $file | wc -c; done"
+    assert set(inside(root, script).split()) == {"0"}
+    script = f"{sys.executable} -m lsmem_py --why=0-1 -r -n -o CANDIDATE,FREE 2>&1"
+    assert inside(root, script) == (
+        "maybe \nmaybe \nlsmem: what the pages hold is not known: "
+        "CANDIDATE goes by zone and REMOVABLE alone\n"
+    )
+
+
 def test_memsim_shell_shows_the_devices_of_both_buses(tmp_path: Path) -> None:
     root = make(tmp_path / "m", "s390-lpar")
     buses = "/sys/bus/memory/devices"
@@ -68,11 +83,25 @@ def test_memsim_shell_shows_the_devices_of_both_buses(tmp_path: Path) -> None:
 def test_memsim_shell_on_a_machine_without_nodes_shows_none(tmp_path: Path) -> None:
     description = {"block_size": 1 << 27, "blocks": [{"range": [0, 7], "has_node": False}]}
     root = make(tmp_path / "m", description)
-    lines = inside(
-        root, f"ls {NODE} /sys/bus/node/devices | grep node[0-9]; grep MemTotal /proc/meminfo"
-    ).splitlines()
-    assert [line.split()[1] for line in lines if line.startswith("MemTotal")] == [str(1008 << 10)]
-    assert not [line for line in lines if line.startswith("node")]
+    script = f"ls /sys/bus/node/devices; grep MemTotal /proc/meminfo; ls -d {NODE} || ls {MEMORY}"
+    shown = run_program("memsim", "shell", root, "--", "sh", "-c", script)
+    first, *names = str(shown.stdout).splitlines()
+    assert first.split() == ["MemTotal:", str(1008 << 10), "kB"]
+    assert "memory7" in names
+    assert "No such file" in shown.stderr
+
+
+@pytest.mark.skipif(not shutil.which("lstopo"), reason="no lstopo: apt-get install hwloc-nox")
+@pytest.mark.parametrize(
+    ("profile", "nodes"),
+    [("x86-two-nodes", ["P#0 8055MB", "P#1 7049MB"]), ("s390-debian", ["P#0 2016MB"])],
+)
+def test_lstopo_shows_the_nodes_of_the_machine(
+    profile: str, nodes: list[str], tmp_path: Path
+) -> None:
+    """Also those on which this process may not run; of a machine without nodes, its memory."""
+    out = inside(make(tmp_path / "m", profile), "lstopo --of console --no-io")
+    assert re.findall(r"NUMANode L#\d \((.*)\)", out) == nodes
 
 
 @pytest.mark.parametrize(

@@ -192,18 +192,18 @@ def test_an_empty_write_reaches_no_attribute() -> None:
 
 def test_memmap_on_memory_where_the_kernel_does_not_support_it() -> None:
     sysfs = Sysfs(boot("s390-zvm"))
-    assert text(sysfs, memmap(20)) == "0"
-    assert refused(sysfs, memmap(20), b"1") == "ENOTSUP"
-    sysfs.write(memmap(20), b"0")
+    assert text(sysfs, memmap(40)) == "0"
+    assert refused(sysfs, memmap(40), b"1") == "ENOTSUP"
+    sysfs.write(memmap(40), b"0")
 
 
 def test_the_files_of_a_block() -> None:
     sysfs = Sysfs(boot("s390-zvm"))
     directory = f"{MEMORY}/memory10"
     files = ["online", "phys_device", "phys_index", "removable", "state", "valid_zones"]
-    assert sorted(sysfs.listdir(directory)) == sorted([*files, "node0"])
+    assert sorted(sysfs.listdir(directory)) == sorted([*files, "node0", "subsystem", "uevent"])
     shown = [text(sysfs, f"{directory}/{name}") for name in files]
-    assert shown == ["1", "160", "0000000a", "1", "online", "Normal"]
+    assert shown == ["1", "80", "0000000a", "1", "online", "DMA"]
     assert sysfs.readlink(f"{directory}/node0") == "../../node/node0"
     assert sysfs.readlink(f"{NODE}/node0/memory10") == "../../memory/memory10"
     assert sysfs.read(f"{directory}/node0/memory10/state") == b"online\n"
@@ -444,11 +444,11 @@ def test_an_older_s390_kernel_takes_storage_at_online_and_gives_it_back_at_offli
 def test_faults_happen_always_or_so_many_times() -> None:
     sysfs = Sysfs(boot("s390-lpar"))
     sysfs.kernel.set_fault("offline", 3, Fault("EBUSY", 2))
-    sysfs.kernel.set_fault("deconfig", 4, Fault("EIO"))
+    sysfs.kernel.set_fault("deconfig", 4, Fault("EBUSY"))
     assert [refused(sysfs, state(3), b"offline") for _ in range(2)] == ["EBUSY", "EBUSY"]
     sysfs.write(state(3), b"offline")
     sysfs.write(state(4), b"offline")
-    assert [refused(sysfs, config(4), b"0") for _ in range(3)] == ["EIO"] * 3
+    assert [refused(sysfs, config(4), b"0") for _ in range(3)] == ["EBUSY"] * 3
     sysfs.kernel.set_fault("deconfig", 4, None)
     sysfs.write(config(4), b"0")
 
@@ -512,6 +512,14 @@ def test_nodes_with_memory() -> None:
     for block in range(120, 128):
         sysfs.write(state(block), b"offline")
     assert [text(sysfs, path) for path in lists] == ["0-1", "0", "0"]
+
+
+def test_a_list_of_no_nodes_is_a_line() -> None:
+    """drivers/base/node.c, print_nodes_state."""
+    blocks = [{"range": [0, 3], "zones": "Movable"}]
+    sysfs = Sysfs(boot({"block_size": 128 << 20, "blocks": blocks}))
+    assert sysfs.read(f"{NODE}/has_normal_memory") == b"\n"
+    assert sysfs.read(f"{MEMORY}/uevent") == sysfs.read(f"{MEMORY}/memory0/uevent") == b""
 
 
 def test_a_reboot_leaves_what_was_there_at_boot_and_keeps_the_faults() -> None:

@@ -90,6 +90,9 @@ def test_a_journal_of_somebody_else_changes_nothing_outside(
     ("name", "values"),
     [
         ("pool", [-1, 1.5, "1", None, True, 1 << 64]),
+        ("kept", [[], {"3": 1}, {"99": 1}, {"20": 0}, {"20": 1 << 40}, {"x": 1}]),
+        ("devices", [None, {}, [1], [["dimm"]], [["floppy", 16, 17]], [["dimm", 16, 17]]]),
+        ("log", [None, "line", [1], ["two\nlines"], ["\x1b[2J"], ["line"] * 101]),
         ("auto_online_blocks", ["on", None, 1, ["online"]]),
         ("online_policy", ["any", None, {}]),
         ("auto_movable_ratio", [-1, "301", 1 << 32]),
@@ -634,3 +637,31 @@ def test_a_running_program_sees_the_machine_and_no_link(tmp_path: Path, lpar: Pa
 def test_the_installed_command_ends_in_a_sentence_too(lpar: Path) -> None:
     done = run_program("memsim", "write", lpar, STATE, b"\x80".decode(errors="surrogateescape"))
     assert (done.returncode, done.stderr) == (1, f"memsim: {STATE}: Invalid argument\n")
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        [["dimm", 3, 4]],
+        [["dimm", 4, 6]],
+        [["dimm", 5, 4]],
+        [["dimm", 4, 5], ["dimm", 5, 5]],
+        [["dimm", 4, 1 << 40]],
+        [["dimm", 8, 8]],
+    ],
+    ids=str,
+)
+def test_devices_that_did_not_bring_their_blocks_are_refused(
+    devices: Any, tmp_path: Path, memsim: Command
+) -> None:
+    blocks = [{"range": [0, 3]}, {"range": [4, 7], "config": False}]
+    root = make(tmp_path / "m", {"block_size": 1 << 27, "blocks": blocks})
+    assert memsim("plug", root, "--memory", "256M").status == 0
+    assert memsim("show", root).status == 0
+    record = root / PRIVATE / "live.json"
+    values = json.loads(record.read_text())
+    del values["checksum"]
+    record.write_text(sealed(values | {"devices": devices}))
+    done = memsim("show", root)
+    assert done.status == 1
+    assert "devices: expected blocks that " in done.stderr

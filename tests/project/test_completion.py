@@ -64,9 +64,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         if name not in started:
             started[name] = start(name, where)
         terminal = started[name]
-        # Ctrl-C gives up the line that the last test has left.
-        terminal.process.send("\x03")
-        terminal.read_until(lambda: terminal.text()[-1:] == ["ready>"])
+        if terminal.text()[-1:] != ["ready>"]:
+            # Ctrl-C gives up the line that the last test has left. At an empty prompt nothing would
+            # tell when it has had its effect, and it could swallow what is typed next.
+            terminal.process.send("\x03")
+            terminal.read_until(lambda: terminal.text()[-1:] == ["ready>"])
         terminal.process.send("clear\r")
         terminal.read_until(lambda: terminal.text() == ["ready>"])
         return terminal

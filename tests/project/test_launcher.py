@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands import SCRIPTS
+from hotplug_cli.messages import chmem as messages
 from memsim import directory
 from memsim.profile import boot
 
@@ -74,6 +75,9 @@ def test_what_it_says_arrives_on_standard_error_and_is_missed_nowhere(tmp_path: 
 def test_a_signal_while_it_starts_ends_it_silently(
     name: str, number: signal.Signals, tmp_path: Path
 ) -> None:
+    # Once chmem has begun, it says how far it came; on a fast machine that is soon.
+    nothing = messages.INTERRUPTED.of(done="disabled", blocks="nothing")
+    begun = f"chmem: {nothing.text}\n".encode()
     directory.create(tmp_path / "m", boot("s390-lpar"))
     words = {
         "lsmem": ["-s", tmp_path / "m"],
@@ -87,7 +91,7 @@ def test_a_signal_while_it_starts_ends_it_silently(
         time.sleep(tenths / 2000)
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
-        assert error == b""
+        assert error == b"" or (name == "chmem" and error.endswith(begun))
         # 1: Python itself was interrupted before it could run anything.
         allowed = (0, 1, -number, 128 + number)
         assert process.returncode in allowed

@@ -214,7 +214,7 @@ def said_by(row: Message) -> list[str]:
 def test_every_line_of_chmem_is_of_the_table(
     arguments: str, lpar: Path, memsim: Command, chmem: Command
 ) -> None:
-    faults = ("--offline", "3=EBUSY", "--offline", "6=EIO", "--deconfig", "7=EIO")
+    faults = ("--offline", "3=EBUSY", "--offline", "6=EIO", "--deconfig", "7=EBUSY")
     assert memsim("fault", lpar, *faults).status == 0
     rows = [row for (part, _), row in ROWS.items() if part in ("shared", "chmem")]
     lines = [line for row in rows for line in said_by(row)]

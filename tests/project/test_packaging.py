@@ -36,7 +36,10 @@ def test_every_package_is_typed(package: str, wheel: set[str]) -> None:
 
 def test_every_manual_is_installed_where_man_looks(wheel: set[str]) -> None:
     manuals = list((TOP / "man").glob("*.[1-8]"))
-    assert {manual.name for manual in manuals} == {"lsmem.1", "chmem.8", "memsim.1"}
+    assert {manual.name for manual in manuals} == {
+        *("lsmem.1", "chmem.8", "memsim.1"),
+        "memory-layout.d.5",
+    }
     for manual in manuals:
         place = f"data/share/man/man{manual.suffix[1:]}/{manual.name}"
         assert any(name.endswith(place) for name in wheel)

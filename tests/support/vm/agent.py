@@ -1,5 +1,5 @@
 """The guest's side of the command channel; it runs inside the virtual machine, on the standard
-library alone.
+library and the s390 guest's agent alone.
 
 Both directions carry frames: the length in bytes as decimal digits, a newline, and so many bytes of
 zlib-compressed JSON (the channel is a serial line, on which every byte is dear under emulation).
@@ -8,16 +8,21 @@ read.
 """
 
 import base64
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 import tty
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from lpar.agent import FORKED, run_here
 
 # What a machine's memory consists of in sysfs. Of a node only the links to its memory and to what
 # lists it.
@@ -44,9 +49,24 @@ def write_frame(channel: BinaryIO, message: Any) -> None:
     channel.flush()
 
 
+OURS = "/opt/ours/bin/"
+"""The directory of the commands under test."""
+
+SHELL = frozenset(";|&$<>()*?`\"'\\\n")
+"""With one of these characters, the shell must carry out a command."""
+
+
 def run(command: str, stdin: str, timeout: float) -> dict[str, Any]:
     """Run a shell command in a process group of its own; a status of None when the time was up and
-    it was killed."""
+    it was killed.
+
+    Our commands run in a fork of this process, which imports them once: an import takes a second
+    under emulation.
+    """
+    words = command.split(" ")
+    module = FORKED.get(words[0].removeprefix(OURS))
+    if module and words[0].startswith(OURS) and SHELL.isdisjoint(command) and not stdin:
+        return run_forked(module, [word for word in words if word], timeout)
     process = subprocess.Popen(
         ["/bin/sh", "-c", command],
         stdin=subprocess.PIPE,
@@ -65,6 +85,35 @@ def run(command: str, stdin: str, timeout: float) -> dict[str, Any]:
         stdout, stderr = process.communicate()
         status = None
     return {"status": status, "stdout": stdout, "stderr": stderr}
+
+
+def run_forked(module: str, words: list[str], timeout: float) -> dict[str, Any]:
+    """Run one of our commands in a fork of this process."""
+    importlib.import_module(module)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if not child:
+            os.setsid()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for target, descriptor in enumerate((nothing, out.fileno(), err.fileno())):
+                os.dup2(descriptor, target)
+            os.closerange(3, 1024)
+            os._exit(run_here(module, words))
+        end, status, ended = time.monotonic() + timeout, None, 0
+        while not ended:
+            if time.monotonic() > end:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                break
+            ended, raw = os.waitpid(child, os.WNOHANG)
+            status = os.waitstatus_to_exitcode(raw) if ended else None
+            if not ended:
+                time.sleep(0.005)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode(errors="surrogateescape"))
+    return {"status": status, "stdout": texts[0], "stderr": texts[1]}
 
 
 def put(path: str, data: str, mode: int) -> dict[str, Any]:

@@ -54,6 +54,7 @@ GOALS: Final[dict[str, Callable[[Condition, Condition], bool]]] = {
 
 def check(result: Result, before: Conditions, after: Conditions) -> dict[str, Any]:
     """The report, when it, the status and the machine agree and no block is half done."""
+    assert result.stdout, f"no document, status {result.status}: {result.stderr}"
     report: dict[str, Any] = json.loads(result.stdout)
     assert report["status"] == result.status
     told = {block["block"]: block for block in report["blocks"]}

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -129,8 +130,14 @@ def missing() -> str | None:
 class Guest:
     """A running virtual machine; a context manager. One command at a time."""
 
-    def __init__(self, machine: Machine, accelerator: str | None = None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        accelerator: str | None = None,
+        file_system: Callable[[], bytes] | None = None,
+    ) -> None:
         self.machine = machine
+        self._file_system = file_system or (lambda: initramfs.make(cache_directory()))
         self.accelerator = accelerator or best_accelerator()
         self.release = ""
         """The kernel's release, as uname says it."""
@@ -159,7 +166,7 @@ class Guest:
             self._undo.enter_context(tempfile.TemporaryDirectory(prefix="guest-"))
         )
         image = self._directory / "initramfs"
-        image.write_bytes(initramfs.make(cache_directory()))
+        image.write_bytes(self._file_system())
         with contextlib.ExitStack() as listening:
             sockets = [
                 listening.enter_context(socket.socket(socket.AF_UNIX)) for _ in ("agent", "qmp")

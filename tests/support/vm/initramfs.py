@@ -22,23 +22,21 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lpar import cpio
+from lpar import agent, cpio, userland
 from lpar.cpio import Archive
+from lpar.userland import REQUIREMENTS, below, distributions
 
 OURS = ("lsmem_py", "chmem_py", "memory_hotplug", "memsim", "hotplug_cli")
 """The import packages under test, wherever this environment has them from."""
-
-DEPENDENCIES = ("click", "rich", "tabulate")
-"""The distributions that the package needs at run time; theirs follow."""
 
 PROGRAMS = ("/usr/bin/lsmem", "/usr/sbin/chmem")
 """Debian's, to compare with. Ours stand in /opt/ours/bin."""
 
 # Large parts of the standard library that no command of ours can come to need.
-UNUSED = {
+UNUSED = frozenset({
     "__pycache__", "dist-packages", "ensurepip", "idlelib", "lib2to3", "pydoc_data",
     "site-packages", "test", "tests", "tkinter", "turtledemo",
-}  # fmt: skip
+})  # fmt: skip
 
 # Extension modules with large shared objects, likewise.
 UNUSED_EXTENSIONS = ("_tkinter.", "_sqlite3.", "_ssl.", "_hashlib.", "_test", "_xx", "_codecs_")
@@ -110,32 +108,6 @@ def _add_program(archive: Archive, program: Path) -> None:
     _add_objects(archive, program)
 
 
-def _tree(directory: Path, unused: Iterable[str] = ()) -> Iterator[Path]:
-    """The files below a directory, relative to it."""
-    for parent, names, files in os.walk(directory):
-        names[:] = sorted(set(names) - set(unused))
-        yield from (Path(parent, file).relative_to(directory) for file in sorted(files))
-
-
-def _distributions(names: Iterable[str]) -> dict[str, importlib.metadata.Distribution]:
-    """The named distributions and all that they require here, without extras."""
-    found: dict[str, importlib.metadata.Distribution] = {}
-    waiting = list(names)
-    while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        if name in found:
-            continue
-        try:
-            found[name] = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # for another platform or Python version
-        requirements = found[name].requires or []
-        waiting += [
-            re.split(r"[^\w.-]", text)[0] for text in requirements if "extra ==" not in text
-        ]
-    return found
-
-
 def interpreter() -> Path:
     """The Python that runs the tests, not the link to it in a virtual environment."""
     return Path(sys.executable).resolve()
@@ -157,8 +129,8 @@ def _base() -> Archive:
     # Extension modules stand elsewhere on some distributions.
     for name in (sysconfig.get_path("stdlib"), sysconfig.get_config_var("DESTSHARED")):
         library = Path(name)
-        _add_library(archive, library, _tree(library, UNUSED))
-    for distribution in _distributions(DEPENDENCIES).values():
+        _add_library(archive, library, below(library, UNUSED))
+    for distribution in distributions(REQUIREMENTS).values():
         root = Path(str(distribution.locate_file("")))
         files = [Path(file) for file in distribution.files or [] if ".." not in file.parts]
         _add_library(archive, root, [file for file in files if (root / file).is_file()])
@@ -168,13 +140,22 @@ def _base() -> Archive:
 def _key() -> str:
     """Changes when anything that the large archive is made of does."""
     facts = [sys.version, str(interpreter())]
-    facts += [Path(file).read_text() for file in (__file__, cpio.__file__)]
+    facts += [Path(file).read_text() for file in (__file__, cpio.__file__, userland.__file__)]
     facts += [
         f"{name} {one.version} {one.locate_file('')}"
-        for name, one in sorted(_distributions(DEPENDENCIES).items())
+        for name, one in sorted(distributions(REQUIREMENTS).items())
     ]
     facts += [f"{path} {os.stat(path).st_mtime_ns}" for path in (*PROGRAMS, str(interpreter()))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def packages() -> Iterator[tuple[str, Path]]:
+    """The packages under test and their directories, from where this environment imports them."""
+    for package in OURS:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ModuleNotFoundError(package)
+        yield package, Path(next(iter(spec.submodule_search_locations))).resolve()
 
 
 def _overlay() -> Archive:
@@ -182,20 +163,16 @@ def _overlay() -> Archive:
     archive = Archive()
     roots = set()
     with tempfile.TemporaryDirectory() as scratch:
-        for package in OURS:
-            spec = importlib.util.find_spec(package)
-            if spec is None or not spec.submodule_search_locations:
-                raise ModuleNotFoundError(package)
-            directory = Path(next(iter(spec.submodule_search_locations))).resolve()
+        for _, directory in packages():
             roots.add(str(directory.parent))
-            for file in _tree(directory, UNUSED):
+            for file in below(directory, UNUSED):
                 source = directory / file
                 archive.copy(source)
                 if source.suffix == ".py":
                     cached = importlib.util.cache_from_source(str(source))
                     archive.add(cached, _bytecode(source, Path(scratch)))
     # What `--version` asks; there is none where the tests run from the sources alone.
-    for distribution in _distributions(["memory-hotplug-tools"]).values():
+    for distribution in distributions(["memory-hotplug-tools"]).values():
         for described in distribution.files or []:
             if described.name == "METADATA":
                 archive.copy(Path(str(distribution.locate_file(described))))
@@ -203,7 +180,8 @@ def _overlay() -> Archive:
         package = "memsim" if command == "memsim" else f"{command}_py"
         archive.add(f"/opt/ours/bin/{command}", COMMAND.format(package=package).encode(), 0o755)
     archive.copy(Path(__file__).with_name("agent.py"), "/agent.py")
-    installed = {str(one.locate_file("")) for one in _distributions(DEPENDENCIES).values()}
+    archive.copy(Path(agent.__file__), "/lpar/agent.py")
+    installed = {str(one.locate_file("")) for one in distributions(REQUIREMENTS).values()}
     path = ":".join([*sorted(roots), *sorted(installed - roots)])
     archive.add("/init", INIT.format(path=path, python=interpreter()).encode(), 0o755)
     return archive

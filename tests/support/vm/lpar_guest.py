@@ -180,7 +180,14 @@ def end(pid: int) -> None:
 
 
 def fill(leave: int) -> None:
-    """Fill memory with a file in /tmp until only so many MiB are free."""
+    """Fill memory with a file in /tmp until only so many MiB are free.
+
+    Page tables are allocated with the help of the OOM killer. It finds processes that nobody needs,
+    before it comes to the one that changes memory.
+    """
+    sleep = "echo 1000 > /proc/self/oom_score_adj; exec sleep 1000"
+    for _ in range(24):
+        subprocess.Popen(["sh", "-c", sleep])
     subprocess.run(["mount", "-o", "remount,size=100%", "/tmp"], check=True)
     with open("/tmp/filling", "wb") as file:
         while _free() > leave:

@@ -58,12 +58,20 @@ def page_in(block: int, size: int) -> tuple[mmap.mmap, int]:
 def main() -> None:
     """Pin a page and wait."""
     block, size = int(sys.argv[1]), int(sys.argv[2])
-    chunk, address = page_in(block, size)
-    _, writing = os.pipe()
-    vector = Iovec(address, mmap.PAGESIZE)
-    if ctypes.CDLL(None, use_errno=True).vmsplice(writing, ctypes.byref(vector), 1, 0) < 0:
-        raise OSError(ctypes.get_errno(), "vmsplice")
-    print(f"pinned {address:#x}, in block {physical_address(address) // size}", flush=True)
+    library = ctypes.CDLL(None, use_errno=True)
+    while True:
+        chunk, address = page_in(block, size)
+        pipe = os.pipe()
+        vector = Iovec(address, mmap.PAGESIZE)
+        if library.vmsplice(pipe[1], ctypes.byref(vector), 1, 0) < 0:
+            raise OSError(ctypes.get_errno(), "vmsplice")
+        if physical_address(address) // size == block:
+            break
+        # The kernel has moved the page meanwhile, to make room for a huge one.
+        for end in pipe:
+            os.close(end)
+        chunk.close()
+    print(f"pinned {physical_address(address):#x}, in block {block}", flush=True)
     signal.pause()
     chunk.close()
 

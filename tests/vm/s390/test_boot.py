@@ -13,6 +13,9 @@ from commands import SCRIPTS, run_program, start_program
 from lpar.fetch import cache, fetched
 from lpar.machine import Lpar, LparError
 from lpar.servc import OPCODE, service_calls
+from lpar.service_element import Change
+from lpar.states import restarted
+from vm.agreement import conditions
 from vm.lpar_machines import COVER_LETTER
 
 COLUMNS = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"
@@ -71,8 +74,8 @@ def test_a_shell_in_the_kernel_has_a_terminal_and_ends_with_its_status() -> None
     child.expect("40 100\r\n")
     child.expect("config:1\r\n")
     child.expect("s390:~# ")
-    child.sendline("sleep 1000")
-    time.sleep(0.5)
+    child.sendline("echo beg''un; sleep 1000")
+    child.expect("begun\r\n")
     child.sendintr()
     child.expect("s390:~# ")
     child.sendline("exit 5")
@@ -121,3 +124,17 @@ def test_a_kernel_without_service_calls_is_an_error_at_once(tmp_path: Path) -> N
 def test_a_guest_that_ends_by_itself_is_an_error_with_the_end_of_its_console(lpar: Lpar) -> None:
     with pytest.raises(LparError, match="sysrq"):
         lpar.run("echo 8 > /proc/sysrq-trigger; echo c > /proc/sysrq-trigger")
+
+
+def test_an_ipl_keeps_files_and_nothing_else(lpar: Lpar) -> None:
+    """Memory is then as described, not as it was left."""
+    at_boot = conditions(lpar)
+    lpar.element.refuse(Change.ASSIGN, [20])
+    done = lpar.run(
+        "echo kept > /etc/kept; echo gone > /root/gone; chmem -e -b 16 && chmem -d -b 5"
+    )
+    assert (done.status, done.stderr) == (0, "")
+    with restarted(lpar) as again:
+        assert conditions(again) == at_boot
+        assert again.run("cat /etc/kept; ls /root").stdout == "kept\n"
+        assert again.run("chmem -c -b 19").status == 0

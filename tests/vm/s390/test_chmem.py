@@ -48,6 +48,12 @@ def checked(lpar: Lpar, options: str, before: Conditions) -> dict[str, Any]:
     return check(chmem(lpar, options), before, conditions(lpar))
 
 
+def spared(lpar: Lpar, options: str, before: Conditions) -> dict[str, Any]:
+    """As `checked`, of a chmem that the OOM killer takes last."""
+    done = lpar.run(f"echo -900 > /proc/self/oom_score_adj; exec chmem --json {options}")
+    return check(done, before, conditions(lpar))
+
+
 @pytest.mark.parametrize("memmap", ["", "-m 0", "-m 1"])
 @pytest.mark.parametrize("action", ACTIONS)
 def test_every_request_does_what_it_says_or_nothing(lpar: Lpar, action: str, memmap: str) -> None:
@@ -133,7 +139,7 @@ def test_a_block_whose_storage_is_gone_is_said_to_be_gone(lpar: Lpar) -> None:
     assert not conditions(lpar)[17].configured
 
 
-@pytest.mark.parametrize("request_", ["-d -b 16-18", "-g -b 16-18"])
+@pytest.mark.parametrize("request_", ["-d -b 16-18", "-g -b 16-18", "-d --all-or-nothing -b 16-18"])
 def test_storage_that_the_hypervisor_does_not_take_back_is_given_up_all_the_same(
     lpar: Lpar, request_: str
 ) -> None:
@@ -147,6 +153,40 @@ def test_storage_that_the_hypervisor_does_not_take_back_is_given_up_all_the_same
     assert not any(conditions(lpar)[block].configured for block in (16, 17, 18))
     lpar.element.permit()
     assert checked(lpar, "-c -b 16-18", conditions(lpar))["status"] == 0
+
+
+def test_storage_that_is_not_taken_back_does_not_hinder_a_block_that_gets_it_again(
+    lpar: Lpar,
+) -> None:
+    before = prepare(lpar, ALL_ONLINE)
+    lpar.element.refuse(Change.UNASSIGN, [17, 18, 19])
+    report = checked(lpar, "--reconfigure -m 0 --all-or-nothing -b 16-18", before)
+    assert report["status"] == 0
+    after = conditions(lpar)
+    for block in (16, 17, 18):
+        assert after[block] == before[block]._replace(memmap_on_memory=False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "force, increments of 256 MiB, a hole, added memory movable",
+        "Y, a hole, standby not listed, KASLR, added memory for the kernel",
+    ],
+)
+def test_a_refusal_is_told_on_machines_with_holes(
+    name: str, boot: Callable[[Partition], Lpar]
+) -> None:
+    lpar = boot(FUZZED[name].partition)
+    assert lpar.run("echo offline > /sys/devices/system/memory/auto_online_blocks").status == 0
+    before = conditions(lpar)
+    lpar.element.refuse(Change.ASSIGN, [12])
+    report = checked(lpar, "-c -b 10-12 --all-or-nothing", before)
+    assert report["status"] == 1
+    report = checked(lpar, "-c -b 10-12", conditions(lpar))
+    assert report["status"] == 64
+    (failed,) = [block for block in report["blocks"] if block["error"]]
+    assert (failed["block"], failed["error"]["cause"]) == (11, "storage_refused")
 
 
 def test_a_block_of_which_one_increment_is_refused_is_not_configured(
@@ -173,20 +213,20 @@ def test_memory_that_runs_out_is_told_and_nothing_is_half_done(
     boot: Callable[[Partition], Lpar],
 ) -> None:
     lpar = boot(SCARCE)
-    call(lpar, "fill", leave=60)
+    call(lpar, "fill", leave=40)
     before = conditions(lpar)
-    report = checked(lpar, "-c -m 0 -b 3-34 --all-or-nothing", before)
+    report = spared(lpar, "-c -m 0 -b 3-22 --all-or-nothing", before)
     assert report["status"] == 1
     errors = [block["error"] for block in report["blocks"] if block["error"]]
     assert {(error["step"], error["errno"]) for error in errors} == {("configure", "ENOMEM")}
     assert conditions(lpar) == before
-    report = checked(lpar, "-c -m 0 -b 3-34", before)
+    report = spared(lpar, "-c -m 0 -b 3-22", before)
     assert report["status"] == 64
     (first, *_) = [block["block"] for block in report["blocks"] if block["error"]]
     # Struct pages in the block itself leave only page tables to be paid for.
     call(lpar, "end_filling")
     before = conditions(lpar)
-    assert checked(lpar, f"-c -m 1 -b {first}", before)["status"] == 0
+    assert spared(lpar, f"-c -m 1 -b {first}", before)["status"] == 0
 
 
 @contextmanager

@@ -1,0 +1,199 @@
+"""chmem looks before it takes memory away."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+from memory_hotplug import Machine
+from simulated import Make, conditions, make, s390, x86
+
+MIB, GIB = 1 << 20, 1 << 30
+
+
+@pytest.fixture
+def tree(machine: Make) -> Path:
+    """4 GiB online in blocks of 128 MiB, of which 2 GiB are in use, and 1 GiB standby."""
+    return machine(s390(first=32, standby=8, used=2 * GIB))
+
+
+def online(root: Path) -> int:
+    with Machine.at(root) as machine:
+        return sum(block.status == "online" for block in machine.blocks())
+
+
+def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chmem: Command) -> None:
+    before = conditions(tree)
+    done = chmem("-s", tree, "-d", "3g")
+    # 4032 MiB without struct pages, 1984 of them free: T + 5 % of (4032 - T) may not be more.
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == (
+        "chmem: 2G are in use: 1.8G can go, 3G were asked for\n"
+        f"chmem: chmem --disable 1792M --sysroot {tree} takes what can go; "
+        "--force takes what the kernel gives\n"
+    )
+    assert conditions(tree) == before
+    assert chmem("-s", tree, "-d", "1792m").status == 0
+    assert online(tree) == 32 - 14
+    # Now nothing more can go.
+    done = chmem("-s", tree, "-d", "128m", "--advice=never")
+    assert (done.status, online(tree)) == (1, 18)
+    assert done.stderr == "chmem: 2G are in use: nothing can go, 128M were asked for\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-d", "1t"],
+        ["-d", "-b", "8-31"],
+        ["-d", "0x40000000-0xffffffff"],
+        ["-d", "3g", "--all-or-nothing"],
+        ["--total", "1g"],
+        ["-d", "3g", "--dry-run"],
+        ["-d", "3g", "--zone", "Normal", "--node", "0"],
+        ["-d", "1g", "--keep-free", "1g"],
+        ["-d", "128m", "--keep-free", "5g"],
+        ["-d", "256m", "--keep-free", "1855m"],
+        ["--reconfigure", "-m", "1", "-b", "16", "--keep-free", "1900m"],
+    ],
+)
+def test_no_way_to_take_memory_is_left_out(words: list[str], tree: Path, chmem: Command) -> None:
+    before = conditions(tree)
+    done = chmem("-s", tree, *words, "--advice=never")
+    assert done.status == 1
+    assert done.stderr.startswith("chmem: 2G are in use: ")
+    assert done.stdout == ""
+    assert conditions(tree) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "left"),
+    [
+        (["-d", "3g", "--force"], 64, 17),
+        (["-d", "-b", "8-31", "--force"], 64, 17),
+        (["-d", "1g", "--keep-free", "900m"], 0, 24),
+        (["-d", "128m", "--keep-free", "1856m"], 0, 31),
+        (["-d", "1920m", "--keep-free", "0"], 0, 17),
+        (["--reconfigure", "-m", "1", "-b", "8-31"], 0, 32),
+    ],
+)
+def test_what_may_go_goes(
+    words: list[str], status: int, left: int, tree: Path, chmem: Command
+) -> None:
+    done = chmem("-s", tree, *words)
+    assert (done.status, online(tree)) == (status, left)
+
+
+def test_the_offered_command_keeps_the_zone_and_the_node(machine: Make, chmem: Command) -> None:
+    root = machine(x86(online=32, used=2 * GIB))
+    done = chmem("-s", root, "-d", "4g", "--node", "0", "--zone", "Normal", "--advice=always")
+    offered = f"chmem --disable 1792M --zone Normal --node 0 --sysroot {root} takes what can go"
+    assert offered in done.stderr
+
+
+def test_the_document_says_why_nothing_was_done(tree: Path, chmem: Command) -> None:
+    done = chmem("-s", tree, "-d", "3g", "--json", "--keep-free", "128m")
+    report = json.loads(done.stdout)
+    assert (report["status"], report["outcome"], report["blocks"]) == (1, "failed", [])
+    assert report["request"]["keep_free"] == 128 * MIB
+    assert report["request"]["force"] is False
+    assert report["messages"][0] == "2G are in use: 1.8G can go, 3G were asked for"
+
+
+@pytest.mark.parametrize("text", ["much", "-1g", "", "1x"])
+def test_what_is_to_stay_free_is_a_size(text: str, tree: Path, chmem: Command) -> None:
+    done = chmem("-s", tree, "-d", "1g", "--keep-free", text, "--advice=always")
+    assert done.status == 1
+    assert done.stderr.startswith(f"chmem: invalid argument of --keep-free: '{text}'\n")
+    assert online(tree) == 32
+
+
+def test_force_and_keep_free_contradict_each_other(tree: Path, chmem: Command) -> None:
+    assert chmem("-s", tree, "-d", "1g", "--keep-free", "1g", "--force").status == 1
+    assert online(tree) == 32
+
+
+def layout(root: Path, text: str) -> None:
+    file = root / "etc/memory-layout.d/10-mine.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"version = 1\n{text}")
+
+
+def test_a_layout_says_what_is_to_stay_free(tree: Path, chmem: Command) -> None:
+    layout(tree, 'keep_free = "1856M"\n')
+    assert chmem("-s", tree, "-d", "256m").status == 1
+    assert chmem("-s", tree, "-d", "256m", "--keep-free", "0").status == 0
+    assert chmem("-s", tree, "-e", "256m").status == 0
+    assert chmem("-s", tree, "-d", "128m").status == 0
+    # It stays in the file that chmem writes.
+    saved = tree / "etc/memory-layout.d/50-chmem.toml"
+    saved.write_text('version = 1\nkeep_free = "1000K"\n')
+    assert chmem("-s", tree, "--save").status == 0
+    assert 'keep_free = "1000K"\n' in saved.read_text()
+    layout(tree, 'keep_free = "much"\n')
+    saved.unlink()
+    done = chmem("-s", tree, "-d", "128m")
+    assert done.status == 1
+    assert done.stderr.startswith("chmem: /etc/memory-layout.d/10-mine.toml:2: ")
+    assert online(tree) == 31
+
+
+def test_a_layout_takes_no_more_than_can_go(tree: Path, chmem: Command) -> None:
+    text = '[[memory]]\nblocks = "4-31"\nstate = "offline"\n'
+    layout(tree, text)
+    before = conditions(tree)
+    done = chmem("-s", tree, "--apply", "--advice=always")
+    assert (done.status, conditions(tree)) == (1, before)
+    assert done.stderr.startswith("chmem: 2G are in use: 1.8G can go, 3.5G were asked for\n")
+    # What comes before it counts.
+    layout(tree, text.replace("4-31", "24-31") + '[[memory]]\nblocks = "32-39"\n')
+    assert chmem("-s", tree, "--apply").status == 0
+    assert online(tree) == 32
+    # The layout that is applied decides, not the one of the machine.
+    layout(tree, 'keep_free = "3G"\n')
+    other = tree.parent / "other.toml"
+    other.write_text(f'version = 1\nkeep_free = "0"\n{text.replace("4-31", "20-23")}')
+    assert chmem("-s", tree, "--apply", other).status == 0
+    assert online(tree) == 28
+
+
+def test_struct_pages_that_will_not_fit_are_told_beforehand(machine: Make, chmem: Command) -> None:
+    """16 GiB need 256 MiB; the machine has 1 GiB."""
+    root = machine(s390(first=8, standby=128, used=900 * MIB))
+    done = chmem("-s", root, "-c", "16g", "-m", "0", "--dry-run", "--advice=always")
+    told = "chmem: the struct pages of these blocks need 256M, and 108M are available\n"
+    assert done.stderr == f"{told}chmem: with -m 1 the blocks hold their own\n"
+    assert chmem("-s", root, "-c", "1g", "-m", "0", "--dry-run").stderr == ""
+    assert "struct pages" not in chmem("-s", root, "-c", "16g", "-m", "1", "--dry-run").stderr
+    # What is set online has room for the next ones.
+    assert chmem("-s", root, "-e", "16g", "-m", "0", "--dry-run").stderr == ""
+
+
+def test_memmap_on_memory_is_offered_only_where_the_kernel_has_it(
+    machine: Make, chmem: Command
+) -> None:
+    root = machine(s390(first=8, standby=128, used=900 * MIB, memmap_param="N"))
+    done = chmem("-s", root, "-c", "16g", "--dry-run", "--advice=always")
+    assert done.stderr == (
+        "chmem: the struct pages of these blocks need 256M, and 108M are available\n"
+        "chmem: free some memory first, or take fewer blocks\n"
+    )
+
+
+def test_a_dry_run_tells_what_would_remain_and_what_could_fail(
+    machine: Make, tmp_path: Path, chmem: Command
+) -> None:
+    machine_without_use = make(tmp_path / "without", x86(online=32))
+    root = machine("x86-two-nodes")
+    done = chmem("-s", root, "-d", "2g", "--dry-run")
+    assert done.stdout.splitlines()[-5:] == [
+        "# node 0: 7.9G of 7.9G would remain; 1.1G are in use",
+        "# node 1: 4.9G of 6.9G would remain; 955.7M are in use",
+        "# 12.8G of 14.8G would remain; 2G are in use",
+        "# not in zone Movable, so that the kernel may refuse: memory blocks 112-119",
+        "# 2G would be disabled: memory blocks 112-127",
+    ]
+    # Where nothing is taken, or nothing is known, there is nothing to tell.
+    assert "remain" not in chmem("-s", root, "-e", "1g", "--dry-run").stdout
+    assert "remain" not in chmem("-s", machine_without_use, "-d", "1g", "--dry-run").stdout

@@ -1,0 +1,605 @@
+"""What chmem writes, offers and says of itself, called as functions."""
+
+import errno
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from chmem_py.advice import format_cannot_write, format_left, words_of
+from chmem_py.cli import chmem as command
+from chmem_py.document import failure
+from chmem_py.holding import _named
+from chmem_py.interrupts import Interrupts
+from chmem_py.output import Output
+from chmem_py.request import parse
+from chmem_py.selection import select_nothing
+from chmem_py.tally import Tally
+from commands import Command
+from hotplug_cli.messages import Sentence
+from hotplug_cli.program import CommandError
+from memory_hotplug import Machine
+from memory_hotplug.block import MemoryBlock, State, Zone
+from memory_hotplug.causes import Cause
+from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
+from memory_hotplug.hold import RECORD, Holder, hold
+from memory_hotplug.outcome import Outcome, Result
+from memory_hotplug.plan import Action, Order
+from memory_hotplug.simulated import SimulatedTree
+from memory_hotplug.tree import Tree
+from simulated import Make, conditions, s390, write
+from static_tree import MEMORY
+
+# Output
+
+
+class Lost(io.StringIO):
+    """A standard output that takes nothing."""
+
+    def __init__(self, number: int, *, late: bool) -> None:
+        super().__init__()
+        self.error = OSError(number, errno.errorcode[number])
+        self.late = late
+
+    def write(self, text: str) -> int:
+        if self.late:
+            return super().write(text)
+        raise self.error
+
+    def flush(self) -> None:
+        if self.late:
+            raise self.error
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("number", "status", "after"),
+    [(errno.ENOSPC, 0, 1), (errno.ENOSPC, 64, 64), (errno.EPIPE, 0, 0), (errno.EPIPE, 64, 64)],
+)
+def test_output_that_cannot_be_written_is_told_once_and_python_does_not_try_again(
+    number: int,
+    status: int,
+    after: int,
+    late: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = Output()
+    lost = Lost(number, late=late)
+    monkeypatch.setattr(sys, "stdout", lost)
+    output.write(["one", Sentence("said"), "two"])
+    assert (sys.stdout is lost) is late
+    assert output.finish(status) == after
+    assert sys.stdout is not lost
+    assert sys.stdout.name == "/dev/null"
+    sys.stdout.write("nothing happens")
+    sys.stdout.close()
+    told = "" if number == errno.EPIPE else f"chmem: write error: {errno.errorcode[number]}\n"
+    assert capsys.readouterr().err == f"chmem: said\n{told}"
+
+
+SILENT = [
+    # own, reference, always -> written at once
+    (False, False, False, False),
+    (True, False, False, True),
+    (False, True, False, True),
+    (False, False, True, True),
+]
+
+
+@pytest.mark.parametrize(("own", "reference", "always", "at_once"), SILENT)
+@pytest.mark.parametrize("status", [0, 1])
+def test_without_advice_a_failure_is_not_silent(
+    own: bool,
+    reference: bool,
+    always: bool,
+    at_once: bool,
+    status: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = Output()
+    output.advice, output.own = False, own
+    output.say(Sentence("first", advice="do this", reference=reference, always=always))
+    output.say(Sentence("second"))
+    said = "chmem: first\n" if at_once else ""
+    if own:
+        said += "chmem: second\n"
+    assert capsys.readouterr().err == said
+    assert output.finish(status) == status
+    assert capsys.readouterr().err == ("" if at_once or not status else "chmem: first\n")
+    assert output.messages == ["first", "do this", "second"]
+
+
+def test_what_was_written_to_standard_output_is_not_silence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = Output()
+    output.advice = False
+    output.write(["a line"])
+    output.say(Sentence("kept"))
+    assert output.finish(1) == 1
+    assert capsys.readouterr() == ("a line\n", "")
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("holder", "name"),
+    [
+        (Holder(None, None), "another process"),
+        (Holder(7, None), "process 7"),
+        (Holder(7, 0.0), "process 7 (since 1970-01-01 00:00:00)"),
+        (Holder(7, 86400.0 * 365), "process 7 (since 1971-01-01 00:00:00)"),
+        (Holder(7, 86400.0 * 365 + 3600 * 5 + 62), "process 7 (since 05:01:02)"),
+    ],
+)
+def test_a_holder_is_named_with_the_day_if_it_was_another(
+    holder: Holder, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    real = time.gmtime
+    monkeypatch.setattr("time.localtime", lambda when=86400.0 * 365 + 80000: real(when))
+    if holder.since == 86400.0 * 365:
+        name = "process 7 (since 00:00:00)"
+    assert _named(holder) == name
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.EROFS, False), (errno.EACCES, True), (errno.EPERM, True)]
+)
+def test_a_tree_that_cannot_be_written_to_is_told_with_what_helps(
+    number: int, advice: bool
+) -> None:
+    sentence = format_cannot_write(CannotWriteError("/r/sys/x", OSError(number, "no")))
+    assert sentence.text == "cannot write to /r/sys/x: no; nothing was changed"
+    assert bool(sentence.advice) is advice
+    assert "None" not in "".join(sentence.lines)
+    assert "XX" not in "".join(sentence.lines)
+
+
+def test_a_document_of_a_failure_says_that_nothing_was_changed() -> None:
+    document = json.loads(failure(1, ["why"]))
+    assert document["bytes_changed"] == 0
+    assert document["status"] == 1
+    assert document["messages"] == ["why"]
+    assert document["blocks"] == []
+
+
+LARGE = "9" * 30
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks", "said"),
+    [
+        ("x-5", True, ["Failed to parse start: 'x'"]),
+        ("5-x", True, ["Failed to parse end: 'x'"]),
+        (" x", True, ["Failed to parse block number: 'x'"]),
+        (f"1-{LARGE}", True, [f"Failed to parse end: '{LARGE}': Numerical result out of range"]),
+        (
+            "18446744073709551616",
+            True,
+            ["Failed to parse block number: '18446744073709551616': Numerical result out of range"],
+        ),
+        ("17e", False, ["Failed to parse size: '17e': Numerical result out of range"]),
+        ("1x", False, ["Failed to parse size: '1x': Invalid argument"]),
+        (
+            "0x0-0xfffffffffffffffffff",
+            False,
+            ["Failed to parse end address: '0xfffffffffffffffffff': Numerical result out of range"],
+        ),
+        (
+            "17592186044415m",
+            False,
+            [
+                "Size must be aligned to memory block size (128M)",
+                f"the nearest size is {17592186044416 - 128}M",
+            ],
+        ),
+        (
+            "1m",
+            False,
+            ["Size must be aligned to memory block size (128M)", "the nearest size is 128M"],
+        ),
+        (
+            "0x8000000-0x7ffffff",
+            False,
+            ["Invalid range: 0x8000000-0x7ffffff"],
+        ),
+        (
+            "0x8000001-0x8000001",
+            False,
+            [
+                "Start address and (end address + 1) must be aligned to memory block size (128M)",
+                "the nearest range is 0x8000000-0xfffffff",
+            ],
+        ),
+    ],
+)
+def test_a_wrong_request_is_told_to_the_word(text: str, blocks: bool, said: list[str]) -> None:
+    with pytest.raises(CommandError) as caught:
+        parse(text, 128 << 20, blocks=blocks)
+    lines = [line for sentence in caught.value.sentences for line in sentence.lines]
+    assert lines[: len(said)] == said
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("+007", 7, 7),
+        (" 5-\t+6", 5, 6),
+        ("18446744073709551615", 18446744073709551615, 18446744073709551615),
+        ("000000000000000000000000000012", 12, 12),
+    ],
+)
+def test_numbers_of_blocks_are_read_as_strtoull_does(text: str, first: int, last: int) -> None:
+    found = parse(text, 128 << 20, blocks=True)
+    assert (found.first, found.last, found.size) == (first, last, None)
+
+
+def test_addresses_become_numbers_of_blocks() -> None:
+    found = parse("0x8000000-0x00017ffffff", 128 << 20, blocks=False)
+    assert (found.first, found.last) == (1, 2)
+    assert isinstance(found.first, int)
+
+
+# What became of blocks
+
+
+def condition(
+    state: State,
+    configured: bool | None = True,
+    memmap: bool | None = False,
+    zone: Zone | None = None,
+) -> MemoryBlock:
+    zones = (zone,) if zone else None
+    return MemoryBlock(5, state, zones=zones, configured=configured, memmap_on_memory=memmap)
+
+
+class Here:
+    """A tree, as far as a command line names it."""
+
+    def __init__(self, *, this: bool) -> None:
+        self.root, self.is_this_machine = "/a tree", this
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text", "words"),
+    [
+        (
+            condition(State.ONLINE, zone=Zone.MOVABLE),
+            condition(State.OFFLINE, configured=False, memmap=True),
+            "memory block 5 is left offline, deconfigured, memmap_on_memory 1",
+            "--enable --blocks 5 --memmap-on-memory 0 --zone Movable",
+        ),
+        (
+            condition(State.ONLINE, memmap=True),
+            condition(State.OFFLINE),
+            "memory block 5 is left offline, configured, memmap_on_memory 0",
+            "--enable --blocks 5",
+        ),
+        (
+            condition(State.ONLINE, None, None, Zone.NONE),
+            condition(State.OFFLINE, None, None),
+            "memory block 5 is left offline",
+            "--enable --blocks 5",
+        ),
+        (
+            condition(State.OFFLINE),
+            condition(State.OFFLINE, configured=False),
+            "memory block 5 is left offline, deconfigured, memmap_on_memory 0",
+            None,
+        ),
+        (
+            condition(State.OFFLINE),
+            condition(State.ONLINE),
+            "memory block 5 is left online, configured, memmap_on_memory 0",
+            None,
+        ),
+        (
+            condition(State.ONLINE),
+            condition(State.ONLINE, memmap=True),
+            "memory block 5 is left online, configured, memmap_on_memory 1",
+            None,
+        ),
+    ],
+)
+@pytest.mark.parametrize("this", [True, False])
+def test_a_block_that_is_left_is_named_with_the_command_that_restores_it(
+    before: MemoryBlock, after: MemoryBlock, text: str, words: str | None, this: bool
+) -> None:
+    outcome = Outcome(Result.FAILED, before, after)
+    sentence = format_left(outcome, cast(Tree, Here(this=this)))
+    assert sentence.text == text
+    where = "" if this else " --sysroot '/a tree'"
+    restores = f"chmem {words}{where} restores it once the cause is fixed" if words else ""
+    assert sentence.advice == restores
+
+
+@pytest.fixture
+def tally(machine: Make) -> Iterator[Tally]:
+    order = Order(Action.ENABLE)
+    with Machine.at(machine(s390())) as opened:
+        request = parse("5", opened.block_size, blocks=True)
+        yield Tally(select_nothing(request, opened, order))
+
+
+ZONES = (Zone.NORMAL, Zone.MOVABLE)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "advice"),
+    [
+        (
+            BlockError(5, "offline", Cause.WRONG_ZONE, zone=Zone.DMA, zones=ZONES),
+            "Zone mismatch",
+            "zone DMA was asked for, but it is in zone Normal, Movable",
+        ),
+        (
+            BlockError(5, "online", Cause.ZONE_NOT_VALID, zone=Zone.DMA),
+            "Zone mismatch",
+            "zone DMA was asked for, but it can go to none",
+        ),
+        (
+            BlockError(5, "offline", Cause.WRONG_ZONE, zones=ZONES),
+            "Zone mismatch",
+            "zone none was asked for, but it is in zone Normal, Movable",
+        ),
+        (
+            StuckError(BlockError(5, "online", Cause.BUSY, errno=errno.EBUSY)),
+            "Device or resource busy",
+            "",
+        ),
+        (
+            BlockError(5, "online", Cause.NO_ATTRIBUTE, errno=errno.ENOENT, where="/r/sys/x"),
+            "No such file or directory",
+            "there is no /r/sys/x: the block is gone, or the tree is incomplete",
+        ),
+    ],
+)
+def test_an_error_of_a_block_is_put_into_words(
+    error: BlockError, reason: str, advice: str, tally: Tally
+) -> None:
+    assert words_of(error, tally) == (reason, advice)
+
+
+def test_the_words_for_struct_pages_say_how_much(tally: Tally) -> None:
+    error = BlockError(5, "configure", Cause.NO_STRUCT_PAGES, errno=errno.ENOMEM)
+    assert "2M" in words_of(error, tally).advice
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_who_may_not_write_is_told_which_command_to_run(
+    user: int, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr(sys, "argv", ["/opt/chmem"])
+    error = BlockError(5, "online", Cause.DENIED, errno=errno.EACCES, where="/sys/x")
+    assert ("sudo /opt/chmem" in words_of(error, tally).advice) is bool(user)
+
+
+RECORD_OF = (
+    "block={} state=online zone=Normal configured=1 memmap_on_memory=0 action=reconfigure pid=77\n"
+)
+
+
+def left_half_done(machine: Make, **more: Any) -> Path:
+    """A machine of which a killed process has left block 1 offline."""
+    root = machine(s390(**more))
+    write(root, f"{MEMORY}/memory1/state", "offline")
+    (root / RECORD).write_text(RECORD_OF.format(1))
+    return root
+
+
+def test_what_a_killed_process_left_is_brought_back_and_told(chmem: Command, machine: Make) -> None:
+    root = left_half_done(machine)
+    done = chmem("-s", root, "-b", "-e", "4")
+    assert done.status == 0
+    assert done.stderr == (
+        "chmem: memory block 1 was half done by process 77 (--reconfigure), and is online, "
+        "configured, memmap_on_memory 0 again\n"
+    )
+    assert conditions(root)[1].state == "online"
+    assert not (root / RECORD).exists()
+
+
+def test_what_cannot_be_brought_back_is_told_each_time(chmem: Command, machine: Make) -> None:
+    root = left_half_done(machine, faults={"online": {"1": "EIO"}})
+    for _ in range(2):
+        done = chmem("-s", root, "-b", "-e", "4")
+        assert done.status == 0
+        assert done.stderr == (
+            "chmem: memory block 1 online failed while undoing: Input/output error\n"
+            "chmem: memory block 1 is left offline, configured, memmap_on_memory 0\n"
+            f"chmem: chmem --enable --blocks 1 --zone Normal --sysroot {root} restores it once the "
+            "cause is fixed\n"
+        )
+
+
+def test_a_dry_run_says_what_a_run_would_bring_back_and_waits_for_nobody(
+    chmem: Command, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = left_half_done(machine)
+    words = ("-s", root, "-b", "-e", "4", "--dry-run")
+    assert chmem(*words).stderr == (
+        "chmem: memory block 1 was left half done by process 77 (--reconfigure); the run itself "
+        "brings it back first: online, configured, memmap_on_memory 0\n"
+    )
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    with hold(str(root), this_machine=False):
+        assert chmem(*words).status == 0
+    assert slept == []
+
+
+class Bar:
+    """In the place of the progress bar."""
+
+    def __init__(self, blocks: int, block_size: int) -> None:
+        bars.append(self)
+        self.said: list[object] = [blocks, block_size]
+
+    def start(self) -> None:
+        self.said.append("start")
+
+    def begin(self, number: int) -> None:
+        self.said.append(f"block {number}")
+
+    def done(self, blocks: int) -> None:
+        self.said.append(blocks)
+
+    def stop(self) -> None:
+        self.said.append("stop")
+
+    def abandon(self) -> bytes:
+        return b"cleared"
+
+
+bars: list[Bar] = []
+
+
+@pytest.fixture
+def bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars.clear()
+    monkeypatch.setattr("chmem_py.run.Progress", Bar)
+
+
+@pytest.mark.usefixtures("bar")
+def test_progress_follows_the_blocks(chmem: Command, machine: Make) -> None:
+    root = machine(s390(faults={"config": {"5": "EIO"}}))
+    assert chmem("-s", root, "-e", "-b", "3-6").status == 64
+    (one,) = bars
+    assert one.said == [
+        *(4, 128 << 20, "start", "block 3", 1, "block 4", 2, "block 5", 2, "block 6", 3, "stop")
+    ]
+
+
+@pytest.mark.usefixtures("bar")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_a_write_stops_the_work(
+    number: int, chmem: Command, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[bytes] = []
+    interrupts: list[Interrupts] = []
+    enter, change = Interrupts.__enter__, SimulatedTree.write
+
+    def entered(self: Interrupts) -> Interrupts:
+        interrupts.append(self)
+        return enter(self)
+
+    def interrupted(tree: SimulatedTree, path: str, word: str) -> None:
+        if path.endswith("memory2/config"):
+            words.append(interrupts[0].last_words())
+            os.kill(os.getpid(), number)
+            for _ in range(1000):
+                pass
+        change(tree, path, word)
+
+    monkeypatch.setattr(Interrupts, "__enter__", entered)
+    monkeypatch.setattr(SimulatedTree, "write", interrupted)
+    root = machine(s390())
+    before = conditions(root)
+    done = chmem("-s", root, "--json", "-d", "-b", "1-3")
+    after = conditions(root)
+    document = json.loads(done.stdout)
+    assert (done.status, document["status"]) == (128 + number, 128 + number)
+    assert (document["outcome"], document["signal"]) == ("interrupted", number)
+    assert [block["result"] for block in document["blocks"]] == ["done", "interrupted"]
+    assert after[2] == before[2]
+    assert after[3] == before[3]
+    assert "interrupted; disabled before that: memory block 1" in done.stderr
+    assert words[0] == b"cleared"
+
+
+def test_a_signal_during_the_wait_for_another_chmem_ends_it(
+    chmem: Command, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(_: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    root = machine(s390())
+    monkeypatch.setattr("time.sleep", signalled)
+    with hold(str(root), this_machine=False):
+        done = chmem("-s", root, "--json", "-e", "-b", "4")
+    document = json.loads(done.stdout)
+    assert (done.status, document["status"], document["signal"]) == (143, 143, 15)
+    assert document["outcome"] == "interrupted"
+    assert document["request"]["text"] == "4"
+    assert document["blocks"] == []
+    assert done.stderr == "chmem: interrupted; enabled before that: nothing\n"
+    assert conditions(root)[4].state == "absent"
+
+
+def test_the_text_says_what_could_not_be_undone(chmem: Command, machine: Make) -> None:
+    faults = {"offline": {"2": "EBUSY"}, "online": {"1": "EIO"}}
+    root = machine(s390(faults=faults))
+    done = chmem("-s", root, "-v", "-d", "--all-or-nothing", "-b", "1-2")
+    assert done.status == 64
+    assert (
+        "chmem: Memory Block 1 (0x0000000008000000-0x000000000fffffff) enable failed "
+        "while undoing: Input/output error\n" in done.stderr
+    )
+    document = json.loads(chmem("-s", root, "--json", "-e", "-b", "1").stdout)
+    assert document["blocks"][0]["error"]["errno"] == "EIO"
+
+
+def test_a_document_is_indented_by_two(chmem: Command, machine: Make) -> None:
+    done = chmem("-s", machine(s390()), "--json", "-e", "-b", "4")
+    assert done.stdout.startswith('{\n  "schema_version": 1,\n  "request": {\n    "action"')
+
+
+# Help and completion
+
+
+def test_help_ends_with_zones_operands_and_an_example(chmem: Command) -> None:
+    done = chmem("--help")
+    assert done.status == 0
+    assert done.stdout.endswith(
+        """
+Supported zones:
+  DMA, DMA32, Normal, Highmem, Movable, Device
+
+A SIZE is in MiB, or with a suffix: 512m, 4g, 1t. A RANGE is
+0x<start>-0x<end>, a BLOCKRANGE the number of a block, or <first>-<last>.
+
+Example (for more see chmem(8)):
+  chmem --enable 4g --zone Movable --dry-run
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "offered"),
+    [
+        (["-e", "-b"], "", [str(number) for number in range(8)]),
+        (["-e", "-b"], "3", ["3"]),
+        (["-e", "-b"], "5-", ["5-5", "5-6", "5-7"]),
+        (["-e", "-b"], "x-7", ["x-7"]),
+        (["-e", "-b"], "9", []),
+        (["-e"], "", []),
+    ],
+)
+def test_the_numbers_of_blocks_are_offered_with_their_status(
+    words: list[str], typed: str, offered: list[str], machine: Make
+) -> None:
+    root = machine(s390())
+    shell = ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE")
+    found = shell.get_completions(["-s", str(root), *words], typed)
+    assert [item.value for item in found] == offered
+    status = {"0": "online", "3": "online", "7": "disabled"}
+    for item in found:
+        if item.value in status:
+            assert item.help == status[item.value]
+
+
+def test_nothing_is_offered_where_there_is_no_machine(tmp_path: Path) -> None:
+    shell = ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE")
+    assert shell.get_completions(["-s", str(tmp_path), "-e", "-b"], "") == []

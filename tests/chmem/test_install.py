@@ -1,0 +1,200 @@
+"""chmem --apply --install and --uninstall."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from chmem_py.install import check_program
+from commands import Command
+from hotplug_cli.getopt import UsageError
+from memory_hotplug import Machine
+from simulated import Make, s390
+
+UNIT = "etc/systemd/system/memory-layout.service"
+WANTED = "etc/systemd/system/sysinit.target.wants/memory-layout.service"
+RULES = "etc/udev/rules.d/10-memory-layout.rules"
+WROTE = f"wrote /{UNIT}\nwrote /{RULES}\nwrote /{WANTED}\n"
+
+
+@pytest.fixture
+def tree(machine: Make) -> Path:
+    root = machine(s390(first=4, standby=4))
+    layout(root, '[[memory]]\nblocks = "4-5"\nzone = "Movable"\n')
+    return root
+
+
+def layout(root: Path, text: str) -> None:
+    file = root / "etc/memory-layout.d/20-mine.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"version = 1\n{text}")
+
+
+def online(root: Path) -> list[int]:
+    with Machine.at(root) as machine:
+        return [block.number for block in machine.blocks() if block.status == "online"]
+
+
+def test_what_is_installed_is_removed_without_a_trace(tree: Path, chmem: Command) -> None:
+    before = {path for path in (tree / "etc").rglob("*") if not path.is_dir()}
+    done = chmem("-s", tree, "--apply", "--install")
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout == f"256M changed: memory blocks 4-5\n{WROTE}"
+    assert online(tree) == [0, 1, 2, 3, 4, 5]
+    assert (tree / WANTED).resolve() == tree / UNIT
+    assert 'KERNEL=="memory[45]", ATTR{state}=="offline"' in (tree / RULES).read_text()
+    assert "ExecStart=" in (tree / UNIT).read_text()
+    # Once more is the same again.
+    texts = [(tree / path).read_text() for path in (UNIT, RULES)]
+    assert chmem("-s", tree, "--apply", "--install").stdout == f"nothing to change\n{WROTE}"
+    assert [(tree / path).read_text() for path in (UNIT, RULES)] == texts
+    done = chmem("-s", tree, "--uninstall")
+    assert done.stdout == f"removed /{WANTED}\nremoved /{UNIT}\nremoved /{RULES}\n"
+    assert {path for path in (tree / "etc").rglob("*") if not path.is_dir()} == before
+    done = chmem("-s", tree, "--uninstall")
+    assert (done.status, done.stdout) == (0, "nothing to remove\n")
+
+
+def test_a_dry_run_installs_nothing(tree: Path, chmem: Command) -> None:
+    done = chmem("-s", tree, "--apply", "--install", "--dry-run")
+    assert done.status == 0
+    assert done.stdout.endswith(
+        f"# would write /{UNIT}\n# would write /{RULES}\n# would write /{WANTED}\n"
+    )
+    assert not (tree / "etc/udev").exists()
+    assert online(tree) == [0, 1, 2, 3]
+    chmem("-s", tree, "--apply", "--install")
+    done = chmem("-s", tree, "--uninstall", "--dry-run")
+    assert done.stdout.splitlines()[0] == f"# would remove /{WANTED}"
+    assert (tree / WANTED).exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--apply", "x.toml", "--install"], ["-e", "128m", "--install"], ["--undo", "--install"]],
+)
+def test_only_the_layout_of_the_machine_is_installed(
+    words: list[str], tree: Path, chmem: Command
+) -> None:
+    done = chmem("-s", tree, *words)
+    assert (done.status, done.stderr) == (
+        1,
+        "chmem: option --install goes with --apply without a FILE\n",
+    )
+
+
+VENDOR = "usr/lib/udev/rules.d/40-vendor.rules"
+OFFLINE = '[[memory]]\nblocks = "6"\nstate = "offline"\n'
+MOVABLE = '[[memory]]\nblocks = "6"\nzone = "Movable"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "conflict"),
+    [
+        (OFFLINE, True),
+        (MOVABLE, False),
+        ('[policy]\nauto_online = "offline"\n', True),
+        ('[policy]\nauto_online = "online"\n', False),
+    ],
+)
+def test_a_vendors_rule_that_would_undo_the_layout_is_named(
+    text: str, conflict: bool, tree: Path, chmem: Command
+) -> None:
+    rule = tree / VENDOR
+    rule.parent.mkdir(parents=True)
+    rule.write_text('\nSUBSYSTEM=="memory", ACTION=="add", ATTR{state}="online"\n')
+    layout(tree, text)
+    done = chmem("-s", tree, "--apply", "--install", "--advice=always")
+    assert done.status == 0
+    expected = (
+        f"chmem: /{VENDOR}:2 sets added memory online, also where the layout says offline\n"
+        "chmem: ln -s /dev/null /etc/udev/rules.d/40-vendor.rules masks it\n"
+    )
+    assert done.stderr == (expected if conflict else "")
+    (tree / "etc/udev/rules.d/40-vendor.rules").symlink_to("/dev/null")
+    assert chmem("-s", tree, "--apply", "--install", "--advice=always").stderr == ""
+
+
+def test_a_kernel_that_is_quicker_than_the_rules_is_named(tree: Path, chmem: Command) -> None:
+    chmem("-s", tree, "--policy", "auto_online=online_kernel")
+    done = chmem("-s", tree, "--apply", "--install", "--advice=never")
+    assert done.stderr == (
+        "chmem: auto_online_blocks is online_kernel: the kernel sets added memory online before a "
+        "zone of the layout can be chosen\n"
+    )
+    layout(tree, f'[policy]\nauto_online = "offline"\n{MOVABLE}')
+    assert chmem("-s", tree, "--apply", "--install").stderr == ""
+
+
+def test_what_cannot_be_installed_leaves_the_memory_changed(tree: Path, chmem: Command) -> None:
+    (tree / "etc/systemd").write_text("in the way")
+    done = chmem("-s", tree, "--apply", "--install")
+    assert done.status == 64
+    assert done.stderr == f"chmem: /{UNIT}: Not a directory\n"
+    assert online(tree) == [0, 1, 2, 3, 4, 5]
+    done = chmem("-s", tree, "--apply", "--install")
+    assert (done.status, done.stdout) == (1, "nothing to change\n")
+
+
+def test_what_cannot_be_made_persistent_is_changed_nevertheless(
+    machine: Make, chmem: Command
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    (tree / "etc").write_text("in the way")
+    done = chmem("-s", tree, "-e", "-b", "4", "--persistent")
+    assert done.status == 64
+    assert "/etc/memory-layout.d/50-chmem.toml" in done.stderr
+    assert online(tree) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("which", "mode", "owner", "open_to_others"),
+    [
+        ("the command", 0o755, 0, False),
+        ("the command", 0o755, 1000, True),
+        ("the command", 0o775, 0, True),
+        ("the command", 0o757, 0, True),
+        ("its directory", 0o777, 0, True),
+        ("its directory", 0o1777, 0, False),
+        ("its directory", 0o1777, 1000, True),
+        ("what a link leads to", 0o775, 0, True),
+        ("a module", 0o775, 0, True),
+        ("Python", 0o775, 0, True),
+    ],
+)
+def test_what_others_can_change_is_not_run_at_boot(
+    which: str, mode: int, owner: int, open_to_others: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    places = {"the command": "bin/chmem", "its directory": "bin", "a module": "lib/module.py"}
+    places |= {"what a link leads to": "opt/chmem", "Python": "python/python3"}
+    for place in places.values():
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        if place != "bin":
+            (tmp_path / place).touch()
+    if which == "what a link leads to":
+        (tmp_path / "bin/chmem").unlink()
+        (tmp_path / "bin/chmem").symlink_to("../opt/chmem")
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin/chmem")])
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python/python3"))
+    module = type(sys)("module")
+    module.__file__ = str(tmp_path / "lib/module.py")
+    monkeypatch.setattr(sys, "modules", {"module": module, "sys": sys})
+    real = Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        found = list(real(path, **options))
+        found[0], found[4] = 0o100755, 0
+        if path == tmp_path / places[which]:
+            found[0], found[4] = 0o100000 | mode, owner
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    if open_to_others:
+        with pytest.raises(UsageError) as caught:
+            check_program()
+        at_fault = tmp_path / places[which]
+        assert caught.value.sentence.text == f"others than root can change {at_fault}"
+    else:
+        check_program()

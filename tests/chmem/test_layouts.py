@@ -1,0 +1,548 @@
+"""chmem --apply, --save, --persistent, --total and --undo."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from commands import SCRIPTS, Command, run_program, start_program
+from memory_hotplug import Machine
+from memory_hotplug.block import zone_of
+from memsim.profile import PROFILES
+from simulated import Make, s390
+
+EACH = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("huge", "ppc64-large") else name
+    for name in PROFILES
+]
+
+
+def conditions(tree: Path) -> list[tuple[Any, ...]]:
+    with Machine.at(tree) as machine:
+        return [
+            (block.number, block.status, zone_of(block), block.memmap_on_memory)
+            for block in machine.blocks()
+        ]
+
+
+def blocks(count: int, tree: Path) -> str:
+    """The size of so many blocks, as a layout has it."""
+    with Machine.at(tree) as machine:
+        return f"{count * machine.block_size >> 20}M"
+
+
+def layout(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "layout.toml"
+    file.write_text(f"version = 1\n{text}")
+    return file
+
+
+@pytest.mark.parametrize("profile", EACH)
+def test_the_second_run_writes_nothing(
+    profile: str, machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(profile)
+    file = layout(
+        tmp_path,
+        f'[[memory]]\nsize = "{blocks(4, tree)}"\nfrom = "highest"\nstate = "offline"\n'
+        f'[[memory]]\nsize = "{blocks(8, tree)}"\nzone = "Movable"\n',
+    )
+    first = chmem("-s", tree, "--apply", file, "--json")
+    again = json.loads(chmem("-s", tree, "--apply", file, "--json").stdout)
+    assert json.loads(first.stdout)["status"] == first.status == 0, first
+    assert (again["status"], again["blocks"]) == (0, [])
+
+
+@pytest.mark.parametrize("profile", EACH)
+def test_what_is_saved_is_back_after_a_boot(
+    profile: str, machine: Make, chmem: Command, memsim: Command, lsmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(profile)
+    size = blocks(2, tree)
+    file = layout(tmp_path, f'[[memory]]\nsize = "{size}"\nfrom="highest"\nstate="offline"\n')
+    assert chmem("-s", tree, "--apply", file).status == 0
+    assert chmem("-s", tree, "--save").status == 0
+    before = conditions(tree)
+    assert memsim("reboot", tree).status == 0
+    assert chmem("-s", tree, "--apply").status == 0
+    assert conditions(tree) == before
+    done = chmem("-s", tree, "--apply")
+    assert (done.status, done.stdout) == (0, "nothing to change\n")
+    assert lsmem("-s", tree, "--diff", "layout").status == 0
+
+
+def test_a_block_is_brought_to_its_layout_from_any_condition(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    chmem("-s", tree, "-e", "-b", "4", "-z", "Normal", "-m", "0")
+    chmem("-s", tree, "-c", "-b", "5", "-m", "0")
+    file = layout(
+        tmp_path,
+        '[[memory]]\nblocks = "4-5,7"\nzone = "Movable"\nmemmap_on_memory = true\n'
+        '[[memory]]\nblocks = "6"\nstate = "offline"\nmemmap_on_memory = false\n',
+    )
+    done = chmem("-s", tree, "--apply", file)
+    assert (done.status, done.stdout) == (0, "512M changed: memory blocks 4-7\n")
+    shown = [(number, status, memmap) for number, status, _, memmap in conditions(tree)[4:]]
+    assert shown == [
+        (4, "online", True),
+        (5, "online", True),
+        (6, "offline", False),
+        (7, "online", True),
+    ]
+    zones = [zone.value for _, _, zone, _ in conditions(tree)[4:] if zone]
+    assert zones == ["Movable"] * 3
+
+
+def test_the_last_entry_that_matches_counts(machine: Make, chmem: Command, tmp_path: Path) -> None:
+    tree = machine(s390(first=2, standby=4))
+    text = '[[memory]]\nblocks = "2-5"\n[[memory]]\nblocks = "3"\nstate = "deconfigured"\n'
+    assert chmem("-s", tree, "--apply", layout(tmp_path, text)).status == 0
+    states = [status for _, status, _, _ in conditions(tree)]
+    assert states == ["online", "online", "online", "disabled", "online", "online"]
+
+
+def test_a_size_is_a_floor(machine: Make, chmem: Command, tmp_path: Path) -> None:
+    tree = machine(s390(first=4, standby=4))
+    for size, count in (("768M", 6), ("128M", 6)):
+        file = layout(tmp_path, f'[[memory]]\nsize = "{size}"\n')
+        assert chmem("-s", tree, "--apply", file).status == 0
+        assert [status for _, status, _, _ in conditions(tree)].count("online") == count
+
+
+def test_what_is_missing_is_said_ignored_or_an_error(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=2, standby=2))
+    for missing, status in (("wait", 64), ("ignore", 0), ("error", 1)):
+        text = f'[[memory]]\nblocks = "3-5"\nmissing = "{missing}"\n'
+        file = layout(tmp_path, text)
+        done = chmem("-s", tree, "--apply", file)
+        assert done.status == status
+        said = f"chmem: {file}:2: not on this machine: memory blocks 4-5\n"
+        assert done.stderr == {0: "", 64: said}.get(status, done.stderr)
+        if status == 1:
+            assert done.stderr == f"chmem: {file}:2: the machine does not have all these blocks\n"
+
+
+def test_a_wrong_layout_changes_nothing(machine: Make, chmem: Command, tmp_path: Path) -> None:
+    tree = machine(s390())
+    before = conditions(tree)
+    for text, line in (
+        ('[[memory]]\nblocks = "4"\n[[memory]]\nblocks = "x"\n', 5),
+        ('[[memory]]\nblocks = "4"\n[[memory]]\nsize = "1M"\n', 4),
+        ('[[memory]]\nblocks = "4"\n[[memory]]\nrange = "0x1000-0x1fff"\n', 4),
+    ):
+        done = chmem("-s", tree, "--apply", layout(tmp_path, text))
+        assert (done.status, done.stdout) == (1, "")
+        assert f"layout.toml:{line}: " in done.stderr
+    assert conditions(tree) == before
+
+
+def test_a_dry_run_writes_nothing(machine: Make, chmem: Command, tmp_path: Path) -> None:
+    tree = machine(s390())
+    before = conditions(tree)
+    done = chmem("-s", tree, "--apply", layout(tmp_path, '[[memory]]\nsize="1G"\n'), "--dry-run")
+    assert done.stdout.endswith("# 512M would be changed: memory blocks 4-7\n")
+    assert conditions(tree) == before
+
+
+def test_undo_brings_back_the_last_change_and_then_redoes_it(machine: Make, chmem: Command) -> None:
+    tree = machine(s390(first=4, standby=4))
+    before = conditions(tree)
+    chmem("-s", tree, "-e", "256m", "-m", "0")
+    after = conditions(tree)
+    chmem("-s", tree, "-e", "-b", "4")
+    assert chmem("-s", tree, "--undo").status == 0
+    assert conditions(tree) == before
+    assert chmem("-s", tree, "--undo").status == 0
+    assert conditions(tree) == after
+
+
+def test_without_a_change_there_is_nothing_to_undo(machine: Make, chmem: Command) -> None:
+    done = chmem("-s", machine(s390()), "--undo")
+    assert (done.status, done.stderr) == (1, "chmem: there is no change to undo\n")
+
+
+def test_a_damaged_record_is_not_used(machine: Make, chmem: Command) -> None:
+    tree = machine(s390())
+    chmem("-s", tree, "-e", "256m")
+    record = tree / "run/memory-layout/undo.json"
+    for damaged in ("", "{}", '{"version":1,"before":[[1,"online",null,true]]}', "[" * 100_000):
+        record.write_text(damaged)
+        done = chmem("-s", tree, "--undo")
+        assert done.status == 1
+        assert "record of the last change is damaged" in done.stderr
+
+
+def test_a_total_is_reached_from_both_sides(machine: Make, chmem: Command) -> None:
+    tree = machine(s390(first=4, standby=4))
+    for size, count in (("1g", 8), ("640m", 5), ("768m", 6)):
+        assert chmem("-s", tree, "--total", size).status == 0
+        assert [status for _, status, _, _ in conditions(tree)].count("online") == count
+        done = chmem("-s", tree, "--total", size)
+        assert (done.status, done.stdout, done.stderr) == (0, "nothing to change\n", "")
+
+
+def test_memory_of_the_boot_that_was_given_back_stays_away(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    assert chmem("-s", tree, "-d", "-b", "3").status == 0
+    assert chmem("-s", tree, "--save").status == 0
+    assert memsim("reboot", tree).status == 0
+    assert conditions(tree)[3][1] == "online"
+    assert chmem("-s", tree, "--apply").status == 0
+    assert conditions(tree)[3][1] == "disabled"
+
+
+def test_a_persistent_change_outlives_a_boot(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    chmem("-s", tree, "-e", "512m", "-z", "Movable", "--persistent")
+    chmem("-s", tree, "-d", "-b", "6", "--persistent")
+    chmem("-s", tree, "-d", "-b", "5")
+    assert memsim("reboot", tree).status == 0
+    assert chmem("-s", tree, "--apply").status == 0
+    states = [status for _, status, _, _ in conditions(tree)]
+    assert states == ["online"] * 6 + ["disabled", "online"]
+
+
+ENTRY = st.fixed_dictionaries(
+    {},
+    optional={
+        "blocks": st.sampled_from(["0-3", "2-5", "4-7", "6", "7-9"]),
+        "size": st.sampled_from(["128M", "384M", "1G", "2G"]),
+        "from": st.sampled_from(["lowest", "highest"]),
+        "state": st.sampled_from(["online", "offline", "deconfigured"]),
+        "zone": st.sampled_from(["Normal", "Movable"]),
+        "memmap_on_memory": st.booleans(),
+    },
+)
+
+
+def sound(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry without what would be an error."""
+    kept = dict(entry)
+    if not {"blocks", "size"} & kept.keys():
+        kept["node"] = 0
+    if "size" not in kept:
+        kept.pop("from", None)
+    if kept.get("state", "online") != "online":
+        kept.pop("zone", None)
+    return kept
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    entries=st.lists(
+        ENTRY.map(sound), max_size=4, unique_by=lambda entry: entry.get("size", id(entry))
+    )
+)
+def test_any_layout_converges_or_says_what_is_missing(
+    entries: list[dict[str, Any]], machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path / "machine", ignore_errors=True)
+    tree = machine(s390(first=4, standby=4))
+    file = tmp_path / "layout.json"
+    file.write_text(json.dumps({"version": 1, "memory": entries}))
+    first = chmem("-s", tree, "--apply", file, "--json")
+    again = chmem("-s", tree, "--apply", file, "--json")
+    found = json.loads(again.stdout)
+    if first.status == 0:
+        assert (again.status, found["blocks"]) == (0, [])
+    else:
+        assert found["messages"]
+
+
+def test_killed_in_the_middle_and_applied_again_it_converges(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=4, standby=40))
+    file = layout(tmp_path, '[[memory]]\nblocks = "4-43"\nmemmap_on_memory = false\n')
+    with start_program("chmem", "-s", tree, "--apply", file) as process:
+        while conditions(tree)[6][1] != "online" and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert chmem("-s", tree, "--apply", file).status == 0
+    done = chmem("-s", tree, "--apply", file)
+    assert done.stdout == "nothing to change\n"
+
+
+def test_two_at_once_are_as_one_after_the_other(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=4, standby=8))
+    file = layout(tmp_path, '[[memory]]\nsize = "1G"\nzone = "Movable"\n')
+    running = [start_program("chmem", "-s", tree, "--apply", file) for _ in range(2)]
+    written = sorted(process.communicate()[0] for process in running)
+    assert written == ["1G changed: memory blocks 4-11\n", "nothing to change\n"]
+
+
+HEADING = "# The memory layout as chmem saved it; see memory-layout.d(5)."
+SAVED = """
+[[memory]]
+blocks = "0-3"
+state = "online"
+zone = "Normal"
+memmap_on_memory = false
+
+[[memory]]
+blocks = "4"
+state = "online"
+zone = "Movable"
+memmap_on_memory = true
+
+[[memory]]
+blocks = "5"
+state = "offline"
+memmap_on_memory = true
+
+[[memory]]
+blocks = "6-7"
+state = "deconfigured"
+memmap_on_memory = true
+"""
+
+
+def changed(machine: Make, chmem: Command) -> Path:
+    """Four blocks from boot, one that is set online, one that is configured, two others."""
+    tree = machine(s390(first=4, standby=4))
+    assert chmem("-s", tree, "-e", "-b", "4", "-z", "Movable").status == 0
+    assert chmem("-s", tree, "-c", "-b", "5").status == 0
+    return tree
+
+
+def test_the_layout_is_saved_where_it_is_wanted(
+    machine: Make, chmem: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = changed(machine, chmem)
+    done = chmem("-s", tree, "--save", "-")
+    assert (done.status, done.stdout) == (0, f"{HEADING}\nversion = 1\n{SAVED}")
+    monkeypatch.chdir(tmp_path)
+    for name in ("here.toml", str(tmp_path / "there.toml")):
+        assert chmem("-s", tree, "--save", name).status == 0
+        assert Path(name).read_text() == done.stdout
+    assert not (tree / "etc").exists()
+    assert chmem("-s", tree, "--save").status == 0
+    text = (tree / "etc/memory-layout.d/50-chmem.toml").read_text()
+    assert text.startswith(f"{HEADING}\n# chmem --save and --persistent write this file anew.")
+    assert text.endswith(f"\nversion = 1\n{SAVED}")
+    for name, reason in (("no/x.toml", "No such file or directory"), ("machine", "Is a directory")):
+        done = chmem("-s", tree, "--save", name)
+        assert (done.status, done.stderr) == (1, f"chmem: {name}: {reason}\n")
+
+
+def test_what_is_saved_keeps_the_policy_of_the_file(machine: Make, chmem: Command) -> None:
+    tree = changed(machine, chmem)
+    file = tree / "etc/memory-layout.d/50-chmem.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('version = 1\n[policy]\nauto_online = "online"\n[[memory]]\nblocks = "99"\n')
+    assert chmem("-s", tree, "--save").status == 0
+    text = file.read_text()
+    assert '[policy]\nauto_online = "online"\n' in text
+    assert '"99"' not in text
+    file.write_text("version = 1\n[policy]\nauto_on = 1\n")
+    done = chmem("-s", tree, "--save")
+    assert done.status == 1
+    assert done.stderr.startswith(
+        "chmem: /etc/memory-layout.d/50-chmem.toml:3: unknown key auto_on"
+    )
+    assert file.read_text() == "version = 1\n[policy]\nauto_on = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "online"),
+    [
+        (["640m"], [0, 1, 2, 3, 4]),
+        (["512m"], [0, 1, 2, 3, 4]),
+        (["384m", "-z", "Movable"], [0, 1, 2, 3, 4, 5, 6]),
+        (["128m", "-z", "Movable"], [0, 1, 2, 3, 4]),
+        (["0", "-z", "Movable"], [0, 1, 2, 3]),
+        (["512m", "-z", "Normal"], [0, 1, 2, 3, 4]),
+        (["384m", "-z", "Normal"], [0, 1, 2, 4]),
+        (["256m", "--node", "0"], [0, 1]),
+        (["1g"], list(range(8))),
+    ],
+    ids=str,
+)
+def test_a_total_counts_what_is_asked_for(
+    arguments: list[str], online: list[int], machine: Make, chmem: Command
+) -> None:
+    tree = changed(machine, chmem)
+    if arguments == ["512m"]:
+        online = [0, 1, 2, 3]
+    assert chmem("-s", tree, "--total", *arguments).status == 0
+    found = [number for number, status, _, _ in conditions(tree) if status == "online"]
+    assert found == online
+
+
+def test_a_total_that_cannot_be_had_is_said_to_be_had_in_part(
+    machine: Make, chmem: Command
+) -> None:
+    tree = changed(machine, chmem)
+    done = chmem("-s", tree, "--total", "2g")
+    assert done.status == 64
+    assert "Could only enable 384M" in done.stdout + done.stderr
+    assert chmem("-s", tree, "--total", "0x0-0x7ffffff").status == 1
+    assert chmem("-s", tree, "--total", "100m").status == 1
+
+
+def test_a_block_that_is_gone_cannot_be_brought_back(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    room = {
+        "block_size": 1 << 27,
+        "blocks": [{"range": [0, 3]}, {"range": [8, 11], "config": False}],
+    }
+    tree = machine(room)
+    memsim("plug", tree, "--memory", "256M", "--as", "virtio-mem")
+    assert chmem("-s", tree, "-e", "-b", "8-9").status == 0
+    assert chmem("-s", tree, "-d", "-b", "8-9").status == 0
+    memsim("unplug", tree, "--memory", "128M")
+    done = chmem("-s", tree, "--undo")
+    assert done.status == 64
+    assert done.stderr == (
+        "chmem: /run/memory-layout/undo.json: not on this machine: memory block 9\n"
+    )
+    assert conditions(tree)[4][1] == "online"
+
+
+def test_what_was_changed_last_is_brought_back_first(machine: Make, chmem: Command) -> None:
+    tree = machine(s390(first=4, standby=4))
+    assert chmem("-s", tree, "-e", "-b", "4-6").status == 0
+    report = json.loads(chmem("-s", tree, "--undo", "--json").stdout)
+    assert [block["block"] for block in report["blocks"]] == [6, 5, 4]
+
+
+def test_a_record_that_cannot_be_read_is_named(machine: Make, chmem: Command) -> None:
+    tree = machine(s390())
+    (tree / "run/memory-layout/undo.json").mkdir(parents=True)
+    done = chmem("-s", tree, "--undo")
+    assert done.status == 1
+    assert "/run/memory-layout/undo.json" in done.stderr
+
+
+def test_a_change_of_nothing_leaves_the_record_of_the_last_one(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    record = tree / "run/memory-layout/undo.json"
+    memsim("fault", tree, "--config", "6=EIO")
+    assert chmem("-s", tree, "-e", "-b", "6").status == 1
+    assert not record.exists()
+    assert chmem("-s", tree, "-e", "-b", "4").status == 0
+    assert record.stat().st_mode & 0o777 == 0o600
+    kept = record.read_bytes()
+    for words in (["-e", "-b", "4"], ["-e", "-b", "6"], ["-d", "-b", "4", "--dry-run"]):
+        chmem("-s", tree, *words)
+        assert record.read_bytes() == kept
+    # A part of what was asked for: only that part.
+    assert chmem("-s", tree, "-e", "-b", "5-6").status == 64
+    assert [row[0] for row in json.loads(record.read_text())["before"]] == [5]
+
+
+def test_a_persistent_change_writes_what_became_of_the_memory(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    file = tree / "etc/memory-layout.d/50-chmem.toml"
+    memsim("fault", tree, "--config", "6=EIO")
+    # What failed is not written; a size writes the blocks that it took.
+    assert chmem("-s", tree, "-e", "-b", "5-6", "-z", "Movable", "--persistent").status == 64
+    assert 'blocks = "5"\nstate = "online"\nzone = "Movable"\n' in file.read_text()
+    assert chmem("-s", tree, "-e", "128m", "-z", "Movable", "--persistent").status == 0
+    assert 'blocks = "4"\n' in file.read_text()
+    # What is so already is wanted to stay so.
+    assert chmem("-s", tree, "-e", "-b", "4-5", "--persistent").status == 0
+    assert 'blocks = "4-5"\n' in file.read_text()
+    kept = file.read_text()
+    assert chmem("-s", tree, "-e", "-b", "6", "--persistent").status == 1
+    assert chmem("-s", tree, "-d", "-b", "4", "--persistent", "--dry-run").status == 0
+    assert file.read_text() == kept
+    assert chmem("-s", tree, "-d", "-b", "5", "--persistent").status == 0
+    assert 'blocks = "5"\nstate = "deconfigured"\n' in file.read_text()
+
+
+def test_standard_input_can_be_toml_or_json(machine: Make) -> None:
+    tree = machine(s390(first=4, standby=4))
+    for text in (
+        'version = 1\n[[memory]]\nsize = "640M"\n',
+        '{"version": 1, "memory": [{"size": "768M"}]}',
+    ):
+        done = run_program("chmem", "-s", tree, "--apply", "-", input=text)
+        assert done.returncode == 0, done.stderr
+    assert [status for _, status, _, _ in conditions(tree)].count("online") == 6
+    for data, reason in (
+        ("{", "-:1: not JSON"),
+        ("version = 3\n", "-:1: version must be 1"),
+        ("#" * ((4 << 20) + 1), "-: too long"),
+    ):
+        done = run_program("chmem", "-s", tree, "--apply", "-", input=data)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert reason in done.stderr
+    before = conditions(tree)
+    script = f"{SCRIPTS / 'chmem'} -s {tree} --apply - <&-"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "chmem: -: standard input is closed\n")
+    done = subprocess.run(
+        ["sh", "-c", f"printf '\\377' | {SCRIPTS / 'chmem'} -s {tree} --apply -"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (1, "chmem: -: not UTF-8\n")
+    assert conditions(tree) == before
+
+
+def test_a_spare_takes_the_place_of_a_block_that_fails(
+    machine: Make, chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    memsim("fault", tree, "--config", "4=EIO", "--config", "6=EIO")
+    file = layout(tmp_path, '[[memory]]\nsize = "768M"\n')
+    assert chmem("-s", tree, "--apply", file).status == 0
+    found = [number for number, status, _, _ in conditions(tree) if status == "online"]
+    assert found == [0, 1, 2, 3, 5, 7]
+    file = layout(tmp_path, '[[memory]]\nsize = "896M"\n')
+    done = chmem("-s", tree, "--apply", file)
+    assert done.status == 64
+    assert [number for number, status, _, _ in conditions(tree) if status == "online"] == found
+
+
+def test_what_was_done_to_each_block_is_said_with_verbose(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    file = layout(tmp_path, '[[memory]]\nblocks = "4"\nmemmap_on_memory = false\n')
+    address = "(0x0000000020000000-0x0000000027ffffff)"
+    done = chmem("-s", tree, "--apply", file, "-v")
+    assert done.stdout == (
+        f"Memory Block 4 {address} configured\nMemory Block 4 {address} enabled\n"
+        "128M changed: memory block 4\n"
+    )
+    chmem("-s", tree, "--apply", layout(tmp_path, '[[memory]]\nblocks="4"\nstate="offline"\n'))
+    file = layout(tmp_path, '[[memory]]\nblocks = "4"\nstate = "deconfigured"\n')
+    assert chmem("-s", tree, "--apply", file, "-v").stdout == (
+        f"Memory Block 4 {address} deconfigured\n128M changed: memory block 4\n"
+    )
+
+
+def test_what_is_missing_of_a_document_without_lines_is_said(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "layout.json"
+    file.write_text('{"version": 1, "memory": [{"blocks": "6-9"}, {"node": 3}]}')
+    done = chmem("-s", machine(s390(first=4, standby=4)), "--apply", file)
+    assert done.status == 64
+    assert done.stderr.splitlines()[0] == f"chmem: {file}: not on this machine: memory blocks 8-9"
+    assert f"chmem: {file}: not on this machine: " in done.stderr.splitlines()[1]

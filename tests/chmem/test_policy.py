@@ -1,0 +1,216 @@
+"""chmem --policy, and the policy of a layout."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+from memory_hotplug import Machine
+from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, path_of
+from memory_hotplug.settings import present
+from simulated import Make, s390, x86
+
+AUTO = path_of(AUTO_ONLINE_BLOCKS)
+RATIO = path_of("parameters/auto_movable_ratio")
+WARNING = "chmem: the kernel expects that online_policy stays as it is once memory was set online\n"
+
+
+def settings(tree: Path) -> dict[str, str]:
+    with Machine.at(tree) as machine:
+        return present(machine)
+
+
+@pytest.fixture
+def tree(machine: Make) -> Path:
+    return machine(x86(memmap_param="N"))
+
+
+AT_BOOT = {
+    "auto_online": "offline",
+    "online_policy": "contig-zones",
+    "auto_movable_ratio": "301",
+    "auto_movable_numa_aware": "Y",
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "changed", "stderr"),
+    [
+        ("auto_online=online_movable", {"auto_online": "online_movable"}, ""),
+        ("online_policy=auto-movable", {"online_policy": "auto-movable"}, WARNING),
+        ("auto_movable_ratio=100", {"auto_movable_ratio": "100"}, ""),
+        ("auto_movable_numa_aware=no", {"auto_movable_numa_aware": "N"}, ""),
+    ],
+)
+def test_a_setting_is_written_once(
+    word: str, changed: dict[str, str], stderr: str, tree: Path, chmem: Command
+) -> None:
+    assert settings(tree) == AT_BOOT
+    done = chmem("-s", tree, "--policy", word, "--advice=never")
+    ((_, value),) = changed.items()
+    assert (done.status, done.stderr) == (0, stderr)
+    assert done.stdout.endswith(f" set to {value}\n")
+    assert settings(tree) == AT_BOOT | changed
+    done = chmem("-s", tree, "--policy", word)
+    assert (done.status, done.stdout, done.stderr) == (0, "nothing to change\n", "")
+
+
+def test_several_settings_at_once(tree: Path, chmem: Command) -> None:
+    done = chmem("-s", tree, "--policy", "auto_online=online", "auto_movable_ratio=50")
+    assert done.stdout == "auto_online_blocks set to online\nauto_movable_ratio set to 50\n"
+    report = json.loads(
+        chmem(
+            "-s", tree, "--policy", "auto_online=offline", "auto_movable_ratio=50", "--json"
+        ).stdout
+    )
+    assert report["settings"] == [
+        {
+            "setting": "auto_online_blocks",
+            "path": f"{tree}/{AUTO}",
+            "before": "online",
+            "value": "offline",
+            "changed": True,
+            "errno": None,
+        }
+    ]
+    assert (report["outcome"], report["status"], report["bytes_changed"]) == ("done", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["auto_online=sometimes"], 'policy: auto_online is "offline" or "online" or'),
+        (["auto_online"], "policy: expected KEY=VALUE, not auto_online"),
+        (["auto_online=online", "auto_online=offline"], "policy: auto_online is given twice"),
+        (["ratio=3"], "policy: unknown key ratio (known: auto_movable_numa_aware,"),
+        (["auto_movable_ratio=much"], "policy: auto_movable_ratio is a whole number, 0 or more"),
+        (["auto_movable_numa_aware=3"], "policy: auto_movable_numa_aware is true or false, not 3"),
+        ([], "--policy takes KEY=VALUE, with the keys auto_online, online_policy,"),
+    ],
+)
+def test_what_is_no_policy_is_refused(
+    words: list[str], reason: str, tree: Path, chmem: Command
+) -> None:
+    done = chmem("-s", tree, "--policy", *words, "--advice=always")
+    assert done.status == 1
+    assert reason in done.stderr
+    assert settings(tree) == AT_BOOT
+
+
+def test_a_setting_that_the_kernel_does_not_have_is_refused(machine: Make, chmem: Command) -> None:
+    tree = machine(x86(online_policy=None))
+    assert settings(tree) == {"auto_online": "offline"}
+    done = chmem("-s", tree, "--policy", "auto_online=online", "auto_movable_ratio=3")
+    assert (done.status, done.stderr) == (
+        1,
+        "chmem: policy: auto_movable_ratio is impossible: this kernel does not have it\n",
+    )
+    assert settings(tree) == {"auto_online": "offline"}
+
+
+def test_a_dry_run_shows_the_writes(tree: Path, chmem: Command) -> None:
+    done = chmem("-s", tree, "--policy", "auto_online=online", "--dry-run")
+    assert f"memsim write {tree} {AUTO} online" in done.stdout
+    assert settings(tree) == AT_BOOT
+
+
+def test_what_cannot_be_written_is_told(tree: Path, chmem: Command) -> None:
+    """In a captured tree: what is no regular file."""
+    for path in (tree / ".memsim").iterdir():
+        path.unlink()
+    (tree / ".memsim").rmdir()
+    (tree / RATIO).unlink()
+    (tree / RATIO).symlink_to("auto_movable_ratio.real")
+    (tree / f"{RATIO}.real").write_text("301\n")
+    words = ("-s", tree, "--policy", "auto_online=online", "auto_movable_ratio=3")
+    done = chmem(*words)
+    assert done.status == 64
+    assert done.stdout == "auto_online_blocks set to online\n"
+    assert done.stderr.startswith("chmem: auto_movable_ratio: cannot be set to 3: Too many levels")
+    chmem("-s", tree, "--policy", "auto_online=offline")
+    done = chmem(*words, "--all-or-nothing")
+    assert (done.status, done.stdout) == (1, "")
+    assert (tree / AUTO).read_text() == "offline"
+    report = json.loads(chmem(*words, "--json").stdout)
+    assert [(one["changed"], one["errno"]) for one in report["settings"]] == [
+        (True, None),
+        (False, "ELOOP"),
+    ]
+
+
+def layout(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "layout.toml"
+    file.write_text(f"version = 1\n{text}")
+    return file
+
+
+BOTH = '[policy]\nauto_online = "online_movable"\n[[memory]]\nblocks = "4-5"\n'
+
+
+def test_the_policy_of_a_layout_is_written_with_it(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    file = layout(tmp_path, BOTH)
+    done = chmem("-s", tree, "--apply", file)
+    assert (done.status, done.stdout) == (
+        0,
+        "auto_online_blocks set to online_movable\n256M changed: memory blocks 4-5\n",
+    )
+    assert settings(tree)["auto_online"] == "online_movable"
+    assert chmem("-s", tree, "--apply", file).stdout == "nothing to change\n"
+
+
+def test_a_policy_that_the_kernel_does_not_have_changes_nothing(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(x86(online_policy=None))
+    done = chmem("-s", tree, "--apply", layout(tmp_path, "[policy]\nauto_movable_ratio = 3\n"))
+    assert done.status == 1
+    assert "layout.toml:2: auto_movable_ratio is impossible" in done.stderr
+
+
+def test_all_or_nothing_takes_the_policy_back(
+    machine: Make, chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    memsim("fault", tree, "--config", "5=EIO")
+    done = chmem("-s", tree, "--apply", layout(tmp_path, BOTH), "--all-or-nothing")
+    assert done.status == 1
+    assert settings(tree)["auto_online"] == "offline"
+    done = chmem("-s", tree, "--apply", layout(tmp_path, BOTH))
+    assert done.status == 64
+    assert settings(tree)["auto_online"] == "online_movable"
+
+
+def test_undo_brings_the_policy_back(machine: Make, chmem: Command, tmp_path: Path) -> None:
+    tree = machine(s390(first=4, standby=4))
+    chmem("-s", tree, "--apply", layout(tmp_path, BOTH))
+    done = chmem("-s", tree, "--undo")
+    assert done.status == 0
+    assert settings(tree)["auto_online"] == "offline"
+    with Machine.at(tree) as found:
+        assert found.block(4).status == "disabled"
+    chmem("-s", tree, "--policy", "auto_online=online")
+    assert chmem("-s", tree, "--undo").stdout == "auto_online_blocks set to offline\n"
+    record = tree / "run/memory-layout/undo.json"
+    for key in ("state", "../../x"):
+        record.write_text(json.dumps({"version": 1, "before": [], "settings": {key: "online"}}))
+        assert "record of the last change is damaged" in chmem("-s", tree, "--undo").stderr
+
+
+def test_a_persistent_policy_outlives_a_boot(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    chmem("-s", tree, "-e", "-b", "4", "--persistent")
+    done = chmem("-s", tree, "--policy", "auto_online=online", "--persistent")
+    assert done.status == 0
+    text = (tree / "etc/memory-layout.d/50-chmem.toml").read_text()
+    assert '[policy]\nauto_online = "online"\n' in text
+    assert 'blocks = "4"\n' in text
+    assert memsim("reboot", tree).status == 0
+    assert settings(tree)["auto_online"] == "offline"
+    assert chmem("-s", tree, "--apply").status == 0
+    assert settings(tree)["auto_online"] == "online"

@@ -1,0 +1,195 @@
+"""The text of each error, and what it carries for a program."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from memory_hotplug import (
+    BadBlockSizeError,
+    BadMachineError,
+    BlockError,
+    BrokenTreeError,
+    CannotWriteError,
+    Cause,
+    HeldError,
+    Machine,
+    MemoryHotplugError,
+    NoBlocksError,
+    NoBlockSizeError,
+    NoMemoryTreeError,
+    NoRootError,
+    NoSuchBlockError,
+    NotReadError,
+    SizeSyntaxError,
+    SizeTooLargeError,
+    StoppedError,
+    StuckError,
+    UnknownNameError,
+    Zone,
+)
+
+DENIED = PermissionError(errno.EACCES, "Permission denied")
+NAMELESS = OSError("no number at all")
+MEMORY = "/sys/devices/system/memory"
+
+BUSY = BlockError(
+    5,
+    "offline",
+    Cause.UNMOVABLE,
+    errno=errno.EBUSY,
+    zone=Zone.NORMAL,
+    zones=(Zone.NORMAL, Zone.MOVABLE),
+    where="sys/x/state",
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "carried"),
+    [
+        (
+            NoMemoryTreeError("/r\n", DENIED),
+            rf"cannot open {MEMORY} below /r\x0a: Permission denied",
+            {
+                "root": "/r\n",
+                "errno": errno.EACCES,
+                "reason": "Permission denied",
+                "is_this_machine": False,
+            },
+        ),
+        (
+            NoMemoryTreeError("/", NAMELESS, is_this_machine=True),
+            f"cannot open {MEMORY}: no number at all",
+            {"root": "/", "errno": None, "reason": "no number at all", "is_this_machine": True},
+        ),
+        (
+            NoRootError("/r", DENIED),
+            "cannot open /r: Permission denied",
+            {"root": "/r", "errno": errno.EACCES, "is_this_machine": False},
+        ),
+        (
+            BrokenTreeError("sys/x", "why"),
+            "cannot read /sys/x: why",
+            {"path": "sys/x", "reason": "why"},
+        ),
+        (
+            NoBlockSizeError("sys/x"),
+            "cannot read /sys/x: No such file or directory",
+            {"path": "sys/x", "reason": "No such file or directory"},
+        ),
+        (
+            BadBlockSizeError("sys/x", "zz"),
+            "cannot read /sys/x: no block size in hexadecimal, but zz",
+            {"path": "sys/x", "found": "zz"},
+        ),
+        (UnknownNameError("zone", "a\tb"), r"unknown zone: a\x09b", {"name": "a\tb"}),
+        (
+            UnknownNameError("zone", "X", ["DMA", "Normal"]),
+            "unknown zone: X (known: DMA, Normal)",
+            {"name": "X"},
+        ),
+        (SizeSyntaxError("1\x1b"), r"Failed to parse size: '1\x1b': Invalid argument", {}),
+        (SizeTooLargeError("9e"), "Failed to parse size: '9e': Numerical result out of range", {}),
+        (
+            CannotWriteError("/r/\n", DENIED),
+            r"cannot write to /r/\x0a: Permission denied",
+            {"where": "/r/\n", "errno": errno.EACCES, "reason": "Permission denied"},
+        ),
+        (
+            CannotWriteError("/r", NAMELESS),
+            "cannot write to /r: no number at all",
+            {"errno": None, "reason": "no number at all"},
+        ),
+        (StoppedError(), "interrupted", {}),
+        (
+            NotReadError(iter(["state", "zones"])),
+            "state, zones of the memory blocks must be read before",
+            {"attributes": ("state", "zones"), "number": None},
+        ),
+        (
+            NotReadError(["state"], 0),
+            "state of memory block 0 must be read before",
+            {"attributes": ("state",), "number": 0},
+        ),
+        (
+            HeldError(7, 12.5),
+            "process 7 is changing the memory of this machine",
+            {"pid": 7, "since": 12.5},
+        ),
+        (
+            HeldError(None, None),
+            "another process is changing the memory of this machine",
+            {"pid": None, "since": None},
+        ),
+        (NoSuchBlockError(3), "memory block 3 is not on this machine", {"number": 3}),
+        (
+            NoBlocksError("/r\n"),
+            rf"no memory blocks in {MEMORY} below /r\x0a",
+            {"root": "/r\n", "is_this_machine": False},
+        ),
+        (
+            NoBlocksError("/", is_this_machine=True),
+            f"no memory blocks in {MEMORY}",
+            {"root": "/", "is_this_machine": True},
+        ),
+        (
+            BUSY,
+            "memory block 5: offline failed: Device or resource busy",
+            {
+                "number": 5,
+                "step": "offline",
+                "cause": Cause.UNMOVABLE,
+                "errno": errno.EBUSY,
+                "errno_name": "EBUSY",
+                "zone": Zone.NORMAL,
+                "zones": (Zone.NORMAL, Zone.MOVABLE),
+                "where": "sys/x/state",
+                "reason": "Device or resource busy",
+            },
+        ),
+        (
+            BlockError(5, "online", Cause.ZONE_NOT_VALID),
+            f"memory block 5: online failed: {Cause.ZONE_NOT_VALID.value}",
+            {"errno": None, "errno_name": None, "zone": None, "zones": (), "where": ""},
+        ),
+        (
+            BlockError(5, "online", Cause.UNMOVABLE, errno=4095),
+            "memory block 5: online failed: Unknown error 4095",
+            {"errno_name": "4095"},
+        ),
+        (
+            StuckError(BUSY),
+            str(BUSY),
+            {
+                name: getattr(BUSY, name)
+                for name in ("number", "step", "cause", "errno", "zone", "zones", "where")
+            },
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_says_what_happened_and_carries_it(
+    error: MemoryHotplugError, text: str, carried: dict[str, object]
+) -> None:
+    assert str(error) == text
+    assert {name: getattr(error, name) for name in carried} == carried
+
+
+@pytest.mark.parametrize("profile", ["./nix\0", "./\ud800"])
+def test_a_machine_that_cannot_be_made_is_named_even_if_no_file_has_that_name(
+    profile: str,
+) -> None:
+    with pytest.raises(BadMachineError) as caught:
+        Machine.simulated(profile)
+    assert str(caught.value).startswith(os.fsdecode(profile))
+    assert not str(caught.value).endswith(": ")
+
+
+def test_a_setting_is_a_word_without_its_newline(tmp_path: Path) -> None:
+    memory = tmp_path / "sys/devices/system/memory"
+    (memory / "memory0").mkdir(parents=True)
+    (memory / "block_size_bytes").write_text("8000000\n")
+    (memory / "auto_online_blocks").write_bytes(b"\nodd\xff\n")
+    with Machine.at(tmp_path) as machine:
+        assert machine.auto_online_blocks == r"\x0aodd\xff"

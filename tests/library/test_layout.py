@@ -1,0 +1,545 @@
+"""Memory layouts: what their text means, and which files count."""
+
+import errno
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memory_hotplug.block import Zone
+from memory_hotplug.errors import LayoutError
+from memory_hotplug.layout import Entry, Layout, Missing, Policy, Where
+from memory_hotplug.layout_files import (
+    LONGEST,
+    names_in,
+    read_file,
+    read_layout,
+    remove_file,
+    replace_file,
+)
+from memory_hotplug.layout_text import format_layout, parse_layout
+from memory_hotplug.plan import Condition
+
+WHOLE = """\
+version = 1
+
+[policy]
+auto_online = "online_movable"
+online_policy = "auto-movable"
+auto_movable_ratio = 301
+
+[[memory]]
+blocks = "16-31, 40"
+zone = "Movable"
+memmap_on_memory = true
+missing = "ignore"
+
+[[memory]]
+size = "8G"
+node = 1
+from = "highest"
+state = "offline"
+"""
+
+
+def test_a_layout_says_what_its_keys_say() -> None:
+    layout = parse_layout(WHOLE, "a.toml")
+    assert layout == Layout(
+        Policy("online_movable", "auto-movable", 301),
+        (
+            Entry(
+                Where("a.toml", 8),
+                ((16, 31), (40, 40)),
+                zone=Zone.MOVABLE,
+                memmap_on_memory=True,
+                missing=Missing.IGNORE,
+            ),
+            Entry(
+                Where("a.toml", 14),
+                node=1,
+                size=8 << 30,
+                highest=True,
+                condition=Condition.OFFLINE,
+            ),
+        ),
+    )
+
+
+def test_json_says_the_same() -> None:
+    import tomllib
+
+    as_json = parse_layout(json.dumps(tomllib.loads(WHOLE)), "-")
+    as_toml = parse_layout(WHOLE, "-")
+    assert as_json.policy == as_toml.policy
+    assert [format_layout(Layout(Policy(), (one,))) for one in as_json.entries] == [
+        format_layout(Layout(Policy(), (one,))) for one in as_toml.entries
+    ]
+
+
+WRONG = {
+    "": (2, "version must be 1"),
+    "version = 2\n": (3, "version must be 1"),
+    "version = 1\nmemry = 1\n": (4, "unknown key memry"),
+    "version = 1\n[[memory]]\nblock = 3\n": (5, "unknown key block"),
+    "version = 1\n[[memory]]\nnode = 0\n[[memory]]\nnode = -1\n": (7, "node is a whole number"),
+    "version = 1\n[[memory]]\nnode = true\n": (5, "node is a whole number"),
+    "version = 1\n[[memory]]\nblocks = 3\n": (5, "blocks is block numbers as text"),
+    'version = 1\n[[memory]]\nblocks = "3-1"\n': (5, "ends that ascend"),
+    'version = 1\n[[memory]]\nblocks = "0-5,3-8"\n': (5, "ranges that do not overlap"),
+    'version = 1\n[[memory]]\nblocks = "0"\nrange = "0x0-0xf"\n': (6, "cannot be combined"),
+    'version = 1\n[[memory]]\nzone = "Movable"\n': (4, "which memory"),
+    'version = 1\n[[memory]]\nnode = 0\nzone = "Device"\n': (6, "zone is"),
+    'version = 1\n[[memory]]\nnode = 0\nzone = "DMA"\nstate = "offline"\n': (6, "state online"),
+    'version = 1\n[[memory]]\nnode = 0\nfrom = "lowest"\n': (6, "from needs size"),
+    "version = 1\n[[memory]]\nsize = 8\n": (5, "size is a size as text"),
+    'version = 1\n[[memory]]\nsize = "0"\n': (5, "size is a size as text"),
+    'version = 1\n[[memory]]\nsize="1G"\n[[memory]]\nsize="2G"\n': (6, "given in line 4"),
+    "version = 1\nmemory = 3\n": (4, r"memory must be \[\[memory\]\]"),
+    "version = 1\n[policy]\nauto_online = 'sometimes'\n": (5, "auto_online is"),
+    "version = 1\npolicy = 3\n": (4, "policy must be a table"),
+    "version = 1\nversion = 1\n": (4, "not TOML"),
+    "version =": (3, "not TOML"),
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_wrong_is_told_with_its_line(text: str) -> None:
+    line, reason = WRONG[text]
+    with pytest.raises(LayoutError, match=reason) as caught:
+        parse_layout(f"# a comment\n\n{text}", "a.toml")
+    if text:
+        assert (caught.value.file, caught.value.line) == ("a.toml", line)
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60).map(lambda data: data.decode("latin1")))
+def test_any_text_is_a_layout_or_an_error(text: str) -> None:
+    for whole in (text, f"version = 1\n[[memory]]\n{text}", f"{{{text}"):
+        try:
+            parse_layout(whole, "-")
+        except LayoutError as error:
+            assert str(error).isprintable()
+
+
+entries = st.builds(
+    Entry,
+    st.just(Where("-")),
+    node=st.integers(0, 5),
+    size=st.none() | st.integers(1, 1 << 20).map(lambda count: count << 20),
+    condition=st.sampled_from([Condition.OFFLINE, Condition.DECONFIGURED]),
+    memmap_on_memory=st.none() | st.booleans(),
+    missing=st.sampled_from(Missing),
+)
+
+
+@given(
+    st.builds(
+        Policy,
+        st.none() | st.just("offline"),
+        auto_movable_ratio=st.none() | st.integers(0, 1 << 20),
+    ),
+    entries,
+)
+def test_a_layout_that_is_written_is_read_back(policy: Policy, entry: Entry) -> None:
+    text = format_layout(Layout(policy, (entry,)), "a comment\n\nof lines")
+    read = parse_layout(text, "-")
+    assert read.policy == policy
+    assert format_layout(read, "a comment\n\nof lines") == text
+
+
+def put(root: Path, path: str, node: int) -> None:
+    text = f"version = 1\n[[memory]]\nnode = {node}\n"
+    replace_file(str(root), path, text.encode())
+
+
+def nodes(root: Path) -> list[int | None]:
+    return [entry.node for entry in read_layout(str(root)).entries]
+
+
+def test_files_are_read_by_name_and_the_administrators_come_first(tmp_path: Path) -> None:
+    put(tmp_path, "usr/lib/memory-layout.d/10-a.toml", 1)
+    put(tmp_path, "usr/lib/memory-layout.d/30-c.toml", 2)
+    put(tmp_path, "run/memory-layout.d/20-b.toml", 3)
+    put(tmp_path, "run/memory-layout.d/30-c.toml", 4)
+    put(tmp_path, "etc/memory-layout.d/10-a.toml", 5)
+    put(tmp_path, "etc/memory-layout.d/10-a.conf", 6)
+    assert nodes(tmp_path) == [5, 3, 4]
+
+
+def test_a_link_to_dev_null_masks_a_file(tmp_path: Path) -> None:
+    put(tmp_path, "usr/lib/memory-layout.d/10-a.toml", 1)
+    put(tmp_path, "etc/memory-layout.d/20-b.toml", 2)
+    (tmp_path / "etc/memory-layout.d/10-a.toml").symlink_to("/dev/null")
+    assert nodes(tmp_path) == [2]
+
+
+def test_no_link_out_of_the_root_is_followed(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    put(outside, "memory-layout.d/10-a.toml", 1)
+    root.mkdir()
+    (root / "etc").symlink_to(outside)
+    with pytest.raises(OSError, match="leads out"):
+        read_layout(str(root))
+    with pytest.raises(OSError):
+        put(root, "etc/memory-layout.d/50-b.toml", 1)
+    assert [path.name for path in (outside / "memory-layout.d").iterdir()] == ["10-a.toml"]
+
+
+def test_a_file_and_a_directory_can_be_named(tmp_path: Path) -> None:
+    put(tmp_path, "b/20.toml", 2)
+    put(tmp_path, "b/10.toml", 1)
+    for where, found in (("b", [1, 2]), ("b/20.toml", [2])):
+        layout = read_layout("/nowhere", str(tmp_path / where))
+        assert [entry.node for entry in layout.entries] == found
+
+
+def test_a_policy_is_overridden_key_by_key(tmp_path: Path) -> None:
+    for name, policy in (
+        ("10", "auto_online = 'offline'\nauto_movable_ratio = 5"),
+        ("20", "auto_online = 'online'"),
+    ):
+        data = f"version = 1\n[policy]\n{policy}\n".encode()
+        replace_file(str(tmp_path), f"etc/memory-layout.d/{name}.toml", data)
+    assert read_layout(str(tmp_path)).policy == Policy("online", auto_movable_ratio=5)
+
+
+def read(text: str) -> Layout:
+    return parse_layout(f"version = 1\n{text}", "f")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("blocks", '"3"', ((3, 3),)),
+        ("blocks", '"7-9, 3"', ((3, 3), (7, 9))),
+        ("blocks", '["7-9", "3"]', ((3, 3), (7, 9))),
+        ("blocks", '"0-1,2-3"', ((0, 1), (2, 3))),
+        ("blocks", '"999999999999999999"', ((10**18 - 1, 10**18 - 1),)),
+        ("addresses", '"0x8000000-0xFFFffff"', ((0x8000000, 0xFFFFFFF),)),
+        (
+            "addresses",
+            '["0x0-0xfff", "0x2000-0xffffffffffffffff"]',
+            ((0, 0xFFF), (0x2000, 2**64 - 1)),
+        ),
+        ("node", "0", 0),
+        ("node", "2147483647", 2147483647),
+        ("size", '"1.5G"', 3 << 29),
+        ("size", '"128"', 128 << 20),
+    ],
+)
+def test_the_values_of_an_entry(key: str, value: str, found: object) -> None:
+    name = "range" if key == "addresses" else key
+    (entry,) = read(f"[[memory]]\n{name} = {value}\n").entries
+    assert getattr(entry, key) == found
+
+
+@pytest.mark.parametrize("word", ["online", "offline", "deconfigured"])
+def test_the_states_of_an_entry(word: str) -> None:
+    (entry,) = read(f'[[memory]]\nnode = 0\nstate = "{word}"\n').entries
+    assert entry.condition is Condition(word)
+    assert not entry.highest
+
+
+@pytest.mark.parametrize("word", ["DMA", "DMA32", "Normal", "Highmem", "Movable"])
+def test_the_zones_of_an_entry(word: str) -> None:
+    (entry,) = read(f'[[memory]]\nnode = 0\nzone = "{word}"\n').entries
+    assert entry.zone is Zone(word)
+
+
+@pytest.mark.parametrize(("word", "highest"), [("lowest", False), ("highest", True)])
+def test_from_which_end(word: str, highest: bool) -> None:
+    assert read(f'[[memory]]\nsize = "1G"\nfrom = "{word}"\n').entries[0].highest is highest
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        *((f'auto_online = "{word}"', Policy(word)) for word in ("offline", "online")),
+        *(
+            (f'auto_online = "online_{word}"', Policy(f"online_{word}"))
+            for word in ("kernel", "movable")
+        ),
+        *(
+            (f'online_policy = "{word}"', Policy(None, word))
+            for word in ("contig-zones", "auto-movable")
+        ),
+        ("auto_movable_ratio = 0", Policy(auto_movable_ratio=0)),
+        ("auto_movable_numa_aware = false", Policy(auto_movable_numa_aware=False)),
+    ],
+)
+def test_the_keys_of_the_policy(text: str, policy: Policy) -> None:
+    found = read(f"[policy]\n{text}\n").policy
+    assert found == policy
+    assert found.where == Where("f", 2)
+    assert read(format_layout(Layout(policy)).partition("\n")[2]).policy == policy
+    assert read("").policy.where is None
+
+
+MORE_WRONG = [
+    ('[[memory]]\nblocks = ""', 3, 'blocks is block numbers as text, such as "0-3,7", not ""'),
+    ("[[memory]]\nblocks = []", 3, 'blocks is block numbers as text, such as "0-3,7", not []'),
+    ("[[memory]]\nblocks = [3]", 3, 'blocks is block numbers as text, such as "0-3,7", not [3]'),
+    ('[[memory]]\nblocks = "1000000000000000000"', 3, "blocks is block numbers as text"),
+    ('[[memory]]\nblocks = "3,3"', 3, 'blocks is ranges that do not overlap, not "3,3"'),
+    ('[[memory]]\nrange = "0x0"', 3, 'range is addresses as text, such as "0x80000000-0xffffffff"'),
+    ('[[memory]]\nrange = "0x1-0x0"', 3, "with ends that ascend"),
+    ('[[memory]]\nrange = "0x0-0x10000000000000000"', 3, "range is addresses as text"),
+    ("[[memory]]\nnode = 2147483648", 3, "node is a whole number, 0 or more, not 2147483648"),
+    ("[[memory]]\nnode = 0\nmemmap_on_memory = 1", 4, "memmap_on_memory is true or false, not 1"),
+    ('[[memory]]\nnode = 0\nstate = "on"', 4, 'state is "online" or "offline" or "deconfigured"'),
+    ('[[memory]]\nnode = 0\nzone = "None"', 4, 'zone is "DMA" or "DMA32" or "Normal" or'),
+    ('[[memory]]\nnode = 0\nmissing = "no"', 4, 'missing is "wait" or "ignore" or "error"'),
+    ('[[memory]]\nsize = "1G"\nfrom = "top"', 4, 'from is "lowest" or "highest", not "top"'),
+    ('[[memory]]\nsize = "much"', 3, 'size is a size as text, such as "8G", not "much"'),
+    (f'[[memory]]\nsize = "{"1" * 60}"', 3, f'not "{"1" * 59}...'),
+    ("[policy]\nauto_movable_ratio = -1", 3, "auto_movable_ratio is a whole number, 0 or more"),
+    ("[policy]\nauto_movable_numa_aware = 'Y'", 3, "auto_movable_numa_aware is true or false"),
+    ("[policy]\nonline_policy = 'auto'", 3, 'online_policy is "contig-zones" or "auto-movable"'),
+    ("[policy]\nratio = 3", 3, "unknown key ratio (known: auto_movable_numa_aware,"),
+    ("[[memory]]\nnode = 0\n\n\n[[memory]]\nnode = 1\nx = 1", 8, "unknown key x (known: blocks,"),
+    ("y = 1", 2, "unknown key y (known: keep_free, memory, policy, version)"),
+    ("[memory]\nnode = 1", 2, "memory must be [[memory]], one for each entry"),
+    ("memory = [3]", 2, "memory must be [[memory]]"),
+    ("a = ", 2, "not TOML: Invalid value"),
+    ("a = 1\nb = =", 3, "not TOML: Invalid value"),
+    (f"a = {'[' * 5000}", None, "not TOML: a value is too large or too deep"),
+    (f"a = {'9' * 5000}", None, "not TOML: a value is too large or too deep"),
+    (
+        '[[memory]]\nsize = "1G"\n[[memory]]\nnode = 3\nstate = "offline"\n[[memory]]\nsize="2G"',
+        7,
+        "a size for the same memory is given in line 2",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "reason"), MORE_WRONG)
+def test_what_is_wrong_is_told_with_what_is_allowed(
+    text: str, line: int | None, reason: str
+) -> None:
+    with pytest.raises(LayoutError) as caught:
+        read(text)
+    assert (caught.value.file, caught.value.line) == ("f", line)
+    assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ('{"version": 1,\n "memory": [,]}', 2, "not JSON: Expecting value"),
+        ('{"version": 1, "version": 1}', None, "version is given twice"),
+        ('{"version": 1, "memory": [{"node": 0}, {}]}', None, "entry 2 of memory: which memory"),
+        (
+            '{"version": 1, "memory": [{"node": 0, "x": 1}]}',
+            None,
+            "entry 1 of memory: unknown key x",
+        ),
+        ('{"version": 1, "memory": {}}', None, "memory must be [[memory]]"),
+        ('{"version": 1, "policy": []}', None, "policy must be a table"),
+        ('{"version": "1"}', None, 'version is a whole number, 0 or more, not "1"'),
+        (f'{{"version": {"[" * 100_000}', None, "not JSON: a value is too large or too deep"),
+        (f'{{"version": {"9" * 5000}}}', None, "not JSON: a value is too large or too deep"),
+        (
+            '{"version": 1, "memory": [{"size": "1G"}, {"size": "2G"}]}',
+            None,
+            "a size for the same memory is given before",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_wrong_in_json_is_told_with_its_entry(
+    text: str, line: int | None, reason: str
+) -> None:
+    with pytest.raises(LayoutError) as caught:
+        parse_layout(text, "f")
+    assert (caught.value.file, caught.value.line) == ("f", line)
+    assert reason in caught.value.reason
+    assert "at line" not in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        'blocks = "0-63"',
+        'range = "0x0-0x7ffffff"',
+        "node = 1",
+        'state = "offline"',
+        'zone = "Movable"',
+        "memmap_on_memory = true",
+    ],
+)
+def test_sizes_for_different_memory_do_not_contradict_each_other(other: str) -> None:
+    found = read(f'[[memory]]\nsize = "1G"\n[[memory]]\nsize = "2G"\n{other}\n')
+    assert len(found.entries) == 2
+    with pytest.raises(LayoutError, match="given in line 2"):
+        read(f'[[memory]]\nsize = "1G"\n{other}\n[[memory]]\nsize = "2G"\n{other}\n')
+
+
+def test_the_text_of_a_layout() -> None:
+    here = Where("")
+    layout = Layout(
+        Policy("online", "auto-movable", 301, True),
+        (
+            Entry(here, ((0, 3), (7, 7)), zone=Zone.MOVABLE, memmap_on_memory=False),
+            Entry(here, addresses=((0, 0x7FFFFFF),), node=0, condition=Condition.OFFLINE),
+            Entry(here, size=1 << 60, highest=True, missing=Missing.IGNORE),
+            Entry(here, size=3 << 29),
+        ),
+    )
+    assert (
+        format_layout(layout, "first\n\nlast")
+        == """\
+# first
+#
+# last
+version = 1
+
+[policy]
+auto_online = "online"
+online_policy = "auto-movable"
+auto_movable_ratio = 301
+auto_movable_numa_aware = true
+
+[[memory]]
+blocks = "0-3,7"
+state = "online"
+zone = "Movable"
+memmap_on_memory = false
+
+[[memory]]
+range = "0x0-0x7ffffff"
+node = 0
+state = "offline"
+
+[[memory]]
+size = "1E"
+from = "highest"
+state = "online"
+missing = "ignore"
+
+[[memory]]
+size = "1536M"
+state = "online"
+"""
+    )
+    assert format_layout(Layout()) == "version = 1\n"
+
+
+# The files
+
+
+def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+    replace_file(str(tmp_path), "etc/memory-layout.d/a.toml", b"version = 1\n# \xff\n")
+    with pytest.raises(LayoutError, match="not UTF-8") as caught:
+        read_layout(str(tmp_path))
+    assert (caught.value.file, caught.value.line) == ("/etc/memory-layout.d/a.toml", 2)
+
+
+def test_an_empty_file_masks_and_no_file_is_no_layout(tmp_path: Path) -> None:
+    assert read_layout(str(tmp_path)) == Layout()
+    put(tmp_path, "usr/lib/memory-layout.d/10-a.toml", 1)
+    replace_file(str(tmp_path), "run/memory-layout.d/10-a.toml", b" \n")
+    assert read_layout(str(tmp_path)) == Layout()
+    # Hidden files are an editor's, and what is no .toml is somebody else's.
+    put(tmp_path, "etc/memory-layout.d/.10-a.toml", 1)
+    assert read_layout(str(tmp_path)) == Layout()
+
+
+def test_a_file_is_written_as_a_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, path = str(tmp_path), "a/b/file"
+    replace_file(root, path, b"one", 0o600)
+    assert (tmp_path / path).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o755 & ~_umask()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space") as caught:
+        patched.setattr(os, "fsync", full)
+        replace_file(root, path, b"two")
+    assert caught.value.filename == "/a/b/file"
+    assert (tmp_path / path).read_bytes() == b"one"
+    assert os.listdir(tmp_path / "a/b") == ["file"]
+    # What a killed process left is in nobody's way.
+    (tmp_path / f"a/b/.file.{os.getpid()}").write_text("half")
+    replace_file(root, path, b"two")
+    assert (tmp_path / path).read_bytes() == b"two"
+    assert os.listdir(tmp_path / "a/b") == ["file"]
+    assert read_file(root, path) == b"two"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_file_is_removed_once(tmp_path: Path) -> None:
+    replace_file(str(tmp_path), "a/file", b"")
+    assert remove_file(str(tmp_path), "a/file") is True
+    assert remove_file(str(tmp_path), "a/file") is False
+    assert remove_file(str(tmp_path), "b/file") is False
+    (tmp_path / "a/file").mkdir()
+    with pytest.raises(OSError) as caught:
+        remove_file(str(tmp_path), "a/file")
+    assert caught.value.filename == "/a/file"
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("directory", "fifo", "missing"):
+        with pytest.raises(OSError) as caught:
+            read_file(str(tmp_path), name)
+        assert caught.value.filename == f"/{name}"
+    with pytest.raises(OSError) as caught:
+        read_layout("/", str(tmp_path / "missing"))
+    assert caught.value.filename == str(tmp_path / "missing")
+    with pytest.raises(OSError, match="regular file"):
+        read_layout("/", "/dev/null")
+
+
+def test_a_pipe_that_is_named_is_read_to_its_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = "version = 1\n[[memory]]\nnode = 4\n" + "# more\n" * 20_000
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    # Opened for reading by the thread's open(), so that none of it is missed.
+    time.sleep(0.2)
+    assert [entry.node for entry in read_layout("/", str(pipe)).entries] == [4]
+    writer.join()
+
+
+def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "long").write_bytes(b"#" * LONGEST)
+    assert len(read_file(str(tmp_path), "long")) == LONGEST
+    (tmp_path / "long").write_bytes(b"#" * (LONGEST + 1))
+    with pytest.raises(OSError, match="too large") as caught:
+        read_file(str(tmp_path), "long")
+    assert caught.value.filename == "/long"
+
+
+def test_names_in_a_directory(tmp_path: Path) -> None:
+    replace_file(str(tmp_path), "a/one", b"")
+    assert names_in(str(tmp_path), "a") == ["one"]
+    assert names_in(str(tmp_path), "b") == []
+    assert names_in(str(tmp_path), "a/one") == []
+    (tmp_path / "link").symlink_to("/etc")
+    with pytest.raises(OSError) as caught:
+        names_in(str(tmp_path), "link")
+    assert caught.value.filename == "/link"
+
+
+def test_a_directory_has_its_own_order_and_names(tmp_path: Path) -> None:
+    put(tmp_path, "b/20.toml", 2)
+    put(tmp_path, "b/.10.toml", 1)
+    put(tmp_path, "b/10.txt", 1)
+    layout = read_layout("/", str(tmp_path / "b"))
+    assert [entry.where for entry in layout.entries] == [Where(str(tmp_path / "b/20.toml"), 2)]

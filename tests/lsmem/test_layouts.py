@@ -1,0 +1,257 @@
+"""The layout beside the machine: the column PERSISTENT, --diff LAYOUT and --policy."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands import Command, cells
+from simulated import Make, s390, write, x86
+from static_tree import MEMORY
+
+
+def layout(root: Path, text: str, name: str = "etc/memory-layout.d/20-mine.toml") -> Path:
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"version = 1\n{text}")
+    return file
+
+
+ENTRIES = """\
+[[memory]]
+blocks = "4-5"
+zone = "Movable"
+[[memory]]
+blocks = "3"
+zone = "Normal"
+[[memory]]
+blocks = "6"
+state = "deconfigured"
+"""
+
+
+@pytest.fixture
+def tree(machine: Make, chmem: Command) -> Path:
+    """Blocks 0 to 3 are online, block 4 is, as the layout says, and 5 is not."""
+    root = machine(s390(first=4, standby=4))
+    assert chmem("-s", root, "-e", "-b", "4", "-z", "Movable").status == 0
+    layout(root, ENTRIES)
+    return root
+
+
+WORDS = ["no"] * 3 + ["yes", "yes", "differs", "yes", "no"]
+
+
+def test_the_layout_says_of_each_block_whether_it_stays(tree: Path, lsmem: Command) -> None:
+    assert cells(lsmem, tree, "PERSISTENT", "--all") == WORDS
+    rows = lsmem("-s", tree, "-r", "-n", "-o", "BLOCK,PERSISTENT").stdout.splitlines()
+    assert rows == ["0-2 no", "3-4 yes", "5 differs", "6 yes", "7 no"]
+    # Other columns split it further; --split decides alone.
+    rows = lsmem("-s", tree, "-rn", "-o", "BLOCK,STATE,PERSISTENT").stdout.splitlines()
+    assert rows[2:] == ["5 offline differs", "6 offline yes", "7 offline no"]
+    rows = lsmem("-s", tree, "-rn", "-o", "BLOCK,STATE", "--split=persistent").stdout.splitlines()
+    assert [row.split()[0] for row in rows] == ["0-2", "3-4", "5", "6", "7"]
+
+
+def test_json_has_the_word_or_null(tree: Path, lsmem: Command, machine: Make) -> None:
+    document = json.loads(lsmem("-s", tree, "-J", "--typed", "-o", "BLOCK,PERSISTENT").stdout)
+    found = [row["persistent"] for row in document["ranges"]]
+    assert found == ["no", "yes", "differs", "yes", "no"]
+    plain = json.loads(lsmem("-s", tree, "-J", "-o", "PERSISTENT").stdout)
+    assert [row["persistent"] for row in plain["memory"]] == found
+    # The default columns of the document need no layout.
+    layout(tree, "wrong")
+    assert lsmem("-s", tree, "-J", "--typed").status == 0
+    assert lsmem("-s", tree, "-a", "-o", "BLOCK,STATE").status == 0
+
+
+def test_without_a_layout_the_cells_are_empty(machine: Make, lsmem: Command) -> None:
+    tree = machine(s390())
+    assert lsmem("-s", tree, "-J", "--typed", "-o", "PERSISTENT").stdout.count("null") == 1
+    assert cells(lsmem, tree, "PERSISTENT", "--all") == [""] * 8
+
+
+def test_a_wrong_layout_is_told_with_its_line(tree: Path, lsmem: Command) -> None:
+    layout(tree, "[[memory]]\nblock = 3\n")
+    done = lsmem("-s", tree, "-o", "PERSISTENT")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "lsmem: /etc/memory-layout.d/20-mine.toml:3: unknown key block (known: "
+    )
+    done = lsmem("-s", tree, "--diff", "layout")
+    assert (done.status, done.stdout) == (2, "")
+    assert "unknown key block" in done.stderr
+
+
+def test_what_is_not_as_the_layout_says_is_a_difference(tree: Path, lsmem: Command) -> None:
+    done = lsmem("-s", tree, "--diff", "layout")
+    assert (done.status, done.stdout, done.stderr) == (1, "memory5 128M  online -> disabled\n", "")
+    write(tree, f"{MEMORY}/memory4/state", "offline")
+    document = json.loads(lsmem("-s", tree, "--diff", "layout", "-J").stdout)
+    assert [(one["block"]["first"], one["before"]["state"]) for one in document["changes"]] == [
+        (4, "online"),
+        (5, "online"),
+    ]
+
+
+def test_a_machine_that_is_as_the_layout_says_has_no_difference(
+    tree: Path, lsmem: Command, chmem: Command
+) -> None:
+    assert chmem("-s", tree, "--apply").status == 0
+    for where in (
+        "layout",
+        tree / "etc/memory-layout.d",
+        tree / "etc/memory-layout.d/20-mine.toml",
+    ):
+        done = lsmem("-s", tree, "--diff", where)
+        assert (done.status, done.stdout, done.stderr) == (0, "", "")
+    assert set(cells(lsmem, tree, "PERSISTENT", "--all")) == {"yes", "no"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[[memory]]\nblocks = "3"\nzone = "Movable"\n', "memory3 128M  zones Movable -> Normal\n"),
+        (
+            '[[memory]]\nblocks = "3"\nmemmap_on_memory = true\n',
+            "memory3 128M  memmap-on-memory yes -> no\n",
+        ),
+        ('[[memory]]\nblocks = "2-3"\nstate = "offline"\n', "memory2-3 256M  offline -> online\n"),
+        ('[[memory]]\nblocks = "4"\nstate = "offline"\n', "memory4 128M  offline -> online\n"),
+        ('[[memory]]\nblocks = "7"\nstate = "offline"\n', "memory7 128M  offline -> disabled\n"),
+        ('[policy]\nauto_online = "online"\n', "auto_online_blocks: online -> offline\n"),
+        ("[policy]\nauto_movable_ratio = 7\n", "auto_movable_ratio: 7 -> 301\n"),
+    ],
+)
+def test_each_kind_of_drift(text: str, told: str, tree: Path, lsmem: Command) -> None:
+    file = layout(tree, text, "one.toml")
+    done = lsmem("-s", tree, "--diff", file)
+    assert (done.status, done.stderr) == (1, "")
+    assert done.stdout == told
+
+
+def test_what_the_machine_lacks_is_drift(tree: Path, lsmem: Command) -> None:
+    file = layout(tree, '[[memory]]\nblocks = "3,20-21"\n[[memory]]\nsize = "2G"\n', "one.toml")
+    done = lsmem("-s", tree, "--diff", file, "--advice=never")
+    assert done.status == 1
+    assert done.stderr == (
+        f"lsmem: {file}:2: not on this machine: memory blocks 20-21\n"
+        f"lsmem: {file}:4: not on this machine: 1G more to choose from\n"
+    )
+    file = layout(tree, '[[memory]]\nblocks = "20"\nmissing = "ignore"\n', "two.toml")
+    assert lsmem("-s", tree, "--diff", file).status == 0
+
+
+# --policy
+
+
+def rule(root: Path, text: str, name: str = "usr/lib/udev/rules.d/60-x.rules") -> None:
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+ONLINE = (
+    'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online_movable"\n'
+)
+PERHAPS = 'SUBSYSTEM=="memory", ACTION=="add", CONST{virt}=="kvm", ATTR{state}="online"\n'
+PROGRAM = 'SUBSYSTEM=="memory", ACTION=="add", RUN+="/bin/set-online $sys$devpath/state"\n'
+SETTINGS = """\
+auto_online_blocks       {}
+online_policy            contig-zones
+auto_movable_ratio       301
+auto_movable_numa_aware  Y
+"""
+HEADING = "\nudev rules that set memory online:\n"
+PLACE = "/usr/lib/udev/rules.d/60-x.rules"
+
+
+@pytest.mark.parametrize(
+    ("auto_online", "text", "told"),
+    [
+        (
+            "offline",
+            "",
+            "\nMemory that is added stays offline: neither the kernel nor a udev rule sets it"
+            " online.\n",
+        ),
+        ("online", "", "\nMemory that is added becomes online: the kernel does that itself.\n"),
+        (
+            "offline",
+            PERHAPS + ONLINE,
+            f"{HEADING}  {PLACE}:1 online, perhaps\n  {PLACE}:2 online_movable\n"
+            f"\nMemory that is added becomes online_movable: by {PLACE}:2.\n",
+        ),
+        (
+            "online_kernel",
+            PROGRAM,
+            f"{HEADING}  {PLACE}:1 a program\n\nMemory that is added becomes online_kernel: the"
+            " kernel does that itself, and udev comes too late.\n",
+        ),
+        (
+            "offline",
+            PERHAPS,
+            f"{HEADING}  {PLACE}:1 online, perhaps\n\nMemory that is added stays offline, unless"
+            " one of these rules is for this machine.\n",
+        ),
+    ],
+)
+def test_what_becomes_of_added_memory(
+    auto_online: str, text: str, told: str, machine: Make, lsmem: Command
+) -> None:
+    root = machine(x86(auto_online_blocks=auto_online))
+    rule(root, text)
+    done = lsmem("-s", root, "--policy")
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout == SETTINGS.format(auto_online) + told
+
+
+def test_the_document_about_the_policy(machine: Make, lsmem: Command) -> None:
+    root = machine(x86())
+    rule(root, ONLINE)
+    document = json.loads(lsmem("-s", root, "--policy", "-J").stdout)
+    assert document == {
+        "schema_version": 1,
+        "settings": {
+            "auto_online_blocks": "offline",
+            "online_policy": "contig-zones",
+            "auto_movable_ratio": "301",
+            "auto_movable_numa_aware": "Y",
+        },
+        "rules": [{"file": PLACE, "line": 1, "words": ["online_movable"], "certain": True}],
+        "added_memory": {"words": ["online_movable"], "by": "udev", "rule": f"{PLACE}:1"},
+        "movable": 0,
+        "other_zones": 512 << 20,
+        "too_movable": False,
+    }
+    write(root, f"{MEMORY}/auto_online_blocks", "online")
+    added = json.loads(lsmem("-s", root, "--policy", "-J").stdout)["added_memory"]
+    assert added == {"words": ["online"], "by": "kernel", "rule": None}
+
+
+@pytest.mark.parametrize(("movable", "warned"), [(8, False), (9, True)])
+def test_more_movable_memory_than_the_kernel_can_serve_is_a_warning(
+    movable: int, warned: bool, machine: Make, lsmem: Command
+) -> None:
+    blocks = [{"range": [0, 1]}, {"range": [2, 1 + movable], "zones": "Movable"}]
+    done = lsmem("-s", machine({**x86(), "blocks": blocks}), "--policy")
+    warning = (
+        "Zone Movable has 1.1G, more than 4 times the 256M of the other zones: the kernel can run"
+        " out of memory for itself.\n"
+    )
+    assert done.stdout.endswith(warning) is warned
+
+
+@pytest.mark.parametrize("option", ["-a", "--diff=x", "--map", "--summary", "--watch", "-o BLOCK"])
+def test_the_policy_is_a_view_of_its_own(option: str, machine: Make, lsmem: Command) -> None:
+    done = lsmem("-s", machine(x86()), "--policy", *option.split())
+    assert done.status == 1
+    assert "cannot be combined" in done.stderr
+
+
+def test_a_kernel_without_parameters_shows_what_it_has(machine: Make, lsmem: Command) -> None:
+    root = machine(x86(online_policy=None, memmap_param=None))
+    assert lsmem("-s", root, "--policy").stdout.splitlines()[:2] == [
+        "auto_online_blocks       offline",
+        "",
+    ]

@@ -1,0 +1,133 @@
+"""lsmem --why, and the columns about what blocks hold."""
+
+import json
+from array import array
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+from simulated import Make, x86
+
+BLOCK = 2 << 20
+PAGES = BLOCK // 4096
+FREE, LRU, SLAB, HUGE = 1 << 10, 1 << 5, 1 << 7, 1 << 17
+
+
+@pytest.fixture
+def tree(machine: Make) -> Path:
+    """Blocks 0 to 7 are online: 2 and 3 hold pages of the kernel, 5 huge pages, 6 is in use."""
+    root = machine(x86(online=8, offline=2, block_size=BLOCK))
+    flags = array("Q", [FREE]) * (10 * PAGES)
+    for block, flag, count in ((2, SLAB, 3), (3, SLAB, 4), (5, HUGE, 512), (6, LRU, 256)):
+        flags[block * PAGES : block * PAGES + count] = array("Q", [flag]) * count
+    (root / "proc").mkdir()
+    (root / "proc/kpageflags").write_bytes(flags.tobytes())
+    return root
+
+
+def test_why_lists_each_block_with_what_keeps_it(tree: Path, lsmem: Command) -> None:
+    done = lsmem("-s", tree, "--why")
+    assert (done.status, done.stderr) == (0, "")
+    assert (
+        done.stdout
+        == """\
+BLOCK   STATE          ZONES CANDIDATE FREE MOVABLE UNMOVABLE HUGETLB BLOCKERS
+    0  online         Normal       yes   2M      0B        0B      0B \n\
+    1  online         Normal       yes   2M      0B        0B      0B \n\
+    2  online         Normal        no   2M      0B       12K      0B     slab
+    3  online         Normal        no   2M      0B       16K      0B     slab
+    4  online         Normal       yes   2M      0B        0B      0B \n\
+    5  online         Normal     maybe   0B      0B        0B      2M  hugetlb
+    6  online         Normal       yes   1M      1M        0B      0B \n\
+    7  online         Normal       yes   2M      0B        0B      0B \n\
+    8 offline Normal/Movable                                          \n\
+    9 offline Normal/Movable                                          \n\
+memory block 2: the page at 0x0000000000400000 stays: slab
+memory block 3: the page at 0x0000000000600000 stays: slab
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("blocks", "listed"),
+    [("2", ["2"]), ("1-3", ["1", "2", "3"]), ("7,0-1", ["0", "1", "7"]), ("3-3", ["3"])],
+)
+def test_only_the_blocks_that_are_asked_about_are_listed(
+    blocks: str, listed: list[str], tree: Path, lsmem: Command
+) -> None:
+    done = lsmem("-s", tree, f"--why={blocks}", "-r", "-n", "-o", "BLOCK")
+    assert done.stdout.split() == listed
+
+
+@pytest.mark.parametrize(
+    "blocks", ["", "x", "1-", "-1", "3-2", "0-99999999999", "1,,2", "\u0661", "1" * 40]
+)
+def test_what_are_no_blocks_is_refused(blocks: str, tree: Path, lsmem: Command) -> None:
+    done = lsmem("-s", tree, f"--why={blocks}")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith("lsmem: invalid argument of --why: ")
+
+
+def test_a_block_that_is_not_there_is_named(tree: Path, lsmem: Command) -> None:
+    done = lsmem("-s", tree, "--why=9-12")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == "lsmem: memory block 10 is not on this machine\n"
+
+
+def test_columns_merge_ranges_that_agree_and_add_up_their_sizes(tree: Path, lsmem: Command) -> None:
+    words = ("-s", tree, "-o", "BLOCK,CANDIDATE,BLOCKERS,UNMOVABLE,FREE", "--summary=never")
+    assert lsmem(*words, "-r", "-b").stdout.splitlines()[1:] == [
+        "0-1 yes  0 4194304",
+        "2-3 no slab 28672 4165632",
+        "4 yes  0 2097152",
+        "5 maybe hugetlb 0 0",
+        "6-7 yes  0 3145728",
+        "8-9    ",
+    ]
+    merged = lsmem(*words, "-r", "-S", "state").stdout.splitlines()[1:]
+    assert [line.split()[0] for line in merged] == ["0-7", "8-9"]
+    assert len(lsmem(*words, "-r", "-S", "blockers").stdout.splitlines()) == 6
+
+
+def test_json_has_the_values(tree: Path, lsmem: Command) -> None:
+    words = ("-s", tree, "-J", "-o", "BLOCK,CANDIDATE,BLOCKERS,HUGETLB", "--summary=never")
+    rows = json.loads(lsmem(*words).stdout)["memory"]
+    assert rows[3] == {"block": "5", "candidate": "maybe", "blockers": "hugetlb", "hugetlb": "2M"}
+    assert rows[-1] == {"block": "8-9", "candidate": None, "blockers": None, "hugetlb": None}
+    rows = json.loads(lsmem(*words, "--bytes").stdout)["memory"]
+    assert [row["hugetlb"] for row in rows] == [0, 0, 0, 2 << 20, 0, None]
+    ranges = json.loads(lsmem(*words, "--typed").stdout)["ranges"]
+    assert ranges[3]["blockers"] == ["hugetlb"]
+    assert [one["candidate"] for one in ranges] == ["yes", "no", "yes", "maybe", "yes", None]
+
+
+def test_without_the_pages_zone_and_removable_decide_and_it_says_so(
+    machine: Make, lsmem: Command
+) -> None:
+    root = machine("x86-two-nodes")
+    done = lsmem("-s", root, "--why=0-1,120,128", "--advice=never")
+    assert done.stderr == (
+        "lsmem: what the pages hold is not known: CANDIDATE goes by zone and REMOVABLE alone\n"
+    )
+    cells = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [row[:4] for row in cells] == [
+        ["0", "online", "None", "no"],
+        ["1", "online", "DMA32", "maybe"],
+        ["120", "online", "Movable", "maybe"],
+        ["128", "offline", "Normal/Movable"],
+    ]
+
+
+def test_many_blocks_are_sampled_and_named_ones_read_whole(machine: Make, lsmem: Command) -> None:
+    size = 32 << 20
+    pages = size // 4096
+    root = machine(x86(online=130, offline=0, block_size=size))
+    (root / "proc").mkdir()
+    flags = array("Q", [FREE]) * (130 * pages)
+    flags[3 * pages + 600] = SLAB
+    (root / "proc/kpageflags").write_bytes(flags.tobytes())
+    words = ("-s", root, "-r", "-n", "-o", "CANDIDATE")
+    sampled = lsmem(*words, "--why").stdout.split()
+    assert sampled[3:5] == ["maybe", "maybe"]
+    assert lsmem(*words, "--why=3-4").stdout.split() == ["no", "yes"]

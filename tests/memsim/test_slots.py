@@ -1,0 +1,201 @@
+"""Memory that is plugged in and out; `tests/vm` compares it with DIMMs of QEMU on x86."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import Command
+from memsim.kernel import slots
+from memsim.profile import boot
+from memsim.sysfs import MEMORY, NODE, Sysfs
+from simulated import make, tree_at, tree_of, x86
+
+SLOTS: dict[str, Any] = x86(4, 0) | {
+    "blocks": [
+        {"range": [0, 3]},
+        {"range": [8, 11], "config": False},
+        {"range": [12, 15], "config": False, "node": 1},
+    ]
+}
+
+
+def test_plugged_in_blocks_appear_at_the_lowest_room_of_the_node(
+    memsim: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "m", SLOTS)
+    assert memsim("plug", root, "--memory", "256M").stdout == "memory blocks 8-9\n"
+    assert memsim("plug", root, "--memory", "128M", "--node", "1").stdout == "memory blocks 12-12\n"
+    assert (root / MEMORY / "memory9/state").read_text() == "offline\n"
+    assert (root / NODE / "node1/memory12").is_symlink()
+    assert not (root / MEMORY / "memory10").exists()
+    # What the directory shows is what its kernel says.
+    expected = Sysfs(boot(SLOTS))
+    for blocks in (range(8, 10), range(12, 13)):
+        slots.plug(expected.kernel, blocks)
+    assert tree_at(root) == tree_of(expected)
+    assert "Blocks pluggable:       5 (640M)\n" in memsim("show", root).stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [("offline", "offline"), ("online", "online"), ("online_movable", "online")],
+)
+def test_plugged_in_blocks_become_what_auto_online_blocks_says(word: str, state: str) -> None:
+    sysfs = Sysfs(boot(SLOTS | {"auto_online_blocks": word}))
+    events: list[tuple[str, str]] = []
+    sysfs.listeners.append(lambda action, device: events.append((action, device[-7:])))
+    slots.plug(sysfs.kernel, range(8, 10))
+    assert sysfs.read(f"{MEMORY}/memory8/state").decode() == f"{state}\n"
+    # The kernel adds the whole range before it sets the first block online.
+    onlined = [("online", "memory8"), ("online", "memory9")] if state == "online" else []
+    assert events == [("add", "memory8"), ("add", "memory9"), *onlined]
+
+
+AUTO_MOVABLE: dict[str, Any] = SLOTS | {
+    "online_policy": "auto-movable",
+    "auto_movable_ratio": 100,
+    "contiguous_zones": True,
+    "auto_online_blocks": "online",
+    "blocks": [{"range": [0, 3]}, {"range": [4, 31], "config": False}],
+}
+"""Four blocks from boot: as many may be in zone Movable."""
+
+
+def zones_of(sysfs: Sysfs, blocks: range) -> str:
+    """The first letter of each block's first zone."""
+    return "".join(
+        sysfs.read(f"{MEMORY}/memory{block}/valid_zones").decode()[0] for block in blocks
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "zones"),
+    [
+        (None, 6, "MMMMNN"),
+        # Its memory group: all blocks, or none.
+        ("dimm", 4, "MMMM"),
+        ("dimm", 6, "NNNNNN"),
+        ("cxl", 6, "NNNNNN"),
+        # A device's own kernel memory allows for more movable memory of it.
+        ("virtio-mem", 12, "MMMMNMNMNMNM"),
+    ],
+)
+def test_auto_movable_looks_at_the_device(kind: str | None, count: int, zones: str) -> None:
+    sysfs = Sysfs(boot(AUTO_MOVABLE))
+    blocks = range(4, 4 + count)
+    slots.plug(sysfs.kernel, blocks, kind)
+    assert zones_of(sysfs, blocks) == zones
+
+
+def test_a_dimm_that_has_begun_in_a_kernel_zone_goes_on_there() -> None:
+    sysfs = Sysfs(boot(AUTO_MOVABLE | {"auto_online_blocks": "offline"}))
+    slots.plug(sysfs.kernel, range(4, 8))
+    slots.plug(sysfs.kernel, range(8, 9))
+    assert zones_of(sysfs, range(4, 9)) == "MMMMM"
+    sysfs.take_changes()
+    sysfs.write(f"{MEMORY}/memory5/state", b"online_kernel")
+    assert zones_of(sysfs, range(4, 9)) == "NNNNM"
+    # A directory gets these files anew, and no others.
+    changed = [path for path in sysfs.take_changes().paths if path.endswith("/valid_zones")]
+    assert sorted(changed) == [f"{MEMORY}/memory{block}/valid_zones" for block in (4, 5, 6, 7)]
+
+
+def test_movable_memory_of_virtio_mem_takes_from_others_what_it_needs() -> None:
+    sysfs = Sysfs(boot(AUTO_MOVABLE | {"auto_online_blocks": "online_movable"}))
+    slots.plug(sysfs.kernel, range(4, 7), "virtio-mem")
+    sysfs.write(f"{MEMORY}/auto_online_blocks", b"online")
+    slots.plug(sysfs.kernel, range(7, 10), None)
+    # Three of the four blocks from boot are there for the movable memory of the device.
+    assert zones_of(sysfs, range(7, 10)) == "MNN"
+
+
+def test_a_device_goes_as_it_came(memsim: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "m", AUTO_MOVABLE | {"auto_online_blocks": "offline"})
+    for kind, size in (("dimm", "256M"), ("virtio-mem", "512M"), ("cxl", "256M")):
+        assert memsim("plug", root, "--as", kind, "--memory", size).status == 0
+    shown = memsim("show", root).stdout
+    assert "dimm, blocks 4-5\n" in shown
+    assert "virtio-mem, blocks 6-9\n" in shown
+    assert "cxl, blocks 10-11\n" in shown
+    # Half of a DIMM does not go, nor the middle of a device.
+    assert memsim("unplug", root, "--as", "dimm", "--memory", "128M").status == 1
+    assert memsim("unplug", root, "--memory", "128M").stdout == "memory blocks 9-9\n"
+    assert "virtio-mem, blocks 6-8\n" in memsim("show", root).stdout
+    assert memsim("unplug", root, "--memory", "256M").stdout == "memory blocks 10-11\n"
+    assert (
+        memsim("unplug", root, "--as", "dimm", "--memory", "256M").stdout == "memory blocks 4-5\n"
+    )
+    assert "Plugged in" in (shown := memsim("show", root).stdout)
+    assert "dimm" not in shown
+    assert memsim("plug", root, "--as", "floppy", "--memory", "128M").status == 1
+
+
+PROBE = f"{MEMORY}/probe"
+
+
+def test_an_address_written_to_probe_adds_its_block(memsim: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "m", AUTO_MOVABLE | {"probe": True})
+    assert (root / PROBE).stat().st_mode & 0o777 == 0o200
+    assert memsim("write", root, PROBE, hex(5 << 27)).status == 0
+    assert (root / MEMORY / "memory5/state").read_text() == "online\n"
+    for address, why in (
+        (hex(5 << 27), "File exists"),
+        (hex((5 << 27) + 4096), "Invalid argument"),
+        ("memory6", "Invalid argument"),
+        (hex(99 << 27), "Argument list too long"),
+        (hex(1 << 64), "Numerical result out of range"),
+    ):
+        assert why in memsim("write", root, PROBE, address).stderr
+    assert not (make(tmp_path / "n", SLOTS) / PROBE).exists()
+    # A capture knows that the file is there.
+    assert memsim("capture", tmp_path / "c.tar.gz", "--sysroot", root).status == 0
+    assert memsim("create", tmp_path / "copy", "--capture", tmp_path / "c.tar.gz").status == 0
+    assert (tmp_path / "copy" / PROBE).exists()
+
+
+def test_only_memory_that_is_offline_and_was_plugged_in_can_go(
+    memsim: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "m", SLOTS)
+    memsim("plug", root, "--memory", "256M", "--as", "virtio-mem")
+    memsim("write", root, f"{MEMORY}/memory8/state", "online")
+    before = tree_at(root)
+    for request in (["256M"], ["256M", "--node", "0"], ["128M", "--node", "1"]):
+        done = memsim("unplug", root, "--memory", *request)
+        assert done.status == 1
+        assert "was plugged in and is offline" in done.stderr
+        assert tree_at(root) == before
+    assert memsim("unplug", root, "--memory", "128M").stdout == "memory blocks 9-9\n"
+    assert not (root / MEMORY / "memory9").exists()
+    assert (root / MEMORY / "memory8").exists()
+    with pytest.raises(OSError, match="busy"):
+        kernel = boot(SLOTS | {"auto_online_blocks": "online"})
+        slots.plug(kernel, range(8, 10))
+        slots.unplug(kernel, range(8, 10))
+
+
+def test_memory_without_room_is_refused(memsim: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "m", SLOTS)
+    for request, complaint in (
+        (["--memory", "1G"], "there is no room for 1G of memory\n"),
+        (["--memory", "1G", "--node", "1"], "there is no room for 1G of memory on node 1\n"),
+        (["--memory", "100M"], "say how much memory in whole memory blocks of 128M"),
+        ([], "say how much memory in whole memory blocks of 128M"),
+    ):
+        done = memsim("plug", root, *request)
+        assert done.status == 1
+        assert complaint in done.stderr
+    assert memsim("plug", make(tmp_path / "s390", "s390-lpar"), "--memory", "128M").status == 1
+
+
+def test_create_makes_room_on_each_node(memsim: Command, tmp_path: Path) -> None:
+    root = tmp_path / "m"
+    assert memsim("create", root, "--memory", "1G", "--slots", "1G", "--nodes", "2").status == 0
+    assert memsim("plug", root, "--memory", "512M", "--node", "1").stdout == "memory blocks 12-15\n"
+    assert memsim("reboot", root).status == 0
+    assert not (root / MEMORY / "memory12").exists()
+    done = memsim("create", tmp_path / "n", "--memory", "1G", "--slots", "1G", "--standby", "1G")
+    assert "slots: expected none on an s390" in done.stderr
