@@ -299,7 +299,7 @@ def _way_back(outcome: Outcome, tree: Tree) -> str:
     return command(words, tree)
 
 
-def format_interruption(tally: Tally) -> Sentence:
-    """The message after a signal: what was done before it."""
-    done = named(tally.numbers(Result.DONE)) if tally.done else "nothing"
+def format_interruption(tally: Tally, *, rehearsed: bool = False) -> Sentence:
+    """The message after a signal: what was done before it; in a rehearsal, nothing."""
+    done = "nothing" if rehearsed or not tally.done else named(tally.numbers(Result.DONE))
     return messages.INTERRUPTED.of(done=done_word(tally.selection.order.action), blocks=done)

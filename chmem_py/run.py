@@ -92,7 +92,7 @@ def run(site: Site, selection: Selection, how: How) -> Done:
     if selection.impossible:
         return Done(tally, Exit.FAILURE)
     plain = not (how.json or how.dry_run)
-    text = Text(tally, verbose=how.verbose and plain, plain=plain)
+    text = Text(tally, how.verbose and plain, plain, rehearsed=how.dry_run)
     output.write(format_doubts(selection))
     need = need_of(selection)
     if tally.refused:

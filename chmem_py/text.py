@@ -57,6 +57,8 @@ class Text:
     verbose: bool = False
     plain: bool = True
     """Whether standard output has util-linux's lines, and not a document or a script."""
+    rehearsed: bool = False
+    """Whether the outcomes are those of a dry run."""
 
     def format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
         """The lines to write as soon as a block has its outcome."""
@@ -85,7 +87,7 @@ class Text:
         yield from format_shortage(tally.selection)
         yield from format_advice(tally, machine)
         if signal is not None:
-            yield format_interruption(tally)
+            yield format_interruption(tally, rehearsed=self.rehearsed)
 
     def _format_total(self) -> Iterator[str | Sentence]:
         tally, selection = self.tally, self.tally.selection

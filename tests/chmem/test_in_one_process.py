@@ -32,6 +32,7 @@ from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
 from memory_hotplug.hold import RECORD, Holder, hold
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action, Order
+from memory_hotplug.rehearsal import Rehearsal
 from memory_hotplug.simulated import SimulatedTree
 from memory_hotplug.tree import Tree
 from simulated import Make, conditions, s390, write
@@ -517,6 +518,26 @@ def test_a_signal_during_a_write_stops_the_work(
     assert after[3] == before[3]
     assert "interrupted; disabled before that: memory block 1" in done.stderr
     assert words[0] == b"cleared"
+
+
+def test_an_interrupted_dry_run_says_that_nothing_was_changed(
+    chmem: Command, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Rehearsal.write
+
+    def interrupted(rehearsal: Rehearsal, path: str, word: str) -> None:
+        if path.endswith("memory2/config"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):
+                pass
+        change(rehearsal, path, word)
+
+    monkeypatch.setattr(Rehearsal, "write", interrupted)
+    root = machine(s390())
+    before = conditions(root)
+    done = chmem("-s", root, "--dry-run", "-d", "-b", "1-3")
+    assert (done.status, conditions(root)) == (143, before)
+    assert "interrupted; disabled before that: nothing" in done.stderr
 
 
 def test_a_signal_during_the_wait_for_another_chmem_ends_it(
