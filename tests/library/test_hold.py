@@ -236,7 +236,8 @@ def test_the_holder_is_a_process_and_when_it_began(lpar: Path) -> None:
         hold(str(lpar), this_machine=False, timeout=0.6, waiting=told.append)
     assert [holder.pid for holder in told] == [caught.value.pid] == [os.getpid()]
     assert told[0].since == caught.value.since
-    assert told[0].since == pytest.approx(time.time() - age, abs=2)
+    # /proc/stat's btime and ps know whole seconds, and the clock may be set since boot.
+    assert told[0].since == pytest.approx(time.time() - age, abs=5)
 
 
 def test_nobody_is_told_of_a_wait_that_is_short(
