@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 MEMORY = "/sys/devices/system/memory"
@@ -207,8 +208,39 @@ def end_filling() -> None:
     os.unlink("/tmp/filling")
 
 
-def udev() -> None:
-    """Start systemd-udevd without rules, and wait until it answers."""
+SETTLED = "/tmp/settled"
+SETTLED_RULE = f"""\
+SUBSYSTEM=="memory", KERNEL=="memory0", ACTION=="change", RUN+="/bin/touch {SETTLED}"
+"""
+
+
+def udev(rules: str = "") -> None:
+    """Start systemd-udevd with RULES and what other rules there are, and wait until it answers.
+
+    Rules must be there when it starts. This kernel gives no credentials to a message that is sent
+    before the receiver has accepted the connection, and udev 252 ignores such a message: udevadm
+    control and udevadm settle then do nothing, and say nothing.
+    """
     os.makedirs("/run/udev/rules.d", exist_ok=True)
+    for name, text in (("00-settled", SETTLED_RULE), ("50-test", rules)):
+        with open(f"/run/udev/rules.d/{name}.rules", "w") as file:
+            file.write(text)
     subprocess.run(["/usr/lib/systemd/systemd-udevd", "--daemon"], check=True)
-    subprocess.run(["udevadm", "control", "--ping"], check=True)
+    settle()
+
+
+def settle() -> None:
+    """Wait until udev has done all that was to be done.
+
+    Events come in their order: when udev has seen one that is made here, it knows of all earlier
+    ones, and its queue is there until they are done.
+    """
+    failed = write(f"{MEMORY}/memory0/uevent", "change")
+    if failed:
+        raise OSError(failed)
+    end = time.monotonic() + 120
+    while not os.path.exists(SETTLED) or os.path.exists("/run/udev/queue"):
+        if time.monotonic() > end:
+            raise OSError("udev does not settle")
+        time.sleep(0.02)
+    os.unlink(SETTLED)
