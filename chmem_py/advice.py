@@ -111,10 +111,12 @@ def format_shortage(selection: Selection) -> Iterator[Sentence]:
 
 
 def _none(selection: Selection) -> Sentence:
-    order, node = selection.order, selection.node
+    order, node, device = selection.order, selection.node, selection.device
     if not selection.node_exists:
         return messages.NO_SUCH_NODE.of(node=node)
     no_block = "no memory block" if node is None else f"no memory block of node {node}"
+    if device is not None:
+        no_block += f" of device {device}"
     if order.action is Action.ENABLE:
         if order.zone:
             return messages.NONE_FOR_ZONE.of(no_block=no_block, zone=order.zone.value)

@@ -10,41 +10,30 @@ from typing import Any
 import click
 
 from chmem_py import options as options_
-from chmem_py.command import Chmem, offer_blocks, schema_text
+from chmem_py.command import Chmem, offer_blocks, offer_devices, schema_text
 from chmem_py.holding import holding, say_held, say_left
 from chmem_py.install import check_program, install, uninstall
 from chmem_py.interrupts import Interrupts
 from chmem_py.layouts import Job, has_zones, persist, save, to_apply, to_set, to_total, to_undo
 from chmem_py.options import ORDERS, ZONES, Options, check
 from chmem_py.output import NAME, Output
+from chmem_py.reading import owned_by, read_selection, unable, zone_named
 from chmem_py.request import Request, parse
 from chmem_py.run import Done, Site, gave_up, interrupted, run
-from chmem_py.selection import Selection, needed, select, select_nothing
+from chmem_py.selection import select_nothing
 from hotplug_cli import advice, offers, program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import (
-    GetoptUsageError,
     UsageError,
     answer,
     flag,
     option,
 )
-from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
-from hotplug_cli.remarks import sentence_of
-from memory_hotplug.block import Zone
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action, Order
-
-_NEEDS_CONFIGURING = {
-    Action.CONFIGURE: messages.CANNOT_CONFIGURE,
-    Action.DECONFIGURE: messages.CANNOT_DECONFIGURE,
-    Action.RECONFIGURE: messages.CANNOT_RECONFIGURE,
-}
-"""The message for each action where memory is never configured."""
-
 
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
 
@@ -61,6 +50,7 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
         ("zone", "apply", "save", "undo", "policy", "uninstall"),
         ("memmap-on-memory", "apply", "save", "undo", "policy", "uninstall"),
         ("node", "apply", "save", "undo", "policy", "uninstall"),
+        ("device", "total", "apply", "save", "undo", "policy", "uninstall"),
         ("persistent", "total", "apply", "save", "undo", "uninstall"),
         ("dry-run", "save"),
         ("json", "save", "uninstall", "install"),
@@ -164,6 +154,14 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     own=True,
     section=_WHAT,
     help="only blocks of this node",
+)
+@option(
+    "--device",
+    metavar="NAME",
+    shell_complete=offer_devices,
+    own=True,
+    section=_WHAT,
+    help="only blocks that this device brought; without SIZE, all of them",
 )
 @option(
     "-s",
@@ -308,7 +306,7 @@ def _held(
     if options.dry_run:
         say_left(machine, output)
         return nullcontext()
-    if _unable(machine, job.order.action, options):
+    if unable(machine, job.order.action, options):
         return nullcontext()
     return holding(machine, interrupts, options.timeout, output)
 
@@ -323,56 +321,21 @@ def _job(machine: Machine, options: Options, operands: Sequence[str], output: Ou
         return to_set(machine, operands)
     total = options.action == "total"
     action = Action.ENABLE if total else Action(options.action)
-    request = parse(operands[0], machine.block_size, blocks=options.blocks)
+    owned = owned_by(machine, options.device)
+    if operands:
+        request = parse(operands[0], machine.block_size, blocks=options.blocks)
+    else:
+        assert owned
+        request = Request(owned.device, first=min(owned.numbers), last=max(owned.numbers))
     order = Order(action, memmap_on_memory=options.memmap_on_memory)
     if total and request.size is None:
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text))
-    if total and not _unable(machine, action, options):
-        zone = _zone(options.zone, has_zones(machine.read(("zones",))), output)
+    if total and not unable(machine, action, options):
+        zone = zone_named(options.zone, has_zones(machine.read(("zones",))), output)
         return to_total(machine, request, replace(order, zone=zone), options.node)
-    return Job(request, order, lambda: _select(machine, request, action, options, output))
-
-
-def _select(
-    machine: Machine, request: Request, action: Action, options: Options, output: Output
-) -> Selection:
-    """Read the machine and select the blocks that are meant."""
-    table = machine.read(needed(options.node))
-    for remark in table.remarks:
-        output.say(sentence_of(remark))
-    zones = has_zones(table)
-    zone = _zone(options.zone, zones, output)
-    order = Order(action, zone, options.memmap_on_memory, movable=zones)
-    unable = _unable(machine, action, options)
-    if unable:
-        plain = not (options.json or options.dry_run)
-        output.write([unable.text if plain and unable.reference else unable])
-        return select_nothing(request, machine, order, options.node)
-    return select(request, machine, table, order, options.node)
-
-
-def _zone(name: str | None, zones: bool, output: Output) -> Zone | None:
-    if name is None:
-        return None
-    if not zones:
-        output.say(messages.ZONE_IGNORED.of())
-        return None
-    zone = Zone.named(name)
-    if zone not in ZONES:
-        known = ", ".join(zone.value for zone in ZONES)
-        raise GetoptUsageError(messages.UNKNOWN_ZONE.of(name=name, zones=known))
-    return zone
-
-
-def _unable(machine: Machine, action: Action, options: Options) -> Sentence | None:
-    """The reason why this machine cannot carry out the request at all; None if there is none."""
-    if machine.configurable:
-        return None
-    if action in _NEEDS_CONFIGURING:
-        return _NEEDS_CONFIGURING[action].of()
-    if options.memmap_on_memory is not None:
-        return messages.MEMMAP_NOT_HERE.of()
-    return None
+    return Job(
+        request, order, lambda: read_selection(machine, request, action, options, owned, output)
+    )
 
 
 def _shown(options: Options) -> dict[str, Any]:

@@ -44,6 +44,22 @@ def offer_blocks(ctx: click.Context, _: click.Parameter, typed: str) -> "list[Co
     ]
 
 
+def offer_devices(
+    ctx: click.Context, _: click.Parameter, typed: str
+) -> "list[CompletionItem[str]]":
+    """Offer the devices that brought memory."""
+    from click.shell_completion import CompletionItem
+
+    from memory_hotplug.owners import owners
+
+    try:
+        with Machine.at(ctx.params.get("sysroot") or "/") as machine:
+            names = owners(machine, machine.read(()).numbers).names
+    except MemoryHotplugError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(typed)]
+
+
 class Chmem(GetoptCommand):
     """The command; its --help ends with the zones, and with --json its errors are a document."""
 

@@ -88,6 +88,7 @@ def _request(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
         "zone": order.zone.value if order.zone else None,
         "memmap_on_memory": order.memmap_on_memory,
         "node": selection.node,
+        "device": selection.device,
         **options,
     }
 
@@ -221,6 +222,7 @@ def _request_schema() -> dict[str, Any]:
         zone=_or_null(text),
         memmap_on_memory=_or_null(yes_no),
         node=_or_null(count),
+        device=_or_null(text),
         sysroot=text,
         dry_run=yes_no,
         all_or_nothing=yes_no,

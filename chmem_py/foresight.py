@@ -1,5 +1,6 @@
 """Look before memory is taken away: what is in use, what can go, and what would remain."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,8 +69,9 @@ def _instead(machine: Machine, selection: Selection, possible: int) -> str:
     if possible and selection.by_size and selection.order.action is Action.DISABLE:
         zone = f" --zone {selection.order.zone.value}" if selection.order.zone else ""
         node = "" if selection.node is None else f" --node {selection.node}"
+        device = f" --device {shlex.quote(selection.device)}" if selection.device else ""
         size = sizes.exact(possible * selection.block_size)
-        words = command(f"--disable {size}{zone}{node}", machine.tree)
+        words = command(f"--disable {size}{zone}{node}{device}", machine.tree)
         return f"{words} takes what can go; --force takes what the kernel gives"
     return "--force takes what the kernel gives"
 

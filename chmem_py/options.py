@@ -42,6 +42,7 @@ class Options:
     sysroot: str
     memmap_on_memory: bool | None
     node: int | None
+    device: str | None
     persistent: bool
     install: bool
     dry_run: bool
@@ -77,6 +78,9 @@ def check(options: Options, operands: Sequence[str]) -> None:
             raise GetoptUsageError(
                 messages.TOO_MANY.of(action=options.action, count=most_operands or "no")
             )
+    elif options.device is not None and not operands:
+        if options.blocks or options.action == "total":
+            raise GetoptUsageError(messages.ONE_OPERAND.of(count="none"))
     elif len(operands) != 1:
         raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
     if not options.sysroot:

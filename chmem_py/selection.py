@@ -1,9 +1,10 @@
 """Select the blocks of a machine that a request is about."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NamedTuple
 
 from chmem_py.request import Request
 from memory_hotplug.attribute import Attribute
@@ -49,6 +50,8 @@ class Selection:
     """Whether the machine cannot do this to any block."""
     node_exists: bool = True
     """Whether the machine has the requested node."""
+    device: str | None = None
+    """If not None, only blocks that this device brought are selected."""
     orders: dict[int, Order] = field(default_factory=dict)
     """Block number -> its own order, if not all blocks have the same. A spare that is taken gets
     one."""
@@ -88,6 +91,13 @@ class Selection:
         return self.possible * self.block_size
 
 
+class Owned(NamedTuple):
+    """The blocks that a device brought."""
+
+    device: str
+    numbers: Collection[int]
+
+
 _FROM_BELOW = (Action.ENABLE, Action.CONFIGURE)
 
 _CANDIDATES: dict[Action, Callable[[MemoryBlock], bool]] = {
@@ -101,9 +111,15 @@ _CANDIDATES: dict[Action, Callable[[MemoryBlock], bool]] = {
 
 
 def select(
-    request: Request, machine: Machine, table: BlockTable, order: Order, node: int | None = None
+    request: Request,
+    machine: Machine,
+    table: BlockTable,
+    order: Order,
+    node: int | None = None,
+    owned: Owned | None = None,
 ) -> Selection:
-    """Select the blocks of TABLE for a request; with NODE only blocks of that node.
+    """Select the blocks of TABLE for a request; with NODE only blocks of that node, with OWNED only
+    those of that device.
 
     With NODE the attribute nodes must have been read. A block in several nodes is one of each.
 
@@ -117,18 +133,23 @@ def select(
         asked=0,
         machine_size=len(table.numbers) * machine.block_size,
         node_exists=node is None or node in machine.nodes,
+        device=owned.device if owned else None,
     )
+
+    def meant(block: MemoryBlock) -> bool:
+        return is_on(block, node, machine.nodes) and (not owned or block.number in owned.numbers)
+
     if request.size is not None:
         found = _candidates(table, order)
-        blocks = [block for block in found if is_on(block, node, machine.nodes)]
+        blocks = [block for block in found if meant(block)]
         possible = sum(plan(block, order).refused is None for block in blocks)
         asked = request.size // machine.block_size
         return replace(of_machine, asked=asked, blocks=blocks, possible=possible)
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
     there = list(islice(table.blocks(), start, stop))
-    blocks = [block for block in there if is_on(block, node, machine.nodes)]
-    absent = _absent(request, table.numbers[start:stop])
+    blocks = [block for block in there if meant(block)]
+    absent = None if owned else _absent(request, table.numbers[start:stop])
     asked = len(blocks) + (absent.count if absent else 0)
     return replace(of_machine, asked=asked, blocks=blocks, possible=len(blocks), absent=absent)
 

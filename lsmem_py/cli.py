@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,11 +19,11 @@ from hotplug_cli.getopt import (
     write_example,
 )
 from hotplug_cli.program import CommandError, complain, complain_of, run, version
-from hotplug_cli.sizes import human
 from lsmem_py import columns as columns_
 from lsmem_py import formats
 from lsmem_py.columns import PICTURED, Column
 from lsmem_py.options import SUMMARY, TERMINAL, Options, check, wanted
+from lsmem_py.others import on_terminal, show_explanation, show_holes, show_policy, size_format
 from lsmem_py.view import View
 from memory_hotplug.errors import NoRootError
 from memory_hotplug.machine import Machine
@@ -86,11 +87,14 @@ _LISTING_ONLY = (
         ("all", "split"),
         *(("map", name) for name in (*_LISTING_ONLY, "summary", "noheadings", "json")),
         *(("watch", name) for name in ("pairs", "raw", "format", "typed", "annotate")),
-        *(("diff", name) for name in (*_LISTING_ONLY, "summary", "noheadings", "map", "watch")),
-        *(
-            ("policy", name)
-            for name in (*_LISTING_ONLY, "summary", "noheadings", "map", "watch", "diff", "why")
-        ),
+        *(("diff", name) for name in (*_LISTING_ONLY, "summary", "noheadings")),
+        *((view, name) for view in ("policy", "explain") for name in _LISTING_ONLY),
+        *(("holes", name) for name in _LISTING_ONLY[:4]),
+        *(("holes", name) for name in ("annotate", "typed", "summary")),
+        *((view, name) for view in ("policy", "explain") for name in ("summary", "noheadings")),
+        *combinations(("map", "diff", "policy", "explain", "holes"), 2),
+        *((view, "watch") for view in ("diff", "policy", "explain", "holes")),
+        *((view, "why") for view in ("policy", "explain", "holes")),
         *(("why", name) for name in ("all", "split", "map", "watch", "diff")),
     ],
     options_metavar="[options]",
@@ -190,6 +194,18 @@ _LISTING_ONLY = (
     section=_VIEWS,
     help="which blocks can go offline, and what keeps the others",
 )
+@flag(
+    "--holes",
+    own=True,
+    section=_VIEWS,
+    help="what has no block, and what is there instead",
+)
+@flag(
+    "--explain",
+    own=True,
+    section=_VIEWS,
+    help="why the total is not MemTotal",
+)
 @flag("-J", "--json", section=_FORMAT, help="JSON as util-linux writes it")
 @flag("-P", "--pairs", section=_FORMAT, help='cells as NAME="value"')
 @flag("-r", "--raw", section=_FORMAT, help="cells separated by one space")
@@ -226,11 +242,15 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
         from lsmem_py.diff import run_diff
 
         return run_diff(
-            options.diff, options.sysroot, options.json, _size_format(options)[0], write_message
+            options.diff, options.sysroot, options.json, size_format(options)[0], write_message
         )
     if options.policy:
-        return _policy(options)
+        return show_policy(options)
+    if options.explain:
+        return show_explanation(options)
     format_ = formats.named(options.format_name)
+    if options.holes:
+        return show_holes(options, format_)
     # Like util-linux, before columns are checked.
     machine = Machine.at(options.sysroot)
     context.call_on_close(machine.close)
@@ -238,20 +258,18 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
     if options.watch is not None:
         from lsmem_py.watch import run_watch
 
-        live = not options.json and _on_terminal("auto")
+        live = not options.json and on_terminal("auto")
         return run_watch(view, options.sysroot, float(options.watch), options.json, live)
     table = machine.read(view.attributes, options.blocks)
     view = view.of(machine, table)
     view.write(machine, table, sys.stdout)
-    if view.holdings is not None:
-        from hotplug_cli.messages import lsmem as messages
+    if view.holdings is not None and options.why and options.format_name == "table":
         from lsmem_py.holdings import format_log
 
-        if options.why and options.format_name == "table":
-            sys.stdout.writelines(format_log(view.holdings, table))
-        if not view.holdings.known:
-            write_message(messages.PAGES_UNKNOWN.of())
+        sys.stdout.writelines(format_log(view.holdings, table))
     sys.stdout.flush()
+    for sentence in view.unknown:
+        write_message(sentence)
     if view.lists_nothing(machine):
         from hotplug_cli.messages import lsmem as messages
 
@@ -262,19 +280,6 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
 
         for remark in table.remarks:
             write_message(sentence_of(remark))
-    return Exit.SUCCESS
-
-
-def _policy(options: Options) -> int:
-    from lsmem_py import policy
-
-    with Machine.at(options.sysroot) as machine:
-        found = policy.read(machine)
-    if options.json:
-        sys.stdout.write(policy.format_document(found))
-    else:
-        sys.stdout.writelines(policy.format_text(found, _size_format(options)[0]))
-    sys.stdout.flush()
     return Exit.SUCCESS
 
 
@@ -290,16 +295,11 @@ def _message_writer(given: Sequence[str]) -> "Callable[[Sentence], None]":
     return write_message
 
 
-def _size_format(options: Options) -> tuple[Callable[[int], str], int]:
-    """The function that formats a size, and the width of a size in the summary."""
-    return (str, 15) if options.bytes else (human, 5)
-
-
 def _view(options: Options, format_: formats.Format) -> View:
     """The view that the options ask for."""
-    colour = options.format_name == "table" and _on_terminal(options.color, "NO_COLOR")
+    colour = options.format_name == "table" and on_terminal(options.color, "NO_COLOR")
     if options.map:
-        return View(*_size_format(options), colour, picture=options.map)
+        return View(*size_format(options), colour, picture=options.map)
     columns = _columns(options)
     split: Sequence[Column] | None = columns
     if options.all or options.why:
@@ -308,16 +308,16 @@ def _view(options: Options, format_: formats.Format) -> View:
         merged = options.split.lower() == "none"
         split = () if merged else _typed(columns_.parse(options.split, ()), options)
     return View(
-        *_size_format(options),
+        *size_format(options),
         colour,
-        columns=[column.in_bytes() for column in columns] if options.bytes else columns,
+        columns=columns,
         split=split,
         number_only=options.bytes,
         whole=options.why not in (None, "all"),
         format=format_,
         typed=options.typed,
         headings=not options.noheadings,
-        annotate=_on_terminal(options.annotate),
+        annotate=on_terminal(options.annotate),
         summary=options.summary,
     )
 
@@ -345,14 +345,6 @@ def _typed(columns: Sequence[Column], options: Options) -> list[Column]:
     from lsmem_py import typed
 
     return typed.with_nodes(columns)
-
-
-def _on_terminal(when: str, unless: str | None = None) -> bool:
-    if when != "auto":
-        return when == "always"
-    if os.environ.get("TERM") == "dumb" or (unless and os.environ.get(unless)):
-        return False
-    return sys.stdout.isatty()
 
 
 def main() -> None:

@@ -12,11 +12,13 @@ __all__ = [
     "BY_NAME",
     "COLUMNS",
     "DEFAULT",
+    "DEVICE",
     "FIRMWARE_ONLY",
     "HELD",
     "PERSISTENT",
     "PICTURED",
     "STATUS",
+    "TIER",
     "WHY",
     "ZONES",
     "Column",
@@ -294,6 +296,23 @@ COLUMNS = (
         reads=("state", "zones", "configured", "memmap_on_memory", "nodes"),
         extra=True,
     ),
+    Column(
+        "DEVICE",
+        "device that brought the memory (root)",
+        lambda found: "",
+        lambda found: None,
+        _nullable("string"),
+        extra=True,
+    ),
+    Column(
+        "TIER",
+        "memory tier of the node",
+        lambda found: "",
+        lambda found: None,
+        _nullable("integer"),
+        reads=("node",),
+        extra=True,
+    ),
     _held("FREE", "free memory of the range (root)"),
     _held("MOVABLE", "memory of the range that can be moved (root)"),
     _held("UNMOVABLE", "memory of the range that cannot be moved (root)"),
@@ -325,8 +344,8 @@ HELD = ("free", "movable", "unmovable", "hugetlb", "candidate", "blockers")
 WHY = ("block", "state", "zones", "candidate", *HELD[:4], "blockers")
 """The columns of --why."""
 DEFAULT = ("range", "size", "state", "removable", "block")
-PERSISTENT = "persistent"
-"""The identifier of the column whose values come from the layout; view.py fills them in."""
+PERSISTENT, DEVICE, TIER = "persistent", "device", "tier"
+"""The identifiers of the columns that view.py fills in: one value for each block."""
 FIRMWARE_ONLY = ("configured", "memmap_on_memory")
 """Like util-linux, do not show these columns on a machine whose memory is never configured."""
 

@@ -44,15 +44,15 @@ def _wishes(machine: Machine, table: BlockTable, layout: Layout) -> Wishes:
     )
 
 
-def persistence(machine: Machine, table: BlockTable) -> Sequence[str]:
+def persistence(machine: Machine, table: BlockTable) -> Sequence[str | None]:
     """What the layout of the machine says of each block of TABLE: ``yes`` if the block is as it
-    says, ``differs`` if it is not, ``no`` if no entry is about it; "" if there is no layout.
+    says, ``differs`` if it is not, ``no`` if no entry is about it; None if there is no layout.
 
     Raises LayoutError, and OSError if the layout cannot be read.
     """
     layout = read_layout(machine.tree.root)
     if not layout.entries:
-        return [""] * len(table.numbers)
+        return [None] * len(table.numbers)
     orders = _wishes(machine, table, layout).orders
     return [_word(block, orders.get(block.number)) for block in table.blocks()]
 

@@ -43,6 +43,8 @@ class Options(SimpleNamespace):
     watch: str | None
     diff: str | None
     policy: bool
+    holes: bool
+    explain: bool
     why: str | None
     advice: str | None
 

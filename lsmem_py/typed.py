@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from lsmem_py.columns import BY_NAME, COLUMNS, HELD, PERSISTENT, Column
+from lsmem_py.columns import BY_NAME, COLUMNS, DEVICE, HELD, PERSISTENT, TIER, Column
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
@@ -25,10 +25,12 @@ It grows when a key changes its meaning or is removed, but not when a key is add
 """
 
 DEFAULT = tuple(
-    column for column in COLUMNS if column.identifier not in ("phys_device", PERSISTENT, *HELD)
+    column
+    for column in COLUMNS
+    if column.identifier not in ("phys_device", PERSISTENT, DEVICE, TIER, *HELD)
 )
-"""All columns except PHYS_DEVICE, which on s390 makes every block a range of its own, PERSISTENT,
-for which the layout must be read, and those for which pages must be read."""
+"""All columns except PHYS_DEVICE, which on s390 makes every block a range of its own, and those for
+which more must be read than blocks: a layout, devices, tiers, or pages."""
 
 _BYTES = {"type": "integer", "minimum": 0}
 _TEXT = {"type": ["string", "null"]}

@@ -1,14 +1,15 @@
 """A view of a machine, a listing or a picture, that can be written again and again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from lsmem_py import formats, summary
-from lsmem_py.columns import FIRMWARE_ONLY, HELD, PERSISTENT, Column
+from lsmem_py.columns import DEVICE, FIRMWARE_ONLY, HELD, PERSISTENT, TIER, Column
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
 if TYPE_CHECKING:
+    from hotplug_cli.messages import Sentence
     from lsmem_py.holdings import Holdings
 
 __all__ = ["View"]
@@ -47,6 +48,8 @@ class View(NamedTuple):
     """Whether the columns have all values, for one machine and table."""
     holdings: "Holdings | None" = None
     """What the blocks hold, where a filled column tells it."""
+    unknown: "Sequence[Sentence]" = ()
+    """Messages about what the columns cannot tell here."""
 
     @property
     def attributes(self) -> set[str]:
@@ -76,40 +79,34 @@ class View(NamedTuple):
 
     def of(self, machine: Machine, table: BlockTable) -> "View":
         """The view with the values of columns that are not attributes of a block."""
-        names = {column.identifier for column in (*self.columns, *self._split)}
         if self.filled:
             return self
-        view = self._with_persistence(machine, table) if PERSISTENT in names else self
-        view = view._with_holdings(machine, table) if names & set(HELD) else view
-        return view._replace(filled=True)
+        names = {column.identifier for column in (*self.columns, *self._split)}
+        unknown: list[Sentence] = []
+        values = _values(machine, table, names, unknown)
+        columns = [_filled(column, table, values) for column in self.columns]
+        marks = [
+            [*map(_text, values[column.identifier])]
+            for column in self._split
+            if column.identifier in values
+        ]
+        found = None
+        if names & set(HELD):
+            from lsmem_py import holdings
 
-    def _with_holdings(self, machine: Machine, table: BlockTable) -> "View":
-        from lsmem_py import holdings
+            found = holdings.read(machine, table, whole=self.whole)
+            columns = [found.fill(column) for column in columns]
+            more = [found.marks(column, table) for column in self._split]
+            marks += [mark for mark in more if mark is not None]
+            if not found.known:
+                from hotplug_cli.messages import lsmem as messages
 
-        found = holdings.read(machine, table, whole=self.whole)
-        columns = [found.fill(column) for column in self.columns]
+                unknown.append(messages.PAGES_UNKNOWN.of())
         if self.number_only:
             columns = [column.in_bytes() for column in columns]
-        marks = [found.marks(column, table) for column in self._split]
-        more = [mark for mark in marks if mark is not None]
-        return self._replace(columns=columns, marks=[*self.marks, *more], holdings=found)
-
-    def _with_persistence(self, machine: Machine, table: BlockTable) -> "View":
-        from lsmem_py import layouts
-
-        marks = layouts.persistence(machine, table)
-        by_number = dict(zip(table.numbers, marks, strict=True))
-
-        def filled(column: Column) -> Column:
-            if column.identifier != PERSISTENT:
-                return column
-            return column._replace(
-                text=lambda found: by_number[found.first],
-                typed=lambda found: by_number[found.first] or None,
-            )
-
-        splits = any(column.identifier == PERSISTENT for column in self._split)
-        return self._replace(columns=[*map(filled, self.columns)], marks=[marks] if splits else ())
+        return self._replace(
+            columns=columns, marks=marks, holdings=found, unknown=unknown, filled=True
+        )
 
     @property
     def _split(self) -> Sequence[Column]:
@@ -178,3 +175,51 @@ class View(NamedTuple):
             return typed.format_lines(self.columns, self.ranges(table))
         head = typed.head(machine, table)
         return typed.format_document(head, self.columns, self.ranges(table))
+
+
+Values = Mapping[str, Sequence[str | int | None]]
+"""Identifier of a column -> its value for each block of a table."""
+
+
+def _values(
+    machine: Machine, table: BlockTable, names: Collection[str], unknown: "list[Sentence]"
+) -> Values:
+    """The values of those columns among NAMES that have one for each block.
+
+    Messages about what is not known are added to UNKNOWN.
+    """
+    values: dict[str, Sequence[str | int | None]] = {}
+    if PERSISTENT in names:
+        from lsmem_py import layouts
+
+        values[PERSISTENT] = layouts.persistence(machine, table)
+    if DEVICE in names:
+        from memory_hotplug.owners import owners
+
+        found = owners(machine, table.numbers)
+        values[DEVICE] = [found.devices.get(number) for number in table.numbers]
+        if not found.known:
+            from hotplug_cli.messages import lsmem as messages
+
+            unknown.append(messages.DEVICES_UNKNOWN.of())
+    if TIER in names:
+        from memory_hotplug.owners import tiers
+
+        by_node = tiers(machine.tree)
+        values[TIER] = [by_node.get(node) for node in table.columns["node"]]
+    return values
+
+
+def _filled(column: Column, table: BlockTable, values: Values) -> Column:
+    """COLUMN with its VALUES, if it has any: that of a range is that of its first block."""
+    if column.identifier not in values:
+        return column
+    by_number = dict(zip(table.numbers, values[column.identifier], strict=True))
+    return column._replace(
+        text=lambda found: _text(by_number[found.first]),
+        typed=lambda found: by_number[found.first],
+    )
+
+
+def _text(value: str | int | None) -> str:
+    return "" if value is None else str(value)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
+from memory_hotplug.attribute import MEMORY
 from memory_hotplug.beneath import os_error
 from memory_hotplug.errors import BadMachineError
 from memory_hotplug.tree import FileTree
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from memsim.kernel import Kernel
 
 __all__ = ["MARK", "KernelTree", "SimulatedTree", "booted", "is_simulated"]
+
+_ACPI = "sys/bus/acpi/devices"
 
 MARK = ".memsim"
 """The directory, beside the tree, for what only the simulated kernel knows."""
@@ -49,20 +52,50 @@ class SimulatedTree(FileTree):
         super().__init__(root)
         self._sound = False
         """Whether the records of the machine were checked and are not damaged."""
+        self._known: tuple[object, Kernel] | None = None
+        """The simulated kernel, and the revision of the machine that it is of."""
 
     def read(self, path: str) -> bytes:
-        """See FileTree.read. The directory has no file about memory in use: the simulated kernel
-        counts it, if the machine has any."""
+        """See FileTree.read. Memory in use, if the machine has any, where memory is, and which
+        devices brought it, only the simulated kernel knows: no file of the directory says it."""
         if path.rpartition("/")[2] == "meminfo":
-            from memsim import directory
             from memsim.surroundings import meminfo
 
-            kernel = directory.Directory(self.root).kernel()
+            kernel = self._kernel()
             text = meminfo(kernel, path) if kernel.machine.used else None
-            if text is None:
-                raise os_error(errno.ENOENT, path)
-            return text.encode()
-        return super().read(path)
+        elif path == "proc/iomem":
+            from memsim.addresses import iomem
+
+            text = iomem(self._kernel())
+        elif path.startswith(_ACPI):
+            from memsim.addresses import acpi_block
+
+            link, _, name = path.rpartition("/")
+            block = acpi_block(self._kernel(), link)
+            return super().read(f"{MEMORY}/memory{-1 if block is None else block}/{name}")
+        else:
+            return super().read(path)
+        if text is None:
+            raise os_error(errno.ENOENT, path)
+        return text.encode()
+
+    def names(self, directory: str) -> list[str]:
+        if not directory.startswith(_ACPI):
+            return super().names(directory)
+        from memsim.addresses import acpi_names
+
+        found = acpi_names(self._kernel(), directory)
+        if found is None:
+            raise os_error(errno.ENOENT, directory)
+        return list(found)
+
+    def _kernel(self) -> "Kernel":
+        from memsim import directory
+
+        revision = self.revision()
+        if self._known is None or self._known[0] != revision:
+            self._known = revision, directory.Directory(self.root).kernel()
+        return self._known[1]
 
     def write(self, path: str, word: str) -> None:
         from memsim import directory

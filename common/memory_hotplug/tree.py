@@ -25,6 +25,9 @@ __all__ = ["PAGE", "FileTree", "Tree", "gone"]
 PAGE = 4096
 """The maximum size of a sysfs attribute in bytes (fs/sysfs/file.c)."""
 
+_LONGEST = 1 << 20
+"""The maximum of a file of /proc that is read, in bytes; those are not limited to a page."""
+
 _SHORT = 128
 """More than an attribute of a block has. Allocating a whole page takes longer than the read."""
 
@@ -120,7 +123,7 @@ class FileTree:
         try:
             file = self._open(path, _READING)
             try:
-                return _whole(file, os.pread(file, _SHORT, 0))
+                return _whole(file, os.pread(file, _SHORT, 0), _limit(path))
             finally:
                 os.close(file)
         except OSError as error:
@@ -318,10 +321,20 @@ def _read_each(
     return values, odd
 
 
-def _whole(file: int, start: bytes) -> bytes:
+def _limit(path: str) -> int:
+    """The maximum of bytes that are read of a file."""
+    return _LONGEST if path.startswith("proc/") else PAGE
+
+
+def _whole(file: int, start: bytes, limit: int = PAGE) -> bytes:
     """The text of a file that begins with START. Raises OSError if it is not a regular file."""
     check_regular(os.fstat(file))
-    return start if len(start) < _SHORT else start + os.pread(file, PAGE - _SHORT, _SHORT)
+    if len(start) < _SHORT:
+        return start
+    # One read of a file of /proc gives a page or less, however much is asked for.
+    while len(start) < limit and (more := os.pread(file, limit - len(start), len(start))):
+        start += more
+    return start
 
 
 def gone(error: OSError) -> bool:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from memsim import divert, mount, syscalls
+from memsim.addresses import ACPI, IOMEM
 from memsim.directory import Directory
 from memsim.errors import MountError, NamespaceError, Obstacle
 from memsim.fork import fork_and_wait
@@ -85,7 +86,7 @@ def _inside(root: str, work: str, command: Sequence[str]) -> int:
     signal.signal(signal.SIGHUP, end)
     diverted = _LARGE if _can_divert() else ()
     try:
-        for tree in (*TREES, *BUSES):
+        for tree in (*TREES, *BUSES, ACPI):
             source = f"{root if tree in diverted else machine}/{tree}"
             if os.path.isdir(source):
                 _cover(f"/{tree}", source, work)
@@ -93,7 +94,8 @@ def _inside(root: str, work: str, command: Sequence[str]) -> int:
                     _make_read_only(f"/{tree}")
             elif os.path.isdir(f"/{tree}"):
                 _open_up(os.path.dirname(f"/{tree}"), work, without=os.path.basename(tree))
-        _bind(f"{machine}/{MEMINFO}", f"/{MEMINFO}")
+        for path in (MEMINFO, IOMEM):
+            _bind(f"{machine}/{path}", f"/{path}")
         for path in filter(os.path.exists, _HIDDEN):
             _bind(os.devnull, path)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from memsim.addresses import ACPI, IOMEM, acpi_block, acpi_names, iomem
 from memsim.attributes import number_list
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ONLINE
@@ -108,6 +109,10 @@ class Surroundings:
             return Shown(names=_SKELETON[path])
         if path == MEMINFO:
             return Shown(text=meminfo(self._machine.kernel, path) or "")
+        if path == IOMEM:
+            return Shown(text=iomem(self._machine.kernel))
+        if path.startswith(ACPI):
+            return self._acpi(path)
         if path in BUSES:
             return Shown(names=tuple(self._devices(path.split("/")[2])))
         if match := _DEVICE.fullmatch(path):
@@ -126,6 +131,14 @@ class Surroundings:
             having = (node for node in kernel.nodes if self._processors_of(kernel, node))
             return Shown(text=number_list(having))
         return Shown(text=_OF_NODE[name](self, kernel, int(above.rpartition("node")[2])))
+
+    def _acpi(self, path: str) -> Shown | None:
+        names = acpi_names(self._machine.kernel, path)
+        if names is not None:
+            return Shown(names=tuple(names))
+        block = acpi_block(self._machine.kernel, path)
+        target = f"../../../../devices/system/memory/memory{block}"
+        return None if block is None else Shown(target=target)
 
     def _devices(self, kind: str) -> list[str]:
         try:
@@ -178,8 +191,9 @@ _OF_NODE: Final[dict[str, Callable[[Surroundings, Kernel, int], str]]] = {
 }
 
 _SKELETON: Final = {
-    "proc": ("meminfo",),
-    "sys/bus": ("memory", "node"),
+    "proc": ("meminfo", "iomem"),
+    "sys/bus": ("acpi", "memory", "node"),
+    "sys/bus/acpi": ("devices",),
     "sys/bus/memory": ("devices",),
     "sys/bus/node": ("devices",),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import run_program
+from commands import SCRIPTS, run_program
 from simulated import make, needs_fuse, needs_root
 
 pytestmark = [needs_fuse, needs_root]
@@ -128,3 +128,12 @@ def test_the_processors_of_all_nodes_are_all_processors(tmp_path: Path) -> None:
     first, second = (int(digits, 16) for digits in maps)
     assert first & second == 0
     assert (first | second).bit_count() == int(count)
+
+
+def test_memsim_shell_shows_the_devices_of_the_simulated_machine(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", "x86-dimm-slots")
+    for kind in ("virtio-mem", "dimm"):
+        assert run_program("memsim", "plug", root, "--memory", "1G", "--as", kind).returncode == 0
+    out = inside(root, f"cat /proc/iomem; {SCRIPTS}/lsmem -o BLOCK,DEVICE --summary=never -n -r")
+    assert "  340000000-37fffffff : System RAM (virtio_mem)\n" in out
+    assert out.endswith("104-111 virtio0\n112-119 PNP0C80:00\n")

@@ -99,7 +99,7 @@ FLOORS = (
     "kernel.zones kernel.storage",
     "kernel.state",
     "kernel kernel.slots",
-    "kstrtox attributes",
+    "kstrtox attributes addresses",
     "errors sysfs",
     "schema beneath",
     "description tree packed private",

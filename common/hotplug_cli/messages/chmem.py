@@ -102,6 +102,15 @@ NONE_ON_NODE = Message(
     manual="none of the requested memory blocks is on node N",
 )
 NO_SUCH_NODE = Message("this machine has no node {node}", manual="this machine has no node N")
+NO_SUCH_DEVICE = Message(
+    "no memory block here is of device {device}; devices that brought memory: {devices}",
+    manual="no memory block here is of device NAME",
+)
+DEVICE_UNKNOWN = Message(
+    "which blocks are of device {device} is not known here",
+    "root is told, on the machine itself (/proc/iomem)",
+    manual="which blocks are of device NAME is not known here",
+)
 NONE_OFFLINE = Message("{no_block} is offline", manual="no memory block is offline")
 NONE_FOR_ZONE = Message(
     "{no_block} is offline and can go to zone {zone}", manual=NONE_OFFLINE.entry

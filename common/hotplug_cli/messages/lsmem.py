@@ -39,6 +39,11 @@ PAGES_UNKNOWN = Message(
     "root is told, on the machine itself (/proc/kpageflags)",
 )
 
+DEVICES_UNKNOWN = Message(
+    "which memory came with a device of virtio-mem or dax is not known here",
+    "root is told, on the machine itself (/proc/iomem)",
+)
+
 # --diff
 
 _TAKES = (

@@ -1,0 +1,172 @@
+"""lsmem: the columns DEVICE and TIER, --holes, and --explain."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+from simulated import Make, x86
+
+MIB = 1 << 20
+HOLE = {**x86(), "blocks": [{"range": [0, 1]}, {"range": [4, 5]}, {"range": [6, 9], "config": 0}]}
+
+
+@pytest.fixture
+def plugged(machine: Make, memsim: Command) -> Path:
+    root = machine(HOLE)
+    for kind in ("virtio-mem", "cxl", "dimm"):
+        assert memsim("plug", root, "--memory", "128M", "--as", kind).status == 0
+    return root
+
+
+def test_each_device_has_its_blocks(plugged: Path, lsmem: Command) -> None:
+    done = lsmem("-s", plugged, "-o", "BLOCK,STATE,DEVICE", "--summary=never")
+    assert (done.status, done.stderr) == (0, "")
+    assert (
+        done.stdout
+        == """\
+BLOCK   STATE     DEVICE
+  0-1  online \n\
+  4-5  online \n\
+    6 offline    virtio0
+    7 offline     dax0.0
+    8 offline PNP0C80:00
+"""
+    )
+
+
+def test_devices_in_typed_json_are_words_or_null(plugged: Path, lsmem: Command) -> None:
+    done = lsmem("-s", plugged, "-J", "--typed", "-o", "BLOCK,DEVICE,TIER")
+    found = [(row["device"], row["tier"]) for row in json.loads(done.stdout)["ranges"]]
+    assert found == [(None, None)] * 2 + [
+        (name, None) for name in ("virtio0", "dax0.0", "PNP0C80:00")
+    ]
+
+
+def test_a_tree_without_a_map_says_that_devices_are_not_known(
+    plugged: Path, lsmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "sys/devices/system/memory/memory0").mkdir(parents=True)
+    (tree / "sys/devices/system/memory/block_size_bytes").write_text("8000000\n")
+    (tree / "sys/devices/system/memory/memory0/state").write_text("online\n")
+    done = lsmem("-s", tree, "-o", "+DEVICE")
+    assert done.status == 0
+    assert done.stderr == (
+        "lsmem: which memory came with a device of virtio-mem or dax is not known here\n"
+    )
+    assert lsmem("-s", plugged, "-o", "+DEVICE").stderr == ""
+
+
+def test_tiers_come_from_the_node(plugged: Path, lsmem: Command) -> None:
+    tier = plugged / "sys/devices/virtual/memory_tiering/memory_tier4"
+    tier.mkdir(parents=True)
+    (tier / "nodelist").write_text("0\n")
+    done = lsmem("-s", plugged, "-o", "BLOCK,TIER", "-r", "-n", "--summary=never")
+    assert done.stdout == "0-1 4\n4-8 4\n"
+
+
+def test_holes_are_listed(plugged: Path, lsmem: Command) -> None:
+    assert lsmem("-s", plugged, "--holes").stdout == (
+        "RANGE                                 SIZE BLOCK THERE\n"
+        "0x0000000010000000-0x000000001fffffff 256M   2-3 \n"
+    )
+
+
+def test_a_machine_without_holes_lists_none(machine: Make, lsmem: Command) -> None:
+    root = machine(x86())
+    assert json.loads(lsmem("-s", root, "--holes", "-J").stdout) == {"memory": []}
+    assert lsmem("-s", root, "--holes", "-n").stdout == ""
+
+
+IOMEM = """\
+00000000-0000ffff : Reserved
+00010000-1000ffff : System RAM
+  01000000-01ffffff : Kernel code
+  08000000-0bffffff : Crash kernel
+10010000-17ffffff : PCI Bus 0000:00
+  10010000-10ffffff : 0000:00:01.0
+18000000-18000fff : IOAPIC 0
+18001000-1fffffff : PCI Bus 0000:00
+20000000-2fffffff : System RAM
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A captured machine: blocks 0, 1, 4 and 5 of 128 MiB; block 5 is offline."""
+    root = tmp_path / "tree"
+    for number in (0, 1, 4, 5):
+        block = root / f"sys/devices/system/memory/memory{number}"
+        block.mkdir(parents=True)
+        (block / "state").write_text("offline\n" if number == 5 else "online\n")
+    (root / "sys/devices/system/memory/block_size_bytes").write_text("8000000\n")
+    (root / "proc").mkdir()
+    (root / "proc/iomem").write_text(IOMEM)
+    (root / "proc/meminfo").write_text("MemTotal: 307200 kB\nMemAvailable: 204800 kB\n")
+    return root
+
+
+def test_holes_tell_the_outermost_regions_the_largest_first(tree: Path, lsmem: Command) -> None:
+    done = lsmem("-s", tree, "--holes", "-b", "-n")
+    assert done.stdout == (
+        "0x0000000010000000-0x000000001fffffff 268435456 2-3"
+        " PCI Bus 0000:00 255.9M, System RAM 64K, IOAPIC 0 4K\n"
+    )
+    rows = json.loads(lsmem("-s", tree, "--holes", "-J").stdout)["memory"]
+    assert [row["block"] for row in rows] == ["2-3"]
+
+
+def test_the_account_adds_up(tree: Path, lsmem: Command) -> None:
+    told = json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
+    assert told.pop("schema_version") == 1
+    assert {name: size // 1024 for name, size in told.items()} == {
+        "blocks": 512 << 10,
+        "not_online": 128 << 10,
+        "online": 384 << 10,
+        "memmap": 6 << 10,
+        "no_memory": 64,
+        "memory": (384 << 10) - 64,
+        "reserved": (384 << 10) - 64 - 307200,
+        "kernel_image": 16 << 10,
+        "crash_kernel": 64 << 10,
+        "mem_total": 307200,
+        "in_use": 102400,
+        "mem_available": 204800,
+    }
+    lines = lsmem("-s", tree, "--explain").stdout.splitlines()
+    assert lines[0] == "All memory blocks         512M"
+    assert lines[6] == "  kept from MemTotal     83.9M  at boot"
+    assert "  kernel image             16M  part of that" in lines
+    assert lsmem("-s", tree, "--explain", "-b").stdout.startswith(
+        "All memory blocks       536870912"
+    )
+
+
+def test_a_balloon_is_named(tree: Path, lsmem: Command) -> None:
+    driver = tree / "sys/bus/virtio/drivers/virtio_balloon"
+    driver.mkdir(parents=True)
+    for name in ("bind", "uevent", "virtio3"):
+        (driver / name).mkdir()
+    assert "at boot, or by the balloon virtio3\n" in lsmem("-s", tree, "--explain").stdout
+
+
+@pytest.mark.parametrize("gone", ["iomem", "meminfo", "iomem meminfo"])
+def test_what_is_not_known_is_left_out(gone: str, tree: Path, lsmem: Command) -> None:
+    for name in gone.split():
+        os.unlink(tree / "proc" / name)
+    told = json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
+    assert ("memory" in told) is ("iomem" not in gone)
+    assert ("mem_total" in told) is ("meminfo" not in gone)
+    assert ("reserved" in told) is (gone == "")
+    assert told["blocks"] == 512 * MIB
+
+
+@pytest.mark.parametrize("other", ["--all", "--map", "--policy", "--why", "--watch", "-o+NODE"])
+@pytest.mark.parametrize("view", ["--holes", "--explain"])
+def test_the_views_exclude_others(view: str, other: str, tree: Path, lsmem: Command) -> None:
+    done = lsmem("-s", tree, view, other)
+    assert (done.status, done.stdout) == (1, "")
+    assert "cannot be combined" in done.stderr
