@@ -65,6 +65,8 @@ def format_table(listing: Listing) -> Iterator[str]:
     columns = listing.columns
     rows = list(Listing(columns, ranges).rows())
     lines = ([listing.names()] if listing.headings else []) + rows
+    if not lines:
+        return
     widths = [max(map(len, cells), default=0) for cells in zip(*lines, strict=True)]
     if not listing.headings:
         widths = [max(width, column.width) for width, column in zip(widths, columns, strict=True)]
@@ -162,7 +164,10 @@ def _format_json(listing: Listing, layout: _JsonLayout) -> Iterator[str]:
         row = layout.comma.join([key + text(value(found)) for key, value in cells])
         yield f"{between}{layout.row}{row}{layout.end}"
         between = layout.between
-    yield layout.after
+    if between is layout.before:  # there was no row
+        yield between
+    if between:
+        yield layout.after
 
 
 def _format_separated(listing: Listing, delimiter: str) -> Iterator[str]:
