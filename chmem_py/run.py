@@ -17,13 +17,13 @@ from chmem_py.advice import (
 from chmem_py.foresight import format_forecast, need_of, refuse, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
-from chmem_py.progress import Progress
 from chmem_py.record import Record
 from chmem_py.selection import Selection
 from chmem_py.settings import take_back_settings, write_settings
 from chmem_py.tally import Tally
 from chmem_py.text import Text, format_script
 from hotplug_cli.exits import Exit
+from hotplug_cli.progress import Progress
 from memory_hotplug.attribute import Attribute, path_of
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause

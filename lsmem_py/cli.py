@@ -261,7 +261,7 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
         live = not options.json and on_terminal("auto")
         return run_watch(view, options.sysroot, float(options.watch), options.json, live)
     table = machine.read(view.attributes, options.blocks)
-    view = view.of(machine, table)
+    view = view.of(machine, table, show_progress=True)
     view.write(machine, table, sys.stdout)
     if view.holdings is not None and options.why and options.format_name == "table":
         from lsmem_py.holdings import format_log

@@ -1,8 +1,10 @@
 """The columns about what memory blocks hold, and so whether they can be set offline."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
+from hotplug_cli.progress import Progress
 from hotplug_cli.sizes import human
 from lsmem_py.columns import Column
 from memory_hotplug.block import MemoryBlock, State
@@ -87,7 +89,9 @@ def _text(value: int | None, format_size: Callable[[int], str]) -> str:
     return "" if value is None else format_size(value)
 
 
-def read(machine: Machine, table: BlockTable, *, whole: bool = False) -> Holdings:
+def read(
+    machine: Machine, table: BlockTable, *, whole: bool = False, show_progress: bool = False
+) -> Holdings:
     """Read what the online blocks of TABLE hold; WHOLE reads all pages however many there are."""
     blocks = list(table.blocks())
     failed = failures_on(machine)
@@ -95,8 +99,11 @@ def read(machine: Machine, table: BlockTable, *, whole: bool = False) -> Holding
     contents: dict[int, Contents] = {}
     if pages is not None:
         online = [block.number for block in blocks if block.state is State.ONLINE]
-        with pages:
-            for number in online:
+        progress = Progress(len(online), machine.block_size)
+        with pages, progress if show_progress else nullcontext():
+            for count, number in enumerate(online):
+                progress.done(count)
+                progress.begin(number)
                 there = pages.contents(number, whole=whole or len(online) <= _READ_WHOLE)
                 if there is not None:
                     contents[number] = there

@@ -77,7 +77,7 @@ class View(NamedTuple):
         """The attributes that split ranges, each once."""
         return list(dict.fromkeys(name for column in self._split for name in column.splits))
 
-    def of(self, machine: Machine, table: BlockTable) -> "View":
+    def of(self, machine: Machine, table: BlockTable, *, show_progress: bool = False) -> "View":
         """The view with the values of columns that are not attributes of a block."""
         if self.filled:
             return self
@@ -94,7 +94,7 @@ class View(NamedTuple):
         if names & set(HELD):
             from lsmem_py import holdings
 
-            found = holdings.read(machine, table, whole=self.whole)
+            found = holdings.read(machine, table, whole=self.whole, show_progress=show_progress)
             columns = [found.fill(column) for column in columns]
             more = [found.marks(column, table) for column in self._split]
             marks += [mark for mark in more if mark is not None]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
+from hotplug_cli.progress import Progress
 from simulated import Make, x86
 
 BLOCK = 2 << 20
@@ -131,3 +132,23 @@ def test_many_blocks_are_sampled_and_named_ones_read_whole(machine: Make, lsmem:
     sampled = lsmem(*words, "--why").stdout.split()
     assert sampled[3:5] == ["maybe", "maybe"]
     assert lsmem(*words, "--why=3-4").stdout.split() == ["no", "yes"]
+
+
+def test_progress_counts_the_blocks_that_are_read(
+    tree: Path, lsmem: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[object] = []
+
+    class Bar(Progress):
+        def start(self) -> None:
+            said.append("start")
+
+        def begin(self, number: int) -> None:
+            said.append(number)
+
+        def stop(self) -> None:
+            said.append("stop")
+
+    monkeypatch.setattr("lsmem_py.holdings.Progress", Bar)
+    assert lsmem("-s", tree, "--why=2-4").status == 0
+    assert said == ["start", 2, 3, 4, "stop"]

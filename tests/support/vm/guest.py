@@ -371,7 +371,7 @@ def _command_line(machine: Machine, accelerator: str, directory: Path) -> list[s
     for dimm in machine.dimms:
         line += ["-object", f"memory-backend-ram,id=ram-{dimm.name},size={dimm.size}"]
         line += ["-device", f"pc-dimm,id={dimm.name},memdev=ram-{dimm.name},node={dimm.node}"]
-    return line
+    return [*line, *machine.devices]
 
 
 @functools.cache

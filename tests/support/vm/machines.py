@@ -26,6 +26,8 @@ class Machine:
     nodes: tuple[int, ...] = (512 * MIB,)
     dimms: tuple[Dimm, ...] = ()
     parameters: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    """Further options of QEMU."""
     slots: int = 12
     most: int = 4 * GIB
 
@@ -36,6 +38,20 @@ TWO_NODES = Machine(
     nodes=(384 * MIB, 256 * MIB), dimms=(Dimm("dimm0", GIB, 0), Dimm("dimm1", GIB, 1))
 )
 TWO_NODES_NO_DIMM = Machine(nodes=(384 * MIB, 256 * MIB))
+
+VIRTIO_MEM_BLOCKS = 2
+VIRTIO_MEM_AND_DAX = Machine(
+    nodes=(768 * MIB,),
+    dimms=(Dimm("dimm0", 256 * MIB),),
+    devices=(
+        "-object",
+        f"memory-backend-ram,id=ram-virtio,size={512 * MIB}",
+        "-device",
+        f"virtio-mem-pci,memdev=ram-virtio,requested-size={VIRTIO_MEM_BLOCKS * 128 * MIB}",
+    ),
+    # 256 MiB of the RAM are "soft reserved", as firmware does with memory for dax.
+    parameters=("memmap=256M%0x10000000-1+0xefffffff",),
+)
 
 # Linux 6.1 takes the struct pages from the added memory itself only where that is one block
 # (mm/memory_hotplug.c, mhp_supports_memmap_on_memory).

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from chmem_py import progress as module
-from chmem_py.progress import Progress
+from hotplug_cli import progress as module
+from hotplug_cli.progress import Progress
 
 GIB = 1 << 30
 

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from typing import Any
+from typing import Any, Self
 
 from hotplug_cli.sizes import human
 
@@ -23,6 +23,13 @@ class Progress:
         self._task: Any = None
         self._timer: threading.Timer | None = None
         self._over = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         if sys.stderr is not None and sys.stderr.isatty():
