@@ -1,5 +1,6 @@
 """`lsmem --watch`: on a terminal show the view again and again, else a line for each change."""
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -27,6 +28,7 @@ def run_watch(view: View, root: str, seconds: float, json: bool, live: bool) -> 
     With LIVE the view is a screen, with changes marked for SECONDS. Else each change is a line or,
     with JSON, an object. A tree that does not announce its changes is read every SECONDS.
     """
+    gc.enable()
     attributes = view.attributes if live else ()
     with Alarm(root, seconds) as alarm, _Reader(root, attributes) as reader:
         if live:

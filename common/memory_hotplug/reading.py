@@ -1,6 +1,8 @@
 """Read the memory blocks of a machine from a tree into a table."""
 
 import errno
+import os
+import re
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any
@@ -136,6 +138,10 @@ class Reading:
     def _texts(self, name: Attribute, numbers: Sequence[int]) -> list[bytes | OSError]:
         row = TABLE[name]
         try:
+            if name is Attribute.REMOVABLE and _removable_is_alike(self._tree):
+                (first,) = self._tree.read_each(row.directory, numbers[:1], row.file) or [b""]
+                if isinstance(first, bytes):
+                    return [first] * len(numbers)
             return self._tree.read_each(row.directory, numbers, row.file)
         except OSError as error:
             if row.directory == MEMORY:
@@ -256,6 +262,25 @@ class Reading:
                 for name in (*_IN_MEMORY, Attribute.NODE, Attribute.NODES):
                     if name in columns:
                         columns[name][index] = TABLE[name].absent
+
+
+def _removable_is_alike(tree: Tree) -> bool:
+    """Whether all blocks have the same text in `removable`, so that one is enough to read.
+
+    Since Linux 5.8 it only says whether the kernel was built with CONFIG_MEMORY_HOTREMOVE
+    (drivers/base/memory.c, removable_show). Only this machine's own sysfs is trusted to be of this
+    kernel: another file system may be mounted there, as in memsim shell.
+    """
+    if not tree.is_this_machine:
+        return False
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if release is None or (int(release[1]), int(release[2])) < (5, 8):
+        return False
+    return _device("/sys") == _device(f"/{MEMORY}")
+
+
+def _device(path: str) -> int:
+    return os.stat(path).st_dev
 
 
 def _lowest(nodes: tuple[int, ...] | None) -> int | None:

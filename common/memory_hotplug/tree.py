@@ -8,7 +8,7 @@ not a regular file is refused.
 import errno
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol, Self
 
@@ -19,6 +19,7 @@ from memory_hotplug.beneath import (
     open_beneath,
     os_error,
 )
+from memory_hotplug.sharing import Result, read_shared
 
 __all__ = ["PAGE", "FileTree", "Tree", "gone"]
 
@@ -290,35 +291,55 @@ def _version(directory: int) -> _Version:
 
 
 def _read_each(
-    at: int, numbers: Iterable[int], attribute: str, flags: int
+    at: int, numbers: Sequence[int], attribute: str, flags: int
 ) -> tuple[list[bytes | OSError], Collection[int]]:
     """An attribute of each block in the directory AT, or its error; and the indexes of errors to
     look at again, which are all except that the file does not exist."""
+    path = b"memory%d/" + os.fsencode(attribute)
+
+    def read(part: Sequence[int]) -> list[Result]:
+        return _read_part(at, part, path, flags)
+
+    results = read_shared(read, numbers)
+    if all(isinstance(result, bytes) for result in set(results)):
+        return results, ()  # type: ignore[return-value]  # there is no errno
+    values = [
+        result if isinstance(result, bytes) else OSError(result, os.strerror(result), path % number)
+        for number, result in zip(numbers, results, strict=True)
+    ]
+    odd = [
+        index
+        for index, value in enumerate(values)
+        if isinstance(value, OSError) and not gone(value)
+    ]
+    return values, odd
+
+
+def _read_part(at: int, numbers: Sequence[int], path: bytes, flags: int) -> list[Result]:
     # On a large machine this loop takes most of the time of lsmem: three system calls, and nothing
     # else. Paths of bytes need no encoding. A read at an offset fails on a FIFO. The type of a file
     # is checked once for each text, because a machine has few different texts.
-    path = b"memory%d/" + os.fsencode(attribute)
     open_, read, close = os.open, os.pread, os.close
-    values: list[bytes | OSError] = []
-    append = values.append
-    known: set[bytes] = set()
-    odd: list[int] = []
+    results: list[Result] = []
+    append = results.append
+    known: dict[bytes, bytes] = {}
     for number in numbers:
         try:
             file = open_(path % number, flags, dir_fd=at)
             try:
                 text = read(file, _SHORT, 0)
                 if text not in known:
-                    text = _whole(file, text)
-                    known.add(text)
-                append(text)
+                    whole = _whole(file, text)
+                    if whole is not text:
+                        append(whole)
+                        continue
+                    known[text] = text
+                append(known[text])
             finally:
                 close(file)
         except OSError as error:
-            if not gone(error):
-                odd.append(len(values))
-            append(error)
-    return values, odd
+            append(error.errno or errno.EIO)
+    return results
 
 
 def _limit(path: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -368,4 +369,6 @@ commands.add_command(plug_cli.unplug)
 
 def main() -> None:
     """The console script."""
+    # It may run long, as the server of a mount.
+    gc.enable()
     run(commands, "memsim")
