@@ -20,7 +20,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
 from memory_hotplug.plan import CONFIGURE, OFFLINE, ONLINE, Action
 from memory_hotplug.ranges import MEMMAP_FRACTION
-from memory_hotplug.usage import usage
+from memory_hotplug.usage import Usage, usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Need:
     struct_pages: int
     """Bytes for the struct pages of blocks that do not hold their own, less the memory that the
     blocks before have given."""
+    now: Usage
+    """What there is before the change."""
 
 
 def refuse(
@@ -44,9 +46,7 @@ def refuse(
     """
     if need.blocks <= 0:
         return None
-    now = usage(machine)
-    if now is None:
-        return None
+    now = need.now
     if keep_free is None:
         keep_free = selection.keep_free
     if keep_free is None:
@@ -78,18 +78,22 @@ def _instead(machine: Machine, selection: Selection, possible: int) -> str:
 
 def warn(machine: Machine, need: Need) -> Iterator[Sentence]:
     """The message that struct pages will not fit into the memory that is free."""
-    if not need.struct_pages:
-        return
-    now = usage(machine)
-    if now is not None and need.struct_pages > now.available:
+    now = need.now
+    if need.struct_pages > now.available:
         row = messages.NO_ROOM
         if machine.parameter("memmap_on_memory") in (None, "N"):
             row = messages.NO_ROOM_ANYWHERE
         yield row.of(size=sizes.human(need.struct_pages), available=sizes.human(now.available))
 
 
-def need_of(selection: Selection) -> Need:
-    """What SELECTION needs, if no block fails. The blocks are changed one after the other."""
+def need_of(machine: Machine, selection: Selection) -> Need | None:
+    """What SELECTION needs, if no block fails; None where nobody tells how much memory is in use.
+
+    The blocks are changed one after the other.
+    """
+    now = usage(machine)
+    if now is None:
+        return None
     size = selection.block_size
     taken = most_taken = room = most_room = 0
     for block, names in islice(_ahead(selection), selection.enough):
@@ -106,7 +110,7 @@ def need_of(selection: Selection) -> Need:
             room -= size
         elif ONLINE.name in names and OFFLINE.name in names:
             taken -= 1
-    return Need(most_taken, most_room)
+    return Need(most_taken, most_room, now)
 
 
 def _ahead(selection: Selection) -> Iterator[tuple[MemoryBlock, set[str]]]:

@@ -1,7 +1,7 @@
 """The record of the last change, for --undo."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.layout_files import read_file, remove_file, replace_file
@@ -20,9 +20,12 @@ class Record:
         self._older: bytes | None = None
         self._kept = False
 
-    def keep(self, before: Sequence[MemoryBlock], settings: Sequence[Setting]) -> None:
+    def keep(self, blocks: Iterable[MemoryBlock], settings: Sequence[Setting]) -> None:
         """Record what may be changed."""
-        if self._root is None or not (before or settings):
+        if self._root is None:
+            return
+        before = list(blocks)
+        if not (before or settings):
             return
         with contextlib.suppress(OSError):
             self._older = read_file(self._root, UNDO)

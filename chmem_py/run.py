@@ -94,13 +94,14 @@ def run(site: Site, selection: Selection, how: How) -> Done:
     plain = not (how.json or how.dry_run)
     text = Text(tally, how.verbose and plain, plain, rehearsed=how.dry_run)
     output.write(format_doubts(selection))
-    need = need_of(selection)
+    need = need_of(machine, selection)
     if tally.refused:
         output.write(format_refusal(selection))
-    elif not how.force and (refusal := refuse(machine, selection, need, how.keep_free)):
+    elif need and not how.force and (refusal := refuse(machine, selection, need, how.keep_free)):
         output.say(refusal)
         return Done(tally, Exit.FAILURE)
-    output.write(warn(machine, need))
+    if need:
+        output.write(warn(machine, need))
     choice = selection.by_size and selection.order.action is Action.DISABLE
     if not choice or how.order == "highest":
         return _carry_out(site, text, selection.blocks, how)
@@ -128,7 +129,7 @@ def _carry_out(site: Site, text: Text, blocks: Iterable[MemoryBlock], how: How) 
             return Done(tally, Exit.FAILURE)
         record = _record_of(site)
         ahead = islice(blocks, selection.enough)
-        record.keep([block for block in ahead if _is_ahead(block, selection)], selection.settings)
+        record.keep((block for block in ahead if _is_ahead(block, selection)), selection.settings)
         if write_settings(machine.tree, tally):
             _change(site, blocks, how, text)
             if tally.all_or_nothing and not tally.complete:
