@@ -76,6 +76,8 @@ class Progress:
     def done(self, blocks: int) -> None:
         """COUNT blocks are done in all."""
         self._done = blocks
+        if self._shown is not None:
+            self._update()
 
     def stop(self) -> None:
         with self._lock:

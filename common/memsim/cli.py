@@ -29,6 +29,7 @@ from hotplug_cli.getopt import (
 from hotplug_cli.messages import memsim as messages
 from hotplug_cli.messages import shared
 from hotplug_cli.program import CommandError, complain, run, version
+from hotplug_cli.progress import Progress
 from memsim import boot_cli, directory, options, plug_cli, profile
 from memsim.complaints import sentence_of
 from memsim.description import dump
@@ -93,6 +94,9 @@ def profiles() -> None:
 
 MANY: Final = 16384
 """From this number of blocks on, a message says that making the machine takes a while."""
+
+_NOTED: Final = 64
+"""The progress bar is told of so many directories at once."""
 
 
 _WHICH: Final = "Which machine (one of these)"
@@ -201,7 +205,18 @@ def _make(path: str, kernel: Kernel) -> None:
     blocks = sum(1 for _ in kernel.blocks)
     if blocks >= MANY and sys.stderr.isatty():
         complain("memsim", messages.MANY_BLOCKS.of(count=blocks, directory=path))
-    directory.create(path, kernel)
+    machine, count = kernel.machine, 0
+    # A block that can be configured has two directories, once it is.
+    directories = sum(map(kernel.blocks.present, kernel.blocks)) + blocks * machine.firmware
+
+    def made() -> None:
+        nonlocal count
+        count += 1
+        if count % _NOTED == 0:
+            progress.done(min(count * blocks // directories, blocks))
+
+    with Progress(blocks, machine.block_size) as progress:
+        directory.create(path, kernel, made)
 
 
 @commands.command("write", help="Write a value to an attribute, as echo does on a real machine.")

@@ -80,11 +80,13 @@ def is_marked(root: str | os.PathLike[str]) -> bool:
     return os.path.lexists(f"{os.fspath(root)}/{PRIVATE}")
 
 
-def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
+def create(
+    path: str | os.PathLike[str], kernel: Kernel, made: Callable[[], None] = lambda: None
+) -> None:
     """Put a machine into a new directory, which appears complete or not at all.
 
-    Raises FileExistsError if the path exists and is not an empty directory, and NoParentError if
-    its parent does not exist.
+    MADE is called for each directory in it that is complete. Raises FileExistsError if the path
+    exists and is not an empty directory, and NoParentError if its parent does not exist.
     """
     sysfs = Sysfs(kernel)
     if not os.fspath(path):
@@ -96,25 +98,25 @@ def create(path: str | os.PathLike[str], kernel: Kernel) -> None:
         raise NoParentError(str(path), str(final.parent))
     record = records.machine_record(kernel.machine)
     with undisturbed() as disturbed:
-        made = tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".new", dir=final.parent)
+        new = tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".new", dir=final.parent)
         try:
             with disturbed():
-                _fill_new(made, sysfs, record)
-            os.rename(made, final)
+                _fill_new(new, sysfs, record, made)
+            os.rename(new, final)
         except OSError as error:
             name = error.filename
-            where = path if name in (None, made) else f"{path}/{name}"
+            where = path if name in (None, new) else f"{path}/{name}"
             raise OSError(error.errno, error.strerror, str(where)) from None
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
     sysfs.take_changes()
 
 
-def _fill_new(directory: str, sysfs: Sysfs, machine: bytes) -> None:
+def _fill_new(directory: str, sysfs: Sysfs, machine: bytes, made: Callable[[], None]) -> None:
     """Make all files of a machine; MACHINE is its record."""
     at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fill(sysfs, "", at, Shared(at))
+        fill(sysfs, "", at, Shared(at), made)
         os.mkdir(PRIVATE, dir_fd=at)
         for name, content in (
             (MARK, machine),

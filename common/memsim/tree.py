@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -58,10 +58,17 @@ def put_in_place(files: Beneath, sysfs: Sysfs, staged: Iterable[Staged]) -> None
             files.rename(path, name)
 
 
-def fill(sysfs: Sysfs, path: str, at: int, shared: Shared | None = None) -> None:
+def fill(
+    sysfs: Sysfs,
+    path: str,
+    at: int,
+    shared: Shared | None = None,
+    made: Callable[[], None] = lambda: None,
+) -> None:
     """Make the content of a directory of the machine in the empty directory AT, a descriptor.
 
-    An OSError names the path below the machine's root.
+    MADE is called for each directory that is complete. An OSError names the path below the
+    machine's root.
     """
     for below, kind, content, mode in sysfs.entries(path):
         name = os.path.basename(below)
@@ -78,9 +85,10 @@ def fill(sysfs: Sysfs, path: str, at: int, shared: Shared | None = None) -> None
             raise OSError(error.errno, error.strerror, below) from None
         if kind == "dir":
             try:
-                fill(sysfs, below, deeper, shared)
+                fill(sysfs, below, deeper, shared, made)
             finally:
                 os.close(deeper)
+            made()
 
 
 class Shared:

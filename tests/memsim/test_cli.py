@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from commands import Command, run_program
+from hotplug_cli.progress import Progress
 from memsim import directory, profile
 from memsim.capture import capture, read_tree
 from memsim.cli import commands
@@ -352,3 +353,22 @@ def test_a_second_signal_while_files_are_removed_leaves_none(
         else:
             capture(tmp_path / "new", root)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_progress_of_create_ends_at_all_blocks(
+    tmp_path: Path, memsim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    class Bar(Progress):
+        def done(self, blocks: int) -> None:
+            told.append(blocks)
+
+    monkeypatch.setattr("memsim.cli.Progress", Bar)
+    monkeypatch.setattr("memsim.cli._NOTED", 1)
+    for number, words in enumerate((["--profile", "s390-lpar"], ["--memory", "4G"])):
+        told.clear()
+        assert memsim("create", tmp_path / f"m{number}", *words).status == 0
+        assert told == sorted(told)
+        assert told[-1] == 32
+        assert len(told) > 32
