@@ -22,8 +22,15 @@ from hotplug_cli.program import CommandError, complain, complain_of, run, versio
 from lsmem_py import columns as columns_
 from lsmem_py import formats
 from lsmem_py.columns import PICTURED, Column
-from lsmem_py.options import SUMMARY, TERMINAL, Options, check, wanted
-from lsmem_py.others import on_terminal, show_explanation, show_holes, show_policy, size_format
+from lsmem_py.options import METRICS, SUMMARY, TERMINAL, Options, check, wanted
+from lsmem_py.others import (
+    on_terminal,
+    show_explanation,
+    show_holes,
+    show_metrics,
+    show_policy,
+    size_format,
+)
 from lsmem_py.view import View
 from memory_hotplug.errors import NoRootError
 from memory_hotplug.machine import Machine
@@ -96,6 +103,7 @@ _LISTING_ONLY = (
         *((view, "watch") for view in ("diff", "policy", "explain", "holes")),
         *((view, "why") for view in ("policy", "explain", "holes")),
         *(("why", name) for name in ("all", "split", "map", "watch", "diff")),
+        ("watch", "output-file"),
     ],
     options_metavar="[options]",
 )
@@ -212,10 +220,18 @@ _LISTING_ONLY = (
 @option(
     "--format",
     metavar="NAME",
-    shell_complete=offers.words(formats.names),
+    shell_complete=offers.words(lambda: [*formats.names(), METRICS]),
     own=True,
     section=_FORMAT,
-    help="table, raw, jsonl, csv, tsv, github, html and more",
+    help="table, raw, jsonl, csv, tsv, github, html, prometheus and more",
+)
+@option(
+    "--output-file",
+    metavar="FILE",
+    shell_complete=offers.files,
+    own=True,
+    section=_FORMAT,
+    help="write to FILE, which changes at once or not at all",
 )
 @flag("--typed", own=True, section=_FORMAT, help="with -J: a document for scripts")
 @answer(
@@ -237,6 +253,19 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
     words = context.meta[GIVEN]
     options = Options(**{**given, "summary": wanted(words)})
     check(options, extra, words)
+    if options.output_file is None:
+        return _show(context, options)
+    from contextlib import redirect_stdout
+
+    from hotplug_cli.output_file import replacing
+
+    with replacing(options.output_file) as file, redirect_stdout(file):
+        return _show(context, options)
+
+
+def _show(context: click.Context, options: Options) -> int:
+    """Write the view that is asked for; the exit status."""
+    words = context.meta[GIVEN]
     write_message = _message_writer(words)
     if options.diff is not None:
         from lsmem_py.diff import run_diff
@@ -248,6 +277,8 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
         return show_policy(options)
     if options.explain:
         return show_explanation(options)
+    if options.format_name == METRICS:
+        return show_metrics(options)
     format_ = formats.named(options.format_name)
     if options.holes:
         return show_holes(options, format_)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
 from lsmem_py.columns import Column
+from lsmem_py.options import METRICS
 from memory_hotplug.ranges import MemoryRange
 
 __all__ = [
@@ -222,7 +223,7 @@ def named(name: str) -> Format:
         return lambda listing: _format_document(listing, name)
     from hotplug_cli.messages import lsmem as messages
 
-    raise UsageError(messages.UNKNOWN_FORMAT.of(name=name, known=", ".join(names())))
+    raise UsageError(messages.UNKNOWN_FORMAT.of(name=name, known=", ".join([*names(), METRICS])))
 
 
 def names() -> list[str]:

@@ -6,12 +6,19 @@ from types import SimpleNamespace
 from hotplug_cli.getopt import GetoptUsageError, UsageError
 from lsmem_py.columns import PICTURED
 
-__all__ = ["SUMMARY", "TERMINAL", "Options", "check", "wanted"]
+__all__ = ["METRICS", "SUMMARY", "TERMINAL", "Options", "check", "wanted"]
 
 SUMMARY = ("never", "always", "only")
 TERMINAL = ("always", "never", "auto")
 _ALLOWED = {"annotate": TERMINAL, "color": TERMINAL, "map": PICTURED, "advice": TERMINAL}
 """An option that takes a word as its argument -> these words."""
+METRICS = "prometheus"
+"""The format that is no listing of ranges."""
+_NOT_OF_METRICS = (
+    *("all", "output", "output_all", "split", "annotate", "noheadings", "typed"),
+    *("map", "watch", "diff", "policy", "why", "holes", "explain", "bytes"),
+)
+"""Options that metrics do not take."""
 _SHORTEST_INTERVAL = 0.1
 """Seconds."""
 _MOST_BLOCKS = 1 << 20
@@ -46,6 +53,7 @@ class Options(SimpleNamespace):
     holes: bool
     explain: bool
     why: str | None
+    output_file: str | None
     advice: str | None
 
     @property
@@ -108,6 +116,8 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
             options.blocks  # noqa: B018
         except ValueError:
             raise _invalid("why", str(options.why), "blocks, such as 3 or 0-7,12") from None
+    if options.format_name == METRICS:
+        _check_metrics(given)
     if extra:
         raise _unexpected(extra[0], given)
     if not options.sysroot:
@@ -123,6 +133,15 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
         from hotplug_cli.messages import lsmem as messages
 
         raise UsageError(messages.TYPED_NEEDS_JSON.of())
+
+
+def _check_metrics(given: Sequence[str]) -> None:
+    for word in given:
+        name = word.partition("=")[0]
+        if name.removeprefix("--").replace("-", "_") in (*_NOT_OF_METRICS, "summary"):
+            from hotplug_cli.messages import shared
+
+            raise UsageError(shared.CANNOT_COMBINE.of(option=f"--format={METRICS}", other=name))
 
 
 def _ends(text: str) -> tuple[int, int]:

@@ -10,7 +10,14 @@ from lsmem_py import formats
 from lsmem_py.options import Options
 from memory_hotplug.machine import Machine
 
-__all__ = ["on_terminal", "show_explanation", "show_holes", "show_policy", "size_format"]
+__all__ = [
+    "on_terminal",
+    "show_explanation",
+    "show_holes",
+    "show_metrics",
+    "show_policy",
+    "size_format",
+]
 
 
 def show_policy(options: Options) -> int:
@@ -54,6 +61,16 @@ def show_holes(options: Options, format_: formats.Format) -> int:
             columns = [column.in_bytes() for column in columns]
         found = holes.holes(machine)
         sys.stdout.writelines(format_(formats.Listing(columns, found, not options.noheadings)))
+    sys.stdout.flush()
+    return Exit.SUCCESS
+
+
+def show_metrics(options: Options) -> int:
+    """Write metrics; the exit status."""
+    from lsmem_py import metrics
+
+    with Machine.at(options.sysroot) as machine:
+        sys.stdout.writelines(metrics.format_metrics(metrics.metrics(machine)))
     sys.stdout.flush()
     return Exit.SUCCESS
 

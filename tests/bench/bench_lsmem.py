@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """How long lsmem takes beside its start-up and beside util-linux's lsmem.
 
-Whole processes in turn, ratios of medians. Static trees of 200, 65,536 and 262,144 blocks, best
-on a tmpfs: `python tests/bench/bench_lsmem.py [DIRECTORY]`, by default below /dev/shm.
+Whole processes in turn, ratios of medians. Static trees of 200 to 1,048,576 blocks, best on a tmpfs
+with room for 12 GB: `python tests/bench/bench_lsmem.py [DIRECTORY]`, by default below /dev/shm.
 """
 
+import os
 import shutil
 import sys
 import sysconfig
@@ -50,6 +51,28 @@ def make(root: Path, blocks: int) -> str:
     return str(root)
 
 
+GOALS: tuple[tuple[list[str], float], ...] = (
+    ([], 0.55),
+    (["-o", "RANGE,SIZE,STATE"], 0.32),
+    (["-a", "-J"], 0.85),
+)
+SIZES = (4096, 65536, 262144, 1048576)
+
+
+def growth(root: Path) -> None:
+    """How long lsmem takes for machines of each size, on so many processors."""
+    usable = sorted(os.sched_getaffinity(0))
+    counts = [count for count in (1, 2, 4, 8) if count <= len(usable)]
+    print("| blocks |", *(f"{count} |" for count in counts))
+    print("| ---: |", *("---: |" for _ in counts))
+    for blocks in SIZES:
+        tree = make(root / f"growth-{blocks}", blocks)
+        cpus = [",".join(map(str, usable[:count])) for count in counts]
+        taken = medians(*(["taskset", "-c", some, LSMEM, "-s", tree] for some in cpus), runs=3)
+        print(f"| {blocks:,} |", *(f"{one.seconds:.2f} s |" for one in taken), flush=True)
+        shutil.rmtree(tree)
+
+
 def main() -> None:
     where = sys.argv[1] if len(sys.argv) > 1 else "/dev/shm"
     root = Path(tempfile.mkdtemp(prefix="bench-lsmem-", dir=where))
@@ -59,19 +82,20 @@ def main() -> None:
         ours, theirs = medians(
             [LSMEM, "-s", small], [sys.executable, "-c", "import click"], runs=25
         )
-        report("200 blocks, beside `import click`", ours, theirs, 1.25)
-        for arguments, goal in (
-            ([], 0.62),
-            (["-o", "RANGE,SIZE,STATE"], 0.38),
-            (["-a", "-J"], 1.0),
-        ):
+        report("200 blocks, beside `import click`", ours, theirs, 1.10)
+        for arguments, goal in GOALS:
             ours, theirs = medians(
                 [LSMEM, "-s", large, *arguments], [OTHER, "-s", large, *arguments]
             )
             name = " ".join(["lsmem", *arguments])
             report(f"65,536 blocks, `{name}` beside util-linux's", ours, theirs, goal)
+        ours, theirs = medians([LSMEM, "-s", large, "--map"], [LSMEM, "-s", large])
+        report("65,536 blocks, `lsmem --map` beside `lsmem`", ours, theirs, 1.2)
         ours, theirs = medians([LSMEM, "-s", huge], [LSMEM, "-s", large], runs=5)
         report("262,144 blocks, beside 65,536", ours, theirs, 4.4)
+        shutil.rmtree(huge)
+        print()
+        growth(root)
     finally:
         shutil.rmtree(root)
 

@@ -14,6 +14,7 @@ import static_tree
 from commands import Command, Machines
 from lsmem_py.columns import COLUMNS
 from lsmem_py.formats import names
+from lsmem_py.options import METRICS
 from static_tree import MEMORY
 
 
@@ -21,7 +22,7 @@ def test_an_unknown_format_name_is_answered_with_all_names(lsmem: Command) -> No
     done = lsmem("--format", "yaml")
     assert done.status == 1
     known = done.stderr.partition("(known: ")[2].rstrip(")\n").split(", ")
-    assert known == names()
+    assert known == [*names(), METRICS]
     assert {"table", "raw", "pairs", "json", "jsonl", "csv", "tsv", "github", "html"} <= set(known)
 
 
