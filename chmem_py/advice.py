@@ -190,7 +190,11 @@ def _command_of(path: str) -> str:
         package = os.path.basename(os.path.dirname(os.path.abspath(path)))
         return f"{shlex.quote(sys.executable)} -m {package}"
     found = path if "/" in path else shutil.which(path)
-    return shlex.quote(os.path.abspath(found)) if found else NAME
+    if found is None:
+        return NAME
+    command = shlex.quote(os.path.abspath(found))
+    # The single file has all commands; by its own name it wants to be told which.
+    return f"{command} {NAME}" if path.endswith(".pyz") else command
 
 
 # After the work

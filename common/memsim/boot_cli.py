@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -102,6 +103,8 @@ def boot(
     fetch: bool,
 ) -> int:
     """The command memsim boot."""
+    if find_spec("lpar") is None:
+        raise CommandError(messages.BOOT_NOT_HERE.of())
     if sum(given is not None for given in (name, file, memory)) > 1:
         ways = "--profile, --from, --memory"
         raise UsageError(messages.WHICH_MACHINE.of(ways=ways))

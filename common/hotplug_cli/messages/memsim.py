@@ -91,6 +91,11 @@ NO_NAMESPACE = Message(
 # A booted machine
 
 CANNOT_BOOT = Message("cannot boot: {reason}")
+BOOT_NOT_HERE = Message(
+    "cannot boot: this is the single file, which has no machine to boot",
+    "install memory-hotplug-tools for it",
+    manual="cannot boot: reason",
+)
 NOT_FETCHED = Message(
     "cannot boot: there is no s390 kernel here: memsim boot --fetch gets one, and its programs, "
     "from Debian's archive",
