@@ -4,6 +4,8 @@ The script of a shell runs the command itself with ``_NAME_COMPLETE`` in its env
 be offered for a value is defined at each option (click's ``shell_complete``).
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
