@@ -12,7 +12,6 @@ import click
 from chmem_py import options as options_
 from chmem_py.command import Chmem, offer_blocks, offer_devices, schema_text
 from chmem_py.holding import holding, say_held, say_left
-from chmem_py.install import check_program, install, uninstall
 from chmem_py.interrupts import Interrupts
 from chmem_py.layouts import Job, has_zones, persist, save, to_apply, to_set, to_total, to_undo
 from chmem_py.options import ORDERS, ZONES, Options, check
@@ -258,8 +257,12 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     if options.action == "save":
         return output.finish(save(machine, operands[0] if operands else None, output))
     if options.install and machine.tree.is_this_machine:
+        from chmem_py.install import check_program
+
         check_program()
     if options.action == "uninstall":
+        from chmem_py.install import uninstall
+
         return output.finish(uninstall(machine, output, dry_run=options.dry_run))
     job = _job(machine, options, operands, output)
     with Interrupts(options.timeout) as interrupts:
@@ -291,6 +294,8 @@ def _keep(
         if options.persistent and held is not None:
             persist(machine, job, done)
         if options.install and done.signal is None:
+            from chmem_py.install import install
+
             install(machine, output, dry_run=options.dry_run)
     except (MemoryHotplugError, OSError) as error:
         program.complain_of(NAME, error, output.say)

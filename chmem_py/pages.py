@@ -9,6 +9,7 @@ from memory_hotplug.attribute import NODE, Attribute
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.kernel_log import failures_on
 from memory_hotplug.machine import Machine
+from memory_hotplug.owners import node_list
 from memory_hotplug.pages import Candidate, Kind, Pages, candidate
 
 
@@ -78,15 +79,9 @@ def _fewest_used(
 
 def _nodes_with_processors(machine: Machine) -> set[int]:
     try:
-        text = machine.tree.read(f"{NODE}/has_cpu").decode().strip()
-    except (OSError, UnicodeDecodeError):
+        return node_list(machine.tree.read(f"{NODE}/has_cpu"))
+    except OSError:
         return set()
-    found: set[int] = set()
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            found.update(node for node in machine.nodes if int(first) <= node <= int(last or first))
-    return found
 
 
 def staying(machine: Machine, number: int) -> Staying | None:

@@ -80,11 +80,11 @@ class Lsmem(GetoptCommand):
 _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
 _VIEWS = "Other views"
 
-_LISTING_ONLY = (
-    *("all", "output", "output-all", "split", "annotate"),
-    *("pairs", "raw", "format", "typed"),
-)
-"""Options that say how ranges are listed; --map, --diff and --policy do not take them."""
+_RANGES_ONLY = ("all", "output", "output-all", "split", "annotate", "typed", "summary")
+"""Options that say which ranges of blocks are listed; --holes does not take them."""
+_LISTING_ONLY = (*_RANGES_ONLY, "pairs", "raw", "format", "noheadings")
+"""Options that say how ranges are listed; the views that are no listing do not take them."""
+_NO_LISTING = ("map", "diff", "policy", "explain")
 
 
 @click.command(
@@ -92,14 +92,11 @@ _LISTING_ONLY = (
     exclusive=[
         ("json", "pairs", "raw", "format"),
         ("all", "split"),
-        *(("map", name) for name in (*_LISTING_ONLY, "summary", "noheadings", "json")),
+        ("map", "json"),
+        *((view, name) for view in _NO_LISTING for name in _LISTING_ONLY),
+        *(("holes", name) for name in _RANGES_ONLY),
         *(("watch", name) for name in ("pairs", "raw", "format", "typed", "annotate")),
-        *(("diff", name) for name in (*_LISTING_ONLY, "summary", "noheadings")),
-        *((view, name) for view in ("policy", "explain") for name in _LISTING_ONLY),
-        *(("holes", name) for name in _LISTING_ONLY[:4]),
-        *(("holes", name) for name in ("annotate", "typed", "summary")),
-        *((view, name) for view in ("policy", "explain") for name in ("summary", "noheadings")),
-        *combinations(("map", "diff", "policy", "explain", "holes"), 2),
+        *combinations((*_NO_LISTING, "holes"), 2),
         *((view, "watch") for view in ("diff", "policy", "explain", "holes")),
         *((view, "why") for view in ("policy", "explain", "holes")),
         *(("why", name) for name in ("all", "split", "map", "watch", "diff")),
@@ -257,9 +254,9 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
         return _show(context, options)
     from contextlib import redirect_stdout
 
-    from hotplug_cli.output_file import replacing
+    from hotplug_cli.output_file import output_file
 
-    with replacing(options.output_file) as file, redirect_stdout(file):
+    with output_file(options.output_file) as file, redirect_stdout(file):
         return _show(context, options)
 
 

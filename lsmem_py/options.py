@@ -1,6 +1,7 @@
 """The values of lsmem's options, which arguments they take, and which options exclude others."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from types import SimpleNamespace
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
@@ -56,7 +57,7 @@ class Options(SimpleNamespace):
     output_file: str | None
     advice: str | None
 
-    @property
+    @cached_property
     def blocks(self) -> list[int] | None:
         """The numbers of the blocks that are asked about; None for all."""
         if self.why in (None, "all"):

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from hotplug_cli.exits import Exit
 from hotplug_cli.sizes import human
@@ -27,11 +27,8 @@ def show_policy(options: Options) -> int:
     with Machine.at(options.sysroot) as machine:
         found = policy.read(machine)
     if options.json:
-        sys.stdout.write(policy.format_document(found))
-    else:
-        sys.stdout.writelines(policy.format_text(found, size_format(options)[0]))
-    sys.stdout.flush()
-    return Exit.SUCCESS
+        return _write([policy.format_document(found)])
+    return _write(policy.format_text(found, size_format(options)[0]))
 
 
 def show_explanation(options: Options) -> int:
@@ -41,14 +38,11 @@ def show_explanation(options: Options) -> int:
     with Machine.at(options.sysroot) as machine:
         account = explain.figures(machine)
     if options.json:
-        sys.stdout.write(explain.format_document(account))
-    else:
-        import shutil
+        return _write([explain.format_document(account)])
+    import shutil
 
-        width = shutil.get_terminal_size().columns if on_terminal("auto") else None
-        sys.stdout.writelines(explain.format_text(account, size_format(options)[0], width))
-    sys.stdout.flush()
-    return Exit.SUCCESS
+    width = shutil.get_terminal_size().columns if on_terminal("auto") else None
+    return _write(explain.format_text(account, size_format(options)[0], width))
 
 
 def show_holes(options: Options, format_: formats.Format) -> int:
@@ -60,9 +54,7 @@ def show_holes(options: Options, format_: formats.Format) -> int:
         if options.bytes:
             columns = [column.in_bytes() for column in columns]
         found = holes.holes(machine)
-        sys.stdout.writelines(format_(formats.Listing(columns, found, not options.noheadings)))
-    sys.stdout.flush()
-    return Exit.SUCCESS
+        return _write(format_(formats.Listing(columns, found, not options.noheadings)))
 
 
 def show_metrics(options: Options) -> int:
@@ -70,7 +62,11 @@ def show_metrics(options: Options) -> int:
     from lsmem_py import metrics
 
     with Machine.at(options.sysroot) as machine:
-        sys.stdout.writelines(metrics.format_metrics(metrics.metrics(machine)))
+        return _write(metrics.format_metrics(metrics.metrics(machine)))
+
+
+def _write(pieces: Iterable[str]) -> int:
+    sys.stdout.writelines(pieces)
     sys.stdout.flush()
     return Exit.SUCCESS
 

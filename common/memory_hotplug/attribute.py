@@ -13,6 +13,7 @@ from memory_hotplug.block import State, Zone
 from memory_hotplug.errors import UnknownNameError
 
 __all__ = [
+    "ACPI",
     "AUTO_ONLINE_BLOCKS",
     "BLOCK_SIZE",
     "FIRMWARE",
@@ -33,6 +34,7 @@ __all__ = [
 MEMORY = "sys/devices/system/memory"
 NODE = "sys/devices/system/node"
 FIRMWARE = "sys/firmware/memory"
+ACPI = "sys/bus/acpi/devices"
 PARAMETERS = "sys/module/memory_hotplug/parameters"
 
 

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 from memory_hotplug.beneath import check_regular, open_beneath
 from memory_hotplug.errors import LayoutError, printable
@@ -26,12 +27,15 @@ __all__ = [
     "read_layout",
     "remove_file",
     "replace_file",
+    "replacing",
 ]
 
 DIRECTORIES = ("etc/memory-layout.d", "run/memory-layout.d", "usr/lib/memory-layout.d")
 """Where layouts are, below a root; a file in an earlier directory overrides those of its name."""
 SAVED = "etc/memory-layout.d/50-chmem.toml"
 """The file that chmem writes."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 LONGEST = 4 << 20
 """The maximum size of a file in bytes; a layout of all blocks of a large machine is smaller."""
 
@@ -163,25 +167,33 @@ def read_file(root: str, path: str) -> bytes:
 def replace_file(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
     """Write a file as a whole or not at all; make its directories. Raises OSError."""
     try:
-        with _directory_for(root, path) as (at, name):
-            new = f".{name}.{os.getpid()}"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with suppress(FileNotFoundError):
-                os.unlink(new, dir_fd=at)
-            file = os.open(new, flags, mode, dir_fd=at)
-            try:
-                with os.fdopen(file, "wb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(file)
-                os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(new, dir_fd=at)
-                raise
-            os.fsync(at)
+        with _directory_for(root, path) as (at, name), replacing(at, name, mode) as stream:
+            stream.write(data)
     except OSError as error:
         raise _named(error, path) from None
+
+
+@contextmanager
+def replacing(at: int, name: str, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A stream whose content replaces the file NAME in the directory AT, if no error comes.
+
+    Until then nobody sees it: it is written beside the file, under a name that begins with a dot.
+    """
+    new = f".{name}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(new, dir_fd=at)
+    file = os.open(new, _NEW, mode, dir_fd=at)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(file)
+        os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(new, dir_fd=at)
+        raise
+    os.fsync(at)
 
 
 def link_file(root: str, path: str, target: str) -> None:

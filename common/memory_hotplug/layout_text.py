@@ -8,7 +8,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import pairwise
@@ -80,6 +79,8 @@ _AT = re.compile(r" ?\(at line ([0-9]+), column [0-9]+\)| ?\(at end of document\
 
 
 def _load_toml(text: str, file: str) -> dict[str, Any]:
+    import tomllib  # not at the start of each chmem
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -14,14 +14,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from memory_hotplug.attribute import TABLE
+from memory_hotplug.attribute import ACPI, TABLE
 from memory_hotplug.iomem import read_iomem
 from memory_hotplug.machine import Machine
 from memory_hotplug.tree import Tree
 
-__all__ = ["Owners", "owners", "tiers"]
+__all__ = ["Owners", "node_list", "owners", "tiers"]
 
-ACPI = "sys/bus/acpi/devices"
 TIERS = "sys/devices/virtual/memory_tiering"
 
 _ACPI_MEMORY = re.compile(r"PNP0C80:[0-9a-f]{2,8}")
@@ -85,9 +84,16 @@ def tiers(tree: Tree) -> dict[int, int]:
                 text = tree.read(f"{TIERS}/{name}/nodelist")
             except OSError:
                 continue
-            for first, last in _NODES.findall(text):
-                nodes = range(int(first), int(last or first) + 1)
-                found |= dict.fromkeys(nodes, int(tier[1]))
+            found |= dict.fromkeys(node_list(text), int(tier[1]))
+    return found
+
+
+def node_list(text: bytes) -> set[int]:
+    """The numbers in a list of nodes, such as 0-1,4 (lib/bitmap.c, bitmap_print_to_pagebuf)."""
+    found: set[int] = set()
+    for part in map(_NODES.fullmatch, text.strip().split(b",")):
+        if part:
+            found.update(range(int(part[1]), int(part[2] or part[1]) + 1))
     return found
 
 

@@ -92,7 +92,7 @@ class _Worker:
             except OSError:
                 os.close(ours)
                 os.close(theirs)
-                return None
+                raise
             if pid == 0:
                 _work(read, numbers, theirs, before)
             os.close(theirs)

@@ -6,17 +6,16 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from memory_hotplug.attribute import MEMORY
+from memory_hotplug.attribute import ACPI, MEMORY
 from memory_hotplug.beneath import os_error
 from memory_hotplug.errors import BadMachineError
+from memory_hotplug.iomem import IOMEM
 from memory_hotplug.tree import FileTree
 
 if TYPE_CHECKING:
     from memsim.kernel import Kernel
 
 __all__ = ["MARK", "KernelTree", "SimulatedTree", "booted", "is_simulated"]
-
-_ACPI = "sys/bus/acpi/devices"
 
 MARK = ".memsim"
 """The directory, beside the tree, for what only the simulated kernel knows."""
@@ -63,11 +62,11 @@ class SimulatedTree(FileTree):
 
             kernel = self._kernel()
             text = meminfo(kernel, path) if kernel.machine.used else None
-        elif path == "proc/iomem":
+        elif path == IOMEM:
             from memsim.addresses import iomem
 
             text = iomem(self._kernel())
-        elif path.startswith(_ACPI):
+        elif path.startswith(ACPI):
             from memsim.addresses import acpi_block
 
             link, _, name = path.rpartition("/")
@@ -80,7 +79,7 @@ class SimulatedTree(FileTree):
         return text.encode()
 
     def names(self, directory: str) -> list[str]:
-        if not directory.startswith(_ACPI):
+        if not directory.startswith(ACPI):
             return super().names(directory)
         from memsim.addresses import acpi_names
 

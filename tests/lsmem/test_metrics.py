@@ -1,5 +1,6 @@
 """lsmem --format prometheus, and --output-file."""
 
+import errno
 import os
 import shutil
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
+from hotplug_cli.output_file import output_file
 from simulated import Make, s390, x86
 
 LAYOUT = """\
@@ -137,3 +139,13 @@ def test_what_is_no_file_is_refused(
     assert (done.status, done.stdout) == (1, "")
     reason = "No such file or directory" if kind == "nowhere" else "not a regular file"
     assert done.stderr == f"lsmem: {file}: {reason}\n"
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "there"
+    with pytest.raises(OSError, match="elsewhere"), output_file(str(file)):
+        raise OSError(errno.EACCES, "Permission denied", "elsewhere")
+    with pytest.raises(OSError, match="there"), output_file(str(file)) as stream:
+        stream.write("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
