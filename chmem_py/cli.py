@@ -31,7 +31,7 @@ from hotplug_cli.getopt import (
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.hold import Held
-from memory_hotplug.machine import Machine
+from memory_hotplug.machine import Machine, open_tree
 from memory_hotplug.plan import Action, Order
 
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
@@ -252,6 +252,13 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     assert isinstance(context.command, Chmem)
     output = context.command.prepare(context)
     check(options, operands)
+    if options.action == "uninstall":
+        # Also where no memory block is, as in a container.
+        from chmem_py.install import uninstall
+
+        tree = open_tree(options.sysroot)
+        context.call_on_close(tree.close)
+        return output.finish(uninstall(tree, output, dry_run=options.dry_run))
     machine = Machine.at(options.sysroot)
     context.call_on_close(machine.close)
     if options.action == "save":
@@ -260,10 +267,6 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
         from chmem_py.install import check_program
 
         check_program()
-    if options.action == "uninstall":
-        from chmem_py.install import uninstall
-
-        return output.finish(uninstall(machine, output, dry_run=options.dry_run))
     job = _job(machine, options, operands, output)
     with Interrupts(options.timeout) as interrupts:
         try:

@@ -18,6 +18,7 @@ from memory_hotplug.layout import Layout
 from memory_hotplug.layout_files import link_file, read_layout, remove_file, replace_file
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Condition
+from memory_hotplug.tree import Tree
 from memory_hotplug.udev_rules import online_rules
 
 
@@ -68,16 +69,16 @@ def install(machine: Machine, output: Output, *, dry_run: bool) -> None:
         output.say(messages.RELOAD.of())
 
 
-def uninstall(machine: Machine, output: Output, *, dry_run: bool) -> int:
+def uninstall(tree: Tree, output: Output, *, dry_run: bool) -> int:
     """Remove what `install` has written; the exit status. Raises OSError."""
-    root, found = machine.tree.root, False
+    root, found = tree.root, False
     for path in (WANTED, UNIT, RULES):
         if dry_run or remove_file(root, path):
             output.write([_told("remove", path, dry_run)])
             found = True
     if not found:
         output.write(["nothing to remove"])
-    elif not dry_run and machine.tree.is_this_machine:
+    elif not dry_run and tree.is_this_machine:
         output.say(messages.RELOAD.of())
     return Exit.SUCCESS
 

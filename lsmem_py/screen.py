@@ -46,7 +46,7 @@ def run_screen(
     before = changes_.snapshot(table)
     marked: dict[int, float] = {}
     news = messages.NO_CHANGE_YET.of().text
-    with Live(console=console, screen=True, auto_refresh=False) as screen:
+    with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as screen:
         while True:
             heading = messages.WATCH_HEADING.of(source=alarm.source).text
             lines = [*_lines(view, machine, table, marked, console)]

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -38,21 +39,20 @@ hypothesis.settings.register_profile("busy", deadline=None)
 hypothesis.settings.load_profile("busy")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+) -> Generator[None, Any, None]:
     """With MEMORY_HOTPLUG_NO_SKIP=1, as on the project's own machines, nothing may be skipped."""
-    report = yield
+    report: pytest.TestReport = (yield).get_result()
     if report.skipped and os.environ.get("MEMORY_HOTPLUG_NO_SKIP") == "1":
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
-    return report
 
 
 # Tests that run by a command of their own
 
-APART = {"slow": "slow tests", "vm": "tests on a real kernel"}
+APART = {"slow": "slow tests", "vm": "tests on a real kernel", "package": "tests of packages"}
 """Marks -> what pyproject.toml leaves out unless -m is given."""
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -70,7 +70,7 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    terminalreporter: "pytest.TerminalReporter", config: pytest.Config
 ) -> None:
     """The commands for what was left out."""
     for mark, count in config.stash[LEFT_OUT].items():

@@ -36,7 +36,17 @@ __all__ = ["Machine", "open_tree"]
 
 
 def open_tree(root: str) -> Tree:
-    """The tree in a directory or an archive. Raises OSError if it is neither."""
+    """The tree in a directory or an archive. Raises NoRootError if it is neither."""
+    try:
+        return _tree(root)
+    except OSError as error:
+        raise NoRootError(root, error) from None
+    except ValueError as error:
+        # No file can have this path.
+        raise NoRootError(root, OSError(errno.EINVAL, str(error))) from None
+
+
+def _tree(root: str) -> Tree:
     if os.path.isfile(root):
         from memory_hotplug.archive import ArchiveTree
 
@@ -72,14 +82,7 @@ class Machine:
         ROOT may also be an archive of such a tree, which can only be read. Raises NoMemoryTreeError
         and BrokenTreeError.
         """
-        path = os.fsdecode(root)
-        try:
-            tree = open_tree(path)
-        except OSError as error:
-            raise NoRootError(path, error) from None
-        except ValueError as error:
-            # No file can have this path.
-            raise NoRootError(path, OSError(errno.EINVAL, str(error))) from None
+        tree = open_tree(os.fsdecode(root))
         try:
             return cls(tree)
         except BaseException:

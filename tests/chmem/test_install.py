@@ -1,6 +1,7 @@
 """chmem --apply --install and --uninstall."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -198,3 +199,23 @@ def test_what_others_can_change_is_not_run_at_boot(
         assert caught.value.sentence.text == f"others than root can change {at_fault}"
     else:
         check_program()
+
+
+def test_what_was_installed_is_removed_where_no_memory_block_is(
+    tree: Path, chmem: Command, tmp_path: Path
+) -> None:
+    """As in a container, or on a kernel without memory hotplug."""
+    chmem("-s", tree, "--apply", "--install")
+    container = tmp_path / "container"
+    shutil.copytree(tree / "etc", container / "etc", symlinks=True)
+    done = chmem("-s", container, "--uninstall")
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout == f"removed /{WANTED}\nremoved /{UNIT}\nremoved /{RULES}\n"
+    assert not any((container / path).is_symlink() for path in (WANTED, UNIT, RULES))
+
+
+def test_nothing_is_removed_from_a_root_that_is_not_there(chmem: Command, tmp_path: Path) -> None:
+    done = chmem("-s", tmp_path / "none", "--uninstall")
+    assert done.status == 1
+    assert done.stderr.startswith("chmem: cannot open ")
+    assert "Traceback" not in done.stderr

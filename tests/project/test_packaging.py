@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -43,3 +44,9 @@ def test_every_manual_is_installed_where_man_looks(wheel: set[str]) -> None:
     for manual in manuals:
         place = f"data/share/man/man{manual.suffix[1:]}/{manual.name}"
         assert any(name.endswith(place) for name in wheel)
+
+
+def test_the_packages_of_others_have_the_same_version() -> None:
+    version = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
+    assert (TOP / "debian/changelog").read_text().startswith(f"memory-hotplug-tools ({version})")
+    assert f"\nversion: {version}\n" in (TOP / "ansible/galaxy.yml").read_text()

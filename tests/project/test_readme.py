@@ -79,7 +79,7 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
 def test_tests_that_the_readmes_command_leaves_out_have_commands_that_ci_runs() -> None:
     (addopts,) = re.findall(r"^addopts = .*-m '(.*)'", (TOP / "pyproject.toml").read_text(), re.M)
     left_out = addopts.removeprefix("not ").split(" and not ")
-    assert left_out == ["slow", "vm"]
+    assert left_out == ["slow", "vm", "package"]
     for mark in left_out:
         command = f".venv/bin/pytest -m {mark}"
         for page in (".ci/run", "CONTRIBUTING.md"):
@@ -90,7 +90,7 @@ def test_tests_that_the_readmes_command_leaves_out_have_commands_that_ci_runs() 
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
     links = re.findall(r"\]\(([^)#:]+)\)", text)
-    named = re.findall(r"\b(?:tests|docs|man|common|completion)/[\w./-]*\w", text)
+    named = re.findall(r"\b(?:tests|docs|man|common|completion|debian|ansible|contrib)/[\w./-]*\w", text)
     for link in links:
         assert (page.parent / link).exists(), link
     for name in named:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "reference" / "vectors.json").read_text()
-)
+TOP = Path(__file__).parents[2]
+"""The checkout."""
+
+VECTORS: dict[str, Any] = json.loads((TOP / "tests/reference/vectors.json").read_text())
 for _machine in VECTORS["machines"].values():
     # The default of the vectors; that of a description follows memmap_param, as in the kernel.
     _machine.setdefault("memmap_supported", True)
