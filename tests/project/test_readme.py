@@ -90,7 +90,9 @@ def test_tests_that_the_readmes_command_leaves_out_have_commands_that_ci_runs() 
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
     links = re.findall(r"\]\(([^)#:]+)\)", text)
-    named = re.findall(r"\b(?:tests|docs|man|common|completion|debian|ansible|contrib)/[\w./-]*\w", text)
+    named = re.findall(
+        r"\b(?:tests|docs|man|common|completion|debian|ansible|contrib)/[\w./-]*\w", text
+    )
     for link in links:
         assert (page.parent / link).exists(), link
     for name in named:

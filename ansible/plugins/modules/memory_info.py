@@ -1,0 +1,106 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 The memory-hotplug-tools authors
+# MIT License (see LICENSE or https://opensource.org/license/mit)
+# SPDX-License-Identifier: MIT
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: memory_info
+short_description: Read which memory of a machine is online
+version_added: 0.1.0
+description:
+  - Lists the memory blocks of a Linux machine, as C(lsmem --json --typed) of memory-hotplug-tools
+    does.
+  - Contiguous blocks that agree are one range.
+author:
+  - The memory-hotplug-tools authors (!UNKNOWN)
+requirements:
+  - memory-hotplug-tools on the target
+options:
+  all:
+    description:
+      - Whether each block is a range of its own.
+    type: bool
+    default: false
+  sysroot:
+    description:
+      - The directory of a simulated machine on the target, in place of the target itself.
+    type: path
+    default: /
+  directory:
+    description:
+      - The directory that C(lsmem) of memory-hotplug-tools is in.
+      - By default it is looked for where the ways to install it put it, and then in E(PATH).
+    type: path
+extends_documentation_fragment:
+  - ansible.builtin.action_common_attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  platform:
+    platforms: linux
+seealso:
+  - module: memory_hotplug.tools.memory_layout
+"""
+
+EXAMPLES = r"""
+- name: Read the memory
+  memory_hotplug.tools.memory_info:
+  register: found
+
+- name: Say how much is online
+  ansible.builtin.debug:
+    msg: "{{ found.memory.total_online | human_readable }}"
+"""
+
+RETURN = r"""
+memory:
+  description:
+    - The document of C(lsmem --json --typed); C(lsmem --json-schema) has its schema.
+  type: dict
+  returned: success
+  contains:
+    block_size:
+      description: The size of a memory block in bytes.
+      type: int
+      returned: success
+    total_online:
+      description: The bytes that are online.
+      type: int
+      returned: success
+    total_offline:
+      description: The bytes that are not online.
+      type: int
+      returned: success
+    ranges:
+      description: The ranges of blocks that agree, with their status, node, zones, and more.
+      type: list
+      elements: dict
+      returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memory_hotplug.tools.plugins.module_utils.commands import find, run
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "all": {"type": "bool", "default": False},
+            "sysroot": {"type": "path", "default": "/"},
+            "directory": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    words = [find(module, "lsmem"), "--sysroot", module.params["sysroot"], "--json", "--typed"]
+    if module.params["all"]:
+        words.append("--all")
+    module.exit_json(changed=False, memory=run(module, words))
+
+
+if __name__ == "__main__":
+    main()
