@@ -29,9 +29,19 @@ _MOST_LINKS = 40
 """The maximum of symbolic links in a path (include/linux/namei.h, MAXSYMLINKS)."""
 
 _FILES = frozenset(row.file for row in TABLE.values())
-"""The files that programs read. Other members of the archive are skipped."""
+"""The files of sysfs that programs read. Other members of the archive are skipped."""
 
 _ROOT = re.compile(r"(?:^|/)(sys(?:/.+)?)\Z")
+_SYSTEM_FILE = re.compile(
+    r"(?:^|/)(proc/(?:iomem|meminfo)"
+    r"|(?:etc|run|usr/lib)/memory-layout\.d/[^/]+\.toml"
+    r"|(?:etc|run|usr/local/lib|usr/lib|lib)/udev/rules\.d/[^/]+\.rules)\Z"
+)
+"""What else is read."""
+_LONGEST = 1 << 20
+"""The maximum size of such a file, in bytes."""
+_MOST_KEPT = 64 << 20
+"""The maximum size of all of them."""
 
 
 class ArchiveTree:
@@ -47,6 +57,7 @@ class ArchiveTree:
         self._links: dict[str, str] = {}
         """The symbolic links that can be part of the path of an attribute."""
         self._texts: dict[bytes, bytes] = {}
+        self._kept = 0
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(file, "rb") as packed:
             check_regular(os.fstat(file), path)
@@ -80,16 +91,17 @@ class ArchiveTree:
         while (member := archive.next()) is not None:
             # tarfile keeps all members otherwise.
             archive.members.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
-            self._add(archive, member)
             count += 1
             if count > _MOST_MEMBERS:
                 raise tarfile.ReadError("too many members")
             stream.allow(member.size + _MOST_BETWEEN)
+            self._add(archive, member)
 
     def _add(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         name = _below_root(member.name)
         above, last = os.path.split(name)
-        if not (name and (member.isdir() or member.issym() or last in _FILES)):
+        longest = _LONGEST if _SYSTEM_FILE.fullmatch(name) else PAGE if last in _FILES else 0
+        if not (name and (longest or member.isdir() or member.issym())):
             return
         self._files.pop(name, None)
         self._links.pop(name, None)
@@ -101,7 +113,10 @@ class ArchiveTree:
                 self._links[name] = member.linkname
         elif member.isfile():
             content = archive.extractfile(member)
-            text = content.read(PAGE) if content else b""
+            text = content.read(longest) if content else b""
+            self._kept += len(text) if longest > PAGE else 0
+            if self._kept > _MOST_KEPT or member.size > longest > PAGE:
+                raise tarfile.ReadError("too large a file, or too many")
             self._files[name] = self._texts.setdefault(text, text)
         elif member.islnk():
             target = self._files.get(_below_root(member.linkname))
@@ -141,6 +156,10 @@ class ArchiveTree:
         if path in self._names:
             raise OSError(errno.EMEDIUMTYPE, "a directory, not a regular file", path)
         raise found or os_error(errno.ENOENT, path)
+
+    def link(self, path: str) -> str | None:
+        """The target of a symbolic link; None if it is none."""
+        return self._links.get(path)
 
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
@@ -267,5 +286,8 @@ def _unpacked(packed: io.BufferedReader) -> _Source:
 def _below_root(name: str) -> str:
     """The path of a member relative to the root, which may be a directory in the archive; "" for a
     member that is not part of the tree."""
-    found = _ROOT.search(os.path.normpath(name)) if len(name) <= PAGE else None
+    if len(name) > PAGE:
+        return ""
+    path = os.path.normpath(name)
+    found = _SYSTEM_FILE.search(path) or _ROOT.search(path)
     return found[1] if found else ""

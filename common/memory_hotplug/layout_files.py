@@ -1,7 +1,8 @@
 """Find, read and write the files of memory layouts: /etc, /run and /usr/lib below a root.
 
-Below any root except ``/`` no link is followed that leads out. Besides `tree` and `hold`, only this
-module opens files, because these are not part of sysfs.
+Below any root except ``/`` no link is followed that leads out. The root may be an archive, which is
+only read. Besides `tree` and `hold`, only this module opens files, because these are not part of
+sysfs.
 """
 
 import errno
@@ -9,17 +10,22 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from functools import lru_cache
+from typing import TYPE_CHECKING, BinaryIO
 
 from memory_hotplug.beneath import check_regular, open_beneath
 from memory_hotplug.errors import LayoutError, printable
 from memory_hotplug.layout import Layout, joined
 from memory_hotplug.layout_text import parse_layout
 
+if TYPE_CHECKING:
+    from memory_hotplug.archive import ArchiveTree
+
 __all__ = [
     "DIRECTORIES",
     "LONGEST",
     "SAVED",
+    "is_masked",
     "layout_file_names",
     "link_file",
     "names_in",
@@ -76,11 +82,14 @@ def layout_file_names(root: str) -> list[str]:
         for name in _toml(names_in(root, directory)):
             if name not in found:
                 path = f"{directory}/{name}"
-                found[name] = None if _is_masked(root, path) else path
+                found[name] = None if is_masked(root, path) else path
     return [path for _, path in sorted(found.items()) if path]
 
 
-def _is_masked(root: str, path: str) -> bool:
+def is_masked(root: str, path: str) -> bool:
+    """Whether the file is a symbolic link to /dev/null, which masks the files of its name."""
+    if archive := _archive(root):
+        return archive.link(path) == _MASK
     directory, _, name = path.rpartition("/")
     try:
         with _opened(root, directory, _LISTING) as at:
@@ -143,9 +152,26 @@ def _opened(root: str, path: str, flags: int) -> Iterator[int]:
         os.close(file)
 
 
+def _archive(root: str) -> "ArchiveTree | None":
+    """The archive that ROOT is, if it is one."""
+    if not os.path.isfile(root):
+        return None
+    found = os.stat(root)
+    return _read_archive(root, (found.st_dev, found.st_ino, found.st_mtime_ns))
+
+
+@lru_cache(1)
+def _read_archive(root: str, _version: tuple[int, ...]) -> "ArchiveTree":
+    from memory_hotplug.archive import ArchiveTree
+
+    return ArchiveTree(root)
+
+
 def names_in(root: str, directory: str) -> list[str]:
     """The names in a directory, not sorted; none if it does not exist."""
     try:
+        if archive := _archive(root):
+            return archive.names(directory)
         with _opened(root, directory, _LISTING) as at:
             return os.listdir(at)
     except OSError as error:
@@ -157,6 +183,8 @@ def names_in(root: str, directory: str) -> list[str]:
 def read_file(root: str, path: str) -> bytes:
     """The content of a regular file. Raises OSError."""
     try:
+        if archive := _archive(root):
+            return archive.read(path)
         with _opened(root, path, _READING) as file:
             check_regular(os.fstat(file), path)
             return _content(file, path)

@@ -4,13 +4,12 @@ The rules are gone through as udev does for a block that was just added (udev(7)
 known of the event. A match that cannot be known, such as the result of a program, may hold or not.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from memory_hotplug.layout_files import names_in, read_file
+from memory_hotplug.layout_files import is_masked, names_in, read_file
 
 __all__ = ["DIRECTORIES", "OUR_FILE", "OnlineRule", "online_rules"]
 
@@ -80,14 +79,9 @@ def _text(root: str, path: str) -> str:
     try:
         return read_file(root, path).decode(errors="replace")
     except OSError:
-        if _is_mask(root, path):
+        if is_masked(root, path):
             return ""
         raise
-
-
-def _is_mask(root: str, path: str) -> bool:
-    full = os.path.join(root, path)
-    return os.path.islink(full) and os.readlink(full) == "/dev/null"
 
 
 def _rules_of(path: str, text: str) -> Iterator[OnlineRule]:

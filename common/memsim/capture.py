@@ -1,4 +1,4 @@
-"""Copy the sysfs files about a machine's memory into a directory or archive, and no others.
+"""Copy the files about a machine's memory into a directory or archive, and no others.
 
 The tree or archive that is read may be damaged, or made to do harm. Nothing is read through a
 symbolic link, and the links between nodes and blocks are copied only if they lead where they
@@ -22,6 +22,7 @@ from memsim.errors import IrregularError, NoBlocksError
 from memsim.packed import members
 from memsim.signals import undisturbed
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PAGE_SIZE, PARAMETERS
+from memsim.system_files import MASK, MOST_BYTES, cleaned, is_system_file, read_system_files
 
 __all__ = ["capture", "read_tree"]
 
@@ -44,12 +45,19 @@ _GONE: Final = (errno.ENOENT, errno.ENODEV)
 
 
 def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
-    """The files about memory below a root: path -> content, and path -> target of a link.
+    """The sysfs files about memory below a root: path -> content, and path -> target of a link.
 
     The root may be an archive that `capture` made. Files are only opened for reading. A file that
     disappears meanwhile is left out. Raises NoBlocksError, IrregularError, NotACaptureError and
     OSError.
     """
+    for path, content in _read(root):
+        if not is_system_file(path):
+            yield path, content
+
+
+def _read(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
+    """What `capture` takes."""
     if os.path.isfile(root):
         yield from _read_archive(os.fspath(root))
         return
@@ -60,6 +68,7 @@ def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]
         for tree in (MEMORY, NODE, FIRMWARE, PARAMETERS):
             if files.kind(tree):
                 yield from _below(files, tree)
+        yield from read_system_files(files)
 
 
 def _below(files: Beneath, directory: str) -> Iterator[tuple[str, bytes | str]]:
@@ -107,9 +116,13 @@ def _checked(where: str, path: str, target: str) -> str:
 
 def _read_archive(path: str) -> Iterator[tuple[str, bytes | str]]:
     found: dict[str, bytes | str] = {}
-    for name, content, target, kind in members(path, _is_wanted, PAGE_SIZE):
+    for name, content, target, kind in members(path, _is_wanted, _most):
         where = f"{path}: {name}"
-        if content is not None:
+        if is_system_file(name) and (content is not None or target == MASK):
+            kept = MASK if content is None else cleaned(name, content)
+            if kept or not content:
+                found[name] = kept
+        elif content is not None:
             found[name] = content
         elif target is not None and _LINK.fullmatch(name):
             found[name] = _checked(where, name, target)
@@ -123,14 +136,18 @@ def _read_archive(path: str) -> Iterator[tuple[str, bytes | str]]:
 
 
 def _is_wanted(path: str) -> bool:
-    return bool(_LINK.fullmatch(path) or _FILE.fullmatch(path))
+    return bool(_LINK.fullmatch(path) or _FILE.fullmatch(path)) or is_system_file(path)
+
+
+def _most(path: str) -> int:
+    return MOST_BYTES if is_system_file(path) else PAGE_SIZE
 
 
 def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") -> int:
     """Copy the tree below a root into TARGET, a .tar.gz or a new directory; return how many files.
 
     TARGET appears complete or not at all. Raises FileExistsError if it exists already, and what
-    `read_tree` raises.
+    `read_tree` raises. Beside the tree there are the files of `system_files`.
     """
     if not os.fspath(target):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
@@ -142,7 +159,7 @@ def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") 
     with undisturbed() as disturbed:
         try:
             with disturbed():
-                count = pack(made, read_tree(root))
+                count = pack(made, _read(root))
             made.rename(final)
         finally:
             if made.is_dir():

@@ -41,7 +41,8 @@ _UNPACKED: Final[dict[bytes, Callable[[Any], io.BufferedIOBase]]] = {
 }
 """How to unpack an archive that begins like this."""
 
-_BELOW_ROOT: Final = re.compile(r"(?:^|/)(sys/.+)\Z")
+_STARTS: Final = re.compile(r"(?:^|/)(?=(?:sys|proc|etc|run|usr|lib)/.|memsim-capture\.json\Z)")
+"""Where the path from the root may begin, which can be a directory in the archive."""
 
 
 class Member(NamedTuple):
@@ -54,7 +55,9 @@ class Member(NamedTuple):
     kind: str
 
 
-def members(path: str, wanted: Callable[[str], bool], most: int) -> Iterator[Member]:
+def members(
+    path: str, wanted: Callable[[str], bool], most: Callable[[str], int]
+) -> Iterator[Member]:
     """The members of an archive with a path that is WANTED.
 
     Raises NotACaptureError, IrregularError for a file with more than MOST bytes, and OSError.
@@ -78,7 +81,10 @@ def members(path: str, wanted: Callable[[str], bool], most: int) -> Iterator[Mem
 
 
 def _read(
-    path: str, stream: _Bounded, wanted: Callable[[str], bool], most: int
+    path: str,
+    stream: _Bounded,
+    wanted: Callable[[str], bool],
+    most: Callable[[str], int],
 ) -> Iterator[Member]:
     files: dict[str, bytes] = {}
     kept = 0
@@ -92,21 +98,29 @@ def _read(
             if count > _MOST_MEMBERS:
                 raise tarfile.ReadError("too many members")
             stream.allow(member.size + _MOST_BETWEEN)
-            below = _BELOW_ROOT.search(os.path.normpath(member.name))
-            if not below or not wanted(below[1]):
+            name = _below_root(member.name, wanted)
+            if name is None:
                 continue
-            name, content = below[1], None
+            content = None
             if member.isfile():
-                if member.size > most:
-                    raise IrregularError(f"{path}: {name}", f"{most} bytes at most", "more")
+                limit = most(name)
+                if member.size > limit:
+                    raise IrregularError(f"{path}: {name}", f"{limit} bytes at most", "more")
                 packed = archive.extractfile(member)
-                files[name] = content = packed.read(most) if packed else b""
+                files[name] = content = packed.read(limit) if packed else b""
                 kept += len(content)
                 if kept > _MOST_KEPT:
                     raise tarfile.ReadError("too many bytes")
-            elif member.islnk() and (linked := _BELOW_ROOT.search(member.linkname)):
-                content = files.get(linked[1])
+            elif member.islnk() and (linked := _below_root(member.linkname, wanted)):
+                content = files.get(linked)
             yield Member(name, content, member.linkname if member.issym() else None, _kind(member))
+
+
+def _below_root(name: str, wanted: Callable[[str], bool]) -> str | None:
+    """The path of a member from the root of the captured tree, if it is a WANTED one."""
+    path = os.path.normpath(name)
+    starts = (path[found.end() :] for found in _STARTS.finditer(path))
+    return next(filter(wanted, starts), None)
 
 
 def _kind(member: tarfile.TarInfo) -> str:

@@ -1,0 +1,212 @@
+"""What memsim capture packs beside sysfs, and what it leaves out."""
+
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+from memsim.beneath import Beneath
+from memsim.capture import capture
+from memsim.system_files import cleaned, read_system_files
+from simulated import make
+
+RULE = 'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online"\n'
+LAYOUT = 'version = 1\n[[memory]]\nblocks = "0-3"\n'
+
+FILES = {
+    "proc/cmdline": "root=UUID=1234-abcd ip=10.0.0.1::::db17:eth0 memory_hotplug.online_policy="
+    "auto-movable hugepages=4 crashkernel=256M@16M -- db17\n",
+    "proc/meminfo": "MemTotal:  2097152 kB\nMemAvailable: 1048576 kB\n",
+    "proc/zoneinfo": "Node 0, zone      DMA\n",
+    "proc/buddyinfo": "Node 0, zone      DMA      1      1\n",
+    "proc/iomem": "00000000-7fffffff : System RAM\n  01000000-01ffffff : Kernel code\n",
+    "proc/sys/kernel/osrelease": "6.19.0\n",
+    "proc/sys/kernel/hostname": "db17\n",
+    "proc/version": "Linux version 6.19.0 (root@db17)\n",
+    "etc/hostname": "db17\n",
+    "etc/memory-layout.d/10-db.toml": f'# of db17\n{LAYOUT}zone = "Movable" # on db17\n',
+    "etc/memory-layout.d/note.txt": "db17\n",
+    "usr/lib/udev/rules.d/40-memory.rules": f'# by admin@db17\n{RULE}ENV{{ID_SERIAL}}=="WD-99", '
+    'ATTRS{serial}=="AB\\"C", KERNEL=="sd*"\n',
+    "usr/lib/udev/rules.d/60-net.rules": 'SUBSYSTEM=="net", ATTR{address}=="52:54:00:12:34:56"\n',
+    "usr/lib/udev/rules.d/41-masked.rules": RULE,
+}
+KEPT = {
+    "proc/cmdline": "memory_hotplug.online_policy=auto-movable hugepages=4 crashkernel=256M@16M\n",
+    **{
+        name: FILES[name]
+        for name in FILES
+        if name.startswith("proc/")
+        and name.rpartition("/")[2] not in ("hostname", "version", "cmdline")
+    },
+    "etc/memory-layout.d/10-db.toml": f'\n{LAYOUT}zone = "Movable" \n',
+    "usr/lib/udev/rules.d/40-memory.rules": f'\n{RULE}ENV{{ID_SERIAL}}=="", ATTRS{{serial}}=="", '
+    'KERNEL=="sd*"\n',
+    "usr/lib/udev/rules.d/41-masked.rules": RULE,
+    "etc/udev/rules.d/41-masked.rules": "-> /dev/null",
+}
+
+
+def beside_sysfs(tree: Path) -> dict[str, str]:
+    """The files and links below a directory, but for sysfs: path -> text."""
+    found = {}
+    for path in tree.rglob("*"):
+        name = str(path.relative_to(tree))
+        if path.is_symlink():
+            found[name] = f"-> {os.readlink(path)}"
+        elif path.is_file():
+            found[name] = path.read_text()
+    return {name: text for name, text in found.items() if not name.startswith("sys/")}
+
+
+@pytest.fixture
+def machine(tmp_path: Path, memsim: Command) -> Path:
+    """A captured machine with files of many kinds, as somebody might have unpacked it."""
+    make(tmp_path / "simulated", "s390-lpar")
+    tree = tmp_path / "machine"
+    capture(tree, tmp_path / "simulated")
+    for name, text in FILES.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    (tree / "etc/udev/rules.d").mkdir(parents=True)
+    for name in ("41-masked.rules", "61-of-nothing.rules"):
+        (tree / "etc/udev/rules.d" / name).symlink_to("/dev/null")
+    (tree / "lib").symlink_to("usr/lib")
+    return tree
+
+
+def unpacked(archive: Path, target: Path) -> Path:
+    with tarfile.open(archive) as file:
+        file.extractall(target, filter="tar")
+    return target
+
+
+def test_a_capture_has_what_a_support_case_needs_and_no_names(
+    machine: Path, tmp_path: Path
+) -> None:
+    capture(tmp_path / "case.tar.gz", machine)
+    case = unpacked(tmp_path / "case.tar.gz", tmp_path / "case")
+    assert beside_sysfs(case) == KEPT
+    # What was captured once can be captured again.
+    capture(tmp_path / "again", tmp_path / "case.tar.gz")
+    assert beside_sysfs(tmp_path / "again") == KEPT
+
+
+def test_an_archive_that_hides_names_gives_them_no_more_than_a_tree(
+    machine: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "raw.tar", "w") as archive:
+        archive.add(machine, "home/etc/case")
+    capture(tmp_path / "case", tmp_path / "raw.tar")
+    assert set(beside_sysfs(tmp_path / "case")) - {"etc/udev/rules.d/61-of-nothing.rules"} == set(
+        KEPT
+    )
+    assert "db17" not in "".join(beside_sysfs(tmp_path / "case").values())
+
+
+@pytest.mark.parametrize("packed", ["case", "case.tar.gz"])
+def test_lsmem_reads_what_was_captured(
+    packed: str, machine: Path, tmp_path: Path, lsmem: Command
+) -> None:
+    (machine / "etc/memory-layout.d/10-db.toml").write_text(LAYOUT.replace("0-3", "16-17"))
+    capture(tmp_path / packed, machine)
+    policy = lsmem("-s", tmp_path / packed, "--policy").stdout
+    assert "becomes online: by /usr/lib/udev/rules.d/40-memory.rules:2." in policy
+    assert "41-masked" not in policy
+    drift = lsmem("-s", tmp_path / packed, "--diff", "layout")
+    assert drift.stdout == "memory16-17 256M  online -> disabled\n"
+    explained = lsmem("-s", tmp_path / packed, "--explain").stdout
+    assert re.search("^  in use +1G$", explained, re.MULTILINE)
+
+
+def test_a_capture_becomes_the_same_simulated_machine_as_without(
+    machine: Path, tmp_path: Path, memsim: Command
+) -> None:
+    capture(tmp_path / "case.tar.gz", machine)
+    for tree in (machine, tmp_path / "case.tar.gz"):
+        done = memsim("create", tmp_path / f"of-{tree.name}", "--capture", tree)
+        assert (done.status, done.stderr) == (0, "")
+
+
+def test_this_machines_page_size_is_told() -> None:
+    with Beneath("/") as files:
+        found = dict(read_system_files(files))
+    about = json.loads(found["memsim-capture.json"])
+    assert about == {"page_size": os.sysconf("SC_PAGESIZE"), "machine": os.uname().machine}
+    assert os.uname().nodename.encode() not in bytes(found["proc/cmdline"])  # type: ignore[arg-type]  # no link
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "kept"),
+    [
+        ("proc/iomem", "00000000-00000000 : System RAM\n  00000000-00000000 : x\n", ""),
+        ("proc/cmdline", "quiet ro\n", "\n"),
+        (
+            "proc/cmdline",
+            "mem=4G memory memhp_default_state=online\n",
+            "mem=4G memhp_default_state=online\n",
+        ),
+        ("etc/memory-layout.d/x.toml", "# nothing", "\n"),
+        ("etc/memory-layout.d/x.toml", "", ""),
+        ("etc/memory-layout.d/x.toml", "a = \"#1\" # 'x'\n", 'a = "#1" \n'),
+        ("memsim-capture.json", '{"page_size": 4096, "host": "db17"}', '{"page_size": 4096}'),
+        ("memsim-capture.json", '{"machine": ["db17"]}', ""),
+        ("memsim-capture.json", "db17", ""),
+        ("memsim-capture.json", '{"host": "db17"}', ""),
+    ],
+)
+def test_what_stays_of_a_file(path: str, given: str, kept: str) -> None:
+    assert cleaned(path, given.encode()) == kept.encode()
+
+
+@pytest.mark.parametrize("name", ["proc/meminfo", "etc/memory-layout.d/10-db.toml"])
+def test_what_is_no_file_is_named(
+    name: str, machine: Path, tmp_path: Path, memsim: Command
+) -> None:
+    (machine / name).unlink()
+    os.mkfifo(machine / name)
+    done = memsim("capture", "-s", machine, tmp_path / "case")
+    assert done.status == 1
+    assert done.stderr == f"memsim: {machine / name}: expected a regular file, not a FIFO\n"
+
+
+@pytest.mark.parametrize("pack", [str, lambda name: f"{name}.tar.gz"])
+def test_a_file_that_is_too_long_is_named(
+    pack: Callable[[str], str], machine: Path, tmp_path: Path, memsim: Command
+) -> None:
+    with open(machine / "proc/zoneinfo", "w") as file:
+        file.truncate((1 << 20) + 1)
+    source = machine
+    if pack("x") != "x":
+        source = tmp_path / "raw.tar.gz"
+        with tarfile.open(source, "w:gz") as archive:
+            archive.add(machine, ".")
+    done = memsim("capture", "-s", source, tmp_path / "case")
+    assert done.status == 1
+    assert "proc/zoneinfo: expected 1048576 bytes at most, not more\n" in done.stderr
+
+
+def test_a_link_is_not_followed(machine: Path, tmp_path: Path) -> None:
+    """Not even where it leads to a file that is wanted."""
+    (tmp_path / "secret").write_text(RULE)
+    (machine / "usr/lib/udev/rules.d/70-x.rules").symlink_to(tmp_path / "secret")
+    (machine / "run").symlink_to("etc")
+    capture(tmp_path / "case", machine)
+    found = beside_sysfs(tmp_path / "case")
+    assert found == KEPT
+
+
+def test_an_archive_cannot_fill_the_memory(machine: Path, tmp_path: Path, lsmem: Command) -> None:
+    with tarfile.open(tmp_path / "raw.tar.gz", "w:gz") as archive:
+        archive.add(machine, ".")
+        (tmp_path / "large").write_bytes(bytes((1 << 20) - 1))
+        for number in range(66):
+            archive.add(tmp_path / "large", f"etc/udev/rules.d/{number}.rules")
+    done = lsmem("-s", tmp_path / "raw.tar.gz")
+    assert done.status == 1
+    assert "damaged one (too large a file, or too many)" in done.stderr
