@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from commands import TOP
+from commands import SCRIPTS, TOP
+from memsim.capture import capture
+from simulated import make
 
 pytestmark = pytest.mark.package
 
@@ -26,6 +28,8 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
 }
+
+SOS_PLUGINS = "usr/lib/python3/dist-packages/sos/report/plugins"
 
 UNCOUNTED = ("proc", "sys", "dev", "root", "tmp", "var/cache", "var/lib/apt", "var/log")
 """What apt and the kernel keep for themselves."""
@@ -127,6 +131,28 @@ def test_autopkgtest_passes(built: Built) -> None:
     said = built.chroot.do("autopkgtest *.deb source/ -- null 2>&1")
     summary = said.partition("@ summary\n")[2]
     assert re.findall(r"^(\w+) +PASS$", summary, re.M) == ["sessions", "recorded"], said
+
+
+@pytest.mark.parametrize("built", SUITES[1:], indirect=True)  # the sos of bookworm is 4.0
+def test_sos_report_takes_what_a_support_case_needs(built: Built) -> None:
+    """With the machine of a capture in place of the chroot's empty /sys."""
+    chroot = built.chroot
+    chroot.do("apt-get -qq install ./*.deb sosreport")
+    shutil.copy(TOP / "contrib/sos/memory_hotplug.py", chroot.root / SOS_PLUGINS)
+    capture(chroot.root / "root/machine", make(chroot.root / "root/simulated", "s390-lpar"))
+    chroot.do("cp -r machine/sys / && mkdir out")
+    chroot.do("sos report --batch --only-plugins memory_hotplug --tmp-dir /root/out")
+    chroot.do("mkdir report && tar -C report --strip-components=1 -xf out/*.tar.xz")
+    said = chroot.root / "root/report/sos_commands/memory_hotplug"
+    assert {path.name.partition("lsmem_")[2] for path in said.glob("*lsmem_*")} == {
+        *("--output-all", "--json_--typed", "--policy", "--holes", "--explain", "--diff_layout")
+    }
+    listed = subprocess.run(
+        [SCRIPTS / "lsmem", "-s", said / "memory.tar.gz", "-o", "BLOCK,STATUS", "-n", "-r"],
+        capture_output=True,
+        text=True,
+    )
+    assert listed.stdout.splitlines()[:2] == ["0-15 online", "16-31 disabled"]
 
 
 def test_it_stands_beside_util_linux_and_goes_without_a_trace(built: Built) -> None:

@@ -102,6 +102,7 @@ FLOORS = (
     "kstrtox attributes addresses",
     "errors sysfs",
     "schema beneath",
+    "system_files",
     "description tree packed private",
     "records signals syscalls divert",
     "capture",
