@@ -7,8 +7,7 @@
 
 `Machine` reads a machine: `read` returns a `BlockTable` with its `Remark`s, `blocks` returns
 `MemoryBlock`s, and `ranges` returns `MemoryRange`s. `carry_out` carries out an `Order` on blocks,
-in a transaction for each block, and yields an `Outcome` for each. `memory_hotplug.plan.plan`
-returns the steps for a block without taking them.
+in a transaction for each block, and yields an `Outcome` for each. memory_hotplug(7) has more.
 
 Addresses and sizes are in bytes. All errors are `MemoryHotplugError`s.
 """
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from memory_hotplug.hold import Held, Holder, Left
     from memory_hotplug.machine import Machine
     from memory_hotplug.outcome import Outcome, Result, Write
-    from memory_hotplug.plan import Action, Order, Plan
+    from memory_hotplug.plan import Action, Condition, Order, Plan, Step
     from memory_hotplug.ranges import BlockTable, MemoryRange, Remark, RemarkKind
     from memory_hotplug.size import human, parse_size
     from memory_hotplug.transaction import Patience, Watch, bring_back, carry_out
@@ -66,6 +65,7 @@ __all__ = [
     "BrokenTreeError",
     "CannotWriteError",
     "Cause",
+    "Condition",
     "Held",
     "HeldError",
     "Holder",
@@ -91,6 +91,7 @@ __all__ = [
     "SizeSyntaxError",
     "SizeTooLargeError",
     "State",
+    "Step",
     "StoppedError",
     "StuckError",
     "Uevent",
@@ -111,7 +112,7 @@ _HOMES = {
     "causes": ("Cause",),
     "hold": ("Held", "Holder", "Left"),
     "machine": ("Machine",),
-    "plan": ("Action", "Order", "Plan"),
+    "plan": ("Action", "Condition", "Order", "Plan", "Step"),
     "ranges": ("BlockTable", "MemoryRange", "Remark", "RemarkKind"),
     "size": ("human", "parse_size"),
     "outcome": ("Outcome", "Result", "Write"),

@@ -35,7 +35,7 @@ subprocess.run([sys.executable, "-m", "pip", "install", *words], check=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home directory with the collection in it."""
     if not (SCRIPTS / "ansible-playbook").exists():
-        pytest.skip("needs ansible-core: pip install '.[ansible]'")
+        pytest.skip("needs ansible-core: pip install '.[package]'")
     home = tmp_path_factory.mktemp("home")
     collection = home / "ansible_collections/memory_hotplug/tools"
     shutil.copytree(TOP / "ansible", collection)

@@ -1,0 +1,39 @@
+"""The manual of the library: its examples work, and it has every public name."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import memory_hotplug
+from commands import TOP
+
+PAGE = TOP / "docs/library/index.rst"
+MANUAL = TOP / "man/memory_hotplug.7"
+
+
+def test_the_examples_print_what_they_show() -> None:
+    done = doctest.testfile(str(PAGE), module_relative=False)
+    assert done.failed == 0
+    assert done.attempted > 15
+
+
+def test_every_public_name_is_in_the_manual() -> None:
+    text = MANUAL.read_text().replace(r"\_", "_").replace("\\", "")
+    named = set(re.findall(r"memory_hotplug\.(?:fB)?(\w+)", text))
+    assert set(memory_hotplug.__all__) <= named
+
+
+@pytest.mark.package
+def test_the_manual_is_made_from_the_docstrings_as_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="needs sphinx: pip install '.[package]'")
+    made = tmp_path / "memory_hotplug.7"
+    python = {"PYTHON": sys.executable}
+    subprocess.run([TOP / "docs/library/make", made], check=True, env={**os.environ, **python})
+    # Releases of Sphinx differ in macros and in where lines break.
+    words = [re.findall(r"\w+", path.read_text()) for path in (MANUAL, made)]
+    assert words[0] == words[1]
