@@ -38,6 +38,8 @@ def read_selection(
     zone = zone_named(options.zone, zones, output)
     order = Order(action, zone, options.memmap_on_memory, movable=zones)
     reason = unable(machine, action, options)
+    if action is not Action.ENABLE and machine.has_dlpar:
+        output.say(messages.DLPAR.of())
     if reason:
         plain = not (options.json or options.dry_run)
         output.write([reason.text if plain and reason.reference else reason])

@@ -16,6 +16,7 @@ __all__ = [
     "ACPI",
     "AUTO_ONLINE_BLOCKS",
     "BLOCK_SIZE",
+    "DLPAR",
     "FIRMWARE",
     "MEMORY",
     "NODE",
@@ -35,6 +36,9 @@ MEMORY = "sys/devices/system/memory"
 NODE = "sys/devices/system/node"
 FIRMWARE = "sys/firmware/memory"
 ACPI = "sys/bus/acpi/devices"
+DLPAR = "sys/kernel/dlpar"
+"""Through this file drmgr adds memory to an LPAR on POWER, and removes it
+(arch/powerpc/platforms/pseries/dlpar.c)."""
 PARAMETERS = "sys/module/memory_hotplug/parameters"
 
 

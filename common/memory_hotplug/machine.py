@@ -9,6 +9,7 @@ from typing import Any, Self
 from memory_hotplug.attribute import (
     AUTO_ONLINE_BLOCKS,
     BLOCK_SIZE,
+    DLPAR,
     FIRMWARE,
     NODE,
     TABLE,
@@ -147,6 +148,15 @@ class Machine:
         Raises BrokenTreeError if that directory cannot be read.
         """
         return bool(self._firmware[0])
+
+    @property
+    def has_dlpar(self) -> bool:
+        """Whether drmgr adds memory to this machine and removes it, as on POWER (Linux 4.1)."""
+        directory, _, name = DLPAR.rpartition("/")
+        try:
+            return name in self.tree.names(directory)
+        except OSError:
+            return False
 
     def parameter(self, name: str) -> str | None:
         """A parameter of the kernel's module memory_hotplug; None if this kernel does not have it.

@@ -62,6 +62,12 @@ ZONE_IGNORED = Message("zone ignored, no valid_zones sysfs attribute present", r
 CANNOT_CONFIGURE = Message("Cannot configure. Use -e instead.", reference=True)
 CANNOT_DECONFIGURE = Message("Cannot deconfigure. Use -d instead.", reference=True)
 CANNOT_RECONFIGURE = Message("Cannot reconfigure. Memory is not configured on this machine.")
+DLPAR = Message(
+    "",
+    "drmgr and the management console give memory to this LPAR and take it away; "
+    "chmem only sets it online and offline",
+    CANNOT_CONFIGURE.entry,
+)
 MEMMAP_NOT_HERE = Message(
     "option --memmap-on-memory needs memory that can be configured, as on s390"
 )
