@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import static_tree
-from timings import head, medians, report
+from timings import head, medians, peak_of_all, report
 
 LSMEM = str(Path(sysconfig.get_path("scripts")) / "lsmem")
 OTHER = "/usr/bin/lsmem"
@@ -94,6 +94,11 @@ def main() -> None:
         ours, theirs = medians([LSMEM, "-s", huge], [LSMEM, "-s", large], runs=5)
         report("262,144 blocks, beside 65,536", ours, theirs, 4.4)
         shutil.rmtree(huge)
+        print()
+        for arguments in ([], ["-a", "-J"], ["--map"]):
+            peak = peak_of_all([LSMEM, "-s", large, *arguments]) >> 20
+            name = " ".join(["lsmem", *arguments])
+            print(f"65,536 blocks, `{name}`: {peak} MiB in all processes together, goal 64")
         print()
         growth(root)
     finally:

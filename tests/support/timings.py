@@ -1,12 +1,14 @@
 """Timing of whole processes in turn: A B A B ..., and the ratios of their medians."""
 
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 RUNS = 9
 
@@ -64,3 +66,31 @@ def head() -> None:
     print("| what | ours | other | ratio | goal | our peak |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     sys.stdout.flush()
+
+
+def peak_of_all(words: Sequence[str], runs: int = RUNS) -> int:
+    """The most memory that a command and its children had at a time, in bytes: what they have in
+    common counts once (the sum of Pss in /proc/PID/smaps_rollup, looked at all the time)."""
+    most = 0
+    for _ in range(runs):
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        while process.poll() is None:
+            pids = [process.pid, *_children(process.pid)]
+            most = max(most, sum(map(_proportional, pids)))
+    return most
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _proportional(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
