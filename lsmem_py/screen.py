@@ -40,13 +40,15 @@ def run_screen(
         file=sys.stdout,
         force_terminal=True,
         color_system="standard" if view.colour else None,
+        # Rich 13.3 takes an empty NO_COLOR for one that is set.
+        no_color=not view.colour,
         highlight=False,
     )
     machine, table = read()
     before = changes_.snapshot(table)
     marked: dict[int, float] = {}
     news = messages.NO_CHANGE_YET.of().text
-    with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as screen:
+    with Live(console=console, screen=True, auto_refresh=False) as screen:
         while True:
             heading = messages.WATCH_HEADING.of(source=alarm.source).text
             lines = [*_lines(view, machine, table, marked, console)]
