@@ -219,3 +219,20 @@ def test_nothing_is_removed_from_a_root_that_is_not_there(chmem: Command, tmp_pa
     assert done.status == 1
     assert done.stderr.startswith("chmem: cannot open ")
     assert "Traceback" not in done.stderr
+
+
+def test_the_rules_are_for_the_blocks_of_a_range_of_addresses(tree: Path, chmem: Command) -> None:
+    layout(tree, '[[memory]]\nrange = "0x20000000-0x2fffffff"\n')
+    assert chmem("-s", tree, "--apply", "--install").status == 0
+    assert 'KERNEL=="memory[45]", ' in (tree / RULES).read_text()
+
+
+def test_a_kernel_without_auto_online_sets_nothing_online_first(tree: Path, chmem: Command) -> None:
+    memory = tree / "sys/devices/system/memory"
+    zone = (memory / "memory0/valid_zones").read_text().strip()
+    layout(tree, f'[[memory]]\nblocks = "0"\nzone = "{zone}"\n')
+    (memory / "auto_online_blocks").unlink()
+    plain = tree.with_name("plain")
+    shutil.copytree(tree, plain, symlinks=True, ignore=shutil.ignore_patterns(".memsim"))
+    done = chmem("-s", plain, "--apply", "--install")
+    assert (done.status, done.stderr) == (0, "")

@@ -168,6 +168,16 @@ def test_undo_brings_back_the_last_change_and_then_redoes_it(machine: Make, chme
     assert conditions(tree) == after
 
 
+def test_a_change_that_fails_leaves_the_record_as_it_was(machine: Make, chmem: Command) -> None:
+    tree = machine(s390(faults={"offline": {"3": "EBUSY"}}))
+    assert chmem("-s", tree, "-e", "128m").status == 0
+    record = tree / "run/memory-layout/undo.json"
+    before = record.read_text()
+    assert chmem("-s", tree, "-d", "-b", "3").status == 1
+    assert record.read_text() == before
+    assert record.stat().st_mode & 0o777 == 0o600
+
+
 def test_without_a_change_there_is_nothing_to_undo(machine: Make, chmem: Command) -> None:
     done = chmem("-s", machine(s390()), "--undo")
     assert (done.status, done.stderr) == (1, "chmem: there is no change to undo\n")

@@ -124,3 +124,9 @@ def test_tiers_have_nodes(tree: Path) -> None:
 def test_a_machine_without_tiers_has_none(tree: Path) -> None:
     with Machine.at(tree) as machine:
         assert tiers(machine.tree) == {}
+
+
+def test_memory_of_a_driver_without_a_device_has_none(tree: Path) -> None:
+    """A line of its own says what kind of driver added it, and not which device."""
+    write(tree, {"proc/iomem": "00000000-3fffffff : System RAM (virtio_mem)\n"})
+    assert found(tree) == Owners({}, known=True)

@@ -105,6 +105,12 @@ def test_the_most_frequent_kind_is_named_first_and_the_surest_page(tmp_path: Pat
     assert there.first == (PAGES + 2000, Kind.PAGE_TABLES)
 
 
+def test_pages_with_different_flags_can_be_of_one_kind(tmp_path: Path) -> None:
+    first = {PAGES + 1: SLAB, PAGES + 2: SLAB | 1 << 16, PAGES + 3: SLAB | 1 << 15, PAGES + 4: LRU}
+    kinds = found(tree(tmp_path, first)).counts
+    assert (kinds[Kind.SLAB], kinds[Kind.MOVABLE], kinds[Kind.FREE]) == (3, 1, PAGES - 4)
+
+
 def test_struct_pages_of_the_block_itself_are_in_nobodys_way(tmp_path: Path) -> None:
     own = {PAGES + frame: RESERVED for frame in range(PAGES // 64)}
     there = found(tree(tmp_path, own))

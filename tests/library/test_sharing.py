@@ -1,5 +1,6 @@
 """Reading in several processes gives what reading in one gives, whatever becomes of the workers."""
 
+import marshal
 import os
 import shutil
 import signal
@@ -333,3 +334,12 @@ def test_removable_of_this_machine_is_read_once_since_linux_5_8(
         table = reading.Reading(tree, 128 << 20, frozenset()).table([Attribute.REMOVABLE])
         assert tree.files == files
     assert table.columns["removable"] == [True] * 6
+
+
+def test_an_answer_can_have_many_different_results() -> None:
+    for count in (1, 256, 257, 3000):
+        results = doubled(range(count))
+        different, which = marshal.loads(sharing._packed(results))
+        assert (which is None) is (count > 256)
+        found = different if which is None else [different[place] for place in which]
+        assert found == results

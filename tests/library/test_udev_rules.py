@@ -59,6 +59,27 @@ def rule(root: Path, name: str, text: str) -> None:
             (),
             True,
         ),
+        (
+            'DEVPATH=="*/memory/*", RUN+="/bin/sh -c \'echo online > /sys%p/state\'"\n',
+            1,
+            (),
+            True,
+        ),
+        ('KERNEL=="memory*", PROGRAM="/bin/bring online %p/state"\n', 1, (), True),
+        (
+            'SUBSYSTEM=="memory", TEST!="state", GOTO="x"\nATTR{state}="online"\n',
+            2,
+            ("online",),
+            True,
+        ),
+        ('TEST=="node[0-9]*", ATTR{state}="online"\n', 1, ("online",), False),
+        (
+            'SUBSYSTEM=="memory", GOTO="here"\nATTR{state}="online_kernel"\nLABEL="here"\n'
+            'ATTR{state}="online"\n',
+            4,
+            ("online",),
+            True,
+        ),
     ],
 )
 def test_a_rule_that_sets_memory_online_is_found(
@@ -81,6 +102,8 @@ def test_a_rule_that_sets_memory_online_is_found(
         'ACTION=="add", RUN+="/bin/report online state"\n',
         'SUBSYSTEM=="memory", ENV{x}="offline"\nENV{x}!="offline", ATTR{state}="online"\n',
         'ATTR{online}="1"\n',
+        'SUBSYSTEM=="memory", ATTR{state}="$env{nothing}"\n',
+        'TEST!="state", SUBSYSTEM=="memory", ATTR{state}="online"\n',
         "no rule\n",
         "",
     ],
@@ -126,3 +149,9 @@ def test_a_variable_has_all_the_values_that_it_may_have(tmp_path: Path) -> None:
     rule(tmp_path, "etc/udev/rules.d/x.rules", text)
     (found,) = online_rules(str(tmp_path))
     assert (found.line, found.words) == (5, ("online_kernel", "online_movable"))
+
+
+def test_a_file_need_not_be_utf_8(tmp_path: Path) -> None:
+    rule(tmp_path, "etc/udev/rules.d/x.rules", "")
+    (tmp_path / "etc/udev/rules.d/x.rules").write_bytes(b"# \xe9\n" + (ONLINE % "").encode())
+    assert [one.line for one in online_rules(str(tmp_path))] == [2]
