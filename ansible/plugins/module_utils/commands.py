@@ -19,6 +19,9 @@ PLACES = (
 )
 """Where installations put the commands that util-linux's do not hide."""
 
+TARGET = {"sysroot": {"type": "path", "default": "/"}, "directory": {"type": "path"}}
+"""The options that both modules have."""
+
 MARK = "from memory-hotplug-tools "
 """What --version says; util-linux's commands say something else."""
 

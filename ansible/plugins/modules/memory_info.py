@@ -16,26 +16,15 @@ description:
   - Contiguous blocks that agree are one range.
 author:
   - The memory-hotplug-tools authors (!UNKNOWN)
-requirements:
-  - memory-hotplug-tools on the target
 options:
   all:
     description:
       - Whether each block is a range of its own.
     type: bool
     default: false
-  sysroot:
-    description:
-      - The directory of a simulated machine on the target, in place of the target itself.
-    type: path
-    default: /
-  directory:
-    description:
-      - The directory that C(lsmem) of memory-hotplug-tools is in.
-      - By default it is looked for where the ways to install it put it, and then in E(PATH).
-    type: path
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
+  - memory_hotplug.tools.target
 attributes:
   check_mode:
     support: full
@@ -84,15 +73,18 @@ memory:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.memory_hotplug.tools.plugins.module_utils.commands import find, run
+from ansible_collections.memory_hotplug.tools.plugins.module_utils.commands import (
+    TARGET,
+    find,
+    run,
+)
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "all": {"type": "bool", "default": False},
-            "sysroot": {"type": "path", "default": "/"},
-            "directory": {"type": "path"},
+            **TARGET,
         },
         supports_check_mode=True,
     )

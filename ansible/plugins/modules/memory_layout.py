@@ -17,8 +17,6 @@ description:
   - What it changes is gone after the next boot of the target.
 author:
   - The memory-hotplug-tools authors (!UNKNOWN)
-requirements:
-  - memory-hotplug-tools on the target
 options:
   memory:
     description:
@@ -120,18 +118,9 @@ options:
     description:
       - How often a busy block is tried again.
     type: int
-  sysroot:
-    description:
-      - The directory of a simulated machine on the target, in place of the target itself.
-    type: path
-    default: /
-  directory:
-    description:
-      - The directory that C(chmem) of memory-hotplug-tools is in.
-      - By default it is looked for where the ways to install it put it, and then in E(PATH).
-    type: path
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
+  - memory_hotplug.tools.target
 attributes:
   check_mode:
     support: full
@@ -184,7 +173,11 @@ result:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.memory_hotplug.tools.plugins.module_utils.commands import find, run
+from ansible_collections.memory_hotplug.tools.plugins.module_utils.commands import (
+    TARGET,
+    find,
+    run,
+)
 
 ENTRY = {
     "blocks": {"type": "str"},
@@ -214,8 +207,7 @@ ARGUMENTS = {
     "all_or_nothing": {"type": "bool", "default": False},
     "timeout": {"type": "float"},
     "retry": {"type": "int"},
-    "sysroot": {"type": "path", "default": "/"},
-    "directory": {"type": "path"},
+    **TARGET,
 }
 
 
