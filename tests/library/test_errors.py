@@ -9,6 +9,7 @@ import pytest
 from memory_hotplug import (
     BadBlockSizeError,
     BadMachineError,
+    BadSizeError,
     BlockError,
     BrokenTreeError,
     CannotWriteError,
@@ -102,6 +103,7 @@ BUSY = BlockError(
             {"errno": None, "reason": "no number at all"},
         ),
         (StoppedError(), "interrupted", {}),
+        (BadSizeError("1\n", "no"), r"Failed to parse size: '1\x0a': no", {}),
         (
             NotReadError(iter(["state", "zones"])),
             "state, zones of the memory blocks must be read before",

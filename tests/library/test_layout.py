@@ -379,6 +379,22 @@ def test_sizes_for_different_memory_do_not_contradict_each_other(other: str) -> 
         read(f'[[memory]]\nsize = "1G"\n{other}\n[[memory]]\nsize = "2G"\n{other}\n')
 
 
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (1536, "1.5000000000K"),
+        (1025, "1.0009765625K"),
+        (1, "0.0009765625K"),
+        (2048, "2K"),
+        (0, "0K"),
+    ],
+)
+def test_a_size_that_is_written_has_no_rest(size: int, text: str) -> None:
+    written = format_layout(Layout(keep_free=size), "")
+    assert f'keep_free = "{text}"' in written
+    assert parse_layout(written, "f").keep_free == size
+
+
 def test_the_text_of_a_layout() -> None:
     here = Where("")
     layout = Layout(

@@ -173,3 +173,9 @@ def test_the_way_back_ends_where_it_began(before: MemoryBlock, now: MemoryBlock)
                 configured, state = step.name == "configure", State.OFFLINE
             condition = state, configured, memmap
     assert condition == (before.state, before.configured, before.memmap_on_memory)
+
+
+def test_the_way_back_leads_to_the_zone_that_a_block_was_in() -> None:
+    for zones in ((Zone.MOVABLE,), (Zone.NORMAL,)):
+        before = MemoryBlock(7, State.ONLINE, zones=zones, configured=True, memmap_on_memory=False)
+        assert way_back(before, OFFLINE).target.zone is zones[0]
