@@ -289,5 +289,5 @@ def _below_root(name: str) -> str:
     if len(name) > PAGE:
         return ""
     path = os.path.normpath(name)
-    found = _SYSTEM_FILE.search(path) or _ROOT.search(path)
+    found = _ROOT.search(path) or _SYSTEM_FILE.search(path)
     return found[1] if found else ""

@@ -53,8 +53,10 @@ class _Token(NamedTuple):
     value: str
 
 
+# A name and its attribute have their limits, so that no text takes long.
 _TOKEN = re.compile(
-    r"\s*([A-Z_]+(?:\{[^}]*\})?)\s*(==|!=|\+=|-=|:=|=)\s*[ei]?\"((?:[^\"\\]|\\.)*)\"\s*,?"
+    r"(?<![A-Z_])([A-Z_]{1,40}(?:\{[^}]{0,255}\})?)"
+    r"\s{0,99}(==|!=|\+=|-=|:=|=)\s{0,99}[ei]?\"((?:[^\"\\]|\\.)*+)\""
 )
 
 

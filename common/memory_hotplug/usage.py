@@ -18,7 +18,8 @@ MEMINFO = "proc/meminfo"
 MIN_FREE = "proc/sys/vm/min_free_kbytes"
 """What the min watermarks of all zones come to (mm/page_alloc.c, __setup_per_zone_wmarks)."""
 
-_LINE = re.compile(rb"(?:Node \d+ )?(\w+): +(\d{1,15}) kB")
+# It begins at a word and has limits, so that no text takes long.
+_LINE = re.compile(rb"(?:Node \d{1,9} )?\b(\w{1,40}): {1,40}(\d{1,15}) kB")
 _KEPT = 20
 """Without another wish, one part in so many of the memory that remains is to stay free."""
 

@@ -51,15 +51,9 @@ def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]
     disappears meanwhile is left out. Raises NoBlocksError, IrregularError, NotACaptureError and
     OSError.
     """
-    for path, content in _read(root):
-        if not is_system_file(path):
-            yield path, content
-
-
-def _read(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
-    """What `capture` takes."""
     if os.path.isfile(root):
-        yield from _read_archive(os.fspath(root))
+        packed = _read_archive(os.fspath(root))
+        yield from (entry for entry in packed if not is_system_file(entry[0]))
         return
     base = os.fspath(root)
     with Beneath(base) as files:
@@ -68,6 +62,15 @@ def _read(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
         for tree in (MEMORY, NODE, FIRMWARE, PARAMETERS):
             if files.kind(tree):
                 yield from _below(files, tree)
+
+
+def _read_all(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
+    """What `capture` takes: the tree, and the files of `system_files`."""
+    if os.path.isfile(root):
+        yield from _read_archive(os.fspath(root))
+        return
+    yield from read_tree(root)
+    with Beneath(os.fspath(root)) as files:
         yield from read_system_files(files)
 
 
@@ -159,7 +162,7 @@ def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") 
     with undisturbed() as disturbed:
         try:
             with disturbed():
-                count = pack(made, _read(root))
+                count = pack(made, _read_all(root))
             made.rename(final)
         finally:
             if made.is_dir():

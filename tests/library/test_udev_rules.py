@@ -155,3 +155,14 @@ def test_a_file_need_not_be_utf_8(tmp_path: Path) -> None:
     rule(tmp_path, "etc/udev/rules.d/x.rules", "")
     (tmp_path / "etc/udev/rules.d/x.rules").write_bytes(b"# \xe9\n" + (ONLINE % "").encode())
     assert [one.line for one in online_rules(str(tmp_path))] == [2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A" * 500_000, "A{" * 250_000, "A" + " " * 500_000 + "x", 'A="' * 200_000, 'A="\\"' * 200_000],
+    ids=["name", "attributes", "spaces", "quotes", "escapes"],
+)
+def test_no_rule_takes_long(text: str, tmp_path: Path) -> None:
+    """With a pattern that tries all ways, it would be hours."""
+    rule(tmp_path, "etc/udev/rules.d/x.rules", f"{text}\n{ONLINE % ''}")
+    assert [one.line for one in online_rules(str(tmp_path))] == [2]

@@ -1,5 +1,6 @@
 """How much memory is in use, and how much can go."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,14 @@ def test_a_simulated_machine_counts_what_is_in_use(machine: Make) -> None:
 
 def test_a_simulated_machine_without_memory_in_use_says_nothing(machine: Make) -> None:
     assert found(machine(x86())) is None
+
+
+@pytest.mark.parametrize("text", ["a" * 900_000, "a:" + " " * 900_000, "Node " + "1" * 900_000])
+def test_no_text_takes_long(text: str, tree: Path, tmp_path: Path) -> None:
+    """With a pattern that tries all ways, it would be hours. An archive allows longer files."""
+    (tree / "proc").mkdir(exist_ok=True)
+    (tree / "proc/meminfo").write_text(text)
+    with tarfile.open(tmp_path / "case.tar", "w") as archive:
+        archive.add(tree, ".")
+    with Machine.at(tmp_path / "case.tar") as machine:
+        assert usage(machine) is None

@@ -164,6 +164,25 @@ def test_what_stays_of_a_file(path: str, given: str, kept: str) -> None:
     assert cleaned(path, given.encode()) == kept.encode()
 
 
+HOSTILE = {
+    "quotes": 'serial="' * 100_000,
+    "names": "serial" * 150_000,
+    "attributes": "ATTR{" * 190_000,
+    "lines": "x\n" * 500_000,
+    "one line": "x" * 1_000_000,
+    "strings": '"x" ' * 250_000 + '"',
+    "escapes": 'KERNEL=="' + "\\a" * 400_000,
+    "spaces": "KERNEL " + " " * 900_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("path", ["etc/udev/rules.d/x.rules", "etc/memory-layout.d/x.toml"])
+def test_no_text_takes_long_to_clean(path: str, text: str) -> None:
+    """With a pattern that tries all ways, it would be hours."""
+    cleaned(path, f"{RULE if path.endswith('rules') else ''}{text}".encode())
+
+
 @pytest.mark.parametrize("name", ["proc/meminfo", "etc/memory-layout.d/10-db.toml"])
 def test_what_is_no_file_is_named(
     name: str, machine: Path, tmp_path: Path, memsim: Command
@@ -173,6 +192,8 @@ def test_what_is_no_file_is_named(
     done = memsim("capture", "-s", machine, tmp_path / "case")
     assert done.status == 1
     assert done.stderr == f"memsim: {machine / name}: expected a regular file, not a FIFO\n"
+    # A machine like it needs no such file.
+    assert memsim("create", tmp_path / "like", "--capture", machine).status == 0
 
 
 @pytest.mark.parametrize("pack", [str, lambda name: f"{name}.tar.gz"])
