@@ -22,6 +22,8 @@ OUR_FILE = "60-memory-layout.rules"
 """The file that `chmem --apply --install` makes."""
 
 _MOST_RULES = 100_000
+_LONGEST_RULE = 16384
+"""udev takes no longer line (systemd, src/udev/udev-def.h, UDEV_LINE_SIZE)."""
 _EVENT = {
     "SUBSYSTEM": "memory",
     "ACTION": "add",
@@ -123,7 +125,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
                 continue
         rule += line.removesuffix("\\")
         if not line.endswith("\\"):
-            if rule.strip():
+            if rule.strip() and len(rule) < _LONGEST_RULE:
                 yield start, rule
             rule = ""
 
