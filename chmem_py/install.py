@@ -1,5 +1,6 @@
 """Install what applies the layout at boot and to memory that is added, and remove it again."""
 
+import errno
 import os
 import shlex
 import stat
@@ -14,6 +15,7 @@ from hotplug_cli.getopt import UsageError
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.boot_files import RULES, UNIT, WANTED, rules_text, unit_text
+from memory_hotplug.errors import CannotWriteError
 from memory_hotplug.layout import Layout
 from memory_hotplug.layout_files import link_file, read_layout, remove_file, replace_file
 from memory_hotplug.machine import Machine
@@ -70,8 +72,11 @@ def install(machine: Machine, output: Output, *, dry_run: bool) -> None:
 
 
 def uninstall(tree: Tree, output: Output, *, dry_run: bool) -> int:
-    """Remove what `install` has written; the exit status. Raises OSError."""
+    """Remove what `install` has written; the exit status. Raises CannotWriteError and OSError."""
     root, found = tree.root, False
+    refusal = tree.refusal(UNIT)
+    if refusal and refusal.errno == errno.EROFS:
+        raise CannotWriteError(root, refusal)
     for path in (WANTED, UNIT, RULES):
         if dry_run or remove_file(root, path):
             output.write([_told("remove", path, dry_run)])

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,15 @@ def test_a_kernel_without_auto_online_sets_nothing_online_first(tree: Path, chme
     shutil.copytree(tree, plain, symlinks=True, ignore=shutil.ignore_patterns(".memsim"))
     done = chmem("-s", plain, "--apply", "--install")
     assert (done.status, done.stderr) == (0, "")
+
+
+def test_nothing_is_removed_from_an_archive(tree: Path, chmem: Command, tmp_path: Path) -> None:
+    chmem("-s", tree, "--apply", "--install")
+    archive = tmp_path / "case.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(tree, ".")
+    before = archive.read_bytes()
+    done = chmem("-s", archive, "--uninstall")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"chmem: cannot write to {archive}: Read-only file system")
+    assert archive.read_bytes() == before
