@@ -50,7 +50,7 @@ def refuse(
     if keep_free is None:
         keep_free = selection.keep_free
     if keep_free is None:
-        keep_free = read_layout(machine.tree.root).keep_free
+        keep_free = read_layout(machine.tree.system).keep_free
     size = selection.block_size
     possible = now.most_to_take(keep_free) // size
     if need.blocks <= possible:

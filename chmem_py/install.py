@@ -104,7 +104,7 @@ def _conflicts(machine: Machine, layout: Layout) -> Iterator[Sentence]:
     if not (offline or layout.policy.auto_online == "offline"):
         # A rule that comes later finds the blocks of the layout online already.
         return
-    for rule in online_rules(machine.tree.root):
+    for rule in online_rules(machine.tree.system):
         if rule.file != f"/{RULES}":
             name = os.path.basename(rule.file)
             masked = shlex.quote(f"/etc/udev/rules.d/{name}")

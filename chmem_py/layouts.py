@@ -73,7 +73,7 @@ def _request(text: str) -> Request:
 
 def to_apply(machine: Machine, where: str | None) -> Job:
     """The job for --apply. Raises LayoutError, and OSError if the layout cannot be read."""
-    layout = _standard_input() if where == "-" else read_layout(machine.tree.root, where)
+    layout = _standard_input() if where == "-" else read_layout(machine.tree.system, where)
     request = _request(where or "memory-layout.d")
 
     def chosen() -> Selection:

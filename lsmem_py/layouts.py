@@ -50,7 +50,7 @@ def persistence(machine: Machine, table: BlockTable) -> Sequence[str | None]:
 
     Raises LayoutError, and OSError if the layout cannot be read.
     """
-    layout = read_layout(machine.tree.root)
+    layout = read_layout(machine.tree.system)
     if not layout.entries:
         return [None] * len(table.numbers)
     orders = _wishes(machine, table, layout).orders
@@ -68,7 +68,7 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
 
     NOW is what it is. Raises LayoutError, and OSError if the layout cannot be read.
     """
-    layout = read_layout(machine.tree.root, None if path == DEFAULT else path)
+    layout = read_layout(machine.tree.system, None if path == DEFAULT else path)
     table = machine.read(changes.ATTRIBUTES)
     found = _wishes(machine, table, layout)
     orders = found.orders

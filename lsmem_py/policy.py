@@ -54,7 +54,7 @@ def read(machine: Machine) -> Policy:
     zones = [zone_of(block) for block in table.blocks()]
     movable = zones.count(Zone.MOVABLE) * table.block_size
     others = table.total(online=True) - movable
-    return Policy(present(machine), online_rules(machine.tree.root), movable, others)
+    return Policy(present(machine), online_rules(machine.tree.system), movable, others)
 
 
 def format_text(policy: Policy, format_size: Callable[[int], str]) -> Iterator[str]:

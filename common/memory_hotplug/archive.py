@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Protocol, Self
 
+from memory_hotplug import layout_files, udev_rules
 from memory_hotplug.attribute import TABLE, node_number
 from memory_hotplug.beneath import check_regular, os_error
 from memory_hotplug.tree import PAGE
@@ -34,8 +35,8 @@ _FILES = frozenset(row.file for row in TABLE.values())
 _ROOT = re.compile(r"(?:^|/)(sys(?:/.+)?)\Z")
 _SYSTEM_FILE = re.compile(
     r"(?:^|/)(proc/(?:iomem|meminfo)"
-    r"|(?:etc|run|usr/lib)/memory-layout\.d/[^/]+\.toml"
-    r"|(?:etc|run|usr/local/lib|usr/lib|lib)/udev/rules\.d/[^/]+\.rules)\Z"
+    rf"|(?:{'|'.join(map(re.escape, layout_files.DIRECTORIES))})/[^/]+\.toml"
+    rf"|(?:{'|'.join(map(re.escape, udev_rules.DIRECTORIES))})/[^/]+\.rules)\Z"
 )
 """What else is read."""
 _LONGEST = 1 << 20
@@ -52,6 +53,7 @@ class ArchiveTree:
     def __init__(self, path: str) -> None:
         """Raises OSError if the file cannot be read, or is not a complete archive."""
         self.root = path
+        self.system = self
         self._files: dict[str, bytes | OSError] = {}
         self._names: dict[str, set[str]] = {"": set()}
         self._links: dict[str, str] = {}

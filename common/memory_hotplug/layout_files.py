@@ -1,8 +1,8 @@
 """Find, read and write the files of memory layouts: /etc, /run and /usr/lib below a root.
 
-Below any root except ``/`` no link is followed that leads out. The root may be an archive, which is
-only read. Besides `tree` and `hold`, only this module opens files, because these are not part of
-sysfs.
+Below any root except ``/`` no link is followed that leads out. What is read may also be in an
+archive, which is open then. Besides `tree` and `hold`, only this module opens files, because these
+are not part of sysfs.
 """
 
 import errno
@@ -10,16 +10,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from memory_hotplug.beneath import check_regular, open_beneath
 from memory_hotplug.errors import LayoutError, printable
 from memory_hotplug.layout import Layout, joined
 from memory_hotplug.layout_text import parse_layout
-
-if TYPE_CHECKING:
-    from memory_hotplug.archive import ArchiveTree
+from memory_hotplug.tree import Packed
 
 __all__ = [
     "DIRECTORIES",
@@ -50,7 +47,7 @@ _LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def read_layout(root: str, where: str | None = None) -> Layout:
+def read_layout(root: str | Packed, where: str | None = None) -> Layout:
     """The layout in the file or directory WHERE; by default, in the directories below ROOT.
 
     As in sysctl.d(5), the files of all directories are sorted by name, a file overrides those of
@@ -75,7 +72,7 @@ def _toml(names: list[str]) -> list[str]:
     return sorted(name for name in names if name.endswith(".toml") and not name.startswith("."))
 
 
-def layout_file_names(root: str) -> list[str]:
+def layout_file_names(root: str | Packed) -> list[str]:
     """The paths of the files that count, below ROOT, in the order of reading."""
     found: dict[str, str | None] = {}
     for directory in DIRECTORIES:
@@ -86,10 +83,10 @@ def layout_file_names(root: str) -> list[str]:
     return [path for _, path in sorted(found.items()) if path]
 
 
-def is_masked(root: str, path: str) -> bool:
+def is_masked(root: str | Packed, path: str) -> bool:
     """Whether the file is a symbolic link to /dev/null, which masks the files of its name."""
-    if archive := _archive(root):
-        return archive.link(path) == _MASK
+    if not isinstance(root, str):
+        return root.link(path) == _MASK
     directory, _, name = path.rpartition("/")
     try:
         with _opened(root, directory, _LISTING) as at:
@@ -152,26 +149,11 @@ def _opened(root: str, path: str, flags: int) -> Iterator[int]:
         os.close(file)
 
 
-def _archive(root: str) -> "ArchiveTree | None":
-    """The archive that ROOT is, if it is one."""
-    if not os.path.isfile(root):
-        return None
-    found = os.stat(root)
-    return _read_archive(root, (found.st_dev, found.st_ino, found.st_mtime_ns))
-
-
-@lru_cache(1)
-def _read_archive(root: str, _version: tuple[int, ...]) -> "ArchiveTree":
-    from memory_hotplug.archive import ArchiveTree
-
-    return ArchiveTree(root)
-
-
-def names_in(root: str, directory: str) -> list[str]:
+def names_in(root: str | Packed, directory: str) -> list[str]:
     """The names in a directory, not sorted; none if it does not exist."""
     try:
-        if archive := _archive(root):
-            return archive.names(directory)
+        if not isinstance(root, str):
+            return root.names(directory)
         with _opened(root, directory, _LISTING) as at:
             return os.listdir(at)
     except OSError as error:
@@ -180,11 +162,11 @@ def names_in(root: str, directory: str) -> list[str]:
         raise _named(error, directory) from None
 
 
-def read_file(root: str, path: str) -> bytes:
+def read_file(root: str | Packed, path: str) -> bytes:
     """The content of a regular file. Raises OSError."""
     try:
-        if archive := _archive(root):
-            return archive.read(path)
+        if not isinstance(root, str):
+            return root.read(path)
         with _opened(root, path, _READING) as file:
             check_regular(os.fstat(file), path)
             return _content(file, path)

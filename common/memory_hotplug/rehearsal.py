@@ -25,7 +25,7 @@ class Rehearsal:
 
     def __init__(self, machine: Machine) -> None:
         behind = machine.tree
-        self.root = behind.root
+        self.root, self.system = behind.root, behind.system
         self.is_this_machine = behind.is_this_machine
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}

@@ -137,7 +137,7 @@ class SimulatedTree(FileTree):
 class KernelTree:
     """A simulated machine in memory."""
 
-    root = "/"
+    root = system = "/"
     is_this_machine = False
 
     def __init__(self, kernel: "Kernel") -> None:

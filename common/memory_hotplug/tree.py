@@ -21,7 +21,7 @@ from memory_hotplug.beneath import (
 )
 from memory_hotplug.sharing import Result, read_shared
 
-__all__ = ["PAGE", "FileTree", "Tree", "gone"]
+__all__ = ["PAGE", "FileTree", "Packed", "Tree", "gone"]
 
 PAGE = 4096
 """The maximum size of a sysfs attribute in bytes (fs/sysfs/file.c)."""
@@ -45,6 +45,19 @@ _WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
+class Packed(Protocol):
+    """An archive that is open. The paths are below its root."""
+
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory, not sorted. Raises OSError."""
+
+    def read(self, path: str) -> bytes:
+        """The content of a regular file. Raises OSError."""
+
+    def link(self, path: str) -> str | None:
+        """The target of a symbolic link; None if it is none."""
+
+
 class Tree(Protocol):
     """A tree that a machine is read from and written to. All errors are OSError."""
 
@@ -52,6 +65,10 @@ class Tree(Protocol):
     """The path of the directory or the archive, as the user gave it."""
     is_this_machine: bool
     """Whether this is the /sys of the running kernel."""
+
+    @property
+    def system(self) -> str | Packed:
+        """Where layouts and udev rules are: below this directory, or in this archive."""
 
     def names(self, directory: str) -> list[str]:
         """The names in a directory, not sorted."""
@@ -92,7 +109,7 @@ class FileTree:
 
     def __init__(self, root: str) -> None:
         """Raises OSError if ROOT is not a directory that can be opened."""
-        self.root = root or "/"
+        self.root = self.system = root or "/"
         self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
         self._links: dict[str, tuple[_Version, frozenset[str]]] = {}

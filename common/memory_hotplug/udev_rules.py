@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from memory_hotplug.layout_files import is_masked, names_in, read_file
+from memory_hotplug.tree import Packed
 
 __all__ = ["DIRECTORIES", "OUR_FILE", "OnlineRule", "online_rules"]
 
@@ -62,7 +63,7 @@ _TOKEN = re.compile(
 )
 
 
-def online_rules(root: str) -> list[OnlineRule]:
+def online_rules(root: str | Packed) -> list[OnlineRule]:
     """The rules that may set an added block online, in the order in which udev carries them out.
 
     Raises OSError if a directory or a file cannot be read.
@@ -78,7 +79,7 @@ def online_rules(root: str) -> list[OnlineRule]:
     return rules
 
 
-def _text(root: str, path: str) -> str:
+def _text(root: str | Packed, path: str) -> str:
     """The text of a file; "" for a link to /dev/null, which masks."""
     try:
         return read_file(root, path).decode(errors="replace")
