@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -52,8 +52,7 @@ def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]
     OSError.
     """
     if os.path.isfile(root):
-        packed = _read_archive(os.fspath(root))
-        yield from (entry for entry in packed if not is_system_file(entry[0]))
+        yield from _read_archive(os.fspath(root), _is_of_sysfs)
         return
     base = os.fspath(root)
     with Beneath(base) as files:
@@ -67,7 +66,7 @@ def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]
 def _read_all(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
     """What `capture` takes: the tree, and the files of `system_files`."""
     if os.path.isfile(root):
-        yield from _read_archive(os.fspath(root))
+        yield from _read_archive(os.fspath(root), _is_taken)
         return
     yield from read_tree(root)
     with Beneath(os.fspath(root)) as files:
@@ -117,9 +116,9 @@ def _checked(where: str, path: str, target: str) -> str:
     return target
 
 
-def _read_archive(path: str) -> Iterator[tuple[str, bytes | str]]:
+def _read_archive(path: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | str]]:
     found: dict[str, bytes | str] = {}
-    for name, content, target, kind in members(path, _is_wanted, _most):
+    for name, content, target, kind in members(path, wanted, _most):
         where = f"{path}: {name}"
         if is_system_file(name) and (content is not None or target == MASK):
             kept = MASK if content is None else cleaned(name, content)
@@ -138,8 +137,12 @@ def _read_archive(path: str) -> Iterator[tuple[str, bytes | str]]:
     yield from found.items()
 
 
-def _is_wanted(path: str) -> bool:
-    return bool(_LINK.fullmatch(path) or _FILE.fullmatch(path)) or is_system_file(path)
+def _is_of_sysfs(path: str) -> bool:
+    return bool(_LINK.fullmatch(path) or _FILE.fullmatch(path))
+
+
+def _is_taken(path: str) -> bool:
+    return _is_of_sysfs(path) or is_system_file(path)
 
 
 def _most(path: str) -> int:

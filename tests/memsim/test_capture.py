@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
+from memory_hotplug.archive import ArchiveTree
 from memsim.beneath import Beneath
 from memsim.capture import capture
 from memsim.system_files import cleaned, read_system_files
@@ -124,6 +125,25 @@ def test_lsmem_reads_what_was_captured(
     assert re.search("^  in use +1G$", explained, re.MULTILINE)
 
 
+def test_an_archive_is_read_once(
+    machine: Path, tmp_path: Path, lsmem: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By lsmem, for the blocks, the rules and the layout in it."""
+    capture(tmp_path / "case.tar.gz", machine)
+    read: list[str] = []
+    begin = ArchiveTree.__init__
+
+    def noted(self: ArchiveTree, path: str) -> None:
+        read.append(path)
+        begin(self, path)
+
+    monkeypatch.setattr(ArchiveTree, "__init__", noted)
+    for words in (["--policy"], ["-o", "BLOCK,PERSISTENT"], ["--explain"]):
+        read.clear()
+        assert lsmem("-s", tmp_path / "case.tar.gz", *words).status == 0
+        assert len(read) == 1
+
+
 def test_a_capture_becomes_the_same_simulated_machine_as_without(
     machine: Path, tmp_path: Path, memsim: Command
 ) -> None:
@@ -210,6 +230,7 @@ def test_a_file_that_is_too_long_is_named(
     done = memsim("capture", "-s", source, tmp_path / "case")
     assert done.status == 1
     assert "proc/zoneinfo: expected 1048576 bytes at most, not more\n" in done.stderr
+    assert memsim("create", tmp_path / "like", "--capture", source).status == 0
 
 
 def test_a_link_is_not_followed(machine: Path, tmp_path: Path) -> None:
