@@ -11,16 +11,16 @@ from sos.report.plugins import IndependentPlugin, Plugin
 
 PLACES = (
     "/usr/local/sbin",
+    "/usr/local/bin",
     "/usr/lib/memory-hotplug-tools/bin",
     "/opt/memory-hotplug-tools/bin",
-    "/usr/bin",
 )
-"""Where memory-hotplug-tools may be; util-linux's lsmem is in /usr/bin."""
+"""Where memory-hotplug-tools may be. In /usr/bin, memsim is ours, and lsmem util-linux's."""
 
 
-def command(name: str) -> str | None:
+def command(name: str, *places: str) -> str | None:
     """The first place that has a command of memory-hotplug-tools."""
-    paths = (f"{place}/{name}" for place in PLACES)
+    paths = (f"{place}/{name}" for place in (*PLACES, *places))
     return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
@@ -45,7 +45,7 @@ class MemoryHotplug(Plugin, IndependentPlugin):
             ]
         )
         self.add_cmd_output("systemctl status memory-layout.service")
-        lsmem, memsim = command("lsmem"), command("memsim")
+        lsmem, memsim = command("lsmem"), command("memsim", "/usr/bin")
         if lsmem:
             self.add_cmd_output(
                 [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import SCRIPTS, TOP
+from commands import TOP, run_program
 from memsim.capture import capture
 from simulated import make
 
@@ -147,11 +147,7 @@ def test_sos_report_takes_what_a_support_case_needs(built: Built) -> None:
     assert {path.name.partition("lsmem_")[2] for path in said.glob("*lsmem_*")} == {
         *("--output-all", "--json_--typed", "--policy", "--holes", "--explain", "--diff_layout")
     }
-    listed = subprocess.run(
-        [SCRIPTS / "lsmem", "-s", said / "memory.tar.gz", "-o", "BLOCK,STATUS", "-n", "-r"],
-        capture_output=True,
-        text=True,
-    )
+    listed = run_program("lsmem", "-s", said / "memory.tar.gz", "-o", "BLOCK,STATUS", "-n", "-r")
     assert listed.stdout.splitlines()[:2] == ["0-15 online", "16-31 disabled"]
 
 

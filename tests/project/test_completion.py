@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from commands import run_program
+from commands import TOP, run_program
 from simulated import make
 from terminal import Terminal, clean_environment
 
-TOP = Path(__file__).parents[2]
 COMPLETION = TOP / "completion"
 COMMANDS = ("lsmem", "chmem", "memsim")
 SHELLS = ("bash", "zsh", "fish")

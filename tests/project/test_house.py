@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+from commands import TOP
+
 PACKAGES = {
     "lsmem_py": TOP / "lsmem_py",
     "chmem_py": TOP / "chmem_py",

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import SCRIPTS
+from commands import SCRIPTS, TOP
 from hotplug_cli.messages import chmem as messages
 from memsim import directory
 from memsim.profile import boot
 
 NAMES = ("lsmem", "chmem", "memsim")
-TOP = Path(__file__).parents[2]
 
 
 def ran(*words: str | Path, **keywords: object) -> tuple[int, bytes, bytes]:

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from chmem_py.cli import chmem
+from commands import TOP
 from lsmem_py.cli import lsmem
 from lsmem_py.columns import COLUMNS
 from memory_hotplug.plan import CONFIGURE, MEMMAP, ONLINE
@@ -17,7 +18,6 @@ from memsim import description
 from memsim.cli import commands as memsim
 from terminal import clean_environment
 
-TOP = Path(__file__).parents[2]
 MANUALS = sorted((TOP / "man").glob("*.[1-8]"))
 WITH_EXAMPLES = [manual for manual in MANUALS if ".Sh EXAMPLES" in manual.read_text()]
 

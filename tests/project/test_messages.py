@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
-from commands import Command
+from commands import TOP, Command
 from hotplug_cli.messages import Message
 from hotplug_cli.messages.causes import BY_CAUSE
 from hotplug_cli.messages.chmem import STEP_FAILED
 from memory_hotplug.causes import Cause
 
-TOP = Path(__file__).parents[2]
 SOURCES = {
     "lsmem_py": TOP / "lsmem_py",
     "chmem_py": TOP / "chmem_py",

@@ -4,11 +4,10 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+from commands import TOP
 
 
 @pytest.fixture(scope="module")

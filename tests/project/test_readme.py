@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
+from commands import TOP
 from memsim.cli import commands as memsim
 from terminal import clean_environment
 
-TOP = Path(__file__).parents[2]
 README = (TOP / "README.md").read_text()
 MAP = (TOP / "CONTRIBUTING.md").read_text()
 PACKAGES = [
