@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from chmem_py.advice import command
-from chmem_py.selection import Selection
+from chmem_py.selection import Selection, takes_struct_pages
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
 from hotplug_cli.blocks import named
@@ -18,7 +18,7 @@ from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.layout_files import read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
-from memory_hotplug.plan import CONFIGURE, OFFLINE, ONLINE, Action
+from memory_hotplug.plan import OFFLINE, ONLINE, Action
 from memory_hotplug.ranges import MEMMAP_FRACTION
 from memory_hotplug.usage import Usage, usage
 
@@ -100,11 +100,9 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
         if block.state is State.ONLINE and OFFLINE.name in names:
             taken += 1
             most_taken = max(most_taken, taken)
-        if block.configured is not None and CONFIGURE.name in names:
-            memmap = selection.order_for(block.number).memmap_on_memory
-            if not (block.memmap_on_memory if memmap is None else memmap):
-                room += size // MEMMAP_FRACTION
-                most_room = max(most_room, room)
+        if takes_struct_pages(block, selection.order_for(block.number)):
+            room += size // MEMMAP_FRACTION
+            most_room = max(most_room, room)
         if ONLINE.name in names and block.state is not State.ONLINE:
             taken -= 1
             room -= size

@@ -18,7 +18,7 @@ from chmem_py.foresight import format_forecast, need_of, refuse, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from chmem_py.record import Record
-from chmem_py.selection import Selection
+from chmem_py.selection import Selection, takes_struct_pages
 from chmem_py.settings import take_back_settings, write_settings
 from chmem_py.tally import Tally
 from chmem_py.text import Text, format_script
@@ -164,7 +164,7 @@ def _change(site: Site, blocks: Iterable[MemoryBlock], how: How, text: Text) -> 
         for outcome in carry_out(
             site.machine,
             selection.orders or selection.order,
-            _watched(_with_spares(blocks, tally), progress),
+            _watched(_to_try(blocks, tally), progress),
             enough=selection.enough,
             watch=site.interrupts,
             patience=Patience(busy=how.retry, again=max(how.retry, LEAST_AGAIN)),
@@ -227,7 +227,7 @@ def _rehearse(
     for outcome in carry_out(
         Machine(rehearsal),
         selection.orders or selection.order,
-        _with_spares(blocks, text.tally),
+        _to_try(blocks, text.tally),
         enough=selection.enough,
         watch=site.interrupts,
         all_or_nothing=how.all_or_nothing,
@@ -236,18 +236,27 @@ def _rehearse(
     return rehearsal.writes
 
 
-def _with_spares(blocks: Iterable[MemoryBlock], tally: Tally) -> Iterator[MemoryBlock]:
-    """BLOCKS, and after each that failed another one in its place, if there is one."""
-    orders = tally.selection.orders
+def _to_try(blocks: Iterable[MemoryBlock], tally: Tally) -> Iterator[MemoryBlock]:
+    """BLOCKS, and after each that failed another one in its place, if there is one.
+
+    Once no memory is left for struct pages, blocks that need it are left out: for each of them the
+    kernel might kill a process before it fails (mm/oom_kill.c).
+    """
+    selection = tally.selection
     for block in blocks:
+        if tally.exhausted and takes_struct_pages(block, selection.order_for(block.number)):
+            tally.not_tried.append(block.number)
+            continue
         yield block
         failed = block.number
-        for spare in tally.selection.spares.get(failed, ()):
+        for spare in selection.spares.get(failed, ()):
             if not tally.failed(failed):
                 break
-            if spare.block.number not in orders:
-                failed = spare.block.number
-                orders[failed] = spare.order
+            number = spare.block.number
+            in_vain = tally.exhausted and takes_struct_pages(spare.block, spare.order)
+            if number not in selection.orders and not in_vain:
+                failed = number
+                selection.orders[number] = spare.order
                 yield spare.block
 
 

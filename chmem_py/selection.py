@@ -10,7 +10,7 @@ from chmem_py.request import Request
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import NEEDED, Action, Order, Plan, plan
+from memory_hotplug.plan import CONFIGURE, NEEDED, Action, Order, Plan, plan
 from memory_hotplug.ranges import BlockTable
 from memory_hotplug.settings import Setting
 from memory_hotplug.wishes import Absence, Wish, Wishes, is_on
@@ -89,6 +89,18 @@ class Selection:
     @property
     def bytes_possible(self) -> int:
         return self.possible * self.block_size
+
+
+def takes_struct_pages(block: MemoryBlock, order: Order) -> bool:
+    """Whether ORDER takes memory for the struct pages of the block from what is online: the block
+    is configured, and does not hold its own."""
+    planned = plan(block, order)
+    if planned.already or planned.refused or block.configured is None:
+        return False
+    if CONFIGURE not in planned.steps:
+        return False
+    wanted = order.memmap_on_memory
+    return not (block.memmap_on_memory if wanted is None else wanted)
 
 
 class Owned(NamedTuple):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, zone_of
+from memory_hotplug.causes import Cause
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
 from memory_hotplug.settings import Setting
@@ -35,6 +36,11 @@ class Tally:
         self.no_memmap_on_memory = False
         """Whether a block had no memory for its struct pages on a machine where they cannot be in
         the block itself."""
+        self.without_struct_pages = 0
+        """The number of blocks, since the last one that was done, for whose struct pages the kernel
+        had no memory."""
+        self.not_tried: list[int] = []
+        """The blocks that were not tried, because no memory was left for struct pages."""
         self.settings: list[Setting] = []
         """The settings that were written, and not taken back."""
         self.settings_failed: list[tuple[Setting, OSError]] = []
@@ -62,6 +68,9 @@ class Tally:
         self.outcomes[outcome.number] = outcome
         if outcome.result is Result.DONE:
             self.done += 1
+            self.without_struct_pages = 0
+        elif outcome.error and outcome.error.cause is Cause.NO_STRUCT_PAGES:
+            self.without_struct_pages += 1
 
     def numbers(self, result: Result) -> list[int]:
         """The numbers of the blocks with that result."""
@@ -71,6 +80,14 @@ class Tally:
         """Whether a block was tried, and failed."""
         outcome = self.outcomes.get(number)
         return outcome is not None and outcome.result is Result.FAILED
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no memory is left for the struct pages of another block.
+
+        One failure is not enough: the next block may have luck, and util-linux tries it.
+        """
+        return self.without_struct_pages > 1
 
     @property
     def still_configured(self) -> Sequence[int]:

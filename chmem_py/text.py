@@ -76,6 +76,8 @@ class Text:
             for outcome in tally.outcomes.values():
                 yield from self._format_changes(outcome)
         yield from self._format_total()
+        if tally.not_tried:
+            yield messages.NOT_TRIED.of(blocks=named(sorted(tally.not_tried)))
         for setting, error in tally.settings_failed:
             yield messages.SETTING_FAILED.of(
                 name=setting.name, word=setting.word, reason=error.strerror or error

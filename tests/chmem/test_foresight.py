@@ -197,3 +197,43 @@ def test_a_dry_run_tells_what_would_remain_and_what_could_fail(
     # Where nothing is taken, or nothing is known, there is nothing to tell.
     assert "remain" not in chmem("-s", root, "-e", "1g", "--dry-run").stdout
     assert "remain" not in chmem("-s", machine_without_use, "-d", "1g", "--dry-run").stdout
+
+
+def test_no_block_is_tried_in_vain_once_no_memory_is_left_for_struct_pages(
+    machine: Make, chmem: Command
+) -> None:
+    """16 GiB need 256 MiB. Blocks that hold their own struct pages are tried all the same."""
+    root = machine(s390(first=8, standby=128, used=900 * MIB))
+    done = chmem("-s", root, "-c", "-b", "8-135", "-m", "0", "--json")
+    report = json.loads(done.stdout)
+    failed = {block["block"]: block["error"] for block in report["blocks"] if block["error"]}
+    assert [error["cause"] for error in failed.values()] == ["no_struct_pages"] * 2
+    assert done.status == 64
+    first = min(failed)
+    words = "not tried, because no memory is left for struct pages"
+    assert f"memory blocks {first + 2}-135: {words}" in report["messages"]
+    layout = root.parent / "layout.toml"
+    memmap = ("false", "false", "false", "true")
+    layout.write_text(
+        "version = 1\n"
+        + "".join(
+            f"[[memory]]\nblocks = '{number}'\nmemmap_on_memory = {word}\n"
+            for number, word in enumerate(memmap, first)
+        )
+    )
+    report = json.loads(chmem("-s", root, "--apply", layout, "--json").stdout)
+    results = [(block["block"] - first, block["result"]) for block in report["blocks"]]
+    assert results == [(3, "done"), (0, "failed"), (1, "failed")]
+    assert f"memory block {first + 2}: {words}" in report["messages"]
+
+
+def test_neither_is_a_spare(machine: Make, chmem: Command, tmp_path: Path) -> None:
+    root = machine(s390(first=8, standby=128, used=900 * MIB))
+    assert chmem("-s", root, "-c", "-b", "8-135", "-m", "0").status == 64
+    layout = tmp_path / "layout.toml"
+    layout.write_text("version = 1\n[[memory]]\nsize = '16G'\nmemmap_on_memory = false\n")
+    done = chmem("-s", root, "--apply", layout, "--json")
+    report = json.loads(done.stdout)
+    failed = [block["block"] for block in report["blocks"] if block["error"]]
+    assert failed[1:] == [128]
+    assert f"memory blocks {failed[0] + 1}-127: not tried" in " ".join(report["messages"])

@@ -377,6 +377,16 @@ def test_the_words_for_struct_pages_say_how_much(tally: Tally) -> None:
     assert "2M" in words_of(error, tally).advice
 
 
+def test_a_block_that_is_done_may_have_given_memory_for_struct_pages(tally: Tally) -> None:
+    block = MemoryBlock(5, State.OFFLINE, zones=None, configured=False, memmap_on_memory=False)
+    error = BlockError(5, "configure", Cause.NO_STRUCT_PAGES, errno=errno.ENOMEM)
+    for number, result in enumerate((Result.FAILED, Result.DONE, Result.FAILED, Result.FAILED)):
+        assert not tally.exhausted
+        one = block._replace(number=number)
+        tally.add(Outcome(result, one, one, error=error if result is Result.FAILED else None))
+    assert tally.exhausted
+
+
 @pytest.mark.parametrize("user", [0, 1000])
 def test_who_may_not_write_is_told_which_command_to_run(
     user: int, tally: Tally, monkeypatch: pytest.MonkeyPatch

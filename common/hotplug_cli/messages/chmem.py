@@ -211,6 +211,11 @@ TAKEN_BACK = Message("{block} taken back", manual="Memory Block N (addresses) ta
 ADVICE = Message("", "{blocks}: {advice}", STEP_FAILED.entry)
 ADVICE_WITH_REASON = Message("", "{blocks}: {reason}; {advice}", STEP_FAILED.entry)
 ONLY_REASON = Message("", "{blocks}: {reason}", STEP_FAILED.entry)
+NOT_TRIED = Message(
+    "{blocks}: not tried, because no memory is left for struct pages",
+    manual="memory block N: not tried, because no memory is left for struct pages",
+    always=True,
+)
 LEFT = Message(
     "{block} is left {condition}", manual="memory block N is left condition", always=True
 )
