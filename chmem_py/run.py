@@ -209,6 +209,10 @@ def _look_why(machine: Machine, tally: Tally, error: BlockError) -> None:
                 tally.not_removable.add(error.number)
         elif error.cause is Cause.NO_STRUCT_PAGES:
             tally.no_memmap_on_memory = machine.parameter("memmap_on_memory") in (None, "N")
+        elif error.cause is Cause.STORAGE_REFUSED and tally.without_struct_pages:
+            # The kernel says the same where it has no page left to ask the hypervisor with
+            # (drivers/s390/char/sclp_mem.c, do_assign_storage).
+            error.cause = Cause.NO_MEMORY
 
 
 def _take(outcome: Outcome, text: Text, output: Output) -> None:

@@ -8,7 +8,7 @@ from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import Action
+from memory_hotplug.plan import CONFIGURE, Action
 from memory_hotplug.settings import Setting
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Tally:
         """Whether a block had no memory for its struct pages on a machine where they cannot be in
         the block itself."""
         self.without_struct_pages = 0
-        """The number of blocks, since the last one that was done, for whose struct pages the kernel
-        had no memory."""
+        """The number of blocks, since the last one that was done, that the kernel could not
+        configure for want of memory."""
         self.not_tried: list[int] = []
         """The blocks that were not tried, because no memory was left for struct pages."""
         self.settings: list[Setting] = []
@@ -69,8 +69,9 @@ class Tally:
         if outcome.result is Result.DONE:
             self.done += 1
             self.without_struct_pages = 0
-        elif outcome.error and outcome.error.cause is Cause.NO_STRUCT_PAGES:
-            self.without_struct_pages += 1
+        elif outcome.error and outcome.error.step == CONFIGURE.name:
+            if outcome.error.cause in (Cause.NO_STRUCT_PAGES, Cause.NO_MEMORY):
+                self.without_struct_pages += 1
 
     def numbers(self, result: Result) -> list[int]:
         """The numbers of the blocks with that result."""

@@ -237,3 +237,17 @@ def test_neither_is_a_spare(machine: Make, chmem: Command, tmp_path: Path) -> No
     failed = [block["block"] for block in report["blocks"] if block["error"]]
     assert failed[1:] == [128]
     assert f"memory blocks {failed[0] + 1}-127: not tried" in " ".join(report["messages"])
+
+
+def test_a_refusal_after_memory_has_run_out_is_not_blamed_on_the_hypervisor(
+    machine: Make, chmem: Command
+) -> None:
+    """The kernel says EIO also where it has no page for the question to the hypervisor."""
+    faults = {"config": {"8": "EIO", "10": "ENOMEM", "11": "EIO"}}
+    root = machine(s390(first=8, standby=8, faults=faults))
+    report = json.loads(chmem("-s", root, "-c", "-b", "8-15", "-m", "0", "--json").stdout)
+    failed = {
+        block["block"]: block["error"]["cause"] for block in report["blocks"][:4] if block["error"]
+    }
+    assert failed == {8: "storage_refused", 10: "no_struct_pages", 11: "no_memory"}
+    assert "memory blocks 12-15: not tried" in " ".join(report["messages"])
