@@ -7,6 +7,7 @@ from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, zone_of
 from memory_hotplug.causes import Cause
+from memory_hotplug.errors import BlockError
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import CONFIGURE, Action
 from memory_hotplug.settings import Setting
@@ -69,9 +70,8 @@ class Tally:
         if outcome.result is Result.DONE:
             self.done += 1
             self.without_struct_pages = 0
-        elif outcome.error and outcome.error.step == CONFIGURE.name:
-            if outcome.error.cause in (Cause.NO_STRUCT_PAGES, Cause.NO_MEMORY):
-                self.without_struct_pages += 1
+        elif outcome.error and _wants_memory(outcome.error):
+            self.without_struct_pages += 1
 
     def numbers(self, result: Result) -> list[int]:
         """The numbers of the blocks with that result."""
@@ -136,6 +136,12 @@ class Tally:
     def complete(self) -> bool:
         """Whether all that was requested is so."""
         return self.status(None) == Exit.SUCCESS
+
+
+def _wants_memory(error: BlockError) -> bool:
+    """Whether the kernel had no memory to configure the block."""
+    causes = (Cause.NO_STRUCT_PAGES, Cause.NO_MEMORY)
+    return error.step == CONFIGURE.name and error.cause in causes
 
 
 def _stays_configured(outcome: Outcome) -> bool:
