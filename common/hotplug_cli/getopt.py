@@ -124,8 +124,8 @@ class GetoptCommand(click.Command):
             if not ctx.resilient_parsing:
                 error.ctx = ctx
                 raise
-            # A shell asks for completions: errors are reported when the command is run.
-            given.clear()
+            # A shell asks for completions, which may depend on the options that are there: errors
+            # are reported when the command is run.
         return super().parse_args(ctx, [*given, "--", *words])
 
     def _options(self, ctx: click.Context) -> Options:

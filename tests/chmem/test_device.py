@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from click.shell_completion import CompletionItem, ShellComplete
 
+from chmem_py.cli import chmem as command
 from commands import Command
+from memory_hotplug import Machine
 from simulated import Make, conditions, x86
 
 ROOM = {**x86(), "blocks": [{"range": [0, 3]}, {"range": [4, 9], "config": 0}]}
@@ -74,6 +77,37 @@ def test_where_devices_are_not_known_it_says_so(
         "chmem: which blocks are of device virtio0 is not known here\n"
         "chmem: root is told, on the machine itself (/proc/iomem)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("", ["PNP0C80:00", "dax0.0", "virtio0"]), ("v", ["virtio0"])]
+)
+def test_devices_are_offered(typed: str, offered: list[str], plugged: Path) -> None:
+    found = completed("-s", str(plugged), "-d", "--device", typed=typed)
+    assert [item.value for item in found] == offered
+
+
+def test_no_device_is_offered_where_there_is_no_machine(tmp_path: Path) -> None:
+    assert completed("-s", str(tmp_path), "-d", "--device", typed="") == []
+
+
+def test_the_devices_of_this_machine_are_offered(
+    plugged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, at = [], Machine.at
+
+    def noted(root: str) -> Machine:
+        opened.append(root)
+        return at(plugged)
+
+    monkeypatch.setattr(Machine, "at", noted)
+    assert len(completed("-d", "--device", typed="")) == 3
+    assert opened == ["/"]
+
+
+def completed(*words: str, typed: str) -> list[CompletionItem[str]]:
+    """What is offered in the place of what was TYPED."""
+    return ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE").get_completions([*words], typed)
 
 
 @pytest.mark.parametrize("words", [["-b"], ["128m", "256m"]])
