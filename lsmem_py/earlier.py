@@ -49,7 +49,7 @@ def earlier(path: str) -> Snapshot:
     if path == "-":
         return _from_document(path, _read(path, 0))
     # Without O_NONBLOCK, opening a FIFO waits for a writer.
-    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         kind = stat.S_IFMT(os.fstat(opened).st_mode)
         if kind == stat.S_IFREG:

@@ -26,7 +26,7 @@ def output_file(path: str) -> Iterator[TextIO]:
                 raise OSError(errno.EINVAL, "not a regular file")
         except FileNotFoundError:
             pass  # it is made
-        at = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        at = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
             with replacing(at, name) as stream:
                 os.fchmod(stream.fileno(), 0o644)

@@ -60,7 +60,7 @@ class ArchiveTree:
         """The symbolic links that can be part of the path of an attribute."""
         self._texts: dict[bytes, bytes] = {}
         self._kept = 0
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(file, "rb") as packed:
             check_regular(os.fstat(file), path)
             self._read(packed)

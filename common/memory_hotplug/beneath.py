@@ -11,7 +11,7 @@ from contextlib import suppress
 
 __all__ = ["check_regular", "check_writable", "directory_above", "open_beneath", "os_error"]
 
-_PASSING = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PASSING = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 
 _NO_NAMES = frozenset(("", ".", ".."))
 

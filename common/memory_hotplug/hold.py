@@ -171,7 +171,7 @@ class Held:
         try:
             found = os.open(
                 self._name,
-                flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                flags | os.O_NOFOLLOW | os.O_NONBLOCK,
                 0o600,
                 dir_fd=self._directory,
             )
@@ -227,7 +227,7 @@ def _parse(text: bytes) -> Left | None:
 # Where the lock and the record are, and who holds the lock.
 
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
 def _places(root: str, this_machine: bool) -> tuple[int | None, int | None, str]:
@@ -248,7 +248,7 @@ def _places(root: str, this_machine: bool) -> tuple[int | None, int | None, str]
     return lock, directory, "block"
 
 
-_CREATING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
 def _run_directory() -> int:

@@ -35,7 +35,7 @@ class Failed(NamedTuple):
 def read_log() -> list[str]:
     """The messages in the log of this machine; none if this user may not read it."""
     try:
-        file = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return []
     lines = []

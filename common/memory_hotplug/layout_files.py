@@ -37,14 +37,14 @@ DIRECTORIES = ("etc/memory-layout.d", "run/memory-layout.d", "usr/lib/memory-lay
 """Where layouts are, below a root; a file in an earlier directory overrides those of its name."""
 SAVED = "etc/memory-layout.d/50-chmem.toml"
 """The file that chmem writes."""
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 LONGEST = 4 << 20
 """The maximum size of a file in bytes; a layout of all blocks of a large machine is smaller."""
 
 _MASK = "/dev/null"
-_LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_LISTING = os.O_RDONLY | os.O_DIRECTORY
+_READING = os.O_RDONLY | os.O_NONBLOCK
 
 
 def read_layout(root: str | Packed, where: str | None = None) -> Layout:
@@ -132,7 +132,7 @@ def _content(file: int, path: str) -> bytes:
 @contextmanager
 def _root(root: str) -> Iterator[tuple[int, bool]]:
     """A descriptor of ROOT, and whether it is this machine's, whose links are followed."""
-    at = os.open(root or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    at = os.open(root or "/", os.O_PATH | os.O_DIRECTORY)
     try:
         yield at, os.path.samestat(os.fstat(at), os.stat("/"))
     finally:

@@ -86,7 +86,7 @@ class _Worker:
         # handled twice.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
-            ours, theirs = os.pipe2(os.O_CLOEXEC)
+            ours, theirs = os.pipe()
             try:
                 pid = os.fork()
             except OSError:

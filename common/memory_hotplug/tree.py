@@ -40,9 +40,9 @@ _LINKS_KEPT = 1000
 """The maximum of symbolic links in a directory that are remembered; blocks have fewer."""
 
 # O_NONBLOCK keeps a FIFO or a device from blocking; it has no effect on a regular file.
-_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-_LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READING = os.O_RDONLY | os.O_NONBLOCK
+_WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW
+_LISTING = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Packed(Protocol):
@@ -110,7 +110,7 @@ class FileTree:
     def __init__(self, root: str) -> None:
         """Raises OSError if ROOT is not a directory that can be opened."""
         self.root = self.system = root or "/"
-        self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
         self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
         self._links: dict[str, tuple[_Version, frozenset[str]]] = {}
         """Directory -> its version, and the symbolic links that it had then."""
@@ -239,7 +239,7 @@ class FileTree:
         if gone(error) or error.errno in (errno.EXDEV, errno.EMEDIUMTYPE):
             return error
         try:
-            with self._opened(path, os.O_PATH | os.O_CLOEXEC) as file:
+            with self._opened(path, os.O_PATH) as file:
                 check_regular(os.fstat(file), path)
         except OSError as explained:
             return explained if explained.errno == errno.EMEDIUMTYPE else error

@@ -18,8 +18,8 @@ from memsim.errors import IrregularError
 
 __all__ = ["DIRECTORY", "Beneath", "close", "create", "read_file", "write_all"]
 
-DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 _MOST_OPEN: Final = 16
 """Directories that stay open; more than any path and another have."""
@@ -46,7 +46,7 @@ class Beneath:
     def __init__(self, directory: str) -> None:
         """The way to the directory itself may have symbolic links."""
         self.name = directory
-        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         self._opened: dict[str, int] = {}
         """Descriptors by path; the last one was used last."""
 
@@ -134,7 +134,7 @@ class Beneath:
     def open(self, path: str, flags: int) -> int:
         """A new descriptor of a regular file that is there."""
         at, name = self._above(path)
-        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             file = os.open(name, flags, dir_fd=at)
         except OSError as error:
@@ -228,7 +228,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
 
     Raises OSError, and IrregularError if it is another file or has more than MOST bytes.
     """
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     mode = os.fstat(file).st_mode
     if not stat.S_ISREG(mode):
         close(file)

@@ -62,7 +62,7 @@ def members(
 
     Raises NotACaptureError, IrregularError for a file with more than MOST bytes, and OSError.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise IrregularError(path, "a regular file", "a special file")
         try:

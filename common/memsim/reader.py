@@ -46,7 +46,7 @@ class Reader:
 
     def _record(self, path: str) -> bytes | None:
         """The content of a record; None if it does not exist."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             file = os.open(os.path.basename(path), flags, dir_fd=self._private)
         except FileNotFoundError:
