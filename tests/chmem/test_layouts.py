@@ -1,5 +1,6 @@
 """chmem --apply, --save, --persistent, --total and --undo."""
 
+import io
 import json
 import shutil
 import signal
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from commands import SCRIPTS, Command, run_program, start_program
 from memory_hotplug import Machine
 from memory_hotplug.block import zone_of
+from memory_hotplug.layout_files import LONGEST
 from memsim.profile import PROFILES
 from simulated import Make, s390
 
@@ -482,6 +484,39 @@ def test_a_persistent_change_writes_what_became_of_the_memory(
     assert file.read_text() == kept
     assert chmem("-s", tree, "-d", "-b", "5", "--persistent").status == 0
     assert 'blocks = "5"\nstate = "deconfigured"\n' in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"version = 1\n#\xff\n", "-: not UTF-8"),
+        (b"#" * LONGEST, "-: version must be 1"),
+        (b"#" * (LONGEST + 1), "-: too long"),
+        (b"version = 1\nx = 3\n", "-:2: unknown key x (known: keep_free, memory, policy, version)"),
+        (None, "-: standard input is closed"),
+    ],
+)
+def test_standard_input_that_is_no_layout_is_refused(
+    data: bytes | None,
+    reason: str,
+    machine: Make,
+    chmem: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = None if data is None else io.TextIOWrapper(io.BytesIO(data))
+    monkeypatch.setattr("sys.stdin", given)
+    done = chmem("-s", machine(s390()), "--apply", "-")
+    assert (done.status, done.stdout, done.stderr) == (1, "", f"chmem: {reason}\n")
+
+
+def test_standard_input_is_a_layout(
+    machine: Make, chmem: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = machine(s390())
+    data = "version = 1\n[[memory]]\nblocks = '5'\n# \N{SNOWMAN}".encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), "ascii"))
+    done = chmem("-s", tree, "--apply", "-")
+    assert (done.status, done.stdout) == (0, "128M changed: memory block 5\n")
 
 
 def test_standard_input_can_be_toml_or_json(machine: Make) -> None:

@@ -1,12 +1,13 @@
 """What the pages of a block hold."""
 
+import os
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from memory_hotplug import MemoryBlock, State, Zone
+from memory_hotplug import MemoryBlock, State, Zone, kernel_log
 from memory_hotplug.kernel_log import Failed, failures
 from memory_hotplug.pages import Candidate, Contents, Kind, Pages, candidate
 from memory_hotplug.tree import FileTree
@@ -191,3 +192,34 @@ def test_the_kernel_log_names_pages() -> None:
         2: Failed(0x110C3, "migrating pfn 110c3 failed ret:1")
     }
     assert failures([], 1 << 27, 4096) == {}
+
+
+def test_the_kernel_log_is_read_to_its_end_and_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/dev/kmsg gives one record for each read; EPIPE tells that one was overwritten."""
+    records: list[bytes | OSError] = [
+        b"6,1,2,-;one\n SUBSYSTEM=memory\n",
+        BrokenPipeError(),
+        b"4,2,3,-;a;b \xff\n",
+    ]
+    read = os.read
+
+    def answered(file: int, size: int) -> bytes:
+        assert size >= 8192
+        given = records.pop(0) if records else read(file, size)
+        if isinstance(given, OSError):
+            raise given
+        return given
+
+    # A FIFO that nobody writes to: who waits for it, waits for ever.
+    os.mkfifo(tmp_path / "kmsg")
+    monkeypatch.setattr(kernel_log, "KMSG", str(tmp_path / "kmsg"))
+    monkeypatch.setattr(os, "read", answered)
+    before = os.listdir("/proc/self/fd")
+    assert kernel_log.read_log() == ["one", "a;b \N{REPLACEMENT CHARACTER}"]
+    records += [b"4,2,3,-;last\n", BlockingIOError(), b"4,2,3,-;later\n"]
+    assert kernel_log.read_log() == ["last"]
+    assert os.listdir("/proc/self/fd") == before
+    monkeypatch.setattr(kernel_log, "KMSG", str(tmp_path / "none"))
+    assert kernel_log.read_log() == []

@@ -37,6 +37,8 @@ BUDGET = float(os.environ.get("BUDGET", "inf"))
 SAMPLE = int(os.environ["SAMPLE"]) if "SAMPLE" in os.environ else None
 """The number of mutants to look at, chosen at random; None for all."""
 SEED = int(os.environ.get("SEED", 0))
+BESIDE = {"memory_hotplug.sharing.x__work": "memory_hotplug.sharing.x_read_shared"}
+"""A function that runs in another process only -> the one that starts it."""
 LEAST, TIMES = 60, 20
 """A mutant is in an endless loop after LEAST seconds, and TIMES the time of its tests."""
 
@@ -115,7 +117,7 @@ class Trials:
         for name, meta in self.mutants():
             # mutmut has tests reach memory_hotplug.x_name, and calls it memory_hotplug.__init__.x_.
             function = function_of(name.replace("__init__.", ""))
-            tests = reached.get(function, [])
+            tests = reached.get(BESIDE.get(function, function), [])
             if not tests:
                 self.note(name, meta, NO_TESTS)
                 continue
