@@ -120,7 +120,7 @@ def test_the_part_of_a_worker_that_dies_is_read_here(death: str, four: list[int]
     assert len(four) == 3
 
 
-@pytest.mark.parametrize("name", ["fork", "pipe2"])
+@pytest.mark.parametrize("name", ["fork", "pipe"])
 def test_what_cannot_be_forked_is_read_here(
     name: str, four: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
