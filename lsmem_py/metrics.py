@@ -51,7 +51,7 @@ def metrics(machine: Machine) -> list[Metric]:
     if machine.configurable:
         for name, help_ in (
             ("configured", "Memory blocks that are configured."),
-            ("memmap_on_memory", "Memory blocks that hold their own struct pages."),
+            ("memmap_on_memory", "Memory blocks with memmap on memory, configured or not."),
         ):
             count = table.columns[name].count(True)
             found.append(Metric(f"memory_hotplug_{name}_blocks", help_, {(): count}))
