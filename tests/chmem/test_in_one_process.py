@@ -634,3 +634,19 @@ def test_the_numbers_of_blocks_are_offered_with_their_status(
 def test_nothing_is_offered_where_there_is_no_machine(tmp_path: Path) -> None:
     shell = ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE")
     assert shell.get_completions(["-s", str(tmp_path), "-e", "-b"], "") == []
+
+
+def test_a_rehearsal_reads_all_blocks_as_they_would_be(machine: Make) -> None:
+    with Machine.at(machine(s390())) as opened:
+        rehearsal = Rehearsal(opened)
+        before = opened.tree.read_each(str(MEMORY), [2, 3, 4], "state")
+        assert [str(text) for text in before[:2]] == ["b'online\\n'"] * 2
+        assert rehearsal.read_each(str(MEMORY), [2, 3], "state") == before[:2]
+        rehearsal.write(f"{MEMORY}/memory3/state", "offline")
+        online, offline, gone = rehearsal.read_each(str(MEMORY), [2, 3, 4], "state")
+        assert (online, offline) == (b"online\n", b"offline\n")
+        assert isinstance(gone, FileNotFoundError)
+        assert [block.state for block in Machine(rehearsal).blocks()][2:4] == [
+            State.ONLINE,
+            State.OFFLINE,
+        ]

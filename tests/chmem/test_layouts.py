@@ -18,8 +18,10 @@ from commands import SCRIPTS, Command, run_program, start_program
 from memory_hotplug import Machine
 from memory_hotplug.block import zone_of
 from memory_hotplug.layout_files import LONGEST
+from memory_hotplug.saving import UNDO
 from memsim.profile import PROFILES
 from simulated import Make, s390
+from static_tree import MEMORY
 
 EACH = [
     pytest.param(name, marks=pytest.mark.slow) if name in ("huge", "ppc64-large") else name
@@ -178,6 +180,16 @@ def test_a_change_that_fails_leaves_the_record_as_it_was(machine: Make, chmem: C
     assert chmem("-s", tree, "-d", "-b", "3").status == 1
     assert record.read_text() == before
     assert record.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_change_of_blocks_or_of_settings_alone_is_recorded(machine: Make, chmem: Command) -> None:
+    tree = machine(s390())
+    assert chmem("-s", tree, "-e", "-b", "4").status == 0
+    assert json.loads((tree / UNDO).read_text())["before"]
+    assert chmem("-s", tree, "--policy", "auto_online=online").status == 0
+    assert not json.loads((tree / UNDO).read_text())["before"]
+    assert chmem("-s", tree, "--undo").status == 0
+    assert (tree / MEMORY / "auto_online_blocks").read_text() == "offline\n"
 
 
 def test_without_a_change_there_is_nothing_to_undo(machine: Make, chmem: Command) -> None:

@@ -128,26 +128,42 @@ def test_what_cannot_be_is_refused_before_a_step(
 
 
 @pytest.mark.parametrize(
-    "how",
+    ("how", "reason"),
     [
-        {"action": Action.RECONFIGURE},
-        {"action": Action.RECONFIGURE, "memmap_on_memory": True, "zone": Zone.NORMAL},
-        {"action": Action.DISABLE, "memmap_on_memory": True},
-        {"action": Action.DECONFIGURE, "memmap_on_memory": False},
-        {"action": Action.ENABLE, "zone": Zone.NONE},
-        {"action": Action.ENABLE, "zone": Zone.UNKNOWN},
+        ({"action": Action.RECONFIGURE}, "to reconfigure, memmap_on_memory must be given"),
+        (
+            {"action": Action.RECONFIGURE, "memmap_on_memory": True, "zone": Zone.NORMAL},
+            "a block that is reconfigured keeps its zone",
+        ),
+        (
+            {"action": Action.DISABLE, "memmap_on_memory": True},
+            "memmap_on_memory means nothing to disable",
+        ),
+        (
+            {"action": Action.DECONFIGURE, "memmap_on_memory": False},
+            "memmap_on_memory means nothing to deconfigure",
+        ),
+        (
+            {"action": Action.ENABLE, "zone": Zone.NONE},
+            "no block can be asked to be in zone None",
+        ),
+        (
+            {"action": Action.ENABLE, "zone": Zone.UNKNOWN},
+            "no block can be asked to be in zone Unknown",
+        ),
     ],
 )
-def test_an_order_that_makes_no_sense_cannot_be_made(how: dict[str, Any]) -> None:
-    with pytest.raises(BadOrderError):
+def test_an_order_that_makes_no_sense_cannot_be_made(how: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadOrderError) as caught:
         Order(**how)
+    assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize("left_out", ["zones", "configured", "memmap_on_memory"])
 def test_nothing_is_planned_for_a_block_that_was_not_read(left_out: str) -> None:
     known = {"zones": ZONES, "configured": True, "memmap_on_memory": False}
     del known[left_out]
-    with pytest.raises(NotReadError):
+    with pytest.raises(NotReadError, match=f"^{left_out} of memory block 3 must be read before$"):
         plan(MemoryBlock(3, State.ONLINE, **known), Order(Action.DISABLE))  # type: ignore[arg-type]  # by name
 
 

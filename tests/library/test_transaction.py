@@ -118,7 +118,10 @@ def test_a_number_that_is_no_block_fails(described: dict[str, Any]) -> None:
     found = list(carry_out(machine, Order(Action.ENABLE), [4, 99, 5]))
     assert [outcome.result for outcome in found] == [Result.DONE, Result.FAILED, Result.DONE]
     assert found[1].error is not None
-    assert found[1].error.cause is Cause.NO_SUCH_BLOCK
+    error = found[1].error
+    assert (error.number, error.step, error.cause) == (99, "enable", Cause.NO_SUCH_BLOCK)
+    nothing = MemoryBlock(99, State.UNKNOWN, zones=None, configured=None, memmap_on_memory=None)
+    assert found[1].before == found[1].after == nothing
     with pytest.raises(NoSuchBlockError):
         machine.block(99)
 

@@ -47,6 +47,7 @@ def test_what_the_kernel_says_is_read(tree: Path) -> None:
     (tree / "proc/sys/vm/min_free_kbytes").write_text("67584\n")
     node = tree / "sys/devices/system/node/node1/meminfo"
     node.write_text("Node 1 MemTotal:  8158206 kB\nNode 1 MemFree:  1000 kB\n")
+    (node.parents[1] / "node0/meminfo").write_text("Node 0 MemTotal:  8158206 kB\n")
     assert found(tree) == Usage(
         16316412 * KIB,
         10118236 * KIB,
