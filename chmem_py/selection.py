@@ -94,13 +94,11 @@ class Selection:
 def takes_struct_pages(block: MemoryBlock, order: Order) -> bool:
     """Whether ORDER takes memory for the struct pages of the block from what is online: the block
     is configured, and does not hold its own."""
-    planned = plan(block, order)
-    if planned.already or planned.refused or block.configured is None:
-        return False
-    if CONFIGURE not in planned.steps:
-        return False
     wanted = order.memmap_on_memory
-    return not (block.memmap_on_memory if wanted is None else wanted)
+    if block.configured is None or (block.memmap_on_memory if wanted is None else wanted):
+        return False
+    planned = plan(block, order)
+    return CONFIGURE in planned.steps and not planned.already
 
 
 class Owned(NamedTuple):
