@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from chmem_py import options as options_
-from chmem_py.command import Chmem, offer_blocks, offer_devices, schema_text
+from chmem_py.command import Chmem, offer_devices, offer_nodes, offer_operands, schema_text
 from chmem_py.holding import holding, say_held, say_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.layouts import Job, has_zones, persist, save, to_apply, to_set, to_total, to_undo
@@ -150,6 +150,7 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     "--node",
     metavar="N",
     callback=options_.count,
+    shell_complete=offer_nodes,
     own=True,
     section=_WHAT,
     help="only blocks of this node",
@@ -243,7 +244,7 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     nargs=-1,
     type=click.UNPROCESSED,
     metavar="[SIZE|RANGE|BLOCKRANGE|FILE|KEY=VALUE...]",
-    shell_complete=offer_blocks,
+    shell_complete=offer_operands,
 )
 def chmem(operands: Sequence[str], **given: Any) -> int:
     """Set memory online or offline, and configure or deconfigure it."""

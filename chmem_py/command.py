@@ -6,11 +6,12 @@ import click
 
 from chmem_py.options import ZONES
 from chmem_py.output import NAME, Output
-from hotplug_cli import advice, program
+from hotplug_cli import advice, offers, program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import GIVEN, GetoptCommand, GetoptOption, write_example
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.machine import Machine
+from memory_hotplug.settings import ATTRIBUTES
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -24,15 +25,26 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=2)
 
 
-def offer_blocks(ctx: click.Context, _: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
-    """Offer the block numbers if --blocks is given; after ``5-``, those that can end the range."""
+def offer_operands(
+    ctx: click.Context, parameter: click.Parameter, typed: str
+) -> "list[CompletionItem[str]]":
+    """Offer what the options before ask for: numbers of blocks, files of a layout, or keys of a
+    policy. Nothing is offered for a size or an address."""
+    action = ctx.params.get("action")
+    if action in ("apply", "save"):
+        return offers.files(ctx, parameter, typed)
+    if action == "policy":
+        return offers.words(lambda: [f"{key}=" for key in ATTRIBUTES])(ctx, parameter, typed)
+    return _offer_blocks(ctx, typed) if ctx.params.get("blocks") else []
+
+
+def _offer_blocks(ctx: click.Context, typed: str) -> "list[CompletionItem[str]]":
+    """Offer the block numbers; after ``5-``, those that can end the range."""
     from click.shell_completion import CompletionItem
 
-    if not ctx.params.get("blocks"):
-        return []
     first, dash, last = typed.rpartition("-")
     try:
-        with Machine.at(ctx.params.get("sysroot") or "/") as machine:
+        with _machine(ctx) as machine:
             table = machine.read(("state", "configured"))
     except MemoryHotplugError:
         return []
@@ -44,6 +56,18 @@ def offer_blocks(ctx: click.Context, _: click.Parameter, typed: str) -> "list[Co
     ]
 
 
+def offer_nodes(ctx: click.Context, _: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
+    """Offer the nodes of the machine."""
+    from click.shell_completion import CompletionItem
+
+    try:
+        with _machine(ctx) as machine:
+            nodes = sorted(machine.nodes)
+    except MemoryHotplugError:
+        return []
+    return [CompletionItem(f"{node}") for node in nodes if f"{node}".startswith(typed)]
+
+
 def offer_devices(
     ctx: click.Context, _: click.Parameter, typed: str
 ) -> "list[CompletionItem[str]]":
@@ -53,11 +77,15 @@ def offer_devices(
     from memory_hotplug.owners import owners
 
     try:
-        with Machine.at(ctx.params.get("sysroot") or "/") as machine:
+        with _machine(ctx) as machine:
             names = owners(machine, machine.read(()).numbers).names
     except MemoryHotplugError:
         return []
     return [CompletionItem(name) for name in names if name.startswith(typed)]
+
+
+def _machine(ctx: click.Context) -> Machine:
+    return Machine.at(ctx.params.get("sysroot") or "/")
 
 
 class Chmem(GetoptCommand):

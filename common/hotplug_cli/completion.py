@@ -62,7 +62,7 @@ _ZSH = """\
     if (( $#values )); then
         local -a ending
         [[ $values[1] == *= ]] && ending=(-S '')
-        compadd -U -l -V unsorted $ending -d shown -a values
+        compadd -U -l -V unsorted "${ending[@]}" -d shown -a values
     fi
 }
 %(complete_func)s "$@"

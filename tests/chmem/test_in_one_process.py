@@ -616,9 +616,12 @@ Example (for more see chmem(8)):
         (["-e", "-b"], "x-7", ["x-7"]),
         (["-e", "-b"], "9", []),
         (["-e"], "", []),
+        (["--policy"], "auto_o", ["auto_online="]),
+        (["--policy"], "o", ["online_policy="]),
+        (["--policy", "auto_online=online"], "auto_movable_n", ["auto_movable_numa_aware="]),
     ],
 )
-def test_the_numbers_of_blocks_are_offered_with_their_status(
+def test_what_is_offered_fits_the_options_before(
     words: list[str], typed: str, offered: list[str], machine: Make
 ) -> None:
     root = machine(s390())
@@ -631,8 +634,24 @@ def test_the_numbers_of_blocks_are_offered_with_their_status(
             assert item.help == status[item.value]
 
 
+def test_the_nodes_of_the_machine_are_offered(machine: Make) -> None:
+    root = machine("x86-two-nodes")
+    shell = ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE")
+    for typed, offered in (("", ["0", "1"]), ("1", ["1"]), ("2", [])):
+        found = shell.get_completions(["-s", str(root), "-d", "--node"], typed)
+        assert [item.value for item in found] == offered
+
+
+@pytest.mark.parametrize("action", ["--apply", "--save"])
+def test_a_shell_is_asked_for_the_file_of_a_layout(action: str) -> None:
+    shell = ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE")
+    (item,) = shell.get_completions([action], "lay")
+    assert (item.type, item.value) == ("file", "lay")
+
+
 def test_nothing_is_offered_where_there_is_no_machine(tmp_path: Path) -> None:
     shell = ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE")
+    assert shell.get_completions(["-s", str(tmp_path), "--node"], "") == []
     assert shell.get_completions(["-s", str(tmp_path), "-e", "-b"], "") == []
 
 
