@@ -34,8 +34,17 @@ def test_paths_are_made_of_the_table() -> None:
     ("name", "number"), [("sate", 1), ("state", None), ("block_size_bytes", 0), ("", None)]
 )
 def test_a_path_of_what_is_no_attribute_is_refused(name: str, number: int | None) -> None:
-    with pytest.raises(UnknownNameError, match="unknown attribute of a "):
+    with pytest.raises(UnknownNameError, match="unknown attribute of a ") as caught:
         path_of(name, number)
+    # Those are named that could have been meant.
+    known = str(caught.value).partition("(known: ")[2].removesuffix(")").split(", ")
+    assert ("state" in known, "block_size_bytes" in known) == (number is not None, number is None)
+    assert name not in known
+
+
+def test_a_word_of_the_kernel_has_no_newline_and_may_be_no_text() -> None:
+    assert TABLE["auto_online_blocks"].parse(b"online\n") == "online"
+    assert TABLE["auto_online_blocks"].parse(b"\nonl\xffine") == "\nonl\udcffine"
 
 
 def test_names_of_attributes_are_checked() -> None:

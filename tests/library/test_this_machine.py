@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from commands import Command, run_program
+from memory_hotplug.tree import FileTree
 
 THE_OTHER = Path("/usr/bin/lsmem")
 
@@ -44,3 +45,8 @@ def test_the_module_is_the_command() -> None:
     words = [sys.executable, "-m", "lsmem_py", "-V"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout == run_program("lsmem", "-V").stdout
+
+
+def test_no_root_is_that_of_this_machine() -> None:
+    with FileTree("") as tree:
+        assert (tree.root, tree.system, tree.is_this_machine) == ("/", "/", True)

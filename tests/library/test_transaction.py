@@ -1,6 +1,8 @@
 """Sequences of steps, driven from Python on machines in memory."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
@@ -13,7 +15,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
 from memory_hotplug.plan import Action, Order
 from memory_hotplug.simulated import KernelTree
-from memory_hotplug.transaction import carry_out
+from memory_hotplug.transaction import Patience, Watch, carry_out
 from memsim.profile import boot
 from simulated import s390, x86
 
@@ -203,6 +205,26 @@ def test_an_undoing_that_a_signal_interrupts_is_tried_again() -> None:
     assert (outcome.result, outcome.stuck) == (Result.FAILED, None)
     assert outcome.writes[-1].tries == 3
     assert machine.block(4) == before
+
+
+def test_who_watches_is_told_the_step_and_the_pause_before_it_is_tried_again() -> None:
+    class Watching(Watch):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[str] = []
+
+        @contextmanager
+        def during(self, step: str) -> Iterator[None]:
+            self.seen.append(step)
+            yield
+
+    machine = Machine(KernelTree(boot(s390(faults={"offline": {"3": "EBUSY"}}))))
+    watch = Watching()
+    (outcome,) = carry_out(
+        machine, Order(Action.DISABLE), [3], watch=watch, patience=Patience(busy=1)
+    )
+    assert outcome.result is Result.FAILED
+    assert watch.seen == ["offline", "pause", "offline"]
 
 
 def test_a_block_that_is_given_whole_is_not_read_before_it_is_changed() -> None:
