@@ -40,9 +40,6 @@ from memory_hotplug.usage import usage
 _NOT_MOVED = (errno.EBUSY, errno.EAGAIN, errno.EINTR)
 """What the kernel says of a block that it could not empty: it does not say why."""
 
-LEAST_AGAIN = 3
-"""A write that the kernel answers with EAGAIN is retried at least so many times."""
-
 
 @dataclass(frozen=True, slots=True)
 class How:
@@ -167,7 +164,7 @@ def _change(site: Site, blocks: Iterable[MemoryBlock], how: How, text: Text) -> 
             _watched(_to_try(blocks, tally), progress),
             enough=selection.enough,
             watch=site.interrupts,
-            patience=Patience(busy=how.retry, again=max(how.retry, LEAST_AGAIN)),
+            patience=Patience(busy=how.retry, again=max(how.retry, Patience().again)),
             all_or_nothing=how.all_or_nothing,
             observe=how.json,
             held=site.held,

@@ -146,7 +146,11 @@ def test_a_layout_takes_no_more_than_can_go(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--apply", "--advice=always")
     assert (done.status, conditions(tree)) == (1, before)
     assert done.stderr.startswith("chmem: 2G are in use: 1.8G can go, 3.5G were asked for\n")
-    # What comes before it counts.
+    # What comes before it counts: 14 blocks can go, and one more for each that comes.
+    come = '[[memory]]\nblocks = "32"\n'
+    for taken, status in (("16-31", 1), ("17-31", 0)):
+        layout(tree, text.replace("4-31", taken) + come)
+        assert chmem("-s", tree, "--apply", "--dry-run").status == status
     layout(tree, text.replace("4-31", "24-31") + '[[memory]]\nblocks = "32-39"\n')
     assert chmem("-s", tree, "--apply").status == 0
     assert online(tree) == 32

@@ -148,10 +148,15 @@ def test_the_pause_between_two_tries_doubles_up_to_two_seconds(
     assert slept == pytest.approx(pauses)
 
 
-def test_eagain_is_tried_again_three_times_and_no_more(chmem: Command, machine: Make) -> None:
-    done = chmem("-s", machine(x86(faults={"offline": {"3": "EAGAIN"}})), "--json", "-d", "-b", "3")
+@pytest.mark.parametrize(("retries", "tries"), [("0", 4), ("2", 4), ("5", 6)])
+def test_eagain_is_tried_again_three_times_or_as_often_as_asked(
+    retries: str, tries: int, chmem: Command, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    root = machine(x86(faults={"offline": {"3": "EAGAIN"}}))
+    done = chmem("-s", root, "--json", "--retry", retries, "-d", "-b", "3")
     (block,) = json.loads(done.stdout)["blocks"]
-    assert block["steps"][0]["tries"] == 4
+    assert block["steps"][0]["tries"] == tries
 
 
 def test_captured_tree_is_written_literally(chmem: Command, tmp_path: Path) -> None:

@@ -195,3 +195,10 @@ def test_a_setting_is_a_word_without_its_newline(tmp_path: Path) -> None:
     (memory / "auto_online_blocks").write_bytes(b"\nodd\xff\n")
     with Machine.at(tmp_path) as machine:
         assert machine.auto_online_blocks == r"\x0aodd\xff"
+
+
+def test_an_error_of_undoing_is_that_which_caused_it() -> None:
+    caused_by = BlockError(
+        5, "offline", Cause.UNMOVABLE, errno=errno.EBUSY, zone=Zone.NORMAL, zones=(Zone.NORMAL,)
+    )
+    assert vars(StuckError(caused_by)) == vars(caused_by)

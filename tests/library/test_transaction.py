@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from memory_hotplug.block import MemoryBlock, State, Zone
+from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import NoSuchBlockError, StoppedError
 from memory_hotplug.hold import Held
@@ -225,6 +225,34 @@ def test_who_watches_is_told_the_step_and_the_pause_before_it_is_tried_again() -
     )
     assert outcome.result is Result.FAILED
     assert watch.seen == ["offline", "pause", "offline"]
+
+
+def test_who_stops_between_blocks_gets_all_of_them_back() -> None:
+    class Stopping(Watch):
+        stopping = False
+
+    machine = Machine(KernelTree(boot(s390())))
+    before = list(machine.blocks())
+    watch, results = Stopping(), []
+    for outcome in carry_out(
+        machine, Order(Action.ENABLE), [4, 5, 6], watch=watch, all_or_nothing=True
+    ):
+        results.append((outcome.number, outcome.result))
+        watch.stopping = len(results) == 2
+    assert results == [
+        *((4, Result.DONE), (5, Result.DONE)),
+        *((5, Result.TAKEN_BACK), (4, Result.TAKEN_BACK)),
+    ]
+    assert list(machine.blocks()) == before
+
+
+@pytest.mark.parametrize("zone", [Zone.MOVABLE, Zone.NORMAL])
+def test_without_observation_the_zone_of_a_block_is_known_if_it_was_chosen(zone: Zone) -> None:
+    machine = Machine(KernelTree(boot(x86())))
+    (outcome,) = carry_out(machine, Order(Action.ENABLE, zone), [4], observe=False)
+    assert outcome.result is Result.DONE
+    assert outcome.after.zones == ((zone,) if zone is Zone.MOVABLE else None)
+    assert zone_of(machine.block(4)) is zone
 
 
 def test_a_block_that_is_given_whole_is_not_read_before_it_is_changed() -> None:

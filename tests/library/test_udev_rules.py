@@ -101,6 +101,8 @@ def test_a_rule_that_sets_memory_online_is_found(
         'SUBSYSTEM=="memory", GOTO="end"\nATTR{state}="online"\nLABEL="end"\n',
         'ACTION=="add", RUN+="/bin/report online state"\n',
         'SUBSYSTEM=="memory", ENV{x}="offline"\nENV{x}!="offline", ATTR{state}="online"\n',
+        'SUBSYSTEM=="memory", ACTION=="add", RUN+="/bin/report state"\n',
+        'SUBSYSTEM=="memory", ACTION=="add", PROGRAM="/bin/report online"\n',
         'ATTR{online}="1"\n',
         'SUBSYSTEM=="memory", ATTR{state}="$env{nothing}"\n',
         'TEST!="state", SUBSYSTEM=="memory", ATTR{state}="online"\n',

@@ -312,6 +312,21 @@ def test_a_link_that_goes_round_in_an_archive_ends(root: Path, tmp_path: Path) -
     assert remark.reason == "Too many levels of symbolic links"
 
 
+@pytest.mark.parametrize(("links", "state"), [(39, "online"), (40, "unknown")])
+def test_as_many_links_of_an_archive_are_followed_as_by_the_kernel(
+    links: int, state: str, root: Path, tmp_path: Path
+) -> None:
+    def change(file: tarfile.TarFile) -> None:
+        for number in range(1, links):
+            member(file, STATE.with_name(f"link{number}"), tarfile.SYMTYPE, f"link{number + 1}")
+        member(file, STATE.with_name(f"link{links}"), tarfile.SYMTYPE, "../memory0/state")
+        member(file, STATE, tarfile.SYMTYPE, "link1")
+
+    path = packed(tmp_path / "case.tar", root, change, STATE)
+    with Machine.at(path) as machine:
+        assert machine.block(1).state.value == state
+
+
 @pytest.mark.parametrize("what", ["fifo", "/dev/null", "/dev/zero", "."])
 def test_what_is_no_file_is_no_archive(what: str, tmp_path: Path) -> None:
     path = tmp_path / what
