@@ -11,7 +11,17 @@ from types import FrameType
 import pytest
 
 import static_tree
-from memory_hotplug import NUMA_NO_NODE, Machine, MemoryBlock, MemoryHotplugError, State, Zone
+from memory_hotplug import (
+    NUMA_NO_NODE,
+    BadBlockSizeError,
+    Machine,
+    MemoryBlock,
+    MemoryHotplugError,
+    Remark,
+    RemarkKind,
+    State,
+    Zone,
+)
 from memory_hotplug.simulated import KernelTree
 from memory_hotplug.tree import FileTree
 from memsim import directory
@@ -164,6 +174,28 @@ def test_a_block_that_is_gone_is_offline_only_where_blocks_are_configured(
     assert machine.block(1).state is State.ONLINE
     remove(tmp_path, 1)
     assert machine.block_now(1).state is (State.OFFLINE if firmware else State.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("", "nothing"), ("z" * 50, "z" * 50), ("z" * 51, "z" * 40 + "..."), ("0", "0")],
+)
+def test_a_block_size_that_is_none_is_shown_up_to_its_fiftieth_character(
+    text: str, shown: str, tmp_path: Path
+) -> None:
+    static_tree.make(tmp_path, S390)
+    static_tree.write(tmp_path / MEMORY / "block_size_bytes", text)
+    with pytest.raises(BadBlockSizeError) as caught:
+        Machine.at(tmp_path)
+    assert caught.value.found == shown
+
+
+def test_a_block_beyond_all_addresses_is_left_out_and_told(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, S390)
+    (tmp_path / FIRMWARE / f"memory{1 << 36}").mkdir()
+    table = Machine.at(tmp_path).read()
+    assert table.numbers == [0, 1, 2, 3]
+    assert table.remarks == (Remark(RemarkKind.IMPOSSIBLE_NUMBER, (1 << 36,)),)
 
 
 def test_an_attribute_is_read_to_its_end_however_long(tmp_path: Path) -> None:

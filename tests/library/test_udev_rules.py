@@ -52,6 +52,7 @@ def rule(root: Path, name: str, text: str) -> None:
             True,
         ),
         ('KERNEL=="memory*", ACTION=="add", ATTR{online}="1"\n', 1, ("online",), True),
+        ('KERNEL=="memory*", ACTION=="add", ATTR{state}="onl\\\nine"\n', 1, ("online",), True),
         (
             'SUBSYSTEM=="memory", ACTION=="add", '
             "RUN+=\"/bin/sh -c 'echo online > /sys$devpath/state'\"\n",
