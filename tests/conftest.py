@@ -69,6 +69,21 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
         items[0].config.stash[LEFT_OUT].update(marks)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With -n, each process of pytest-xdist has left out the same."""
+    left_out = session.config.stash[LEFT_OUT]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left out"] = dict(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # A process that has crashed has said nothing.
+    left_out: Counter[str] = Counter(getattr(node, "workeroutput", {}).get("left out", {}))
+    if left_out:
+        node.config.stash[LEFT_OUT] = left_out
+
+
 def pytest_terminal_summary(
     terminalreporter: "pytest.TerminalReporter", config: pytest.Config
 ) -> None:

@@ -73,7 +73,7 @@ def test_every_memsim_command_in_the_readme_is_one() -> None:
 def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
     first, second = blocks("sh")
     assert first.startswith("python3 -m venv .venv && ")
-    assert second.endswith("/pytest\n")
+    assert second.endswith("/pytest -n auto\n")
 
 
 def test_tests_that_the_readmes_command_leaves_out_have_commands_that_ci_runs() -> None:
@@ -84,6 +84,18 @@ def test_tests_that_the_readmes_command_leaves_out_have_commands_that_ci_runs() 
         command = f".venv/bin/pytest -m {mark}"
         for page in (".ci/run", "CONTRIBUTING.md"):
             assert command in (TOP / page).read_text(), page
+
+
+@pytest.mark.parametrize("processes", [[], ["-n", "1"]], ids=["alone", "with -n"])
+def test_the_run_says_how_to_run_what_it_left_out(processes: list[str]) -> None:
+    # In a process of its own: a run of pytest within another shares its plugins.
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *processes, "tests/memsim/test_survival.py"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+    )
+    assert "left out: 3 slow tests, which `pytest -m slow` runs\n" in done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
