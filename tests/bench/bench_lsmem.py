@@ -83,12 +83,15 @@ def main() -> None:
             [LSMEM, "-s", small], [sys.executable, "-c", "import click"], runs=25
         )
         report("200 blocks, beside `import click`", ours, theirs, 1.10)
+        one_processor = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
         for arguments, goal in GOALS:
-            ours, theirs = medians(
-                [LSMEM, "-s", large, *arguments], [OTHER, "-s", large, *arguments]
+            command = [LSMEM, "-s", large, *arguments]
+            ours, alone, theirs = medians(
+                command, [*one_processor, *command], [OTHER, "-s", large, *arguments]
             )
             name = " ".join(["lsmem", *arguments])
             report(f"65,536 blocks, `{name}` beside util-linux's", ours, theirs, goal)
+            report("the same on one processor", alone, theirs, goal)
         ours, theirs = medians([LSMEM, "-s", large, "--map"], [LSMEM, "-s", large])
         report("65,536 blocks, `lsmem --map` beside `lsmem`", ours, theirs, 1.2)
         ours, theirs = medians([LSMEM, "-s", huge], [LSMEM, "-s", large], runs=5)
