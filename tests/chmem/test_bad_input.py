@@ -49,6 +49,7 @@ from static_tree import MEMORY
         (["--timeout", "0", "128m"], "invalid argument of --timeout"),
         (["--timeout", "inf", "128m"], "invalid argument of --timeout"),
         (["--retry", "-1", "128m"], "invalid argument of --retry"),
+        (["--retry", "1000000000", "128m"], "invalid argument of --retry"),
         (["128m", "128m"], "bad usage"),
         (["-b", "8"], "not on this machine: memory block 8\n"),
         (["-b", "8-99999999999"], "not on this machine: memory blocks 8-99999999999\n"),

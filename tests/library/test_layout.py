@@ -307,6 +307,7 @@ MORE_WRONG = [
     ("memory = [3]", 2, "memory must be [[memory]]"),
     ("a = ", 2, "not TOML: Invalid value"),
     ("a = 1\nb = =", 3, "not TOML: Invalid value"),
+    ("a = 1\nb = =\nc = 1\n", 3, "not TOML: Invalid value"),
     (f"a = {'[' * 5000}", None, "not TOML: a value is too large or too deep"),
     (f"a = {'9' * 5000}", None, "not TOML: a value is too large or too deep"),
     (

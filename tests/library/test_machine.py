@@ -1,5 +1,6 @@
 """The library reads a machine, and only what it is asked for."""
 
+import errno
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from memory_hotplug import (
     Machine,
     MemoryBlock,
     MemoryHotplugError,
+    NoMemoryTreeError,
     Remark,
     RemarkKind,
     State,
@@ -111,6 +113,14 @@ def test_a_block_that_vanishes_while_it_is_read_is_absent(tmp_path: Path) -> Non
     assert table.remarks == ()
 
 
+def test_memory_that_vanishes_as_a_whole_while_it_is_read_is_told(tmp_path: Path) -> None:
+    tree = Recording(static_tree.make(tmp_path, S390))
+    tree.meanwhile["state"] = lambda: shutil.rmtree(tmp_path / MEMORY)
+    with pytest.raises(NoMemoryTreeError) as caught:
+        Machine(tree).blocks()
+    assert (caught.value.root, caught.value.errno) == (str(tmp_path), errno.ENOENT)
+
+
 def test_a_block_that_is_deconfigured_while_it_is_read_is_so(tmp_path: Path) -> None:
     static_tree.make(tmp_path, S390)
 
@@ -145,6 +155,16 @@ def test_nodes_come_from_the_blocks_where_no_node_directory_tells(tmp_path: Path
     (tmp_path / MEMORY / "memory2").mkdir()
     nodes = [(block.node, block.nodes) for block in Machine.at(tmp_path).blocks(("node", "nodes"))]
     assert nodes == [(0, (0,)), (3, (3, 12)), (NUMA_NO_NODE, ())]
+
+
+def test_a_block_of_several_nodes_leaves_the_others_theirs(tmp_path: Path) -> None:
+    static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 2], "node": 2}]})
+    (tmp_path / NODE / "node3").mkdir()
+    (tmp_path / NODE / "node3/memory1").symlink_to("../../memory/memory1")
+    for number in range(3):
+        (tmp_path / MEMORY / f"memory{number}/node2").unlink()
+    nodes = [block.nodes for block in Machine.at(tmp_path).blocks(("nodes",))]
+    assert nodes == [(2,), (2, 3), (2,)]
 
 
 def test_a_block_of_several_nodes_has_them_all_and_stands_on_the_lowest(tmp_path: Path) -> None:
