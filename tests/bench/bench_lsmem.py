@@ -2,7 +2,8 @@
 """How long lsmem takes beside its start-up and beside util-linux's lsmem.
 
 Whole processes in turn, ratios of medians. Static trees of 200 to 1,048,576 blocks, best on a tmpfs
-with room for 12 GB: `python tests/bench/bench_lsmem.py [DIRECTORY]`, by default below /dev/shm.
+with room for 12 GB and ten million inodes: `python tests/bench/bench_lsmem.py [DIRECTORY]`,
+by default below /dev/shm.
 """
 
 import os
@@ -108,4 +109,5 @@ def main() -> None:
         shutil.rmtree(root)
 
 
-main()
+if __name__ == "__main__":
+    main()
