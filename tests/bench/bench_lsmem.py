@@ -60,16 +60,20 @@ GOALS: tuple[tuple[list[str], float], ...] = (
 SIZES = (4096, 65536, 262144, 1048576)
 
 
+def on(processors: int, command: list[str]) -> list[str]:
+    """A command that may use so many of the processors that this process may use."""
+    usable = sorted(os.sched_getaffinity(0))
+    return ["taskset", "-c", ",".join(map(str, usable[:processors])), *command]
+
+
 def growth(root: Path) -> None:
     """How long lsmem takes for machines of each size, on so many processors."""
-    usable = sorted(os.sched_getaffinity(0))
-    counts = [count for count in (1, 2, 4, 8) if count <= len(usable)]
+    counts = [count for count in (1, 2, 4, 8) if count <= len(os.sched_getaffinity(0))]
     print("| blocks |", *(f"{count} |" for count in counts))
     print("| ---: |", *("---: |" for _ in counts))
     for blocks in SIZES:
         tree = make(root / f"growth-{blocks}", blocks)
-        cpus = [",".join(map(str, usable[:count])) for count in counts]
-        taken = medians(*(["taskset", "-c", some, LSMEM, "-s", tree] for some in cpus), runs=3)
+        taken = medians(*(on(count, [LSMEM, "-s", tree]) for count in counts), runs=3)
         print(f"| {blocks:,} |", *(f"{one.seconds:.2f} s |" for one in taken), flush=True)
         shutil.rmtree(tree)
 
@@ -84,12 +88,9 @@ def main() -> None:
             [LSMEM, "-s", small], [sys.executable, "-c", "import click"], runs=25
         )
         report("200 blocks, beside `import click`", ours, theirs, 1.10)
-        one_processor = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
         for arguments, goal in GOALS:
             command = [LSMEM, "-s", large, *arguments]
-            ours, alone, theirs = medians(
-                command, [*one_processor, *command], [OTHER, "-s", large, *arguments]
-            )
+            ours, alone, theirs = medians(command, on(1, command), [OTHER, "-s", large, *arguments])
             name = " ".join(["lsmem", *arguments])
             report(f"65,536 blocks, `{name}` beside util-linux's", ours, theirs, goal)
             report("the same on one processor", alone, theirs, goal)

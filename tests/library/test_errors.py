@@ -173,7 +173,9 @@ def errors() -> list[tuple[MemoryHotplugError, str, dict[str, object]]]:
     ]
 
 
-@pytest.mark.parametrize("at", range(len(errors())))
+@pytest.mark.parametrize(
+    "at", range(len(errors())), ids=[type(error).__name__ for error, _, _ in errors()]
+)
 def test_an_error_says_what_happened_and_carries_it(at: int) -> None:
     error, text, carried = errors()[at]
     assert str(error) == text
