@@ -92,9 +92,6 @@ def profiles() -> None:
         click.echo(f"{name:16}{described['description']}")
 
 
-MANY: Final = 16384
-"""From this number of blocks on, a message says that making the machine takes a while."""
-
 _NOTED: Final = 64
 """The progress bar is told of so many directories at once."""
 
@@ -202,8 +199,8 @@ def _like(tree: str) -> Kernel:
 
 
 def _make(path: str, kernel: Kernel) -> None:
-    blocks = sum(1 for _ in kernel.blocks)
-    if blocks >= MANY and sys.stderr.isatty():
+    blocks = len(kernel.blocks)
+    if blocks >= directory.MANY and sys.stderr.isatty():
         complain("memsim", messages.MANY_BLOCKS.of(count=blocks, directory=path))
     machine, count = kernel.machine, 0
     # A block that can be configured has two directories, once it is.

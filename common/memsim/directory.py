@@ -37,7 +37,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from memsim import records
 from memsim.beneath import Beneath, close
@@ -64,6 +64,7 @@ from memsim.sysfs import Changes, Sysfs
 from memsim.tree import Shared, fill, put_in_place, stage
 
 __all__ = [
+    "MANY",
     "MARK",
     "PRIVATE",
     "DamagedError",
@@ -73,6 +74,11 @@ __all__ = [
     "is_marked",
     "write",
 ]
+
+
+MANY: Final = 16384
+"""A machine with this many blocks or more is large: its directory takes a while to make, and all
+of its files with the same content are one file."""
 
 
 def is_marked(root: str | os.PathLike[str]) -> bool:
@@ -116,7 +122,8 @@ def _fill_new(directory: str, sysfs: Sysfs, machine: bytes, made: Callable[[], N
     """Make all files of a machine; MACHINE is its record."""
     at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fill(sysfs, "", at, Shared(at), made)
+        many = len(sysfs.kernel.blocks) >= MANY
+        fill(sysfs, "", at, Shared(at, writable=many), made)
         os.mkdir(PRIVATE, dir_fd=at)
         for name, content in (
             (MARK, machine),

@@ -17,7 +17,7 @@ def facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
     counts = {"online": kernel.online_blocks()}
     counts["offline"] = sum(map(kernel.blocks.present, kernel.blocks)) - counts["online"]
     absent = "deconfigured" if kernel.machine.firmware else "pluggable"
-    counts[absent] = sum(1 for _ in kernel.blocks) - sum(counts.values())
+    counts[absent] = len(kernel.blocks) - sum(counts.values())
     yield "Block size", human(size)
     for what, count in counts.items():
         yield f"Blocks {what}", f"{count} ({human(count * size)})"

@@ -47,12 +47,14 @@ def _differing(kernel: Kernel, files: Mapping[str, str]) -> tuple[str, ...]:
     sysfs, left, differing = Sysfs(kernel), dict(files), []
     directories = ["sys"]
     while directories:
-        for path, kind, content, _mode in sysfs.entries(directories.pop()):
-            if kind == "dir":
+        directory = directories.pop()
+        for name, entry in sysfs.entries(directory):
+            path = f"{directory}/{name}"
+            if entry.kind == "dir":
                 directories.append(path)
-            elif path.endswith(_NOT_CAPTURED):
+            elif name in _NOT_CAPTURED:
                 continue
-            elif left.pop(path, None) != content.decode().strip():
+            elif left.pop(path, None) != entry.content.decode().strip():
                 differing.append(path)
     return (*differing, *left)
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from memsim import attributes
 from memsim.attributes import UEVENT, Attribute
@@ -30,6 +30,7 @@ __all__ = [
     "PAGE_SIZE",
     "PARAMETERS",
     "Changes",
+    "Entry",
     "Kind",
     "Sysfs",
 ]
@@ -59,15 +60,40 @@ class Changes:
     """Whether anything has changed, even if no attribute shows it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry(NamedTuple):
     """A file, link or directory of the tree."""
 
     kind: Kind
     names: Callable[[], list[str]] | None = None
+    """Of a directory."""
     attribute: Attribute | None = None
+    """Of a file, as are `block` and `text`."""
     block: int = -1
+    text: str = ""
+    """What the attribute showed when it was found."""
     target: str = ""
+    """Of a link."""
+
+    @property
+    def mode(self) -> int:
+        """The permission bits."""
+        if self.attribute:
+            if self.attribute.write_only:
+                return 0o200
+            return 0o644 if self.attribute.store else 0o444
+        return 0o777 if self.kind == "link" else 0o755
+
+    @property
+    def content(self) -> bytes:
+        """What a read shows of a file, or the target of a link.
+
+        A file that is only written is empty here, and so is uevent.
+        """
+        if self.attribute is None:
+            return os.fsencode(self.target)
+        if self.attribute is UEVENT or self.attribute.write_only:
+            return b""
+        return f"{self.text}\n".encode()
 
 
 class Sysfs:
@@ -116,25 +142,23 @@ class Sysfs:
     def stat(self, path: str) -> tuple[Kind, int]:
         """The kind of what is at a path, and its permission bits."""
         entry = self._entry(path)
-        return entry.kind, _mode(entry)
+        return entry.kind, entry.mode
 
     def read(self, path: str) -> bytes:
-        attribute, block = self._file(path)
-        text = attribute.show(self.kernel, block)
-        assert text is not None, "an attribute that is found is shown"
-        return _content(attribute, text)
+        return self._file(path)[0].content
 
-    def entries(self, path: str) -> Iterator[tuple[str, Kind, bytes, int]]:
-        """For each entry of a directory: path, kind, content or target, permission bits."""
+    def entries(self, path: str) -> Iterator[tuple[str, Entry]]:
+        """The entries of a directory, with their names."""
+        match = _BLOCK_PATH.fullmatch(path)
+        if match and not match["rest"]:
+            # A large machine has many of these directories, so no entry is looked for again.
+            below, block = match["below"], int(match["block"])
+            if not self._there(below, block):
+                raise _error(errno.ENOENT, path)
+            yield from self._in_block(below, block)
+            return
         for name in self.listdir(path):
-            child = f"{path}/{name}".lstrip("/")
-            entry, content = self._entry(child), b""
-            if entry.attribute:
-                text = entry.attribute.show(self.kernel, entry.block) or ""
-                content = _content(entry.attribute, text)
-            elif entry.kind == "link":
-                content = os.fsencode(entry.target)
-            yield child, entry.kind, content, _mode(entry)
+            yield name, self._entry(f"{path}/{name}")
 
     def write(self, path: str, data: bytes) -> int:
         """Do one write() to an attribute; return how many bytes it takes, or raise OSError.
@@ -142,13 +166,13 @@ class Sysfs:
         The attribute gets at most a page, up to the first NUL, and nothing of an empty write.
         Calls the kernel's `wait` if the transition has a delay.
         """
-        attribute, block = self._file(path)
+        entry, attribute = self._file(path)
         if attribute.store is None:
             raise _error(errno.EACCES, path)
         page = data[:PAGE_SIZE]
         if page:
             try:
-                attribute.store(self.kernel, block, page.split(b"\0")[0].decode("latin-1"))
+                attribute.store(self.kernel, entry.block, page.split(b"\0")[0].decode("latin-1"))
             except OSError as failure:
                 if failure.filename is not None:
                     # Whoever waits has met it with another file.
@@ -166,70 +190,83 @@ class Sysfs:
 
     # Finding a path.
 
-    def _entry(self, path: str) -> _Entry:
+    def _entry(self, path: str) -> Entry:
         entry = self._find(path)
         if entry is None:
             raise _error(errno.ENOENT, path)
         return entry
 
-    def _file(self, path: str) -> tuple[Attribute, int]:
+    def _file(self, path: str) -> tuple[Entry, Attribute]:
         entry = self._entry(path)
         if entry.attribute is None:
             raise _error(errno.EISDIR, path)
-        return entry.attribute, entry.block
+        return entry, entry.attribute
 
-    def _find(self, path: str) -> _Entry | None:
+    def _find(self, path: str) -> Entry | None:
         """The entry at a path; None if there is none. Links on the way are followed."""
         path = path.strip("/")
         if fixed := _FIXED.get(path):
-            there = fixed.show(self.kernel, -1) is not None
-            return _Entry("file", attribute=fixed) if there else None
+            return self._shown(fixed, -1)
         if path in _SKELETON:
             exists = path == FIRMWARE and self.kernel.machine.firmware
             exists = exists or any(self.kind(child) for child in _SKELETON[path].values())
-            return _Entry("dir", names=lambda: self._skeleton_names(path)) if exists else None
+            return Entry("dir", names=lambda: self._skeleton_names(path)) if exists else None
         if match := _BLOCK_PATH.fullmatch(path):
             return self._find_block(match["below"], int(match["block"]), match["rest"])
         if match := _NODE_PATH.fullmatch(path):
             return self._find_node(int(match["node"]), match["rest"])
         return None
 
-    def _find_block(self, below: str, block: int, rest: str | None) -> _Entry | None:
-        kernel, listed = self.kernel, below == MEMORY
-        attributes_ = attributes.BLOCK if listed else attributes.FIRMWARE
-        if not kernel.blocks.present(block) if listed else not self._in_firmware(block):
+    def _find_block(self, below: str, block: int, rest: str | None) -> Entry | None:
+        if not self._there(below, block):
             return None
-        group = kernel.blocks.group(block)
-        links = [*(f"node{node}" for node in group.nodes), "subsystem"] if listed else []
         if not rest:
-            shown = ((name, found.show(kernel, block)) for name, found in attributes_.items())
-            names = [name for name, text in shown if text is not None]
-            return _Entry("dir", names=lambda: [*names, *links])
+            return Entry("dir", names=lambda: [name for name, _ in self._in_block(below, block)])
         name, _, beyond = rest.partition("/")
-        if name in links:
-            below = "../../../../bus/memory" if name == "subsystem" else f"../../node/{name}"
-            link = _Entry("link", target=below)
+        if target := self._links(below, block).get(name):
+            link = Entry("link", target=target)
             return self._find(f"{NODE}/{name}/{beyond}") if beyond else link
-        attribute = attributes_.get(rest)
-        if attribute is None or attribute.show(kernel, block) is None:
-            return None
-        return _Entry("file", attribute=attribute, block=block)
+        attribute = _OF_BLOCK[below].get(rest)
+        return self._shown(attribute, block) if attribute else None
 
-    def _in_firmware(self, block: int) -> bool:
+    def _in_block(self, below: str, block: int) -> Iterator[tuple[str, Entry]]:
+        """The entries of the directory of a block that is there."""
+        for name, attribute in _OF_BLOCK[below].items():
+            if entry := self._shown(attribute, block):
+                yield name, entry
+        for name, target in self._links(below, block).items():
+            yield name, Entry("link", target=target)
+
+    def _links(self, below: str, block: int) -> dict[str, str]:
+        """The links in the directory of a block, and their targets."""
+        if below != MEMORY:
+            return {}
+        nodes = (f"node{node}" for node in self.kernel.blocks.group(block).nodes)
+        return {name: f"../../node/{name}" for name in nodes} | _SUBSYSTEM
+
+    def _shown(self, attribute: Attribute, block: int) -> Entry | None:
+        """The file of an attribute; None if the machine does not have it."""
+        text = attribute.show(self.kernel, block)
+        return None if text is None else Entry("file", None, attribute, block, text)
+
+    def _there(self, below: str, block: int) -> bool:
+        """Whether a block has a directory."""
+        if below == MEMORY:
+            return self.kernel.blocks.present(block)
         return self.kernel.machine.firmware and block in self.kernel.blocks
 
-    def _find_node(self, node: int, rest: str | None) -> _Entry | None:
+    def _find_node(self, node: int, rest: str | None) -> Entry | None:
         if node not in self.kernel.nodes:
             return None
         if not rest:
-            return _Entry("dir", names=lambda: [f"memory{b}" for b in self._blocks_of(node)])
+            return Entry("dir", names=lambda: [f"memory{b}" for b in self._blocks_of(node)])
         name, _, beyond = rest.partition("/")
         match = _BLOCK_NAME.fullmatch(name)
         if not match or not self.kernel.blocks.present(block := int(match["block"])):
             return None
         if node not in self.kernel.blocks.group(block).nodes:
             return None
-        link = _Entry("link", target=f"../../memory/{name}")
+        link = Entry("link", target=f"../../memory/{name}")
         return self._find(f"{MEMORY}/{name}/{beyond}") if beyond else link
 
     def _skeleton_names(self, path: str) -> list[str]:
@@ -321,24 +358,13 @@ class Sysfs:
             listener(uevent, f"/devices/system/memory/memory{block}")
 
 
-def _mode(entry: _Entry) -> int:
-    """The permission bits."""
-    if entry.attribute:
-        if entry.attribute.write_only:
-            return 0o200
-        return 0o644 if entry.attribute.store else 0o444
-    return 0o777 if entry.kind == "link" else 0o755
-
-
-def _content(attribute: Attribute, text: str) -> bytes:
-    """The content of a file; that of uevent is empty, and so is that of what is only written."""
-    return b"" if attribute is UEVENT or attribute.write_only else f"{text}\n".encode()
-
-
 def _error(number: int, path: str) -> OSError:
     """The error that a system call ends with."""
     return OSError(number, os.strerror(number), path)
 
+
+_OF_BLOCK: Final = {MEMORY: attributes.BLOCK, FIRMWARE: attributes.FIRMWARE}
+_SUBSYSTEM: Final = {"subsystem": "../../../../bus/memory"}
 
 _FIXED: Final[dict[str, Attribute]] = {
     f"{directory}/{name}": attribute

@@ -105,7 +105,7 @@ def test_memsim_create_of_many_blocks_announces_itself_on_a_terminal(
     screen = io.StringIO()
     monkeypatch.setattr(screen, "isatty", lambda: terminal)
     monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setattr("memsim.cli.MANY", many)
+    monkeypatch.setattr("memsim.directory.MANY", many)
     commands.main(["create", str(tmp_path / "m"), "--profile", "s390-lpar"], standalone_mode=False)
     line = f"memsim: making 32 memory blocks in {tmp_path}/m; Ctrl-C ends it\n"
     assert screen.getvalue() == (line if told else "")

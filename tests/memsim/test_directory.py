@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,73 @@ from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs
 from simulated import tree_at, tree_of
 
 
+def files_of(root: Path) -> list[Path]:
+    """The files below a directory, without links."""
+    found = (Path(above, name) for above, _, names in os.walk(root) for name in names)
+    return [path for path in found if not path.is_symlink()]
+
+
 @pytest.mark.parametrize("name", ["s390-lpar", "x86-two-nodes", "s390-pre-6.19", "arm64-offset"])
 def test_the_files_of_a_directory_are_what_the_simulated_kernel_shows(
     tmp_path: Path, name: str
 ) -> None:
     directory.create(tmp_path / "m", boot(name))
     assert tree_at(tmp_path / "m") == tree_of(boot(name))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_files_with_the_same_content_and_permissions_are_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, large: bool
+) -> None:
+    """On a small machine, only files that no program writes to."""
+    kernel = boot("s390-lpar")
+    monkeypatch.setattr(directory, "MANY", len(kernel.blocks) + (not large))
+    directory.create(tmp_path / "m", kernel)
+    alike: dict[tuple[bytes, int], set[int]] = {}
+    for path in files_of(tmp_path / "m/sys"):
+        found = path.stat()
+        assert large or found.st_nlink == 1 or not found.st_mode & 0o222
+        below = str(path.relative_to(tmp_path / "m"))
+        assert stat.S_IMODE(found.st_mode) == Sysfs(kernel).mode(below)
+        alike.setdefault((path.read_bytes(), found.st_mode), set()).add(found.st_ino)
+    assert not large or {len(inodes) for inodes in alike.values()} == {1}
+    assert len(set.union(*alike.values())) < len(files_of(tmp_path / "m/sys")) / (1 + large)
+    assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))
+
+
+def test_a_write_to_a_machine_of_shared_files_changes_one_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(directory, "MANY", 1)
+    directory.create(tmp_path / "m", boot("s390-lpar"))
+    sysfs = Sysfs(boot("s390-lpar"))
+    for path, word in (
+        (f"{FIRMWARE}/memory17/memmap_on_memory", b"1"),
+        (f"{FIRMWARE}/memory17/config", b"1"),
+        (f"{MEMORY}/memory17/state", b"online_movable"),
+    ):
+        directory.write(tmp_path / "m", path, word)
+        sysfs.write(path, word)
+    assert tree_at(tmp_path / "m") == tree_of(sysfs)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_file_with_too_many_names_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, most: int
+) -> None:
+    """Such as 65,000 on ext4 (link(2), EMLINK)."""
+    link = os.link
+
+    def limited(known: str, name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if os.stat(known, dir_fd=src_dir_fd).st_nlink >= most:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), known)
+        link(known, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(directory, "MANY", 1)
+    monkeypatch.setattr(os, "link", limited)
+    directory.create(tmp_path / "m", boot("s390-lpar"))
+    assert max(path.stat().st_nlink for path in files_of(tmp_path / "m/sys")) == most
+    assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))
 
 
 def test_every_write_reaches_every_file_it_changes(tmp_path: Path) -> None:

@@ -105,6 +105,10 @@ class Blocks:
         for group in self._groups:
             yield from range(group.first, group.last + 1)
 
+    def __len__(self) -> int:
+        """How many block numbers the machine has or may get."""
+        return sum(group.last + 1 - group.first for group in self._groups)
+
     def __contains__(self, block: int) -> bool:
         return self.at(block) != HOLE
 
