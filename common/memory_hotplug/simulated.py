@@ -13,6 +13,7 @@ from memory_hotplug.iomem import IOMEM
 from memory_hotplug.tree import FileTree
 
 if TYPE_CHECKING:
+    from memsim.directory import Directory
     from memsim.kernel import Kernel
 
 __all__ = ["MARK", "KernelTree", "SimulatedTree", "booted", "is_simulated"]
@@ -53,6 +54,14 @@ class SimulatedTree(FileTree):
         """Whether the records of the machine were checked and are not damaged."""
         self._known: tuple[object, Kernel] | None = None
         """The simulated kernel, and the revision of the machine that it is of."""
+        self._machine: Directory | None = None
+
+    def _directory(self) -> "Directory":
+        from memsim.directory import Directory
+
+        if self._machine is None:
+            self._machine = Directory(self.root)
+        return self._machine
 
     def read(self, path: str) -> bytes:
         """See FileTree.read. Memory in use, if the machine has any, where memory is, and which
@@ -89,23 +98,19 @@ class SimulatedTree(FileTree):
         return list(found)
 
     def _kernel(self) -> "Kernel":
-        from memsim import directory
-
         revision = self.revision()
         if self._known is None or self._known[0] != revision:
-            self._known = revision, directory.Directory(self.root).kernel()
+            self._known = revision, self._directory().kernel()
         return self._known[1]
 
     def write(self, path: str, word: str) -> None:
-        from memsim import directory
-
         try:
-            directory.write(self.root, path, word.encode())
+            self._directory().write(path, word.encode())
         except OSError:
             raise
         except BaseException:
             # An exception from a signal handler may have interrupted the simulated kernel.
-            directory.Directory(self.root).settle()
+            self._directory().settle()
             raise
 
     def revision(self) -> object:
@@ -115,7 +120,7 @@ class SimulatedTree(FileTree):
         return os.stat(MARK, dir_fd=self._root, follow_symlinks=False).st_mtime_ns
 
     def refusal(self, path: str) -> OSError | None:
-        from memsim import directory
+        from memsim.directory import DamagedError
 
         # The simulated kernel replaces files, so their other names keep the old content.
         refused = self._refusal(path, shared=True)
@@ -125,8 +130,8 @@ class SimulatedTree(FileTree):
             return os_error(errno.EACCES, path)
         if not self._sound:
             try:
-                directory.Directory(self.root).kernel()
-            except directory.DamagedError as error:
+                self._directory().kernel()
+            except DamagedError as error:
                 return OSError(errno.EROFS, error.strerror, path)
             except OSError as error:
                 return error

@@ -30,7 +30,7 @@ from hotplug_cli.messages import memsim as messages
 from hotplug_cli.messages import shared
 from hotplug_cli.program import CommandError, complain, run, version
 from hotplug_cli.progress import Progress
-from memsim import boot_cli, directory, options, plug_cli, profile
+from memsim import boot_cli, directory, options, plug_cli, profile, tree
 from memsim.complaints import sentence_of
 from memsim.description import dump
 from memsim.directory import Directory
@@ -200,7 +200,7 @@ def _like(tree: str) -> Kernel:
 
 def _make(path: str, kernel: Kernel) -> None:
     blocks = len(kernel.blocks)
-    if blocks >= directory.MANY and sys.stderr.isatty():
+    if blocks >= tree.MANY and sys.stderr.isatty():
         complain("memsim", messages.MANY_BLOCKS.of(count=blocks, directory=path))
     machine, count = kernel.machine, 0
     # A block that can be configured has two directories, once it is.

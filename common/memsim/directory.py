@@ -31,18 +31,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from memsim import records
 from memsim.beneath import Beneath, close
-from memsim.beneath import create as create_file
-from memsim.errors import DamagedError, MachineError, NoParentError, wrong
+from memsim.errors import DamagedError, MachineError, wrong
 from memsim.kernel import Kernel
 from memsim.kernel.state import Uevent
 from memsim.machine import MAX_BLOCKS, Machine
@@ -61,10 +57,9 @@ from memsim.private import (
 from memsim.records import Journal
 from memsim.signals import undisturbed
 from memsim.sysfs import Changes, Sysfs
-from memsim.tree import Shared, fill, put_in_place, stage
+from memsim.tree import create, put_in_place, stage
 
 __all__ = [
-    "MANY",
     "MARK",
     "PRIVATE",
     "DamagedError",
@@ -76,65 +71,9 @@ __all__ = [
 ]
 
 
-MANY: Final = 16384
-"""A machine with this many blocks or more is large: its directory takes a while to make, and all
-of its files with the same content are one file."""
-
-
 def is_marked(root: str | os.PathLike[str]) -> bool:
     """Whether a tree is a simulated machine, even a damaged one. Costs one stat()."""
     return os.path.lexists(f"{os.fspath(root)}/{PRIVATE}")
-
-
-def create(
-    path: str | os.PathLike[str], kernel: Kernel, made: Callable[[], None] = lambda: None
-) -> None:
-    """Put a machine into a new directory, which appears complete or not at all.
-
-    MADE is called for each directory in it that is complete. Raises FileExistsError if the path
-    exists and is not an empty directory, and NoParentError if its parent does not exist.
-    """
-    sysfs = Sysfs(kernel)
-    if not os.fspath(path):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
-    final = Path(path).absolute()
-    if final.is_symlink() or (final.exists() and not (final.is_dir() and not any(final.iterdir()))):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    if not final.parent.is_dir():
-        raise NoParentError(str(path), str(final.parent))
-    record = records.machine_record(kernel.machine)
-    with undisturbed() as disturbed:
-        new = tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".new", dir=final.parent)
-        try:
-            with disturbed():
-                _fill_new(new, sysfs, record, made)
-            os.rename(new, final)
-        except OSError as error:
-            name = error.filename
-            where = path if name in (None, new) else f"{path}/{name}"
-            raise OSError(error.errno, error.strerror, str(where)) from None
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-    sysfs.take_changes()
-
-
-def _fill_new(directory: str, sysfs: Sysfs, machine: bytes, made: Callable[[], None]) -> None:
-    """Make all files of a machine; MACHINE is its record."""
-    at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        many = len(sysfs.kernel.blocks) >= MANY
-        fill(sysfs, "", at, Shared(at, writable=many), made)
-        os.mkdir(PRIVATE, dir_fd=at)
-        for name, content in (
-            (MARK, machine),
-            (BLOCKS, sysfs.kernel.blocks.content()),
-            (LIVE, records.live_record(sysfs.kernel)),
-            (LOCK, b""),
-        ):
-            create_file(name, content, 0o644, at)
-        os.fchmod(at, 0o755)
-    finally:
-        os.close(at)
 
 
 def write(root: str | os.PathLike[str], path: str, data: bytes) -> int:
@@ -158,6 +97,9 @@ class Look(NamedTuple):
 class Directory:
     """A machine in a directory. It keeps nothing open between calls, so there can be many.
 
+    After a write it remembers the machine; if the records are still the same at the next write,
+    they are not parsed again.
+
     Every method raises DamagedError if a record is damaged, IrregularError if something else is in
     the place of a file or directory, and OSError.
     """
@@ -167,6 +109,7 @@ class Directory:
         self.root = os.path.abspath(root)
         if not is_marked(root):
             raise FileNotFoundError(errno.ENOENT, "not a simulated machine", os.fspath(root))
+        self._last: tuple[_Records, Sysfs] | None = None
 
     def write(
         self,
@@ -185,7 +128,7 @@ class Directory:
                     wait(seconds)
 
             sysfs.kernel.wait = wait_shown
-            sysfs.listeners.append(lambda action, device: heard.append((action, device)))
+            sysfs.listeners[:] = [lambda action, device: heard.append((action, device))]
             with self._kept(files, sysfs):
                 taken = sysfs.write(path, data)
         if listener:
@@ -210,11 +153,11 @@ class Directory:
         with Beneath(self.root) as files:
             with self._damage(LOCK):
                 close(files.open(LOCK, os.O_RDONLY))
-            machine, before = self._machine(files), None
+            before = None
             while True:
                 found = self._read(files)
                 try:
-                    return Look(self._state(machine, found), found.live, found.raw)
+                    return Look(self._state(found), found.live, found.raw)
                 except DamagedError:
                     # Either a record is damaged, or a write came between the reads of two.
                     if found == before:
@@ -242,12 +185,14 @@ class Directory:
         except FileNotFoundError as error:
             raise DamagedError(self.root, record, "there is no such file") from error
 
-    def _machine(self, files: Beneath) -> Machine:
+    def _machine(self, found: _Records) -> Machine:
         with self._damage(MARK):
-            return records.machine_from(files.read(MARK, records.MOST))
+            return records.machine_from(found.mark)
 
     def _read(self, files: Beneath) -> _Records:
-        """Read the records that change, live.json first: a write happens when it is replaced."""
+        """Read live.json before blocks and the journal: a write happens when it is replaced."""
+        with self._damage(MARK):
+            mark = files.read(MARK, records.MOST)
         with self._damage(LIVE):
             live = files.read(LIVE, records.MOST)
         with self._damage(BLOCKS):
@@ -255,18 +200,19 @@ class Directory:
         try:
             raw = files.read(JOURNAL, records.MOST_JOURNAL)
         except FileNotFoundError:
-            return _Records(live, blocks, None, None)
+            return _Records(mark, live, blocks, None, None)
         with self._damage(JOURNAL):
-            return _Records(live, blocks, raw, records.journal_from(raw))
+            return _Records(mark, live, blocks, raw, records.journal_from(raw))
 
-    def _state(self, machine: Machine, found: _Records) -> Kernel:
+    def _state(self, found: _Records) -> Kernel:
         """The running kernel, without a write that has not happened."""
+        machine = self._machine(found)
         journal, blocks = found.journal, found.blocks
         if journal and journal.live == found.live:
             with self._damage(JOURNAL):
                 blocks = journal.patched(blocks)
         elif journal and journal.blocks is not None:
-            self._after(machine, found, journal)
+            self._after(found, journal)
         with self._damage(LIVE):
             kernel = records.restored(machine, blocks, found.live)
         if journal and journal.going_offline is not None:
@@ -276,8 +222,9 @@ class Directory:
             kernel.going_offline = journal.going_offline
         return kernel
 
-    def _after(self, machine: Machine, found: _Records, journal: Journal) -> Kernel:
+    def _after(self, found: _Records, journal: Journal) -> Kernel:
         """The kernel after the write of a journal."""
+        machine = self._machine(found)
         with self._damage(JOURNAL):
             return records.restored(machine, journal.patched(found.blocks), journal.live)
 
@@ -291,24 +238,26 @@ class Directory:
                 lock = files.open(LOCK, os.O_RDWR)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                machine = self._machine(files)
                 found = self._read(files)
                 if found.journal:
-                    self._recover(files, machine, found, found.journal)
+                    self._recover(files, found, found.journal)
                     found = self._read(files)
-                yield files, Sysfs(self._state(machine, found))
+                last, self._last = self._last, None
+                sysfs = last[1] if last and last[0] == found else Sysfs(self._state(found))
+                yield files, sysfs
+                self._last = _records_of(found.mark, sysfs.kernel), sysfs
             finally:
                 close(lock)
 
-    def _recover(self, files: Beneath, machine: Machine, found: _Records, journal: Journal) -> None:
+    def _recover(self, files: Beneath, found: _Records, journal: Journal) -> None:
         """Undo the write of a killed writer, or complete it if it has happened."""
-        kernel = self._state(machine, found)
+        kernel = self._state(found)
         if journal.going_offline is not None:
             paths = tuple(Sysfs(kernel).meanwhile())
             kernel.going_offline = None
         elif journal.live != found.live:
-            changed = Sysfs(self._state(machine, found))
-            changed.kernel.become(self._after(machine, found, journal))
+            changed = Sysfs(self._state(found))
+            changed.kernel.become(self._after(found, journal))
             paths = changed.take_changes().paths
         else:
             paths = ()
@@ -360,20 +309,26 @@ class Directory:
         with suppress(OSError):
             found = self._read(files)
             with staging(files):
-                before = Sysfs(self._state(self._machine(files), found))
+                before = Sysfs(self._state(found))
                 put_in_place(files, before, stage(files, before, changes.paths, NEXT))
             if found.journal:
                 files.unlink(JOURNAL)
 
 
 class _Records(NamedTuple):
-    """The records that change, as they were read."""
+    """The records as they were read."""
 
+    mark: bytes
     live: bytes
     blocks: bytes
     raw: bytes | None
     """The content of the journal."""
     journal: Journal | None
+
+
+def _records_of(mark: bytes, kernel: Kernel) -> _Records:
+    """The records that this machine has while nothing is written."""
+    return _Records(mark, records.live_record(kernel), kernel.blocks.content(), None, None)
 
 
 @contextmanager

@@ -1,16 +1,31 @@
-"""A machine's /sys as plain files, links and directories."""
+"""A machine's /sys as plain files, links and directories: made whole, or changed."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
-from memsim.beneath import DIRECTORY, Beneath, create
+from memsim import records
+from memsim.beneath import DIRECTORY, Beneath
+from memsim.beneath import create as create_file
+from memsim.errors import NoParentError
+from memsim.kernel import Kernel
+from memsim.private import BLOCKS, LIVE, LOCK, MARK, PRIVATE
+from memsim.signals import undisturbed
 from memsim.sysfs import NODE, Entry, Kind, Sysfs
 
-__all__ = ["Shared", "Staged", "fill", "put_in_place", "stage"]
+__all__ = ["MANY", "Shared", "Staged", "create", "fill", "put_in_place", "stage"]
+
+
+MANY: Final = 16384
+"""A machine with this many blocks or more is large: its directory takes a while to make, and all
+of its files with the same content are one file."""
 
 
 class Staged(NamedTuple):
@@ -77,7 +92,7 @@ def fill(
                 os.symlink(entry.target, name, dir_fd=at)
             elif entry.kind == "file":
                 if not (shared and shared.link(entry, name, below, at)):
-                    create(name, entry.content, entry.mode, at)
+                    create_file(name, entry.content, entry.mode, at)
             else:
                 os.mkdir(name, dir_fd=at)
                 deeper = os.open(name, DIRECTORY, dir_fd=at)
@@ -124,3 +139,54 @@ class Shared:
                 pass
         self._known[alike] = path
         return False
+
+
+def create(
+    path: str | os.PathLike[str], kernel: Kernel, made: Callable[[], None] = lambda: None
+) -> None:
+    """Put a machine into a new directory, which appears complete or not at all.
+
+    MADE is called for each directory in it that is complete. Raises FileExistsError if the path
+    exists and is not an empty directory, and NoParentError if its parent does not exist.
+    """
+    sysfs = Sysfs(kernel)
+    if not os.fspath(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
+    final = Path(path).absolute()
+    if final.is_symlink() or (final.exists() and not (final.is_dir() and not any(final.iterdir()))):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    if not final.parent.is_dir():
+        raise NoParentError(str(path), str(final.parent))
+    record = records.machine_record(kernel.machine)
+    with undisturbed() as disturbed:
+        new = tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".new", dir=final.parent)
+        try:
+            with disturbed():
+                _fill_new(new, sysfs, record, made)
+            os.rename(new, final)
+        except OSError as error:
+            name = error.filename
+            where = path if name in (None, new) else f"{path}/{name}"
+            raise OSError(error.errno, error.strerror, str(where)) from None
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    sysfs.take_changes()
+
+
+def _fill_new(directory: str, sysfs: Sysfs, machine: bytes, made: Callable[[], None]) -> None:
+    """Make all files of a machine; MACHINE is its record."""
+    at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        many = len(sysfs.kernel.blocks) >= MANY
+        fill(sysfs, "", at, Shared(at, writable=many), made)
+        os.mkdir(PRIVATE, dir_fd=at)
+        for name, content in (
+            (MARK, machine),
+            (BLOCKS, sysfs.kernel.blocks.content()),
+            (LIVE, records.live_record(sysfs.kernel)),
+            (LOCK, b""),
+        ):
+            create_file(name, content, 0o644, at)
+        os.fchmod(at, 0o755)
+    finally:
+        os.close(at)

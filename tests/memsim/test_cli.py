@@ -17,7 +17,7 @@ import pytest
 
 from commands import Command, run_program
 from hotplug_cli.progress import Progress
-from memsim import directory, profile
+from memsim import directory, profile, tree
 from memsim.capture import capture, read_tree
 from memsim.cli import commands
 from memsim.description import parse
@@ -105,7 +105,7 @@ def test_memsim_create_of_many_blocks_announces_itself_on_a_terminal(
     screen = io.StringIO()
     monkeypatch.setattr(screen, "isatty", lambda: terminal)
     monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setattr("memsim.directory.MANY", many)
+    monkeypatch.setattr("memsim.tree.MANY", many)
     commands.main(["create", str(tmp_path / "m"), "--profile", "s390-lpar"], standalone_mode=False)
     line = f"memsim: making 32 memory blocks in {tmp_path}/m; Ctrl-C ends it\n"
     assert screen.getvalue() == (line if told else "")
@@ -343,7 +343,7 @@ def test_a_second_signal_while_files_are_removed_leaves_none(
 
     monkeypatch.setattr(shutil, "rmtree", interrupted)
     if what == "create":
-        monkeypatch.setattr(directory, "fill", interrupt)
+        monkeypatch.setattr(tree, "fill", interrupt)
     else:
         monkeypatch.setattr(Path, "write_bytes", interrupt)
     before = sorted(tmp_path.iterdir())

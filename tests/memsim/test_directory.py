@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from memsim import directory
+from memsim import directory, records, tree
 from memsim.kernel import Kernel
 from memsim.machine import Fault
 from memsim.profile import boot
+from memsim.records import live
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs
-from simulated import tree_at, tree_of
+from simulated import changed, conditions, make, s390, tree_at, tree_of
 
 
 def files_of(root: Path) -> list[Path]:
@@ -37,7 +40,7 @@ def test_files_with_the_same_content_and_permissions_are_one(
 ) -> None:
     """On a small machine, only files that no program writes to."""
     kernel = boot("s390-lpar")
-    monkeypatch.setattr(directory, "MANY", len(kernel.blocks) + (not large))
+    monkeypatch.setattr(tree, "MANY", len(kernel.blocks) + (not large))
     directory.create(tmp_path / "m", kernel)
     alike: dict[tuple[bytes, int], set[int]] = {}
     for path in files_of(tmp_path / "m/sys"):
@@ -54,7 +57,7 @@ def test_files_with_the_same_content_and_permissions_are_one(
 def test_a_write_to_a_machine_of_shared_files_changes_one_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(directory, "MANY", 1)
+    monkeypatch.setattr(tree, "MANY", 1)
     directory.create(tmp_path / "m", boot("s390-lpar"))
     sysfs = Sysfs(boot("s390-lpar"))
     for path, word in (
@@ -79,7 +82,7 @@ def test_a_file_with_too_many_names_is_made_anew(
             raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), known)
         link(known, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(directory, "MANY", 1)
+    monkeypatch.setattr(tree, "MANY", 1)
     monkeypatch.setattr(os, "link", limited)
     directory.create(tmp_path / "m", boot("s390-lpar"))
     assert max(path.stat().st_nlink for path in files_of(tmp_path / "m/sys")) == most
@@ -187,6 +190,88 @@ def test_a_damaged_machine_refuses_writes_and_can_still_be_listed(
     with pytest.raises(directory.DamagedError, match="damaged"):
         directory.write(root, f"{MEMORY}/memory3/state", b"offline")
     assert tree_at(root) == before
+
+
+def _restorations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A list that grows each time that a machine is made from its records."""
+    seen: list[object] = []
+    restored = records.restored
+
+    def noted(*arguments: Any) -> Kernel:
+        seen.append(arguments)
+        return restored(*arguments)
+
+    monkeypatch.setattr(records, "restored", noted)
+    return seen
+
+
+def test_a_machine_is_remembered_from_one_write_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root, sysfs = make(tmp_path / "m", "s390-lpar"), Sysfs(boot("s390-lpar"))
+    machine, seen = directory.Directory(root), _restorations(monkeypatch)
+    heard: list[tuple[str, str]] = []
+    for number in range(16, 24):
+        for path, word in (
+            (f"{FIRMWARE}/memory{number}/config", b"1"),
+            (f"{MEMORY}/memory{number}/state", b"online"),
+        ):
+            machine.write(path, word, listener=lambda *event: heard.append(event))
+            sysfs.write(path, word)
+    assert len(seen) == 1
+    # A listener hears of its own write only.
+    assert len(heard) == 16
+    assert tree_at(root) == tree_of(sysfs)
+    assert live(machine.kernel()) == live(sysfs.kernel)
+
+
+@pytest.mark.parametrize("how", ["written", "another machine", "refused", "interrupted", "full"])
+def test_a_machine_that_changed_otherwise_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    root = make(tmp_path / "m", {**s390(), "faults": {"config": {"6": "EIO"}}})
+    machine = directory.Directory(root)
+    machine.write(f"{FIRMWARE}/memory4/config", b"1")
+    if how == "written":
+        directory.write(root, f"{FIRMWARE}/memory5/config", b"1")
+    elif how == "another machine":
+        shutil.rmtree(root)
+        make(root, s390(first=5, standby=3))
+    elif how == "refused":
+        with pytest.raises(OSError, match="Input/output"):
+            machine.write(f"{FIRMWARE}/memory6/config", b"1")
+    elif how == "interrupted":
+        machine.change(lambda kernel: kernel.set_delay("offline", 0, 1.0))
+
+        def interrupt(_seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            machine.write(f"{MEMORY}/memory0/state", b"offline", wait=interrupt)
+    else:
+        with monkeypatch.context() as patched:
+            patched.setattr("memsim.directory.stage", lambda *_: no_room())
+            with pytest.raises(OSError, match="No space"):
+                machine.write(f"{FIRMWARE}/memory7/config", b"1")
+    before = conditions(root)
+    machine.write(f"{FIRMWARE}/memory7/config", b"1")
+    assert changed(before, conditions(root)) == [7]
+    assert tree_at(root) == tree_of(machine.kernel())
+
+
+def no_room() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_damage_between_two_writes_is_found(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", s390())
+    machine = directory.Directory(root)
+    machine.write(f"{FIRMWARE}/memory4/config", b"1")
+    blocks = bytearray((root / ".memsim/blocks").read_bytes())
+    blocks[0] ^= 1
+    (root / ".memsim/blocks").write_bytes(blocks)
+    with pytest.raises(directory.DamagedError, match="blocks"):
+        machine.write(f"{FIRMWARE}/memory5/config", b"1")
 
 
 def test_no_machine_is_created_over_existing_files(tmp_path: Path) -> None:
