@@ -266,11 +266,12 @@ class FileTree:
         finally:
             os.close(at)
         try:
+            found = os.fstat(file)
             if not self.is_this_machine:
-                check_writable(os.fstat(file), path)
+                check_writable(found, path)
             if os.write(file, data) != len(data):
                 raise os_error(errno.ENOSPC, path)
-            if not self.is_this_machine:
+            if not self.is_this_machine and found.st_size > len(data):
                 # A captured file must have the word and nothing else. O_TRUNC doubles the time:
                 # file systems then flush the file when it is closed.
                 os.ftruncate(file, len(data))
