@@ -17,7 +17,9 @@ from chmem_py.advice import format_cannot_write, format_left, words_of
 from chmem_py.cli import chmem as command
 from chmem_py.document import failure
 from chmem_py.holding import _named
+from chmem_py.install import uninstall
 from chmem_py.interrupts import Interrupts
+from chmem_py.layouts import save
 from chmem_py.output import Output
 from chmem_py.request import parse
 from chmem_py.selection import select_nothing
@@ -27,6 +29,7 @@ from hotplug_cli.messages import Sentence
 from hotplug_cli.program import CommandError
 from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, State, Zone
+from memory_hotplug.boot_files import UNIT
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
 from memory_hotplug.hold import RECORD, Holder, hold
@@ -35,8 +38,9 @@ from memory_hotplug.plan import Action, Order
 from memory_hotplug.rehearsal import Rehearsal
 from memory_hotplug.simulated import SimulatedTree
 from memory_hotplug.tree import Tree
+from memsim import directory
 from simulated import Make, conditions, s390, write
-from static_tree import MEMORY
+from static_tree import FIRMWARE, MEMORY
 
 # Output
 
@@ -669,3 +673,60 @@ def test_a_rehearsal_reads_all_blocks_as_they_would_be(machine: Make) -> None:
             State.ONLINE,
             State.OFFLINE,
         ]
+
+
+def test_a_block_that_is_configured_in_a_rehearsal_appears_offline(machine: Make) -> None:
+    with Machine.at(machine(s390())) as opened:
+        rehearsal = Rehearsal(opened)
+        rehearsal.write(f"{FIRMWARE}/memory5/config", "1")
+        paths = [f"{MEMORY}/memory5/{name}" for name in ("state", "valid_zones")]
+        shown = list(map(rehearsal.read, paths))
+        directory.write(opened.tree.root, f"{FIRMWARE}/memory5/config", b"1")
+        assert shown == list(map(opened.tree.read, paths))
+        rehearsal = Rehearsal(opened)
+        for number, word in ((3, "offline"), (5, "online"), (5, "offline")):
+            rehearsal.write(f"{MEMORY}/memory{number}/state", word)
+            opened.tree.write(f"{MEMORY}/memory{number}/state", word)
+            for path in (f"{MEMORY}/memory{number}/state", f"{MEMORY}/memory{number}/valid_zones"):
+                assert rehearsal.read(path) == opened.tree.read(path), path
+
+
+# Errors before there is anything to do
+
+
+def test_an_error_without_a_context_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    command.write_error(CommandError(Sentence("nothing works")), None)
+    assert capsys.readouterr() == ("", "chmem: nothing works\n")
+
+
+@pytest.mark.parametrize(
+    ("where", "root", "name"),
+    [("/layout.toml", "/", "layout.toml"), ("a/b.toml", "a", "b.toml"), ("b.toml", ".", "b.toml")],
+)
+def test_a_layout_is_saved_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, machine: Make, where: str, root: str, name: str
+) -> None:
+    written: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "chmem_py.layouts.replace_file", lambda root, path, _data: written.append((root, path))
+    )
+    with Machine.at(machine(s390())) as opened:
+        assert save(opened, where, Output()) == 0
+    assert written == [(root, name)]
+
+
+@pytest.mark.parametrize("this_machine", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_systemd_has_to_read_its_units_again_after_one_of_this_machine_was_removed(
+    capsys: pytest.CaptureFixture[str], machine: Make, this_machine: bool, dry_run: bool
+) -> None:
+    with Machine.at(machine(s390())) as opened:
+        tree = opened.tree
+        unit = Path(tree.root, UNIT)
+        unit.parent.mkdir(parents=True)
+        unit.write_text("")
+        tree.is_this_machine = this_machine
+        assert uninstall(tree, Output(), dry_run=dry_run) == 0
+    assert unit.exists() is dry_run
+    told = "systemctl daemon-reload" in capsys.readouterr().err
+    assert told is (this_machine and not dry_run)

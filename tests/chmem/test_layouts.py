@@ -21,7 +21,7 @@ from memory_hotplug.layout_files import LONGEST
 from memory_hotplug.saving import UNDO
 from memsim.profile import PROFILES
 from simulated import Make, s390
-from static_tree import MEMORY
+from static_tree import MEMORY, make
 
 EACH = [
     pytest.param(name, marks=pytest.mark.slow) if name in ("huge", "ppc64-large") else name
@@ -204,8 +204,8 @@ def test_a_damaged_record_is_not_used(machine: Make, chmem: Command) -> None:
     for damaged in ("", "{}", '{"version":1,"before":[[1,"online",null,true]]}', "[" * 100_000):
         record.write_text(damaged)
         done = chmem("-s", tree, "--undo")
-        assert done.status == 1
-        assert "record of the last change is damaged" in done.stderr
+        said = f"chmem: /{UNDO}: the record of the last change is damaged\n"
+        assert (done.status, done.stderr) == (1, said)
 
 
 def test_a_total_is_reached_from_both_sides(machine: Make, chmem: Command) -> None:
@@ -409,6 +409,17 @@ def test_a_total_counts_what_is_asked_for(
     assert chmem("-s", tree, "--total", *arguments).status == 0
     found = [number for number, status, _, _ in conditions(tree) if status == "online"]
     assert found == online
+
+
+def test_a_total_asks_for_no_zone_where_the_machine_shows_none(
+    chmem: Command, tmp_path: Path
+) -> None:
+    """As util-linux: the word is `online`, and not `online_movable`."""
+    groups = [{"range": [0, 1]}, {"range": [2, 3], "state": "offline"}]
+    described = {"block_size": 1 << 27, "valid_zones": False, "blocks": groups}
+    tree = make(tmp_path, described)
+    assert chmem("-s", tree, "--total", "512m").status == 0
+    assert {(tree / MEMORY / f"memory{n}/state").read_text() for n in (2, 3)} == {"online"}
 
 
 def test_a_total_that_cannot_be_had_is_said_to_be_had_in_part(

@@ -247,6 +247,17 @@ def test_a_word_takes_the_place_of_what_a_file_held(tmp_path: Path) -> None:
     assert (tmp_path / MEMORY / "memory1/state").read_bytes() == b"offline"
 
 
+def test_half_a_word_is_an_error_that_names_the_attribute(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    static_tree.make(tmp_path, S390)
+    tree, path = FileTree(str(tmp_path)), f"{MEMORY}/memory0/state"
+    monkeypatch.setattr(os, "write", lambda _file, data: len(data) - 1)
+    with pytest.raises(OSError) as caught:
+        tree.write(path, "offline")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, path)
+
+
 @pytest.mark.parametrize(
     "link", [MEMORY / "memory0/state", MEMORY / "memory0", MEMORY, MEMORY.parent]
 )

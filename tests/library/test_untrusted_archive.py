@@ -269,6 +269,24 @@ def test_links_out_of_an_archive_are_not_followed(target: str, root: Path, tmp_p
     assert [remark.blocks for remark in table.remarks] == [(1,)]
 
 
+@pytest.mark.parametrize(
+    ("target", "number"),
+    [("/etc/hostname", errno.EXDEV), ("../../../../../../x", errno.EXDEV), ("state", errno.ELOOP)],
+)
+def test_a_link_that_cannot_be_followed_is_an_error_that_names_the_file(
+    target: str, number: int, root: Path, tmp_path: Path
+) -> None:
+    path = packed(
+        tmp_path / "case.tar",
+        root,
+        lambda file: member(file, STATE, tarfile.SYMTYPE, target),
+        STATE,
+    )
+    with Machine.at(path) as machine, pytest.raises(OSError) as caught:
+        machine.tree.read(str(STATE))
+    assert (caught.value.errno, caught.value.filename) == (number, str(STATE))
+
+
 SAID = {
     tarfile.FIFOTYPE: "a FIFO, not a regular file",
     tarfile.CHRTYPE: "a device, not a regular file",
