@@ -206,14 +206,21 @@ def _make(path: str, kernel: Kernel) -> None:
     # A block that can be configured has two directories, once it is.
     directories = sum(map(kernel.blocks.present, kernel.blocks)) + blocks * machine.firmware
 
+    progress = Progress(blocks, machine.block_size)
+
     def made() -> None:
         nonlocal count
+        if not count:
+            # Not before: the bar has a thread, and a process with threads is not copied.
+            progress.start()
         count += 1
         if count % _NOTED == 0:
             progress.done(min(count * blocks // directories, blocks))
 
-    with Progress(blocks, machine.block_size) as progress:
+    try:
         directory.create(path, kernel, made)
+    finally:
+        progress.stop()
 
 
 @commands.command("write", help="Write a value to an attribute, as echo does on a real machine.")

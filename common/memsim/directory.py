@@ -339,7 +339,7 @@ def _shown(files: Beneath, sysfs: Sysfs) -> Iterator[None]:
         yield
         return
     ((path, text),) = texts.items()
-    mode = sysfs.mode(path)
+    mode = sysfs.entry(path).mode
     with staging(files):
         # The file for afterwards is made now, because the disk can be full then.
         files.expect("file", path)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from memsim.syscalls import die_with_parent
 
-__all__ = ["exit_status", "fork_and_wait"]
+__all__ = ["beside", "exit_status", "fork_and_wait", "processors"]
 
 
 def fork_and_wait(work: Callable[[], int]) -> int:
@@ -20,18 +23,59 @@ def fork_and_wait(work: Callable[[], int]) -> int:
     ignored here meanwhile, because the other process gets them itself. SIGTERM and SIGHUP end the
     other process, and then this one (SystemExit).
     """
-    report, told = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(report)
-        _do(work, told)
-    os.close(told)
+    child, report = _start(work)
     with os.fdopen(report, "rb") as failures:
         status = _wait(child)
         failure = failures.read()
     if failure:
         raise pickle.loads(failure)
     return exit_status(status)
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """A context in which another process does WORK; it ends when both have ended.
+
+    An exception of WORK is raised at the end of the context, and ChildProcessError if the other
+    process was killed. An exception in the context kills it.
+    """
+
+    def done() -> int:
+        work()
+        return 0
+
+    child, report = _start(done)
+    with os.fdopen(report, "rb") as failures:
+        try:
+            yield
+            failure = failures.read()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            raise
+        finally:
+            status = os.waitpid(child, 0)[1]
+    if failure:
+        raise pickle.loads(failure)
+    if status:
+        raise ChildProcessError(errno.ECHILD, "a process that did a part of the work was killed")
+
+
+def processors() -> int:
+    """How many processes can work at the same time; 1 in a process with several threads, because
+    a copy of it has one thread only, and the locks of all."""
+    return 1 if threading.active_count() > 1 else len(os.sched_getaffinity(0))
+
+
+def _start(work: Callable[[], int]) -> tuple[int, int]:
+    """A new process that does WORK, and the pipe with its exception once it has ended."""
+    report, told = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(report)
+        _do(work, told)
+    os.close(told)
+    return child, report
 
 
 def exit_status(wait_status: int) -> int:

@@ -119,13 +119,13 @@ class Attributes:
         """Do nothing: no resource is held between two calls."""
 
     def getattr(self, path: str, _file: Any = None) -> dict[str, Any]:
-        kind, mode = self._reader.sysfs.stat(path)
+        entry = self._reader.sysfs.entry(path)
         return {
-            "st_mode": _FORMATS[kind] | mode,
-            "st_nlink": 2 if kind == "dir" else 1,
+            "st_mode": _FORMATS[entry.kind] | entry.mode,
+            "st_nlink": 2 if entry.kind == "dir" else 1,
             "st_uid": self._owner.st_uid,
             "st_gid": self._owner.st_gid,
-            "st_size": PAGE_SIZE if kind == "file" else 0,
+            "st_size": PAGE_SIZE if entry.kind == "file" else 0,
             "st_atime": self._owner.st_atime_ns,
             "st_mtime": self._owner.st_mtime_ns,
             "st_ctime": self._owner.st_ctime_ns,
@@ -138,7 +138,7 @@ class Attributes:
         return self._reader.sysfs.readlink(path)
 
     def open(self, path: str, flags: int) -> int:
-        _, mode = self._reader.sysfs.stat(path)
+        mode = self._reader.sysfs.entry(path).mode
         if flags & os.O_ACCMODE != os.O_RDONLY and not mode & 0o200:
             self._denied()
         return 0
@@ -151,7 +151,7 @@ class Attributes:
 
     def truncate(self, path: str, _length: int, _file: Any = None) -> None:
         """Do nothing: sysfs accepts O_TRUNC and does not change the attribute."""
-        self._reader.sysfs.stat(path)
+        self._reader.sysfs.entry(path)
 
     def _denied(self, *_arguments: object) -> NoReturn:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))

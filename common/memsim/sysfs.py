@@ -33,6 +33,7 @@ __all__ = [
     "Entry",
     "Kind",
     "Sysfs",
+    "block_named",
 ]
 
 MEMORY: Final = "sys/devices/system/memory"
@@ -112,6 +113,13 @@ class Sysfs:
         kernel.listeners.append(self._emit)
         self._rules, self._texts = self._all_rules(), self._fixed_texts()
 
+    def entry(self, path: str) -> Entry:
+        """What is at a path. A link at the end of the path is not followed."""
+        entry = self._find(path)
+        if entry is None:
+            raise _error(errno.ENOENT, path)
+        return entry
+
     def kind(self, path: str) -> Kind | None:
         """The kind of what is at a path, or None. A link at the end of the path is not followed."""
         entry = self._find(path)
@@ -122,7 +130,7 @@ class Sysfs:
         return self.kind(path) in ("dir", "link")
 
     def listdir(self, path: str) -> list[str]:
-        entry = self._entry(path)
+        entry = self.entry(path)
         if entry.kind == "link":
             return self.listdir(os.path.normpath(f"{os.path.dirname(path)}/{entry.target}"))
         if entry.names is None:
@@ -130,19 +138,10 @@ class Sysfs:
         return entry.names()
 
     def readlink(self, path: str) -> str:
-        entry = self._entry(path)
+        entry = self.entry(path)
         if entry.kind != "link":
             raise _error(errno.EINVAL, path)
         return entry.target
-
-    def mode(self, path: str) -> int:
-        """The permission bits."""
-        return self.stat(path)[1]
-
-    def stat(self, path: str) -> tuple[Kind, int]:
-        """The kind of what is at a path, and its permission bits."""
-        entry = self._entry(path)
-        return entry.kind, entry.mode
 
     def read(self, path: str) -> bytes:
         return self._file(path)[0].content
@@ -158,7 +157,7 @@ class Sysfs:
             yield from self._in_block(below, block)
             return
         for name in self.listdir(path):
-            yield name, self._entry(f"{path}/{name}")
+            yield name, self.entry(f"{path}/{name}")
 
     def write(self, path: str, data: bytes) -> int:
         """Do one write() to an attribute; return how many bytes it takes, or raise OSError.
@@ -190,14 +189,8 @@ class Sysfs:
 
     # Finding a path.
 
-    def _entry(self, path: str) -> Entry:
-        entry = self._find(path)
-        if entry is None:
-            raise _error(errno.ENOENT, path)
-        return entry
-
     def _file(self, path: str) -> tuple[Entry, Attribute]:
-        entry = self._entry(path)
+        entry = self.entry(path)
         if entry.attribute is None:
             raise _error(errno.EISDIR, path)
         return entry, entry.attribute
@@ -261,8 +254,8 @@ class Sysfs:
         if not rest:
             return Entry("dir", names=lambda: [f"memory{b}" for b in self._blocks_of(node)])
         name, _, beyond = rest.partition("/")
-        match = _BLOCK_NAME.fullmatch(name)
-        if not match or not self.kernel.blocks.present(block := int(match["block"])):
+        block = block_named(name)
+        if block is None or not self.kernel.blocks.present(block):
             return None
         if node not in self.kernel.blocks.group(block).nodes:
             return None
@@ -356,6 +349,12 @@ class Sysfs:
     def _emit(self, uevent: Uevent, block: int) -> None:
         for listener in self.listeners:
             listener(uevent, f"/devices/system/memory/memory{block}")
+
+
+def block_named(name: str) -> int | None:
+    """The number of the block that a directory or link of this name is of; None: of none."""
+    match = _BLOCK_NAME.fullmatch(name)
+    return int(match["block"]) if match else None
 
 
 def _error(number: int, path: str) -> OSError:

@@ -7,7 +7,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,10 +16,11 @@ from memsim import records
 from memsim.beneath import DIRECTORY, Beneath
 from memsim.beneath import create as create_file
 from memsim.errors import NoParentError
+from memsim.fork import beside, processors
 from memsim.kernel import Kernel
 from memsim.private import BLOCKS, LIVE, LOCK, MARK, PRIVATE
 from memsim.signals import undisturbed
-from memsim.sysfs import NODE, Entry, Kind, Sysfs
+from memsim.sysfs import NODE, Entry, Kind, Sysfs, block_named
 
 __all__ = ["MANY", "Shared", "Staged", "create", "fill", "put_in_place", "stage"]
 
@@ -26,6 +28,8 @@ __all__ = ["MANY", "Shared", "Staged", "create", "fill", "put_in_place", "stage"
 MANY: Final = 16384
 """A machine with this many blocks or more is large: its directory takes a while to make, and all
 of its files with the same content are one file."""
+
+_MOST_PROCESSES: Final = 8
 
 
 class Staged(NamedTuple):
@@ -51,7 +55,7 @@ def stage(files: Beneath, sysfs: Sysfs, paths: Iterable[str], beside: str) -> li
                 # A directory comes and goes by one rename, so this one is complete.
                 continue
         if kind == "file":
-            files.create(name, sysfs.read(path), sysfs.mode(path))
+            files.create(name, sysfs.read(path), sysfs.entry(path).mode)
         elif kind == "dir":
             files.mkdir(name)
             fill(sysfs, path, files.directory(name))
@@ -79,13 +83,18 @@ def fill(
     at: int,
     shared: Shared | None = None,
     made: Callable[[], None] = lambda: None,
+    part: Part | None = None,
 ) -> None:
-    """Make the content of a directory of the machine in the empty directory AT, a descriptor.
+    """Make the content of a directory of the machine in the empty directory AT, a descriptor; or
+    a PART of it, beside processes that make the others.
 
     MADE is called for each directory that is complete. An OSError names the path below the
     machine's root.
     """
     for name, entry in sysfs.entries(path):
+        block = part and block_named(name)
+        if part and not part.has(block, entry):
+            continue
         below = f"{path}/{name}" if path else name
         try:
             if entry.kind == "link":
@@ -94,16 +103,33 @@ def fill(
                 if not (shared and shared.link(entry, name, below, at)):
                     create_file(name, entry.content, entry.mode, at)
             else:
-                os.mkdir(name, dir_fd=at)
+                with suppress(FileExistsError) if part and block is None else nullcontext():
+                    os.mkdir(name, dir_fd=at)
                 deeper = os.open(name, DIRECTORY, dir_fd=at)
         except OSError as error:
             raise OSError(error.errno, error.strerror, below) from None
         if entry.kind == "dir":
             try:
-                fill(sysfs, below, deeper, shared, made)
+                # All in the directory of a block is made by one process.
+                fill(sysfs, below, deeper, shared, made, part if block is None else None)
             finally:
                 os.close(deeper)
             made()
+
+
+class Part(NamedTuple):
+    """What one of several processes makes of a machine's directory.
+
+    All of them make the directories that are not of one block; the first makes the files there.
+    """
+
+    number: int
+    of: int
+
+    def has(self, block: int | None, entry: Entry) -> bool:
+        if block is None:
+            return self.number == 0 or entry.kind == "dir"
+        return block % self.of == self.number
 
 
 class Shared:
@@ -173,12 +199,31 @@ def create(
     sysfs.take_changes()
 
 
+def _fill_sys(sysfs: Sysfs, at: int, made: Callable[[], None]) -> None:
+    if len(sysfs.kernel.blocks) < MANY:
+        fill(sysfs, "", at, Shared(at, writable=False), made)
+        return
+    count = min(processors(), _MOST_PROCESSES)
+
+    def make(number: int, told: Callable[[], None] = lambda: None) -> None:
+        fill(sysfs, "", at, Shared(at, writable=True), told, Part(number, count))
+
+    def all_made() -> None:
+        # The others are as far as this process.
+        for _ in range(count):
+            made()
+
+    with ExitStack() as others:
+        for number in range(1, count):
+            others.enter_context(beside(partial(make, number)))
+        make(0, all_made)
+
+
 def _fill_new(directory: str, sysfs: Sysfs, machine: bytes, made: Callable[[], None]) -> None:
     """Make all files of a machine; MACHINE is its record."""
     at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        many = len(sysfs.kernel.blocks) >= MANY
-        fill(sysfs, "", at, Shared(at, writable=many), made)
+        _fill_sys(sysfs, at, made)
         os.mkdir(PRIVATE, dir_fd=at)
         for name, content in (
             (MARK, machine),

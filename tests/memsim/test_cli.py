@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,18 @@ def test_memsim_create_of_many_blocks_announces_itself_on_a_terminal(
     monkeypatch.setattr(screen, "isatty", lambda: terminal)
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setattr("memsim.tree.MANY", many)
+    threads: list[int] = []
+
+    def processors() -> int:
+        threads.append(threading.active_count())
+        return 1
+
+    monkeypatch.setattr("memsim.tree.processors", processors)
     commands.main(["create", str(tmp_path / "m"), "--profile", "s390-lpar"], standalone_mode=False)
     line = f"memsim: making 32 memory blocks in {tmp_path}/m; Ctrl-C ends it\n"
     assert screen.getvalue() == (line if told else "")
+    # The thread of the progress bar begins after other processes have been started.
+    assert threads == ([1] if many <= 32 else [])
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import stat
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memsim import directory, records, tree
+from memsim.fork import processors
 from memsim.kernel import Kernel
 from memsim.machine import Fault
 from memsim.profile import boot
 from memsim.records import live
-from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs
+from memsim.sysfs import FIRMWARE, MEMORY, NODE, Entry, Sysfs, block_named
 from simulated import changed, conditions, make, s390, tree_at, tree_of
 
 
@@ -41,17 +46,124 @@ def test_files_with_the_same_content_and_permissions_are_one(
     """On a small machine, only files that no program writes to."""
     kernel = boot("s390-lpar")
     monkeypatch.setattr(tree, "MANY", len(kernel.blocks) + (not large))
+    # Each process has files of its own to share.
+    monkeypatch.setattr(tree, "processors", lambda: 1)
     directory.create(tmp_path / "m", kernel)
     alike: dict[tuple[bytes, int], set[int]] = {}
     for path in files_of(tmp_path / "m/sys"):
         found = path.stat()
         assert large or found.st_nlink == 1 or not found.st_mode & 0o222
         below = str(path.relative_to(tmp_path / "m"))
-        assert stat.S_IMODE(found.st_mode) == Sysfs(kernel).mode(below)
+        assert stat.S_IMODE(found.st_mode) == Sysfs(kernel).entry(below).mode
         alike.setdefault((path.read_bytes(), found.st_mode), set()).add(found.st_ino)
     assert not large or {len(inodes) for inodes in alike.values()} == {1}
     assert len(set.union(*alike.values())) < len(files_of(tmp_path / "m/sys")) / (1 + large)
     assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 50])
+@pytest.mark.parametrize("name", ["s390-lpar", "x86-two-nodes"])
+def test_a_large_machine_is_made_by_several_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, processes: int
+) -> None:
+    monkeypatch.setattr(tree, "MANY", 1)
+    monkeypatch.setattr(tree, "processors", lambda: processes)
+    forks: list[int] = []
+    fork = os.fork
+
+    def counted() -> int:
+        child = fork()
+        forks.append(child)
+        return child
+
+    monkeypatch.setattr(os, "fork", counted)
+    kernel, directories = boot(name), []
+    directory.create(tmp_path / "m", kernel, lambda: directories.append(1))
+    assert len(forks) == min(processes, 8) - 1
+    assert tree_at(tmp_path / "m") == tree_of(kernel)
+    for path in files_of(tmp_path / "m/sys"):
+        below = str(path.relative_to(tmp_path / "m"))
+        assert stat.S_IMODE(path.stat().st_mode) == Sysfs(kernel).entry(below).mode
+    # The first process takes the others to be as far as it is.
+    count = len(forks) + 1
+    own = [
+        path
+        for path, text in tree_of(kernel).items()
+        if text is None and (block_named(os.path.basename(path)) or 0) % count == 0
+    ]
+    assert len(directories) == count * len(own)
+    no_children()
+
+
+def no_children() -> None:
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def _full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state")
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        (_full, "No space left"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "a process that did a part"),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), "a process that did a part"),
+    ],
+    ids=["full", "killed", "ended"],
+)
+def test_where_a_process_that_helps_fails_nothing_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: Callable[[], None], said: str
+) -> None:
+    this, link = os.getpid(), tree.Shared.link
+
+    def failing(self: tree.Shared, entry: Entry, *place: Any) -> bool:
+        if os.getpid() != this:
+            fails()
+        return link(self, entry, *place)
+
+    monkeypatch.setattr(tree, "MANY", 1)
+    monkeypatch.setattr(tree, "processors", lambda: 2)
+    monkeypatch.setattr(tree.Shared, "link", failing)
+    with pytest.raises(OSError, match=said) as caught:
+        directory.create(tmp_path / "m", boot("s390-lpar"))
+    assert str(caught.value.filename).startswith(str(tmp_path / "m"))
+    assert list(tmp_path.iterdir()) == []
+    no_children()
+
+
+def test_an_interrupt_ends_the_processes_that_help(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    this, link = os.getpid(), tree.Shared.link
+
+    def waiting(self: tree.Shared, entry: Entry, *place: Any) -> bool:
+        if os.getpid() == this:
+            raise KeyboardInterrupt
+        # The test does not end before this process.
+        time.sleep(3600)
+        return link(self, entry, *place)
+
+    monkeypatch.setattr(tree, "MANY", 1)
+    monkeypatch.setattr(tree, "processors", lambda: 3)
+    monkeypatch.setattr(tree.Shared, "link", waiting)
+    with pytest.raises(KeyboardInterrupt):
+        directory.create(tmp_path / "m", boot("s390-lpar"))
+    assert list(tmp_path.iterdir()) == []
+    no_children()
+
+
+def test_a_process_with_threads_is_not_copied() -> None:
+    assert processors() == len(os.sched_getaffinity(0))
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        assert processors() == 1
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_write_to_a_machine_of_shared_files_changes_one_name(
@@ -84,6 +196,7 @@ def test_a_file_with_too_many_names_is_made_anew(
 
     monkeypatch.setattr(tree, "MANY", 1)
     monkeypatch.setattr(os, "link", limited)
+    monkeypatch.setattr(tree, "processors", lambda: 1)
     directory.create(tmp_path / "m", boot("s390-lpar"))
     assert max(path.stat().st_nlink for path in files_of(tmp_path / "m/sys")) == most
     assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))

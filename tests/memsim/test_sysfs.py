@@ -207,8 +207,8 @@ def test_the_files_of_a_block() -> None:
     assert sysfs.readlink(f"{directory}/node0") == "../../node/node0"
     assert sysfs.readlink(f"{NODE}/node0/memory10") == "../../memory/memory10"
     assert sysfs.read(f"{directory}/node0/memory10/state") == b"online\n"
-    assert sysfs.mode(f"{directory}/state") == 0o644
-    assert sysfs.mode(f"{directory}/phys_index") == 0o444
+    assert sysfs.entry(f"{directory}/state").mode == 0o644
+    assert sysfs.entry(f"{directory}/phys_index").mode == 0o444
 
 
 def test_a_deconfigured_block_has_no_directory_and_no_link() -> None:

@@ -40,7 +40,7 @@ def _tree(sysfs: Sysfs, top: str) -> dict[str, str]:
     for name in sysfs.listdir(top):
         path = f"{top}/{name}"
         kind = sysfs.kind(path)
-        found[name] = f"{sysfs.mode(path):o}" if kind == "file" else str(kind)
+        found[name] = f"{sysfs.entry(path).mode:o}" if kind == "file" else str(kind)
         if kind == "dir":
             found |= {f"{name}/{below}": what for below, what in _tree(sysfs, path).items()}
     return found
