@@ -88,6 +88,10 @@ class _Site:
     observe: bool = True
 
 
+_UNPLANNED = Plan(Target())
+"""Of a block that is only brought back: its plan is made then."""
+
+
 class _Transaction:
     """The steps for one block, and what was written so far."""
 
@@ -322,7 +326,7 @@ def _known(machine: Machine, named: int | MemoryBlock) -> MemoryBlock:
 
 
 def _take_back(site: _Site, outcome: Outcome) -> Outcome:
-    work = _Transaction(site, outcome.before, Plan(Target()))
+    work = _Transaction(site, outcome.before, _UNPLANNED)
     work.writes = list(outcome.writes)
     stuck = work.restore()
     after = site.machine.block_now(outcome.number)
@@ -352,7 +356,7 @@ def bring_back(machine: Machine, held: Held) -> Outcome | None:
     if left.before.state is State.ONLINE is now.state:
         held.clear()
         return None
-    work = _Transaction(_Site(machine, Watch(), UNDOING), left.before, Plan(Target()))
+    work = _Transaction(_Site(machine, Watch(), UNDOING), left.before, _UNPLANNED)
     stuck = work.restore(anyway=True)
     if stuck:
         held.keep()

@@ -28,13 +28,16 @@ _LONGEST_RULE = 16384
 _EVENT = {
     "SUBSYSTEM": "memory",
     "ACTION": "add",
-    "KERNEL": "memory32",
-    "DEVPATH": "/devices/system/memory/memory32",
+    "KERNEL": "memory",
+    "DEVPATH": "/devices/system/memory/memory",
     "ATTR{state}": "offline",
     "ATTR{online}": "0",
     "TEST": "state",
 }
-"""What is known of a block that was added; for another block the numbers differ."""
+"""What is known of a block that was added. The number that follows in its names is not known."""
+
+_NUMBERS = ("0", *(f"{first}{'2' * more}" for more in range(6) for first in range(1, 10)))
+"""Block numbers of each length and first digit, to try patterns with."""
 
 
 class OnlineRule(NamedTuple):
@@ -134,20 +137,17 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _holds(token: _Token, variables: dict[str, tuple[str, ...]]) -> bool | None:
     """Whether a match holds for an added block; None if that cannot be known."""
     wanted = token.operator == "=="
-    if token.key.startswith("ENV{") and token.key in variables:
-        values = {_matches(value, token.value) for value in variables[token.key]}
-        return None if len(values) > 1 else values.pop() is wanted
-    known = _EVENT.get(token.key)
     if token.key.startswith("TEST"):
         return wanted if token.value == "state" else None
-    if known is None:
-        return None
-    if token.key in ("KERNEL", "DEVPATH"):
-        # The number of the block is not known.
-        pattern = token.value.partition("memory[")[0] or token.value
-        if "memory[" in token.value:
-            return wanted if known.startswith(pattern) or pattern == "" else not wanted
-    return _matches(known, token.value) is wanted
+    if token.key.startswith("ENV{"):
+        values = variables.get(token.key, ())
+    elif token.key in ("KERNEL", "DEVPATH"):
+        numbers = (*_NUMBERS, *re.findall("[0-9]+", token.value))
+        values = tuple(_EVENT[token.key] + number for number in numbers)
+    else:
+        values = (_EVENT[token.key],) if token.key in _EVENT else ()
+    found = {_matches(value, token.value) for value in values}
+    return found.pop() is wanted if len(found) == 1 else None
 
 
 def _matches(text: str, patterns: str) -> bool:

@@ -64,6 +64,11 @@ def test_a_device_that_brought_nothing_is_refused(plugged: Path, chmem: Command)
     )
 
 
+def test_where_no_device_brought_memory_it_says_so(machine: Make, chmem: Command) -> None:
+    done = chmem("-s", machine(ROOM), "-d", "--device", "dax9.9")
+    assert done.stderr.endswith("devices that brought memory: none\n")
+
+
 def test_where_devices_are_not_known_it_says_so(
     plugged: Path, chmem: Command, tmp_path: Path
 ) -> None:
@@ -110,12 +115,16 @@ def completed(*words: str, typed: str) -> list[CompletionItem[str]]:
     return ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE").get_completions([*words], typed)
 
 
-@pytest.mark.parametrize("words", [["-b"], ["128m", "256m"]])
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [(["-d", "-b"], "none"), (["-d", "128m", "256m"], "2")],
+)
 def test_other_arguments_are_as_many_as_ever(
-    words: list[str], plugged: Path, chmem: Command
+    words: list[str], count: str, plugged: Path, chmem: Command
 ) -> None:
-    done = chmem("-s", plugged, "-d", "--device", "virtio0", *words)
+    done = chmem("-s", plugged, "--device", "virtio0", *words, "--advice", "always")
     assert (done.status, done.stdout) == (1, "")
+    assert f"give one SIZE, RANGE or BLOCKRANGE, not {count}\n" in done.stderr
     assert online(plugged) == [0, 1, 2, 3]
 
 

@@ -81,6 +81,29 @@ def rule(root: Path, name: str, text: str) -> None:
             ("online",),
             True,
         ),
+        *(
+            (f'KERNEL=="{pattern}", ACTION=="add", ATTR{{state}}="online"\n', 1, ("online",), sure)
+            for pattern, sure in (
+                ("memory[0-9]*", True),
+                ("memory?*", True),
+                ("cpu*|memory[0-9]*", True),
+                ("memory32", False),
+                ("memory12345678", False),
+                ("memory[45]", False),
+                ("memory[45][0-9][0-9]", False),
+                ("memory?", False),
+                ("memory[!7]*", False),
+            )
+        ),
+        ('DEVPATH=="*/memory[0-9]*", ATTR{state}="online"\n', 1, ("online",), True),
+        ('KERNEL!="memory[!0-9]*", ATTR{state}="online"\n', 1, ("online",), True),
+        (
+            'SUBSYSTEM=="memory", ENV{a}=="1", ENV{b}="2"\n'
+            'SUBSYSTEM=="memory", ENV{a}=="1", ATTR{state}="online"\n',
+            2,
+            ("online",),
+            False,
+        ),
     ],
 )
 def test_a_rule_that_sets_memory_online_is_found(
@@ -107,6 +130,9 @@ def test_a_rule_that_sets_memory_online_is_found(
         'ATTR{online}="1"\n',
         'SUBSYSTEM=="memory", ATTR{state}="$env{nothing}"\n',
         'TEST!="state", SUBSYSTEM=="memory", ATTR{state}="online"\n',
+        'KERNEL=="memory[!0-9]*", ATTR{state}="online"\n',
+        'KERNEL=="cpu[0-9]*", ATTR{online}="1"\n',
+        'KERNEL!="memory[0-9]*", GOTO="end"\nKERNEL=="cpu*", ATTR{online}="1"\nLABEL="end"\n',
         "no rule\n",
         "",
     ],
