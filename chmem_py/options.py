@@ -78,10 +78,8 @@ def check(options: Options, operands: Sequence[str]) -> None:
             raise GetoptUsageError(
                 messages.TOO_MANY.of(action=options.action, count=most_operands or "no")
             )
-    elif len(operands) != 1:
-        in_part = options.blocks or options.action == "total"
-        if operands or options.device is None or in_part:
-            raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
+    elif len(operands) != 1 and (operands or options.device is None or options.blocks):
+        raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
     if not options.sysroot:
         raise UsageError(reading.NO_SYSROOT.of())
     if options.action == "reconfigure" and options.memmap_on_memory is None:

@@ -115,7 +115,8 @@ class ArchiveTree:
                 self._links[name] = member.linkname
         elif member.isfile():
             content = archive.extractfile(member)
-            text = content.read(longest) if content else b""
+            assert content is not None, "a regular file has content"
+            text = content.read(longest)
             self._kept += len(text) if longest > PAGE else 0
             if self._kept > _MOST_KEPT or member.size > longest > PAGE:
                 raise tarfile.ReadError("too large a file, or too many")

@@ -12,6 +12,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple, Self
 
@@ -211,12 +212,10 @@ class Pages:
 
     def _flags(self, first: int, count: int) -> array[int]:
         """The flags of COUNT page frames from FIRST on; fewer where the memory ends."""
-        try:
-            data = os.pread(self._file, count * 8, first * 8)
-        except OSError:
-            data = b""
         flags = array("Q")
-        flags.frombytes(data[: len(data) // 8 * 8])
+        with suppress(OSError):
+            data = os.pread(self._file, count * 8, first * 8)
+            flags.frombytes(data[: len(data) // 8 * 8])
         return flags
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from click import Context
 from click.shell_completion import ShellComplete
 
 from chmem_py.advice import format_cannot_write, format_left, words_of
@@ -25,6 +26,7 @@ from chmem_py.request import parse
 from chmem_py.selection import select_nothing
 from chmem_py.tally import Tally
 from commands import Command
+from hotplug_cli.getopt import GIVEN
 from hotplug_cli.messages import Sentence
 from hotplug_cli.program import CommandError
 from memory_hotplug import Machine
@@ -689,6 +691,29 @@ def test_a_block_that_is_configured_in_a_rehearsal_appears_offline(machine: Make
             opened.tree.write(f"{MEMORY}/memory{number}/state", word)
             for path in (f"{MEMORY}/memory{number}/state", f"{MEMORY}/memory{number}/valid_zones"):
                 assert rehearsal.read(path) == opened.tree.read(path), path
+
+
+def test_a_block_that_is_deconfigured_in_a_rehearsal_is_gone(machine: Make) -> None:
+    with Machine.at(machine(s390())) as opened:
+        rehearsal = Rehearsal(opened)
+        rehearsal.write(f"{MEMORY}/memory3/state", "offline")
+        rehearsal.write(f"{FIRMWARE}/memory3/config", "0")
+        for name in ("state", "valid_zones"):
+            with pytest.raises(FileNotFoundError) as caught:
+                rehearsal.read(f"{MEMORY}/memory3/{name}")
+            assert caught.value.filename == f"{MEMORY}/memory3/{name}"
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [([], False), (["-d", "--json", "--advice=never"], False), (["--timeout=5"], True)],
+)
+def test_texts_are_written_where_util_linux_has_none_for_the_options(
+    given: list[str], own: bool
+) -> None:
+    ctx = Context(command, obj=Output())
+    ctx.meta[GIVEN] = given
+    assert command.prepare(ctx).own is own
 
 
 # Errors before there is anything to do

@@ -133,6 +133,10 @@ WRONG = {
         6,
         "a size for the same memory is given in line 4",
     ),
+    'version = 1\n[[memory]]\nnode = 0\n[[memory]]\nstate = "offline"\n': (
+        6,
+        "which memory: blocks, range, node or size is needed",
+    ),
     "version = 1\nmemory = 3\n": (4, "memory must be [[memory]], one for each entry"),
     "version = 1\n[policy]\nauto_online = 'sometimes'\n": (
         5,
@@ -554,6 +558,14 @@ def test_a_file_is_removed_once(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught:
         remove_file(str(tmp_path), "a/file")
     assert caught.value.filename == "/a/file"
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").touch()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/a").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError) as caught:
+        remove_file(str(tmp_path / "root"), "a/file")
+    assert caught.value.filename == "/a/file"
+    assert (tmp_path / "outside/file").exists()
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ def test_each_condition_has_its_steps(given: MemoryBlock, order: Order, expected
         (OFF_X86, Order(Action.CONFIGURE), Cause.NOT_CONFIGURABLE, "configure"),
         (OFF_X86, Order(Action.DECONFIGURE), Cause.NOT_CONFIGURABLE, "deconfigure"),
         (
+            OFF_X86,
+            Order(Action.APPLY, condition=Condition.DECONFIGURED),
+            Cause.NOT_CONFIGURABLE,
+            "deconfigure",
+        ),
+        (
             ON_X86,
             Order(Action.RECONFIGURE, memmap_on_memory=True),
             Cause.NOT_CONFIGURABLE,

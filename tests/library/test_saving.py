@@ -201,7 +201,7 @@ def changed(place: int, value: object) -> list[Any]:
     ids=json.dumps,
 )
 def test_a_record_that_chmem_does_not_write_is_damaged(record: object) -> None:
-    with pytest.raises(ValueError, match=r"no block|no record|no settings"):
+    with pytest.raises(ValueError, match=r"^no (block|record|record of this version|settings)$"):
         parse_change(json.dumps(record).encode())
 
 
@@ -210,5 +210,5 @@ def test_a_record_at_the_ends_of_what_is_allowed_is_read() -> None:
         text = json.dumps({"version": 1, "before": [changed(0, number)], "settings": {}})
         assert list(parse_change(text.encode()).blocks) == [number]
     for damaged in (b"", b"[" * 100_000, b"\xff"):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"^(too deep$|Expecting|'utf-8')"):
             parse_change(damaged)

@@ -264,7 +264,7 @@ def test_links_in_an_archive_are_followed_while_they_stay_in_it(root: Path, tmp_
     def change(file: tarfile.TarFile) -> None:
         file.add(root / MEMORY / "memory1", "case/sys/there")
         member(file, MEMORY / "memory1", tarfile.SYMTYPE, "../../../there")
-        member(file, FIRMWARE / "memory1/config", tarfile.SYMTYPE, "../memory0/./config")
+        member(file, FIRMWARE / "memory1/config", tarfile.SYMTYPE, "..//memory0/./config")
         file.add(root / NODE, "case/sys/nodes")
         member(file, NODE, tarfile.SYMTYPE, "../../nodes/")
 
@@ -323,6 +323,12 @@ def test_what_is_no_file_in_an_archive_is_unknown_with_a_remark(
     with Machine.at(path) as machine:
         (remark,) = machine.read([name]).remarks
     assert (remark.blocks, remark.attribute, remark.reason) == ((1,), name, SAID[kind])
+
+
+def test_an_error_without_a_text_is_told_without_one(root: Path, tmp_path: Path) -> None:
+    tree = archive_module.ArchiveTree(str(packed(tmp_path / "case.tar", root, lambda _: None)))
+    assert tree._damaged(EOFError()).strerror == "not an archive, or a damaged one"
+    assert tree._damaged(EOFError("x")).strerror == "not an archive, or a damaged one (x)"
 
 
 def test_a_hard_link_to_what_is_not_there_is_no_file(root: Path, tmp_path: Path) -> None:
