@@ -265,13 +265,13 @@ def _run_directory() -> int:
 
 def _is_sysfs(device: int) -> bool:
     """Whether the file system with that device number is sysfs, by /proc/self/mountinfo."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
+    wanted = b"%d:%d" % (os.major(device), os.minor(device))
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+        with open("/proc/self/mountinfo", "rb") as mounts:
             for line in mounts:
-                fields, _, kinds = line.partition(" - ")
+                fields, _, kinds = line.partition(b" - ")
                 if fields.split()[2] == wanted:
-                    return kinds.split()[0] == "sysfs"
+                    return kinds.split()[0] == b"sysfs"
     except (OSError, IndexError):
         pass
     return False
@@ -293,13 +293,13 @@ def _taken(lock: int) -> bool:
 def _holder(lock: int) -> Holder:
     """The holder of a lock, from /proc/locks (fs/locks.c, lock_get_status) and /proc/PID/stat."""
     status = os.fstat(lock)
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    numbers = os.major(status.st_dev), os.minor(status.st_dev), status.st_ino
     try:
-        with open("/proc/locks", encoding="ascii", errors="replace") as locks:
+        with open("/proc/locks", "rb") as locks:
             pid = next(
                 int(words[4])
-                for words in map(str.split, locks)
-                if words[1] == "FLOCK" and words[5] == device
+                for words in map(bytes.split, locks)
+                if words[1] == b"FLOCK" and words[5] == b"%02x:%02x:%d" % numbers
             )
     except (OSError, StopIteration, ValueError, IndexError):
         return Holder(None, None)

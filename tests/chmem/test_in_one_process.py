@@ -701,6 +701,7 @@ def test_a_block_that_is_deconfigured_in_a_rehearsal_is_gone(machine: Make) -> N
         for name in ("state", "valid_zones"):
             with pytest.raises(FileNotFoundError) as caught:
                 rehearsal.read(f"{MEMORY}/memory3/{name}")
+            assert caught.value.strerror == "No such file or directory"
             assert caught.value.filename == f"{MEMORY}/memory3/{name}"
 
 

@@ -8,7 +8,7 @@ import pytest
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BadOrderError, NotReadError
-from memory_hotplug.plan import Action, Order, plan, way_back
+from memory_hotplug.plan import Action, Condition, Order, plan, way_back
 
 ZONES = (Zone.NORMAL, Zone.MOVABLE)
 
