@@ -40,6 +40,8 @@ def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chme
     done = chmem("-s", tree, "-d", "128m", "--advice=never")
     assert (done.status, online(tree)) == (1, 18)
     assert done.stderr == "chmem: 2G are in use: nothing can go, 128M were asked for\n"
+    done = chmem("-s", tree, "-d", "128m")
+    assert done.stderr.splitlines()[1:] == ["chmem: --force takes what the kernel gives"]
 
 
 @pytest.mark.parametrize(

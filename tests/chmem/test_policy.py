@@ -75,6 +75,9 @@ def test_several_settings_at_once(tree: Path, chmem: Command) -> None:
         }
     ]
     assert (report["outcome"], report["status"], report["bytes_changed"]) == ("done", 0, 0)
+    request = report["request"]
+    assert request["text"] == "auto_online=offline auto_movable_ratio=50"
+    assert (request["size"], request["first_block"], request["last_block"]) == (None,) * 3
 
 
 @pytest.mark.parametrize(

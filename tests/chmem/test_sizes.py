@@ -145,7 +145,7 @@ def test_with_a_decimal_comma_a_point_is_refused_as_by_util_linux(
 
 def test_with_a_decimal_comma_a_comma_is_no_list(german: dict[str, str], tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390())
-    done = run_program("chmem", "-s", root, "-e", "0,5", env=german)
+    done = run_program("chmem", "-s", root, "-e", "0,5", "--advice=always", env=german)
     assert done.stderr == "chmem: Failed to parse size: '0,5': Invalid argument\n"
 
 

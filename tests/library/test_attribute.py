@@ -47,6 +47,13 @@ def test_a_word_of_the_kernel_has_no_newline_and_may_be_no_text() -> None:
     assert TABLE["auto_online_blocks"].parse(b"\nonl\xffine") == "\nonl\udcffine"
 
 
+@pytest.mark.parametrize("name", ["removable", "online"])
+def test_a_flag_is_1_or_0_and_anything_else_is_unknown(name: str) -> None:
+    texts = (b"1\n", b"0\n", b"1", b" 0 ", b"2\n", b"", b"X0", b"-1\n")
+    found = [TABLE[name].parse(text) for text in texts]
+    assert found == [True, False, True, False, None, None, None, None]
+
+
 def test_names_of_attributes_are_checked() -> None:
     assert attributes_named(["state", Attribute.NODE]) == (Attribute.STATE, Attribute.NODE)
     with pytest.raises(MemoryHotplugError, match=r"unknown attribute: sate \(known: state, rem"):

@@ -110,3 +110,5 @@ def test_the_unit_starts_the_program() -> None:
     (start,) = (line for line in lines if line.startswith("ExecStart="))
     assert shlex.split(start.removeprefix("ExecStart="))[:2] == ["/usr/bin/chmem", "--apply"]
     assert "WantedBy=sysinit.target" in lines
+    # systemd takes %% for a percent sign (systemd.unit(5), SPECIFIERS).
+    assert "ExecStart=/opt/50%%s/chmem " in unit_text("/opt/50%s/chmem")

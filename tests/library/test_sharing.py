@@ -69,6 +69,14 @@ def test_texts_and_errors_come_through(four: list[int]) -> None:
     assert len(four) == 3
 
 
+def test_an_answer_that_no_pipe_holds_comes_through(four: list[int]) -> None:
+    def read(numbers: Sequence[int]) -> list[Result]:
+        return [b"%d" % number + b"x" * 50_000 for number in numbers]
+
+    assert read_shared(read, MANY) == read(MANY)
+    assert len(four) == 3
+
+
 def test_few_blocks_and_one_processor_are_read_here(
     four: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

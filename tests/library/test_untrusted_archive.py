@@ -325,6 +325,12 @@ def test_what_is_no_file_in_an_archive_is_unknown_with_a_remark(
     assert (remark.blocks, remark.attribute, remark.reason) == ((1,), name, SAID[kind])
 
 
+def test_an_archive_of_nothing_has_an_empty_root(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "case.tar", "w"):
+        pass
+    assert archive_module.ArchiveTree(str(tmp_path / "case.tar")).names("") == []
+
+
 def test_an_error_without_a_text_is_told_without_one(root: Path, tmp_path: Path) -> None:
     tree = archive_module.ArchiveTree(str(packed(tmp_path / "case.tar", root, lambda _: None)))
     assert tree._damaged(EOFError()).strerror == "not an archive, or a damaged one"
