@@ -42,7 +42,7 @@ from memory_hotplug.simulated import SimulatedTree
 from memory_hotplug.tree import Tree
 from memsim import directory
 from simulated import Make, conditions, s390, write
-from static_tree import FIRMWARE, MEMORY
+from static_tree import FIRMWARE, MEMORY, plain
 
 # Output
 
@@ -691,6 +691,15 @@ def test_a_block_that_is_configured_in_a_rehearsal_appears_offline(machine: Make
             opened.tree.write(f"{MEMORY}/memory{number}/state", word)
             for path in (f"{MEMORY}/memory{number}/state", f"{MEMORY}/memory{number}/valid_zones"):
                 assert rehearsal.read(path) == opened.tree.read(path), path
+
+
+def test_online_is_the_first_of_the_zones_in_a_rehearsal(tmp_path: Path) -> None:
+    with Machine.at(plain(tmp_path, ["offline"] * 3, "Movable Normal")) as opened:
+        rehearsal = Rehearsal(opened)
+        for number, word in enumerate(("online", "online_movable", "online_kernel")):
+            rehearsal.write(f"{MEMORY}/memory{number}/state", word)
+        zones = [rehearsal.read(f"{MEMORY}/memory{n}/valid_zones") for n in range(3)]
+        assert zones == [b"Movable\n", b"Movable\n", b"Normal\n"]
 
 
 def test_a_block_that_is_deconfigured_in_a_rehearsal_is_gone(machine: Make) -> None:

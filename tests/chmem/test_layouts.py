@@ -242,6 +242,36 @@ def test_a_persistent_change_outlives_a_boot(
     assert states == ["online"] * 6 + ["disabled", "online"]
 
 
+def test_a_comment_that_is_not_utf_8_does_not_keep_a_change_from_being_persistent(
+    machine: Make, chmem: Command
+) -> None:
+    tree = machine(s390(first=4, standby=4))
+    file = tree / "etc/memory-layout.d/50-chmem.toml"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b'version = 1\n# K\xf6ln\n[[memory]]\nblocks = "7"\nstate = "offline"\n')
+    done = chmem("-s", tree, "-e", "-b", "5", "-z", "Movable", "--persistent")
+    assert (done.status, done.stderr) == (0, "")
+    assert 'blocks = "7"\n' in file.read_text()
+    assert 'blocks = "5"\n' in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--undo", "x"], "--undo takes no argument"),
+        (["--uninstall", "x"], "--uninstall takes no argument"),
+        (["--save", "x", "y"], "--save takes 1 argument"),
+        (["--apply", "x", "y"], "--apply takes 1 argument"),
+    ],
+)
+def test_too_many_arguments_are_bad_usage(
+    words: list[str], said: str, machine: Make, chmem: Command
+) -> None:
+    done = chmem("-s", machine(s390()), *words, "--advice", "always")
+    assert (done.status, done.stdout) == (1, "")
+    assert f"{said}\n" in done.stderr
+
+
 ENTRY = st.fixed_dictionaries(
     {},
     optional={

@@ -146,10 +146,11 @@ WRONG = {
     "version = 1\npolicy = 3\n": (4, "policy must be a table"),
     "version = 1\nversion = 1\n": (4, "not TOML: Cannot overwrite a value"),
     "version =": (3, "not TOML: Invalid value"),
+    "deep = " + "[" * 100_000: (None, "not TOML: a value is too large or too deep"),
 }
 
 
-@pytest.mark.parametrize("text", WRONG)
+@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
 def test_what_is_wrong_is_told_with_its_line(text: str) -> None:
     line, reason = WRONG[text]
     with pytest.raises(LayoutError) as caught:
