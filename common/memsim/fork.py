@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from memsim.syscalls import die_with_parent
 
@@ -23,8 +23,7 @@ def fork_and_wait(work: Callable[[], int]) -> int:
     ignored here meanwhile, because the other process gets them itself. SIGTERM and SIGHUP end the
     other process, and then this one (SystemExit).
     """
-    child, report = _start(work)
-    with os.fdopen(report, "rb") as failures:
+    with _started(work) as (child, failures):
         status = _wait(child)
         failure = failures.read()
     if failure:
@@ -44,8 +43,7 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
         work()
         return 0
 
-    child, report = _start(done)
-    with os.fdopen(report, "rb") as failures:
+    with _started(done) as (child, failures):
         try:
             yield
             failure = failures.read()
@@ -67,15 +65,24 @@ def processors() -> int:
     return 1 if threading.active_count() > 1 else len(os.sched_getaffinity(0))
 
 
-def _start(work: Callable[[], int]) -> tuple[int, int]:
-    """A new process that does WORK, and the pipe with its exception once it has ended."""
-    report, told = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(report)
-        _do(work, told)
-    os.close(told)
-    return child, report
+@contextmanager
+def _started(work: Callable[[], int]) -> Iterator[tuple[int, BinaryIO]]:
+    """A context with a new process that does WORK, and the pipe with its exception.
+
+    Where SIGCHLD is ignored, the kernel keeps no exit status (wait(2), NOTES); here it does.
+    """
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        report, told = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(report)
+            _do(work, told)
+        os.close(told)
+        with os.fdopen(report, "rb") as failures:
+            yield child, failures
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def exit_status(wait_status: int) -> int:

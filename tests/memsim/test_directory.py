@@ -154,6 +154,21 @@ def test_an_interrupt_ends_the_processes_that_help(
     no_children()
 
 
+def test_a_large_machine_is_made_where_the_end_of_a_process_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As after `trap '' CHLD` in the shell."""
+    monkeypatch.setattr(tree, "MANY", 1)
+    monkeypatch.setattr(tree, "processors", lambda: 3)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        directory.create(tmp_path / "m", boot("s390-lpar"))
+        assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))
+
+
 def test_a_process_with_threads_is_not_copied() -> None:
     assert processors() == len(os.sched_getaffinity(0))
     over = threading.Event()
