@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from click.shell_completion import ShellComplete
 
 from chmem_py.advice import format_cannot_write, format_left, words_of
 from chmem_py.cli import chmem as command
+from chmem_py.command import _machine
 from chmem_py.document import failure
 from chmem_py.holding import _named
 from chmem_py.install import uninstall
@@ -765,3 +767,35 @@ def test_systemd_has_to_read_its_units_again_after_one_of_this_machine_was_remov
     assert unit.exists() is dry_run
     told = "systemctl daemon-reload" in capsys.readouterr().err
     assert told is (this_machine and not dry_run)
+
+
+@pytest.mark.parametrize("name", ["treeX", "a tree"])
+def test_paths_of_a_dry_run_begin_with_the_root(
+    name: str, machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    root = plain(tmp_path / name, ["online", "offline"])
+    words = ["-s", root, "-e", "-b", "1", "--dry-run"]
+    path = f"{root}/{MEMORY}/memory1/state"
+    script = chmem(*words).stdout.splitlines()
+    assert script[1] == f"echo online_movable > {shlex.quote(path)}"
+    (step,) = json.loads(chmem(*words, "--json").stdout)["blocks"][0]["steps"]
+    assert step["path"] == path
+
+
+def test_a_second_signal_has_nothing_to_say_where_nothing_is_shown() -> None:
+    assert Interrupts(None).last_words() == b""
+
+
+def test_without_a_root_the_machine_is_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def noted(root: str) -> Tree:
+        opened.append(root)
+        raise OSError
+
+    monkeypatch.setattr("memory_hotplug.machine.open_tree", noted)
+    with pytest.raises(OSError):
+        Machine.at()
+    with pytest.raises(OSError):
+        _machine(Context(command))
+    assert opened == ["/", "/"]
