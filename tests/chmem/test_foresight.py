@@ -7,6 +7,7 @@ import pytest
 
 from commands import Command
 from memory_hotplug import Machine
+from memory_hotplug.block import State
 from simulated import Make, conditions, make, s390, x86
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -42,6 +43,11 @@ def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chme
     assert done.stderr == "chmem: 2G are in use: nothing can go, 128M were asked for\n"
     done = chmem("-s", tree, "-d", "128m")
     assert done.stderr.splitlines()[1:] == ["chmem: --force takes what the kernel gives"]
+    # What is offline already takes nothing away.
+    with Machine.at(tree) as machine:
+        offline = [one.number for one in machine.blocks() if one.state is not State.ONLINE][:14]
+    done = chmem("-s", tree, "-d", "-b", f"{offline[0]}-{offline[-1]}")
+    assert (offline[-1] - offline[0], done.status) == (13, 0), done
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from chmem_py.advice import format_cannot_write, format_left, words_of
 from chmem_py.cli import chmem as command
 from chmem_py.command import _machine
 from chmem_py.document import failure
-from chmem_py.holding import _named
+from chmem_py.holding import _named, say_held
 from chmem_py.install import uninstall
 from chmem_py.interrupts import Interrupts
 from chmem_py.layouts import save
@@ -35,7 +36,7 @@ from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.boot_files import UNIT
 from memory_hotplug.causes import Cause
-from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
+from memory_hotplug.errors import BlockError, CannotWriteError, HeldError, StuckError
 from memory_hotplug.hold import RECORD, Holder, hold
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action, Order
@@ -799,3 +800,18 @@ def test_without_a_root_the_machine_is_this_one(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OSError):
         _machine(Context(command))
     assert opened == ["/", "/"]
+
+
+@pytest.mark.parametrize(
+    ("pid", "since", "said"),
+    [
+        (7, 0.0, f"process 7 (since {time.strftime('%F %T', time.localtime(0))})"),
+        (7, None, "process 7"),
+        (None, None, "another process"),
+    ],
+)
+def test_who_holds_the_machine_is_said(pid: int | None, since: float | None, said: str) -> None:
+    output = Output()
+    say_held(HeldError(pid, since), output)
+    changing = "is still changing the memory of this machine; nothing was changed"
+    assert output.messages == [f"{said} {changing}"]

@@ -7,7 +7,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
 import pytest
 
@@ -245,6 +245,35 @@ def test_a_word_takes_the_place_of_what_a_file_held(tmp_path: Path) -> None:
     tree.write(f"{MEMORY}/memory1/state", "offline")
     assert (tmp_path / MEMORY / "memory0/state").read_bytes() == b"online"
     assert (tmp_path / MEMORY / "memory1/state").read_bytes() == b"offline"
+
+
+@pytest.mark.parametrize(
+    ("mode", "read_only", "number"),
+    [
+        (0o644, False, None),
+        (0o444, False, errno.EACCES),
+        (0o444, True, errno.EROFS),
+        (0o644, True, None),
+    ],
+)
+def test_why_an_attribute_cannot_be_written_is_known_before(
+    mode: int,
+    read_only: bool,
+    number: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    static_tree.make(tmp_path, S390)
+    path = f"{MEMORY}/memory0/state"
+    (tmp_path / path).chmod(mode)
+    flag = os.ST_RDONLY if read_only else 0
+    monkeypatch.setattr(os, "fstatvfs", lambda _: SimpleNamespace(f_flag=flag | os.ST_NOSUID))
+    refused = FileTree(str(tmp_path)).refusal(path)
+    assert (refused.errno if refused else None) == number
+    if refused:
+        assert (refused.filename, refused.strerror) == (path, os.strerror(number or 0))
+    missing = FileTree(str(tmp_path)).refusal(f"{MEMORY}/memory0/nothing")
+    assert missing is not None and missing.errno == errno.ENOENT
 
 
 def test_half_a_word_is_an_error_that_names_the_attribute(
