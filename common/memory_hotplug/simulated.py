@@ -4,6 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from memory_hotplug.attribute import ACPI, MEMORY
@@ -54,14 +55,12 @@ class SimulatedTree(FileTree):
         """Whether the records of the machine were checked and are not damaged."""
         self._known: tuple[object, Kernel] | None = None
         """The simulated kernel, and the revision of the machine that it is of."""
-        self._machine: Directory | None = None
 
+    @cached_property
     def _directory(self) -> "Directory":
         from memsim.directory import Directory
 
-        if self._machine is None:
-            self._machine = Directory(self.root)
-        return self._machine
+        return Directory(self.root)
 
     def read(self, path: str) -> bytes:
         """See FileTree.read. Memory in use, if the machine has any, where memory is, and which
@@ -100,17 +99,17 @@ class SimulatedTree(FileTree):
     def _kernel(self) -> "Kernel":
         revision = self.revision()
         if self._known is None or self._known[0] != revision:
-            self._known = revision, self._directory().kernel()
+            self._known = revision, self._directory.kernel()
         return self._known[1]
 
     def write(self, path: str, word: str) -> None:
         try:
-            self._directory().write(path, word.encode())
+            self._directory.write(path, word.encode())
         except OSError:
             raise
         except BaseException:
             # An exception from a signal handler may have interrupted the simulated kernel.
-            self._directory().settle()
+            self._directory.settle()
             raise
 
     def revision(self) -> object:
@@ -130,7 +129,7 @@ class SimulatedTree(FileTree):
             return os_error(errno.EACCES, path)
         if not self._sound:
             try:
-                self._directory().kernel()
+                self._directory.kernel()
             except DamagedError as error:
                 return OSError(errno.EROFS, error.strerror, path)
             except OSError as error:

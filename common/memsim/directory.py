@@ -109,7 +109,8 @@ class Directory:
         self.root = os.path.abspath(root)
         if not is_marked(root):
             raise FileNotFoundError(errno.ENOENT, "not a simulated machine", os.fspath(root))
-        self._last: tuple[_Records, Sysfs] | None = None
+        self._last: tuple[bytes, Sysfs] | None = None
+        """The machine after the last write, and the content of its MARK."""
 
     def write(
         self,
@@ -243,9 +244,10 @@ class Directory:
                     self._recover(files, found, found.journal)
                     found = self._read(files)
                 last, self._last = self._last, None
-                sysfs = last[1] if last and last[0] == found else Sysfs(self._state(found))
+                same = last and _records_of(*last) == found
+                sysfs = last[1] if last and same else Sysfs(self._state(found))
                 yield files, sysfs
-                self._last = _records_of(found.mark, sysfs.kernel), sysfs
+                self._last = found.mark, sysfs
             finally:
                 close(lock)
 
@@ -326,8 +328,9 @@ class _Records(NamedTuple):
     journal: Journal | None
 
 
-def _records_of(mark: bytes, kernel: Kernel) -> _Records:
+def _records_of(mark: bytes, sysfs: Sysfs) -> _Records:
     """The records that this machine has while nothing is written."""
+    kernel = sysfs.kernel
     return _Records(mark, records.live_record(kernel), kernel.blocks.content(), None, None)
 
 

@@ -8,7 +8,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import BinaryIO, NoReturn
 
 from memsim.syscalls import die_with_parent
@@ -48,8 +48,7 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
             yield
             failure = failures.read()
         except BaseException:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             raise
         finally:
             status = os.waitpid(child, 0)[1]

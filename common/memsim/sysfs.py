@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
@@ -67,6 +68,8 @@ class Entry(NamedTuple):
     kind: Kind
     names: Callable[[], list[str]] | None = None
     """Of a directory."""
+    children: Callable[[], Iterator[tuple[str, Entry]]] | None = None
+    """The entries of a directory that makes all of them at once, with their names."""
     attribute: Attribute | None = None
     """Of a file, as are `block` and `text`."""
     block: int = -1
@@ -148,13 +151,8 @@ class Sysfs:
 
     def entries(self, path: str) -> Iterator[tuple[str, Entry]]:
         """The entries of a directory, with their names."""
-        match = _BLOCK_PATH.fullmatch(path)
-        if match and not match["rest"]:
-            # A large machine has many of these directories, so no entry is looked for again.
-            below, block = match["below"], int(match["block"])
-            if not self._there(below, block):
-                raise _error(errno.ENOENT, path)
-            yield from self._in_block(below, block)
+        if children := self.entry(path).children:
+            yield from children()
             return
         for name in self.listdir(path):
             yield name, self.entry(f"{path}/{name}")
@@ -214,7 +212,9 @@ class Sysfs:
         if not self._there(below, block):
             return None
         if not rest:
-            return Entry("dir", names=lambda: [name for name, _ in self._in_block(below, block)])
+            # A large machine has many of these directories, so no entry is looked for again.
+            children = partial(self._in_block, below, block)
+            return Entry("dir", lambda: [name for name, _ in children()], children)
         name, _, beyond = rest.partition("/")
         if target := self._links(below, block).get(name):
             link = Entry("link", target=target)
@@ -240,7 +240,7 @@ class Sysfs:
     def _shown(self, attribute: Attribute, block: int) -> Entry | None:
         """The file of an attribute; None if the machine does not have it."""
         text = attribute.show(self.kernel, block)
-        return None if text is None else Entry("file", None, attribute, block, text)
+        return None if text is None else Entry("file", attribute=attribute, block=block, text=text)
 
     def _there(self, below: str, block: int) -> bool:
         """Whether a block has a directory."""

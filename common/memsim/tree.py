@@ -24,7 +24,6 @@ from memsim.sysfs import NODE, Entry, Kind, Sysfs, block_named
 
 __all__ = ["MANY", "Shared", "Staged", "create", "fill", "put_in_place", "stage"]
 
-
 MANY: Final = 16384
 """A machine with this many blocks or more is large: its directory takes a while to make, and all
 of its files with the same content are one file."""
@@ -55,7 +54,8 @@ def stage(files: Beneath, sysfs: Sysfs, paths: Iterable[str], beside: str) -> li
                 # A directory comes and goes by one rename, so this one is complete.
                 continue
         if kind == "file":
-            files.create(name, sysfs.read(path), sysfs.entry(path).mode)
+            entry = sysfs.entry(path)
+            files.create(name, entry.content, entry.mode)
         elif kind == "dir":
             files.mkdir(name)
             fill(sysfs, path, files.directory(name))
@@ -154,9 +154,9 @@ class Shared:
         False if there is none, or it has too many names; the caller then makes the file, PATH,
         whose names the next ones are.
         """
-        alike = entry.content, entry.mode
         if entry.mode & 0o222 and not self._writable:
             return False
+        alike = entry.content, entry.mode
         if known := self._known.get(alike):
             try:
                 os.link(known, name, src_dir_fd=self._top, dst_dir_fd=at)

@@ -260,6 +260,12 @@ def member(file: tarfile.TarFile, name: Path | str, kind: bytes, link: str = "")
 STATE = Path(path_of(Attribute.STATE, 1))
 
 
+def with_state(tmp_path: Path, root: Path, kind: bytes, link: str) -> Path:
+    """An archive of the tree in which a member of this kind is in the place of a block's state."""
+    path = tmp_path / "case.tar"
+    return packed(path, root, lambda file: member(file, STATE, kind, link), STATE)
+
+
 def test_links_in_an_archive_are_followed_while_they_stay_in_it(root: Path, tmp_path: Path) -> None:
     def change(file: tarfile.TarFile) -> None:
         file.add(root / MEMORY / "memory1", "case/sys/there")
@@ -275,12 +281,7 @@ def test_links_in_an_archive_are_followed_while_they_stay_in_it(root: Path, tmp_
 
 @pytest.mark.parametrize("target", ["/etc/hostname", "../../../../../../etc/hostname", "/sys/x"])
 def test_links_out_of_an_archive_are_not_followed(target: str, root: Path, tmp_path: Path) -> None:
-    path = packed(
-        tmp_path / "case.tar",
-        root,
-        lambda file: member(file, STATE, tarfile.SYMTYPE, target),
-        STATE,
-    )
+    path = with_state(tmp_path, root, tarfile.SYMTYPE, target)
     with Machine.at(path) as machine:
         table = machine.read(["state"])
     assert [remark.reason for remark in table.remarks] == ["a symbolic link leads out of the tree"]
@@ -294,12 +295,7 @@ def test_links_out_of_an_archive_are_not_followed(target: str, root: Path, tmp_p
 def test_a_link_that_cannot_be_followed_is_an_error_that_names_the_file(
     target: str, number: int, root: Path, tmp_path: Path
 ) -> None:
-    path = packed(
-        tmp_path / "case.tar",
-        root,
-        lambda file: member(file, STATE, tarfile.SYMTYPE, target),
-        STATE,
-    )
+    path = with_state(tmp_path, root, tarfile.SYMTYPE, target)
     with Machine.at(path) as machine, pytest.raises(OSError) as caught:
         machine.tree.read(str(STATE))
     assert (caught.value.errno, caught.value.filename) == (number, str(STATE))
@@ -338,12 +334,7 @@ def test_an_error_without_a_text_is_told_without_one(root: Path, tmp_path: Path)
 
 
 def test_a_hard_link_to_what_is_not_there_is_no_file(root: Path, tmp_path: Path) -> None:
-    path = packed(
-        tmp_path / "case.tar",
-        root,
-        lambda file: member(file, STATE, tarfile.LNKTYPE, "/etc/hostname"),
-        STATE,
-    )
+    path = with_state(tmp_path, root, tarfile.LNKTYPE, "/etc/hostname")
     with Machine.at(path) as machine:
         assert machine.read(["state"]).columns["state"][1].value == "unknown"
 

@@ -31,6 +31,23 @@ def files_of(root: Path) -> list[Path]:
     return [path for path in found if not path.is_symlink()]
 
 
+def assert_modes(root: Path, kernel: Kernel) -> None:
+    sysfs = Sysfs(kernel)
+    for path in files_of(root / "sys"):
+        expected = sysfs.entry(str(path.relative_to(root))).mode
+        assert stat.S_IMODE(path.stat().st_mode) == expected, path
+
+
+def large(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    """Every machine is a large one, and made by so many processes."""
+    monkeypatch.setattr(tree, "MANY", 1)
+    monkeypatch.setattr(tree, "processors", lambda: processes)
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state")
+
+
 @pytest.mark.parametrize("name", ["s390-lpar", "x86-two-nodes", "s390-pre-6.19", "arm64-offset"])
 def test_the_files_of_a_directory_are_what_the_simulated_kernel_shows(
     tmp_path: Path, name: str
@@ -39,25 +56,24 @@ def test_the_files_of_a_directory_are_what_the_simulated_kernel_shows(
     assert tree_at(tmp_path / "m") == tree_of(boot(name))
 
 
-@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("is_large", [False, True])
 def test_files_with_the_same_content_and_permissions_are_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, large: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_large: bool
 ) -> None:
     """On a small machine, only files that no program writes to."""
     kernel = boot("s390-lpar")
-    monkeypatch.setattr(tree, "MANY", len(kernel.blocks) + (not large))
+    monkeypatch.setattr(tree, "MANY", len(kernel.blocks) + (not is_large))
     # Each process has files of its own to share.
     monkeypatch.setattr(tree, "processors", lambda: 1)
     directory.create(tmp_path / "m", kernel)
     alike: dict[tuple[bytes, int], set[int]] = {}
     for path in files_of(tmp_path / "m/sys"):
         found = path.stat()
-        assert large or found.st_nlink == 1 or not found.st_mode & 0o222
-        below = str(path.relative_to(tmp_path / "m"))
-        assert stat.S_IMODE(found.st_mode) == Sysfs(kernel).entry(below).mode
+        assert is_large or found.st_nlink == 1 or not found.st_mode & 0o222
         alike.setdefault((path.read_bytes(), found.st_mode), set()).add(found.st_ino)
-    assert not large or {len(inodes) for inodes in alike.values()} == {1}
-    assert len(set.union(*alike.values())) < len(files_of(tmp_path / "m/sys")) / (1 + large)
+    assert_modes(tmp_path / "m", kernel)
+    assert not is_large or {len(inodes) for inodes in alike.values()} == {1}
+    assert len(set.union(*alike.values())) < len(files_of(tmp_path / "m/sys")) / (1 + is_large)
     assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))
 
 
@@ -66,8 +82,7 @@ def test_files_with_the_same_content_and_permissions_are_one(
 def test_a_large_machine_is_made_by_several_processes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, processes: int
 ) -> None:
-    monkeypatch.setattr(tree, "MANY", 1)
-    monkeypatch.setattr(tree, "processors", lambda: processes)
+    large(monkeypatch, processes)
     forks: list[int] = []
     fork = os.fork
 
@@ -81,9 +96,7 @@ def test_a_large_machine_is_made_by_several_processes(
     directory.create(tmp_path / "m", kernel, lambda: directories.append(1))
     assert len(forks) == min(processes, 8) - 1
     assert tree_at(tmp_path / "m") == tree_of(kernel)
-    for path in files_of(tmp_path / "m/sys"):
-        below = str(path.relative_to(tmp_path / "m"))
-        assert stat.S_IMODE(path.stat().st_mode) == Sysfs(kernel).entry(below).mode
+    assert_modes(tmp_path / "m", kernel)
     # The first process takes the others to be as far as it is.
     count = len(forks) + 1
     own = [
@@ -100,14 +113,10 @@ def no_children() -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def _full() -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state")
-
-
 @pytest.mark.parametrize(
     ("fails", "said"),
     [
-        (_full, "No space left"),
+        (no_room, "No space left"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "a process that did a part"),
         (lambda: os.kill(os.getpid(), signal.SIGTERM), "a process that did a part"),
     ],
@@ -123,8 +132,7 @@ def test_where_a_process_that_helps_fails_nothing_is_made(
             fails()
         return link(self, entry, *place)
 
-    monkeypatch.setattr(tree, "MANY", 1)
-    monkeypatch.setattr(tree, "processors", lambda: 2)
+    large(monkeypatch, 2)
     monkeypatch.setattr(tree.Shared, "link", failing)
     with pytest.raises(OSError, match=said) as caught:
         directory.create(tmp_path / "m", boot("s390-lpar"))
@@ -136,17 +144,16 @@ def test_where_a_process_that_helps_fails_nothing_is_made(
 def test_an_interrupt_ends_the_processes_that_help(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    this, link = os.getpid(), tree.Shared.link
+    this = os.getpid()
 
-    def waiting(self: tree.Shared, entry: Entry, *place: Any) -> bool:
+    def waiting(*_: object) -> bool:
         if os.getpid() == this:
             raise KeyboardInterrupt
         # The test does not end before this process.
         time.sleep(3600)
-        return link(self, entry, *place)
+        return False
 
-    monkeypatch.setattr(tree, "MANY", 1)
-    monkeypatch.setattr(tree, "processors", lambda: 3)
+    large(monkeypatch, 3)
     monkeypatch.setattr(tree.Shared, "link", waiting)
     with pytest.raises(KeyboardInterrupt):
         directory.create(tmp_path / "m", boot("s390-lpar"))
@@ -158,8 +165,7 @@ def test_a_large_machine_is_made_where_the_end_of_a_process_is_ignored(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As after `trap '' CHLD` in the shell."""
-    monkeypatch.setattr(tree, "MANY", 1)
-    monkeypatch.setattr(tree, "processors", lambda: 3)
+    large(monkeypatch, 3)
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         directory.create(tmp_path / "m", boot("s390-lpar"))
@@ -209,9 +215,8 @@ def test_a_file_with_too_many_names_is_made_anew(
             raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), known)
         link(known, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(tree, "MANY", 1)
+    large(monkeypatch, 1)
     monkeypatch.setattr(os, "link", limited)
-    monkeypatch.setattr(tree, "processors", lambda: 1)
     directory.create(tmp_path / "m", boot("s390-lpar"))
     assert max(path.stat().st_nlink for path in files_of(tmp_path / "m/sys")) == most
     assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))
@@ -378,17 +383,13 @@ def test_a_machine_that_changed_otherwise_is_read_again(
             machine.write(f"{MEMORY}/memory0/state", b"offline", wait=interrupt)
     else:
         with monkeypatch.context() as patched:
-            patched.setattr("memsim.directory.stage", lambda *_: no_room())
+            patched.setattr("memsim.directory.stage", no_room)
             with pytest.raises(OSError, match="No space"):
                 machine.write(f"{FIRMWARE}/memory7/config", b"1")
     before = conditions(root)
     machine.write(f"{FIRMWARE}/memory7/config", b"1")
     assert changed(before, conditions(root)) == [7]
     assert tree_at(root) == tree_of(machine.kernel())
-
-
-def no_room() -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_damage_between_two_writes_is_found(tmp_path: Path) -> None:
