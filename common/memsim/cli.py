@@ -40,6 +40,7 @@ from memsim.kernel import Kernel
 from memsim.likeness import like
 from memsim.machine import TRANSITIONS
 from memsim.records import live
+from memsim.signals import ended_in_order
 
 
 class Commands(click.Group):
@@ -218,7 +219,8 @@ def _make(path: str, kernel: Kernel) -> None:
             progress.done(min(count * blocks // directories, blocks))
 
     try:
-        directory.create(path, kernel, made)
+        with ended_in_order():
+            directory.create(path, kernel, made)
     finally:
         progress.stop()
 
@@ -306,7 +308,8 @@ def capture(target: str, sysroot: str) -> None:
 
     if target.endswith(options.OTHER_ARCHIVES) and not target.endswith(".tar.gz"):
         raise UsageError(messages.OTHER_ARCHIVE.of(file=target))
-    pack(target, sysroot)
+    with ended_in_order():
+        pack(target, sysroot)
 
 
 @commands.command("mount", help="Mount a machine, so that any program can write to it.")

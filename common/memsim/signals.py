@@ -1,13 +1,13 @@
-"""Delay signals until something is done."""
+"""What signals do while something is half done."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
-__all__ = ["undisturbed"]
+__all__ = ["ended_in_order", "undisturbed"]
 
 _HANDLED: Final = frozenset(
     {
@@ -43,3 +43,23 @@ def undisturbed() -> Iterator[Callable[[], AbstractContextManager[None]]]:
         yield disturbed
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """A context that SIGTERM and SIGHUP end by SystemExit, so that what is half done is removed.
+
+    A signal that is ignored, or has a handler, keeps it. For the main thread only.
+    """
+
+    def end(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)

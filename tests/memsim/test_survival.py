@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import start_python
+from commands import start_program, start_python
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.profile import boot
@@ -187,3 +188,30 @@ print("done")
         assert happened == sorted(happened)
         assert happened[0] is False
         assert happened.count(True) > 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_create_that_a_signal_ends_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    with start_program("memsim", "create", tmp_path / "m", "--profile", "huge") as process:
+        while not os.listdir(tmp_path):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.communicate() == ("", "")
+    assert process.returncode == 128 + number
+    assert os.listdir(tmp_path) == []
+
+
+def test_create_goes_on_after_a_signal_that_is_ignored(tmp_path: Path) -> None:
+    def as_nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    machine = tmp_path / "m", "--profile", "ppc64-large"
+    with start_program("memsim", "create", *machine, preexec_fn=as_nohup) as process:
+        while not os.listdir(tmp_path):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate() == ("", "")
+    assert process.returncode == 0
+    assert os.listdir(tmp_path) == ["m"]
