@@ -126,7 +126,7 @@ def _step(at: int, name: str, flags: int) -> int | str:
     return file
 
 
-def check_regular(found: os.stat_result, path: str = "") -> None:
+def check_regular(found: os.stat_result, path: str) -> None:
     """Raises OSError, EMEDIUMTYPE, if it is not a regular file."""
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")

@@ -27,7 +27,7 @@ class Missing(Enum):
 class Where(NamedTuple):
     """A place in a file."""
 
-    file: str
+    file: str = ""
     line: int | None = None
     """From 1; None in JSON."""
 

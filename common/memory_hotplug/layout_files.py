@@ -151,36 +151,34 @@ def _opened(root: str, path: str, flags: int) -> Iterator[int]:
 
 def names_in(root: str | Packed, directory: str) -> list[str]:
     """The names in a directory, not sorted; none if it does not exist."""
-    try:
-        if not isinstance(root, str):
-            return root.names(directory)
-        with _opened(root, directory, _LISTING) as at:
-            return os.listdir(at)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    with _named(directory):
+        try:
+            if not isinstance(root, str):
+                return root.names(directory)
+            with _opened(root, directory, _LISTING) as at:
+                return os.listdir(at)
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        raise _named(error, directory) from None
 
 
 def read_file(root: str | Packed, path: str) -> bytes:
     """The content of a regular file. Raises OSError."""
-    try:
+    with _named(path):
         if not isinstance(root, str):
             return root.read(path)
         with _opened(root, path, _READING) as file:
             check_regular(os.fstat(file), path)
             return _content(file, path)
-    except OSError as error:
-        raise _named(error, path) from None
 
 
 def replace_file(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
     """Write a file as a whole or not at all; make its directories. Raises OSError."""
-    try:
-        with _directory_for(root, path) as (at, name), replacing(at, name, mode) as stream:
-            stream.write(data)
-    except OSError as error:
-        raise _named(error, path) from None
+    with (
+        _named(path),
+        _directory_for(root, path) as (at, name),
+        replacing(at, name, mode) as stream,
+    ):
+        stream.write(data)
 
 
 @contextmanager
@@ -208,27 +206,23 @@ def replacing(at: int, name: str, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 def link_file(root: str, path: str, target: str) -> None:
     """Make a symbolic link, in place of one that is there. Raises OSError."""
-    try:
-        with _directory_for(root, path) as (at, name):
-            new = f".{name}.{os.getpid()}"
-            with suppress(FileNotFoundError):
-                os.unlink(new, dir_fd=at)
-            os.symlink(target, new, dir_fd=at)
-            os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
-    except OSError as error:
-        raise _named(error, path) from None
+    with _named(path), _directory_for(root, path) as (at, name):
+        new = f".{name}.{os.getpid()}"
+        with suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=at)
+        os.symlink(target, new, dir_fd=at)
+        os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
 
 
 def remove_file(root: str, path: str) -> bool:
     """Remove a file; whether it was there. Raises OSError."""
     directory, _, name = path.rpartition("/")
-    try:
-        with _opened(root, directory, _LISTING) as at:
-            os.unlink(name, dir_fd=at)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise _named(error, path) from None
+    with _named(path):
+        try:
+            with _opened(root, directory, _LISTING) as at:
+                os.unlink(name, dir_fd=at)
+        except FileNotFoundError:
+            return False
     return True
 
 
@@ -251,5 +245,10 @@ def _directory_for(root: str, path: str) -> Iterator[tuple[int, str]]:
                 os.close(descriptor)
 
 
-def _named(error: OSError, path: str) -> OSError:
-    return OSError(error.errno, error.strerror, printable(f"/{path}"))
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """A context whose OSErrors name PATH."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, printable(f"/{path}")) from None

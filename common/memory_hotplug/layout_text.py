@@ -130,14 +130,14 @@ class _Table:
         self.values: dict[str, Any] = values
         self._known: set[str] = set()
         if not isinstance(values, dict):
-            raise self.error("", f"{name} must be {'[[memory]]' if count else 'a table'}")
+            raise self.error(f"{name} must be {'[[memory]]' if count else 'a table'}")
 
     def where(self, key: str = "") -> Where:
         return Where(
             self._file, self._lines.of(self._name, self._count, key) if self._lines else None
         )
 
-    def error(self, key: str, reason: str) -> LayoutError:
+    def error(self, reason: str, key: str = "") -> LayoutError:
         where = self.where(key)
         if where.line is None and self._count:
             reason = f"entry {self._count} of memory: {reason}"
@@ -145,24 +145,26 @@ class _Table:
 
     def take(self, key: str, parse: Callable[[Any], _Value]) -> _Value | None:
         """The value of KEY, parsed; None if it is not given. PARSE raises ValueError with what is
-        allowed instead."""
+        allowed instead, or LayoutError."""
         self._known.add(key)
         if key not in self.values:
             return None
         value = self.values[key]
         try:
             return parse(value)
+        except LayoutError:
+            raise
         except ValueError as error:
             shown = json.dumps(value, default=str)
             shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
-            raise self.error(key, f"{key} is {error}, not {shown}") from None
+            raise self.error(f"{key} is {error}, not {shown}", key) from None
 
     def end(self) -> None:
         """Raises LayoutError for a key that was not taken."""
         for key in self.values:
             if key not in self._known:
                 known = ", ".join(sorted(self._known))
-                raise self.error(key, f"unknown key {key} (known: {known})")
+                raise self.error(f"unknown key {key} (known: {known})", key)
 
 
 def _integer(value: Any) -> int:
@@ -260,16 +262,11 @@ class _Reader:
         """Raises LayoutError."""
         top = self._top
         if top.take("version", _integer) != VERSION:
-            raise top.error("version", f"version must be {VERSION}")
+            raise top.error(f"version must be {VERSION}", "version")
         keep_free = top.take("keep_free", _amount)
-        policy = self._policy(top.values.get("policy", {}))
-        top.take("policy", lambda value: value)
-        found = top.take("memory", lambda value: value)
+        policy = top.take("policy", self._policy) or Policy()
+        entries = top.take("memory", self._entries) or ()
         top.end()
-        found = [] if found is None else found
-        if not isinstance(found, list) or len(found) > _MOST_ENTRIES:
-            raise top.error("memory", "memory must be [[memory]], one for each entry")
-        entries = tuple(self._entry(count, values) for count, values in enumerate(found, 1))
         self._contradictions(entries)
         return Layout(policy, entries, keep_free)
 
@@ -287,6 +284,11 @@ class _Reader:
         table.end()
         return policy
 
+    def _entries(self, found: Any) -> tuple[Entry, ...]:
+        if not isinstance(found, list) or len(found) > _MOST_ENTRIES:
+            raise self._top.error("memory must be [[memory]], one for each entry", "memory")
+        return tuple(self._entry(count, values) for count, values in enumerate(found, 1))
+
     def _entry(self, count: int, values: Any) -> Entry:
         table = _Table(self._file, self._lines, "memory", count, values)
         blocks, addresses = table.take("blocks", _blocks), table.take("range", _addresses)
@@ -298,13 +300,13 @@ class _Reader:
         missing = table.take("missing", _choice(tuple(Missing)))
         table.end()
         if blocks and addresses:
-            raise table.error("range", "blocks and range cannot be combined")
+            raise table.error("blocks and range cannot be combined", "range")
         if not (blocks or addresses or size) and node is None:
-            raise table.error("", "which memory: blocks, range, node or size is needed")
+            raise table.error("which memory: blocks, range, node or size is needed")
         if end and not size:
-            raise table.error("from", "from needs size")
+            raise table.error("from needs size", "from")
         if zone and condition not in (None, Condition.ONLINE):
-            raise table.error("zone", "only memory with state online is in a zone")
+            raise table.error("only memory with state online is in a zone", "zone")
         return Entry(
             table.where(),
             blocks or (),

@@ -138,8 +138,8 @@ class Plan(NamedTuple):
     dataclasses take as long as the writes.
     """
 
-    target: Target
     steps: tuple[Step, ...] = ()
+    target: Target = Target()
     already: bool = False
     """The block is already as requested."""
     refused: BlockError | None = None
@@ -260,8 +260,11 @@ def plan(block: MemoryBlock, order: Order) -> Plan:
     return _PLANS[order.action](block, order)
 
 
+_ALREADY = Plan(already=True)
+
+
 def _refused(block: MemoryBlock, step: str, cause: Cause) -> Plan:
-    return Plan(Target(), refused=BlockError(block.number, step, cause))
+    return Plan(refused=BlockError(block.number, step, cause))
 
 
 def _to_enable(block: MemoryBlock, order: Order) -> Plan:
@@ -269,23 +272,23 @@ def _to_enable(block: MemoryBlock, order: Order) -> Plan:
         return refused
     target = Target(order.zone, order.memmap_on_memory, order.movable)
     if block.state is State.ONLINE:
-        return Plan(target, already=True)
+        return _ALREADY
     online = _online(order.zone)
     if block.configured is False:
-        return Plan(target, (*_configure(order), *online))
-    return Plan(target, online)
+        return Plan((*_configure(order), *online), target)
+    return Plan(online, target)
 
 
 def _to_disable(block: MemoryBlock, order: Order) -> Plan:
     if block.state is State.OFFLINE:
-        return Plan(Target(), already=True)
+        return _ALREADY
     if order.zone:
         mismatch = _mismatch(block, order.zone, "offline", Cause.WRONG_ZONE)
         if mismatch:
-            return Plan(Target(), refused=mismatch)
+            return Plan(refused=mismatch)
     if block.configured is None:
-        return Plan(Target(), (OFFLINE,))
-    return Plan(Target(), (OFFLINE, DECONFIGURE), keeps=DECONFIGURE.name)
+        return Plan((OFFLINE,))
+    return Plan((OFFLINE, DECONFIGURE), keeps=DECONFIGURE.name)
 
 
 def _to_configure(block: MemoryBlock, order: Order) -> Plan:
@@ -295,18 +298,18 @@ def _to_configure(block: MemoryBlock, order: Order) -> Plan:
         return refused
     target = Target(memmap_on_memory=order.memmap_on_memory)
     if block.configured:
-        return Plan(target, already=True)
-    return Plan(target, _configure(order))
+        return _ALREADY
+    return Plan(_configure(order), target)
 
 
 def _to_deconfigure(block: MemoryBlock, order: Order) -> Plan:
     if block.configured is None:
         return _refused(block, "deconfigure", Cause.NOT_CONFIGURABLE)
     if block.configured is False:
-        return Plan(Target(), already=True)
+        return _ALREADY
     if block.state is not State.OFFLINE:
         return _refused(block, "deconfigure", Cause.NOT_OFFLINE)
-    return Plan(Target(), (DECONFIGURE,))
+    return Plan((DECONFIGURE,))
 
 
 def _to_reconfigure(block: MemoryBlock, order: Order) -> Plan:
@@ -314,14 +317,14 @@ def _to_reconfigure(block: MemoryBlock, order: Order) -> Plan:
         return _refused(block, "memmap-on-memory", Cause.NOT_CONFIGURABLE)
     target = Target(zone_of(block), order.memmap_on_memory, returning=True)
     if MEMMAP.holds(block, target):
-        return Plan(target, already=True)
+        return _ALREADY
     if not block.configured:
-        return Plan(target, (MEMMAP,))
+        return Plan((MEMMAP,), target)
     anew = (DECONFIGURE, MEMMAP, CONFIGURE)
     if block.state is State.ONLINE:
-        return Plan(target, (OFFLINE, *anew, *_online(target.zone)))
+        return Plan((OFFLINE, *anew, *_online(target.zone)), target)
     # The last step is needed if auto_online_blocks has the kernel set the block online.
-    return Plan(target, (*anew, OFFLINE))
+    return Plan((*anew, OFFLINE), target)
 
 
 def _to_apply(block: MemoryBlock, order: Order) -> Plan:
@@ -346,7 +349,7 @@ def _to_apply(block: MemoryBlock, order: Order) -> Plan:
     elif condition is Condition.OFFLINE:
         # Also after CONFIGURE: auto_online_blocks may have had the kernel set the block online.
         steps += (OFFLINE,)
-    return Plan(target, steps, already=all(step.holds(block, target) for step in steps))
+    return Plan(steps, target, already=all(step.holds(block, target) for step in steps))
 
 
 _PLANS: dict[Action, Callable[[MemoryBlock, Order], Plan]] = {
@@ -397,4 +400,4 @@ def way_back(before: MemoryBlock, now: MemoryBlock) -> Plan:
     elif before.configured is not False:
         # Also after CONFIGURE: auto_online_blocks may have had the kernel set the block online.
         steps += (OFFLINE,)
-    return Plan(target, steps)
+    return Plan(steps, target)

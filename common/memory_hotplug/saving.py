@@ -68,7 +68,7 @@ def entries_of(blocks: Iterable[MemoryBlock]) -> tuple[Entry, ...]:
             runs.append((block.number, block.number))
     return tuple(
         Entry(
-            Where(""),
+            Where(),
             tuple(runs),
             condition=order.condition or Condition.ONLINE,
             zone=order.zone,

@@ -108,7 +108,7 @@ class _Worker:
         while piece := os.read(self._pipe, 1 << 20):
             pieces.append(piece)
         data = b"".join(pieces)
-        if len(data) < _SIZE or len(data) != int.from_bytes(data[:_SIZE], "big"):
+        if len(data) < _SIZE or len(data) != int.from_bytes(data[:_SIZE]):
             return None
         different, which = marshal.loads(memoryview(data)[_SIZE:])
         found = list(map(different.__getitem__, which)) if which is not None else different
@@ -141,7 +141,7 @@ def _work(
                 signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         data = _packed(read(numbers))
-        data = (len(data) + _SIZE).to_bytes(_SIZE, "big") + data
+        data = (len(data) + _SIZE).to_bytes(_SIZE) + data
         while data:
             data = data[os.write(pipe, data) :]
     finally:

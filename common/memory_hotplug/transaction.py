@@ -25,7 +25,7 @@ from memory_hotplug.errors import BlockError, NoSuchBlockError, StoppedError, St
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result, Write
-from memory_hotplug.plan import NEEDED, Order, Plan, Step, Target, plan, way_back
+from memory_hotplug.plan import NEEDED, Order, Plan, Step, plan, way_back
 
 __all__ = ["UNDOING", "Patience", "Watch", "bring_back", "carry_out"]
 
@@ -88,7 +88,7 @@ class _Site:
     observe: bool = True
 
 
-_UNPLANNED = Plan(Target())
+_UNPLANNED = Plan()
 """Of a block that is only brought back: its plan is made then."""
 
 

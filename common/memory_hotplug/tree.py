@@ -141,7 +141,7 @@ class FileTree:
         try:
             file = self._open(path, _READING)
             try:
-                return _whole(file, os.pread(file, _SHORT, 0), _limit(path))
+                return _whole(file, os.pread(file, _SHORT, 0), path)
             finally:
                 os.close(file)
         except OSError as error:
@@ -360,16 +360,12 @@ def _read_part(at: int, numbers: Sequence[int], path: bytes, flags: int) -> list
     return results
 
 
-def _limit(path: str) -> int:
-    """The maximum of bytes that are read of a file."""
-    return _LONGEST if path.startswith("proc/") else PAGE
-
-
-def _whole(file: int, start: bytes, limit: int = PAGE) -> bytes:
+def _whole(file: int, start: bytes, path: str = "") -> bytes:
     """The text of a file that begins with START. Raises OSError if it is not a regular file."""
-    check_regular(os.fstat(file))
+    check_regular(os.fstat(file), path)
     if len(start) < _SHORT:
         return start
+    limit = _LONGEST if path.startswith("proc/") else PAGE
     # One read of a file of /proc gives a page or less, however much is asked for.
     while len(start) < limit and (more := os.pread(file, limit - len(start), len(start))):
         start += more

@@ -50,6 +50,13 @@ def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chme
     assert (offline[-1] - offline[0], done.status) == (13, 0), done
 
 
+def test_the_size_that_was_asked_for_is_told_where_the_machine_has_less(
+    tree: Path, chmem: Command
+) -> None:
+    done = chmem("-s", tree, "-d", "1t", "--advice=never")
+    assert done.stderr == "chmem: 2G are in use: 1.8G can go, 1T were asked for\n"
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -10,17 +10,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from click import Context
 from click.shell_completion import ShellComplete
 
-from chmem_py.advice import format_cannot_write, format_left, words_of
+from chmem_py.advice import _on_online, format_cannot_write, format_left, words_of
 from chmem_py.cli import chmem as command
 from chmem_py.command import _machine
 from chmem_py.document import failure
-from chmem_py.holding import _named, say_held
+from chmem_py.holding import _named, say_held, say_left
 from chmem_py.install import uninstall
 from chmem_py.interrupts import Interrupts
 from chmem_py.layouts import save
@@ -37,7 +38,7 @@ from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.boot_files import UNIT
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, HeldError, StuckError
-from memory_hotplug.hold import RECORD, Holder, hold
+from memory_hotplug.hold import RECORD, Held, Holder, hold
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action, Order
 from memory_hotplug.rehearsal import Rehearsal
@@ -345,6 +346,18 @@ def tally(machine: Make) -> Iterator[Tally]:
 ZONES = (Zone.NORMAL, Zone.MOVABLE)
 
 
+@pytest.mark.parametrize(("zone", "name"), [(None, "unknown"), (Zone.NORMAL, "Normal")])
+def test_a_block_that_came_online_by_itself_is_told_with_its_zone(
+    zone: Zone | None, name: str, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tally, "set_online", {zone: [5]})
+    (said,) = _on_online(tally, cast(Machine, SimpleNamespace(auto_online_blocks="online")))
+    assert said.text == (
+        f"memory block 5: set online by the kernel itself, in zone {name} "
+        "(auto_online_blocks is online)"
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "advice"),
     [
@@ -458,6 +471,24 @@ def test_a_dry_run_says_what_a_run_would_bring_back_and_waits_for_nobody(
     with hold(str(root), this_machine=False):
         assert chmem(*words).status == 0
     assert slept == []
+
+
+@pytest.mark.parametrize("this", [True, False])
+def test_a_dry_run_looks_where_this_machine_is_held(
+    this: bool, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def held(root: str, *, this_machine: bool, timeout: float | None) -> Held:
+        asked.append((root, this_machine, timeout))
+        raise HeldError(7, None)
+
+    monkeypatch.setattr("chmem_py.holding.hold", held)
+    with Machine.at(machine(s390())) as opened:
+        opened.tree.is_this_machine = this
+        say_left(opened, Output())
+        opened.tree.is_this_machine = False
+        assert asked == [(opened.tree.root, this, 0)]
 
 
 class Bar:
@@ -703,6 +734,15 @@ def test_online_is_the_first_of_the_zones_in_a_rehearsal(tmp_path: Path) -> None
             rehearsal.write(f"{MEMORY}/memory{number}/state", word)
         zones = [rehearsal.read(f"{MEMORY}/memory{n}/valid_zones") for n in range(3)]
         assert zones == [b"Movable\n", b"Movable\n", b"Normal\n"]
+
+
+def test_online_kernel_is_zone_normal_in_a_rehearsal_where_only_movable_is_shown(
+    tmp_path: Path,
+) -> None:
+    with Machine.at(plain(tmp_path, ["offline"], "Movable")) as opened:
+        rehearsal = Rehearsal(opened)
+        rehearsal.write(f"{MEMORY}/memory0/state", "online_kernel")
+        assert rehearsal.read(f"{MEMORY}/memory0/valid_zones") == b"Normal\n"
 
 
 def test_a_block_that_is_deconfigured_in_a_rehearsal_is_gone(machine: Make) -> None:

@@ -10,6 +10,7 @@ import pytest
 from chmem_py.pages import Staying, staying
 from commands import Command
 from memory_hotplug import Machine
+from memory_hotplug.pages import Contents, Pages
 from simulated import Make, x86
 
 BLOCK = 2 << 20
@@ -68,6 +69,21 @@ def test_what_surely_stays_is_tried_last(
         line.split("/memory/memory")[1].split("/")[0] for line in dry.stdout.splitlines()[1:-1]
     ]
     assert tried == written
+
+
+def test_a_sample_of_each_block_says_which_has_the_least_in_use(
+    tree: Path, chmem: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bool] = []
+
+    def contents(self: Pages, number: int, *, whole: bool = True) -> Contents | None:
+        looked.append(whole)
+        return of_pages(self, number, whole=whole)
+
+    of_pages = Pages.contents
+    monkeypatch.setattr(Pages, "contents", contents)
+    assert chmem("-s", tree, "-d", "2m", "--order", "best").status == 0
+    assert looked.count(False) == 16
 
 
 def test_a_range_is_taken_as_it_is_asked_for(tree: Path, chmem: Command) -> None:

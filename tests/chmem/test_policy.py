@@ -56,6 +56,18 @@ def test_a_setting_is_written_once(
     assert (done.status, done.stdout, done.stderr) == (0, "nothing to change\n", "")
 
 
+@pytest.mark.parametrize(("word", "value"), [("yes", "Y"), ("no", "N")])
+def test_a_truth_is_written_as_the_kernel_shows_it(
+    word: str, value: str, tree: Path, chmem: Command
+) -> None:
+    other = "no" if word == "yes" else "yes"
+    assert chmem("-s", tree, "--policy", f"auto_movable_numa_aware={other}").status == 0
+    done = chmem("-s", tree, "--policy", f"auto_movable_numa_aware={word}", "--dry-run")
+    assert f"/auto_movable_numa_aware {value}\n" in done.stdout
+    assert chmem("-s", tree, "--policy", f"auto_movable_numa_aware={word}").status == 0
+    assert settings(tree) == AT_BOOT | {"auto_movable_numa_aware": value}
+
+
 def test_several_settings_at_once(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--policy", "auto_online=online", "auto_movable_ratio=50")
     assert done.stdout == "auto_online_blocks set to online\nauto_movable_ratio set to 50\n"

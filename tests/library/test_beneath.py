@@ -179,9 +179,9 @@ def test_what_is_not_a_regular_file_is_named(place: Path) -> None:
     # Some file systems have kinds of their own.
     odd = os.stat_result((0o100, *os.stat(place)[1:]))
     with pytest.raises(OSError, match="something else, not a regular file"):
-        check_regular(odd)
+        check_regular(odd, "a")
     with pytest.raises(OSError, match="a character device"):
-        check_regular(os.stat("/dev/null"))
+        check_regular(os.stat("/dev/null"), "a")
 
 
 def test_a_file_with_another_name_is_not_written_to(place: Path) -> None:

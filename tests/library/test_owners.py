@@ -68,6 +68,8 @@ def test_the_map_of_the_address_space_is_parsed() -> None:
 )
 def test_what_is_no_region_is_left_out(text: str) -> None:
     assert list(parse_iomem(text)) == []
+    after = "1000-1fff : Reserved\n"
+    assert list(parse_iomem(f"{text}\n{after}")) == list(parse_iomem(after))
 
 
 def test_a_map_that_is_longer_than_a_page_is_read_whole(tree: Path) -> None:

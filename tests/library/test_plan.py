@@ -201,3 +201,22 @@ def test_the_way_back_leads_to_the_zone_that_a_block_was_in() -> None:
     for zones in ((Zone.MOVABLE,), (Zone.NORMAL,)):
         before = MemoryBlock(7, State.ONLINE, zones=zones, configured=True, memmap_on_memory=False)
         assert way_back(before, OFFLINE).target.zone is zones[0]
+
+
+@pytest.mark.parametrize(
+    ("zone", "valid", "word"),
+    [
+        (Zone.NORMAL, ZONES, "online"),
+        (Zone.NORMAL, (Zone.MOVABLE, Zone.NORMAL), "online_kernel"),
+        (Zone.MOVABLE, ZONES, "online_movable"),
+        # The kernel tells no zone, so it is left to choose.
+        (Zone.NONE, None, "online"),
+        (Zone.UNKNOWN, ZONES, "online"),
+    ],
+)
+def test_the_word_that_leads_back_into_a_zone(
+    zone: Zone, valid: tuple[Zone, ...] | None, word: str
+) -> None:
+    before, after = block("online", zones=(zone,)), block(zones=valid)
+    *_, step = (back := way_back(before, after)).steps
+    assert step.word(after, back.target) == word

@@ -60,3 +60,19 @@ def test_a_block_that_comes_online_widens_a_span() -> None:
     found.set_online(26, Zone.NORMAL)
     assert found.valid_zones(25) == (Zone.NORMAL, Zone.MOVABLE)
     assert found.valid_zones(13) == (Zone.NORMAL, Zone.MOVABLE)
+
+
+def test_a_block_that_is_not_configured_is_on_the_node_of_the_block_below_it() -> None:
+    configurable = {
+        "firmware": True,
+        "blocks": [
+            {"range": [0, 7], "node": 0},
+            {"range": [8, 9], "node": 1, "zones": "Movable"},
+            {"range": [10, 11], "node": 1, "config": 0},
+            {"range": [12, 13], "node": 1, "zones": "Movable"},
+        ],
+    }
+    machine = Machine(KernelTree(boot({**MACHINE, **configurable})))
+    assert machine.read(NEEDED).columns["node"][10] is None
+    found = Spans(machine.read(NEEDED))
+    assert found.valid_zones(11) == (Zone.MOVABLE, Zone.NORMAL)

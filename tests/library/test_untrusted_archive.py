@@ -410,3 +410,16 @@ def test_the_errors_of_an_archive_name_what_they_are_about(plain: bytes, tmp_pat
     with pytest.raises(OSError, match="not an archive, or a damaged one") as caught:
         ArchiveTree(str(file))
     assert caught.value.filename == str(file)
+
+
+def test_an_archive_for_which_memory_runs_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    (file := tmp_path / "a.tar").write_bytes(bytes(10240))
+    monkeypatch.setattr(tarfile, "open", exhausted)
+    with pytest.raises(OSError, match="Cannot allocate memory") as caught:
+        ArchiveTree(str(file))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOMEM, str(file))

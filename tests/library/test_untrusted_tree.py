@@ -149,6 +149,7 @@ def test_what_is_no_file_of_the_tree_is_not_read(
     with FileTree(str(root)) as tree, pytest.raises(OSError) as caught:
         tree.read(path)
     assert caught.value.strerror in (reason, "No such device or address")
+    assert str(caught.value.filename).endswith(str(path))
 
 
 @pytest.mark.parametrize("name", OF_BLOCKS)

@@ -39,7 +39,7 @@ SAMPLE = int(os.environ["SAMPLE"]) if "SAMPLE" in os.environ else None
 SEED = int(os.environ.get("SEED", 0))
 BESIDE = {"memory_hotplug.sharing.x__work": "memory_hotplug.sharing.x_read_shared"}
 """A function that runs in another process only -> the one that starts it."""
-LEAST, TIMES = 60, 20
+LEAST, TIMES = 60, 5
 """A mutant is in an endless loop after LEAST seconds, and TIMES the time of its tests."""
 
 
