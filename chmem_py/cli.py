@@ -136,7 +136,7 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     shell_complete=offers.words(lambda: ["0", "1"]),
     callback=options_.memmap,
     section=_WHAT,
-    help="configure blocks that hold their own struct pages",
+    help="where struct pages go: 1 in the block itself, 0 in memory that is online",
 )
 @option(
     "-z",

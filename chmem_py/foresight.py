@@ -140,12 +140,12 @@ def format_forecast(machine: Machine, tally: Tally) -> Iterator[str]:
         rest = max(there.total - per_node[node] * size, 0)
         yield (
             f"# node {node}: {sizes.human(rest)} of {sizes.human(there.total)} would remain; "
-            f"{sizes.human(there.total - there.free)} are in use"
+            f"{sizes.human(there.total - there.free)} is in use"
         )
     rest = max(now.total - len(taken) * size, 0)
     yield (
         f"# {sizes.human(rest)} of {sizes.human(now.total)} would remain; "
-        f"{sizes.human(now.used)} are in use"
+        f"{sizes.human(now.used)} is in use"
     )
     doubtful = [block.number for block in taken if zone_of(block) is not Zone.MOVABLE]
     if doubtful:

@@ -1,4 +1,4 @@
-"""The views that are no listing of blocks: --policy, --explain and --holes."""
+"""The output of --policy, --holes, --explain and --format prometheus, which list no blocks."""
 
 import os
 import sys

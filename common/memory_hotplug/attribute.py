@@ -1,7 +1,8 @@
 """One table, with a row for each sysfs attribute that is read or written.
 
-Only this module spells paths. They are relative to the root of a tree, without a leading slash.
-Versions are of the first Linux release that has the attribute.
+Only this module has the paths of attributes of memory blocks and of memory hotplug. They are
+relative to the root of a tree, without a leading slash. Versions are of the first Linux release
+that has the attribute.
 """
 
 import re
@@ -43,8 +44,8 @@ PARAMETERS = "sys/module/memory_hotplug/parameters"
 
 
 class Attribute(StrEnum):
-    """The attributes of a memory block. Members equal their names, and have the order of the
-    fields of MemoryBlock."""
+    """The attributes of a memory block, in the order of MemoryBlock's fields. Each member is equal
+    to its name as a string."""
 
     STATE = "state"
     REMOVABLE = "removable"

@@ -51,7 +51,7 @@ class Cause(Enum):
     PAGES_MOVING = "the kernel was still moving pages when a signal or a timeout came"
     UNMOVABLE = "a page cannot be moved"
     MOVABLE_BUSY = "a page in zone Movable cannot be moved now"
-    ONLINE_REFUSED = "the kernel does not set the block online so"
+    ONLINE_REFUSED = "the kernel does not set the block online in this way"
 
 
 _EVERYWHERE = {

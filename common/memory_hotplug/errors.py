@@ -139,7 +139,8 @@ class CannotWriteError(MemoryHotplugError):
     """The tree cannot be written to. Nothing was written."""
 
     OF_THE_WHOLE_TREE = (errno.EACCES, errno.EPERM, errno.EROFS)
-    """Error numbers of an attribute that hold for the whole tree."""
+    """If writing one attribute fails with one of these error numbers, nothing of the tree can be
+    written."""
 
     def __init__(self, where: str, error: OSError) -> None:
         self.where = where

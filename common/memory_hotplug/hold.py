@@ -11,7 +11,7 @@ readers do not wait. The record is one line about one block. For this machine bo
 tree the lock is on its root directory, and the record is a file there. Where neither is possible,
 as in a read-only tree, the work goes on without them.
 
-Besides `tree`, only this module opens files, because these are not part of sysfs.
+This module opens files itself, because they are not part of sysfs.
 """
 
 import contextlib

@@ -1,8 +1,7 @@
 """Find, read and write the files of memory layouts: /etc, /run and /usr/lib below a root.
 
 Below any root except ``/`` no link is followed that leads out. What is read may also be in an
-archive, which is open then. Besides `tree` and `hold`, only this module opens files, because these
-are not part of sysfs.
+archive, which is open then. This module opens files itself, because they are not part of sysfs.
 """
 
 import errno

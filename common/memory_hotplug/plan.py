@@ -81,7 +81,7 @@ class Order:
     movable: bool = True
     """Without a zone, enable into Movable if that zone is valid; else the kernel chooses."""
     condition: Condition | None = None
-    """Only apply has one. The zone is that of an online block."""
+    """Given only with apply. The zone counts only if the condition is online."""
 
     def __post_init__(self) -> None:
         action, memmap = self.action, self.memmap_on_memory
@@ -270,13 +270,11 @@ def _refused(block: MemoryBlock, step: str, cause: Cause) -> Plan:
 def _to_enable(block: MemoryBlock, order: Order) -> Plan:
     if refused := _refuse_memmap(block, order):
         return refused
-    target = Target(order.zone, order.memmap_on_memory, order.movable)
     if block.state is State.ONLINE:
         return _ALREADY
-    online = _online(order.zone)
-    if block.configured is False:
-        return Plan((*_configure(order), *online), target)
-    return Plan(online, target)
+    configure = _configure(order) if block.configured is False else ()
+    target = Target(order.zone, order.memmap_on_memory, order.movable)
+    return Plan((*configure, *_online(order.zone)), target)
 
 
 def _to_disable(block: MemoryBlock, order: Order) -> Plan:
@@ -296,10 +294,9 @@ def _to_configure(block: MemoryBlock, order: Order) -> Plan:
         return _refused(block, "configure", Cause.NOT_CONFIGURABLE)
     if refused := _refuse_memmap(block, order):
         return refused
-    target = Target(memmap_on_memory=order.memmap_on_memory)
     if block.configured:
         return _ALREADY
-    return Plan(_configure(order), target)
+    return Plan(_configure(order), Target(memmap_on_memory=order.memmap_on_memory))
 
 
 def _to_deconfigure(block: MemoryBlock, order: Order) -> Plan:

@@ -57,7 +57,7 @@ UNDOING = Patience(busy=3)
 
 
 class Watch:
-    """Can stop the work; this class never does. Programs derive their own.
+    """The base class of objects that stop the work. This class itself never stops it.
 
     ``stopping`` is read before each block. ``during`` is the context of each write and pause that
     may be interrupted. To interrupt it, raise StoppedError or InterruptedError within, for
@@ -253,9 +253,9 @@ def carry_out(
 
     ORDER may also map the number of each block to an order of its own.
 
-    A block given by its number is read when its turn comes, and so is a block of which an
-    attribute that is NEEDED was not read. Other blocks are taken to be as given. For a number that
-    the machine does not have, the result is FAILED.
+    A block given by its number is read when its turn comes, and so is a block with an attribute
+    that was not read, but that the steps depend on. Other blocks are taken to be as given. For a
+    number that the machine does not have, the result is FAILED.
 
     ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
     blocks are to be changed. With ALL_OR_NOTHING the first failure, or fewer successes than
@@ -263,7 +263,8 @@ def carry_out(
     FAILED if it could not be undone. Without OBSERVE a block is not read after a success. HELD
     records a block that takes several writes, for `bring_back`.
 
-    Raises what WATCH raises into a write, after the block in question was brought back.
+    If WATCH raises an exception during a write, the block is restored, and the exception is raised
+    again.
     """
     watch = watch or Watch()
     site = _Site(machine, watch, patience or Patience(), held, all_or_nothing, observe)
@@ -340,9 +341,10 @@ def _take_back(site: _Site, outcome: Outcome) -> Outcome:
 def bring_back(machine: Machine, held: Held) -> Outcome | None:
     """Bring the block that a killed process left back to the condition in the record of HELD.
 
-    Returns None if there is no such block, or it has that condition already. Else the result is
-    TAKEN_BACK, or FAILED if the kernel refused. Then the record is kept, for the next time; else it
-    is cleared. A block that was online and is online again is left alone: somebody has seen to it.
+    Returns None if there is no such block, or it has that condition already. Otherwise the result
+    is TAKEN_BACK and the record is cleared, or the kernel refused: then the result is FAILED and
+    the record is kept, for the next time. A block that was online and is online again is left
+    alone: somebody has restored it.
     """
     left = held.left
     if left is None:

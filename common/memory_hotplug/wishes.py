@@ -1,9 +1,9 @@
 """What each block of a machine is to become by a memory layout. Nothing is read or written here.
 
 The entries are gone through from the last to the first, and a block belongs to the first one that
-claims it. An entry with a size claims blocks until, with those that later entries make the same of,
-there are enough; and of the blocks that are left it prefers those with the fewest writes to go. So
-a machine that is as the layout says claims the same blocks again, and nothing is written.
+claims it. An entry with a size claims blocks until it has enough; blocks that later entries bring
+to the same condition count. It claims those that take the fewest writes first. So on a machine that
+is as the layout says, the same blocks are claimed again, and nothing is written.
 """
 
 from bisect import bisect_left, bisect_right

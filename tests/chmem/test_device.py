@@ -79,8 +79,8 @@ def test_where_devices_are_not_known_it_says_so(
     done = chmem("-s", tree, "-d", "--device", "virtio0")
     assert done.status == 1
     assert done.stderr == (
-        "chmem: which blocks are of device virtio0 is not known here\n"
-        "chmem: root is told, on the machine itself (/proc/iomem)\n"
+        "chmem: cannot tell which memory blocks belong to device virtio0\n"
+        "chmem: run this as root, on the machine itself (/proc/iomem)\n"
     )
 
 

@@ -30,7 +30,7 @@ def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chme
     # 4032 MiB without struct pages, 1984 of them free: T + 5 % of (4032 - T) may not be more.
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr == (
-        "chmem: 2G are in use: 1.8G can go, 3G were asked for\n"
+        "chmem: 2G is in use: 1.8G can be set offline, 3G was requested\n"
         f"chmem: chmem --disable 1792M --sysroot {tree} takes what can go; "
         "--force takes what the kernel gives\n"
     )
@@ -40,7 +40,7 @@ def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chme
     # Now nothing more can go.
     done = chmem("-s", tree, "-d", "128m", "--advice=never")
     assert (done.status, online(tree)) == (1, 18)
-    assert done.stderr == "chmem: 2G are in use: nothing can go, 128M were asked for\n"
+    assert done.stderr == "chmem: 2G is in use: nothing can be set offline, 128M was requested\n"
     done = chmem("-s", tree, "-d", "128m")
     assert done.stderr.splitlines()[1:] == ["chmem: --force takes what the kernel gives"]
     # What is offline already takes nothing away.
@@ -54,7 +54,7 @@ def test_the_size_that_was_asked_for_is_told_where_the_machine_has_less(
     tree: Path, chmem: Command
 ) -> None:
     done = chmem("-s", tree, "-d", "1t", "--advice=never")
-    assert done.stderr == "chmem: 2G are in use: 1.8G can go, 1T were asked for\n"
+    assert done.stderr == "chmem: 2G is in use: 1.8G can be set offline, 1T was requested\n"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_no_way_to_take_memory_is_left_out(words: list[str], tree: Path, chmem: 
     before = conditions(tree)
     done = chmem("-s", tree, *words, "--advice=never")
     assert done.status == 1
-    assert done.stderr.startswith("chmem: 2G are in use: ")
+    assert done.stderr.startswith("chmem: 2G is in use: ")
     assert done.stdout == ""
     assert conditions(tree) == before
 
@@ -113,7 +113,7 @@ def test_the_document_says_why_nothing_was_done(tree: Path, chmem: Command) -> N
     assert (report["status"], report["outcome"], report["blocks"]) == (1, "failed", [])
     assert report["request"]["keep_free"] == 128 * MIB
     assert report["request"]["force"] is False
-    assert report["messages"][0] == "2G are in use: 1.8G can go, 3G were asked for"
+    assert report["messages"][0] == "2G is in use: 1.8G can be set offline, 3G was requested"
 
 
 @pytest.mark.parametrize("text", ["much", "-1g", "", "1x"])
@@ -160,7 +160,9 @@ def test_a_layout_takes_no_more_than_can_go(tree: Path, chmem: Command) -> None:
     before = conditions(tree)
     done = chmem("-s", tree, "--apply", "--advice=always")
     assert (done.status, conditions(tree)) == (1, before)
-    assert done.stderr.startswith("chmem: 2G are in use: 1.8G can go, 3.5G were asked for\n")
+    assert done.stderr.startswith(
+        "chmem: 2G is in use: 1.8G can be set offline, 3.5G was requested\n"
+    )
     # What comes before it counts: 14 blocks can go, and one more for each that comes.
     come = '[[memory]]\nblocks = "32"\n'
     for taken, status in (("16-31", 1), ("17-31", 0)):
@@ -181,7 +183,7 @@ def test_struct_pages_that_will_not_fit_are_told_beforehand(machine: Make, chmem
     """16 GiB need 256 MiB; the machine has 1 GiB."""
     root = machine(s390(first=8, standby=128, used=900 * MIB))
     done = chmem("-s", root, "-c", "16g", "-m", "0", "--dry-run", "--advice=always")
-    told = "chmem: the struct pages of these blocks need 256M, and 108M are available\n"
+    told = "chmem: the struct pages of these blocks need 256M, and 108M is available\n"
     assert done.stderr == f"{told}chmem: with -m 1 the blocks hold their own\n"
     assert chmem("-s", root, "-c", "1g", "-m", "0", "--dry-run").stderr == ""
     assert "struct pages" not in chmem("-s", root, "-c", "16g", "-m", "1", "--dry-run").stderr
@@ -195,7 +197,7 @@ def test_memmap_on_memory_is_offered_only_where_the_kernel_has_it(
     root = machine(s390(first=8, standby=128, used=900 * MIB, memmap_param="N"))
     done = chmem("-s", root, "-c", "16g", "--dry-run", "--advice=always")
     assert done.stderr == (
-        "chmem: the struct pages of these blocks need 256M, and 108M are available\n"
+        "chmem: the struct pages of these blocks need 256M, and 108M is available\n"
         "chmem: free some memory first, or take fewer blocks\n"
     )
 
@@ -207,9 +209,9 @@ def test_a_dry_run_tells_what_would_remain_and_what_could_fail(
     root = machine("x86-two-nodes")
     done = chmem("-s", root, "-d", "2g", "--dry-run")
     assert done.stdout.splitlines()[-5:] == [
-        "# node 0: 7.9G of 7.9G would remain; 1.1G are in use",
-        "# node 1: 4.9G of 6.9G would remain; 955.7M are in use",
-        "# 12.8G of 14.8G would remain; 2G are in use",
+        "# node 0: 7.9G of 7.9G would remain; 1.1G is in use",
+        "# node 1: 4.9G of 6.9G would remain; 955.7M is in use",
+        "# 12.8G of 14.8G would remain; 2G is in use",
         "# not in zone Movable, so that the kernel may refuse: memory blocks 112-119",
         "# 2G would be disabled: memory blocks 112-127",
     ]

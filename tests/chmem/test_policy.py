@@ -13,7 +13,9 @@ from simulated import Make, s390, x86
 
 AUTO = path_of(AUTO_ONLINE_BLOCKS)
 RATIO = path_of("parameters/auto_movable_ratio")
-WARNING = "chmem: the kernel expects that online_policy stays as it is once memory was set online\n"
+WARNING = (
+    "chmem: the kernel expects that online_policy does not change once memory was set online\n"
+)
 
 
 def settings(tree: Path) -> dict[str, str]:

@@ -244,8 +244,8 @@ def test_files_that_differ_from_the_capture_are_told(
     done = memsim("create", tmp_path / "again", "--capture", tree)
     assert (done.status, done.stderr) == (
         0,
-        f"memsim: 2 files of the machine are not as in {tree}, "
-        "sys/devices/system/memory/memory4/phys_index for one\n",
+        f"memsim: 2 files of the machine differ from {tree}, "
+        "for example sys/devices/system/memory/memory4/phys_index\n",
     )
     columns = "RANGE,STATE,ZONES"
     assert lsmem("-s", tree, "-o", columns) == lsmem("-s", tmp_path / "again", "-o", columns)

@@ -91,8 +91,8 @@ BY_CAUSE = {
         "they are huge pages, or too little memory is free elsewhere; try again later (--retry N)"
     ),
     Cause.ONLINE_REFUSED: _row(
-        "the kernel does not set it online so; lsmem -o BLOCK,STATE,ZONES shows the zones that "
-        "are valid, and the kernel log (dmesg) may say more"
+        "the kernel does not set it online in this way; lsmem -o BLOCK,STATE,ZONES shows the zones "
+        "that are valid, and the kernel log (dmesg) may say more"
     ),
 }
 

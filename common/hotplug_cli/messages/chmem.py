@@ -85,15 +85,17 @@ HELD = Message(
     always=True,
 )
 WOULD_BRING_BACK = Message(
-    "{block} was left half done by process {pid} (--{action}); the run itself brings it back first:"
-    " {condition}",
-    manual="memory block N was left half done by process N (--action); the run itself brings it"
-    " back first: condition",
+    "process {pid} was killed while it changed {block} (--{action}); the run itself restores the"
+    " block first: {condition}",
+    manual="process P was killed while it changed memory block N (--action); the run itself"
+    " restores the block first: condition",
     always=True,
 )
 BROUGHT_BACK = Message(
-    "{block} was half done by process {pid} (--{action}), and is {condition} again",
-    manual="memory block N was half done by process N (--action), and is condition again",
+    "process {pid} was killed while it changed {block} (--{action}); the block is {condition}"
+    " again",
+    manual="process P was killed while it changed memory block N (--action); the block is condition"
+    " again",
     always=True,
 )
 
@@ -113,9 +115,9 @@ NO_SUCH_DEVICE = Message(
     manual="no memory block here is of device NAME",
 )
 DEVICE_UNKNOWN = Message(
-    "which blocks are of device {device} is not known here",
-    "root is told, on the machine itself (/proc/iomem)",
-    manual="which blocks are of device NAME is not known here",
+    "cannot tell which memory blocks belong to device {device}",
+    "run this as root, on the machine itself (/proc/iomem)",
+    manual="cannot tell which memory blocks belong to device NAME",
 )
 NONE_OFFLINE = Message("{no_block} is offline", manual="no memory block is offline")
 NONE_FOR_ZONE = Message(
@@ -126,15 +128,15 @@ NONE_IN_ZONE = Message("{no_block} is online in zone {zone}", manual=NONE_OFFLIN
 NONE_LEFT = Message("{no_block} can be {done}", manual=NONE_OFFLINE.entry)
 SIZE_OF_NOTHING = Message("nothing to do: a size of 0 was requested")
 IN_USE = Message(
-    "{used} are in use: {possible} can go, {asked} were asked for",
+    "{used} is in use: {possible} can be set offline, {asked} was requested",
     "{advice}",
-    manual="size are in use: size can go, size were asked for",
+    manual="size is in use: size can be set offline, size was requested",
     always=True,
 )
 NO_ROOM = Message(
-    "the struct pages of these blocks need {size}, and {available} are available",
+    "the struct pages of these blocks need {size}, and {available} is available",
     "with -m 1 the blocks hold their own",
-    manual="the struct pages of these blocks need size, and size are available",
+    manual="the struct pages of these blocks need size, and size is available",
     always=True,
 )
 NO_ROOM_ANYWHERE = NO_ROOM._replace(advice="free some memory first, or take fewer blocks")
@@ -155,7 +157,7 @@ KERNEL_IS_FIRST = Message(
 RELOAD = Message("", "systemctl daemon-reload; udevadm control --reload", "wrote file")
 SETTING_FAILED = Message("{name}: cannot be set to {word}: {reason}", always=True)
 POLICY_CHANGED = Message(
-    "the kernel expects that online_policy stays as it is once memory was set online",
+    "the kernel expects that online_policy does not change once memory was set online",
     "memory that is online already stays in its zone; to have the policy from the start, give the "
     "kernel parameter memory_hotplug.online_policy",
     always=True,

@@ -36,12 +36,12 @@ NOTHING_TO_LIST = Message(
 
 PAGES_UNKNOWN = Message(
     "what the pages hold is not known: CANDIDATE goes by zone and REMOVABLE alone",
-    "root is told, on the machine itself (/proc/kpageflags)",
+    "run this as root, on the machine itself (/proc/kpageflags)",
 )
 
 DEVICES_UNKNOWN = Message(
     "which memory came with a device of virtio-mem or dax is not known here",
-    "root is told, on the machine itself (/proc/iomem)",
+    "run this as root, on the machine itself (/proc/iomem)",
 )
 
 # --diff

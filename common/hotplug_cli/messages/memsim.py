@@ -38,9 +38,9 @@ NO_ROOM = Message(
     manual="there is no room for size of memory",
 )
 NOT_PLUGGED = Message(
-    "no {size} of memory next to each other was plugged in and is offline{where}",
+    "there is no contiguous {size} of plugged-in memory that is offline{where}",
     "chmem --disable sets memory offline; a DIMM and CXL memory go as a whole, see memsim show",
-    manual="no size of memory next to each other was plugged in and is offline",
+    manual="there is no contiguous size of plugged-in memory that is offline",
 )
 
 NOT_SIMULATED = Message(
@@ -51,7 +51,7 @@ NO_PARENT = Message("{file}: there is no directory {directory}")
 UNKNOWN_PROFILE = Message("no profile is named {name}; the profiles are {profiles}")
 WRONG_MACHINE = Message("{where}: expected {expected}, {found}")
 MANY_BLOCKS = Message("making {count} memory blocks in {directory}; Ctrl-C ends it")
-NOT_ALIKE = Message("{count} files of the machine are not as in {tree}, {example} for one")
+NOT_ALIKE = Message("{count} files of the machine differ from {tree}, for example {example}")
 NO_BLOCKS = Message("{directory}: no memory blocks here: there is no {missing}")
 NOT_A_CAPTURE = Message("{file}: not an archive that memsim capture made")
 NO_ATTRIBUTE = Message(
