@@ -38,8 +38,7 @@ def booted(profile: str | os.PathLike[str]) -> "KernelTree":
     except MachineError as error:
         raise BadMachineError(str(error)) from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadMachineError(f"{os.fsdecode(profile)}: {reason}") from None
+        raise BadMachineError(f"{os.fsdecode(profile)}: {error.strerror}") from None
     except ValueError as error:
         # No file can have this path.
         raise BadMachineError(f"{os.fsdecode(profile)}: {error}") from None

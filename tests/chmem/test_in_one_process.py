@@ -736,6 +736,14 @@ def test_online_is_the_first_of_the_zones_in_a_rehearsal(tmp_path: Path) -> None
         assert zones == [b"Movable\n", b"Movable\n", b"Normal\n"]
 
 
+def test_a_block_of_several_zones_cannot_go_offline_in_a_rehearsal(tmp_path: Path) -> None:
+    with Machine.at(plain(tmp_path, ["online"], "none")) as opened:
+        path = f"{MEMORY}/memory0/state"
+        with pytest.raises(OSError, match="Invalid argument") as caught:
+            Rehearsal(opened).write(path, "offline")
+    assert caught.value.filename == path
+
+
 def test_online_kernel_is_zone_normal_in_a_rehearsal_where_only_movable_is_shown(
     tmp_path: Path,
 ) -> None:

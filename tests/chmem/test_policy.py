@@ -8,7 +8,8 @@ import pytest
 from commands import Command
 from memory_hotplug import Machine
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, path_of
-from memory_hotplug.settings import present
+from memory_hotplug.errors import LayoutError
+from memory_hotplug.settings import present, settings_to
 from simulated import Make, s390, x86
 
 AUTO = path_of(AUTO_ONLINE_BLOCKS)
@@ -68,6 +69,17 @@ def test_a_truth_is_written_as_the_kernel_shows_it(
     assert f"/auto_movable_numa_aware {value}\n" in done.stdout
     assert chmem("-s", tree, "--policy", f"auto_movable_numa_aware={word}").status == 0
     assert settings(tree) == AT_BOOT | {"auto_movable_numa_aware": value}
+
+
+def test_a_setting_of_no_layout_that_the_kernel_does_not_have_is_a_fault_of_the_policy(
+    machine: Make,
+) -> None:
+    with Machine.at(machine(x86(online_policy=None))) as opened:
+        with pytest.raises(LayoutError) as caught:
+            settings_to({"auto_movable_ratio": "3"}, opened)
+        assert str(caught.value) == (
+            "policy: auto_movable_ratio is impossible: this kernel does not have it"
+        )
 
 
 def test_several_settings_at_once(tree: Path, chmem: Command) -> None:

@@ -182,6 +182,17 @@ def test_an_error_says_what_happened_and_carries_it(at: int) -> None:
     assert {name: getattr(error, name) for name in carried} == carried
 
 
+def test_a_machine_without_its_file_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(BadMachineError) as caught:
+        Machine.simulated(tmp_path / "m.json")
+    assert str(caught.value) == f"{tmp_path / 'm.json'}: No such file or directory"
+
+
+def test_a_root_that_no_file_can_have_is_refused_with_the_reason() -> None:
+    with pytest.raises(MemoryHotplugError, match="null byte"):
+        Machine.at("a\0b")
+
+
 @pytest.mark.parametrize("profile", ["./nix\0", "./\ud800"])
 def test_a_machine_that_cannot_be_made_is_named_even_if_no_file_has_that_name(
     profile: str,

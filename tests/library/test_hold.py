@@ -523,6 +523,8 @@ def test_who_holds_a_lock_is_not_known_where_proc_does_not_tell(
     assert holder(locks=gone) == (None, None)
     # A process of another container has no number here.
     assert holder(locks=line % 0) == (None, None)
+    with_files(monkeypatch, {"/proc/locks": line % 1, "/proc/1/stat": gone})
+    assert module._holder(lock) == (1, None)
     for files in (
         {"stat": gone, "boot": boot},
         {"stat": stat, "boot": gone},

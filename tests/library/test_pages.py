@@ -112,6 +112,14 @@ def test_pages_with_different_flags_can_be_of_one_kind(tmp_path: Path) -> None:
     assert (kinds[Kind.SLAB], kinds[Kind.MOVABLE], kinds[Kind.FREE]) == (3, 1, PAGES - 4)
 
 
+def test_a_page_that_the_kernel_does_not_tell_of_has_no_kind(tmp_path: Path) -> None:
+    with FileTree(str(tree(tmp_path, {3: SLAB}))) as files:
+        pages = Pages.of(files, BLOCK)
+        assert pages is not None
+        with pages:
+            assert (pages.kind(3), pages.kind(1 << 40)) == (Kind.SLAB, None)
+
+
 def test_struct_pages_of_the_block_itself_are_in_nobodys_way(tmp_path: Path) -> None:
     own = {PAGES + frame: RESERVED for frame in range(PAGES // 64)}
     there = found(tree(tmp_path, own))

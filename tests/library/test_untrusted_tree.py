@@ -241,6 +241,14 @@ def test_no_link_in_place_of_a_nodes_directory_is_followed_out(
     assert table.remarks == (Remark(RemarkKind.UNREADABLE, (), Attribute.NODE, LEADS_OUT),)
 
 
+def test_an_attribute_is_no_longer_than_a_page(root: Path) -> None:
+    for path, length in (("sys/long", 4096), ("proc/long", 5000)):
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_bytes(b"x" * 5000)
+        with FileTree(str(root)) as tree:
+            assert len(tree.read(path)) == length
+
+
 def test_links_that_stay_in_the_tree_are_followed(root: Path) -> None:
     expected = list(Machine.at(root).blocks())
     (root / MEMORY / "memory1").rename(root / "sys/elsewhere")
@@ -379,7 +387,7 @@ def test_what_is_no_file_of_the_tree_is_not_written(
         with pytest.raises(OSError) as caught:
             tree.write(path, "0")
     assert refusal is not None
-    assert refusal.errno == caught.value.errno
+    assert (refusal.errno, refusal.filename) == (caught.value.errno, caught.value.filename)
     assert caught.value.strerror == refusal.strerror
     if "regular" in reason:
         assert caught.value.strerror == reason
