@@ -68,14 +68,6 @@ def open_beneath(root: int, where: str, path: str, flags: int) -> int:
     Since Linux 5.6 the kernel's openat2(2) does the same with RESOLVE_BENEATH, but Python does not
     have it, and loading ctypes takes longer than this loop.
     """
-    if not flags & os.O_PATH:
-        # Mostly there is no link, and no need to remember the way.
-        with suppress(OSError):
-            at, name = directory_above(root, path)
-            try:
-                return os.open(name, flags | os.O_NOFOLLOW, dir_fd=at)
-            finally:
-                os.close(at)
     todo, way, links, entered = path.split("/")[::-1], [root], 0, False
     try:
         while todo:
@@ -120,7 +112,8 @@ def _step(at: int, name: str, flags: int) -> int | str:
             with suppress(OSError):
                 return os.readlink(name, dir_fd=at)
         raise
-    if flags & os.O_PATH and stat.S_ISLNK(os.fstat(file).st_mode):
+    # With O_DIRECTORY a link is an error.
+    if flags & (os.O_PATH | os.O_DIRECTORY) == os.O_PATH and stat.S_ISLNK(os.fstat(file).st_mode):
         os.close(file)
         return os.readlink(name, dir_fd=at)
     return file

@@ -55,6 +55,10 @@ def test_the_size_that_was_asked_for_is_told_where_the_machine_has_less(
 ) -> None:
     done = chmem("-s", tree, "-d", "1t", "--advice=never")
     assert done.stderr == "chmem: 2G is in use: 1.8G can be set offline, 1T was requested\n"
+    # Of a range only the blocks that are online count.
+    assert chmem("-s", tree, "-d", "-b", "30-31").status == 0
+    done = chmem("-s", tree, "-d", "-b", "8-31", "--advice=never")
+    assert done.stderr == "chmem: 2G is in use: 1.5G can be set offline, 2816M was requested\n"
 
 
 @pytest.mark.parametrize(
