@@ -25,7 +25,7 @@ class Output:
         """Whether an option is given that util-linux does not have, so that it has no texts."""
         self.messages: list[str] = []
         """All messages with their advice, for the document."""
-        self._silent = True
+        self._spoken = False
         self._held = ""
         self._lost: OSError | None = None
 
@@ -49,7 +49,7 @@ class Output:
 
     def finish(self, status: int) -> int:
         """The exit status, after all is written; STATUS unless standard output failed."""
-        if status and self._silent and self._held:
+        if status and self._held and not self._spoken:
             self._complain(Sentence(self._held))
         if self._lost is None:
             try:
@@ -64,12 +64,12 @@ class Output:
 
     def _complain(self, sentence: Sentence) -> None:
         if sentence.lines:
-            self._silent = False
+            self._spoken = True
             with contextlib.suppress(OSError):
                 complain(NAME, sentence)
 
     def _write(self, line: str) -> None:
-        self._silent = False
+        self._spoken = True
         if self._lost is None:
             try:
                 sys.stdout.write(f"{line}\n")

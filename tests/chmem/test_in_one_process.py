@@ -249,6 +249,7 @@ def test_a_wrong_request_is_told_to_the_word(text: str, blocks: bool, said: list
         (" 5-\t+6", 5, 6),
         ("18446744073709551615", 18446744073709551615, 18446744073709551615),
         ("000000000000000000000000000012", 12, 12),
+        ("+00000000000000000000000000012", 12, 12),
     ],
 )
 def test_numbers_of_blocks_are_read_as_strtoull_does(text: str, first: int, last: int) -> None:

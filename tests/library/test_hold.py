@@ -453,8 +453,8 @@ def test_where_nothing_can_be_opened_the_work_goes_on(tmp_path: Path) -> None:
 
 
 MOUNTS = """\
-22 28 0:21 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
-23 28 0:22 / /proc rw shared:8 - proc proc rw
+22 28 0:21 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs none rw
+23 28 0:22 / /proc rw shared:8 - proc sysfs rw
 24 28 259:1 / / rw,relatime - ext4 /dev/root rw
 """
 

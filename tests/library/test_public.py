@@ -187,8 +187,13 @@ def test_a_tree_without_blocks_is_refused_by_all_that_read(s390: Path) -> None:
     (s390 / FIRMWARE).rename(s390 / "firmware")
     machine = Machine.at(s390)
     for how in (machine.read, machine.blocks, machine.ranges):
-        with pytest.raises(NoBlocksError):
+        with pytest.raises(NoBlocksError) as caught:
             how()
+        assert (caught.value.root, caught.value.is_this_machine) == (str(s390), False)
+    machine.tree.is_this_machine = True
+    with pytest.raises(NoBlocksError) as caught:
+        machine.read()
+    assert caught.value.is_this_machine is True
     assert machine.read([], []).numbers == []
 
 
