@@ -46,7 +46,7 @@ from memory_hotplug.simulated import SimulatedTree
 from memory_hotplug.tree import Tree
 from memsim import directory
 from simulated import Make, conditions, s390, write
-from static_tree import FIRMWARE, MEMORY, plain
+from static_tree import FIRMWARE, MEMORY, PARAMETERS, plain
 
 # Output
 
@@ -743,6 +743,25 @@ def test_a_block_of_several_zones_cannot_go_offline_in_a_rehearsal(tmp_path: Pat
         with pytest.raises(OSError, match="Invalid argument") as caught:
             Rehearsal(opened).write(path, "offline")
     assert caught.value.filename == path
+
+
+@pytest.mark.parametrize("parameter", [None, "Y", "N"])
+def test_memmap_on_memory_is_refused_in_a_rehearsal_where_the_kernel_has_it_not(
+    parameter: str | None, tmp_path: Path
+) -> None:
+    root = plain(tmp_path, ["offline"])
+    if parameter:
+        (root / PARAMETERS).mkdir(parents=True)
+        (root / PARAMETERS / "memmap_on_memory").write_text(f"{parameter}\n")
+    with Machine.at(root) as opened:
+        rehearsal, path = Rehearsal(opened), f"{FIRMWARE}/memory0/memmap_on_memory"
+        if parameter == "N":
+            with pytest.raises(OSError, match="Operation not supported") as caught:
+                rehearsal.write(path, "1")
+            assert caught.value.filename == path
+        else:
+            rehearsal.write(path, "1")
+            assert rehearsal.read(path) == b"1\n"
 
 
 def test_online_kernel_is_zone_normal_in_a_rehearsal_where_only_movable_is_shown(
