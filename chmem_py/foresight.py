@@ -72,7 +72,7 @@ def _instead(machine: Machine, selection: Selection, possible: int) -> str:
         device = f" --device {shlex.quote(selection.device)}" if selection.device else ""
         size = sizes.exact(possible * selection.block_size)
         words = command(f"--disable {size}{zone}{node}{device}", machine.tree)
-        return f"{words} takes what can go; --force takes what the kernel gives"
+        return f"{words} sets that much offline; --force takes what the kernel gives"
     return "--force takes what the kernel gives"
 
 

@@ -45,7 +45,7 @@ PARAMETERS = "sys/module/memory_hotplug/parameters"
 
 class Attribute(StrEnum):
     """The attributes of a memory block, in the order of MemoryBlock's fields. Each member is equal
-    to its name as a string."""
+    to the name of that field, as a string."""
 
     STATE = "state"
     REMOVABLE = "removable"

@@ -210,7 +210,11 @@ def link_file(root: str, path: str, target: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(new, dir_fd=at)
         os.symlink(target, new, dir_fd=at)
-        os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
+        try:
+            os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
+        except OSError:
+            os.unlink(new, dir_fd=at)
+            raise
 
 
 def remove_file(root: str, path: str) -> bool:

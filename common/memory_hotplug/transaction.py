@@ -253,8 +253,8 @@ def carry_out(
 
     ORDER may also map the number of each block to an order of its own.
 
-    A block given by its number is read when its turn comes, and so is a block with an attribute
-    that was not read, but that the steps depend on. Other blocks are taken to be as given. For a
+    A block given by its number is read when its turn comes, and so is a block of which an
+    attribute was not read that the steps depend on. Other blocks are taken to be as given. For a
     number that the machine does not have, the result is FAILED.
 
     ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
@@ -263,8 +263,8 @@ def carry_out(
     FAILED if it could not be undone. Without OBSERVE a block is not read after a success. HELD
     records a block that takes several writes, for `bring_back`.
 
-    If WATCH raises an exception during a write, the block is restored, and the exception is raised
-    again.
+    If WATCH raises an exception other than StoppedError and OSError during a write, the block is
+    restored, and the exception is raised again.
     """
     watch = watch or Watch()
     site = _Site(machine, watch, patience or Patience(), held, all_or_nothing, observe)

@@ -8,9 +8,10 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, NoReturn
 
+from memsim.signals import undisturbed
 from memsim.syscalls import die_with_parent
 
 __all__ = ["beside", "exit_status", "fork_and_wait", "processors"]
@@ -73,10 +74,12 @@ def _started(work: Callable[[], int]) -> Iterator[tuple[int, BinaryIO]]:
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         report, told = os.pipe()
-        child = os.fork()
-        if not child:
-            os.close(report)
-            _do(work, told)
+        # The exception of a signal handler must not leave the parent's contexts in the child.
+        with undisturbed() as disturbed:
+            child = os.fork()
+            if not child:
+                os.close(report)
+                _do(work, told, disturbed)
         os.close(told)
         with os.fdopen(report, "rb") as failures:
             yield child, failures
@@ -90,11 +93,14 @@ def exit_status(wait_status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _do(work: Callable[[], int], told: int) -> NoReturn:
+def _do(
+    work: Callable[[], int], told: int, disturbed: Callable[[], AbstractContextManager[None]]
+) -> NoReturn:
     status = 1
     try:
         die_with_parent()
-        status = work()
+        with disturbed():
+            status = work()
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
     except Exception as failure:

@@ -49,10 +49,13 @@ def undisturbed() -> Iterator[Callable[[], AbstractContextManager[None]]]:
 def ended_in_order() -> Iterator[None]:
     """A context that SIGTERM and SIGHUP end by SystemExit, so that what is half done is removed.
 
-    A signal that is ignored, or has a handler, keeps it. For the main thread only.
+    A signal that is ignored or has a handler is left alone. For the main thread only.
     """
 
     def end(number: int, _frame: object) -> NoReturn:
+        # A terminal that closes can send SIGHUP twice; the second must not interrupt the removal.
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]

@@ -101,7 +101,7 @@ def test_a_dry_run_says_what_a_run_would_bring_back_first(chmem: Command, tmp_pa
     write(root, f"{MEMORY}/memory1/state", "offline")
     (root / RECORD).write_text(record)
     done = chmem("-s", root, "-b", "-e", "4", "--dry-run")
-    assert "process 7 was killed while it changed memory block 1 (--reconfigure)" in done.stderr
+    assert "process 7 ended while it changed memory block 1 (--reconfigure)" in done.stderr
     assert (root / RECORD).read_text() == record
     assert chmem("-s", root, "-b", "-e", "4").status == 0
     assert conditions(root)[1].state == "online"
@@ -152,8 +152,8 @@ def test_what_a_killed_one_left_is_brought_back_before_anything_else(
     done = chmem("-s", root, "--json", "-e", "-b", "4")
     said = json.loads(done.stdout)["messages"]
     assert said == [
-        f"process {killed.pid} was killed while it changed memory block 2 (--reconfigure); the "
-        "block is online, configured, memmap_on_memory 0 again"
+        f"process {killed.pid} ended while it changed memory block 2 (--reconfigure); the block "
+        "was restored: online, configured, memmap_on_memory 0"
     ]
     assert done.status == 0
     after_all = conditions(root)

@@ -126,7 +126,7 @@ def test_a_fifo_in_the_place_of_an_attribute_is_named(chmem: Command, tmp_path: 
     os.mkfifo(state)
     done = chmem("-s", root, "-d", "-b", "1")
     assert done.status == 1
-    assert f"{root}/{MEMORY}/memory1/state is no regular file" in done.stderr
+    assert f"{root}/{MEMORY}/memory1/state is not a regular file" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_a_device_that_brought_nothing_is_refused(plugged: Path, chmem: Command)
     done = chmem("-s", plugged, "-d", "--device", "dax9.9")
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr == (
-        "chmem: no memory block here is of device dax9.9; devices that brought memory:"
+        "chmem: no memory block here belongs to device dax9.9; devices that brought memory:"
         " PNP0C80:00, dax0.0, virtio0\n"
     )
 

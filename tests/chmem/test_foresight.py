@@ -31,7 +31,7 @@ def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chme
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr == (
         "chmem: 2G is in use: 1.8G can be set offline, 3G was requested\n"
-        f"chmem: chmem --disable 1792M --sysroot {tree} takes what can go; "
+        f"chmem: chmem --disable 1792M --sysroot {tree} sets that much offline; "
         "--force takes what the kernel gives\n"
     )
     assert conditions(tree) == before
@@ -107,7 +107,7 @@ def test_what_may_go_goes(
 def test_the_offered_command_keeps_the_zone_and_the_node(machine: Make, chmem: Command) -> None:
     root = machine(x86(online=32, used=2 * GIB))
     done = chmem("-s", root, "-d", "4g", "--node", "0", "--zone", "Normal", "--advice=always")
-    offered = f"chmem --disable 1792M --zone Normal --node 0 --sysroot {root} takes what can go"
+    offered = f"chmem --disable 1792M --zone Normal --node 0 --sysroot {root} sets that much"
     assert offered in done.stderr
 
 
@@ -187,7 +187,7 @@ def test_struct_pages_that_will_not_fit_are_told_beforehand(machine: Make, chmem
     """16 GiB need 256 MiB; the machine has 1 GiB."""
     root = machine(s390(first=8, standby=128, used=900 * MIB))
     done = chmem("-s", root, "-c", "16g", "-m", "0", "--dry-run", "--advice=always")
-    told = "chmem: the struct pages of these blocks need 256M, and 108M is available\n"
+    told = "chmem: the struct pages of these blocks need 256M, but only 108M is available\n"
     assert done.stderr == f"{told}chmem: with -m 1 the blocks hold their own\n"
     assert chmem("-s", root, "-c", "1g", "-m", "0", "--dry-run").stderr == ""
     assert "struct pages" not in chmem("-s", root, "-c", "16g", "-m", "1", "--dry-run").stderr
@@ -201,7 +201,7 @@ def test_memmap_on_memory_is_offered_only_where_the_kernel_has_it(
     root = machine(s390(first=8, standby=128, used=900 * MIB, memmap_param="N"))
     done = chmem("-s", root, "-c", "16g", "--dry-run", "--advice=always")
     assert done.stderr == (
-        "chmem: the struct pages of these blocks need 256M, and 108M is available\n"
+        "chmem: the struct pages of these blocks need 256M, but only 108M is available\n"
         "chmem: free some memory first, or take fewer blocks\n"
     )
 

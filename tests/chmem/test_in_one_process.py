@@ -438,8 +438,8 @@ def test_what_a_killed_process_left_is_brought_back_and_told(chmem: Command, mac
     done = chmem("-s", root, "-b", "-e", "4")
     assert done.status == 0
     assert done.stderr == (
-        "chmem: process 77 was killed while it changed memory block 1 (--reconfigure); the block "
-        "is online, configured, memmap_on_memory 0 again\n"
+        "chmem: process 77 ended while it changed memory block 1 (--reconfigure); the block was "
+        "restored: online, configured, memmap_on_memory 0\n"
     )
     assert conditions(root)[1].state == "online"
     assert not (root / RECORD).exists()
@@ -464,8 +464,8 @@ def test_a_dry_run_says_what_a_run_would_bring_back_and_waits_for_nobody(
     root = left_half_done(machine)
     words = ("-s", root, "-b", "-e", "4", "--dry-run")
     assert chmem(*words).stderr == (
-        "chmem: process 77 was killed while it changed memory block 1 (--reconfigure); the run "
-        "itself restores the block first: online, configured, memmap_on_memory 0\n"
+        "chmem: process 77 ended while it changed memory block 1 (--reconfigure); without "
+        "--dry-run the block is restored first: online, configured, memmap_on_memory 0\n"
     )
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)

@@ -197,7 +197,7 @@ def test_what_others_can_change_is_not_run_at_boot(
         with pytest.raises(UsageError) as caught:
             check_program()
         at_fault = tmp_path / places[which]
-        assert caught.value.sentence.text == f"others than root can change {at_fault}"
+        assert caught.value.sentence.text == f"users other than root can change {at_fault}"
     else:
         check_program()
 

@@ -15,7 +15,7 @@ from simulated import Make, s390, x86
 AUTO = path_of(AUTO_ONLINE_BLOCKS)
 RATIO = path_of("parameters/auto_movable_ratio")
 WARNING = (
-    "chmem: the kernel expects that online_policy does not change once memory was set online\n"
+    "chmem: the kernel expects that online_policy does not change once memory has been set online\n"
 )
 
 

@@ -620,6 +620,7 @@ def test_a_link_replaces_what_is_no_directory(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Is a directory") as caught:
         link_file(str(tmp_path), "a/directory", "one")
     assert caught.value.filename == "/a/directory"
+    assert sorted(os.listdir(tmp_path / "a")) == ["directory", "link"]
 
 
 def test_a_file_is_removed_once(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_columns_that_the_machine_has_no_values_of_leave_nothing_to_list(
 ) -> None:
     done = lsmem("-s", tree, "-J", "-o", "CONFIGURED")
     assert (done.status, done.stdout) == (0, "")
-    assert done.stderr == "lsmem: nothing to list: this machine has no values of CONFIGURED\n"
+    assert done.stderr == "lsmem: nothing to list: this machine has no values for CONFIGURED\n"
     assert lsmem("-s", tree, "-J", "-o", "CONFIGURED", "--advice=always").stderr == done.stderr + (
         "lsmem: only memory that can be configured has them (/sys/firmware/memory, on s390)\n"
     )

@@ -55,7 +55,7 @@ def test_a_tree_without_a_map_says_that_devices_are_not_known(
     done = lsmem("-s", tree, "-o", "+DEVICE")
     assert done.status == 0
     assert done.stderr == (
-        "lsmem: which memory came with a device of virtio-mem or dax is not known here\n"
+        "lsmem: cannot tell which memory came with a device of virtio-mem or dax\n"
     )
     assert lsmem("-s", plugged, "-o", "+DEVICE").stderr == ""
 

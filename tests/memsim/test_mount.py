@@ -177,7 +177,7 @@ def test_memsim_mount_says_what_is_missing(tmp_path: Path) -> None:
     assert done.stderr == (
         "memsim: mounting needs mfusepy\n"
         f"memsim: {sys.executable} -m pip install mfusepy installs it; "
-        "memsim write, and lsmem and chmem --sysroot DIR, work without\n"
+        "memsim write, and lsmem and chmem --sysroot DIR, work without a mount\n"
     )
 
 

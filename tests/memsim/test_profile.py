@@ -244,7 +244,7 @@ def test_files_that_differ_from_the_capture_are_told(
     done = memsim("create", tmp_path / "again", "--capture", tree)
     assert (done.status, done.stderr) == (
         0,
-        f"memsim: 2 files of the machine differ from {tree}, "
+        f"memsim: files of the machine that differ from {tree}: 2, "
         "for example sys/devices/system/memory/memory4/phys_index\n",
     )
     columns = "RANGE,STATE,ZONES"

@@ -202,6 +202,31 @@ def test_create_that_a_signal_ends_leaves_nothing(tmp_path: Path, number: signal
     assert os.listdir(tmp_path) == []
 
 
+CAPTURE = """
+import signal, sys
+from hotplug_cli.program import run
+from memsim import capture, cli
+def half_made(*_):
+    try:
+        signal.raise_signal(number)
+    finally:
+        # A second one, as from a terminal that closes.
+        signal.raise_signal(number)
+        print("removed", flush=True)
+capture.capture = half_made
+number = int(sys.argv.pop())
+sys.argv += ["capture", "target"]
+run(cli.commands, "memsim")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_capture_that_signals_end_removes_what_it_has_made(number: signal.Signals) -> None:
+    process = start_python(CAPTURE, str(int(number)))
+    assert process.communicate()[0] == "removed\n"
+    assert process.returncode == 128 + number
+
+
 def test_create_goes_on_after_a_signal_that_is_ignored(tmp_path: Path) -> None:
     def as_nohup() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -39,7 +39,7 @@ BY_CAUSE = {
     Cause.NO_DIRECTORY: _row(
         "a symbolic link or a file stands in for a directory; none is followed"
     ),
-    Cause.NO_FILE: _row("{file} is no regular file, but a FIFO, a device or a directory"),
+    Cause.NO_FILE: _row("{file} is not a regular file, but a FIFO, a device or a directory"),
     Cause.NO_ATTRIBUTE: _row("there is no {file}: the block is gone, or the tree is incomplete"),
     Cause.GONE: _row("the block is gone"),
     Cause.DISK_FULL: _row("the file system that holds the tree is full"),

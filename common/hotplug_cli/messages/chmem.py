@@ -12,7 +12,7 @@ INVALID_ARGUMENT = Message("invalid argument of {option}: '{argument}'", "{optio
 TOO_MANY = Message("bad usage", "--{action} takes {count} argument", WHAT_TO_DO.entry)
 INSTALL_WHAT = Message("option --install goes with --apply without a FILE")
 PROGRAM_IS_OPEN = Message(
-    "others than root can change {path}",
+    "users other than root can change {path}",
     "root would run it at boot; to use --install, install the commands where only root can write",
 )
 POLICY_OF_WHAT = Message(
@@ -85,17 +85,17 @@ HELD = Message(
     always=True,
 )
 WOULD_BRING_BACK = Message(
-    "process {pid} was killed while it changed {block} (--{action}); the run itself restores the"
-    " block first: {condition}",
-    manual="process P was killed while it changed memory block N (--action); the run itself"
-    " restores the block first: condition",
+    "process {pid} ended while it changed {block} (--{action}); without --dry-run the block is"
+    " restored first: {condition}",
+    manual="process P ended while it changed memory block N (--action); without --dry-run the block"
+    " is restored first: condition",
     always=True,
 )
 BROUGHT_BACK = Message(
-    "process {pid} was killed while it changed {block} (--{action}); the block is {condition}"
-    " again",
-    manual="process P was killed while it changed memory block N (--action); the block is condition"
-    " again",
+    "process {pid} ended while it changed {block} (--{action}); the block was restored:"
+    " {condition}",
+    manual="process P ended while it changed memory block N (--action); the block was restored:"
+    " condition",
     always=True,
 )
 
@@ -111,8 +111,8 @@ NONE_ON_NODE = Message(
 )
 NO_SUCH_NODE = Message("this machine has no node {node}", manual="this machine has no node N")
 NO_SUCH_DEVICE = Message(
-    "no memory block here is of device {device}; devices that brought memory: {devices}",
-    manual="no memory block here is of device NAME",
+    "no memory block here belongs to device {device}; devices that brought memory: {devices}",
+    manual="no memory block here belongs to device NAME",
 )
 DEVICE_UNKNOWN = Message(
     "cannot tell which memory blocks belong to device {device}",
@@ -134,9 +134,9 @@ IN_USE = Message(
     always=True,
 )
 NO_ROOM = Message(
-    "the struct pages of these blocks need {size}, and {available} is available",
+    "the struct pages of these blocks need {size}, but only {available} is available",
     "with -m 1 the blocks hold their own",
-    manual="the struct pages of these blocks need size, and size is available",
+    manual="the struct pages of these blocks need size, but only size is available",
     always=True,
 )
 NO_ROOM_ANYWHERE = NO_ROOM._replace(advice="free some memory first, or take fewer blocks")
@@ -157,7 +157,7 @@ KERNEL_IS_FIRST = Message(
 RELOAD = Message("", "systemctl daemon-reload; udevadm control --reload", "wrote file")
 SETTING_FAILED = Message("{name}: cannot be set to {word}: {reason}", always=True)
 POLICY_CHANGED = Message(
-    "the kernel expects that online_policy does not change once memory was set online",
+    "the kernel expects that online_policy does not change once memory has been set online",
     "memory that is online already stays in its zone; to have the policy from the start, give the "
     "kernel parameter memory_hotplug.online_policy",
     always=True,

@@ -30,7 +30,7 @@ TYPED_NEEDS_JSON = Message("option --typed goes with --json or --format jsonl")
 # A listing
 
 NOTHING_TO_LIST = Message(
-    "nothing to list: this machine has no values of {columns}",
+    "nothing to list: this machine has no values for {columns}",
     "only memory that can be configured has them (/sys/firmware/memory, on s390)",
 )
 
@@ -40,7 +40,7 @@ PAGES_UNKNOWN = Message(
 )
 
 DEVICES_UNKNOWN = Message(
-    "which memory came with a device of virtio-mem or dax is not known here",
+    "cannot tell which memory came with a device of virtio-mem or dax",
     "run this as root, on the machine itself (/proc/iomem)",
 )
 

@@ -38,9 +38,9 @@ NO_ROOM = Message(
     manual="there is no room for size of memory",
 )
 NOT_PLUGGED = Message(
-    "there is no contiguous {size} of plugged-in memory that is offline{where}",
+    "no contiguous {size} of plugged-in memory can be taken out{where}",
     "chmem --disable sets memory offline; a DIMM and CXL memory go as a whole, see memsim show",
-    manual="there is no contiguous size of plugged-in memory that is offline",
+    manual="no contiguous size of plugged-in memory can be taken out",
 )
 
 NOT_SIMULATED = Message(
@@ -51,7 +51,7 @@ NO_PARENT = Message("{file}: there is no directory {directory}")
 UNKNOWN_PROFILE = Message("no profile is named {name}; the profiles are {profiles}")
 WRONG_MACHINE = Message("{where}: expected {expected}, {found}")
 MANY_BLOCKS = Message("making {count} memory blocks in {directory}; Ctrl-C ends it")
-NOT_ALIKE = Message("{count} files of the machine differ from {tree}, for example {example}")
+NOT_ALIKE = Message("files of the machine that differ from {tree}: {count}, for example {example}")
 NO_BLOCKS = Message("{directory}: no memory blocks here: there is no {missing}")
 NOT_A_CAPTURE = Message("{file}: not an archive that memsim capture made")
 NO_ATTRIBUTE = Message(
@@ -67,7 +67,7 @@ IRREGULAR = Message("{file}: expected {expected}, not {found}")
 
 # Mounts
 
-_INSTEAD = "memsim write, and lsmem and chmem --sysroot DIR, work without"
+_INSTEAD = "memsim write, and lsmem and chmem --sysroot DIR, work without a mount"
 NO_MFUSEPY = Message(
     "mounting needs mfusepy", "{python} -m pip install mfusepy installs it; " + _INSTEAD
 )
