@@ -149,7 +149,7 @@ class GetoptCommand(click.Command):
         return word
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem[str]"]:
-        """click's completions, and those of a value in the word of its option: ``-oRANGE,S``."""
+        """click's completions, and those of a value in one word with its option: ``-oRANGE,S``."""
         from click.shell_completion import CompletionItem
 
         options = self._options(ctx)

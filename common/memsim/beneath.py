@@ -88,7 +88,7 @@ class Beneath:
             close(self._opened.pop(opened))
 
     def _about(self, error: OSError, path: str) -> OSError:
-        """The error with the whole path; the system call has had one name only."""
+        """The error with the whole path; the system call was given only the last name."""
         if not isinstance(error, IrregularError):
             error.filename = f"{self.name}/{path}"
         return error

@@ -191,7 +191,7 @@ class Directory:
             return records.machine_from(found.mark)
 
     def _read(self, files: Beneath) -> _Records:
-        """Read live.json before blocks and the journal: a write happens when it is replaced."""
+        """Read live.json first, then the others: a write takes effect when it is replaced."""
         with self._damage(MARK):
             mark = files.read(MARK, records.MOST)
         with self._damage(LIVE):

@@ -12,7 +12,7 @@ __all__ = ["boolean", "unsigned", "word"]
 
 
 def word(text: str, words: Iterable[str]) -> str:
-    """The word that a write has, without one trailing newline (sysfs_streq); else EINVAL."""
+    """TEXT without one trailing newline (sysfs_streq). Raises EINVAL if it is none of WORDS."""
     found = text.removesuffix("\n")
     if found not in words:
         raise _error(errno.EINVAL)

@@ -64,7 +64,10 @@ def stage(files: Beneath, sysfs: Sysfs, paths: Iterable[str], beside: str) -> li
 
 
 def put_in_place(files: Beneath, sysfs: Sysfs, staged: Iterable[Staged]) -> None:
-    """Rename all of it. A directory is made before the links to it, and removed after them."""
+    """Rename all that is staged into the tree.
+
+    A directory is made before the links to it, and removed after them.
+    """
     comes = [one for one in staged if one.kind]
     goes = [one for one in staged if not one.kind]
     for path, kind, name in sorted(comes, key=lambda one: one.path.startswith(NODE)):
