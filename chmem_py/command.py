@@ -118,7 +118,7 @@ class Chmem(GetoptCommand):
 
     @property
     def own_options(self) -> set[str]:
-        """The names of the options that change what is done, and util-linux does not have."""
+        """The names of the options that change what is done and that util-linux does not have."""
         options = [one for one in self.params if isinstance(one, GetoptOption) and one.own]
         return {name for one in options for name in one.opts} - {"--advice", "--json"}
 

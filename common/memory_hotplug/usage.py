@@ -1,7 +1,7 @@
 """How much memory is in use, of a machine and of its nodes, and how much can be taken away.
 
 The kernel says it in /proc/meminfo (fs/proc/meminfo.c, mm/show_mem.c) and in each node's meminfo
-(drivers/base/node.c). A tree without these files, such as a captured one, says nothing.
+(drivers/base/node.c). For a tree without these files nothing is known.
 """
 
 import re

@@ -252,7 +252,7 @@ class Directory:
                 close(lock)
 
     def _recover(self, files: Beneath, found: _Records, journal: Journal) -> None:
-        """Undo the write of a killed writer, or complete it if it has happened."""
+        """Undo the write of a killed writer or, if it has taken effect, complete the files."""
         kernel = self._state(found)
         if journal.going_offline is not None:
             paths = tuple(Sysfs(kernel).meanwhile())

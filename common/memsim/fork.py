@@ -34,10 +34,10 @@ def fork_and_wait(work: Callable[[], int]) -> int:
 
 @contextmanager
 def beside(work: Callable[[], None]) -> Iterator[None]:
-    """A context in which another process does WORK; it ends when both have ended.
+    """A context during which another process does WORK; at its end it waits for that process.
 
     An exception of WORK is raised at the end of the context, and ChildProcessError if the other
-    process was killed. An exception in the context kills it.
+    process was killed. An exception in the context kills the other process.
     """
 
     def done() -> int:

@@ -167,7 +167,7 @@ class Attributes:
 
 
 class Surrounded(Attributes):
-    """The same with the files around the machine. The machine's own files come first."""
+    """The machine's attributes, and the files around the machine. Its own files come first."""
 
     def __init__(self, machine: Directory, interrupted: Callable[[], int]) -> None:
         super().__init__(machine, interrupted)

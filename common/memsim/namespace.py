@@ -219,7 +219,7 @@ def _open_up(directory: str, work: str, without: str | None = None) -> None:
 
 
 def _make_read_only(target: str) -> None:
-    """What is not diverted must not change the files of the machine. Raises OSError."""
+    """Make a mount read-only: writes that are not diverted must not reach it. Raises OSError."""
     flags = os.statvfs(target).f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
     remount = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY
     # ST_NOSUID and the others have the values of MS_NOSUID and the others.
