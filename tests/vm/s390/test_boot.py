@@ -74,7 +74,8 @@ def test_a_shell_in_the_kernel_has_a_terminal_and_ends_with_its_status() -> None
     child.expect("40 100\r\n")
     child.expect("config:1\r\n")
     child.expect("s390:~# ")
-    child.sendline("echo beg''un; sleep 1000")
+    # What says it is what the interrupt goes to; the shell between two commands would go on.
+    child.sendline("sh -c 'echo beg\"\"un; exec sleep 1000'")
     child.expect("begun\r\n")
     child.sendintr()
     child.expect("s390:~# ")
