@@ -103,18 +103,18 @@ def _decoded(data: bytes, file: str) -> str:
 
 
 def _read_here(path: str) -> bytes:
+    """The content of a file that is named. A pipe is read to its end, for a shell's <(...)."""
     file = os.open(path, _READING)
     try:
+        found = os.fstat(file)
+        if not stat.S_ISFIFO(found.st_mode):
+            check_regular(found, path)
         return _content(file, path)
     finally:
         os.close(file)
 
 
 def _content(file: int, path: str) -> bytes:
-    """The content of a file. A pipe is read to its end, for a shell's <(...)."""
-    found = os.fstat(file)
-    if not stat.S_ISFIFO(found.st_mode):
-        check_regular(found, path)
     os.set_blocking(file, True)
     parts, size = [], 0
     while part := os.read(file, 1 << 16):
@@ -186,35 +186,34 @@ def replacing(at: int, name: str, mode: int = 0o644) -> Iterator[BinaryIO]:
 
     Until then nobody sees it: it is written beside the file, under a name that begins with a dot.
     """
-    new = f".{name}.{os.getpid()}"
-    with suppress(FileNotFoundError):
-        os.unlink(new, dir_fd=at)
-    file = os.open(new, _NEW, mode, dir_fd=at)
-    try:
+    with _beside(at, name) as new:
+        file = os.open(new, _NEW, mode, dir_fd=at)
         with os.fdopen(file, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(file)
-        os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(new, dir_fd=at)
-        raise
     os.fsync(at)
 
 
 def link_file(root: str, path: str, target: str) -> None:
     """Make a symbolic link, in place of one that is there. Raises OSError."""
-    with _named(path), _directory_for(root, path) as (at, name):
-        new = f".{name}.{os.getpid()}"
-        with suppress(FileNotFoundError):
-            os.unlink(new, dir_fd=at)
+    with _named(path), _directory_for(root, path) as (at, name), _beside(at, name) as new:
         os.symlink(target, new, dir_fd=at)
-        try:
-            os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
-        except OSError:
+
+
+@contextmanager
+def _beside(at: int, name: str) -> Iterator[str]:
+    """A name in the directory AT for what is renamed to NAME, or removed if an error comes."""
+    new = f".{name}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(new, dir_fd=at)
+    try:
+        yield new
+        os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
+    except BaseException:
+        with suppress(OSError):
             os.unlink(new, dir_fd=at)
-            raise
+        raise
 
 
 def remove_file(root: str, path: str) -> bool:

@@ -254,8 +254,8 @@ def carry_out(
     ORDER may also map the number of each block to an order of its own.
 
     A block given by its number is read when its turn comes. So is a block that lacks an attribute
-    on which the steps depend. Other blocks are taken to be as given. For a
-    number that the machine does not have, the result is FAILED.
+    on which the steps depend. Other blocks are taken to be as given. For a number that the
+    machine does not have, the result is FAILED.
 
     ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
     blocks are to be changed. With ALL_OR_NOTHING the first failure, or fewer successes than

@@ -2,9 +2,9 @@
 
 The entries are gone through from the last to the first, and a block belongs to the first one that
 claims it. An entry with a size claims blocks until it has enough; blocks that later entries bring
-to the same condition count. It claims those that take the fewest writes first, and online
-memory that must be changed last. So on a machine that is as the layout says, the same blocks are
-claimed again, and nothing is written.
+to the same condition count. It claims those that take the fewest writes first, and online memory
+that must be changed last. So on a machine that is as the layout says, the same blocks are claimed
+again, and nothing is written.
 """
 
 from bisect import bisect_left, bisect_right

@@ -244,8 +244,10 @@ class Directory:
                     self._recover(files, found, found.journal)
                     found = self._read(files)
                 last, self._last = self._last, None
-                same = last and _records_of(*last) == found
-                sysfs = last[1] if last and same else Sysfs(self._state(found))
+                if last and _records_of(*last) == found:
+                    sysfs = last[1]
+                else:
+                    sysfs = Sysfs(self._state(found))
                 yield files, sysfs
                 self._last = found.mark, sysfs
             finally:

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -190,15 +191,23 @@ print("done")
         assert happened.count(True) > 5
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_create_that_a_signal_ends_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    with start_program("memsim", "create", tmp_path / "m", "--profile", "huge") as process:
-        while not os.listdir(tmp_path):
+def signal_to_create(
+    number: signal.Signals, place: Path, profile: str, how: Callable[[], None] | None = None
+) -> int:
+    """The status of a memsim create that gets a signal when it has begun; it says nothing."""
+    machine = place / "m", "--profile", profile
+    with start_program("memsim", "create", *machine, preexec_fn=how) as process:
+        while not os.listdir(place):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(number)
         assert process.communicate() == ("", "")
-    assert process.returncode == 128 + number
+    return process.returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_create_that_a_signal_ends_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    assert signal_to_create(number, tmp_path, "huge") == 128 + number
     assert os.listdir(tmp_path) == []
 
 
@@ -231,12 +240,5 @@ def test_create_goes_on_after_a_signal_that_is_ignored(tmp_path: Path) -> None:
     def as_nohup() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    machine = tmp_path / "m", "--profile", "ppc64-large"
-    with start_program("memsim", "create", *machine, preexec_fn=as_nohup) as process:
-        while not os.listdir(tmp_path):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGHUP)
-        assert process.communicate() == ("", "")
-    assert process.returncode == 0
+    assert signal_to_create(signal.SIGHUP, tmp_path, "ppc64-large", as_nohup) == 0
     assert os.listdir(tmp_path) == ["m"]
