@@ -56,20 +56,18 @@ def format_doubts(selection: Selection) -> Iterator[Sentence]:
     if selection.by_size:
         yield from _doubt_size(selection)
         return
-    if selection.order.action is Action.APPLY:
+    if selection.request.action is Action.APPLY:
         for absence in selection.absences:
             yield absent_of(absence, selection.block_size)
-        return
-    absent = selection.absent
-    if absent:
-        spread = absent.last - absent.first + 1
-        blocks = named_run(absent.first, absent.last)
-        if absent.count == spread:
+    elif selection.absences:
+        (absent,) = selection.absences
+        blocks = named_run(absent.ranges[0][0], absent.ranges[-1][1])
+        if len(absent.ranges) == 1:
             yield messages.NOT_HERE.of(blocks=blocks)
         else:
-            yield messages.SOME_NOT_HERE.of(count=absent.count, blocks=blocks)
-    elif not selection.blocks:
-        yield messages.NONE_ON_NODE.of(node=selection.node)
+            yield messages.SOME_NOT_HERE.of(count=absent.blocks, blocks=blocks)
+    elif not selection.changes:
+        yield messages.NONE_ON_NODE.of(node=selection.request.node)
 
 
 def _doubt_size(selection: Selection) -> Iterator[Sentence]:
@@ -95,7 +93,7 @@ def format_refusal(selection: Selection) -> Iterator[Sentence]:
         yield messages.NOT_ENOUGH.of(
             requested=sizes.exact(selection.bytes_asked),
             possible=sizes.exact(selection.bytes_possible),
-            done=done_word(selection.order.action),
+            done=done_word(selection.request.action),
         )
     yield messages.NOTHING_CHANGED.of()
 
@@ -106,26 +104,27 @@ def format_shortage(selection: Selection) -> Iterator[Sentence]:
         return
     if not selection.asked:
         yield messages.SIZE_OF_NOTHING.of()
-    elif not selection.blocks:
+    elif not selection.changes:
         yield _none(selection)
 
 
 def _none(selection: Selection) -> Sentence:
-    order, node, device = selection.order, selection.node, selection.device
+    request = selection.request
+    node, device = request.node, request.device
     if not selection.node_exists:
         return messages.NO_SUCH_NODE.of(node=node)
     no_block = "no memory block" if node is None else f"no memory block of node {node}"
     if device is not None:
         no_block += f" of device {device}"
-    if order.action is Action.ENABLE:
-        if order.zone:
-            return messages.NONE_FOR_ZONE.of(no_block=no_block, zone=order.zone.value)
+    if request.action is Action.ENABLE:
+        if request.zone:
+            return messages.NONE_FOR_ZONE.of(no_block=no_block, zone=request.zone.value)
         return messages.NONE_OFFLINE.of(no_block=no_block)
-    if order.action is Action.DISABLE:
-        if order.zone:
-            return messages.NONE_IN_ZONE.of(no_block=no_block, zone=order.zone.value)
+    if request.action is Action.DISABLE:
+        if request.zone:
+            return messages.NONE_IN_ZONE.of(no_block=no_block, zone=request.zone.value)
         return messages.NONE_ONLINE.of(no_block=no_block)
-    return messages.NONE_LEFT.of(no_block=no_block, done=done_word(order.action))
+    return messages.NONE_LEFT.of(no_block=no_block, done=done_word(request.action))
 
 
 def format_cannot_write(error: CannotWriteError) -> Sentence:
@@ -162,11 +161,12 @@ def words_of(error: BlockError, tally: Tally) -> Words:
 
 
 def _row_of(error: BlockError, tally: Tally) -> Message:
-    if error.cause is Cause.UNMOVABLE and error.number in tally.not_removable:
+    why = tally.why.get(error.number)
+    if error.cause is Cause.UNMOVABLE and why and why.not_removable:
         return causes.NOT_REMOVABLE
     if error.cause is Cause.UNMOVABLE and not error.zones:
         return causes.UNMOVABLE_ANYWHERE
-    if error.cause is Cause.NO_STRUCT_PAGES and tally.no_memmap_on_memory:
+    if error.cause is Cause.NO_STRUCT_PAGES and why and why.nowhere_else:
         return causes.NO_STRUCT_PAGES_BUT_ELSEWHERE
     return _row(error.cause, error.where)
 
@@ -202,25 +202,27 @@ def _command_of(path: str) -> str:
 
 def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     """Messages after the work: the causes, and how to go on."""
-    tree, order = machine.tree, tally.selection.order
+    tree, request = machine.tree, tally.selection.request
     outcomes = tally.outcomes.values()
     for outcome in outcomes:
         if outcome.stuck:
             yield format_left(outcome, tree)
     yield from _on_causes(tally)
-    for number, page in tally.staying.items():
-        yield messages.PAGE_STAYS.of(
-            block=named([number]), address=f"0x{page.address:016x}", what=page.what
-        )
+    for number, why in tally.why.items():
+        if why.page:
+            yield messages.PAGE_STAYS.of(
+                block=named([number]), address=f"0x{why.page.address:016x}", what=why.page.what
+            )
     for zone, numbers in tally.elsewhere.items():
         yield messages.NOT_IN_ZONE.of(
-            blocks=named(numbers), now=zone.value, zone=order.zone.value if order.zone else None
+            blocks=named(numbers), now=zone.value, zone=request.zone.value if request.zone else None
         )
     if machine.configurable:
         yield from _on_online(tally, machine)
     for outcome in outcomes:
-        if order.action is Action.RECONFIGURE and outcome.moved:
-            now, before = zone_of(outcome.after), zone_of(outcome.before)
+        back = outcome.change.plan.target.returning or outcome.result is not Result.DONE
+        if back and outcome.moved:
+            now, before = zone_of(outcome.after), outcome.home
             yield messages.ANOTHER_ZONE.of(
                 block=named([outcome.number]),
                 now=now.value if now else None,
@@ -235,7 +237,7 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
 def _on_online(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     """Messages about blocks that the kernel itself set online, where that may be unexpected."""
     for zone, numbers in tally.set_online.items():
-        if tally.selection.order.action is Action.CONFIGURE or zone is not Zone.MOVABLE:
+        if tally.selection.request.action is Action.CONFIGURE or zone is not Zone.MOVABLE:
             yield messages.SET_ONLINE.of(
                 blocks=named(numbers),
                 zone=zone.value if zone else "unknown",
@@ -308,4 +310,4 @@ def _way_back(outcome: Outcome, tree: Tree) -> str:
 def format_interruption(tally: Tally, *, rehearsed: bool = False) -> Sentence:
     """The message after a signal: what was done before it; in a rehearsal, nothing."""
     done = "nothing" if rehearsed or not tally.done else named(tally.numbers(Result.DONE))
-    return messages.INTERRUPTED.of(done=done_word(tally.selection.order.action), blocks=done)
+    return messages.INTERRUPTED.of(done=done_word(tally.selection.request.action), blocks=done)

@@ -13,7 +13,7 @@ from chmem_py import options as options_
 from chmem_py.command import Chmem, offer_devices, offer_nodes, offer_operands, schema_text
 from chmem_py.holding import holding, say_held, say_left
 from chmem_py.interrupts import Interrupts
-from chmem_py.layouts import Job, has_zones, persist, save, to_apply, to_set, to_total, to_undo
+from chmem_py.layouts import Job, persist, save, to_apply, to_set, to_total, to_undo
 from chmem_py.options import ORDERS, ZONES, Options, check
 from chmem_py.output import NAME, Output
 from chmem_py.reading import owned_by, read_selection, unable, zone_named
@@ -32,7 +32,7 @@ from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine, open_tree
-from memory_hotplug.plan import Action, Order
+from memory_hotplug.plan import Action
 
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
 
@@ -275,7 +275,7 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
                 done = run(Site(machine, output, interrupts, held), job.select(), options.how)
                 done = _keep(machine, job, done, options, output, held)
         except (StoppedError, HeldError) as error:
-            nothing = select_nothing(job.request, machine, job.order, options.node)
+            nothing = select_nothing(job.request, machine)
             if isinstance(error, HeldError):
                 say_held(error, output)
                 done = gave_up(nothing)
@@ -315,7 +315,7 @@ def _held(
     if options.dry_run:
         say_left(machine, output)
         return nullcontext()
-    if unable(machine, job.order.action, options):
+    if unable(machine, job.request.action, options):
         return nullcontext()
     return holding(machine, interrupts, options.timeout, output)
 
@@ -336,15 +336,19 @@ def _job(machine: Machine, options: Options, operands: Sequence[str], output: Ou
     else:
         assert owned
         request = Request(owned.device, first=min(owned.numbers), last=max(owned.numbers))
-    order = Order(action, memmap_on_memory=options.memmap_on_memory)
+    asked = replace(
+        request,
+        action=action,
+        memmap_on_memory=options.memmap_on_memory,
+        node=options.node,
+        device=options.device,
+    )
     if total and request.size is None:
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text))
     if total and not unable(machine, action, options):
-        zone = zone_named(options.zone, has_zones(machine.read(("zones",))), output)
-        return to_total(machine, request, replace(order, zone=zone), options.node)
-    return Job(
-        request, order, lambda: read_selection(machine, request, action, options, owned, output)
-    )
+        zone = zone_named(options.zone, machine.read(("zones",)).has_zones, output)
+        return to_total(machine, replace(asked, zone=zone))
+    return Job(asked, lambda: read_selection(machine, asked, options, owned, output))
 
 
 def _shown(options: Options) -> dict[str, Any]:

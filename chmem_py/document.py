@@ -9,14 +9,18 @@ from chmem_py.advice import words_of
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli.exits import Exit
-from memory_hotplug.block import MemoryBlock, State, zone_of
+from memory_hotplug.block import State
 from memory_hotplug.causes import Cause
+from memory_hotplug.condition import condition_of
 from memory_hotplug.errors import BlockError
 from memory_hotplug.outcome import Outcome, Result, Write
 from memory_hotplug.plan import Action
 
 SCHEMA_VERSION = 1
 """The version of the document. It grows when scripts that read the document must change."""
+
+_WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)
+"""The results of blocks that the document only counts, or names in a message."""
 
 _OUTCOMES = {Exit.SUCCESS: "done", Exit.PARTLY: "partial"}
 
@@ -77,18 +81,18 @@ def _dump(*, request: Any, status: int, signal: int | None, **more: Any) -> str:
 
 
 def _request(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
-    request, order = selection.request, selection.order
-    by_number = not (selection.by_size or order.action is Action.APPLY)
+    request = selection.request
+    by_number = not (selection.by_size or request.action is Action.APPLY)
     return {
-        "action": order.action.value,
+        "action": request.action.value,
         "text": request.text,
         "size": request.size,
         "first_block": request.first if by_number else None,
         "last_block": request.last if by_number else None,
-        "zone": order.zone.value if order.zone else None,
-        "memmap_on_memory": order.memmap_on_memory,
-        "node": selection.node,
-        "device": selection.device,
+        "zone": request.zone.value if request.zone else None,
+        "memmap_on_memory": request.memmap_on_memory,
+        "node": request.node,
+        "device": request.device,
         **options,
     }
 
@@ -119,22 +123,12 @@ def _block(outcome: Outcome, tally: Tally, root: str) -> dict[str, Any]:
         "start": outcome.number * size,
         "size": size,
         "result": outcome.result.value,
-        "before": _condition(outcome.before),
-        "after": _condition(outcome.after),
+        "before": condition_of(outcome.before),
+        "after": condition_of(outcome.after),
         "steps": [_write(write, root) for write in outcome.writes],
         "undone": list(outcome.undone),
         "error": _error(outcome.error, tally),
         "not_undone": _error(outcome.stuck, tally),
-    }
-
-
-def _condition(block: MemoryBlock) -> dict[str, Any]:
-    zone = zone_of(block)
-    return {
-        "state": block.state.value,
-        "zone": zone.value if zone else None,
-        "configured": block.configured,
-        "memmap_on_memory": block.memmap_on_memory,
     }
 
 
@@ -272,7 +266,7 @@ def _block_schema() -> dict[str, Any]:
         block=count,
         start=count,
         size=count,
-        result={"enum": [result.value for result in Result if result is not Result.ALREADY]},
+        result={"enum": [result.value for result in Result if result not in _WITHOUT_BLOCK]},
         before=condition,
         after=condition,
         steps={"type": "array", "items": step},

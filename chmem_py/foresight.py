@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from chmem_py.advice import command
-from chmem_py.selection import Selection, takes_struct_pages
+from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
 from hotplug_cli.blocks import named
@@ -18,7 +18,7 @@ from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.layout_files import read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
-from memory_hotplug.plan import OFFLINE, ONLINE, Action
+from memory_hotplug.plan import Action
 from memory_hotplug.ranges import MEMMAP_FRACTION
 from memory_hotplug.usage import Usage, usage
 
@@ -66,10 +66,11 @@ def refuse(
 
 def _instead(machine: Machine, selection: Selection, possible: int) -> str:
     """What to type, in words."""
-    if possible and selection.by_size and selection.order.action is Action.DISABLE:
-        zone = f" --zone {selection.order.zone.value}" if selection.order.zone else ""
-        node = "" if selection.node is None else f" --node {selection.node}"
-        device = f" --device {shlex.quote(selection.device)}" if selection.device else ""
+    request = selection.request
+    if possible and selection.by_size and request.action is Action.DISABLE:
+        zone = f" --zone {request.zone.value}" if request.zone else ""
+        node = "" if request.node is None else f" --node {request.node}"
+        device = f" --device {shlex.quote(request.device)}" if request.device else ""
         size = sizes.exact(possible * selection.block_size)
         words = command(f"--disable {size}{zone}{node}{device}", machine.tree)
         return f"{words} sets that much offline; --force takes what the kernel gives"
@@ -96,27 +97,22 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
         return None
     size = selection.block_size
     taken = most_taken = room = most_room = 0
-    for block, names in islice(_ahead(selection), selection.enough):
-        if block.state is State.ONLINE and OFFLINE.name in names:
-            taken += 1
-            most_taken = max(most_taken, taken)
-        if takes_struct_pages(block, selection.order_for(block.number)):
-            room += size // MEMMAP_FRACTION
-            most_room = max(most_room, room)
-        if ONLINE.name in names and block.state is not State.ONLINE:
-            taken -= 1
+    ahead = (change for change in selection.changes if change.is_ahead)
+    for change in islice(ahead, selection.enough):
+        was = change.block
+        for _, block in change.stages():
+            if was.state is State.ONLINE and block.state is not State.ONLINE:
+                taken += 1
+                most_taken = max(most_taken, taken)
+            if block.configured and not was.configured and not block.memmap_on_memory:
+                room += size // MEMMAP_FRACTION
+                most_room = max(most_room, room)
+            if block.state is State.ONLINE and was.state is not State.ONLINE:
+                taken -= 1
+            was = block
+        if was.state is State.ONLINE and change.block.state is not State.ONLINE:
             room -= size
-        elif ONLINE.name in names and OFFLINE.name in names:
-            taken -= 1
     return Need(most_taken, most_room, now)
-
-
-def _ahead(selection: Selection) -> Iterator[tuple[MemoryBlock, set[str]]]:
-    """The blocks that can be tried, each with the names of its steps."""
-    for block in selection.blocks:
-        planned = selection.plan_for(block)
-        if not (planned.already or planned.refused):
-            yield block, {step.name for step in planned.steps}
 
 
 # A dry run

@@ -10,10 +10,10 @@ from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from hotplug_cli.blocks import named
 from hotplug_cli.messages import chmem as messages
+from memory_hotplug.batch import bring_back
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.hold import Held, Holder, hold
 from memory_hotplug.machine import Machine
-from memory_hotplug.transaction import bring_back
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from hotplug_cli.getopt import UsageError
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.boot_files import RULES, UNIT, WANTED, rules_text, unit_text
+from memory_hotplug.condition import Condition
 from memory_hotplug.errors import CannotWriteError
 from memory_hotplug.layout import Layout
 from memory_hotplug.layout_files import link_file, read_layout, remove_file, replace_file
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Condition
 from memory_hotplug.tree import Tree
 from memory_hotplug.udev_rules import online_rules
 

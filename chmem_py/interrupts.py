@@ -31,6 +31,8 @@ class Interrupts(Watch):
         self.last_words: Callable[[], bytes] = lambda: b""
         """What to write to standard error at the second signal. Must not take a lock, which the
         interrupted code may hold."""
+        self.began: Callable[[int], None] = lambda number: None
+        """What is told of each block before it is changed."""
         self.signal: int | None = None
         """The number of the first signal that came."""
         self._timeout = timeout
@@ -57,6 +59,9 @@ class Interrupts(Watch):
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # as signal() returned it
+
+    def begin(self, number: int) -> None:
+        self.began(number)
 
     def during(self, step: str) -> "_Armed":
         return self._stoppable_offline if step == "offline" else self._stoppable

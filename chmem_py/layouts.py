@@ -1,6 +1,5 @@
 """Bring a machine to a memory layout, save the layout that it has, and undo the last change."""
 
-import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,37 +8,23 @@ from typing import NamedTuple
 from chmem_py.output import Output
 from chmem_py.request import Request
 from chmem_py.run import Done
-from chmem_py.selection import Selection, needed, select, select_wishes
+from chmem_py.selection import Selection, needed, select, select_changes
 from hotplug_cli.exits import Exit
 from hotplug_cli.messages import chmem as messages
 from hotplug_cli.program import CommandError
-from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.errors import LayoutError
+from memory_hotplug.journal import UNDO, last_change
 from memory_hotplug.layout import Entry, Layout, Policy, Where
 from memory_hotplug.layout_files import LONGEST, SAVED, read_file, read_layout, replace_file
 from memory_hotplug.layout_text import format_layout, parse_layout, parse_policy
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
-from memory_hotplug.plan import NEEDED, Action, Order
-from memory_hotplug.ranges import BlockTable
-from memory_hotplug.saving import (
-    UNDO,
-    added,
-    entries_of,
-    order_to,
-    parse_change,
-    stays_by_itself,
-)
+from memory_hotplug.plan import NEEDED, Action
+from memory_hotplug.runs import gaps
+from memory_hotplug.saving import added, entries_of, stays_by_itself
 from memory_hotplug.settings import differing, settings_to, with_policy
-from memory_hotplug.wishes import (
-    NEEDED_FOR_WISHES,
-    Absence,
-    Wish,
-    Wishes,
-    is_on,
-    wishes,
-)
+from memory_hotplug.targets import NEEDED_FOR_LAYOUT, absence_of, is_on, targets_of
 
 _HEADING = """\
 The memory layout as chmem saved it; see memory-layout.d(5).
@@ -52,20 +37,9 @@ class Job(NamedTuple):
     """What is asked for, and how its blocks are selected once the machine is held."""
 
     request: Request
-    order: Order
     select: Callable[[], Selection]
     policy: Policy | None = None
     """The policy that is asked for, with --policy."""
-
-
-def has_zones(table: BlockTable) -> bool:
-    """Whether zones are used. Like util-linux, look only at the first block: if that block is not
-    configured, zones are ignored."""
-    return bool(table.numbers) and table.columns[Attribute.ZONES][0] is not None
-
-
-def _request(text: str) -> Request:
-    return Request(text, first=0, last=0)
 
 
 # Apply
@@ -74,32 +48,32 @@ def _request(text: str) -> Request:
 def to_apply(machine: Machine, where: str | None) -> Job:
     """The job for --apply. Raises LayoutError, and OSError if the layout cannot be read."""
     layout = _standard_input() if where == "-" else read_layout(machine.tree.system, where)
-    request = _request(where or "memory-layout.d")
+    request = Request(where or "memory-layout.d")
 
     def chosen() -> Selection:
-        table = machine.read(NEEDED_FOR_WISHES)
-        wanted = wishes(
+        table = machine.read(NEEDED_FOR_LAYOUT)
+        targets = targets_of(
             layout,
             table,
             configurable=machine.configurable,
-            zones=has_zones(table),
+            zones=table.has_zones,
             nodes=machine.nodes,
         )
         settings = differing(layout.policy, machine)
-        return select_wishes(request, machine, wanted, settings, layout.keep_free)
+        return select_changes(request, machine, *targets, settings, layout.keep_free)
 
-    return Job(request, Order(Action.APPLY), chosen)
+    return Job(request, chosen)
 
 
 def to_set(machine: Machine, words: Sequence[str]) -> Job:
     """The job for --policy. Raises LayoutError for a setting or a value that there is not."""
     policy = parse_policy(words)
-    request = _request(" ".join(words))
+    request = Request(" ".join(words))
 
     def chosen() -> Selection:
-        return select_wishes(request, machine, Wishes((), ()), differing(policy, machine))
+        return select_changes(request, machine, settings=differing(policy, machine))
 
-    return Job(request, Order(Action.APPLY), chosen, policy)
+    return Job(request, chosen, policy)
 
 
 def _standard_input() -> Layout:
@@ -118,26 +92,27 @@ def _standard_input() -> Layout:
 # A total
 
 
-def to_total(machine: Machine, request: Request, order: Order, node: int | None) -> Job:
-    """The job for --total: REQUEST is the size to have online, as ORDER says for more of it."""
+def to_total(machine: Machine, request: Request) -> Job:
+    """The job for --total: REQUEST is the size to have online."""
 
     def chosen() -> Selection:
+        node = request.node
         table = machine.read(needed(node))
-        more = Order(order.action, order.zone, order.memmap_on_memory, has_zones(table))
-        less = Order(Action.DISABLE, order.zone)
         have = machine.block_size * sum(
             block.state is State.ONLINE
             and is_on(block, node, machine.nodes)
-            and (order.zone is None or order.zone in (block.zones or ()))
+            and (request.zone is None or request.zone in (block.zones or ()))
             for block in table.blocks()
         )
         want = request.size or 0
         if have == want:
-            return select_wishes(_request(request.text), machine, Wishes((), ()))
-        rest = Request(request.text, abs(want - have))
-        return select(rest, machine, table, more if want > have else less, node)
+            return select_changes(Request(request.text), machine)
+        rest = replace(request, size=abs(want - have))
+        if want < have:
+            rest = replace(rest, action=Action.DISABLE, memmap_on_memory=None)
+        return select(rest, machine, table)
 
-    return Job(request, order, chosen)
+    return Job(request, chosen)
 
 
 # Undo
@@ -145,33 +120,24 @@ def to_total(machine: Machine, request: Request, order: Order, node: int | None)
 
 def to_undo(machine: Machine) -> Job:
     """The job for --undo. Raises CommandError if nothing is recorded."""
-    request = _request("undo")
+    request = Request("undo")
 
     def chosen() -> Selection:
-        root = machine.tree.root
         try:
-            record = parse_change(read_file(root, UNDO))
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise
-            raise CommandError(messages.NOTHING_TO_UNDO.of()) from None
+            record = last_change(machine.tree.root)
         except ValueError:
             raise CommandError(messages.UNDO_DAMAGED.of(file=f"/{UNDO}")) from None
-        before = record.blocks
-        entry = Entry(Where(f"/{UNDO}"))
-        found = [block for block in machine.read(NEEDED).blocks() if block.number in before]
-        # What was changed last is brought back first.
-        turns = {number: -turn for turn, number in enumerate(before)}
-        found.sort(key=lambda block: turns[block.number])
-        gone = len(before) - len(found)
-        here = {block.number for block in found}
-        absent = tuple((number, number) for number in sorted(before) if number not in here)
-        absences = [Absence(entry, gone, absent)] if gone else []
-        wanted = [Wish(block, order_to(before[block.number]), entry) for block in found]
+        if record is None:
+            raise CommandError(messages.NOTHING_TO_UNDO.of())
+        table = machine.read(NEEDED)
+        changes = record.changes(list(table.blocks()))
+        ends = sorted((row.lowest, row.highest) for row in record.rows)
+        gone = [gap for first, last in ends for gap in gaps(table.numbers, first, last)]
+        absences = [absence_of(gone, Entry(Where(f"/{UNDO}")))] if gone else []
         settings = settings_to(record.settings, machine)
-        return select_wishes(request, machine, Wishes(wanted, absences), settings)
+        return select_changes(request, machine, changes, absences, settings)
 
-    return Job(request, Order(Action.APPLY), chosen)
+    return Job(request, chosen)
 
 
 # Save
@@ -207,7 +173,7 @@ def persist(machine: Machine, job: Job, done: Done) -> None:
     selection = tally.selection
     numbers = set(tally.numbers(Result.DONE))
     if not selection.by_size and done.signal is None:
-        numbers |= {block.number for block in selection.blocks} - tally.outcomes.keys()
+        numbers |= {change.number for change in selection.changes} - tally.outcomes.keys()
     if not numbers:
         return
     blocks: list[MemoryBlock] = list(machine.read(NEEDED, numbers).blocks())

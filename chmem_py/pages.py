@@ -11,6 +11,7 @@ from memory_hotplug.kernel_log import failures_on
 from memory_hotplug.machine import Machine
 from memory_hotplug.owners import node_list
 from memory_hotplug.pages import Candidate, Kind, Pages, candidate
+from memory_hotplug.plan import Change
 
 
 class Staying(NamedTuple):
@@ -23,22 +24,22 @@ class Staying(NamedTuple):
 
 
 class Likely:
-    """Blocks, of which those that cannot be set offline come last.
+    """Changes of blocks, of which those that cannot be set offline come last.
 
     A block is looked at when its turn comes, and once only, however often this is iterated.
     """
 
-    def __init__(self, pages: Pages, blocks: Sequence[MemoryBlock]) -> None:
-        self._pages, self._blocks = pages, blocks
+    def __init__(self, pages: Pages, changes: Sequence[Change]) -> None:
+        self._pages, self._changes = pages, changes
         self._stays: dict[int, bool] = {}
 
-    def __iter__(self) -> Iterator[MemoryBlock]:
+    def __iter__(self) -> Iterator[Change]:
         last = []
-        for block in self._blocks:
-            if self.stays(block):
-                last.append(block)
+        for change in self._changes:
+            if self.stays(change.block):
+                last.append(change)
             else:
-                yield block
+                yield change
         yield from last
 
     def stays(self, block: MemoryBlock) -> bool:
@@ -50,31 +51,30 @@ class Likely:
 
 
 @contextmanager
-def arranged(machine: Machine, selection: Selection, order: str) -> Iterator[Iterable[MemoryBlock]]:
-    """The blocks of a SELECTION that leaves a choice, in the order of trying: `auto` or `best`."""
-    blocks = selection.blocks
+def arranged(machine: Machine, selection: Selection, order: str) -> Iterator[Iterable[Change]]:
+    """The changes of a SELECTION that leaves a choice, in the order of trying: `auto` or `best`."""
+    changes = selection.changes
     pages = Pages.of(machine.tree, machine.block_size)
     if pages is None:
-        yield blocks
+        yield changes
         return
     with pages:
-        yield Likely(pages, _fewest_used(machine, pages, blocks) if order == "best" else blocks)
+        yield Likely(pages, _fewest_used(machine, pages, changes) if order == "best" else changes)
 
 
-def _fewest_used(
-    machine: Machine, pages: Pages, blocks: Sequence[MemoryBlock]
-) -> Sequence[MemoryBlock]:
+def _fewest_used(machine: Machine, pages: Pages, changes: Sequence[Change]) -> Sequence[Change]:
     """Blocks of nodes without processors first, then those with the least memory in use."""
     busy = _nodes_with_processors(machine)
-    found = machine.read((Attribute.NODES,), {block.number for block in blocks}).blocks()
+    found = machine.read((Attribute.NODES,), {change.number for change in changes}).blocks()
     nodes = {block.number: block.nodes or () for block in found}
 
-    def key(block: MemoryBlock) -> tuple[bool, int, int]:
-        contents = pages.contents(block.number, whole=False)
+    def key(change: Change) -> tuple[bool, int, int]:
+        number = change.number
+        contents = pages.contents(number, whole=False)
         used = contents.used if contents else machine.block_size
-        return not busy.isdisjoint(nodes.get(block.number, ())), used, -block.number
+        return not busy.isdisjoint(nodes.get(number, ())), used, -number
 
-    return sorted(blocks, key=key)
+    return sorted(changes, key=key)
 
 
 def _nodes_with_processors(machine: Machine) -> set[int]:

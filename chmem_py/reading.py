@@ -1,6 +1,7 @@
 """Read the machine for a request: the zone, the device and the blocks that are meant."""
 
-from chmem_py.layouts import has_zones
+from dataclasses import replace
+
 from chmem_py.options import ZONES, Options
 from chmem_py.output import Output
 from chmem_py.request import Request
@@ -12,7 +13,7 @@ from hotplug_cli.program import CommandError
 from hotplug_cli.remarks import sentence_of
 from memory_hotplug.block import Zone
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Action, Order
+from memory_hotplug.plan import Action
 
 _NEEDS_CONFIGURING = {
     Action.CONFIGURE: messages.CANNOT_CONFIGURE,
@@ -23,28 +24,25 @@ _NEEDS_CONFIGURING = {
 
 
 def read_selection(
-    machine: Machine,
-    request: Request,
-    action: Action,
-    options: Options,
-    owned: Owned | None,
-    output: Output,
+    machine: Machine, request: Request, options: Options, owned: Owned | None, output: Output
 ) -> Selection:
     """Read the machine and select the blocks that are meant."""
-    table = machine.read(needed(options.node))
+    action = request.action
+    table = machine.read(needed(request.node))
     for remark in table.remarks:
         output.say(sentence_of(remark))
-    zones = has_zones(table)
-    zone = zone_named(options.zone, zones, output)
-    order = Order(action, zone, options.memmap_on_memory, movable=zones)
+    zone = zone_named(options.zone, table.has_zones, output)
+    # Like util-linux, ignore the zone where memory is only configured or deconfigured.
+    if action in (Action.ENABLE, Action.DISABLE):
+        request = replace(request, zone=zone)
     reason = unable(machine, action, options)
     if action is not Action.ENABLE and machine.has_dlpar:
         output.say(messages.DLPAR.of())
     if reason:
         plain = not (options.json or options.dry_run)
         output.write([reason.text if plain and reason.reference else reason])
-        return select_nothing(request, machine, order, options.node)
-    return select(request, machine, table, order, options.node, owned)
+        return select_nothing(request, machine)
+    return select(request, machine, table, owned)
 
 
 def owned_by(machine: Machine, device: str | None) -> Owned | None:

@@ -10,7 +10,9 @@ from hotplug_cli import sizes
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from hotplug_cli.program import CommandError
+from memory_hotplug.block import Zone
 from memory_hotplug.errors import BadSizeError, SizeTooLargeError
+from memory_hotplug.plan import Action
 from memory_hotplug.size import SIZE_LIMIT
 
 _SPACE = " \t\n\v\f\r"
@@ -25,7 +27,7 @@ class RequestError(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An amount of memory, or certain blocks."""
+    """An amount of memory, or certain blocks; and what is to be done to them."""
 
     text: str
     size: int | None = None
@@ -33,6 +35,14 @@ class Request:
     first: int = 0
     last: int = 0
     """Block numbers, both inclusive."""
+    action: Action = Action.APPLY
+    """APPLY if each block is to become something of its own."""
+    zone: Zone | None = None
+    memmap_on_memory: bool | None = None
+    node: int | None = None
+    """Only blocks of this node are meant."""
+    device: str | None = None
+    """Only blocks that this device brought are meant."""
 
 
 def parse(text: str, block_size: int, *, blocks: bool) -> Request:

@@ -1,8 +1,9 @@
-"""Select the blocks of a machine that a request is about."""
+"""Select the blocks of a machine that a request is about, each with its change."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -10,67 +11,37 @@ from chmem_py.request import Request
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import CONFIGURE, NEEDED, Action, Order, Plan, plan
+from memory_hotplug.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.ranges import BlockTable
+from memory_hotplug.runs import gaps
 from memory_hotplug.settings import Setting
-from memory_hotplug.wishes import Absence, Wish, Wishes, is_on
+from memory_hotplug.targets import Absence, absence_of, is_on
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """The requested block numbers that this machine does not have."""
-
-    first: int
-    last: int
-    """The lowest and the highest of these numbers."""
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Selection:
-    """The blocks to change, and the order to carry out on them."""
+    """What a request changes on a machine."""
 
     request: Request
-    order: Order
-    node: int | None
-    """If not None, only blocks of this node are selected."""
     block_size: int
     """Bytes."""
     asked: int
     """The number of requested blocks."""
-    blocks: Sequence[MemoryBlock] = ()
-    """The blocks in the order of changing. For a size there may be more than requested: when a
-    block fails, the next one is taken instead."""
-    possible: int = 0
-    """The number of BLOCKS that can be changed, as far as is known before."""
-    absent: Absent | None = None
+    changes: Sequence[Change] = ()
+    """In the order of changing. For a size there may be more than requested: when a block fails,
+    the next one is taken instead."""
+    absences: Sequence[Absence] = ()
+    """What is requested and the machine does not have."""
     machine_size: int = 0
     """Bytes of all blocks of the machine, online or not."""
     impossible: bool = False
     """Whether the machine cannot do this to any block."""
     node_exists: bool = True
     """Whether the machine has the requested node."""
-    device: str | None = None
-    """If not None, only blocks that this device brought are selected."""
-    orders: dict[int, Order] = field(default_factory=dict)
-    """Block number -> its own order, if not all blocks have the same. A spare that is taken gets
-    one."""
-    spares: Mapping[int, Sequence[Wish]] = field(default_factory=dict)
-    """Block number -> what to change instead if that block fails."""
-    absences: Sequence[Absence] = ()
-    """What a layout asks for and the machine does not have."""
     settings: Sequence[Setting] = ()
     """What is written to settings of the machine, before any block is changed."""
     keep_free: int | None = None
     """Bytes that are to stay available, by the layout that is applied."""
-
-    def order_for(self, number: int) -> Order:
-        """The order of one block."""
-        return self.orders.get(number, self.order)
-
-    def plan_for(self, block: MemoryBlock) -> Plan:
-        """The steps for one of the blocks, by its order."""
-        return plan(block, self.order_for(block.number))
 
     @property
     def by_size(self) -> bool:
@@ -79,8 +50,16 @@ class Selection:
 
     @property
     def enough(self) -> int | None:
-        """The number of blocks to change; None for all BLOCKS."""
+        """The number of blocks to change; None for all."""
         return self.asked if self.by_size else None
+
+    @cached_property
+    def possible(self) -> int:
+        """The number of blocks that can be changed, as far as is known before. Of blocks that are
+        named each is tried."""
+        if self.by_size or self.request.action is Action.APPLY:
+            return sum(change.plan.refused is None for change in self.changes)
+        return len(self.changes)
 
     @property
     def bytes_asked(self) -> int:
@@ -89,16 +68,6 @@ class Selection:
     @property
     def bytes_possible(self) -> int:
         return self.possible * self.block_size
-
-
-def takes_struct_pages(block: MemoryBlock, order: Order) -> bool:
-    """Whether ORDER takes memory for the struct pages of the block from what is online: the block
-    is configured, and does not hold its own."""
-    wanted = order.memmap_on_memory
-    if block.configured is None or (block.memmap_on_memory if wanted is None else wanted):
-        return False
-    planned = plan(block, order)
-    return CONFIGURE in planned.steps and not planned.already
 
 
 class Owned(NamedTuple):
@@ -121,72 +90,61 @@ _CANDIDATES: dict[Action, Callable[[MemoryBlock], bool]] = {
 
 
 def select(
-    request: Request,
-    machine: Machine,
-    table: BlockTable,
-    order: Order,
-    node: int | None = None,
-    owned: Owned | None = None,
+    request: Request, machine: Machine, table: BlockTable, owned: Owned | None = None
 ) -> Selection:
-    """Select the blocks of TABLE for a request; with NODE only blocks of that node, with OWNED only
-    those of that device.
+    """Select the blocks of TABLE for a request about a size or a range; with OWNED only those of
+    that device.
 
-    With NODE the attribute nodes must have been read. A block in several nodes is one of each.
-
-    Blocks of a range ascend. For a size, blocks to enable or to configure ascend, others descend.
+    For a request with a node the attribute nodes must have been read. A block in several nodes is
+    one of each. Blocks of a range ascend. For a size, blocks to enable or to configure ascend,
+    others descend.
     """
+    node = request.node
+    order = Order(request.action, request.zone, request.memmap_on_memory, movable=table.has_zones)
     of_machine = Selection(
         request,
-        order,
-        node,
         machine.block_size,
         asked=0,
         machine_size=len(table.numbers) * machine.block_size,
         node_exists=node is None or node in machine.nodes,
-        device=owned.device if owned else None,
     )
 
     def meant(block: MemoryBlock) -> bool:
         return is_on(block, node, machine.nodes) and (not owned or block.number in owned.numbers)
 
     if request.size is not None:
-        found = _candidates(table, order)
-        blocks = [block for block in found if meant(block)]
-        possible = sum(plan(block, order).refused is None for block in blocks)
         asked = request.size // machine.block_size
-        return replace(of_machine, asked=asked, blocks=blocks, possible=possible)
+        return replace(of_machine, asked=asked, changes=list(_candidates(table, order, meant)))
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
-    there = list(islice(table.blocks(), start, stop))
-    blocks = [block for block in there if meant(block)]
-    absent = None if owned else _absent(request, table.numbers[start:stop])
-    asked = len(blocks) + (absent.count if absent else 0)
-    return replace(of_machine, asked=asked, blocks=blocks, possible=len(blocks), absent=absent)
+    there = islice(table.blocks(), start, stop)
+    changes = [change_to(block, order) for block in there if meant(block)]
+    missing = [] if owned else list(gaps(table.numbers, request.first, request.last))
+    absent = absence_of(missing)
+    return replace(
+        of_machine,
+        asked=len(changes) + absent.blocks,
+        changes=changes,
+        absences=[absent] if missing else [],
+    )
 
 
-def select_wishes(
+def select_changes(
     request: Request,
     machine: Machine,
-    wanted: Wishes,
+    changes: Sequence[Change] = (),
+    absences: Sequence[Absence] = (),
     settings: Sequence[Setting] = (),
     keep_free: int | None = None,
 ) -> Selection:
-    """Select the blocks that a layout is about, each with its own order."""
-    orders = wanted.orders
-    blocks = [wish.block for wish in wanted.wishes]
-    absent = sum(absence.blocks for absence in wanted.absences)
-    possible = sum(plan(block, orders[block.number]).refused is None for block in blocks)
+    """Select blocks of which each is to become something of its own."""
+    asked = len(changes) + sum(absence.blocks for absence in absences)
     return Selection(
         request,
-        Order(Action.APPLY),
-        None,
         machine.block_size,
-        asked=len(blocks) + absent,
-        blocks=blocks,
-        possible=possible,
-        orders=orders,
-        spares=wanted.spares,
-        absences=wanted.absences,
+        asked,
+        changes,
+        absences,
         settings=settings,
         keep_free=keep_free,
     )
@@ -197,24 +155,25 @@ def needed(node: int | None) -> tuple[Attribute, ...]:
     return NEEDED if node is None else (*NEEDED, Attribute.NODES)
 
 
-def select_nothing(
-    request: Request, machine: Machine, order: Order, node: int | None = None
-) -> Selection:
+def select_nothing(request: Request, machine: Machine) -> Selection:
     """A selection without blocks: all that is requested is missing."""
     size = machine.block_size
     blocks = request.last - request.first + 1 if request.size is None else request.size // size
-    return Selection(request, order, node, size, asked=blocks or 1, impossible=True)
+    return Selection(request, size, asked=blocks or 1, impossible=True)
 
 
-def _candidates(table: BlockTable, order: Order) -> Iterator[MemoryBlock]:
+def _candidates(
+    table: BlockTable, order: Order, meant: Callable[[MemoryBlock], bool]
+) -> Iterator[Change]:
     indexes = range(len(table.numbers))
     candidate = _CANDIDATES[order.action]
     for index in indexes if order.action in _FROM_BELOW else reversed(indexes):
         block = table.block(index)
-        if not candidate(block) or _wrong_zone(block, order):
+        if not candidate(block) or not meant(block) or _wrong_zone(block, order):
             continue
-        if not plan(block, order).already:
-            yield block
+        change = change_to(block, order)
+        if not change.plan.already:
+            yield change
 
 
 def _wrong_zone(block: MemoryBlock, order: Order) -> bool:
@@ -222,20 +181,3 @@ def _wrong_zone(block: MemoryBlock, order: Order) -> bool:
     if order.zone is None or block.configured is False:
         return False
     return order.zone not in (block.zones or ())
-
-
-def _absent(request: Request, numbers: Sequence[int]) -> Absent | None:
-    """The requested blocks that are not among NUMBERS, which ascend."""
-    first, last = request.first, request.last
-    count = last - first + 1 - len(numbers)
-    if not count:
-        return None
-    for number in numbers:
-        if number != first:
-            break
-        first += 1
-    for number in reversed(numbers):
-        if number != last:
-            break
-        last -= 1
-    return Absent(first, last, count)

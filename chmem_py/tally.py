@@ -1,19 +1,31 @@
 """Count the outcomes of blocks, and derive the exit status."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
-from memory_hotplug.block import State, Zone, zone_of
-from memory_hotplug.causes import Cause
-from memory_hotplug.errors import BlockError
+from memory_hotplug.block import State, Zone, same_condition, zone_of
 from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import CONFIGURE, Action
+from memory_hotplug.plan import Action
 from memory_hotplug.settings import Setting
 
 if TYPE_CHECKING:
     from chmem_py.pages import Staying
+
+
+class Why(NamedTuple):
+    """What the machine itself says about a failure."""
+
+    page: "Staying | None" = None
+    """The page that kept the block online."""
+    not_removable: bool = False
+    """Whether `removable` is 0: Linux before 5.8 says so of a block that cannot be set offline."""
+    nowhere_else: bool = False
+    """Whether struct pages cannot be in the block itself, so that memory for them must be free."""
+
+
+_NOTHING = Why()
 
 
 class Tally:
@@ -30,16 +42,8 @@ class Tally:
         """The number of blocks that were changed as requested, and not taken back."""
         self.elsewhere: dict[Zone, list[int]] = {}
         """The blocks that were online already, but in another zone than the one asked for."""
-        self.not_removable: set[int] = set()
-        """The blocks that could not be set offline and whose `removable` is 0."""
-        self.staying: dict[int, Staying] = {}
-        """Block that could not be set offline -> the page that kept it online, if it is known."""
-        self.no_memmap_on_memory = False
-        """Whether a block had no memory for its struct pages on a machine where they cannot be in
-        the block itself."""
-        self.without_struct_pages = 0
-        """The number of blocks, since the last one that was done, that the kernel could not
-        configure for want of memory."""
+        self.why: dict[int, Why] = {}
+        """Block that failed -> what the machine says about it, if it says something."""
         self.not_tried: list[int] = []
         """The blocks that were not tried, because no memory was left for struct pages."""
         self.settings: list[Setting] = []
@@ -53,13 +57,16 @@ class Tally:
         """Whether nothing was begun, because there are too few blocks (--all-or-nothing)."""
         return self.all_or_nothing and self.selection.possible < self.selection.asked
 
-    def add(self, outcome: Outcome) -> None:
-        """Count the outcome of one more block, or another outcome of a block."""
+    def add(self, outcome: Outcome, why: Why = _NOTHING) -> None:
+        """Count the outcome of one more block, or another outcome of a block; and WHY it failed."""
+        if outcome.result is Result.NOT_TRIED:
+            self.not_tried.append(outcome.number)
+            return
         if outcome.result is Result.ALREADY:
             self.already += 1
             if outcome.before.configured and outcome.before.state is State.OFFLINE:
                 self._offline.append(outcome.number)
-            zone, wanted = zone_of(outcome.before), self.selection.order.zone
+            zone, wanted = zone_of(outcome.before), self.selection.request.zone
             if wanted and zone not in (None, wanted):
                 self.elsewhere.setdefault(zone, []).append(outcome.number)
             return
@@ -67,33 +74,19 @@ class Tally:
         if known is not None and known.result is Result.DONE:
             self.done -= 1
         self.outcomes[outcome.number] = outcome
+        if why != _NOTHING:
+            self.why[outcome.number] = why
         if outcome.result is Result.DONE:
             self.done += 1
-            self.without_struct_pages = 0
-        elif outcome.error and _wants_memory(outcome.error):
-            self.without_struct_pages += 1
 
     def numbers(self, result: Result) -> list[int]:
         """The numbers of the blocks with that result."""
         return [n for n, outcome in self.outcomes.items() if outcome.result is result]
 
-    def failed(self, number: int) -> bool:
-        """Whether a block was tried, and failed."""
-        outcome = self.outcomes.get(number)
-        return outcome is not None and outcome.result is Result.FAILED
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether no memory is left for the struct pages of another block.
-
-        One failure is not enough: the next block may have luck, and util-linux tries it.
-        """
-        return self.without_struct_pages > 1
-
     @property
     def still_configured(self) -> Sequence[int]:
         """The numbers of the blocks to disable that are offline, but still configured."""
-        if self.selection.order.action is not Action.DISABLE:
+        if self.selection.request.action is not Action.DISABLE:
             return ()
         failed = [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
         return sorted(self._offline + failed)
@@ -122,7 +115,7 @@ class Tally:
         if signal is not None:
             return by_signal(signal)
         asked = selection.asked + len(selection.settings)
-        if not asked and selection.order.action is Action.APPLY:
+        if not asked and selection.request.action is Action.APPLY:
             return Exit.SUCCESS
         if not asked and not selection.by_size:
             return Exit.FAILURE
@@ -136,12 +129,6 @@ class Tally:
     def complete(self) -> bool:
         """Whether all that was requested is so."""
         return self.status(None) == Exit.SUCCESS
-
-
-def _wants_memory(error: BlockError) -> bool:
-    """Whether the kernel had no memory to configure the block."""
-    causes = (Cause.NO_STRUCT_PAGES, Cause.NO_MEMORY)
-    return error.step == CONFIGURE.name and error.cause in causes
 
 
 def _stays_configured(outcome: Outcome) -> bool:
@@ -164,9 +151,4 @@ def _came_online(outcome: Outcome) -> bool:
 def _differs(outcome: Outcome) -> bool:
     if outcome.result is Result.DONE:
         return True
-    before, after = outcome.before, outcome.after
-    return (before.state, before.configured, before.memmap_on_memory) != (
-        after.state,
-        after.configured,
-        after.memmap_on_memory,
-    )
+    return not same_condition(outcome.before, outcome.after)

@@ -82,7 +82,7 @@ class Text:
             yield messages.SETTING_FAILED.of(
                 name=setting.name, word=setting.word, reason=error.strerror or error
             )
-        if self.plain and tally.selection.order.action is Action.APPLY and signal is None:
+        if self.plain and tally.selection.request.action is Action.APPLY and signal is None:
             yield from self._format_layout()
         if any(setting.key == "online_policy" for setting in tally.settings):
             yield messages.POLICY_CHANGED.of()
@@ -95,7 +95,7 @@ class Text:
         tally, selection = self.tally, self.tally.selection
         if not selection.by_size or tally.done >= selection.asked or tally.refused:
             return
-        action = selection.order.action
+        action = selection.request.action
         sentence = messages.COULD_ONLY.of(action=action.value, size=sizes.human(tally.bytes_done))
         yield sentence.text if self.plain and action not in _ON_STDERR else sentence
         if sizes.human(tally.bytes_done) != sizes.exact(tally.bytes_done):
@@ -108,16 +108,16 @@ class Text:
         if tally.changed:
             size = sizes.exact(len(tally.changed) * tally.selection.block_size)
             yield f"{size} changed: {named(tally.changed)}"
-        elif tally.already == len(tally.selection.blocks) and not tally.selection.settings:
+        elif tally.already == len(tally.selection.changes) and not tally.selection.settings:
             yield "nothing to change"
 
     @property
     def _already(self) -> str:
-        return "as wanted" if self.tally.selection.order.action is Action.APPLY else self._done
+        return "as wanted" if self.tally.selection.request.action is Action.APPLY else self._done
 
     @property
     def _done(self) -> str:
-        return done_word(self.tally.selection.order.action)
+        return done_word(self.tally.selection.request.action)
 
     def _block(self, number: int) -> str:
         size = self.tally.selection.block_size
@@ -140,7 +140,7 @@ class Text:
 
     def _words(self, outcome: Outcome) -> list[str]:
         """util-linux's words for the steps that were done; a step that was undone has none."""
-        action = self.tally.selection.order.action
+        action = self.tally.selection.request.action
         kept = {write.step for write in outcome.writes if write.happened and not write.undoing}
         words = []
         if action is Action.APPLY:
@@ -198,5 +198,5 @@ def format_script(
         yield "# nothing would be changed"
         return
     size = sizes.exact(len(numbers) * tally.selection.block_size)
-    done = done_word(tally.selection.order.action)
+    done = done_word(tally.selection.request.action)
     yield f"# {size} would be {done}: {named(numbers)}"

@@ -8,14 +8,14 @@ from hotplug_cli.blocks import absent
 from hotplug_cli.messages import Sentence
 from lsmem_py import changes
 from lsmem_py.changes import Snapshot
-from memory_hotplug.block import MemoryBlock, State, zone_of
+from memory_hotplug.block import MemoryBlock
 from memory_hotplug.layout import Layout, Policy
 from memory_hotplug.layout_files import read_layout
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Condition, Order, plan
+from memory_hotplug.plan import Change
 from memory_hotplug.ranges import BlockTable
 from memory_hotplug.settings import ATTRIBUTES
-from memory_hotplug.wishes import Wishes, wishes
+from memory_hotplug.targets import Targets, targets_of
 
 __all__ = ["DEFAULT", "is_layout", "persistence", "wanted"]
 
@@ -33,13 +33,12 @@ def is_layout(path: str) -> bool:
     return any(name.endswith(".toml") for name in os.listdir(path))
 
 
-def _wishes(machine: Machine, table: BlockTable, layout: Layout) -> Wishes:
-    first = table.columns["zones"][0] if table.numbers else None
-    return wishes(
+def _targets(machine: Machine, table: BlockTable, layout: Layout) -> Targets:
+    return targets_of(
         layout,
         table,
         configurable=machine.configurable,
-        zones=first is not None,
+        zones=table.has_zones,
         nodes=machine.nodes,
     )
 
@@ -53,14 +52,13 @@ def persistence(machine: Machine, table: BlockTable) -> Sequence[str | None]:
     layout = read_layout(machine.tree.system)
     if not layout.entries:
         return [None] * len(table.numbers)
-    orders = _wishes(machine, table, layout).orders
-    return [_word(block, orders.get(block.number)) for block in table.blocks()]
+    already = {
+        change.number: change.plan.already for change in _targets(machine, table, layout).changes
+    }
+    return [_WORDS[already.get(number)] for number in table.numbers]
 
 
-def _word(block: MemoryBlock, order: Order | None) -> str:
-    if order is None:
-        return "no"
-    return "yes" if plan(block, order).already else "differs"
+_WORDS = {None: "no", True: "yes", False: "differs"}
 
 
 def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequence[Sentence]]:
@@ -70,12 +68,9 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     """
     layout = read_layout(machine.tree.system, None if path == DEFAULT else path)
     table = machine.read(changes.ATTRIBUTES)
-    found = _wishes(machine, table, layout)
-    orders = found.orders
-    blocks = [
-        _after(block, orders[block.number]) if block.number in orders else block
-        for block in table.blocks()
-    ]
+    found = _targets(machine, table, layout)
+    after = {change.number: _after(change) for change in found.changes}
+    blocks = [after.get(block.number, block) for block in table.blocks()]
     columns = {name: [getattr(block, name) for block in blocks] for name in changes.ATTRIBUTES}
     head = _head(now.head, layout.policy)
     snapshot = changes.snapshot(table._replace(columns=columns, remarks=()), head)
@@ -83,24 +78,10 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     return snapshot, missing
 
 
-def _after(block: MemoryBlock, order: Order) -> MemoryBlock:
-    """The block as ORDER wants it; what the order leaves open is as it is, or not known."""
-    state = State.ONLINE if order.condition is Condition.ONLINE else State.OFFLINE
-    same = block.state is state
-    zones = block.zones if same else None
-    if order.zone and state is State.ONLINE and zone_of(block) is not order.zone:
-        zones = (order.zone,)
-    memmap = block.memmap_on_memory if order.memmap_on_memory is None else order.memmap_on_memory
-    configured = block.configured
-    if configured is not None:
-        configured = order.condition is not Condition.DECONFIGURED
-    return block._replace(
-        state=state,
-        removable=block.removable if same else None,
-        zones=zones,
-        configured=configured,
-        memmap_on_memory=memmap,
-    )
+def _after(change: Change) -> MemoryBlock:
+    """The block as the layout wants it. What nobody knows before is left out."""
+    before, after = change.block, change.after
+    return after._replace(removable=before.removable if after.state is before.state else None)
 
 
 def _head(now: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from hotplug_cli import sizes
 from hotplug_cli.messages import Sentence, reading
-from memory_hotplug.wishes import Absence
+from memory_hotplug.runs import runs as runs_of
+from memory_hotplug.targets import Absence
 
 __all__ = ["absent", "named", "named_run", "runs", "some"]
 
@@ -14,13 +15,7 @@ MOST = 8
 
 def runs(numbers: Iterable[int]) -> list[str]:
     """The numbers as arguments of the command line: ``0-3`` and ``7``."""
-    ends: list[list[int]] = []
-    for number in sorted(numbers):
-        if ends and number == ends[-1][1] + 1:
-            ends[-1][1] = number
-        else:
-            ends.append([number, number])
-    return [_run(first, last) for first, last in ends]
+    return [_run(*run) for run in runs_of(sorted(numbers))]
 
 
 def _run(first: int, last: int) -> str:
@@ -49,12 +44,14 @@ def _blocks(shown: str) -> str:
 def absent(absence: Absence, block_size: int) -> Sentence:
     """The message about memory that a layout names, and that the machine does not have. BLOCK_SIZE
     is in bytes."""
-    where = absence.entry.where
+    entry = absence.entry
+    assert entry is not None
+    where = entry.where
     place = where.file if where.line is None else f"{where.file}:{where.line}"
     if absence.ranges:
         what = _blocks(", ".join(some([_run(*ends) for ends in absence.ranges])))
-    elif absence.entry.size is None:
-        what = f"memory of node {absence.entry.node}"
+    elif entry.size is None:
+        what = f"memory of node {entry.node}"
     else:
         what = f"{sizes.exact(absence.blocks * block_size)} more to choose from"
     return reading.ABSENT.of(where=place, what=what)

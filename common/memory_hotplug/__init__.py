@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memory_hotplug.attribute import Attribute
+    from memory_hotplug.batch import bring_back, carry_out
     from memory_hotplug.block import NOT_READ, NUMA_NO_NODE, MemoryBlock, State, Zone
     from memory_hotplug.causes import Cause
+    from memory_hotplug.condition import Condition
     from memory_hotplug.errors import (
         BadBlockSizeError,
         BadMachineError,
@@ -42,13 +44,15 @@ if TYPE_CHECKING:
         StuckError,
         UnknownNameError,
     )
-    from memory_hotplug.hold import Held, Holder, Left
+    from memory_hotplug.hold import Held, Holder
+    from memory_hotplug.journal import Left
     from memory_hotplug.machine import Machine
     from memory_hotplug.outcome import Outcome, Result, Write
-    from memory_hotplug.plan import Action, Condition, Order, Plan, Step
+    from memory_hotplug.plan import Action, Change, Order, Plan
     from memory_hotplug.ranges import BlockTable, MemoryRange, Remark, RemarkKind
     from memory_hotplug.size import human, parse_size
-    from memory_hotplug.transaction import Patience, Watch, bring_back, carry_out
+    from memory_hotplug.steps import Step
+    from memory_hotplug.transaction import Patience, Watch
     from memory_hotplug.uevents import Uevent, Uevents
 
 __all__ = [
@@ -65,6 +69,7 @@ __all__ = [
     "BrokenTreeError",
     "CannotWriteError",
     "Cause",
+    "Change",
     "Condition",
     "Held",
     "HeldError",
@@ -109,14 +114,18 @@ __all__ = [
 _HOMES = {
     "attribute": ("Attribute",),
     "block": ("NOT_READ", "NUMA_NO_NODE", "MemoryBlock", "State", "Zone"),
+    "batch": ("bring_back", "carry_out"),
     "causes": ("Cause",),
-    "hold": ("Held", "Holder", "Left"),
+    "condition": ("Condition",),
+    "hold": ("Held", "Holder"),
+    "journal": ("Left",),
     "machine": ("Machine",),
-    "plan": ("Action", "Condition", "Order", "Plan", "Step"),
+    "plan": ("Action", "Change", "Order", "Plan"),
     "ranges": ("BlockTable", "MemoryRange", "Remark", "RemarkKind"),
     "size": ("human", "parse_size"),
     "outcome": ("Outcome", "Result", "Write"),
-    "transaction": ("Patience", "Watch", "bring_back", "carry_out"),
+    "steps": ("Step",),
+    "transaction": ("Patience", "Watch"),
     "uevents": ("Uevent", "Uevents"),
 }
 """Module -> the names that it has; all other names are those of errors. A name is imported when it

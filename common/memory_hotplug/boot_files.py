@@ -7,8 +7,8 @@ a block, and the last entry of a layout counts: so the rules have the reverse or
 from collections.abc import Iterator, Sequence
 
 from memory_hotplug.block import Zone
+from memory_hotplug.condition import Condition
 from memory_hotplug.layout import Entry, Layout
-from memory_hotplug.plan import Condition
 
 __all__ = ["RULES", "UNIT", "WANTED", "globs", "rules_text", "unit_text"]
 

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from memory_hotplug.block import Zone
-from memory_hotplug.plan import Condition
+from memory_hotplug.condition import Condition
 
 __all__ = ["VERSION", "Entry", "Layout", "Missing", "Policy", "Where", "joined"]
 

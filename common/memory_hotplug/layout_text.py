@@ -14,9 +14,9 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from memory_hotplug.block import Zone
+from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadSizeError, LayoutError, printable
 from memory_hotplug.layout import VERSION, Entry, Layout, Missing, Policy, Where
-from memory_hotplug.plan import Condition
 from memory_hotplug.size import SIZE_LIMIT, parse_size
 
 __all__ = ["format_layout", "parse_layout", "parse_policy"]

@@ -3,8 +3,9 @@
 from enum import Enum
 from typing import NamedTuple
 
-from memory_hotplug.block import MemoryBlock, zone_of
+from memory_hotplug.block import MemoryBlock, Zone, zone_of
 from memory_hotplug.errors import BlockError, StuckError
+from memory_hotplug.plan import Change
 
 __all__ = ["Outcome", "Result", "Write"]
 
@@ -19,6 +20,8 @@ class Result(Enum):
     INTERRUPTED = "interrupted"
     TAKEN_BACK = "taken back"
     """It was changed, and the change was undone because another block failed."""
+    NOT_TRIED = "not tried"
+    """No memory was left for its struct pages."""
 
 
 class Write(NamedTuple):
@@ -48,7 +51,8 @@ class Outcome(NamedTuple):
     """What was done to a block."""
 
     result: Result
-    before: MemoryBlock
+    change: Change
+    """What was to be done."""
     after: MemoryBlock
     """Read from the machine; after a success without OBSERVE, what the steps should leave."""
     writes: tuple[Write, ...] = ()
@@ -57,14 +61,24 @@ class Outcome(NamedTuple):
     """Why the block could not be brought back."""
 
     @property
+    def before(self) -> MemoryBlock:
+        return self.change.block
+
+    @property
     def number(self) -> int:
-        return self.before.number
+        return self.change.number
+
+    @property
+    def home(self) -> Zone | None:
+        """The zone that the block was in, or to which it is brought back; None if there is none."""
+        target = self.change.plan.target
+        return zone_of(self.before) or (target.zone if target.returning else None)
 
     @property
     def moved(self) -> bool:
-        """Whether the block came back in another zone. At the edge of a zone's span the kernel
-        may offer no way back."""
-        zones = zone_of(self.before), zone_of(self.after)
+        """Whether the block is online in another zone than `home`. At the edge of a zone's span
+        the kernel may offer no way back."""
+        zones = self.home, zone_of(self.after)
         return None not in zones and zones[0] is not zones[1]
 
     @property

@@ -1,35 +1,54 @@
-"""Plan the steps that carry out an order on a memory block; nothing is read or written here.
+"""The change of a memory block: an order, and the steps that carry it out. Nothing is read or
+written here.
 
 >>> from memory_hotplug import Action, MemoryBlock, Order, State
->>> from memory_hotplug.plan import plan
+>>> from memory_hotplug.plan import change_to
 >>> block = MemoryBlock(5, State.OFFLINE, zones=None, configured=False, memmap_on_memory=True)
->>> [step.name for step in plan(block, Order(Action.ENABLE, memmap_on_memory=False)).steps]
+>>> one = change_to(block, Order(Action.ENABLE, memmap_on_memory=False))
+>>> [step.name for step in one.plan.steps]
 ['memmap-on-memory', 'configure', 'online']
+>>> one.after.state.value, one.after.memmap_on_memory
+('online', False)
 
-Execution, the dry run and the check of permissions all follow this plan.
+A change is made once for a block. The choice of blocks, the look at the memory in use, the work,
+the dry run and the reports all read it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from memory_hotplug.attribute import FIRMWARE, MEMORY, Attribute
+from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
+from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadOrderError, BlockError, NotReadError
+from memory_hotplug.steps import (
+    CONFIGURE,
+    DECONFIGURE,
+    LEAVE_ZONE,
+    MEMMAP,
+    NOT_TO_ENTER,
+    OFFLINE,
+    ONLINE,
+    Step,
+    Target,
+    mismatch,
+)
+
+if TYPE_CHECKING:
+    from memory_hotplug.layout import Entry
 
 __all__ = [
     "NEEDED",
-    "STEPS",
     "Action",
-    "Condition",
+    "Change",
     "Order",
     "Plan",
-    "Step",
-    "Target",
-    "plan",
-    "way_back",
+    "change_back",
+    "change_to",
+    "order_to",
 ]
 
 NEEDED = (
@@ -56,17 +75,8 @@ class Action(Enum):
     """Bring it to the condition in the order, from any other."""
 
 
-class Condition(Enum):
-    """What a block can be asked to be."""
-
-    ONLINE = "online"
-    OFFLINE = "offline"
-    """Configured, where memory can be configured."""
-    DECONFIGURED = "deconfigured"
-
-
-NOT_TO_ENTER = (Zone.NONE, Zone.UNKNOWN)
-"""Zones that an order cannot ask for."""
+_WITH_ZONE = (Action.ENABLE, Action.DISABLE, Action.APPLY)
+_WITHOUT_MEMMAP = (Action.DISABLE, Action.DECONFIGURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +85,14 @@ class Order:
 
     action: Action
     zone: Zone | None = None
-    """Enable: set online in this zone. Disable: only blocks that are in this zone."""
+    """Enable, or apply with the condition online: set online in this zone. Disable: only blocks
+    that are in this zone. The other actions take none."""
     memmap_on_memory: bool | None = None
     """None does not change it. Reconfigure needs a value; disable and deconfigure take none."""
     movable: bool = True
     """Without a zone, enable into Movable if that zone is valid; else the kernel chooses."""
     condition: Condition | None = None
-    """Given only with apply. The zone counts only if the condition is online."""
+    """Apply needs it; the other actions take none."""
 
     def __post_init__(self) -> None:
         action, memmap = self.action, self.memmap_on_memory
@@ -92,43 +103,16 @@ class Order:
                 raise BadOrderError("to reconfigure, memmap_on_memory must be given")
             if self.zone:
                 raise BadOrderError("a block that is reconfigured keeps its zone")
-        if action in (Action.DISABLE, Action.DECONFIGURE) and memmap is not None:
+        if self.zone and action not in _WITH_ZONE:
+            raise BadOrderError(f"a zone means nothing to {action.value}")
+        if action in _WITHOUT_MEMMAP and memmap is not None:
             raise BadOrderError(f"memmap_on_memory means nothing to {action.value}")
-
-
-class Target(NamedTuple):
-    """What a plan makes of a block."""
-
-    zone: Zone | None = None
-    memmap_on_memory: bool | None = None
-    movable: bool = False
-    returning: bool = False
-    """The zone is the one that the block was in before; any word that leads there will do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A write to one attribute, and a test for its effect."""
-
-    name: str
-    directory: str
-    """The parent of the directories memoryN, relative to the root."""
-    attribute: str
-    """The file in memoryN."""
-    word: Callable[[MemoryBlock, Target], str]
-    """The word to write; for `state` it depends on the zones of the block at that moment."""
-    holds: Callable[[MemoryBlock, Target], bool]
-    """Whether the effect of the step is there, so that nothing has to be written."""
-    leaves: Callable[[MemoryBlock, Target], MemoryBlock | None]
-    """The block after the step; None where it must be read again."""
-    refuse: Callable[[MemoryBlock, Target], BlockError | None] = lambda block, target: None
-    """The reason not to try the step; None if there is none."""
-    endless: bool = False
-    """Whether the kernel may retry without end (mm/memory_hotplug.c, offline_pages)."""
-
-    def path(self, number: int) -> str:
-        """The path of the attribute of block NUMBER, relative to the root."""
-        return f"{self.directory}/memory{number}/{self.attribute}"
+        if action is Action.APPLY and self.condition is None:
+            raise BadOrderError("to apply, a condition must be given")
+        if action is not Action.APPLY and self.condition is not None:
+            raise BadOrderError(f"a condition means nothing to {action.value}")
+        if self.zone and self.condition not in (None, Condition.ONLINE):
+            raise BadOrderError("only a block that is to be online can be asked to be in a zone")
 
 
 class Plan(NamedTuple):
@@ -147,117 +131,59 @@ class Plan(NamedTuple):
     keeps: str = ""
     """If this step fails, the steps before it are not undone."""
 
+    def stages(self, block: MemoryBlock) -> Iterator[tuple[Step, MemoryBlock]]:
+        """The steps that change BLOCK, each with the block after it, as far as that is known
+        before."""
+        for step in self.steps:
+            if not step.holds(block, self.target):
+                block = step.leaves(block, self.target)
+                yield step, block
 
-# The steps.
-
-
-def _online_word(block: MemoryBlock, target: Target) -> str:
-    """The word for `state` that sets BLOCK online in the zone of TARGET.
-
-    Without a zone it is Movable if that is valid and wanted, else the kernel's choice.
-    """
-    zones = block.zones
-    if target.zone is None:
-        movable = target.movable and zones and Zone.MOVABLE in zones
-        return "online_movable" if movable else "online"
-    if target.returning and zones and zones[0] is target.zone:
-        return "online"
-    if target.zone is Zone.MOVABLE:
-        return "online_movable"
-    return "online" if target.zone in NOT_TO_ENTER else "online_kernel"
+    def after(self, block: MemoryBlock) -> MemoryBlock:
+        """What BLOCK is after all steps, if none fails, as far as that is known before."""
+        return [block, *(after for _, after in self.stages(block))][-1]
 
 
-def _is_online(block: MemoryBlock, target: Target) -> bool:
-    if block.state is not State.ONLINE:
-        return False
-    if target.zone is None or target.zone in NOT_TO_ENTER:
-        return True
-    return zone_of(block) in (None, target.zone)
+class Change(NamedTuple):
+    """One block, and what is made of it."""
+
+    block: MemoryBlock
+    """As it is before."""
+    order: Order
+    plan: Plan
+    entry: "Entry | None" = None
+    """The entry of a layout that asks for it."""
+    spares: "Sequence[Change]" = ()
+    """What to try instead if this one fails, best first. A spare can be one of several changes."""
+
+    @property
+    def number(self) -> int:
+        return self.block.number
+
+    @property
+    def after(self) -> MemoryBlock:
+        """What the block is afterwards, if nothing fails, as far as that is known before."""
+        return self.plan.after(self.block)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether there is something to try."""
+        return not (self.plan.already or self.plan.refused)
+
+    def stages(self) -> Iterator[tuple[Step, MemoryBlock]]:
+        """The steps that change the block, each with the block after it."""
+        return self.plan.stages(self.block)
 
 
-def _after_online(block: MemoryBlock, target: Target) -> MemoryBlock:
-    movable = _online_word(block, target) == "online_movable"
-    return MemoryBlock(
-        block.number,
-        State.ONLINE,
-        zones=(Zone.MOVABLE,) if movable else None,
-        configured=block.configured,
-        memmap_on_memory=block.memmap_on_memory,
-    )
-
-
-def _zone_is_valid(block: MemoryBlock, target: Target) -> BlockError | None:
-    if target.zone is None or target.returning:
-        return None
-    return _mismatch(block, target.zone, "online", Cause.ZONE_NOT_VALID)
-
-
-def _mismatch(block: MemoryBlock, zone: Zone, step: str, cause: Cause) -> BlockError | None:
-    zones = block.zones or ()
-    if zone in zones:
-        return None
-    return BlockError(block.number, step, cause, zone=zone, zones=zones)
-
-
-MEMMAP = Step(
-    "memmap-on-memory",
-    FIRMWARE,
-    "memmap_on_memory",
-    lambda block, target: "1" if target.memmap_on_memory else "0",
-    lambda block, target: block.memmap_on_memory is target.memmap_on_memory,
-    lambda block, target: block._replace(memmap_on_memory=target.memmap_on_memory),
-)
-CONFIGURE = Step(
-    "configure",
-    FIRMWARE,
-    "config",
-    lambda block, target: "1",
-    lambda block, target: block.configured is True,
-    lambda block, target: None,
-)
-ONLINE = Step(
-    "online", MEMORY, "state", _online_word, _is_online, _after_online, refuse=_zone_is_valid
-)
-OFFLINE = Step(
-    "offline",
-    MEMORY,
-    "state",
-    lambda block, target: "offline",
-    lambda block, target: block.state is State.OFFLINE,
-    lambda block, target: block._replace(state=State.OFFLINE, zones=None),
-    endless=True,
-)
-LEAVE_ZONE = replace(
-    OFFLINE,
-    holds=lambda block, target: block.state is not State.ONLINE or _is_online(block, target),
-    leaves=lambda block, target: None,
-)
-"""Set the block offline again if, by auto_online_blocks, it came online in another zone."""
-DECONFIGURE = Step(
-    "deconfigure",
-    FIRMWARE,
-    "config",
-    lambda block, target: "0",
-    lambda block, target: block.configured is False,
-    lambda block, target: block._replace(configured=False, state=State.OFFLINE, zones=None),
-)
-
-STEPS = (MEMMAP, CONFIGURE, ONLINE, OFFLINE, DECONFIGURE)
-"""One step for each name."""
-
-
-# The plans.
-
-
-def plan(block: MemoryBlock, order: Order) -> Plan:
-    """The steps that carry out ORDER on BLOCK, or the reason why there are none.
+def change_to(block: MemoryBlock, order: Order, entry: "Entry | None" = None) -> Change:
+    """The change that carries out ORDER on BLOCK.
 
     Raises NotReadError if one of the attributes NEEDED was not read.
     """
     if NOT_READ in (block.state, block.zones, block.configured, block.memmap_on_memory):
         unread = [name for name in NEEDED if getattr(block, name) is NOT_READ]
         raise NotReadError(unread, block.number)
-    return _PLANS[order.action](block, order)
+    return Change(block, order, _PLANS[order.action](block, order), entry)
 
 
 _ALREADY = Plan(already=True)
@@ -281,9 +207,9 @@ def _to_disable(block: MemoryBlock, order: Order) -> Plan:
     if block.state is State.OFFLINE:
         return _ALREADY
     if order.zone:
-        mismatch = _mismatch(block, order.zone, "offline", Cause.WRONG_ZONE)
-        if mismatch:
-            return Plan(refused=mismatch)
+        elsewhere = mismatch(block, order.zone, "offline", Cause.WRONG_ZONE)
+        if elsewhere:
+            return Plan(refused=elsewhere)
     if block.configured is None:
         return Plan((OFFLINE,))
     return Plan((OFFLINE, DECONFIGURE), keeps=DECONFIGURE.name)
@@ -379,8 +305,28 @@ def _online(zone: Zone | None) -> tuple[Step, ...]:
     return (LEAVE_ZONE, ONLINE) if zone else (ONLINE,)
 
 
-def way_back(before: MemoryBlock, now: MemoryBlock) -> Plan:
-    """The steps from NOW, the present condition of a block, back to its condition BEFORE."""
+# The way back.
+
+
+def order_to(block: MemoryBlock) -> Order:
+    """The order that brings a block to the condition that BLOCK has."""
+    if block.configured is False:
+        condition = Condition.DECONFIGURED
+    elif block.state is State.OFFLINE:
+        condition = Condition.OFFLINE
+    else:
+        condition = Condition.ONLINE
+    zone = zone_of(block)
+    zone = None if zone in (*NOT_TO_ENTER, Zone.DEVICE) else zone
+    memmap = None if block.configured is None else block.memmap_on_memory
+    return Order(Action.APPLY, zone, memmap, condition=condition)
+
+
+def change_back(before: MemoryBlock, now: MemoryBlock) -> Change:
+    """The change from NOW, the present condition of a block, back to its condition BEFORE.
+
+    Where the zone of an online block is not valid any more, the kernel's choice is taken.
+    """
     zone = zone_of(before)
     target = Target(zone, before.memmap_on_memory, returning=True)
     steps: tuple[Step, ...] = ()
@@ -397,4 +343,5 @@ def way_back(before: MemoryBlock, now: MemoryBlock) -> Plan:
     elif before.configured is not False:
         # Also after CONFIGURE: auto_online_blocks may have had the kernel set the block online.
         steps += (OFFLINE,)
-    return Plan(steps, target)
+    already = all(step.holds(now, target) for step in steps)
+    return Change(now, order_to(before), Plan(steps, target, already))

@@ -96,6 +96,12 @@ class BlockTable(NamedTuple):
     remarks: tuple[Remark, ...] = ()
     """Remarks about what was left out of the table, or could not be read."""
 
+    @property
+    def has_zones(self) -> bool:
+        """Whether zones are used. Like util-linux, look only at the first block: if that block is
+        not configured, zones are ignored. The attribute zones must have been read."""
+        return bool(self.numbers) and self.columns[Attribute.ZONES][0] is not None
+
     def blocks(self) -> Iterator[MemoryBlock]:
         """All blocks, ascending. Attributes that were not read are NOT_READ."""
         columns = [self.columns.get(name, repeat(NOT_READ)) for name in Attribute]

@@ -1,11 +1,4 @@
-"""Carry out an order. Each block is a transaction: all its steps are done, or undone.
-
->>> from memory_hotplug import Action, Machine, Order, Zone, carry_out
->>> machine = Machine.simulated("s390-lpar")
->>> for outcome in carry_out(machine, Order(Action.ENABLE, zone=Zone.MOVABLE), [16, 17]):
-...     print(outcome.number, outcome.result.value)
-16 done
-17 done
+"""Change a block in a transaction: all steps are done, or undone.
 
 When a step fails, the block is brought back to what it was before. After each failure the block is
 read again, because an error does not say what happened: the kernel refuses a write whose effect is
@@ -14,20 +7,20 @@ there already, and a signal can arrive just after the kernel has done its work.
 
 import errno
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from memory_hotplug.block import NOT_READ, MemoryBlock, State, same_condition
+from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause, cause_of
-from memory_hotplug.errors import BlockError, NoSuchBlockError, StoppedError, StuckError
+from memory_hotplug.errors import BlockError, MemoryHotplugError, StoppedError, StuckError
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result, Write
-from memory_hotplug.plan import NEEDED, Order, Plan, Step, plan, way_back
+from memory_hotplug.plan import Change, change_back
+from memory_hotplug.steps import CONFIGURE, OFFLINE, Step
+from memory_hotplug.usage import usage
 
-__all__ = ["UNDOING", "Patience", "Watch", "bring_back", "carry_out"]
+__all__ = ["NOT_MOVED", "UNDOING", "Patience", "Site", "Transaction", "Watch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +59,9 @@ class Watch:
 
     stopping = False
 
+    def begin(self, number: int) -> None:
+        """Called when block NUMBER has its turn."""
+
     def during(self, step: str) -> AbstractContextManager[object]:
         return nullcontext()
 
@@ -74,34 +70,81 @@ class Watch:
         return nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """The machine to change, and the rules for all blocks."""
+@dataclass(slots=True)
+class Site:
+    """The machine to change, the rules for all blocks, and what was seen of its memory so far."""
 
     machine: Machine
     watch: Watch
     patience: Patience
     held: Held | None = None
-    """The record of the block that is being changed, in case this process is killed."""
+    """The journal of the block that is being changed, in case this process is killed."""
     atomic: bool = False
     """Undo also the steps that `Plan.keeps` would keep."""
     observe: bool = True
+    without_memory: int = 0
+    """The number of blocks, since the last one that was done, that the kernel could not configure
+    for want of memory."""
+
+    def in_vain(self, change: Change) -> bool:
+        """Whether no memory is left for the struct pages of a block, so that it is not tried: for
+        each such block the kernel might kill a process before it fails (mm/oom_kill.c).
+
+        One failure is not enough: the next block may have luck, and util-linux tries it.
+        """
+        return self.without_memory > 1 and _takes_struct_pages(change)
+
+    def cause(self, step: Step, code: int, block: MemoryBlock) -> Cause:
+        """The cause why STEP failed with the error number CODE; BLOCK is as it is now."""
+        cause = cause_of(step.name, code, block)
+        if step.name == OFFLINE.name and code in NOT_MOVED and self._is_full():
+            return Cause.NO_MEMORY
+        if cause is Cause.STORAGE_REFUSED and self.without_memory:
+            # The kernel says the same where it has no page left to ask the hypervisor with
+            # (drivers/s390/char/sclp_mem.c, do_assign_storage).
+            return Cause.NO_MEMORY
+        return cause
+
+    def _is_full(self) -> bool:
+        """Whether less memory is available than a block holds, so that its pages fit nowhere."""
+        try:
+            now = usage(self.machine)
+            return now is not None and now.available < self.machine.block_size
+        except (OSError, MemoryHotplugError):
+            return False
+
+    def count(self, outcome: Outcome) -> None:
+        error = outcome.error
+        if outcome.result is Result.DONE:
+            self.without_memory = 0
+        elif error and error.step == CONFIGURE.name and error.cause in _WANTS_MEMORY:
+            self.without_memory += 1
 
 
-_UNPLANNED = Plan()
-"""Of a block that is only brought back: its plan is made then."""
+NOT_MOVED = (errno.EBUSY, errno.EAGAIN, errno.EINTR)
+"""What the kernel says of a block that it could not empty: it does not say why."""
+
+_WANTS_MEMORY = (Cause.NO_STRUCT_PAGES, Cause.NO_MEMORY)
 
 
-class _Transaction:
+def _takes_struct_pages(change: Change) -> bool:
+    """Whether memory that is online is taken for the struct pages of the block: it is configured,
+    and does not hold its own."""
+    return any(step is CONFIGURE and not after.memmap_on_memory for step, after in change.stages())
+
+
+class Transaction:
     """The steps for one block, and what was written so far."""
 
-    __slots__ = ("before", "block", "plan", "site", "writes")
+    __slots__ = ("before", "block", "change", "plan", "site", "writes")
 
-    def __init__(self, site: _Site, before: MemoryBlock, planned: Plan) -> None:
+    def __init__(self, site: Site, change: Change) -> None:
         self.site = site
-        self.before = before
-        self.plan = planned
-        self.block: MemoryBlock | None = before
+        self.change = change
+        self.before = change.block
+        self.plan = change.plan
+        """The steps ahead; later those back."""
+        self.block: MemoryBlock | None = self.before
         self.writes: list[Write] = []
 
     def known(self) -> MemoryBlock:
@@ -142,7 +185,7 @@ class _Transaction:
         if not (anyway or any(write.happened for write in self.writes)):
             return None
         self.block = None
-        self.plan = way_back(self.before, self.known())
+        self.plan = change_back(self.before, self.known()).plan
         try:
             self._take_all(UNDOING, undoing=True)
         except BlockError as error:
@@ -152,7 +195,7 @@ class _Transaction:
     def _outcome(
         self, result: Result, error: BlockError | None = None, stuck: StuckError | None = None
     ) -> Outcome:
-        return Outcome(result, self.before, self.known(), tuple(self.writes), error, stuck)
+        return Outcome(result, self.change, self.known(), tuple(self.writes), error, stuck)
 
     def _take_all(self, patience: Patience, *, undoing: bool) -> None:
         target = self.plan.target
@@ -181,7 +224,7 @@ class _Transaction:
             else:
                 leaves = step.leaves(self.known(), target)
                 self._note(step, word, None, True, undoing, tries)
-                self.block = leaves
+                self.block = leaves if step.certain else None
                 return
             self.block = None
             happened = step.holds(self.known(), target)
@@ -213,7 +256,7 @@ class _Transaction:
         return BlockError(
             number,
             step.name,
-            cause_of(step.name, code, block),
+            self.site.cause(step, code, block),
             errno=code,
             zones=block.zones or (),
             where=f"{machine.tree.root.rstrip('/')}/{path}",
@@ -235,137 +278,3 @@ class _Transaction:
             return
         with self.site.watch.during("pause"):
             time.sleep(seconds)
-
-
-def carry_out(
-    machine: Machine,
-    order: Order | Mapping[int, Order],
-    blocks: Iterable[int | MemoryBlock],
-    *,
-    enough: int | None = None,
-    watch: Watch | None = None,
-    patience: Patience | None = None,
-    all_or_nothing: bool = False,
-    observe: bool = True,
-    held: Held | None = None,
-) -> Iterator[Outcome]:
-    """Carry out ORDER on BLOCKS, one after another; yield what became of each.
-
-    ORDER may also map the number of each block to an order of its own.
-
-    A block given by its number is read when its turn comes. So is a block that lacks an attribute
-    on which the steps depend. Other blocks are taken to be as given. For a number that the
-    machine does not have, the result is FAILED.
-
-    ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
-    blocks are to be changed. With ALL_OR_NOTHING the first failure, or fewer successes than
-    ENOUGH, undoes all changes. An undone block is yielded again, with the result TAKEN_BACK, or
-    FAILED if it could not be undone. Without OBSERVE a block is not read after a success. HELD
-    records a block that takes several writes, for `bring_back`.
-
-    If WATCH raises an exception other than StoppedError and OSError during a write, the block is
-    restored, and the exception is raised again.
-    """
-    watch = watch or Watch()
-    site = _Site(machine, watch, patience or Patience(), held, all_or_nothing, observe)
-    done: deque[Outcome] = deque(maxlen=None if all_or_nothing else 0)
-    changed, complete = 0, True
-    for block in blocks:
-        if enough is not None and changed >= enough:
-            break
-        if watch.stopping:
-            complete = False
-            break
-        number = block if isinstance(block, int) else block.number
-        one = order if isinstance(order, Order) else order[number]
-        outcome = _carry_out_one(site, one, block)
-        yield outcome
-        if outcome.result is Result.DONE:
-            changed += 1
-            done.append(outcome)
-        elif outcome.result is not Result.ALREADY and enough is None:
-            complete = False
-            if all_or_nothing:
-                break
-    if all_or_nothing and (not complete or (enough is not None and changed < enough)):
-        for outcome in reversed(done):
-            yield _take_back(site, outcome)
-
-
-def _carry_out_one(site: _Site, order: Order, named: int | MemoryBlock) -> Outcome:
-    try:
-        block = _known(site.machine, named)
-    except NoSuchBlockError as error:
-        block = MemoryBlock(
-            error.number, State.UNKNOWN, zones=None, configured=None, memmap_on_memory=None
-        )
-        missing = BlockError(error.number, order.action.value, Cause.NO_SUCH_BLOCK)
-        return Outcome(Result.FAILED, block, block, error=missing)
-    planned = plan(block, order)
-    if planned.refused:
-        return Outcome(Result.FAILED, block, block, error=planned.refused)
-    if planned.already:
-        return Outcome(Result.ALREADY, block, block)
-    work = _Transaction(site, block, planned)
-    ahead = [step for step in planned.steps if not step.holds(block, planned.target)]
-    if site.held is None or len(ahead) < 2:
-        # A single write is done or not, even if this process is killed.
-        return work.run()
-    site.held.note(block, order.action.value)
-    outcome = work.run()
-    site.held.clear()
-    return outcome
-
-
-def _known(machine: Machine, named: int | MemoryBlock) -> MemoryBlock:
-    """The block with all attributes that a plan needs. Raises NoSuchBlockError."""
-    if isinstance(named, int):
-        return machine.block(named, NEEDED)
-    if NOT_READ in (named.state, named.zones, named.configured, named.memmap_on_memory):
-        return machine.block(named.number, NEEDED)
-    return named
-
-
-def _take_back(site: _Site, outcome: Outcome) -> Outcome:
-    work = _Transaction(site, outcome.before, _UNPLANNED)
-    work.writes = list(outcome.writes)
-    stuck = work.restore()
-    after = site.machine.block_now(outcome.number)
-    result = Result.FAILED if stuck else Result.TAKEN_BACK
-    if stuck and same_condition(after, outcome.after):
-        # It could not even be begun: the block is as it was asked to be.
-        result = Result.DONE
-    return Outcome(result, outcome.before, after, tuple(work.writes), stuck, stuck)
-
-
-def bring_back(machine: Machine, held: Held) -> Outcome | None:
-    """Bring the block that a killed process left back to the condition in the record of HELD.
-
-    Returns None if there is no such block, or it has that condition already. Otherwise the result
-    is TAKEN_BACK and the record is cleared, or the kernel refused: then the result is FAILED and
-    the record is kept, for the next time. A block that was online and is online again is left
-    alone: somebody has restored it.
-    """
-    left = held.left
-    if left is None:
-        return None
-    number = left.before.number
-    try:
-        now = machine.block(number)
-    except NoSuchBlockError:
-        held.clear()
-        return None
-    if left.before.state is State.ONLINE is now.state:
-        held.clear()
-        return None
-    work = _Transaction(_Site(machine, Watch(), UNDOING), left.before, _UNPLANNED)
-    stuck = work.restore(anyway=True)
-    if stuck:
-        held.keep()
-    else:
-        held.clear()
-    if not (stuck or any(write.happened for write in work.writes)):
-        return None
-    result = Result.FAILED if stuck else Result.TAKEN_BACK
-    after = machine.block_now(number)
-    return Outcome(result, left.before, after, tuple(work.writes), stuck, stuck)

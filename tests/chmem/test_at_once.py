@@ -15,9 +15,9 @@ from chmem_py.output import Output
 from commands import Command, start_program, start_python
 from memory_hotplug.attribute import MEMORY
 from memory_hotplug.errors import StoppedError
-from memory_hotplug.hold import RECORD
+from memory_hotplug.journal import HALF_DONE
 from memory_hotplug.machine import Machine
-from simulated import conditions, make, s390, write
+from simulated import conditions, half_done, make, s390, write
 
 HOLDING = """
 import sys, time
@@ -96,13 +96,12 @@ def test_the_time_limit_holds_for_the_wait_too(chmem: Command, tmp_path: Path) -
 
 def test_a_dry_run_says_what_a_run_would_bring_back_first(chmem: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "m", s390())
-    record = "block=1 state=online zone=Normal configured=1 memmap_on_memory=0"
-    record += " action=reconfigure pid=7\n"
+    record = half_done(1)
     write(root, f"{MEMORY}/memory1/state", "offline")
-    (root / RECORD).write_text(record)
+    (root / HALF_DONE).write_text(record)
     done = chmem("-s", root, "-b", "-e", "4", "--dry-run")
     assert "process 7 ended while it changed memory block 1 (--reconfigure)" in done.stderr
-    assert (root / RECORD).read_text() == record
+    assert (root / HALF_DONE).read_text() == record
     assert chmem("-s", root, "-b", "-e", "4").status == 0
     assert conditions(root)[1].state == "online"
 

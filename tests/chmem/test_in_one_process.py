@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -38,14 +39,15 @@ from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.boot_files import UNIT
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, HeldError, StuckError
-from memory_hotplug.hold import RECORD, Held, Holder, hold
+from memory_hotplug.hold import Held, Holder, hold
+from memory_hotplug.journal import HALF_DONE
 from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import Action, Order
+from memory_hotplug.plan import Action, Change, Plan, order_to
 from memory_hotplug.rehearsal import Rehearsal
 from memory_hotplug.simulated import SimulatedTree
 from memory_hotplug.tree import Tree
 from memsim import directory
-from simulated import Make, conditions, s390, write
+from simulated import Make, conditions, half_done, s390, write
 from static_tree import FIRMWARE, MEMORY, PARAMETERS, plain
 
 # Output
@@ -328,7 +330,7 @@ class Here:
 def test_a_block_that_is_left_is_named_with_the_command_that_restores_it(
     before: MemoryBlock, after: MemoryBlock, text: str, words: str | None, this: bool
 ) -> None:
-    outcome = Outcome(Result.FAILED, before, after)
+    outcome = Outcome(Result.FAILED, Change(before, order_to(before), Plan()), after)
     sentence = format_left(outcome, cast(Tree, Here(this=this)))
     assert sentence.text == text
     where = "" if this else " --sysroot '/a tree'"
@@ -338,10 +340,9 @@ def test_a_block_that_is_left_is_named_with_the_command_that_restores_it(
 
 @pytest.fixture
 def tally(machine: Make) -> Iterator[Tally]:
-    order = Order(Action.ENABLE)
     with Machine.at(machine(s390())) as opened:
-        request = parse("5", opened.block_size, blocks=True)
-        yield Tally(select_nothing(request, opened, order))
+        request = replace(parse("5", opened.block_size, blocks=True), action=Action.ENABLE)
+        yield Tally(select_nothing(request, opened))
 
 
 ZONES = (Zone.NORMAL, Zone.MOVABLE)
@@ -400,16 +401,6 @@ def test_the_words_for_struct_pages_say_how_much(tally: Tally) -> None:
     assert "2M" in words_of(error, tally).advice
 
 
-def test_a_block_that_is_done_may_have_given_memory_for_struct_pages(tally: Tally) -> None:
-    block = MemoryBlock(5, State.OFFLINE, zones=None, configured=False, memmap_on_memory=False)
-    error = BlockError(5, "configure", Cause.NO_STRUCT_PAGES, errno=errno.ENOMEM)
-    for number, result in enumerate((Result.FAILED, Result.DONE, Result.FAILED, Result.FAILED)):
-        assert not tally.exhausted
-        one = block._replace(number=number)
-        tally.add(Outcome(result, one, one, error=error if result is Result.FAILED else None))
-    assert tally.exhausted
-
-
 @pytest.mark.parametrize("user", [0, 1000])
 def test_who_may_not_write_is_told_which_command_to_run(
     user: int, tally: Tally, monkeypatch: pytest.MonkeyPatch
@@ -420,16 +411,11 @@ def test_who_may_not_write_is_told_which_command_to_run(
     assert ("sudo /opt/chmem" in words_of(error, tally).advice) is bool(user)
 
 
-RECORD_OF = (
-    "block={} state=online zone=Normal configured=1 memmap_on_memory=0 action=reconfigure pid=77\n"
-)
-
-
 def left_half_done(machine: Make, **more: Any) -> Path:
     """A machine of which a killed process has left block 1 offline."""
     root = machine(s390(**more))
     write(root, f"{MEMORY}/memory1/state", "offline")
-    (root / RECORD).write_text(RECORD_OF.format(1))
+    (root / HALF_DONE).write_text(half_done(1, pid=77))
     return root
 
 
@@ -442,7 +428,7 @@ def test_what_a_killed_process_left_is_brought_back_and_told(chmem: Command, mac
         "restored: online, configured, memmap_on_memory 0\n"
     )
     assert conditions(root)[1].state == "online"
-    assert not (root / RECORD).exists()
+    assert not (root / HALF_DONE).exists()
 
 
 def test_what_cannot_be_brought_back_is_told_each_time(chmem: Command, machine: Make) -> None:

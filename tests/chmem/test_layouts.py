@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from commands import SCRIPTS, Command, run_program, start_program
 from memory_hotplug import Machine
 from memory_hotplug.block import zone_of
+from memory_hotplug.journal import UNDO
 from memory_hotplug.layout_files import LONGEST
-from memory_hotplug.saving import UNDO
 from memsim.profile import PROFILES
 from simulated import Make, s390
 from static_tree import MEMORY, make
@@ -175,7 +175,7 @@ def test_undo_brings_back_the_last_change_and_then_redoes_it(machine: Make, chme
 def test_a_change_that_fails_leaves_the_record_as_it_was(machine: Make, chmem: Command) -> None:
     tree = machine(s390(faults={"offline": {"3": "EBUSY"}}))
     assert chmem("-s", tree, "-e", "128m").status == 0
-    record = tree / "run/memory-layout/undo.json"
+    record = tree / "run/memory-hotplug/undo.json"
     before = record.read_text()
     assert chmem("-s", tree, "-d", "-b", "3").status == 1
     assert record.read_text() == before
@@ -200,7 +200,7 @@ def test_without_a_change_there_is_nothing_to_undo(machine: Make, chmem: Command
 def test_a_damaged_record_is_not_used(machine: Make, chmem: Command) -> None:
     tree = machine(s390())
     chmem("-s", tree, "-e", "256m")
-    record = tree / "run/memory-layout/undo.json"
+    record = tree / "run/memory-hotplug/undo.json"
     for damaged in ("", "{}", '{"version":1,"before":[[1,"online",null,true]]}', "[" * 100_000):
         record.write_text(damaged)
         done = chmem("-s", tree, "--undo")
@@ -478,7 +478,7 @@ def test_a_block_that_is_gone_cannot_be_brought_back(
     done = chmem("-s", tree, "--undo")
     assert done.status == 64
     assert done.stderr == (
-        "chmem: /run/memory-layout/undo.json: not on this machine: memory block 9\n"
+        "chmem: /run/memory-hotplug/undo.json: not on this machine: memory block 9\n"
     )
     assert conditions(tree)[4][1] == "online"
 
@@ -492,17 +492,17 @@ def test_what_was_changed_last_is_brought_back_first(machine: Make, chmem: Comma
 
 def test_a_record_that_cannot_be_read_is_named(machine: Make, chmem: Command) -> None:
     tree = machine(s390())
-    (tree / "run/memory-layout/undo.json").mkdir(parents=True)
+    (tree / "run/memory-hotplug/undo.json").mkdir(parents=True)
     done = chmem("-s", tree, "--undo")
     assert done.status == 1
-    assert "/run/memory-layout/undo.json" in done.stderr
+    assert "/run/memory-hotplug/undo.json" in done.stderr
 
 
 def test_a_change_of_nothing_leaves_the_record_of_the_last_one(
     machine: Make, chmem: Command, memsim: Command
 ) -> None:
     tree = machine(s390(first=4, standby=4))
-    record = tree / "run/memory-layout/undo.json"
+    record = tree / "run/memory-hotplug/undo.json"
     memsim("fault", tree, "--config", "6=EIO")
     assert chmem("-s", tree, "-e", "-b", "6").status == 1
     assert not record.exists()
@@ -514,7 +514,7 @@ def test_a_change_of_nothing_leaves_the_record_of_the_last_one(
         assert record.read_bytes() == kept
     # A part of what was asked for: only that part.
     assert chmem("-s", tree, "-e", "-b", "5-6").status == 64
-    assert [row[0] for row in json.loads(record.read_text())["before"]] == [5]
+    assert [row["first"] for row in json.loads(record.read_text())["before"]] == [5]
 
 
 def test_a_persistent_change_writes_what_became_of_the_memory(

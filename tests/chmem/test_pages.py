@@ -1,22 +1,15 @@
 """chmem looks at pages, where it may: which blocks to try first, and what kept one online."""
 
-import errno
 import json
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from chmem_py.pages import Staying, staying
-from chmem_py.run import _look_why
-from chmem_py.tally import Tally
 from commands import Command
 from memory_hotplug import Machine
-from memory_hotplug.causes import Cause
-from memory_hotplug.errors import BlockError
 from memory_hotplug.pages import Contents, Pages
 from simulated import Make, x86
 
@@ -158,20 +151,6 @@ def test_a_block_that_stays_because_memory_ran_out_is_told_from_one_with_a_page(
     report = json.loads(chmem("-s", root, "-d", "-b", "14-15", "--force", "--json").stdout)
     causes = [block["error"] and block["error"]["cause"] for block in report["blocks"]]
     assert causes == [None, "no_memory"]
-
-
-@pytest.mark.parametrize(
-    ("available", "cause"), [(BLOCK - 1, Cause.NO_MEMORY), (BLOCK, Cause.UNMOVABLE)]
-)
-def test_memory_has_run_out_where_less_than_a_block_is_available(
-    available: int, cause: Cause, tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chmem_py.run.usage", lambda machine: SimpleNamespace(available=available))
-    error = BlockError(5, "offline", Cause.UNMOVABLE, errno=errno.EBUSY)
-    with Machine.at(tree) as machine:
-        tally = SimpleNamespace(staying={}, not_removable=set())
-        _look_why(machine, cast(Tally, tally), error)
-    assert error.cause is cause
 
 
 def test_a_busy_block_on_a_machine_with_free_memory_has_no_lack_of_it(

@@ -223,7 +223,7 @@ def test_undo_brings_the_policy_back(machine: Make, chmem: Command, tmp_path: Pa
         assert found.block(4).status == "disabled"
     chmem("-s", tree, "--policy", "auto_online=online")
     assert chmem("-s", tree, "--undo").stdout == "auto_online_blocks set to offline\n"
-    record = tree / "run/memory-layout/undo.json"
+    record = tree / "run/memory-hotplug/undo.json"
     for key in ("state", "../../x"):
         record.write_text(json.dumps({"version": 1, "before": [], "settings": {key: "online"}}))
         assert "record of the last change is damaged" in chmem("-s", tree, "--undo").stderr

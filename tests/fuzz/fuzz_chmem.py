@@ -150,7 +150,7 @@ def kills(shop: Workshop, count: int) -> None:
         )
         shop.check("Traceback" not in error, f"kill {number}", error)
         left = set(os.listdir(root)) - {"sys", ".memsim", "run"}
-        left |= set(os.listdir(root / "run/memory-layout")) - {"undo.json"}
+        left |= set(os.listdir(root / "run/memory-hotplug")) - {"undo.json"}
         shop.check(not left, f"kill {number}: left in the tree: {left}")
         shop.remove(root)
         shop.remove(twin)

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
+from memory_hotplug.batch import carry_out
 from memory_hotplug.block import MemoryBlock, same_condition
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import Action, Order, plan
+from memory_hotplug.plan import Action, Order, change_to
 from memory_hotplug.simulated import KernelTree
-from memory_hotplug.transaction import carry_out
 from memsim.profile import boot
 from simulated import s390, x86
 
@@ -83,7 +83,7 @@ def pairs() -> Iterator[tuple[Fault, Fault]]:
 
 def check(outcome: Outcome, now: MemoryBlock, order: Order, all_or_nothing: bool) -> None:
     """An outcome against the machine."""
-    asked = plan(now, order).already
+    asked = change_to(now, order).plan.already
     same = same_condition(now, outcome.before)
     assert same_condition(outcome.after, now)
     match outcome.result:

@@ -16,17 +16,18 @@ import pytest
 import static_tree
 from commands import start_python
 from memory_hotplug import hold as module
+from memory_hotplug.batch import bring_back, carry_out
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.errors import HeldError, StoppedError
-from memory_hotplug.hold import RECORD, Holder, Left, hold
+from memory_hotplug.hold import Holder, hold
+from memory_hotplug.journal import HALF_DONE, Left
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
 from memory_hotplug.plan import Action, Order
-from memory_hotplug.transaction import bring_back, carry_out
 from memsim import directory
 from memsim.machine import Fault
 from memsim.profile import boot
-from simulated import s390
+from simulated import half_done, s390
 from static_tree import MEMORY
 
 HOLDING = """
@@ -42,7 +43,7 @@ import os, signal, sys
 from memory_hotplug import Machine
 from memory_hotplug.hold import hold
 from memory_hotplug.plan import Action, Order
-from memory_hotplug.transaction import carry_out
+from memory_hotplug.batch import carry_out
 
 root, after, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 machine = Machine.at(root)
@@ -99,9 +100,9 @@ def test_nothing_stays_in_the_tree(lpar: Path) -> None:
     order = Order(Action.RECONFIGURE, memmap_on_memory=True)
     with hold(str(lpar), this_machine=False) as held:
         (outcome,) = carry_out(machine, order, [1], held=held)
-        assert (lpar / RECORD).read_bytes() == b""
+        assert (lpar / HALF_DONE).read_bytes() == b""
     assert outcome.result is Result.DONE
-    assert not (lpar / RECORD).exists()
+    assert not (lpar / HALF_DONE).exists()
 
 
 @pytest.mark.parametrize("writes", range(1, 5))
@@ -124,7 +125,7 @@ def test_a_block_that_a_kill_left_half_done_is_brought_back(
         assert outcome is not None
         assert outcome.result is Result.TAKEN_BACK
         assert machine.block(1) == before
-    assert not (lpar / RECORD).exists()
+    assert not (lpar / HALF_DONE).exists()
 
 
 def test_what_cannot_be_brought_back_is_told(lpar: Path) -> None:
@@ -147,7 +148,7 @@ def test_what_cannot_be_brought_back_is_told(lpar: Path) -> None:
         again = bring_back(Machine.at(lpar), held)
     assert again is not None
     assert again.result is Result.TAKEN_BACK
-    assert not (lpar / RECORD).exists()
+    assert not (lpar / HALF_DONE).exists()
 
 
 def test_a_block_that_somebody_brought_back_is_left_alone(lpar: Path) -> None:
@@ -165,14 +166,19 @@ def test_a_block_that_somebody_brought_back_is_left_alone(lpar: Path) -> None:
     "record",
     [
         b"",
-        b"block=1",
+        b'{"block": 1',
         b"\0" * 5000,
-        b"block=99999 state=online zone=- configured=1 memmap_on_memory=0 action=enable pid=1\n",
-        b"block=1/../2 state=online zone=- configured=1 memmap_on_memory=0 action=enable pid=1\n",
+        half_done(99999).encode(),
+        half_done(1).replace('"block": 1', '"block": "1/../2"').encode(),
+        half_done(1).replace('"pid": 7', '"pid": "7"').encode(),
+        half_done(1).replace("reconfigure", "../").encode(),
+        half_done(1).rstrip().encode(),
+        b"[" * 4000 + b"\n",
+        b"[1]\n",
     ],
 )
 def test_a_record_that_makes_no_sense_changes_nothing(lpar: Path, record: bytes) -> None:
-    (lpar / RECORD).write_bytes(record)
+    (lpar / HALF_DONE).write_bytes(record)
     before = list(Machine.at(lpar).blocks())
     with hold(str(lpar), this_machine=False) as held:
         assert bring_back(Machine.at(lpar), held) is None
@@ -185,7 +191,7 @@ def test_a_record_that_is_no_file_of_its_own_is_not_touched(
 ) -> None:
     outside = tmp_path / "outside"
     outside.write_text("precious")
-    place = lpar / RECORD
+    place = lpar / HALF_DONE
     if kind == "link":
         place.symlink_to(outside)
     elif kind == "fifo":
@@ -307,7 +313,7 @@ def test_a_record_tells_the_next_one_what_the_block_was(
         )
         held.clear()
         assert held.left is None
-    assert not (lpar / RECORD).exists()
+    assert not (lpar / HALF_DONE).exists()
 
 
 def test_a_record_that_is_kept_is_neither_replaced_nor_cleared(lpar: Path) -> None:
@@ -326,8 +332,8 @@ def test_a_shorter_record_after_a_longer_one_counts(lpar: Path) -> None:
     with hold(str(lpar), this_machine=False) as held:
         held.note(BLOCK._replace(number=123456), "reconfigure")
         held.note(BLOCK, "enable")
-        assert (lpar / RECORD).read_bytes().startswith(b"block=1 state=online zone=- ")
-        assert stat_mode(lpar / RECORD) == 0o600
+        assert (lpar / HALF_DONE).read_bytes().startswith(b'{"block": 1, "state": "online", ')
+        assert stat_mode(lpar / HALF_DONE) == 0o600
     with hold(str(lpar), this_machine=False) as held:
         assert held.left is not None
         assert held.left.before == BLOCK
@@ -352,8 +358,8 @@ def test_a_record_that_could_not_be_written_whole_is_none(
     monkeypatch.setattr("os.pwrite", refused)
     with hold(str(lpar), this_machine=False) as held:
         held.note(BLOCK, "enable")
-        assert (lpar / RECORD).read_bytes() == b""
-    assert not (lpar / RECORD).exists()
+        assert (lpar / HALF_DONE).read_bytes() == b""
+    assert not (lpar / HALF_DONE).exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])
@@ -391,7 +397,7 @@ class Run:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A tree that is taken for this machine's."""
     (tmp_path / "sys/devices/system/memory").mkdir(parents=True)
-    monkeypatch.setattr(module, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(module, "_RUN", str(tmp_path / "run"))
     monkeypatch.setattr(module, "_is_sysfs", lambda device: True)
     return Run(tmp_path / "run", tmp_path)
 
@@ -402,7 +408,7 @@ def test_this_machine_is_held_in_a_directory_of_roots(run: Run) -> None:
         assert stat_mode(run.place) == 0o700
         assert stat_mode(run.place / "lock") == 0o600
         held.note(BLOCK, "enable")
-        assert (run.place / "block").read_bytes().startswith(b"block=1 ")
+        assert (run.place / "block").read_bytes().startswith(b'{"block": 1, ')
         with pytest.raises(HeldError):
             hold(str(run.memory), this_machine=True, timeout=0)
         held.clear()

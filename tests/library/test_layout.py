@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_hotplug.block import Zone
+from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout import Entry, Layout, Missing, Policy, Where
 from memory_hotplug.layout_files import (
@@ -24,7 +25,6 @@ from memory_hotplug.layout_files import (
     replace_file,
 )
 from memory_hotplug.layout_text import format_layout, parse_layout
-from memory_hotplug.plan import Condition
 
 WHOLE = """\
 version = 1

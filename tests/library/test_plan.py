@@ -7,8 +7,9 @@ import pytest
 
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.causes import Cause
+from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadOrderError, NotReadError
-from memory_hotplug.plan import Action, Condition, Order, plan, way_back
+from memory_hotplug.plan import Action, Order, change_back, change_to
 
 ZONES = (Zone.NORMAL, Zone.MOVABLE)
 
@@ -27,7 +28,7 @@ ON_X86, OFF_X86 = block("online"), block("offline")
 
 
 def steps(given: MemoryBlock, action: Action, **how: Any) -> list[str]:
-    found = plan(given, Order(action, **how))
+    found = change_to(given, Order(action, **how)).plan
     assert not found.refused
     assert found.already == (not found.steps)
     return [step.name for step in found.steps]
@@ -77,7 +78,7 @@ def steps(given: MemoryBlock, action: Action, **how: Any) -> list[str]:
     ids=lambda value: "" if isinstance(value, str) else None,
 )
 def test_each_condition_has_its_steps(given: MemoryBlock, order: Order, expected: str) -> None:
-    found = plan(given, order)
+    found = change_to(given, order).plan
     assert " ".join(step.name for step in found.steps) == expected
     assert found.already == (not expected)
     assert found.refused is None
@@ -126,7 +127,7 @@ def test_each_condition_has_its_steps(given: MemoryBlock, order: Order, expected
 def test_what_cannot_be_is_refused_before_a_step(
     given: MemoryBlock, order: Order, cause: Cause, step: str
 ) -> None:
-    found = plan(given, order)
+    found = change_to(given, order).plan
     assert found.steps == ()
     assert found.refused is not None
     refused = found.refused
@@ -170,7 +171,7 @@ def test_nothing_is_planned_for_a_block_that_was_not_read(left_out: str) -> None
     known = {"zones": ZONES, "configured": True, "memmap_on_memory": False}
     del known[left_out]
     with pytest.raises(NotReadError, match=f"^{left_out} of memory block 3 must be read before$"):
-        plan(MemoryBlock(3, State.ONLINE, **known), Order(Action.DISABLE))  # type: ignore[arg-type]  # by name
+        change_to(MemoryBlock(3, State.ONLINE, **known), Order(Action.DISABLE))  # type: ignore[arg-type]  # by name
 
 
 ALL = (ONLINE, OFFLINE, DECONFIGURED)
@@ -178,7 +179,7 @@ ALL = (ONLINE, OFFLINE, DECONFIGURED)
 
 @pytest.mark.parametrize(("before", "now"), [*itertools.product(ALL, ALL)])
 def test_the_way_back_ends_where_it_began(before: MemoryBlock, now: MemoryBlock) -> None:
-    found = way_back(before, now)
+    found = change_back(before, now).plan
     condition = (now.state, now.configured, now.memmap_on_memory)
     for step in found.steps:
         state, configured, memmap = condition
@@ -200,7 +201,7 @@ def test_the_way_back_ends_where_it_began(before: MemoryBlock, now: MemoryBlock)
 def test_the_way_back_leads_to_the_zone_that_a_block_was_in() -> None:
     for zones in ((Zone.MOVABLE,), (Zone.NORMAL,)):
         before = MemoryBlock(7, State.ONLINE, zones=zones, configured=True, memmap_on_memory=False)
-        assert way_back(before, OFFLINE).target.zone is zones[0]
+        assert change_back(before, OFFLINE).plan.target.zone is zones[0]
 
 
 @pytest.mark.parametrize(
@@ -218,5 +219,5 @@ def test_the_word_that_leads_back_into_a_zone(
     zone: Zone, valid: tuple[Zone, ...] | None, word: str
 ) -> None:
     before, after = block("online", zones=(zone,)), block(zones=valid)
-    *_, step = (back := way_back(before, after)).steps
+    *_, step = (back := change_back(before, after).plan).steps
     assert step.word(after, back.target) == word

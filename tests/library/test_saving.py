@@ -1,22 +1,12 @@
-"""The layout that a machine has now, and the record of the last change, as data."""
-
-import json
-from typing import Any
+"""The layout that a machine has now, as data."""
 
 import pytest
 
 from memory_hotplug.block import MemoryBlock, State, Zone
+from memory_hotplug.condition import Condition
 from memory_hotplug.layout import Entry, Layout, Missing, Policy, Where
-from memory_hotplug.plan import Action, Condition, Order
-from memory_hotplug.saving import (
-    Record,
-    added,
-    entries_of,
-    format_change,
-    order_to,
-    parse_change,
-    stays_by_itself,
-)
+from memory_hotplug.plan import Action, Order, order_to
+from memory_hotplug.saving import added, entries_of, stays_by_itself
 
 
 def block(
@@ -132,83 +122,3 @@ def test_an_entry_for_these_blocks_takes_the_place_of_older_ones() -> None:
         (8, 8),
         (21, 29),
     )
-
-
-BEFORE = [
-    block(1),
-    block(2, zones="Movable", memmap=True),
-    block(3, State.OFFLINE, "Normal Movable"),
-    away(4),
-    block(5, zones=None, configured=None, memmap=None),
-]
-
-
-def test_the_record_of_a_change_is_read_back() -> None:
-    settings = {"auto_online": "online_movable", "auto_movable_numa_aware": "N"}
-    record = parse_change(format_change(BEFORE, settings))
-    found = record.blocks
-    assert list(found) == [1, 2, 3, 4, 5]
-    assert record.settings == settings
-    assert parse_change(format_change([])) == Record({})
-    for before in BEFORE:
-        assert order_to(found[before.number]) == order_to(before)
-        assert found[before.number].state is before.state
-        assert found[before.number].configured is before.configured
-
-
-ROW: list[Any] = [3, "online", "Normal", True, False]
-
-
-def changed(place: int, value: object) -> list[Any]:
-    row = list(ROW)
-    row[place] = value
-    return row
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        [],
-        {"version": 1, "settings": {}},
-        {"version": 1, "before": []},
-        {"version": 1, "before": [], "settings": {}, "more": 1},
-        {"version": 2, "before": [], "settings": {}},
-        {"version": 1, "before": {}, "settings": {}},
-        *(
-            {"version": 1, "before": [], "settings": settings}
-            for settings in (
-                "auto_online",
-                {"state": "online"},
-                {"auto_online": None},
-                {"auto_online": "on\nline"},
-                {"auto_online": ""},
-                {"auto_online": "o" * 41},
-            )
-        ),
-        *(
-            {"version": 1, "before": [row], "settings": {}}
-            for row in (
-                {},
-                ROW[:4],
-                [*ROW, None],
-                *(changed(0, number) for number in (-1, 1 << 60, True, 1.0, "3", None)),
-                *(changed(1, state) for state in ("going-offline", None, 1)),
-                changed(2, 3),
-                *(changed(place, flag) for place in (3, 4) for flag in (1, "true")),
-            )
-        ),
-    ],
-    ids=json.dumps,
-)
-def test_a_record_that_chmem_does_not_write_is_damaged(record: object) -> None:
-    with pytest.raises(ValueError, match=r"^no (block|record|record of this version|settings)$"):
-        parse_change(json.dumps(record).encode())
-
-
-def test_a_record_at_the_ends_of_what_is_allowed_is_read() -> None:
-    for number in (0, (1 << 60) - 1):
-        text = json.dumps({"version": 1, "before": [changed(0, number)], "settings": {}})
-        assert list(parse_change(text.encode()).blocks) == [number]
-    for damaged in (b"", b"[" * 100_000, b"\xff"):
-        with pytest.raises(ValueError, match=r"^(too deep$|Expecting|'utf-8')"):
-            parse_change(damaged)

@@ -85,6 +85,14 @@ class Condition(NamedTuple):
     zone: str | None
 
 
+def half_done(number: int, action: str = "reconfigure", pid: int = 7) -> str:
+    """The line of the journal about a block, online in zone Normal, that a process left."""
+    return (
+        f'{{"block": {number}, "state": "online", "zone": "Normal", "configured": true, '
+        f'"memmap_on_memory": false, "action": "{action}", "pid": {pid}}}\n'
+    )
+
+
 def conditions(root: Path) -> dict[int, Condition]:
     """Every block as the simulated kernel itself has it."""
     return dict(_conditions(kernel_of(root)))

@@ -7,102 +7,97 @@ that must be changed last. So on a machine that is as the layout says, the same 
 again, and nothing is written.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout import Entry, Layout, Missing
-from memory_hotplug.plan import NEEDED, Action, Condition, Order, plan
+from memory_hotplug.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.ranges import BlockTable
+from memory_hotplug.runs import Run, gaps
 
-__all__ = ["NEEDED_FOR_WISHES", "Absence", "Wish", "Wishes", "is_on", "wishes"]
+__all__ = ["NEEDED_FOR_LAYOUT", "Absence", "Targets", "absence_of", "is_on", "targets_of"]
 
-NEEDED_FOR_WISHES = (*NEEDED, Attribute.NODES)
+NEEDED_FOR_LAYOUT = (*NEEDED, Attribute.NODES)
 """The attributes that a table of blocks must have."""
 
 
-class Wish(NamedTuple):
-    """What one block is to become, and by which entry."""
-
-    block: MemoryBlock
-    order: Order
-    entry: Entry
-
-
 class Absence(NamedTuple):
-    """Blocks of an entry that the machine does not have."""
+    """Blocks that are asked for, and that the machine does not have."""
 
-    entry: Entry
+    entry: Entry | None
+    """The entry of a layout that asks for them."""
     blocks: int
     """The number of these blocks."""
-    ranges: tuple[tuple[int, int], ...] = ()
-    """First and last block numbers, both inclusive; empty for an amount of memory."""
+    ranges: Sequence[Run] = ()
+    """Block numbers; empty for an amount of memory."""
 
 
-class Wishes(NamedTuple):
-    """What a layout wishes of a machine."""
+def absence_of(ranges: Sequence[Run], entry: Entry | None = None) -> Absence:
+    """The absence of all blocks in RANGES."""
+    return Absence(entry, sum(last - first + 1 for first, last in ranges), ranges)
 
-    wishes: Sequence[Wish]
+
+class Targets(NamedTuple):
+    """What a layout makes of a machine."""
+
+    changes: Sequence[Change]
     """In the order of changing."""
-    absences: Sequence[Absence]
+    absences: Sequence[Absence] = ()
     """Without those of entries that ignore them."""
-    spares: Mapping[int, Sequence[Wish]] = {}
-    """Block number -> what to try instead if that block fails, best first."""
-
-    @property
-    def orders(self) -> dict[int, Order]:
-        """Block number -> its order; without spares, of which a block can be one for several."""
-        return {wish.block.number: wish.order for wish in self.wishes}
 
 
-def wishes(
+def targets_of(
     layout: Layout, table: BlockTable, *, configurable: bool, zones: bool, nodes: Sequence[int]
-) -> Wishes:
-    """What LAYOUT wishes of the blocks of TABLE, which has the attributes NEEDED_FOR_WISHES.
+) -> Targets:
+    """What LAYOUT makes of the blocks of TABLE, which has the attributes NEEDED_FOR_LAYOUT.
 
     Raises LayoutError for what is impossible on a machine with such blocks, for example a size that
     is not a multiple of their size; and for missing blocks, where an entry wants that.
     """
-    claimed: dict[int, Wish] = {}
+    claimed: dict[int, Change] = {}
     absences: list[Absence] = []
-    spares: dict[int, Sequence[Wish]] = {}
+    spares: dict[int, Sequence[Change]] = {}
     blocks = list(table.blocks())
     for entry in reversed(layout.entries):
-        order = Order(
-            Action.APPLY,
-            entry.zone if zones else None,
-            entry.memmap_on_memory,
-            zones,
-            entry.condition,
-        )
+        order = _order_of(entry, zones)
         _check(entry, table.block_size, configurable)
         ranges = _ranges(entry, table.block_size)
         found = [block for block in _within(blocks, ranges) if _is_meant(block, entry, nodes)]
+        free = [change_to(block, order, entry) for block in found if block.number not in claimed]
         if entry.size is None:
             absence = _not_there(entry, ranges, table.numbers, found)
-            taken: Sequence[MemoryBlock] = [block for block in found if block.number not in claimed]
         else:
-            count = entry.size // table.block_size
-            taken, rest, short = _made_up(found, claimed, entry, order, count)
+            count = entry.size // table.block_size - _serving(found, claimed, order)
+            free, spares[id(entry)], short = _made_up(free, entry, max(count, 0))
             absence = Absence(entry, short)
-            spares[id(entry)] = [Wish(block, order, entry) for block in rest]
-        for block in taken:
-            claimed[block.number] = Wish(block, order, entry)
+        claimed.update((change.number, change) for change in free)
         if absence.blocks and entry.missing is Missing.ERROR:
             raise LayoutError(*entry.where, "the machine does not have all these blocks")
         if absence.blocks and entry.missing is Missing.WAIT:
             absences.append(absence)
     left = {
-        entry: [spare for spare in rest if spare.block.number not in claimed]
+        entry: [spare for spare in rest if spare.number not in claimed]
         for entry, rest in spares.items()
     }
-    instead = {
-        number: left[id(wish.entry)] for number, wish in claimed.items() if left.get(id(wish.entry))
-    }
-    return Wishes(sorted(claimed.values(), key=_turn), absences[::-1], instead)
+    changes = [
+        change._replace(spares=left.get(id(change.entry), ())) for change in claimed.values()
+    ]
+    return Targets(sorted(changes, key=_turn), absences[::-1])
+
+
+def _order_of(entry: Entry, zones: bool) -> Order:
+    online = entry.condition is Condition.ONLINE
+    return Order(
+        Action.APPLY,
+        entry.zone if zones and online else None,
+        entry.memmap_on_memory,
+        zones,
+        entry.condition,
+    )
 
 
 def _check(entry: Entry, block_size: int, configurable: bool) -> None:
@@ -168,41 +163,26 @@ def _not_there(
     found: Sequence[MemoryBlock],
 ) -> Absence:
     """What an entry names and the machine lacks. A node without blocks counts as one block."""
-    gaps: list[tuple[int, int]] = []
-    for first, last in ranges:
-        at = first
-        for number in numbers[bisect_left(numbers, first) : bisect_right(numbers, last)]:
-            if number > at:
-                gaps.append((at, number - 1))
-            at = number + 1
-        if at <= last:
-            gaps.append((at, last))
-    missing = sum(last - first + 1 for first, last in gaps)
+    lacking = tuple(gap for first, last in ranges for gap in gaps(numbers, first, last))
     if not ranges and not found:
-        missing = 1
-    return Absence(entry, missing, tuple(gaps))
+        return Absence(entry, 1)
+    return absence_of(lacking, entry)
+
+
+def _serving(found: Sequence[MemoryBlock], claimed: Mapping[int, Change], order: Order) -> int:
+    """How many of the blocks FOUND are already claimed for what ORDER wants, too."""
+    others = (claimed.get(block.number) for block in found)
+    return sum(other is not None and _serves(other.order, order) for other in others)
 
 
 def _made_up(
-    found: Sequence[MemoryBlock],
-    claimed: Mapping[int, Wish],
-    entry: Entry,
-    order: Order,
-    count: int,
-) -> tuple[Sequence[MemoryBlock], Sequence[MemoryBlock], int]:
-    """The blocks that make up a floor of COUNT blocks, those that can replace them, and how many
+    free: Sequence[Change], entry: Entry, count: int
+) -> tuple[list[Change], Sequence[Change], int]:
+    """The changes that make up a floor of COUNT blocks, those that can replace them, and how many
     are lacking."""
-    free = []
-    for block in found:
-        other = claimed.get(block.number)
-        if other is None:
-            free.append(block)
-        elif _serves(other.order, order):
-            count -= 1
     sign = -1 if entry.highest else 1
-    free.sort(key=lambda block: (_cost(block, order), sign * block.number))
-    count = max(count, 0)
-    return free[:count], free[count:], max(count - len(free), 0)
+    ordered = sorted(free, key=lambda change: (_cost(change), sign * change.number))
+    return ordered[:count], ordered[count:], max(count - len(ordered), 0)
 
 
 def _serves(other: Order, order: Order) -> bool:
@@ -218,14 +198,14 @@ _ONLINE, _NEVER = 100, 1000
 """More writes than any plan has."""
 
 
-def _cost(block: MemoryBlock, order: Order) -> int:
-    """The number of writes that ORDER takes; _NEVER if it is known to be in vain. To change online
-    memory costs more than anything else that may succeed."""
-    planned = plan(block, order)
-    if planned.refused or block.state is State.UNKNOWN:
+def _cost(change: Change) -> int:
+    """The number of writes that a change takes; _NEVER if it is known to be in vain. To change
+    online memory costs more than anything else that may succeed."""
+    block, plan = change.block, change.plan
+    if plan.refused or block.state is State.UNKNOWN:
         return _NEVER
-    ahead = [step for step in planned.steps if not step.holds(block, planned.target)]
-    if ahead and ahead[0].refuse(block, planned.target):
+    ahead = [step for step, _ in change.stages()]
+    if ahead and ahead[0].refuse(block, plan.target):
         return _NEVER
     if not ahead or block.state is not State.ONLINE:
         return len(ahead)
@@ -233,25 +213,23 @@ def _cost(block: MemoryBlock, order: Order) -> int:
     return _NEVER if zone_of(block) is Zone.NONE else _ONLINE + len(ahead)
 
 
-def _turn(wish: Wish) -> tuple[int, int]:
+def _turn(change: Change) -> tuple[int, int]:
     """When a block has its turn. What gives memory comes before what takes some: a block without
     memmap on memory takes its struct pages from other blocks when it is configured. Offline comes
     last, so that there is memory to move the pages to."""
-    block, order = wish.block, wish.order
+    block, after = change.block, change.after
     online = block.state is State.ONLINE
-    if order.condition is not Condition.ONLINE and online:
+    if online and after.state is not State.ONLINE:
         turn = 6
-    elif order.condition is Condition.DECONFIGURED:
+    elif after.configured is False:
         turn = 0
     elif online:
         turn = 4
-    elif order.condition is Condition.OFFLINE:
+    elif after.state is not State.ONLINE:
         turn = 5
     elif block.configured is not False:
         turn = 1
     else:
-        memmap = order.memmap_on_memory
-        memmap = block.memmap_on_memory if memmap is None else memmap
-        turn = 2 if memmap else 3
+        turn = 2 if after.memmap_on_memory else 3
     number = block.number
     return turn, -number if turn in (0, 6) else number

@@ -7,11 +7,11 @@ import pytest
 
 from memory_hotplug import Machine
 from memory_hotplug.block import Zone
+from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout_text import parse_layout
-from memory_hotplug.plan import Condition
 from memory_hotplug.simulated import KernelTree
-from memory_hotplug.wishes import NEEDED_FOR_WISHES, Wishes, is_on, wishes
+from memory_hotplug.targets import NEEDED_FOR_LAYOUT, Targets, is_on, targets_of
 from memsim.profile import boot
 from simulated import s390, x86
 
@@ -20,21 +20,21 @@ def booted(machine: dict[str, Any]) -> Machine:
     return Machine(KernelTree(boot(machine)))
 
 
-def wanted(machine: dict[str, Any], text: str, *, zones: bool = True) -> Wishes:
-    """What a layout wishes of a simulated machine."""
+def wanted(machine: dict[str, Any], text: str, *, zones: bool = True) -> Targets:
+    """What a layout makes of a simulated machine."""
     layout = parse_layout(f"version = 1\n{text}", "file")
     with booted(machine) as simulated:
-        return wishes(
+        return targets_of(
             layout,
-            simulated.read(NEEDED_FOR_WISHES),
+            simulated.read(NEEDED_FOR_LAYOUT),
             configurable=simulated.configurable,
             zones=zones,
             nodes=simulated.nodes,
         )
 
 
-def numbers(found: Wishes) -> list[int]:
-    return [wish.block.number for wish in found.wishes]
+def numbers(found: Targets) -> list[int]:
+    return [change.number for change in found.changes]
 
 
 MIXED: dict[str, Any] = s390(0, 0) | {
@@ -81,12 +81,13 @@ def test_the_memmap_that_a_block_has_decides_where_none_is_wished() -> None:
 
 def test_an_order_has_all_that_the_entry_says() -> None:
     text = entry(blocks="8", zone="Movable", memmap_on_memory=False)
-    ((block, order, of),) = wanted(MIXED, text).wishes
-    assert (block.number, order.condition, order.zone) == (8, Condition.ONLINE, Zone.MOVABLE)
+    (change,) = wanted(MIXED, text).changes
+    order, of = change.order, change.entry
+    assert (change.number, order.condition, order.zone) == (8, Condition.ONLINE, Zone.MOVABLE)
+    assert of is not None
     assert (order.memmap_on_memory, order.movable, of.where.line) == (False, True, 2)
-    ((_, order, _),) = wanted(MIXED, text, zones=False).wishes
-    assert (order.zone, order.movable) == (None, False)
-    assert wanted(MIXED, text).orders == {8: wanted(MIXED, text).wishes[0].order}
+    (change,) = wanted(MIXED, text, zones=False).changes
+    assert (change.order.zone, change.order.movable) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -138,22 +139,26 @@ def test_what_cannot_work_is_the_last_choice() -> None:
     machine = x86(4, 4) | {"blocks": [{"range": [0, 1], "zones": "none"}, {"range": [2, 3]}]}
     found = wanted(machine, entry(size="128M", state="offline"))
     assert numbers(found) == [2]
-    assert [wish.block.number for wish in found.spares[2]] == [3, 0, 1]
+    assert [spare.number for spare in found.changes[0].spares] == [3, 0, 1]
 
 
 def test_spares_are_what_no_entry_claims_best_first() -> None:
     found = wanted(MIXED, entry(size="128M", state="offline") + entry(blocks="7-8"))
     assert sorted(numbers(found)) == [6, 7, 8]
-    spare = found.spares[6]
-    assert [wish.block.number for wish in spare] == [9, 10, 11, 12, 13, 0, 1, 2, 3, 4, 5]
-    assert {wish.order.condition for wish in spare} == {Condition.OFFLINE}
-    assert spare[0].entry.where.line == 2
-    assert found.spares.keys() == {6}
-    assert not wanted(MIXED, entry(blocks="7")).spares
+    spares = {change.number: change.spares for change in found.changes}
+    assert [spare.number for spare in spares[6]] == [9, 10, 11, 12, 13, 0, 1, 2, 3, 4, 5]
+    assert {spare.order.condition for spare in spares[6]} == {Condition.OFFLINE}
+    entry_of = spares[6][0].entry
+    assert entry_of is not None
+    assert entry_of.where.line == 2
+    assert not (spares[7] or spares[8])
 
 
-def absent(found: Wishes) -> list[tuple[int | None, int, Sequence[tuple[int, int]]]]:
-    return [(one.entry.where.line, one.blocks, one.ranges) for one in found.absences]
+def absent(found: Targets) -> list[tuple[int | None, int, Sequence[tuple[int, int]]]]:
+    return [
+        (one.entry.where.line if one.entry else None, one.blocks, one.ranges)
+        for one in found.absences
+    ]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +210,7 @@ def test_what_is_impossible_is_told_with_its_line(
 
 def test_standby_memory_is_on_the_only_node() -> None:
     with booted(MIXED) as machine:
-        table = machine.read(NEEDED_FOR_WISHES)
+        table = machine.read(NEEDED_FOR_LAYOUT)
         online, *_, standby = table.blocks()
     assert is_on(online, None, (0, 1))
     assert is_on(online, 0, (0, 1))

@@ -1,0 +1,53 @@
+"""The condition of a memory block as an order asks for it, and as JSON documents have it."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+
+__all__ = ["Condition", "condition_of", "parse_condition"]
+
+
+class Condition(Enum):
+    """What a block can be asked to be."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+    """Configured, where memory can be configured."""
+    DECONFIGURED = "deconfigured"
+
+
+def condition_of(block: MemoryBlock) -> dict[str, Any]:
+    """The condition of a block for a JSON document: its state, zone, configured and
+    memmap_on_memory. The zone is that of an online block."""
+    zone = zone_of(block)
+    return {
+        "state": block.state.value,
+        "zone": zone.value if zone else None,
+        "configured": block.configured,
+        "memmap_on_memory": block.memmap_on_memory,
+    }
+
+
+def parse_condition(number: int, found: Mapping[str, Any]) -> MemoryBlock:
+    """Block NUMBER, online or offline, in the condition FOUND, which `condition_of` has made.
+    Raises ValueError for what it never makes."""
+    if type(number) is not int or not 0 <= number < 1 << 60:
+        raise ValueError("no number of a block")
+    state, zone = found.get("state"), found.get("zone")
+    flags = found.get("configured"), found.get("memmap_on_memory")
+    if state not in ("online", "offline") or not all(
+        flag is None or type(flag) is bool for flag in flags
+    ):
+        raise ValueError("no condition of a block")
+    zones = None if zone is None else (Zone.named(_text(zone)),)
+    return MemoryBlock(
+        number, State(state), zones=zones, configured=flags[0], memmap_on_memory=flags[1]
+    )
+
+
+def _text(found: Any) -> str:
+    if not isinstance(found, str):
+        raise ValueError("no condition of a block")
+    return found

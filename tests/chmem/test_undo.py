@@ -1,0 +1,105 @@
+"""chmem --undo ends where the change began, on every built-in machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+from memory_hotplug import Machine
+from memory_hotplug.block import MemoryBlock, Zone, zone_of
+from memory_hotplug.plan import NEEDED
+from memsim.profile import PROFILES
+
+
+def blocks(root: Path) -> list[MemoryBlock]:
+    with Machine.at(root) as machine:
+        return list(machine.read(NEEDED).blocks())
+
+
+@pytest.mark.parametrize(
+    "change", ["-d 256m", "-d 1g --force", "-d -b 3", "-d -b 8302-8303", "-e 512m", "-e -b 16-17"]
+)
+@pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"huge"}))
+def test_undo_ends_where_a_change_began(
+    profile: str, change: str, chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    assert memsim("create", root, "--profile", profile).status == 0
+    before = blocks(root)
+    began = chmem("-s", root, *change.split(), "--json")
+    if not json.loads(began.stdout)["bytes_changed"]:
+        assert blocks(root) == before
+        return
+    done = chmem("-s", root, "--undo", "--json")
+    after = blocks(root)
+    assert done.status == 0
+    # At the edge of a zone's span the kernel may offer another zone only, which is told.
+    moved = list(map(zone_of, before)) != list(map(zone_of, after))
+    assert moved == ("came back in zone" in "".join(json.loads(done.stdout)["messages"]))
+    if moved:
+        # What zones other blocks are offered follows from where these went.
+        before, after = ([one._replace(zones=None) for one in found] for found in (before, after))
+    assert after == before
+
+
+def test_undo_of_a_zone_that_is_gone_says_which_zone_it_took(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    assert chmem("-s", root, "-d", "-b", "15").status == 0
+    done = chmem("-s", root, "--undo", "--advice", "always")
+    assert done.status == 0
+    assert "memory block 15" in done.stderr
+    assert "in zone Normal" in done.stderr
+    assert "DMA" in done.stderr
+
+
+def test_a_change_that_was_taken_back_into_another_zone_says_so(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    memsim("fault", root, "--offline", "14=EBUSY")
+    done = chmem("-s", root, "-d", "-b", "14-15", "--all-or-nothing", "--advice", "always")
+    assert done.status == 1
+    with Machine.at(root) as machine:
+        block: MemoryBlock = machine.block(15, NEEDED)
+    assert (zone_of(block) is Zone.NORMAL) == ("in zone Normal" in done.stderr)
+
+
+def test_no_plan_is_made_twice_for_a_block(
+    chmem: Command, memsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memory_hotplug import plan
+
+    made: list[int] = []
+    for action, function in dict(plan._PLANS).items():
+
+        def counted(block, order, function=function):  # type: ignore[no-untyped-def]  # any plan
+            made.append(block.number)
+            return function(block, order)
+
+        monkeypatch.setitem(plan._PLANS, action, counted)
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    layout = tmp_path / "l.toml"
+    layout.write_text('version = 1\n[[memory]]\nblocks = "4-20"\nmemmap_on_memory = true\n')
+    for words in (
+        ["-e", "512m", "--json"],
+        ["-d", "256m", "-v"],
+        ["-d", "-b", "3-6", "--dry-run"],
+        ["-e", "-b", "3-6", "--all-or-nothing"],
+        ["--reconfigure", "-m", "1", "-b", "5-6"],
+        ["-c", "128m"],
+        ["-g", "128m"],
+        ["--apply", str(layout)],
+        ["--undo"],
+    ):
+        made.clear()
+        done = chmem("-s", root, *words)
+        assert done.status == 0, done.stderr
+        # The way back is made from what a block is then, not by an order.
+        assert (not made) == (words == ["--undo"])
+        assert len(made) == len(set(made)), words

@@ -1,0 +1,104 @@
+"""Many blocks, one after another: spares, and no more tries once memory for struct pages is out."""
+
+from memory_hotplug import Machine
+from memory_hotplug.batch import carry_out, carry_out_each
+from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.causes import Cause
+from memory_hotplug.outcome import Outcome, Result
+from memory_hotplug.plan import Action, Change, Order, change_to
+from memory_hotplug.simulated import KernelTree
+from memsim.machine import Fault
+from memsim.profile import boot
+from simulated import s390
+
+ENABLE = Order(Action.ENABLE, memmap_on_memory=False)
+
+
+def lpar(**faults: str) -> Machine:
+    """Eight blocks of standby memory from block 4 on; FAULTS like ``config_5="ENOMEM"``."""
+    kernel = boot(s390(4, 8))
+    for name, error in faults.items():
+        file, _, number = name.partition("_")
+        kernel.set_fault(file, int(number), Fault(error))
+    return Machine(KernelTree(kernel))
+
+
+def results(outcomes: list[Outcome]) -> list[tuple[int, str]]:
+    return [(outcome.number, outcome.result.value) for outcome in outcomes]
+
+
+def test_after_two_blocks_without_memory_for_struct_pages_others_are_not_tried() -> None:
+    with lpar(config_4="ENOMEM", config_6="ENOMEM", config_7="ENOMEM") as machine:
+        found = list(carry_out(machine, ENABLE, range(4, 10)))
+    # Block 5 came between, and gave memory.
+    assert results(found) == [
+        (4, "failed"),
+        (5, "done"),
+        (6, "failed"),
+        (7, "failed"),
+        (8, "not tried"),
+        (9, "not tried"),
+    ]
+    assert found[4].writes == ()
+
+
+def test_blocks_that_hold_their_own_struct_pages_are_tried_on() -> None:
+    own = Order(Action.ENABLE, memmap_on_memory=True)
+    with lpar(config_4="ENOMEM", config_5="ENOMEM") as machine:
+        blocks = [machine.block(number) for number in (4, 5, 6, 7)]
+        orders = [ENABLE, ENABLE, own, ENABLE]
+        changes = list(map(change_to, blocks, orders))
+        found = list(carry_out_each(machine, changes))
+    assert [outcome.result for outcome in found] == [
+        *(Result.FAILED, Result.FAILED),
+        *(Result.DONE, Result.DONE),
+    ]
+
+
+def test_storage_that_is_refused_where_memory_is_out_is_told_so() -> None:
+    own = Order(Action.ENABLE, memmap_on_memory=True)
+    with lpar(config_4="ENOMEM", config_5="EIO", config_7="EIO") as machine:
+        blocks = [machine.block(number) for number in range(4, 8)]
+        found = list(carry_out_each(machine, map(change_to, blocks, [ENABLE, own, own, own])))
+    causes = [outcome.error.cause if outcome.error else None for outcome in found]
+    # The driver could not get a page to ask with; after a block that was done it could.
+    assert causes == [Cause.NO_STRUCT_PAGES, Cause.NO_MEMORY, None, Cause.STORAGE_REFUSED]
+
+
+def with_spares(machine: Machine, number: int, *spares: int) -> Change:
+    there = [change_to(machine.block(spare), ENABLE) for spare in spares]
+    return change_to(machine.block(number), ENABLE)._replace(spares=there)
+
+
+def test_a_spare_takes_the_place_of_a_block_that_failed_and_serves_once() -> None:
+    with lpar(config_4="EIO", config_5="EIO", config_8="EIO") as machine:
+        spares = 8, 9, 10
+        changes = [with_spares(machine, number, *spares) for number in (4, 5, 6)]
+        found = list(carry_out_each(machine, changes))
+    assert results(found) == [
+        (4, "failed"),
+        (8, "failed"),
+        (9, "done"),
+        (5, "failed"),
+        (10, "done"),
+        (6, "done"),
+    ]
+
+
+def test_all_or_nothing_tries_no_spare() -> None:
+    with lpar(config_5="EIO") as machine:
+        changes = [with_spares(machine, number, 8) for number in (4, 5)]
+        found = list(carry_out_each(machine, changes, all_or_nothing=True))
+    assert results(found) == [(4, "done"), (5, "failed"), (4, "taken back")]
+
+
+def test_an_outcome_holds_its_change() -> None:
+    with lpar() as machine:
+        change = change_to(machine.block(4), ENABLE)
+        (outcome,) = carry_out_each(machine, [change])
+        (gone,) = carry_out(machine, ENABLE, [99])
+    assert outcome.change is change
+    assert outcome.before is change.block
+    assert outcome.after.state is change.after.state is State.ONLINE
+    assert gone.change.plan.refused is gone.error
+    assert isinstance(gone.before, MemoryBlock)

@@ -1,0 +1,180 @@
+"""The journal: the record of the last change, for --undo, as data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memory_hotplug.block import MemoryBlock, State, Zone
+from memory_hotplug.condition import condition_of
+from memory_hotplug.hold import hold
+from memory_hotplug.journal import (
+    UNDO,
+    Record,
+    format_record,
+    last_change,
+    parse_record,
+)
+from memory_hotplug.layout_files import LONGEST
+from memory_hotplug.machine import Machine
+from memory_hotplug.plan import Action, Change, Order, change_to, order_to
+from memory_hotplug.settings import Setting
+from simulated import Make, s390
+
+
+def block(
+    number: int,
+    state: State = State.ONLINE,
+    zones: str | None = "Normal",
+    configured: bool | None = True,
+    memmap: bool | None = False,
+) -> MemoryBlock:
+    of = None if zones is None else tuple(map(Zone.named, zones.split()))
+    return MemoryBlock(number, state, zones=of, configured=configured, memmap_on_memory=memmap)
+
+
+BEFORE = [
+    block(1),
+    block(2, zones="Movable", memmap=True),
+    block(3, State.OFFLINE, "Normal Movable"),
+    block(4, State.OFFLINE, None, False, True),
+    block(5, zones=None, configured=None, memmap=None),
+    block(6, State.GOING_OFFLINE),
+]
+
+
+def test_the_record_of_a_change_is_read_back() -> None:
+    settings = {"auto_online": "online_movable", "auto_movable_numa_aware": "N"}
+    record = parse_record(format_record(BEFORE, settings))
+    assert [(row.first, row.last) for row in record.rows] == [(n, n) for n in range(1, 7)]
+    assert record.settings == settings
+    assert parse_record(format_record([])) == Record([])
+    # A block that was just going offline is to be online.
+    settled = [*BEFORE[:-1], block(6, zones=None)]
+    assert [condition_of(row.block) for row in record.rows] == list(map(condition_of, settled))
+
+
+def test_the_record_has_a_row_for_blocks_that_were_alike_and_changed_in_a_row() -> None:
+    order = [9, 8, 7, 3, 4, 5, 6, 20, 2, 1]
+    record = parse_record(format_record([*map(block, order), block(0, zones="DMA")]))
+    ends = [(row.first, row.last) for row in record.rows]
+    assert ends == [(9, 7), (3, 6), (20, 20), (2, 1), (0, 0)]
+    here = [block(number, State.OFFLINE, "Normal Movable") for number in range(12)]
+    changes = record.changes(here)
+    assert [change.number for change in changes] == [0, 1, 2, 6, 5, 4, 3, 7, 8, 9]
+    assert changes[0].order == order_to(block(0, zones="DMA"))
+    assert changes[1].order == order_to(block(1))
+    assert changes[1].block == here[1]
+
+
+ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [],
+        {"version": 1, "settings": {}},
+        {"version": 1, "before": []},
+        {"version": 1, "before": [], "settings": {}, "more": 1},
+        {"version": 2, "before": [], "settings": {}},
+        {"version": 1, "before": {}, "settings": {}},
+        *(
+            {"version": 1, "before": [], "settings": settings}
+            for settings in (
+                "auto_online",
+                {"state": "online"},
+                {"auto_online": None},
+                {"auto_online": "on\nline"},
+                {"auto_online": ""},
+                {"auto_online": "o" * 41},
+            )
+        ),
+        *(
+            {"version": 1, "before": rows, "settings": {}}
+            for rows in (
+                [[]],
+                [{key: value for key, value in ROW.items() if key != "zone"}],
+                [{**ROW, "more": None}],
+                *([{**ROW, "first": number}] for number in (-1, 1 << 60, True, 1.0, "3", None)),
+                [{**ROW, "last": -1}],
+                *([{**ROW, "state": state}] for state in ("gone", None, 1)),
+                [{**ROW, "zone": 3}],
+                *([{**ROW, key: 1}] for key in ("configured", "memmap_on_memory")),
+                # A block in two rows.
+                [ROW, ROW],
+                [{**ROW, "last": 9}, {**ROW, "first": 12, "last": 9}],
+            )
+        ),
+    ],
+    ids=json.dumps,
+)
+def test_a_record_that_chmem_does_not_write_is_damaged(record: object) -> None:
+    with pytest.raises(ValueError, match=r"^(no |a block twice)"):
+        parse_record(json.dumps(record).encode())
+
+
+def test_a_record_at_the_ends_of_what_is_allowed_is_read() -> None:
+    row = {**ROW, "first": 0, "last": (1 << 60) - 1}
+    text = json.dumps({"version": 1, "before": [row], "settings": {}})
+    record = parse_record(text.encode())
+    assert (record.rows[0].lowest, record.rows[0].highest) == (0, (1 << 60) - 1)
+    # Only blocks that the machine has cost anything.
+    assert len(record.changes([block(5), block(7)])) == 2
+    for damaged in (b"", b"[" * 100_000, b"\xff"):
+        with pytest.raises(ValueError, match=r"^(too deep$|Expecting|'utf-8')"):
+            parse_record(damaged)
+
+
+def test_a_change_is_recorded_before_it_begins_and_again_as_it_ended(machine: Make) -> None:
+    root = machine(s390())
+    with Machine.at(root) as opened, hold(str(root), this_machine=False) as held:
+        blocks = [opened.block(number) for number in (1, 2, 3)]
+        changes = [change_to(one, Order(Action.DISABLE)) for one in blocks]
+        setting = Setting("auto_online", "offline", "online")
+        held.begin(changes, [setting])
+        found = last_change(str(root))
+        assert found is not None
+        assert [(row.first, row.last) for row in found.rows] == [(1, 3)]
+        assert condition_of(found.rows[0].block) == condition_of(blocks[0])
+        assert found.settings == {"auto_online": "offline"}
+        held.finish(blocks[1:2], [])
+    found = last_change(str(root))
+    assert found is not None
+    assert [(row.first, row.last) for row in found.rows] == [(2, 2)]
+    assert not found.settings
+
+
+def changes_of(opened: Machine, *numbers: int) -> list[Change]:
+    return [change_to(opened.block(number), Order(Action.DISABLE)) for number in numbers]
+
+
+def test_a_change_that_changed_nothing_leaves_the_last_one_to_be_undone(machine: Make) -> None:
+    root = machine(s390())
+    with Machine.at(root) as opened:
+        for numbers, changed in (((1,), True), ((2, 3), False)):
+            with hold(str(root), this_machine=False) as held:
+                changes = changes_of(opened, *numbers)
+                held.begin(changes, [])
+                held.finish([one.block for one in changes] if changed else [], [])
+        found = last_change(str(root))
+    assert found is not None
+    assert [row.first for row in found.rows] == [1]
+
+
+def test_a_record_that_nobody_could_read_takes_the_older_one_away(machine: Make) -> None:
+    root = machine(s390())
+    with Machine.at(root) as opened, hold(str(root), this_machine=False) as held:
+        held.begin(changes_of(opened, 1), [])
+        assert last_change(str(root))
+        many = [block(2 * number) for number in range(LONGEST // 80)]
+        held.finish(many, [])
+    assert last_change(str(root)) is None
+
+
+def test_a_tree_of_mere_files_keeps_no_record(tmp_path: Path) -> None:
+    (tmp_path / "sys/devices/system/memory").mkdir(parents=True)
+    with hold(str(tmp_path), this_machine=False) as held:
+        held.begin([change_to(block(1), Order(Action.DISABLE))], [])
+    assert not (tmp_path / UNDO).exists()
