@@ -8,9 +8,9 @@ from memory_hotplug.tree import Tree
 def write_settings(tree: Tree, tally: Tally) -> bool:
     """Write the settings of the selection; whether the blocks may be changed then."""
     for setting in tally.selection.settings:
-        if _write(tree, setting, tally):
-            tally.settings.append(setting)
-        elif tally.all_or_nothing:
+        error = _write(tree, setting)
+        tally.add_setting(setting, error)
+        if error and tally.all_or_nothing:
             take_back_settings(tree, tally)
             return False
     return True
@@ -19,14 +19,12 @@ def write_settings(tree: Tree, tally: Tally) -> bool:
 def take_back_settings(tree: Tree, tally: Tally) -> None:
     """Bring the settings back that were written."""
     for setting in reversed(tally.settings):
-        if _write(tree, setting.back, tally):
-            tally.settings.remove(setting)
+        tally.add_setting_back(setting, _write(tree, setting.back))
 
 
-def _write(tree: Tree, setting: Setting, tally: Tally) -> bool:
+def _write(tree: Tree, setting: Setting) -> OSError | None:
     try:
         tree.write(setting.path, setting.word)
     except OSError as error:
-        tally.settings_failed.append((setting, error))
-        return False
-    return True
+        return error
+    return None

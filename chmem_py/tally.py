@@ -46,9 +46,9 @@ class Tally:
         """Block that failed -> what the machine says about it, if it says something."""
         self.not_tried: list[int] = []
         """The blocks that were not tried, because no memory was left for struct pages."""
-        self.settings: list[Setting] = []
+        self.settings: Sequence[Setting] = ()
         """The settings that were written, and not taken back."""
-        self.settings_failed: list[tuple[Setting, OSError]] = []
+        self.settings_failed: Sequence[tuple[Setting, OSError]] = ()
         self._offline: list[int] = []
         """The numbers of blocks that were already offline, and configured."""
 
@@ -78,6 +78,20 @@ class Tally:
             self.why[outcome.number] = why
         if outcome.result is Result.DONE:
             self.done += 1
+
+    def add_setting(self, setting: Setting, error: OSError | None) -> None:
+        """Count a setting that was written, or failed with ERROR."""
+        if error:
+            self.settings_failed = (*self.settings_failed, (setting, error))
+        else:
+            self.settings = (*self.settings, setting)
+
+    def add_setting_back(self, setting: Setting, error: OSError | None) -> None:
+        """Count a setting that was taken back, or failed to be with ERROR."""
+        if error:
+            self.settings_failed = (*self.settings_failed, (setting.back, error))
+        else:
+            self.settings = tuple(one for one in self.settings if one is not setting)
 
     def numbers(self, result: Result) -> list[int]:
         """The numbers of the blocks with that result."""
