@@ -27,6 +27,7 @@ from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
 from memory_hotplug.ranges import MEMMAP_FRACTION
 from memory_hotplug.tree import Tree
+from memory_hotplug.usage import usage
 
 PASSED_OVER = (Cause.NOT_OFFLINE, Cause.NOT_DECONFIGURED)
 """Causes for which a block is passed over, with a SIZE, before anything is written to it."""
@@ -274,6 +275,18 @@ def _advice_row(tally: Tally, error: BlockError) -> Message | None:
     if error.cause in PASSED_OVER and tally.done >= tally.selection.asked:
         return None
     return messages.ADVICE_WITH_REASON
+
+
+def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
+    """Messages about blocks that were not tried, to keep the machine alive."""
+    for cause, numbers in tally.not_tried.items():
+        blocks = named(sorted(numbers))
+        if cause is Cause.KEPT_FREE:
+            now = usage(machine)
+            available = sizes.human(now.available) if now else "too little"
+            yield messages.KEPT_FREE.of(blocks=blocks, available=available)
+        else:
+            yield messages.NOT_TRIED.of(blocks=blocks)
 
 
 def format_left(outcome: Outcome, tree: Tree) -> Sentence:

@@ -32,8 +32,23 @@ class Need:
     struct_pages: int
     """Bytes for the struct pages of blocks that do not hold their own, less the memory that the
     blocks before have given."""
+    takes: bool
+    """Whether any block is taken at all."""
     now: Usage
     """What there is before the change."""
+
+
+def kept_free(machine: Machine, selection: Selection, given: int | None) -> int | None:
+    """The bytes that are to stay available: GIVEN by an option, or by the layout that is applied,
+    or by that of the machine; None if none says so.
+
+    Raises LayoutError, and OSError if the layout cannot be read.
+    """
+    if given is not None:
+        return given
+    if selection.keep_free is not None:
+        return selection.keep_free
+    return read_layout(machine.tree.system).keep_free
 
 
 def refuse(
@@ -41,16 +56,9 @@ def refuse(
 ) -> Sentence | None:
     """The reason not to begin, because too much memory is in use; None if there is none.
 
-    KEEP_FREE bytes are to stay available; None leaves that to the layout that is applied, and to
-    that of the machine. Raises LayoutError, and OSError if the layout cannot be read.
+    KEEP_FREE bytes are to stay available; None is the default.
     """
-    if need.blocks <= 0:
-        return None
     now = need.now
-    if keep_free is None:
-        keep_free = selection.keep_free
-    if keep_free is None:
-        keep_free = read_layout(machine.tree.system).keep_free
     size = selection.block_size
     possible = now.most_to_take(keep_free) // size
     if need.blocks <= possible:
@@ -97,11 +105,13 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
         return None
     size = selection.block_size
     taken = most_taken = room = most_room = 0
+    takes = False
     ahead = (change for change in selection.changes if change.is_ahead)
     for change in islice(ahead, selection.enough):
         was = change.block
         for _, block in change.stages():
             if was.state is State.ONLINE and block.state is not State.ONLINE:
+                takes = True
                 taken += 1
                 most_taken = max(most_taken, taken)
             if block.configured and not was.configured and not block.memmap_on_memory:
@@ -112,7 +122,7 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
             was = block
         if was.state is State.ONLINE and change.block.state is not State.ONLINE:
             room -= size
-    return Need(most_taken, most_room, now)
+    return Need(most_taken, most_room, takes, now)
 
 
 # A dry run

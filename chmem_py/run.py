@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from chmem_py.advice import (
     format_interruption,
     format_refusal,
 )
-from chmem_py.foresight import format_forecast, need_of, refuse, warn
+from chmem_py.foresight import format_forecast, kept_free, need_of, refuse, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from chmem_py.selection import Selection
@@ -26,6 +26,7 @@ from memory_hotplug.attribute import Attribute, path_of
 from memory_hotplug.batch import carry_out_each
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, MemoryHotplugError
+from memory_hotplug.guard import Guard
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action, Change
@@ -73,6 +74,8 @@ class Site:
     interrupts: Interrupts
     held: Held | None = None
     """The machine held; None if nothing is to be written to it."""
+    guard: Guard | None = None
+    """What keeps memory available; None if no memory is taken, or all may be."""
 
 
 def run(site: Site, selection: Selection, how: How) -> Done:
@@ -87,9 +90,12 @@ def run(site: Site, selection: Selection, how: How) -> Done:
     need = need_of(machine, selection)
     if tally.refused:
         output.write(format_refusal(selection))
-    elif need and not how.force and (refusal := refuse(machine, selection, need, how.keep_free)):
-        output.say(refusal)
-        return Done(tally, Exit.FAILURE)
+    elif need and need.takes and not how.force:
+        keep_free = kept_free(machine, selection, how.keep_free)
+        if refusal := refuse(machine, selection, need, keep_free):
+            output.say(refusal)
+            return Done(tally, Exit.FAILURE)
+        site = replace(site, guard=Guard(machine, keep_free))
     if need:
         output.write(warn(machine, need))
     choice = selection.by_size and selection.request.action is Action.DISABLE
@@ -161,6 +167,7 @@ def _change(site: Site, changes: Iterable[Change], how: How, text: Text) -> None
             all_or_nothing=how.all_or_nothing,
             observe=how.json,
             held=site.held,
+            guard=site.guard,
         ):
             tally.add(outcome, _why(site.machine, outcome.error))
             site.output.write(text.format_outcome(outcome))

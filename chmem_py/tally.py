@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, same_condition, zone_of
+from memory_hotplug.causes import Cause
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
 from memory_hotplug.settings import Setting
@@ -44,8 +45,8 @@ class Tally:
         """The blocks that were online already, but in another zone than the one asked for."""
         self.why: dict[int, Why] = {}
         """Block that failed -> what the machine says about it, if it says something."""
-        self.not_tried: list[int] = []
-        """The blocks that were not tried, because no memory was left for struct pages."""
+        self.not_tried: dict[Cause, list[int]] = {}
+        """Cause -> the blocks that were not tried, to keep the machine alive."""
         self.settings: Sequence[Setting] = ()
         """The settings that were written, and not taken back."""
         self.settings_failed: Sequence[tuple[Setting, OSError]] = ()
@@ -60,7 +61,8 @@ class Tally:
     def add(self, outcome: Outcome, why: Why = _NOTHING) -> None:
         """Count the outcome of one more block, or another outcome of a block; and WHY it failed."""
         if outcome.result is Result.NOT_TRIED:
-            self.not_tried.append(outcome.number)
+            assert outcome.error
+            self.not_tried.setdefault(outcome.error.cause, []).append(outcome.number)
             return
         if outcome.result is Result.ALREADY:
             self.already += 1

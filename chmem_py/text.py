@@ -13,6 +13,7 @@ from chmem_py.advice import (
     done_word,
     format_advice,
     format_interruption,
+    format_not_tried,
     format_shortage,
     words_of,
 )
@@ -76,8 +77,7 @@ class Text:
             for outcome in tally.outcomes.values():
                 yield from self._format_changes(outcome)
         yield from self._format_total()
-        if tally.not_tried:
-            yield messages.NOT_TRIED.of(blocks=named(sorted(tally.not_tried)))
+        yield from format_not_tried(tally, machine)
         for setting, error in tally.settings_failed:
             yield messages.SETTING_FAILED.of(
                 name=setting.name, word=setting.word, reason=error.strerror or error

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         StuckError,
         UnknownNameError,
     )
+    from memory_hotplug.guard import Guard
     from memory_hotplug.hold import Held, Holder
     from memory_hotplug.journal import Left
     from memory_hotplug.machine import Machine
@@ -71,6 +72,7 @@ __all__ = [
     "Cause",
     "Change",
     "Condition",
+    "Guard",
     "Held",
     "HeldError",
     "Holder",
@@ -117,6 +119,7 @@ _HOMES = {
     "batch": ("bring_back", "carry_out"),
     "causes": ("Cause",),
     "condition": ("Condition",),
+    "guard": ("Guard",),
     "hold": ("Held", "Holder"),
     "journal": ("Left",),
     "machine": ("Machine",),

@@ -15,6 +15,7 @@ from itertools import chain
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, same_condition
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, NoSuchBlockError
+from memory_hotplug.guard import Guard
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result
@@ -35,6 +36,7 @@ def carry_out(
     all_or_nothing: bool = False,
     observe: bool = True,
     held: Held | None = None,
+    guard: Guard | None = None,
 ) -> Iterator[Outcome]:
     """Carry out ORDER on BLOCKS, one after another; yield what became of each.
 
@@ -49,7 +51,7 @@ def carry_out(
     records a block that takes several writes, for `bring_back`.
 
     Once two blocks in a row had no memory for their struct pages, others that need some are
-    NOT_TRIED.
+    NOT_TRIED. So are blocks that GUARD does not let go.
 
     If WATCH raises an exception other than StoppedError and OSError during a write, the block is
     restored, and the exception is raised again.
@@ -63,6 +65,7 @@ def carry_out(
         all_or_nothing=all_or_nothing,
         observe=observe,
         held=held,
+        guard=guard,
     )
 
 
@@ -76,11 +79,12 @@ def carry_out_each(
     all_or_nothing: bool = False,
     observe: bool = True,
     held: Held | None = None,
+    guard: Guard | None = None,
 ) -> Iterator[Outcome]:
     """Carry out CHANGES, one after another, as `carry_out` does. Where one fails, its spares are
     tried, each only once."""
     watch = watch or Watch()
-    site = Site(machine, watch, patience or Patience(), held, all_or_nothing, observe)
+    site = Site(machine, watch, patience or Patience(), held, guard, all_or_nothing, observe)
     done: deque[Outcome] = deque(maxlen=None if all_or_nothing else 0)
     changed, complete = 0, True
     taken: set[int] = set()
@@ -91,7 +95,7 @@ def carry_out_each(
             complete = False
             break
         for one in chain((change,), change.spares):
-            if one is not change and (one.number in taken or site.in_vain(one)):
+            if one is not change and (one.number in taken or site.forbids(one)):
                 continue
             taken.add(one.number)
             outcome = _carry_out_one(site, one)
@@ -133,8 +137,8 @@ def _carry_out_one(site: Site, change: Change) -> Outcome:
         return Outcome(Result.FAILED, change, block, error=plan.refused)
     if plan.already:
         return Outcome(Result.ALREADY, change, block)
-    if site.in_vain(change):
-        return Outcome(Result.NOT_TRIED, change, block)
+    if error := site.forbids(change):
+        return Outcome(Result.NOT_TRIED, change, block, error=error)
     outcome = _run(site, change)
     site.count(outcome)
     return outcome

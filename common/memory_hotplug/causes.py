@@ -21,6 +21,7 @@ class Cause(Enum):
     NOT_DECONFIGURED = "the block is configured"
     WRONG_ZONE = "the block is in another zone"
     ZONE_NOT_VALID = "the zone is not valid for the block"
+    KEPT_FREE = "too little memory would stay available"
     # From the caller.
     STOPPED = "interrupted"
     # Answers of the tree, at any step.

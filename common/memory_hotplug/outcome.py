@@ -21,7 +21,8 @@ class Result(Enum):
     TAKEN_BACK = "taken back"
     """It was changed, and the change was undone because another block failed."""
     NOT_TRIED = "not tried"
-    """No memory was left for its struct pages."""
+    """Not begun, to keep the machine alive: no memory was left for its struct pages, or too little
+    would have stayed available. The error says which."""
 
 
 class Write(NamedTuple):

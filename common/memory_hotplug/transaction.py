@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause, cause_of
 from memory_hotplug.errors import BlockError, MemoryHotplugError, StoppedError, StuckError
+from memory_hotplug.guard import Guard
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result, Write
@@ -79,6 +80,7 @@ class Site:
     patience: Patience
     held: Held | None = None
     """The journal of the block that is being changed, in case this process is killed."""
+    guard: Guard | None = None
     atomic: bool = False
     """Undo also the steps that `Plan.keeps` would keep."""
     observe: bool = True
@@ -86,13 +88,16 @@ class Site:
     """The number of blocks, since the last one that was done, that the kernel could not configure
     for want of memory."""
 
-    def in_vain(self, change: Change) -> bool:
-        """Whether no memory is left for the struct pages of a block, so that it is not tried: for
-        each such block the kernel might kill a process before it fails (mm/oom_kill.c).
+    def forbids(self, change: Change) -> BlockError | None:
+        """The reason not to try a change, to keep the machine alive.
 
-        One failure is not enough: the next block may have luck, and util-linux tries it.
+        Where no memory is left for struct pages, the kernel might kill a process for each block
+        before it fails (mm/oom_kill.c). One failure is not enough: the next block may have luck,
+        and util-linux tries it.
         """
-        return self.without_memory > 1 and _takes_struct_pages(change)
+        if self.without_memory > 1 and _takes_struct_pages(change):
+            return BlockError(change.number, CONFIGURE.name, Cause.NO_STRUCT_PAGES)
+        return self.guard.refusal(change) if self.guard else None
 
     def cause(self, step: Step, code: int, block: MemoryBlock) -> Cause:
         """The cause why STEP failed with the error number CODE; BLOCK is as it is now."""

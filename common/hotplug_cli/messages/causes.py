@@ -29,6 +29,7 @@ BY_CAUSE = {
     Cause.ZONE_NOT_VALID: _row(
         "zone {zone} was asked for, but it can go to {zones}", "Zone mismatch"
     ),
+    Cause.KEPT_FREE: _row(text="too little memory would stay available"),
     Cause.STOPPED: _row(text="interrupted"),
     # What the tree answers, at any step.
     Cause.DENIED: _row("the permissions of the tree forbid it"),

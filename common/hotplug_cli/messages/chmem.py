@@ -213,6 +213,12 @@ TAKEN_BACK = Message("{block} taken back", manual="Memory Block N (addresses) ta
 ADVICE = Message("", "{blocks}: {advice}", STEP_FAILED.entry)
 ADVICE_WITH_REASON = Message("", "{blocks}: {reason}; {advice}", STEP_FAILED.entry)
 ONLY_REASON = Message("", "{blocks}: {reason}", STEP_FAILED.entry)
+KEPT_FREE = Message(
+    "{blocks}: not set offline, because only {available} is available",
+    "--keep-free says how much is to stay available, --force takes what the kernel gives",
+    manual="memory block N: not set offline, because only size is available",
+    always=True,
+)
 NOT_TRIED = Message(
     "{blocks}: not tried, because no memory is left for struct pages",
     manual="memory block N: not tried, because no memory is left for struct pages",

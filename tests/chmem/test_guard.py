@@ -1,0 +1,92 @@
+"""chmem looks at the memory in use before each block, not only before the first."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+from memory_hotplug import Machine
+from memory_hotplug.usage import usage
+from memsim import directory
+from memsim.kernel import Kernel
+from memsim.machine import Fault
+from simulated import Make, s390
+
+GIB = 1 << 30
+
+
+def available(root: Path) -> int:
+    with Machine.at(root) as machine:
+        now = usage(machine)
+    assert now is not None
+    return now.available
+
+
+def refuse_to_configure(root: Path, numbers: Iterable[int]) -> None:
+    def change(kernel: Kernel) -> None:
+        for number in numbers:
+            kernel.set_fault("config", number, Fault("EIO"))
+
+    directory.Directory(root).change(change)
+
+
+@pytest.fixture
+def lpar(machine: Make) -> Path:
+    """2 GiB online, 2 GiB of standby memory, 256 MiB in use."""
+    return machine(s390(16, 16, used=256 << 20))
+
+
+def test_memory_that_was_to_come_and_failed_is_not_counted(
+    lpar: Path, chmem: Command, tmp_path: Path
+) -> None:
+    refuse_to_configure(lpar, range(16, 32))
+    layout = tmp_path / "l.toml"
+    layout.write_text(
+        'version = 1\nkeep_free = "1G"\n[[memory]]\nblocks = "16-31"\n'
+        '[[memory]]\nblocks = "2-15"\nstate = "offline"\n'
+    )
+    done = chmem("-s", lpar, "--apply", layout)
+    assert done.status == 64
+    assert GIB <= available(lpar) < GIB + (128 << 20)
+    assert "not set offline, because only" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--reconfigure", "-m", "1", "-b", "1-15"], ["--reconfigure", "-m", "1", "1g"]]
+)
+def test_a_block_that_does_not_come_back_counts(
+    words: list[str], lpar: Path, chmem: Command
+) -> None:
+    refuse_to_configure(lpar, range(1, 16))
+    done = chmem("-s", lpar, *words, "--keep-free", "1g")
+    assert done.status != 0
+    assert available(lpar) >= GIB
+
+
+def test_memmap_of_a_layout_stops_in_time(lpar: Path, chmem: Command, tmp_path: Path) -> None:
+    refuse_to_configure(lpar, range(1, 16))
+    layout = tmp_path / "l.toml"
+    layout.write_text(
+        'version = 1\nkeep_free = "1G"\n[[memory]]\nblocks = "1-15"\nmemmap_on_memory = true\n'
+    )
+    assert chmem("-s", lpar, "--apply", layout).status != 0
+    assert available(lpar) >= GIB
+
+
+def test_force_takes_what_the_kernel_gives(lpar: Path, chmem: Command) -> None:
+    refuse_to_configure(lpar, range(1, 16))
+    chmem("-s", lpar, "--reconfigure", "-m", "1", "-b", "1-12", "--keep-free", "1g")
+    kept = available(lpar)
+    chmem("-s", lpar, "--reconfigure", "-m", "1", "-b", "1-12", "--force")
+    assert available(lpar) < kept
+
+
+def test_blocks_that_are_kept_are_told_in_the_document(lpar: Path, chmem: Command) -> None:
+    refuse_to_configure(lpar, range(1, 16))
+    words = ["--reconfigure", "-m", "1", "-b", "1-15", "--keep-free", "1g", "--json"]
+    report = json.loads(chmem("-s", lpar, *words).stdout)
+    changed = {block["block"] for block in report["blocks"]}
+    assert changed < set(range(1, 16))
+    assert any("not set offline, because only" in line for line in report["messages"])
