@@ -1,16 +1,14 @@
 """The Debian package: built, tried, installed beside util-linux and removed, in fresh chroots."""
 
-import os
 import re
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from chroot import Chroot, bootstrap, copy_checkout
 from commands import TOP, run_program
 from memsim.capture import capture
 from simulated import make
@@ -20,72 +18,9 @@ pytestmark = pytest.mark.package
 SUITES = ("bookworm", "trixie")
 """Debian 12 and 13."""
 
-KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 OURS = "/usr/lib/memory-hotplug-tools/bin"
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-    "LC_ALL": "C.UTF-8",
-    "DEBIAN_FRONTEND": "noninteractive",
-}
 
 SOS_PLUGINS = "usr/lib/python3/dist-packages/sos/report/plugins"
-
-UNCOUNTED = ("proc", "sys", "dev", "root", "tmp", "var/cache", "var/lib/apt", "var/log")
-"""What apt and the kernel keep for themselves."""
-
-
-@dataclass(frozen=True)
-class Chroot:
-    """A Debian in a directory. It has no /sys: nothing in it can change this machine's memory."""
-
-    root: Path
-
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a bash command in /root, with a /proc of its own."""
-        inside = f"mount -t proc proc /proc && cd /root && {command}"
-        words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "chroot", str(self.root)]
-        return subprocess.run(
-            [*words, "bash", "-c", inside], env=ENVIRONMENT, capture_output=True, text=True
-        )
-
-    def do(self, command: str) -> str:
-        """Standard output of a command that must succeed."""
-        done = self.run(command)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def files(self) -> dict[str, str]:
-        """Each path, and what tells whether it is another: its mode, its target, its content."""
-        found = {}
-        for parent, names, files in os.walk(self.root):
-            below = Path(parent).relative_to(self.root)
-            names[:] = [name for name in names if str(below / name) not in UNCOUNTED]
-            for name in (*names, *files):
-                path = Path(parent, name)
-                content = ""
-                if path.is_symlink():
-                    content = os.readlink(path)
-                elif path.is_file() and not below.is_relative_to("var/lib/dpkg"):
-                    content = str(hash(path.read_bytes()))
-                found[str(below / name)] = f"{path.lstat().st_mode:o} {content}"
-        return found
-
-
-def bootstrap(suite: str, packages: str) -> Chroot:
-    """A new Debian with apt's essential packages, and PACKAGES."""
-    root = Path(tempfile.mkdtemp(dir="/var/tmp", prefix=f"{suite}-"))
-    root.chmod(0o755)
-    sources = f"deb [signed-by={KEYS}] http://deb.debian.org/debian {suite} main"
-    # What others recommend would stay when the package goes.
-    options = ("--variant=minbase", '--aptopt=APT::Install-Recommends "0"')
-    words = ["mmdebstrap", "--quiet", *options, f"--include={packages}", suite, str(root), sources]
-    subprocess.run(words, check=True)
-    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
-    chroot = Chroot(root)
-    chroot.do("apt-get -qq update")
-    return chroot
 
 
 def readme_commands(heading: str) -> list[str]:
@@ -110,12 +45,9 @@ class Built:
 
 @pytest.fixture(scope="module", params=SUITES)
 def built(request: pytest.FixtureRequest) -> Iterator[Built]:
-    if os.geteuid() or not shutil.which("mmdebstrap") or not KEYS.exists():
-        pytest.skip("needs root, and the packages mmdebstrap and debian-archive-keyring")
     chroot = bootstrap(request.param, "lintian,autopkgtest,sudo")
-    source = chroot.root / "root/source"
-    shutil.copytree(TOP, source, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache"))
-    chroot.do(f"cd source && {BUILD} && {INSTALL[0]}")
+    copy_checkout(chroot.root / "root/source")
+    chroot.do(f"apt-get -qq update && cd source && {BUILD} && {INSTALL[0]}")
     (package,) = (chroot.root / "root").glob("*.deb")
     yield Built(request.param, chroot, package)
     shutil.rmtree(chroot.root)
@@ -131,6 +63,20 @@ def test_autopkgtest_passes(built: Built) -> None:
     said = built.chroot.do("autopkgtest *.deb source/ -- null 2>&1")
     summary = said.partition("@ summary\n")[2]
     assert re.findall(r"^(\w+) +PASS$", summary, re.M) == ["sessions", "recorded"], said
+
+
+@pytest.mark.parametrize("built", SUITES[:1], indirect=True)
+def test_another_python_that_comes_first_does_not_build_it(built: Built) -> None:
+    """As pyenv and virtual environments put theirs before Debian's, without its modules."""
+    chroot = built.chroot
+    (first := chroot.root / "root/first").mkdir()
+    for python in (chroot.root / "usr/bin").glob("python3*"):
+        (first / python.name).write_text("#!/bin/sh\necho not for Debian >&2\nexit 1\n")
+        (first / python.name).chmod(0o755)
+    copy_checkout(chroot.root / "root/again/source")
+    assert chroot.run("PATH=/root/first:$PATH python3").returncode == 1
+    chroot.do(f"cd again/source && PATH=/root/first:$PATH {INSTALL[0]}")
+    assert list((chroot.root / "root/again").glob("*.deb"))
 
 
 @pytest.mark.parametrize("built", SUITES[1:], indirect=True)  # the sos of bookworm is 4.0
@@ -157,7 +103,7 @@ def test_it_stands_beside_util_linux_and_goes_without_a_trace(built: Built) -> N
         shutil.copy(built.package, chroot.root / "root")
         before = chroot.files()
         (chroot.root / "root/source").mkdir()
-        chroot.do(f"cd source && {INSTALL[1]}")
+        chroot.do(f"apt-get -qq update && cd source && {INSTALL[1]}")
         unchanged = {path: before[path] for path in before if not path.startswith("var/lib/")}
         beside(chroot)
         first_in_path(chroot)

@@ -1,5 +1,6 @@
 """What is installed."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -49,3 +50,11 @@ def test_the_packages_of_others_have_the_same_version() -> None:
     version = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
     assert (TOP / "debian/changelog").read_text().startswith(f"memory-hotplug-tools ({version})")
     assert f"\nversion: {version}\n" in (TOP / "ansible/galaxy.yml").read_text()
+    spec = (TOP / "contrib/rpm/memory-hotplug-tools.spec").read_text()
+    assert re.findall(r"^Version: +(.*)$", spec, re.M) == [version]
+    (changed, *_) = re.findall(r"^\* .* - (.*)$", spec, re.M)
+    assert changed == f"{version}-1"
+    named = re.findall(
+        r"memory-hotplug-tools-(\d[\d.]*\d)", (TOP / "contrib/rpm/README.md").read_text()
+    )
+    assert named and set(named) == {version}
