@@ -38,7 +38,7 @@ def iomem(kernel: Kernel) -> str:
 
 def _lines(kernel: Kernel) -> Iterator[str]:
     size = kernel.machine.block_size
-    names = _numbered(kernel.zones.devices)
+    names = _numbered(kernel.state.devices)
 
     def device_of(block: int) -> Device | None:
         return next((one for one in names if block in one), None)
@@ -70,7 +70,7 @@ def _numbered(devices: Sequence[Device]) -> dict[Device, int]:
 
 
 def _dimms(kernel: Kernel) -> dict[str, Device]:
-    numbers = _numbered(kernel.zones.devices)
+    numbers = _numbered(kernel.state.devices)
     return {f"PNP0C80:{at:02x}": one for one, at in numbers.items() if one.kind == "dimm"}
 
 

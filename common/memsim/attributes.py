@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from memsim.kernel.blocks import MEMMAP
 from memsim.kernel.slots import probe
-from memsim.kernel.state import Kernel
+from memsim.kernel.transitions import Kernel
 from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE, NONE
 from memsim.kstrtox import boolean, unsigned, word
 from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS
@@ -145,8 +145,13 @@ FIRMWARE: Final = {
 # Of all blocks.
 
 
-def _store_auto_online_blocks(kernel: Kernel, _block: int, text: str) -> None:
-    kernel.set_auto_online_blocks(word(text, ("offline", *ONLINE_WORDS)))
+def _store_setting(name: str, read: Callable[[str], object]) -> Callable[[Kernel, int, str], None]:
+    """A write that sets a field of the kernel's state to what READ makes of the text."""
+
+    def store(kernel: Kernel, _block: int, text: str) -> None:
+        kernel.set(name, read(text))
+
+    return store
 
 
 def _store_probe(kernel: Kernel, _block: int, text: str) -> None:
@@ -156,7 +161,8 @@ def _store_probe(kernel: Kernel, _block: int, text: str) -> None:
 MEMORY: Final = {
     "block_size_bytes": Attribute(lambda kernel, _: f"{kernel.machine.block_size:x}"),
     "auto_online_blocks": Attribute(
-        lambda kernel, _: kernel.auto_online_blocks, _store_auto_online_blocks
+        lambda kernel, _: kernel.state.auto_online_blocks,
+        _store_setting("auto_online_blocks", lambda text: word(text, ("offline", *ONLINE_WORDS))),
     ),
     "probe": Attribute(
         lambda kernel, _: "" if kernel.machine.probe else None, _store_probe, write_only=True
@@ -210,39 +216,27 @@ NODE: Final = {
 # The parameters of memory_hotplug.
 
 
-def _show_policy(kernel: Kernel, _block: int) -> str | None:
-    return kernel.zones.policy.online_policy
-
-
-def _store_policy(kernel: Kernel, _block: int, text: str) -> None:
-    wanted = word(text, ONLINE_POLICIES)
-    kernel.set_policy(replace(kernel.zones.policy, online_policy=wanted))
-
-
 def _show_ratio(kernel: Kernel, _block: int) -> str | None:
-    policy = kernel.zones.policy
-    return None if policy.online_policy is None else str(policy.auto_movable_ratio)
-
-
-def _store_ratio(kernel: Kernel, _block: int, text: str) -> None:
-    kernel.set_policy(replace(kernel.zones.policy, auto_movable_ratio=unsigned(text)))
+    state = kernel.state
+    return None if state.online_policy is None else str(state.auto_movable_ratio)
 
 
 def _show_numa_aware(kernel: Kernel, _block: int) -> str | None:
     """Only kernels with NUMA have it (CONFIG_NUMA); these have a node, too."""
-    policy = kernel.zones.policy
-    if policy.online_policy is None or not kernel.nodes:
+    state = kernel.state
+    if state.online_policy is None or not kernel.nodes:
         return None
-    return "Y" if policy.auto_movable_numa_aware else "N"
-
-
-def _store_numa_aware(kernel: Kernel, _block: int, text: str) -> None:
-    kernel.set_policy(replace(kernel.zones.policy, auto_movable_numa_aware=boolean(text)))
+    return "Y" if state.auto_movable_numa_aware else "N"
 
 
 PARAMETERS: Final = {
     "memmap_on_memory": Attribute(lambda kernel, _: kernel.machine.memmap_param),
-    "online_policy": Attribute(_show_policy, _store_policy),
-    "auto_movable_ratio": Attribute(_show_ratio, _store_ratio),
-    "auto_movable_numa_aware": Attribute(_show_numa_aware, _store_numa_aware),
+    "online_policy": Attribute(
+        lambda kernel, _: kernel.state.online_policy,
+        _store_setting("online_policy", lambda text: word(text, ONLINE_POLICIES)),
+    ),
+    "auto_movable_ratio": Attribute(_show_ratio, _store_setting("auto_movable_ratio", unsigned)),
+    "auto_movable_numa_aware": Attribute(
+        _show_numa_aware, _store_setting("auto_movable_numa_aware", boolean)
+    ),
 }

@@ -39,7 +39,6 @@ from memsim.facts import facts
 from memsim.kernel import Kernel
 from memsim.likeness import like
 from memsim.machine import TRANSITIONS
-from memsim.records import live
 from memsim.signals import ended_in_order
 
 
@@ -282,11 +281,11 @@ def fault(machine: Directory, delay: Sequence[str], clear: bool, **faults: Seque
 def show(machine: Directory, as_json: bool, log: bool) -> None:
     kernel = machine.kernel()
     if log and not as_json:
-        for line in kernel.log:
+        for line in kernel.state.log:
             click.echo(line)
         return
     if as_json:
-        state = {"machine": dump(kernel.machine), "live": live(kernel)}
+        state = {"machine": dump(kernel.machine), "live": kernel.state.dumped()}
         click.echo(json.dumps(state, indent=2))
         return
     width = 24

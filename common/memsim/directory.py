@@ -40,7 +40,7 @@ from memsim import records
 from memsim.beneath import Beneath, close
 from memsim.errors import DamagedError, MachineError, wrong
 from memsim.kernel import Kernel
-from memsim.kernel.state import Uevent
+from memsim.kernel.transitions import Uevent
 from memsim.machine import MAX_BLOCKS, Machine
 from memsim.private import (
     BLOCKS,

@@ -24,16 +24,16 @@ def facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
     yield "Memory in use", human(kernel.machine.used)
     yield "Memory free", human(max(kernel.free_memory(), 0))
     if kernel.machine.assigned_by:
-        yield "Hypervisor can give", human(kernel.hypervisor.pool)
-    if kernel.hypervisor.kept:
-        yield "Only assigned", human(sum(kernel.hypervisor.kept.values()))
-    for device in kernel.zones.devices:
+        yield "Hypervisor can give", human(kernel.state.pool)
+    if kernel.state.kept:
+        yield "Only assigned", human(sum(kernel.state.kept.values()))
+    for device in kernel.state.devices:
         yield "Plugged in", f"{device.kind}, blocks {device.first}-{device.last}"
-    if kernel.auto_online_blocks:
-        yield "Added blocks become", kernel.auto_online_blocks
+    if kernel.state.auto_online_blocks:
+        yield "Added blocks become", kernel.state.auto_online_blocks
     for transition in TRANSITIONS:
-        for block, failure in sorted(kernel.faults.get(transition, {}).items()):
+        for block, failure in sorted(kernel.state.faults.get(transition, {}).items()):
             often = "always" if failure.times is None else f"{failure.times} times"
             yield f"Fault of {transition}", f"block {block}, {failure.errno}, {often}"
-        for block, seconds in sorted(kernel.delays.get(transition, {}).items()):
+        for block, seconds in sorted(kernel.state.delays.get(transition, {}).items()):
             yield f"Delay of {transition}", f"block {block}, {seconds:g} seconds"

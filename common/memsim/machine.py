@@ -1,13 +1,22 @@
-"""A machine at boot: its blocks, and the properties of its kernel and hypervisor."""
+"""A machine at boot: its blocks, and the properties of its kernel and hypervisor.
+
+A field whose metadata is a `_key` is a key of a description (description.py), with these values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal
+
+from memsim.schema import Value, by_block, number, one_of, or_null, seconds, text, yes_no
 
 __all__ = [
+    "GROUP_VALUES",
+    "MACHINE_VALUES",
     "MAX_BLOCKS",
+    "MIB",
     "ONLINE_POLICIES",
     "ONLINE_WORDS",
     "TRANSITIONS",
@@ -15,7 +24,11 @@ __all__ = [
     "Fault",
     "Group",
     "Machine",
+    "by_transition",
+    "fault",
 ]
+
+MIB: Final = 1 << 20
 
 ZONES: Final = ("none", "DMA", "DMA32", "Normal", "HighMem", "Movable", "Device")
 TRANSITIONS: Final = ("offline", "online", "config", "deconfig")
@@ -27,22 +40,83 @@ MAX_BLOCKS: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """A transition fails with `errno` (a name such as EBUSY), `times` times or (None) always."""
+
+    errno: str
+    times: int | None = None
+
+
+def by_transition(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, dict[int, Any]]]:
+    """An object of transitions, each with an object whose keys are block numbers."""
+    of_blocks = by_block(read)
+
+    def by_name(value: Any) -> dict[str, dict[int, Any]]:
+        if not set(dict(value)) <= set(TRANSITIONS):
+            raise ValueError
+        return {transition: of_blocks(blocks) for transition, blocks in value.items()}
+
+    return by_name
+
+
+def fault(value: str | Mapping[str, Any]) -> Fault:
+    """The fault of an errno name, or of a mapping with `errno` and `times`.
+
+    Raises ValueError or TypeError.
+    """
+    name, times = (value, None) if isinstance(value, str) else (value["errno"], value.get("times"))
+    if not isinstance(getattr(errno, text(name), None), int):
+        raise ValueError
+    return Fault(name, None if times is None else number(1)(times))
+
+
+# Keys of a description
+
+
+def _key(expected: str, read: Callable[[Any], Any], *, needed: bool = False) -> dict[str, Value]:
+    return {"value": Value(expected, read, needed)}
+
+
+def _values(of: type) -> dict[str, Value]:
+    """The keys that are fields of a class."""
+    return {one.name: one.metadata["value"] for one in fields(of) if one.metadata}
+
+
+def _power_of_two(value: Any) -> int:
+    if (size := number(MIB)(value)) & (size - 1):
+        raise ValueError
+    return size
+
+
+def _zone_words(value: Any) -> tuple[str, ...]:
+    words = tuple(text(value).split())
+    if not words or not set(words) <= set(ZONES):
+        raise ValueError
+    return words
+
+
+_YES_NO: Final = _key("true or false", yes_no)
+_ZONES: Final = _key(f"zones of {', '.join(ZONES[1:])}, separated by spaces", _zone_words)
+_BY_TRANSITION: Final = f"with the transitions {', '.join(TRANSITIONS)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Blocks `first` to `last`, both inclusive, that are equal at boot."""
 
     first: int
     last: int
-    config: bool = True
+    config: bool = field(default=True, metadata=_YES_NO)
     online: bool = True
     zone: str = "Normal"
-    off_zones: tuple[str, ...] = ("Normal", "Movable")
-    node: int = 0
-    has_node: bool = True
-    removable: bool = True
-    memmap: bool = False
-    straddles: tuple[str, ...] = ()
+    off_zones: tuple[str, ...] = field(default=("Normal", "Movable"), metadata=_ZONES)
+    node: int = field(default=0, metadata=_key("a node's number, 0 to 1023", range(1024).index))
+    has_node: bool = field(default=True, metadata=_YES_NO)
+    removable: bool = field(default=True, metadata=_YES_NO)
+    memmap: bool = field(default=False, metadata=_YES_NO)
+    straddles: tuple[str, ...] = field(default=(), metadata=_ZONES)
     """The zones that a block in zone `none` is in."""
-    holes: bool = False
+    holes: bool = field(default=False, metadata=_YES_NO)
     """Whether the blocks have memory holes, so that they cannot be set offline (EINVAL)."""
     more_nodes: tuple[int, ...] = ()
     """Further nodes that the blocks are in. Such blocks cannot be set offline (EINVAL)."""
@@ -54,35 +128,67 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A transition fails with `errno` (a name such as EBUSY), `times` times or (None) always."""
-
-    errno: str
-    times: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
     """A machine at boot; sizes in bytes, delays in seconds. Keys as in description.py."""
 
-    block_size: int
+    block_size: int = field(
+        metadata=_key("a power of two, 1048576 or more", _power_of_two, needed=True)
+    )
     groups: tuple[Group, ...]
-    firmware: bool = False
-    memmap_param: str | None = None
-    memmap_supported: bool = False
-    valid_zones: bool = True
-    contiguous_zones: bool = False
-    movable_node: bool = False
-    auto_online_blocks: str | None = "offline"
-    online_policy: str | None = None
-    auto_movable_ratio: int = 301
-    auto_movable_numa_aware: bool = True
-    assigned_by: Literal["config", "online"] | None = None
-    hypervisor: int | None = None
-    used: int = 0
-    large_pages: bool = True
-    increment: int | None = None
-    probe: bool = False
+    firmware: bool = field(default=False, metadata=_YES_NO)
+    memmap_param: str | None = field(
+        default=None, metadata=_key('"Y", "N", "force" or null', one_of("Y", "N", "force", None))
+    )
+    memmap_supported: bool = field(default=False, metadata=_YES_NO)
+    valid_zones: bool = field(default=True, metadata=_YES_NO)
+    contiguous_zones: bool = field(default=False, metadata=_YES_NO)
+    movable_node: bool = field(default=False, metadata=_YES_NO)
+    auto_online_blocks: str | None = field(
+        default="offline",
+        metadata=_key(
+            "offline, online, online_kernel, online_movable or null",
+            one_of("offline", *ONLINE_WORDS, None),
+        ),
+    )
+    online_policy: str | None = field(
+        default=None,
+        metadata=_key("contig-zones, auto-movable or null", one_of(*ONLINE_POLICIES, None)),
+    )
+    auto_movable_ratio: int = field(
+        default=301, metadata=_key("a percentage, 0 or more", number(0, 1 << 32))
+    )
+    auto_movable_numa_aware: bool = field(default=True, metadata=_YES_NO)
+    assigned_by: Literal["config", "online"] | None = field(
+        default=None, metadata=_key('"config", "online" or null', one_of("config", "online", None))
+    )
+    hypervisor: int | None = field(
+        default=None, metadata=_key("a number of bytes, or null", or_null(number(0)))
+    )
+    used: int = field(default=0, metadata=_key("a number of bytes", number(0)))
+    large_pages: bool = field(default=True, metadata=_YES_NO)
+    increment: int | None = field(
+        default=None, metadata=_key("a number of bytes, 1 or more, or null", or_null(number(1)))
+    )
+    probe: bool = field(default=False, metadata=_YES_NO)
     """Whether memory can be added by an address written to `probe` (CONFIG_ARCH_MEMORY_PROBE)."""
-    faults: Mapping[str, Mapping[int, Fault]] = field(default_factory=dict)
-    delays: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    faults: Mapping[str, Mapping[int, Fault]] = field(
+        default_factory=dict,
+        metadata=_key(
+            '{transition: {block: "EBUSY" or {"errno": "EBUSY", "times": 1 or more}}} '
+            + _BY_TRANSITION,
+            by_transition(fault),
+        ),
+    )
+    delays: Mapping[str, Mapping[int, float]] = field(
+        default_factory=dict,
+        metadata=_key(
+            f"{{transition: {{block: seconds}}}} {_BY_TRANSITION}", by_transition(seconds)
+        ),
+    )
+
+
+MACHINE_VALUES: Final = _values(Machine)
+"""The keys of a description that are fields of Machine, and their values."""
+
+GROUP_VALUES: Final = _values(Group)
+"""The same of a group of blocks."""

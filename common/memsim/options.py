@@ -15,7 +15,7 @@ from hotplug_cli.program import CommandError
 from memsim import profile
 from memsim.directory import Directory
 from memsim.machine import TRANSITIONS, Fault
-from memsim.schema import fault as fault_of
+from memsim.machine import fault as fault_of
 from memsim.schema import seconds as seconds_of
 
 __all__ = [

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from memsim.beneath import read_file
-from memsim.description import MIB, parse
+from memsim.description import parse
 from memsim.errors import MachineError, UnknownProfileError, wrong
 from memsim.kernel import Kernel
 from memsim.likeness import like
-from memsim.machine import Machine
+from memsim.machine import MIB, Machine
 from memsim.schema import loads
 
 __all__ = ["GIB", "PROFILES", "boot", "from_tree", "layout", "load"]

@@ -10,31 +10,15 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from memsim.description import dump, parse
 from memsim.errors import MachineError, wrong
 from memsim.kernel import Blocks, Kernel
-from memsim.kernel.blocks import ABSENT
-from memsim.kernel.devices import KINDS, Device
-from memsim.kernel.state import LOG_LENGTH
-from memsim.kernel.storage import Hypervisor
-from memsim.kernel.zones import Policy
-from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS, Fault, Machine
-from memsim.schema import (
-    Value,
-    by_block,
-    by_transition,
-    checked,
-    fault,
-    loads,
-    number,
-    one_of,
-    seconds,
-    text,
-    yes_no,
-)
+from memsim.kernel.state import VALUES, State
+from memsim.machine import Machine
+from memsim.schema import Value, by_block, checked, loads, number, text
 
 __all__ = [
     "MOST",
@@ -44,7 +28,6 @@ __all__ = [
     "journal_from",
     "journal_of_change",
     "journal_of_offline",
-    "live",
     "live_record",
     "machine_from",
     "machine_record",
@@ -86,141 +69,24 @@ def machine_from(record: bytes) -> Machine:
 # What changes
 
 
-def live(kernel: Kernel) -> dict[str, Any]:
-    """All that changes in a kernel, except for its blocks, as JSON values."""
-    return {
-        "pool": kernel.hypervisor.pool,
-        "kept": {str(block): size for block, size in kernel.hypervisor.kept.items()},
-        "devices": [[device.kind, device.first, device.last] for device in kernel.zones.devices],
-        "log": kernel.log,
-        "auto_online_blocks": kernel.auto_online_blocks,
-        **asdict(kernel.zones.policy),
-        "online_types": {str(block): word for block, word in kernel.online_types.items()},
-        "faults": {
-            transition: {str(block): asdict(fault) for block, fault in of.items()}
-            for transition, of in kernel.faults.items()
-        },
-        "delays": {
-            transition: {str(block): delay for block, delay in of.items()}
-            for transition, of in kernel.delays.items()
-        },
-    }
-
-
 def live_record(kernel: Kernel) -> bytes:
-    """The content of live.json: what `live` says, and the checksum of the blocks."""
-    return _sealed(live(kernel) | {"blocks": _crc(kernel.blocks.content())})
+    """The content of live.json: the state, and the checksum of the blocks."""
+    return _sealed(kernel.state.dumped() | {"blocks": _crc(kernel.blocks.content())})
 
 
 def restored(machine: Machine, blocks: bytes, record: bytes) -> Kernel:
     """The kernel from the contents of the files blocks and live.json."""
     values = _unsealed(record, _LIVE_KEYS)
-    if values["blocks"] != _crc(blocks):
+    if values.pop("blocks") != _crc(blocks):
         raise MachineError(THE_BLOCKS, "their checksum in live.json", "not another")
     try:
         known = Blocks.restored(machine, blocks)
     except ValueError as error:
         raise MachineError(THE_BLOCKS, str(error), "not these") from None
-    for key, at_boot in (
-        ("auto_online_blocks", machine.auto_online_blocks),
-        ("online_policy", machine.online_policy),
-    ):
-        if (values[key] is None) != (at_boot is None):
-            raise wrong(key, "null where the machine has no such file, and only there", values[key])
-    for block, size in values["kept"].items():
-        if known.at(block) != ABSENT or size > machine.block_size:
-            raise wrong("kept", "at most the size of blocks that are not configured", block)
-    devices: tuple[Device, ...] = values["devices"]
-    _check_devices(machine, known, devices)
-    for key, tables in (
-        ("online_types", [values["online_types"]]),
-        ("faults", values["faults"].values()),
-        ("delays", values["delays"].values()),
-    ):
-        for block in (block for table in tables for block in table):
-            if block not in known:
-                raise wrong(key, "blocks that the machine has", block)
-    policy = Policy(
-        values["online_policy"], values["auto_movable_ratio"], values["auto_movable_numa_aware"]
-    )
-    kernel = Kernel.restored(
-        machine,
-        known,
-        Hypervisor(machine, values["pool"], values["kept"]),
-        policy,
-        auto_online_blocks=values["auto_online_blocks"],
-        online_types=values["online_types"],
-        log=values["log"],
-        faults=values["faults"],
-        delays=values["delays"],
-    )
-    kernel.zones.devices = devices
-    return kernel
+    return Kernel(machine, known, State.restored(values, machine, known))
 
 
-def _check_devices(machine: Machine, blocks: Blocks, devices: tuple[Device, ...]) -> None:
-    last = -1
-    for device in devices:
-        ends = [device.first, device.last]
-        if device.first <= last or device.last < device.first or device.last not in blocks:
-            raise wrong("devices", "blocks that the machine has, ascending", ends)
-        group = blocks.group(device.first)
-        came = not (machine.firmware or group.config) and group.first <= device.first
-        if not came or device.last > group.last or blocks.count(ABSENT, *ends):
-            raise wrong("devices", "blocks that were plugged in", ends)
-        last = device.last
-
-
-def _kept_fault(value: Mapping[str, Any]) -> Fault:
-    if set(value) != {"errno", "times"}:
-        raise ValueError
-    return fault(value)
-
-
-def _log(value: Any) -> list[str]:
-    if not isinstance(value, list) or len(value) > LOG_LENGTH:
-        raise ValueError
-    lines = [text(line) for line in value]
-    if not all(line.isprintable() for line in lines):
-        raise ValueError
-    return lines
-
-
-def _device(value: Any) -> Device:
-    kind, first, last = value
-    return Device(one_of(*KINDS)(kind), number(0)(first), number(0)(last))
-
-
-def _devices(value: Any) -> tuple[Device, ...]:
-    if not isinstance(value, list):
-        raise ValueError
-    return tuple(map(_device, value))
-
-
-_LIVE_KEYS: Final = {
-    "pool": Value("a number of bytes", number(0), needed=True),
-    "kept": Value("{block: bytes}", by_block(number(1)), needed=True),
-    "devices": Value("a list of [kind, first block, last block]", _devices, needed=True),
-    "log": Value(f"at most {LOG_LENGTH} lines of text", _log, needed=True),
-    "auto_online_blocks": Value(
-        "offline, online, online_kernel, online_movable or null",
-        one_of("offline", *ONLINE_WORDS, None),
-        needed=True,
-    ),
-    "online_policy": Value(
-        "contig-zones, auto-movable or null", one_of(*ONLINE_POLICIES, None), needed=True
-    ),
-    "auto_movable_ratio": Value("a percentage, 0 or more", number(0, 1 << 32), needed=True),
-    "auto_movable_numa_aware": Value("true or false", yes_no, needed=True),
-    "online_types": Value(
-        "{block: online, online_kernel or online_movable}",
-        by_block(one_of(*ONLINE_WORDS)),
-        needed=True,
-    ),
-    "faults": Value("{transition: {block: fault}}", by_transition(_kept_fault), needed=True),
-    "delays": Value("{transition: {block: seconds}}", by_transition(seconds), needed=True),
-    "blocks": Value("a checksum", text, needed=True),
-}
+_LIVE_KEYS: Final = {**VALUES, "blocks": Value("a checksum", text, needed=True)}
 
 
 # The journal

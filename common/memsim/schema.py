@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from memsim.errors import MachineError, shortened, wrong
-from memsim.machine import TRANSITIONS, Fault
 
 __all__ = [
     "Value",
     "by_block",
-    "by_transition",
     "checked",
-    "fault",
     "loads",
     "number",
     "one_of",
@@ -103,29 +99,6 @@ def by_block(read: Callable[[Any], Any]) -> Callable[[Any], dict[int, Any]]:
         return {number(0)(int(block)): read(of) for block, of in value.items()}
 
     return by_number
-
-
-def by_transition(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, dict[int, Any]]]:
-    """An object of transitions, each with an object whose keys are block numbers."""
-    of_blocks = by_block(read)
-
-    def by_name(value: Any) -> dict[str, dict[int, Any]]:
-        if not set(dict(value)) <= set(TRANSITIONS):
-            raise ValueError
-        return {transition: of_blocks(blocks) for transition, blocks in value.items()}
-
-    return by_name
-
-
-def fault(value: str | Mapping[str, Any]) -> Fault:
-    """The fault of an errno name, or of a mapping with `errno` and `times`.
-
-    Raises ValueError or TypeError.
-    """
-    name, times = (value, None) if isinstance(value, str) else (value["errno"], value.get("times"))
-    if not isinstance(getattr(errno, text(name), None), int):
-        raise ValueError
-    return Fault(name, None if times is None else number(1)(times))
 
 
 def seconds(value: float | str) -> float:

@@ -21,7 +21,7 @@ from memsim import attributes
 from memsim.attributes import UEVENT, Attribute
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ABSENT, HOLE, MEMMAP, OFFLINE
-from memsim.kernel.state import Uevent
+from memsim.kernel.transitions import Uevent
 from memsim.kernel.zones import Rules
 
 __all__ = [

@@ -82,9 +82,9 @@ class RandomWrites(RuleBasedStateMachine):
         }
 
     def _storage(self) -> int:
-        hypervisor = self.kernel.hypervisor
+        state = self.kernel.state
         assigned = SIZE * sum(map(self.kernel.blocks.present, BLOCKS))
-        return hypervisor.pool + assigned + sum(hypervisor.kept.values())
+        return state.pool + assigned + sum(state.kept.values())
 
     def _write(self, path: str, text: str) -> None:
         try:
@@ -137,7 +137,7 @@ class RandomWrites(RuleBasedStateMachine):
     def fail(self, block: int, transition: str, times: int) -> None:
         self.kernel.set_fault(transition, block, Fault("EIO", times))
 
-    @precondition(lambda self: self.kernel.hypervisor.pool < 6 * SIZE)
+    @precondition(lambda self: self.kernel.state.pool < 6 * SIZE)
     @rule()
     def reboot(self) -> None:
         self.kernel.reboot()
@@ -147,7 +147,7 @@ class RandomWrites(RuleBasedStateMachine):
     @invariant()
     def hypervisor_and_configured_storage_are_constant(self) -> None:
         assert self._storage() == self.storage
-        assert self.kernel.hypervisor.pool >= 0
+        assert self.kernel.state.pool >= 0
 
     @invariant()
     def directories_are_there_exactly_for_configured_blocks(self) -> None:

@@ -154,7 +154,7 @@ def test_a_machine_is_made_from_a_few_sizes() -> None:
     kernel = Kernel(layout(128 << 20, 2 * gib, standby=2 * gib, nodes=2))
     nodes = [kernel.blocks.group(block).node for block in kernel.blocks]
     assert nodes == [0] * 8 + [1] * 8 + [0] * 8 + [1] * 8
-    assert kernel.hypervisor.pool == 2 * gib
+    assert kernel.state.pool == 2 * gib
     assert kernel.online_blocks() == 16
     with pytest.raises(MachineError, match="memory: expected a multiple of 128 MiB"):
         layout(128 << 20, 3 << 27, nodes=2)

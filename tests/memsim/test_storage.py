@@ -63,7 +63,7 @@ def test_storage_that_is_not_taken_back_is_no_error_and_only_in_the_log(
     assert memsim("show", root, "--log").stdout == (
         "sclp_mem: assign storage failed (cmd=0x000c0001, response=0x0320, rn=0x0021)\n"
     )
-    assert Directory(root).kernel().hypervisor.kept == {2: INCREMENT}
+    assert Directory(root).kernel().state.kept == {2: INCREMENT}
     assert "Only assigned:          8M\n" in memsim("show", root).stdout
     memsim("reboot", root)
     assert memsim("show", root, "--log").stdout == ""
@@ -72,42 +72,42 @@ def test_storage_that_is_not_taken_back_is_no_error_and_only_in_the_log(
 
 def test_storage_that_was_kept_is_not_taken_again() -> None:
     sysfs = with_fault("deconfig", 4, Fault("EIO", 1))
-    pool = sysfs.kernel.hypervisor.pool
+    pool = sysfs.kernel.state.pool
     assert [error_of(sysfs, config(4), word) for word in "10"] == [None, None]
-    assert sysfs.kernel.hypervisor.pool == pool - INCREMENT
+    assert sysfs.kernel.state.pool == pool - INCREMENT
     assert error_of(sysfs, config(4), "1") is None
-    assert (sysfs.kernel.hypervisor.pool, sysfs.kernel.hypervisor.kept) == (pool - SIZE, {})
+    assert (sysfs.kernel.state.pool, sysfs.kernel.state.kept) == (pool - SIZE, {})
 
 
 def test_increments_that_were_assigned_before_one_was_refused_stay_so() -> None:
     sysfs = with_fault("config", 4, Fault("EIO", 2))
-    hypervisor = sysfs.kernel.hypervisor
-    pool = hypervisor.pool
+    state = sysfs.kernel.state
+    pool = state.pool
     for _ in range(2):
         assert error_of(sysfs, config(4), "1") == "EIO"
-        assert (hypervisor.kept, hypervisor.pool) == ({4: SIZE - INCREMENT}, pool - 120 * MIB)
+        assert (state.kept, state.pool) == ({4: SIZE - INCREMENT}, pool - 120 * MIB)
         assert sysfs.read(config(4)) == b"0\n"
         assert sysfs.kind(f"{MEMORY}/memory4") is None
-    assert len(sysfs.kernel.log) == 2
+    assert len(sysfs.kernel.state.log) == 2
     assert error_of(sysfs, config(4), "1") is None
-    assert (hypervisor.kept, hypervisor.pool) == ({}, pool - SIZE)
+    assert (state.kept, state.pool) == ({}, pool - SIZE)
 
 
 def test_a_pool_that_is_not_enough_for_a_block_is_taken_all_the_same() -> None:
     sysfs = Sysfs(boot(PARTS | {"hypervisor": SIZE + 5 * INCREMENT + 1}))
-    hypervisor = sysfs.kernel.hypervisor
+    state = sysfs.kernel.state
     assert [error_of(sysfs, config(block), "1") for block in (4, 5, 6)] == [None, "EIO", "EIO"]
-    assert (hypervisor.kept, hypervisor.pool) == ({5: 5 * INCREMENT}, 1)
+    assert (state.kept, state.pool) == ({5: 5 * INCREMENT}, 1)
     assert error_of(sysfs, config(4), "0") is None
     assert error_of(sysfs, config(5), "1") is None
-    assert (hypervisor.kept, hypervisor.pool) == ({}, 5 * INCREMENT + 1)
+    assert (state.kept, state.pool) == ({}, 5 * INCREMENT + 1)
 
 
 def test_what_stays_assigned_outlives_the_command(memsim: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "m", PARTS)
     memsim("fault", root, "--config", "5=EIO:1")
     assert "Input/output error" in memsim("write", root, config(5), "1").stderr
-    assert Directory(root).kernel().hypervisor.kept == {5: SIZE - INCREMENT}
+    assert Directory(root).kernel().state.kept == {5: SIZE - INCREMENT}
 
 
 def test_an_older_kernel_gives_back_what_was_assigned_before_one_was_refused() -> None:
@@ -120,8 +120,8 @@ def test_an_older_kernel_gives_back_what_was_assigned_before_one_was_refused() -
     }
     sysfs = Sysfs(boot(older))
     assert error_of(sysfs, f"{MEMORY}/memory4/state", "online") == "EIO"
-    assert sysfs.kernel.hypervisor.pool == SIZE - INCREMENT
-    assert not sysfs.kernel.hypervisor.kept
+    assert sysfs.kernel.state.pool == SIZE - INCREMENT
+    assert not sysfs.kernel.state.kept
 
 
 def test_the_log_has_its_last_lines() -> None:
@@ -130,8 +130,8 @@ def test_the_log_has_its_last_lines() -> None:
     error_of(sysfs, config(5), "1")
     for _ in range(LOG_LENGTH):
         error_of(sysfs, config(4), "1")
-    assert len(sysfs.kernel.log) == LOG_LENGTH
-    assert all("rn=0x0041" in line for line in sysfs.kernel.log)
+    assert len(sysfs.kernel.state.log) == LOG_LENGTH
+    assert all("rn=0x0041" in line for line in sysfs.kernel.state.log)
 
 
 # Memory for struct pages and page tables
@@ -156,8 +156,8 @@ def test_added_memory_takes_memory(large_pages: bool, memmap: str, each: int) ->
     assert failed == ("ENOMEM" if each else None)
     assert done == (left // each if each else 198)
     # Nothing of the block that failed was kept.
-    assert sysfs.kernel.hypervisor.pool == (198 - done) * SIZE
-    assert sysfs.kernel.log == (
+    assert sysfs.kernel.state.pool == (198 - done) * SIZE
+    assert sysfs.kernel.state.log == (
         ["memory63: no memory for its page tables; in place of this error, the kernel may end "
          "processes, or panic"]
         if failed and memmap == "1"

@@ -72,7 +72,7 @@ def test_eight_writers_at_once_lose_nothing(tmp_path: Path) -> None:
         expected.write(f"{FIRMWARE}/memory{block}/config", b"1")
         expected.write(f"{MEMORY}/memory{block}/state", b"online_movable")
     after = directory.Directory(root).kernel()
-    assert after.hypervisor.pool == expected.kernel.hypervisor.pool
+    assert after.state.pool == expected.kernel.state.pool
     assert after.blocks.content() == expected.kernel.blocks.content()
     assert tree_at(root) == tree_of(expected)
 
@@ -80,8 +80,8 @@ def test_eight_writers_at_once_lose_nothing(tmp_path: Path) -> None:
 def storage(kernel: Kernel) -> int:
     """Bytes that the hypervisor can give and that are assigned; always the same."""
     present = sum(map(kernel.blocks.present, kernel.blocks))
-    kept = sum(kernel.hypervisor.kept.values())
-    return kernel.hypervisor.pool + kept + present * kernel.machine.block_size
+    kept = sum(kernel.state.kept.values())
+    return kernel.state.pool + kept + present * kernel.machine.block_size
 
 
 @pytest.mark.slow

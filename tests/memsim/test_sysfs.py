@@ -357,7 +357,7 @@ def test_configure_stops_when_struct_pages_run_out() -> None:
     size = 128 * MIB
     free = 4 * size - 4 * size // 64 - 256 * MIB
     expected = free // (size // 64)
-    pool = sysfs.kernel.hypervisor.pool
+    pool = sysfs.kernel.state.pool
     for block in range(4, 516):
         sysfs.write(memmap(block), b"0")
     done = 0
@@ -370,7 +370,7 @@ def test_configure_stops_when_struct_pages_run_out() -> None:
         done += 1
     assert done == expected == 124
     # What the failed one took from the hypervisor was given back.
-    assert sysfs.kernel.hypervisor.pool == pool - done * size
+    assert sysfs.kernel.state.pool == pool - done * size
     assert sysfs.kind(f"{MEMORY}/memory{4 + done}") is None
 
 
@@ -394,7 +394,7 @@ def test_configure_with_memmap_on_memory_never_runs_out() -> None:
     sysfs = Sysfs(boot("s390-imbalance"))
     for block in range(4, 516):
         sysfs.write(config(block), b"1")
-    assert sysfs.kernel.hypervisor.pool == 0
+    assert sysfs.kernel.state.pool == 0
     assert all(sysfs.kernel.blocks.present(block) for block in range(516))
 
 
@@ -423,22 +423,22 @@ def test_configure_fails_when_the_hypervisor_has_no_storage_left() -> None:
     assert refused(sysfs, config(5), b"1") == "EIO"
     sysfs.write(config(0), b"0")
     sysfs.write(config(5), b"1")
-    assert sysfs.kernel.hypervisor.pool == 0
+    assert sysfs.kernel.state.pool == 0
 
 
 def test_an_older_s390_kernel_takes_storage_at_online_and_gives_it_back_at_offline() -> None:
     sysfs = Sysfs(boot("s390-pre-6.19"))
     assert sysfs.kind(FIRMWARE) is None
     assert text(sysfs, state(20)) == "offline"
-    pool, size = sysfs.kernel.hypervisor.pool, 256 * MIB
+    pool, size = sysfs.kernel.state.pool, 256 * MIB
     assert pool == 16 * size
     sysfs.kernel.set_fault("online", 20, Fault("ENOMEM", 1))
     assert refused(sysfs, state(20), b"online") == "ENOMEM"
-    assert sysfs.kernel.hypervisor.pool == pool
+    assert sysfs.kernel.state.pool == pool
     sysfs.write(state(20), b"online")
-    assert sysfs.kernel.hypervisor.pool == pool - size
+    assert sysfs.kernel.state.pool == pool - size
     sysfs.write(state(15), b"offline")
-    assert sysfs.kernel.hypervisor.pool == pool
+    assert sysfs.kernel.state.pool == pool
 
 
 def test_faults_happen_always_or_so_many_times() -> None:

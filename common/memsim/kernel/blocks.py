@@ -132,23 +132,13 @@ class Blocks:
         """Whether a block of the machine has a flag."""
         return bool(self.flags[block - self.first] & flag)
 
-    def find(self, place: int, first: int, last: int) -> int | None:
-        """The lowest of the blocks `first` to `last` that is at this place."""
-        index = self.place.find(place, first - self.first, last + 1 - self.first)
-        return None if index < 0 else index + self.first
-
-    def find_last(self, place: int, first: int, last: int) -> int | None:
-        """The highest of the blocks `first` to `last` that is at this place."""
-        index = self.place.rfind(place, first - self.first, last + 1 - self.first)
-        return None if index < 0 else index + self.first
-
-    def find_run(self, place: int, count: int, first: int, last: int) -> int | None:
+    def find(self, place: int, first: int, last: int, count: int = 1) -> int | None:
         """The first of the lowest COUNT neighbours at this place, all from `first` to `last`."""
         run, start = bytes([place]) * count, first - self.first
         index = self.place.find(run, start, last + 1 - self.first)
         return None if index < 0 else index + self.first
 
-    def find_last_run(self, place: int, count: int, first: int, last: int) -> int | None:
+    def find_last(self, place: int, first: int, last: int, count: int = 1) -> int | None:
         """The first of the highest COUNT neighbours at this place, all from `first` to `last`."""
         run, start = bytes([place]) * count, first - self.first
         index = self.place.rfind(run, start, last + 1 - self.first)

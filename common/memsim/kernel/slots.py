@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from memsim.kernel.blocks import ABSENT, HOLE, OFFLINE
 from memsim.kernel.devices import Device
-from memsim.kernel.state import Kernel
+from memsim.kernel.transitions import Kernel
 from memsim.machine import Group
 
 __all__ = ["free", "plug", "probe", "removable", "unplug"]
@@ -23,7 +23,7 @@ __all__ = ["free", "plug", "probe", "removable", "unplug"]
 def free(kernel: Kernel, count: int, node: int | None = None) -> range | None:
     """The lowest COUNT neighbouring blocks, of a node or (None) of any, that can be plugged in."""
     for group in _slots(kernel, node):
-        first = kernel.blocks.find_run(ABSENT, count, group.first, group.last)
+        first = kernel.blocks.find(ABSENT, group.first, group.last, count)
         if first is not None:
             return range(first, first + count)
     return None
@@ -37,7 +37,7 @@ def removable(
     """
     for group in reversed(list(_slots(kernel, node))):
         last = group.last
-        while (first := kernel.blocks.find_last_run(OFFLINE, count, group.first, last)) is not None:
+        while (first := kernel.blocks.find_last(OFFLINE, group.first, last, count)) is not None:
             blocks = range(first, first + count)
             if _can_be_cut(kernel, blocks, kind):
                 return blocks
@@ -60,7 +60,7 @@ def _can_be_cut(kernel: Kernel, blocks: range, kind: str | None) -> bool:
 def _devices_in(kernel: Kernel, blocks: range) -> list[Device]:
     return [
         device
-        for device in kernel.zones.devices
+        for device in kernel.state.devices
         if device.first <= blocks[-1] and blocks[0] <= device.last
     ]
 
@@ -79,8 +79,8 @@ def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm") -> None:
     """
     if kind:
         device = Device(kind, blocks[0], blocks[-1])
-        kernel.zones.devices = tuple(
-            sorted((*kernel.zones.devices, device), key=lambda one: one.first)
+        kernel.state.devices = tuple(
+            sorted((*kernel.state.devices, device), key=lambda one: one.first)
         )
     kernel.add(blocks)
 
@@ -109,5 +109,5 @@ def unplug(kernel: Kernel, blocks: range) -> None:
         kernel.remove(block)
     gone = _devices_in(kernel, blocks)
     left = [Device(one.kind, one.first, blocks[0] - 1) for one in gone if one.first < blocks[0]]
-    kept = [device for device in kernel.zones.devices if device not in gone]
-    kernel.zones.devices = tuple(sorted((*kept, *left), key=lambda one: one.first))
+    kept = [device for device in kernel.state.devices if device not in gone]
+    kernel.state.devices = tuple(sorted((*kept, *left), key=lambda one: one.first))

@@ -1,399 +1,226 @@
-"""A running kernel: the transitions of a machine's blocks.
+"""What changes in a running machine and its hypervisor, apart from the blocks.
 
-Facts: drivers/base/memory.c and drivers/base/core.c (online and offline), mm/memory_hotplug.c
-(what keeps a block from either), drivers/s390/char/sclp_mem.c of Linux 6.19 (configure and
-deconfigure) and sclp_cmd.c before (storage that is assigned when a block goes online).
-
-Not modelled: the pages of processes. Set a fault for a block with a page that cannot be moved.
+`State` is the one list of it. Each field says what it is at boot, whether a reboot leaves it alone,
+and how it is written in a record and checked when that is read. Boot, reboot, records and what
+`memsim show --json` writes follow from the fields.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Final
 
-from memsim.kernel.blocks import ABSENT, EARLY, MEMMAP, OFFLINE, Blocks
-from memsim.kernel.storage import NO_PAGE_TABLES, STRUCT_PAGE_SHARE, Hypervisor, StructPages
-from memsim.kernel.zones import MOVABLE, NONE, Policy, Zones
-from memsim.machine import ONLINE_WORDS, TRANSITIONS, Fault, Machine
+from memsim.errors import wrong
+from memsim.kernel.blocks import ABSENT, OFFLINE, Blocks
+from memsim.kernel.devices import KINDS, Device
+from memsim.machine import MACHINE_VALUES, ONLINE_WORDS, Fault, Machine, by_transition, fault
+from memsim.schema import Value, by_block, number, one_of, seconds, text
 
-__all__ = ["LOG_LENGTH", "Kernel", "Uevent"]
+__all__ = ["LOG_LENGTH", "VALUES", "State"]
 
 LOG_LENGTH: Final = 100
 """The maximum of lines of the kernel log that are kept."""
 
-Uevent = Literal["add", "remove", "online", "offline"]
 
-Faults = dict[str, dict[int, Fault]]
-Delays = dict[str, dict[int, float]]
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """What a field of State says about itself."""
+
+    value: Value
+    """What a record may have, and how it is read."""
+    at_boot: Callable[[Machine, Blocks], Any]
+    dumped: Callable[[Any], Any] = lambda value: value
+    """The JSON value for a record; `value.read` is the inverse."""
+    check: Callable[[str, Any, Machine, Blocks], None] = lambda *_: None
+    """Raises MachineError, given the field's name, for what no kernel of this machine can have."""
+    survives: bool = False
+    """Whether it is not the kernel's, so that a reboot leaves it alone."""
 
 
-class Kernel:
-    """A running kernel, its memory blocks, and the hypervisor.
+def _fact(
+    expected: str,
+    read: Callable[[Any], Any],
+    at_boot: Callable[[Machine, Blocks], Any],
+    **more: Any,
+) -> dict[str, _Fact]:
+    """The metadata of a field."""
+    return {"fact": _Fact(Value(expected, read, needed=True), at_boot, **more)}
 
-    A transition is a method that takes the number of a block of the machine. It raises OSError with
-    the errno of the write; then nothing has changed, except the count of a fault, the log and,
-    where this is said, the hypervisor's storage. A transition with a delay calls `wait` before
-    anything changes.
+
+def _as_described(name: str) -> _Fact:
+    """The fact of a field that says nothing: what the machine's field of the same name says."""
+    value = replace(MACHINE_VALUES[name], needed=True)
+    return _Fact(value, lambda machine, _: getattr(machine, name), check=_check_exists)
+
+
+# What is at boot
+
+
+def _all_without_storage(machine: Machine, blocks: Blocks) -> int:
+    """Unless the machine says how much, what all blocks without storage need."""
+    if not machine.assigned_by:
+        return 0
+    if machine.hypervisor is not None:
+        return machine.hypervisor
+    without = [ABSENT] if machine.assigned_by == "config" else [ABSENT, OFFLINE]
+    first, last = machine.groups[0].first, machine.groups[-1].last
+    return machine.block_size * sum(blocks.count(place, first, last) for place in without)
+
+
+# What a record may have
+
+
+def _log(value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > LOG_LENGTH:
+        raise ValueError
+    lines = [text(line) for line in value]
+    if not all(line.isprintable() for line in lines):
+        raise ValueError
+    return lines
+
+
+def _devices(value: Any) -> tuple[Device, ...]:
+    if not isinstance(value, list):
+        raise ValueError
+    kind, end = one_of(*KINDS), number(0)
+    return tuple(Device(kind(of), end(first), end(last)) for of, first, last in value)
+
+
+def _fault(value: Mapping[str, Any]) -> Fault:
+    if set(value) != {"errno", "times"}:
+        raise ValueError
+    return fault(value)
+
+
+def _check_absent(name: str, kept: Mapping[int, int], machine: Machine, blocks: Blocks) -> None:
+    for block, size in kept.items():
+        if blocks.at(block) != ABSENT or size > machine.block_size:
+            raise wrong(name, "at most the size of blocks that are not configured", block)
+
+
+def _check_plugged(name: str, devices: Iterable[Device], machine: Machine, blocks: Blocks) -> None:
+    last = -1
+    for device in devices:
+        ends = [device.first, device.last]
+        if device.first <= last or device.last < device.first or device.last not in blocks:
+            raise wrong(name, "blocks that the machine has, ascending", ends)
+        group = blocks.group(device.first)
+        came = not (machine.firmware or group.config) and group.first <= device.first
+        if not came or device.last > group.last or blocks.count(ABSENT, *ends):
+            raise wrong(name, "blocks that were plugged in", ends)
+        last = device.last
+
+
+def _check_exists(name: str, word: str | None, machine: Machine, _blocks: Blocks) -> None:
+    if (word is None) != (getattr(machine, name) is None):
+        raise wrong(name, "null where the machine has no such file, and only there", word)
+
+
+def _check_known(name: str, table: Iterable[int], _machine: Machine, blocks: Blocks) -> None:
+    for block in table:
+        if block not in blocks:
+            raise wrong(name, "blocks that the machine has", block)
+
+
+def _check_all_known(
+    name: str, tables: Mapping[str, Mapping[int, Any]], machine: Machine, blocks: Blocks
+) -> None:
+    for table in tables.values():
+        _check_known(name, table, machine, blocks)
+
+
+@dataclass(slots=True)
+class State:
+    """All that changes in a running machine, apart from its blocks. Sizes are in bytes.
+
+    A field without more is as the field of Machine with the same name.
     """
 
-    __slots__ = (
-        "_changed",
-        "auto_online_blocks",
-        "blocks",
-        "delays",
-        "faults",
-        "going_offline",
-        "hypervisor",
-        "listeners",
-        "log",
-        "machine",
-        "nodes",
-        "online_types",
-        "struct_pages",
-        "wait",
-        "zones",
+    pool: int = field(metadata=_fact("a number of bytes", number(0), _all_without_storage))
+    """The storage that the hypervisor can still give."""
+    kept: dict[int, int] = field(
+        metadata=_fact("{block: bytes}", by_block(number(1)), lambda *_: {}, check=_check_absent)
+    )
+    """Block that is not configured -> its storage that is assigned all the same."""
+    devices: tuple[Device, ...] = field(
+        metadata=_fact(
+            "a list of [kind, first block, last block]",
+            _devices,
+            lambda *_: (),
+            dumped=lambda devices: [[one.kind, one.first, one.last] for one in devices],
+            check=_check_plugged,
+        )
+    )
+    """The devices that were plugged in, by their blocks, ascending."""
+    log: list[str] = field(
+        metadata=_fact(f"at most {LOG_LENGTH} lines of text", _log, lambda *_: [])
+    )
+    """The last lines of the kernel log about memory."""
+    auto_online_blocks: str | None
+    """What becomes of a block that is added; None if there is no such file."""
+    online_policy: str | None
+    """How `online` chooses a zone; None if there are no parameters for it."""
+    auto_movable_ratio: int
+    auto_movable_numa_aware: bool
+    online_types: dict[int, str] = field(
+        metadata=_fact(
+            "{block: online, online_kernel or online_movable}",
+            by_block(one_of(*ONLINE_WORDS)),
+            lambda *_: {},
+            check=_check_known,
+        )
+    )
+    """Block -> the word of a write to `state` that found the block already online."""
+    faults: dict[str, dict[int, Fault]] = field(
+        metadata=_fact(
+            "{transition: {block: fault}}",
+            by_transition(_fault),
+            lambda machine, _: {name: dict(of) for name, of in machine.faults.items()},
+            dumped=lambda faults: {
+                transition: {block: asdict(of) for block, of in table.items()}
+                for transition, table in faults.items()
+            },
+            check=_check_all_known,
+            survives=True,
+        )
+    )
+    delays: dict[str, dict[int, float]] = field(
+        metadata=_fact(
+            "{transition: {block: seconds}}",
+            by_transition(seconds),
+            lambda machine, _: {name: dict(of) for name, of in machine.delays.items()},
+            check=_check_all_known,
+            survives=True,
+        )
     )
 
-    def __init__(self, machine: Machine) -> None:
-        """Boot a machine."""
-        blocks = Blocks(machine)
-        self._start(machine, blocks, Hypervisor.at_boot(machine, blocks), Policy.at_boot(machine))
-        self.auto_online_blocks = machine.auto_online_blocks
-        self.online_types: dict[int, str] = {}
-        """Block -> the word of a write to `state` that found the block already online."""
-        self.log: list[str] = []
-        """The last lines of the kernel log about memory, at most LOG_LENGTH."""
-        self.faults: Faults = {name: dict(of) for name, of in machine.faults.items()}
-        self.delays: Delays = {name: dict(of) for name, of in machine.delays.items()}
-        self._forget()
+    @classmethod
+    def at_boot(cls, machine: Machine, blocks: Blocks, before: State | None = None) -> State:
+        """The state of a machine that boots, for the first time or after BEFORE."""
+        stays = {name for name, fact in _FACTS.items() if before and fact.survives}
+        return cls(
+            **{
+                name: getattr(before, name) if name in stays else fact.at_boot(machine, blocks)
+                for name, fact in _FACTS.items()
+            }
+        )
 
     @classmethod
-    def restored(
-        cls,
-        machine: Machine,
-        blocks: Blocks,
-        hypervisor: Hypervisor,
-        policy: Policy,
-        *,
-        auto_online_blocks: str | None,
-        online_types: dict[int, str],
-        log: list[str],
-        faults: Faults,
-        delays: Delays,
-    ) -> Kernel:
-        """The kernel with these parts."""
-        kernel = cls.__new__(cls)
-        kernel._start(machine, blocks, hypervisor, policy)
-        kernel.auto_online_blocks, kernel.online_types = auto_online_blocks, online_types
-        kernel.faults, kernel.delays, kernel.log = faults, delays, log
-        kernel._forget()
-        return kernel
+    def restored(cls, values: Mapping[str, Any], machine: Machine, blocks: Blocks) -> State:
+        """The state with these values, which were read as VALUES says. Raises MachineError."""
+        for name, fact in _FACTS.items():
+            fact.check(name, values[name], machine, blocks)
+        return cls(**values)
 
-    def _start(
-        self, machine: Machine, blocks: Blocks, hypervisor: Hypervisor, policy: Policy
-    ) -> None:
-        self.machine, self.blocks, self.hypervisor = machine, blocks, hypervisor
-        self.zones = Zones(machine, blocks, policy)
-        self.struct_pages = StructPages(machine, blocks)
-        self.nodes = sorted({node for group in machine.groups for node in group.nodes})
-        """The nodes that the kernel knows."""
-
-    def _forget(self) -> None:
-        self._changed = False
-        self.going_offline: int | None = None
-        """The block that is going offline, while `wait` is called."""
-        self.listeners: list[Callable[[Uevent, int], None]] = []
-        """Functions to call for each uevent, with its action and its block."""
-        self.wait: Callable[[float], None] | None = None
-        """Called with the delay of a transition, in seconds. If it raises, the transition ends."""
-
-    # Reading.
-
-    def online_blocks(self) -> int:
-        """The number of online blocks."""
-        return sum(self.zones.online.values())
-
-    def free_memory(self) -> int:
-        """Bytes of online memory that is not in use, neither by struct pages nor by `used`."""
-        online = self.online_blocks() * self.machine.block_size
-        return online - self.struct_pages.in_use - self.machine.used
-
-    def room_for_struct_pages(self) -> int:
-        """Bytes of memory for struct pages and page tables of further blocks.
-
-        The kernel allocates them with GFP_KERNEL (mm/sparse-vmemmap.c, vmemmap_alloc_block), so
-        never from zone Movable. Memory in use is assumed to be in the other zones. Blocks there
-        that hold their own struct pages, 1/64 of their size, are counted in full.
-        """
-        online = self.zones.online.items()
-        blocks = sum(count for (_, zone), count in online if zone != MOVABLE)
-        room = blocks * self.machine.block_size - self.struct_pages.in_other_blocks
-        return min(self.free_memory(), room - self.machine.used)
-
-    # Online and offline.
-
-    def set_online_type(self, block: int, word: str) -> None:
-        """Set the word for the next `online` of a block (online_type in state_store)."""
-        self.online_types[block] = word
-        self._changed = True
-
-    def online(self, block: int) -> bool:
-        """Set a present block online (device_online); return False if it is already online.
-
-        Uses the word of `set_online_type`, which only the beginning of a transition clears
-        (memory_subsys_online). So the word of a write to `state` that found the block online is
-        used the next time (seen on Linux 6.1). EIO on an older s390 kernel if the hypervisor has no
-        storage.
-        """
-        if self.blocks.online(block):
-            return False
-        word = self.online_types.pop(block, "online")
-        self._pass_time("online", block)
-        self._set_online(block, word)
-        return True
-
-    def _set_online(self, block: int, word: str) -> None:
-        self._changed = True
-        assigns = self.machine.assigned_by == "online"
-        if assigns:
-            self._assign(block)
-        try:
-            self._fail("online", block)
-        except OSError:
-            if assigns:
-                self.hypervisor.unassign(block)
-            raise
-        self.zones.enter(block, self.zones.choose(block, word))
-        self.struct_pages.add(own=self.blocks.flag(block, MEMMAP))
-        self._emit("online", block)
-
-    def offline(self, block: int) -> bool:
-        """Set a present block offline (device_offline); return False if it is already offline.
-
-        EINVAL for a block in several zones or nodes or with holes, EBUSY for a block in use
-        (offline_pages).
-        """
-        if not self.blocks.online(block):
-            return False
-        group = self.blocks.group(block)
-        if self.blocks.at(block) == NONE or group.holes or group.more_nodes:
-            raise _error(errno.EINVAL)
-        self.going_offline = block
-        try:
-            self._pass_time("offline", block)
-        finally:
-            self.going_offline = None
-        self._fail("offline", block)
-        has_own = self.blocks.flag(block, MEMMAP)
-        size = self.machine.block_size
-        # Linux would try to move the block's pages until a signal comes.
-        moved = size - size // STRUCT_PAGE_SHARE if has_own else size
-        if self.machine.used and self.free_memory() < moved:
-            raise _error(errno.EBUSY)
-        self._changed = True
-        self.zones.leave(block, OFFLINE)
-        self.struct_pages.add(own=-has_own)
-        if self.machine.assigned_by == "online":
-            self.hypervisor.unassign(block)
-        self._emit("offline", block)
-        return True
-
-    def add(self, blocks: Sequence[int]) -> None:
-        """Add blocks (add_memory_resource). One that cannot be set online then stays offline."""
-        self._changed = True
-        for block in blocks:
-            self.struct_pages.add(outside=not self.blocks.flag(block, MEMMAP), added=1)
-            self.blocks.put(block, OFFLINE)
-            self._emit("add", block)
-        if self.auto_online_blocks in ONLINE_WORDS:
-            for block in blocks:
-                with suppress(OSError):
-                    self._set_online(block, str(self.auto_online_blocks))
-
-    def remove(self, block: int) -> None:
-        """Remove an offline block (try_remove_memory)."""
-        self._changed = True
-        self.online_types.pop(block, None)
-        early = self.blocks.flag(block, EARLY)
-        self.struct_pages.add(outside=self.blocks.flag(block, MEMMAP) - 1, added=early - 1)
-        self.blocks.put(block, ABSENT)
-        self.blocks.mark(block, EARLY, False)
-        self._emit("remove", block)
-
-    # Configure and deconfigure: s390 since Linux 6.19 (sclp_mem.c, config_mem_store).
-
-    def configure(self, block: int) -> bool:
-        """Assign a block's storage and add the block; return False if it is already present.
-
-        EIO if the hypervisor has too little storage, or refuses an increment, as it does for a
-        fault EIO; the other increments then stay assigned. ENOMEM if there is no memory for struct
-        pages or page tables.
-        """
-        if self.blocks.present(block):
-            return False
-        auto_online = self.auto_online_blocks in ONLINE_WORDS
-        self._pass_time("config", block, then="online" if auto_online else None)
-        fault = self._take_fault("config", block)
-        self._assign(block, refused=fault == "EIO")
-        has_own = self.blocks.flag(block, MEMMAP)
-        needed = self.struct_pages.page_tables + (0 if has_own else self.struct_pages.size)
-        if needed and self.room_for_struct_pages() < needed:
-            fault = fault or "ENOMEM"
-        if fault:
-            self.hypervisor.unassign(block)
-            if fault == "ENOMEM" and has_own:
-                self._report(f"memory{block}: {NO_PAGE_TABLES}")
-            raise _error(getattr(errno, fault))
-        self.add([block])
-        return True
-
-    def deconfigure(self, block: int) -> bool:
-        """Remove a block and unassign its storage; return False if it is not present.
-
-        EBUSY if it is online. If the hypervisor refuses to take an increment back, as it does for a
-        fault EIO, this succeeds, and the increment stays assigned.
-        """
-        if not self.blocks.present(block):
-            return False
-        if self.blocks.online(block):
-            raise _error(errno.EBUSY)
-        self._pass_time("deconfig", block)
-        fault = self._take_fault("deconfig", block)
-        if fault not in (None, "EIO"):
-            raise _error(getattr(errno, fault))
-        self.remove(block)
-        self.hypervisor.unassign(block, refused=fault == "EIO")
-        if fault:
-            self._report(self.hypervisor.refusal(block, kept=True))
-        return True
-
-    def set_memmap_on_memory(self, block: int, wanted: bool) -> None:
-        """Set memmap_on_memory for the next `configure` of a block; EBUSY while it is configured.
-
-        EOPNOTSUPP for True if the kernel does not support it; this is checked first.
-        """
-        if wanted and not self.machine.memmap_supported:
-            raise _error(errno.EOPNOTSUPP)
-        if self.blocks.present(block):
-            raise _error(errno.EBUSY)
-        self.blocks.mark(block, MEMMAP, wanted)
-        self._changed = True
-
-    # Settings of the machine.
-
-    def set_auto_online_blocks(self, word: str) -> None:
-        """Set the state of added blocks: offline, or one of ONLINE_WORDS."""
-        self.auto_online_blocks = word
-        self._changed = True
-
-    def set_policy(self, policy: Policy) -> None:
-        """Set the policy by which `online` chooses a zone."""
-        self.zones.policy = policy
-        self._changed = True
-
-    def become(self, other: Kernel) -> None:
-        """All is as in another kernel of the same machine."""
-        self.blocks.become(other.blocks)
-        self._start(self.machine, self.blocks, other.hypervisor, other.zones.policy)
-        self.zones.devices = other.zones.devices
-        self.auto_online_blocks, self.online_types = other.auto_online_blocks, other.online_types
-        self.faults, self.delays, self.log = other.faults, other.delays, other.log
-        self._changed = True
-
-    def reboot(self) -> None:
-        """Boot again: blocks and parameters are as at the first boot.
-
-        Faults and delays stay, because they are not the kernel's.
-        """
-        faults, delays = self.faults, self.delays
-        self.become(Kernel(self.machine))
-        self.faults, self.delays = faults, delays
-
-    # Faults and delays.
-
-    def set_fault(self, transition: str, block: int, fault: Fault | None) -> None:
-        """Set the fault of a transition of a block, or remove it (None).
-
-        Raises KeyError for a block that the machine does not have.
-        """
-        self._set_by_block(self.faults, transition, block, fault)
-
-    def set_delay(self, transition: str, block: int, seconds: float | None) -> None:
-        """Set the delay of a transition of a block, in seconds, or remove it (None).
-
-        Raises KeyError for a block that the machine does not have.
-        """
-        self._set_by_block(self.delays, transition, block, seconds)
-
-    def clear_faults(self) -> None:
-        """Remove all faults and delays."""
-        self.faults, self.delays = {}, {}
-        self._changed = True
-
-    def _set_by_block(
-        self, table: dict[str, dict[int, Any]], transition: str, block: int, value: object
-    ) -> None:
-        if transition not in TRANSITIONS:
-            raise KeyError(transition)
-        if block not in self.blocks:
-            raise KeyError(block)
-        if value is None:
-            table.get(transition, {}).pop(block, None)
-        else:
-            table.setdefault(transition, {})[block] = value
-        self._changed = True
-
-    def _pass_time(self, transition: str, block: int, then: str | None = None) -> None:
-        seconds = self.delays.get(transition, {}).get(block, 0.0)
-        if then:
-            seconds += self.delays.get(then, {}).get(block, 0.0)
-        if seconds and self.wait:
-            self.wait(seconds)
-
-    def _assign(self, block: int, *, refused: bool = False) -> None:
-        try:
-            self.hypervisor.assign(block, refused=refused)
-        except OSError:
-            self._report(self.hypervisor.refusal(block))
-            raise
-
-    def _report(self, line: str) -> None:
-        self._changed = True
-        self.log = [*self.log, line][-LOG_LENGTH:]
-
-    def _fail(self, transition: str, block: int) -> None:
-        fault = self._take_fault(transition, block)
-        if fault:
-            raise _error(getattr(errno, fault))
-
-    def _take_fault(self, transition: str, block: int) -> str | None:
-        """The errno name of a transition's fault, or None; counts the fault."""
-        faults = self.faults.get(transition, {})
-        fault = faults.get(block)
-        if fault is None:
-            return None
-        if fault.times is not None:
-            self._changed = True
-            if fault.times > 1:
-                faults[block] = Fault(fault.errno, fault.times - 1)
-            else:
-                del faults[block]
-        return fault.errno
-
-    def _emit(self, uevent: Uevent, block: int) -> None:
-        for listener in self.listeners:
-            listener(uevent, block)
-
-    def take_changed(self) -> bool:
-        """Whether anything has changed since the last call, blocks included."""
-        changed, self._changed = self._changed, False
-        return changed
+    def dumped(self) -> dict[str, Any]:
+        """The JSON values of a record; the numbers of blocks are still numbers."""
+        return {name: fact.dumped(getattr(self, name)) for name, fact in _FACTS.items()}
 
 
-def _error(number: int) -> OSError:
-    """The error that a system call ends with."""
-    return OSError(number, os.strerror(number))
+_FACTS: Final[dict[str, _Fact]] = {
+    one.name: one.metadata.get("fact") or _as_described(one.name) for one in fields(State)
+}
+
+VALUES: Final = {name: fact.value for name, fact in _FACTS.items()}
+"""The values that a record of a state has."""

@@ -10,7 +10,8 @@ import errno
 import os
 from typing import Final
 
-from memsim.kernel.blocks import ABSENT, EARLY, HOLE, MEMMAP, OFFLINE, ONLINE, PRESENT, Blocks
+from memsim.kernel.blocks import ABSENT, EARLY, HOLE, MEMMAP, ONLINE, PRESENT, Blocks
+from memsim.kernel.state import State
 from memsim.machine import Machine
 
 __all__ = [
@@ -36,32 +37,19 @@ _PAGE_TABLE_SHARE: Final = 256
 
 
 class Hypervisor:
-    """A hypervisor, and the storage that it can still give, in bytes.
+    """A hypervisor, which assigns storage in increments; a block has one or more.
 
-    Storage is assigned in increments; a block has one or more. `kept` maps blocks that are not
-    configured to the bytes of their storage that are assigned all the same.
+    `State.pool` is what it can still give, and `State.kept` what blocks keep that they do not use.
     """
 
-    __slots__ = ("_block_size", "_increment", "_undoes", "kept", "pool")
+    __slots__ = ("_block_size", "_increment", "_state", "_undoes")
 
-    def __init__(self, machine: Machine, pool: int, kept: dict[int, int] | None = None) -> None:
+    def __init__(self, machine: Machine, state: State) -> None:
         size, increment = machine.block_size, machine.increment
-        self._block_size, self.pool, self.kept = size, pool, kept or {}
+        self._block_size, self._state = size, state
         self._increment = increment if increment and size % increment == 0 else size
         # Up to Linux 6.18, MEM_CANCEL_ONLINE gives everything back.
         self._undoes = machine.assigned_by == "online"
-
-    @classmethod
-    def at_boot(cls, machine: Machine, blocks: Blocks) -> Hypervisor:
-        """Unless the machine says how much, it can give what all blocks without storage need."""
-        if not machine.assigned_by:
-            return cls(machine, 0)
-        if machine.hypervisor is not None:
-            return cls(machine, machine.hypervisor)
-        without = [ABSENT] if machine.assigned_by == "config" else [ABSENT, OFFLINE]
-        first, last = machine.groups[0].first, machine.groups[-1].last
-        count = sum(blocks.count(place, first, last) for place in without)
-        return cls(machine, count * machine.block_size)
 
     def refusal(self, block: int, *, kept: bool = False) -> str:
         """The kernel's line about storage that was not assigned or is kept (do_assign_storage).
@@ -81,16 +69,16 @@ class Hypervisor:
         EIO if the hypervisor has too few, or refuses one. Those that it gave stay assigned, and
         are not taken from the pool again when all are asked for again.
         """
-        missing = self._block_size - self.kept.pop(block, 0)
+        missing = self._block_size - self._state.kept.pop(block, 0)
         wanted = max(missing - self._increment, 0) if refused else missing
-        given = min(wanted, self.pool // self._increment * self._increment)
+        given = min(wanted, self._state.pool // self._increment * self._increment)
         if refused or given < missing:
             if not self._undoes:
-                self.pool -= given
+                self._state.pool -= given
                 if assigned := self._block_size - missing + given:
-                    self.kept[block] = assigned
+                    self._state.kept[block] = assigned
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        self.pool -= given
+        self._state.pool -= given
 
     def unassign(self, block: int, *, refused: bool = False) -> None:
         """Unassign the storage of a block (sclp_unassign_storage).
@@ -98,8 +86,8 @@ class Hypervisor:
         If the hypervisor refuses one increment, that stays assigned; Linux ignores it.
         """
         if refused:
-            self.kept[block] = self._increment
-        self.pool += self._block_size - self.kept.get(block, 0)
+            self._state.kept[block] = self._increment
+        self._state.pool += self._block_size - self._state.kept.get(block, 0)
 
 
 class StructPages:

@@ -8,6 +8,7 @@ from typing import Final
 
 from memsim.kernel.blocks import EARLY, IN_ZONE, Blocks
 from memsim.kernel.devices import Device, Held, allowed_in_movable
+from memsim.kernel.state import State
 from memsim.machine import ZONES, Machine
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "MOVABLE",
     "NONE",
     "NORMAL",
-    "Policy",
     "Rules",
     "Span",
     "Zones",
@@ -35,21 +35,6 @@ _NOT_MOVABLE: Final = bytes(zone for zone in range(NONE, DEVICE + 1) if zone != 
 
 Span = tuple[int, int]
 """The lowest and the highest block of a zone, both inclusive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The parameters of memory_hotplug for zones; `online_policy` is None if there are none."""
-
-    online_policy: str | None
-    auto_movable_ratio: int
-    auto_movable_numa_aware: bool
-
-    @classmethod
-    def at_boot(cls, machine: Machine) -> Policy:
-        return cls(
-            machine.online_policy, machine.auto_movable_ratio, machine.auto_movable_numa_aware
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +84,14 @@ class Zones:
         "_blocks",
         "_early",
         "_machine",
+        "_state",
         "_straddling",
-        "devices",
         "online",
-        "policy",
         "spans",
     )
 
-    def __init__(self, machine: Machine, blocks: Blocks, policy: Policy) -> None:
-        self._machine, self._blocks, self.policy = machine, blocks, policy
-        self.devices: tuple[Device, ...] = ()
-        """The devices that were plugged in, by their blocks, ascending."""
+    def __init__(self, machine: Machine, blocks: Blocks, state: State) -> None:
+        self._machine, self._blocks, self._state = machine, blocks, state
         self._straddling = [
             (node, IN_ZONE + ZONES.index(zone), (group.first, group.last))
             for group in machine.groups
@@ -175,11 +157,11 @@ class Zones:
     def rules(self, node: int) -> Rules:
         """The rules for the zones of a node's offline blocks."""
         spans = tuple((zone, span) for (of, zone), span in self.spans.items() if of == node)
-        if self.policy.online_policy != "auto-movable":
+        if self._state.online_policy != "auto-movable":
             return Rules(spans, None, self._machine.movable_node)
         auto_of = tuple(
             (device, self._may_be_movable(node, device))
-            for device in self.devices
+            for device in self._state.devices
             if self.node_of(device) == node
         )
         return Rules(spans, self._may_be_movable(node), self._machine.movable_node, auto_of)
@@ -196,7 +178,7 @@ class Zones:
         auto_movable_ratio percent of the boot memory in kernel zones, on the machine and, with
         auto_movable_numa_aware, on the node.
         """
-        ratio = self.policy.auto_movable_ratio
+        ratio = self._state.auto_movable_ratio
         if not ratio:
             return False
         more, own = 1, None
@@ -215,7 +197,7 @@ class Zones:
                 ),
                 (
                     self._held_by(other)
-                    for other in self.devices
+                    for other in self._state.devices
                     if not other.whole and other != device and self.node_of(other) in among
                 ),
                 own,
@@ -223,7 +205,7 @@ class Zones:
                 ratio=ratio,
                 block_size=self._machine.block_size,
             )
-            for among in ([nodes, {node}] if self.policy.auto_movable_numa_aware else [nodes])
+            for among in ([nodes, {node}] if self._state.auto_movable_numa_aware else [nodes])
         )
 
     def _held_by(self, device: Device) -> Held:
