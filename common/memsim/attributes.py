@@ -26,13 +26,13 @@ __all__ = [
     "NODE",
     "PARAMETERS",
     "UEVENT",
-    "Attribute",
+    "SysfsAttribute",
     "number_list",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class SysfsAttribute:
     """A file. `show` returns its text without the newline, `store` carries out a write.
 
     Both take the number of the block that has the attribute, or -1 for other attributes. `show`
@@ -104,16 +104,16 @@ def _store_uevent(_kernel: Kernel, _block: int, text: str) -> None:
 
 _UEVENTS: Final = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")
 
-UEVENT: Final = Attribute(lambda _kernel, _block: "", _store_uevent)
+UEVENT: Final = SysfsAttribute(lambda _kernel, _block: "", _store_uevent)
 
 BLOCK: Final = {
-    "online": Attribute(_show_online, _store_online),
-    "phys_device": Attribute(_show_phys_device),
-    "phys_index": Attribute(_show_phys_index),
-    "removable": Attribute(_show_removable),
-    "state": Attribute(_show_state, _store_state),
+    "online": SysfsAttribute(_show_online, _store_online),
+    "phys_device": SysfsAttribute(_show_phys_device),
+    "phys_index": SysfsAttribute(_show_phys_index),
+    "removable": SysfsAttribute(_show_removable),
+    "state": SysfsAttribute(_show_state, _store_state),
     "uevent": UEVENT,
-    "valid_zones": Attribute(_show_valid_zones),
+    "valid_zones": SysfsAttribute(_show_valid_zones),
 }
 
 # Of a block below /sys/firmware/memory.
@@ -138,8 +138,8 @@ def _store_memmap(kernel: Kernel, block: int, text: str) -> None:
 
 
 FIRMWARE: Final = {
-    "config": Attribute(_show_config, _store_config),
-    "memmap_on_memory": Attribute(_show_memmap, _store_memmap),
+    "config": SysfsAttribute(_show_config, _store_config),
+    "memmap_on_memory": SysfsAttribute(_show_memmap, _store_memmap),
 }
 
 # Of all blocks.
@@ -159,12 +159,12 @@ def _store_probe(kernel: Kernel, _block: int, text: str) -> None:
 
 
 MEMORY: Final = {
-    "block_size_bytes": Attribute(lambda kernel, _: f"{kernel.machine.block_size:x}"),
-    "auto_online_blocks": Attribute(
+    "block_size_bytes": SysfsAttribute(lambda kernel, _: f"{kernel.machine.block_size:x}"),
+    "auto_online_blocks": SysfsAttribute(
         lambda kernel, _: kernel.state.auto_online_blocks,
         _store_setting("auto_online_blocks", lambda text: word(text, ("offline", *ONLINE_WORDS))),
     ),
-    "probe": Attribute(
+    "probe": SysfsAttribute(
         lambda kernel, _: "" if kernel.machine.probe else None, _store_probe, write_only=True
     ),
     "uevent": UEVENT,
@@ -207,10 +207,10 @@ def number_list(numbers: Iterable[int]) -> str:
 
 
 NODE: Final = {
-    "online": Attribute(_show_nodes),
-    "possible": Attribute(_show_nodes),
-    "has_memory": Attribute(_show_nodes_with((*KERNEL_ZONES, HIGHMEM, MOVABLE))),
-    "has_normal_memory": Attribute(_show_nodes_with(KERNEL_ZONES)),
+    "online": SysfsAttribute(_show_nodes),
+    "possible": SysfsAttribute(_show_nodes),
+    "has_memory": SysfsAttribute(_show_nodes_with((*KERNEL_ZONES, HIGHMEM, MOVABLE))),
+    "has_normal_memory": SysfsAttribute(_show_nodes_with(KERNEL_ZONES)),
 }
 
 # The parameters of memory_hotplug.
@@ -230,13 +230,15 @@ def _show_numa_aware(kernel: Kernel, _block: int) -> str | None:
 
 
 PARAMETERS: Final = {
-    "memmap_on_memory": Attribute(lambda kernel, _: kernel.machine.memmap_param),
-    "online_policy": Attribute(
+    "memmap_on_memory": SysfsAttribute(lambda kernel, _: kernel.machine.memmap_param),
+    "online_policy": SysfsAttribute(
         lambda kernel, _: kernel.state.online_policy,
         _store_setting("online_policy", lambda text: word(text, ONLINE_POLICIES)),
     ),
-    "auto_movable_ratio": Attribute(_show_ratio, _store_setting("auto_movable_ratio", unsigned)),
-    "auto_movable_numa_aware": Attribute(
+    "auto_movable_ratio": SysfsAttribute(
+        _show_ratio, _store_setting("auto_movable_ratio", unsigned)
+    ),
+    "auto_movable_numa_aware": SysfsAttribute(
         _show_numa_aware, _store_setting("auto_movable_numa_aware", boolean)
     ),
 }

@@ -16,7 +16,7 @@ from typing import Any, Final
 from memsim.description import dump, parse
 from memsim.errors import MachineError, wrong
 from memsim.kernel import Blocks, Kernel
-from memsim.kernel.state import VALUES, State
+from memsim.kernel.state import VALUES, KernelState
 from memsim.machine import Machine
 from memsim.schema import Value, by_block, checked, loads, number, text
 
@@ -83,7 +83,7 @@ def restored(machine: Machine, blocks: bytes, record: bytes) -> Kernel:
         known = Blocks.restored(machine, blocks)
     except ValueError as error:
         raise MachineError(THE_BLOCKS, str(error), "not these") from None
-    return Kernel(machine, known, State.restored(values, machine, known))
+    return Kernel(machine, known, KernelState.restored(values, machine, known))
 
 
 _LIVE_KEYS: Final = {**VALUES, "blocks": Value("a checksum", text, needed=True)}

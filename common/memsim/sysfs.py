@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from memsim import attributes
-from memsim.attributes import UEVENT, Attribute
+from memsim.attributes import UEVENT, SysfsAttribute
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ABSENT, HOLE, MEMMAP, OFFLINE
 from memsim.kernel.transitions import Uevent
@@ -31,9 +31,9 @@ __all__ = [
     "PAGE_SIZE",
     "PARAMETERS",
     "Changes",
-    "Entry",
     "Kind",
     "Sysfs",
+    "SysfsEntry",
     "block_named",
 ]
 
@@ -62,15 +62,15 @@ class Changes:
     """Whether anything has changed, even if no attribute shows it."""
 
 
-class Entry(NamedTuple):
+class SysfsEntry(NamedTuple):
     """A file, link or directory of the tree."""
 
     kind: Kind
     names: Callable[[], list[str]] | None = None
     """Of a directory."""
-    children: Callable[[], Iterator[tuple[str, Entry]]] | None = None
+    children: Callable[[], Iterator[tuple[str, SysfsEntry]]] | None = None
     """The entries of a directory that makes all of them at once, with their names."""
-    attribute: Attribute | None = None
+    attribute: SysfsAttribute | None = None
     """Of a file, as are `block` and `text`."""
     block: int = -1
     text: str = ""
@@ -116,7 +116,7 @@ class Sysfs:
         kernel.listeners.append(self._emit)
         self._rules, self._texts = self._all_rules(), self._fixed_texts()
 
-    def entry(self, path: str) -> Entry:
+    def entry(self, path: str) -> SysfsEntry:
         """What is at a path. A link at the end of the path is not followed."""
         entry = self._find(path)
         if entry is None:
@@ -149,7 +149,7 @@ class Sysfs:
     def read(self, path: str) -> bytes:
         return self._file(path)[0].content
 
-    def entries(self, path: str) -> Iterator[tuple[str, Entry]]:
+    def entries(self, path: str) -> Iterator[tuple[str, SysfsEntry]]:
         """The entries of a directory, with their names."""
         if children := self.entry(path).children:
             yield from children()
@@ -187,13 +187,13 @@ class Sysfs:
 
     # Finding a path.
 
-    def _file(self, path: str) -> tuple[Entry, Attribute]:
+    def _file(self, path: str) -> tuple[SysfsEntry, SysfsAttribute]:
         entry = self.entry(path)
         if entry.attribute is None:
             raise _error(errno.EISDIR, path)
         return entry, entry.attribute
 
-    def _find(self, path: str) -> Entry | None:
+    def _find(self, path: str) -> SysfsEntry | None:
         """The entry at a path; None if there is none. Links on the way are followed."""
         path = path.strip("/")
         if fixed := _FIXED.get(path):
@@ -201,34 +201,34 @@ class Sysfs:
         if path in _SKELETON:
             exists = path == FIRMWARE and self.kernel.machine.firmware
             exists = exists or any(self.kind(child) for child in _SKELETON[path].values())
-            return Entry("dir", names=lambda: self._skeleton_names(path)) if exists else None
+            return SysfsEntry("dir", names=lambda: self._skeleton_names(path)) if exists else None
         if match := _BLOCK_PATH.fullmatch(path):
             return self._find_block(match["below"], int(match["block"]), match["rest"])
         if match := _NODE_PATH.fullmatch(path):
             return self._find_node(int(match["node"]), match["rest"])
         return None
 
-    def _find_block(self, below: str, block: int, rest: str | None) -> Entry | None:
+    def _find_block(self, below: str, block: int, rest: str | None) -> SysfsEntry | None:
         if not self._there(below, block):
             return None
         if not rest:
             # A large machine has many of these directories, so no entry is looked for again.
             children = partial(self._in_block, below, block)
-            return Entry("dir", lambda: [name for name, _ in children()], children)
+            return SysfsEntry("dir", lambda: [name for name, _ in children()], children)
         name, _, beyond = rest.partition("/")
         if target := self._links(below, block).get(name):
-            link = Entry("link", target=target)
+            link = SysfsEntry("link", target=target)
             return self._find(f"{NODE}/{name}/{beyond}") if beyond else link
         attribute = _OF_BLOCK[below].get(rest)
         return self._shown(attribute, block) if attribute else None
 
-    def _in_block(self, below: str, block: int) -> Iterator[tuple[str, Entry]]:
+    def _in_block(self, below: str, block: int) -> Iterator[tuple[str, SysfsEntry]]:
         """The entries of the directory of a block that is there."""
         for name, attribute in _OF_BLOCK[below].items():
             if entry := self._shown(attribute, block):
                 yield name, entry
         for name, target in self._links(below, block).items():
-            yield name, Entry("link", target=target)
+            yield name, SysfsEntry("link", target=target)
 
     def _links(self, below: str, block: int) -> dict[str, str]:
         """The links in the directory of a block, and their targets."""
@@ -237,10 +237,12 @@ class Sysfs:
         nodes = (f"node{node}" for node in self.kernel.blocks.group(block).nodes)
         return {name: f"../../node/{name}" for name in nodes} | _SUBSYSTEM
 
-    def _shown(self, attribute: Attribute, block: int) -> Entry | None:
+    def _shown(self, attribute: SysfsAttribute, block: int) -> SysfsEntry | None:
         """The file of an attribute; None if the machine does not have it."""
         text = attribute.show(self.kernel, block)
-        return None if text is None else Entry("file", attribute=attribute, block=block, text=text)
+        if text is None:
+            return None
+        return SysfsEntry("file", attribute=attribute, block=block, text=text)
 
     def _there(self, below: str, block: int) -> bool:
         """Whether a block has a directory."""
@@ -248,18 +250,18 @@ class Sysfs:
             return self.kernel.blocks.present(block)
         return self.kernel.machine.firmware and block in self.kernel.blocks
 
-    def _find_node(self, node: int, rest: str | None) -> Entry | None:
+    def _find_node(self, node: int, rest: str | None) -> SysfsEntry | None:
         if node not in self.kernel.nodes:
             return None
         if not rest:
-            return Entry("dir", names=lambda: [f"memory{b}" for b in self._blocks_of(node)])
+            return SysfsEntry("dir", names=lambda: [f"memory{b}" for b in self._blocks_of(node)])
         name, _, beyond = rest.partition("/")
         block = block_named(name)
         if block is None or not self.kernel.blocks.present(block):
             return None
         if node not in self.kernel.blocks.group(block).nodes:
             return None
-        link = Entry("link", target=f"../../memory/{name}")
+        link = SysfsEntry("link", target=f"../../memory/{name}")
         return self._find(f"{MEMORY}/{name}/{beyond}") if beyond else link
 
     def _skeleton_names(self, path: str) -> list[str]:
@@ -365,7 +367,7 @@ def _error(number: int, path: str) -> OSError:
 _OF_BLOCK: Final = {MEMORY: attributes.BLOCK, FIRMWARE: attributes.FIRMWARE}
 _SUBSYSTEM: Final = {"subsystem": "../../../../bus/memory"}
 
-_FIXED: Final[dict[str, Attribute]] = {
+_FIXED: Final[dict[str, SysfsAttribute]] = {
     f"{directory}/{name}": attribute
     for directory, table in (
         (MEMORY, attributes.MEMORY),

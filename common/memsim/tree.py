@@ -20,7 +20,7 @@ from memsim.fork import beside, processors
 from memsim.kernel import Kernel
 from memsim.private import BLOCKS, LIVE, LOCK, MARK, PRIVATE
 from memsim.signals import undisturbed
-from memsim.sysfs import NODE, Entry, Kind, Sysfs, block_named
+from memsim.sysfs import NODE, Kind, Sysfs, SysfsEntry, block_named
 
 __all__ = ["MANY", "Shared", "Staged", "create", "fill", "put_in_place", "stage"]
 
@@ -129,7 +129,7 @@ class Part(NamedTuple):
     number: int
     of: int
 
-    def has(self, block: int | None, entry: Entry) -> bool:
+    def has(self, block: int | None, entry: SysfsEntry) -> bool:
         if block is None:
             return self.number == 0 or entry.kind == "dir"
         return block % self.of == self.number
@@ -151,7 +151,7 @@ class Shared:
         self._writable = writable
         self._known: dict[tuple[bytes, int], str] = {}
 
-    def link(self, entry: Entry, name: str, path: str, at: int) -> bool:
+    def link(self, entry: SysfsEntry, name: str, path: str, at: int) -> bool:
         """Make a file as another name of one that is there: NAME in the directory AT.
 
         False if there is none, or it has too many names; the caller then makes the file, PATH,

@@ -20,7 +20,7 @@ from memsim.fork import processors
 from memsim.kernel import Kernel
 from memsim.machine import Fault
 from memsim.profile import boot
-from memsim.sysfs import FIRMWARE, MEMORY, NODE, Entry, Sysfs, block_named
+from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs, SysfsEntry, block_named
 from simulated import changed, conditions, make, s390, tree_at, tree_of
 
 
@@ -126,7 +126,7 @@ def test_where_a_process_that_helps_fails_nothing_is_made(
 ) -> None:
     this, link = os.getpid(), tree.Shared.link
 
-    def failing(self: tree.Shared, entry: Entry, *place: Any) -> bool:
+    def failing(self: tree.Shared, entry: SysfsEntry, *place: Any) -> bool:
         if os.getpid() != this:
             fails()
         return link(self, entry, *place)

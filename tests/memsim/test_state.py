@@ -11,7 +11,7 @@ import pytest
 
 from memsim.directory import Directory
 from memsim.kernel import Kernel, slots
-from memsim.kernel.state import State
+from memsim.kernel.state import KernelState
 from memsim.machine import Fault
 from simulated import make, s390
 
@@ -46,9 +46,9 @@ CASES: dict[Callable[[Kernel], None], dict[str, Any]] = {
 }
 
 
-def changed(state: State, other: State) -> set[str]:
+def changed(state: KernelState, other: KernelState) -> set[str]:
     """The fields that two states have different values of."""
-    names = [field.name for field in fields(State)]
+    names = [field.name for field in fields(KernelState)]
     return {name for name in names if getattr(state, name) != getattr(other, name)}
 
 
@@ -81,4 +81,4 @@ def test_the_cases_here_change_all_that_can_change(tmp_path: Path) -> None:
         new = Kernel(kernel.machine)
         change(kernel)
         seen |= changed(kernel.state, new.state)
-    assert seen == {field.name for field in fields(State)}
+    assert seen == {field.name for field in fields(KernelState)}

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["KINDS", "Device", "Held", "allowed_in_movable"]
+__all__ = ["KINDS", "AutoMovableStats", "Device", "allowed_in_movable"]
 
 KINDS: Final = ("dimm", "virtio-mem", "cxl")
 """A DIMM of ACPI, a device of virtio-mem, memory of CXL as dax/kmem adds it."""
@@ -42,8 +42,8 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Numbers of online blocks: of a node, of a machine, or of a device."""
+class AutoMovableStats:
+    """Numbers of online blocks, of a node, a machine or a device (struct auto_movable_stats)."""
 
     kernel: int
     """Outside of zone Movable; of a node or a machine, only those from boot."""
@@ -51,9 +51,9 @@ class Held:
 
 
 def allowed_in_movable(
-    there: Held,
-    others: Iterable[Held],
-    own: Held | None,
+    there: AutoMovableStats,
+    others: Iterable[AutoMovableStats],
+    own: AutoMovableStats | None,
     more: int,
     *,
     ratio: int,

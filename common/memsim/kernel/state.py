@@ -1,8 +1,8 @@
 """What changes in a running machine and its hypervisor, apart from the blocks.
 
-`State` is the one list of it. Each field says what it is at boot, whether a reboot leaves it alone,
-and how it is written in a record and checked when that is read. Boot, reboot, records and what
-`memsim show --json` writes follow from the fields.
+`KernelState` is the one list of it. Each field says what it is at boot, whether a reboot leaves it
+alone, and how it is written in a record and checked when that is read. Boot, reboot, records and
+what `memsim show --json` writes follow from the fields.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from memsim.kernel.devices import KINDS, Device
 from memsim.machine import MACHINE_VALUES, ONLINE_WORDS, Fault, Machine, by_transition, fault
 from memsim.schema import Value, by_block, number, one_of, seconds, text
 
-__all__ = ["LOG_LENGTH", "VALUES", "State"]
+__all__ = ["LOG_LENGTH", "VALUES", "KernelState"]
 
 LOG_LENGTH: Final = 100
 """The maximum of lines of the kernel log that are kept."""
@@ -25,7 +25,7 @@ LOG_LENGTH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    """What a field of State says about itself."""
+    """What a field of KernelState says about itself."""
 
     value: Value
     """What a record may have, and how it is read."""
@@ -131,7 +131,7 @@ def _check_all_known(
 
 
 @dataclass(slots=True)
-class State:
+class KernelState:
     """All that changes in a running machine, apart from its blocks. Sizes are in bytes.
 
     A field without more is as the field of Machine with the same name.
@@ -196,7 +196,9 @@ class State:
     )
 
     @classmethod
-    def at_boot(cls, machine: Machine, blocks: Blocks, before: State | None = None) -> State:
+    def at_boot(
+        cls, machine: Machine, blocks: Blocks, before: KernelState | None = None
+    ) -> KernelState:
         """The state of a machine that boots, for the first time or after BEFORE."""
         stays = {name for name, fact in _FACTS.items() if before and fact.survives}
         return cls(
@@ -207,7 +209,7 @@ class State:
         )
 
     @classmethod
-    def restored(cls, values: Mapping[str, Any], machine: Machine, blocks: Blocks) -> State:
+    def restored(cls, values: Mapping[str, Any], machine: Machine, blocks: Blocks) -> KernelState:
         """The state with these values, which were read as VALUES says. Raises MachineError."""
         for name, fact in _FACTS.items():
             fact.check(name, values[name], machine, blocks)
@@ -219,7 +221,7 @@ class State:
 
 
 _FACTS: Final[dict[str, _Fact]] = {
-    one.name: one.metadata.get("fact") or _as_described(one.name) for one in fields(State)
+    one.name: one.metadata.get("fact") or _as_described(one.name) for one in fields(KernelState)
 }
 
 VALUES: Final = {name: fact.value for name, fact in _FACTS.items()}

@@ -11,7 +11,7 @@ import os
 from typing import Final
 
 from memsim.kernel.blocks import ABSENT, EARLY, HOLE, MEMMAP, ONLINE, PRESENT, Blocks
-from memsim.kernel.state import State
+from memsim.kernel.state import KernelState
 from memsim.machine import Machine
 
 __all__ = [
@@ -39,12 +39,12 @@ _PAGE_TABLE_SHARE: Final = 256
 class Hypervisor:
     """A hypervisor, which assigns storage in increments; a block has one or more.
 
-    `State.pool` is what it can still give, and `State.kept` what blocks keep that they do not use.
+    What it can still give and what blocks keep that they do not use is in the KernelState.
     """
 
     __slots__ = ("_block_size", "_increment", "_state", "_undoes")
 
-    def __init__(self, machine: Machine, state: State) -> None:
+    def __init__(self, machine: Machine, state: KernelState) -> None:
         size, increment = machine.block_size, machine.increment
         self._block_size, self._state = size, state
         self._increment = increment if increment and size % increment == 0 else size

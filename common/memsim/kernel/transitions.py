@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from memsim.kernel.blocks import ABSENT, EARLY, MEMMAP, OFFLINE, Blocks
-from memsim.kernel.state import LOG_LENGTH, State
+from memsim.kernel.state import LOG_LENGTH, KernelState
 from memsim.kernel.storage import NO_PAGE_TABLES, STRUCT_PAGE_SHARE, Hypervisor, StructPages
 from memsim.kernel.zones import MOVABLE, NONE, Zones
 from memsim.machine import ONLINE_WORDS, TRANSITIONS, Fault, Machine
@@ -50,14 +50,14 @@ class Kernel:
     )
 
     def __init__(
-        self, machine: Machine, blocks: Blocks | None = None, state: State | None = None
+        self, machine: Machine, blocks: Blocks | None = None, state: KernelState | None = None
     ) -> None:
         """Boot a machine, or go on with its blocks and its state."""
         self.machine = machine
         self.blocks = Blocks(machine) if blocks is None else blocks
         self.nodes = sorted({node for group in machine.groups for node in group.nodes})
         """The nodes that the kernel knows."""
-        self._go_on(state or State.at_boot(machine, self.blocks))
+        self._go_on(state or KernelState.at_boot(machine, self.blocks))
         self._changed = False
         self.going_offline: int | None = None
         """The block that is going offline, while `wait` is called."""
@@ -66,7 +66,7 @@ class Kernel:
         self.wait: Callable[[float], None] | None = None
         """Called with the delay of a transition, in seconds. If it raises, the transition ends."""
 
-    def _go_on(self, state: State) -> None:
+    def _go_on(self, state: KernelState) -> None:
         """Take STATE, and count anew what follows from it and from the blocks."""
         self.state = state
         self.hypervisor = Hypervisor(self.machine, state)
@@ -264,7 +264,9 @@ class Kernel:
         Faults and delays stay, because they are not the kernel's.
         """
         blocks = Blocks(self.machine)
-        self.become(Kernel(self.machine, blocks, State.at_boot(self.machine, blocks, self.state)))
+        self.become(
+            Kernel(self.machine, blocks, KernelState.at_boot(self.machine, blocks, self.state))
+        )
 
     # Faults and delays.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from memsim.kernel.blocks import EARLY, IN_ZONE, Blocks
-from memsim.kernel.devices import Device, Held, allowed_in_movable
-from memsim.kernel.state import State
+from memsim.kernel.devices import AutoMovableStats, Device, allowed_in_movable
+from memsim.kernel.state import KernelState
 from memsim.machine import ZONES, Machine
 
 __all__ = [
@@ -90,7 +90,7 @@ class Zones:
         "spans",
     )
 
-    def __init__(self, machine: Machine, blocks: Blocks, state: State) -> None:
+    def __init__(self, machine: Machine, blocks: Blocks, state: KernelState) -> None:
         self._machine, self._blocks, self._state = machine, blocks, state
         self._straddling = [
             (node, IN_ZONE + ZONES.index(zone), (group.first, group.last))
@@ -183,7 +183,7 @@ class Zones:
             return False
         more, own = 1, None
         if device:
-            own = self._held_by(device)
+            own = self._stats_of(device)
             if device.whole:
                 if own.kernel:
                     return False
@@ -191,12 +191,12 @@ class Zones:
         nodes = self.nodes
         return all(
             allowed_in_movable(
-                Held(
+                AutoMovableStats(
                     sum(self.early.get(of, 0) for of in among),
                     sum(self.online.get((of, MOVABLE), 0) for of in among),
                 ),
                 (
-                    self._held_by(other)
+                    self._stats_of(other)
                     for other in self._state.devices
                     if not other.whole and other != device and self.node_of(other) in among
                 ),
@@ -208,11 +208,11 @@ class Zones:
             for among in ([nodes, {node}] if self._state.auto_movable_numa_aware else [nodes])
         )
 
-    def _held_by(self, device: Device) -> Held:
+    def _stats_of(self, device: Device) -> AutoMovableStats:
         first, last = device.first, device.last
         movable = self._blocks.count(MOVABLE, first, last)
         online = sum(self._blocks.count(zone, first, last) for zone in range(NONE, DEVICE + 1))
-        return Held(online - movable, movable)
+        return AutoMovableStats(online - movable, movable)
 
     def enter(self, block: int, zone: int) -> None:
         """Count a block that was set online (move_pfn_range_to_zone)."""
