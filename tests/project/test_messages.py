@@ -20,7 +20,7 @@ SOURCES = {
     "lsmem_py": TOP / "lsmem_py",
     "chmem_py": TOP / "chmem_py",
     "hotplug_cli": TOP / "common/hotplug_cli",
-    "memsim": TOP / "common/memsim",
+    "memsim_py": TOP / "memsim_py",
 }
 MANUALS = {
     "shared": ("lsmem.1", "chmem.8", "memsim.1"),
