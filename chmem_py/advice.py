@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from chmem_py import cause_messages, messages
 from chmem_py.output import NAME
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
-from hotplug_cli.blocks import absent as absent_of
-from hotplug_cli.blocks import named, named_run, runs, some
-from hotplug_cli.messages import Message, Sentence, causes
-from hotplug_cli.messages import chmem as messages
+from hotplug_cli.blocks import named, named_runs, runs, some
+from hotplug_cli.message import Message, Sentence
+from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
@@ -58,12 +58,12 @@ def format_doubts(selection: Selection) -> Iterator[Sentence]:
         return
     if selection.order.action is Action.APPLY:
         for absence in selection.absences:
-            yield absent_of(absence, selection.block_size)
+            yield absent_sentence(absence, selection.block_size)
         return
     absent = selection.absent
     if absent:
         spread = absent.last - absent.first + 1
-        blocks = named_run(absent.first, absent.last)
+        blocks = named_runs([(absent.first, absent.last)])
         if absent.count == spread:
             yield messages.NOT_HERE.of(blocks=blocks)
         else:
@@ -163,18 +163,18 @@ def words_of(error: BlockError, tally: Tally) -> Words:
 
 def _row_of(error: BlockError, tally: Tally) -> Message:
     if error.cause is Cause.UNMOVABLE and error.number in tally.not_removable:
-        return causes.NOT_REMOVABLE
+        return cause_messages.NOT_REMOVABLE
     if error.cause is Cause.UNMOVABLE and not error.zones:
-        return causes.UNMOVABLE_ANYWHERE
+        return cause_messages.UNMOVABLE_ANYWHERE
     if error.cause is Cause.NO_STRUCT_PAGES and tally.no_memmap_on_memory:
-        return causes.NO_STRUCT_PAGES_BUT_ELSEWHERE
+        return cause_messages.NO_STRUCT_PAGES_BUT_ELSEWHERE
     return _row(error.cause, error.where)
 
 
 def _row(cause: Cause, where: str) -> Message:
     if cause is Cause.DENIED and where.startswith("/sys/"):
-        return causes.DENIED_TO_USER if os.geteuid() else causes.DENIED_TO_ROOT
-    return causes.BY_CAUSE[cause]
+        return cause_messages.DENIED_TO_USER if os.geteuid() else cause_messages.DENIED_TO_ROOT
+    return cause_messages.BY_CAUSE[cause]
 
 
 def program() -> str:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hotplug_cli.blocks import absent
-from hotplug_cli.messages import Sentence
+from hotplug_cli.message import Sentence
+from hotplug_cli.remarks import absent_sentence
 from lsmem_py import changes
 from lsmem_py.changes import Snapshot
 from memory_hotplug.block import MemoryBlock, State, zone_of
@@ -79,7 +79,7 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     columns = {name: [getattr(block, name) for block in blocks] for name in changes.ATTRIBUTES}
     head = _head(now.head, layout.policy)
     snapshot = changes.snapshot(table._replace(columns=columns, remarks=()), head)
-    missing = [absent(absence, table.block_size) for absence in found.absences]
+    missing = [absent_sentence(absence, table.block_size) for absence in found.absences]
     return snapshot, missing
 
 

@@ -14,12 +14,11 @@ import click
 
 from hotplug_cli import offers
 from hotplug_cli.getopt import UsageError, flag, option
-from hotplug_cli.messages import memsim as messages
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
 from memsim import profile
 from memsim.machine import Machine
-from memsim_py import options
+from memsim_py import messages, options
 
 if TYPE_CHECKING:
     from lpar.fetch import Artifacts

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import click
 
+from hotplug_cli import messages as shared
 from hotplug_cli import offers
 from hotplug_cli.getopt import (
     GetoptCommand,
@@ -26,8 +27,6 @@ from hotplug_cli.getopt import (
     option,
     write_example,
 )
-from hotplug_cli.messages import memsim as messages
-from hotplug_cli.messages import shared
 from hotplug_cli.program import CommandError, complain, run, version
 from hotplug_cli.progress import Progress
 from memsim import directory, profile, tree
@@ -39,7 +38,7 @@ from memsim.likeness import like
 from memsim.machine import TRANSITIONS
 from memsim.records import live
 from memsim.signals import ended_in_order
-from memsim_py import options
+from memsim_py import messages, options
 from memsim_py.boot import boot_command
 from memsim_py.error_messages import sentence_of
 from memsim_py.plug import plug_command, unplug_command

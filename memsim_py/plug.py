@@ -7,14 +7,13 @@ from collections.abc import Callable
 import click
 
 from hotplug_cli.getopt import GetoptCommand, UsageError, option
-from hotplug_cli.messages import Message
-from hotplug_cli.messages import memsim as messages
+from hotplug_cli.message import Message
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
 from memsim.directory import Directory
 from memsim.kernel import Kernel, slots
 from memsim.kernel.devices import KINDS
-from memsim_py import options
+from memsim_py import messages, options
 
 __all__ = ["plug_command", "unplug_command"]
 
