@@ -37,12 +37,12 @@ from memsim.kernel import Kernel
 from memsim.likeness import like
 from memsim.machine import TRANSITIONS
 from memsim.records import live
-from memsim.signals import ended_in_order
 from memsim_py import messages, options
 from memsim_py.boot import boot_command
 from memsim_py.error_messages import sentence_of
 from memsim_py.plug import plug_command, unplug_command
 from memsim_py.show import facts
+from safe_files.signals import ended_in_order
 
 
 class Commands(click.Group):

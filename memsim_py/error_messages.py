@@ -10,6 +10,7 @@ from hotplug_cli.message import Message
 from memsim import errors
 from memsim.errors import Obstacle
 from memsim_py import messages
+from safe_files.errors import IrregularError
 
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
@@ -56,7 +57,7 @@ def _of_file(error: Exception) -> Sentence | None:
             return messages.DAMAGED.of(
                 root=error.filename, record=error.record, reason=error.reason
             )
-        case errors.IrregularError():
+        case IrregularError():
             return messages.IRREGULAR.of(
                 file=error.filename, expected=error.expected, found=error.found
             )
