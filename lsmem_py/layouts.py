@@ -14,7 +14,6 @@ from memory_hotplug.layout_files import read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Condition, Order, plan
 from memory_hotplug.ranges import BlockTable
-from memory_hotplug.settings import ATTRIBUTES
 from memory_hotplug.wishes import Wishes, wishes
 
 __all__ = ["DEFAULT", "is_layout", "persistence", "wanted"]
@@ -105,15 +104,7 @@ def _after(block: MemoryBlock, order: Order) -> MemoryBlock:
 
 def _head(now: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:
     """The head of the machine's document with what a policy wants."""
-    said = {key: getattr(policy, key) for key in ATTRIBUTES}
-    parameters = {
-        key: now["memory_hotplug"].get(key) if value is None else value
-        for key, value in said.items()
-        if key != "auto_online"
-    }
-    auto_online = said["auto_online"] or now["auto_online_blocks"]
-    return {
-        **now,
-        "auto_online_blocks": auto_online,
-        "memory_hotplug": {**now["memory_hotplug"], **parameters},
-    }
+    said = policy.said
+    auto_online = said.pop("auto_online", now["auto_online_blocks"])
+    parameters = {**now["memory_hotplug"], **said}
+    return {**now, "auto_online_blocks": auto_online, "memory_hotplug": parameters}
