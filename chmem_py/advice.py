@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from chmem_py import cause_messages, messages
 from chmem_py.output import NAME
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
-from hotplug_cli.blocks import absent as absent_of
-from hotplug_cli.blocks import named, named_run, runs, some
-from hotplug_cli.messages import Message, Sentence, causes
-from hotplug_cli.messages import chmem as messages
+from hotplug_cli.blocks import named, named_runs, runs, some
+from hotplug_cli.message import Message, Sentence
+from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
@@ -59,10 +59,10 @@ def format_doubts(selection: Selection) -> Iterator[Sentence]:
         return
     if selection.request.action is Action.APPLY:
         for absence in selection.absences:
-            yield absent_of(absence, selection.block_size)
+            yield absent_sentence(absence, selection.block_size)
     elif selection.absences:
         (absent,) = selection.absences
-        blocks = named_run(absent.ranges[0][0], absent.ranges[-1][1])
+        blocks = named_runs([(absent.ranges[0][0], absent.ranges[-1][1])])
         if len(absent.ranges) == 1:
             yield messages.NOT_HERE.of(blocks=blocks)
         else:
@@ -164,18 +164,18 @@ def words_of(error: BlockError, tally: Tally) -> Words:
 def _row_of(error: BlockError, tally: Tally) -> Message:
     why = tally.why.get(error.number)
     if error.cause is Cause.UNMOVABLE and why and why.not_removable:
-        return causes.NOT_REMOVABLE
+        return cause_messages.NOT_REMOVABLE
     if error.cause is Cause.UNMOVABLE and not error.zones:
-        return causes.UNMOVABLE_ANYWHERE
+        return cause_messages.UNMOVABLE_ANYWHERE
     if error.cause is Cause.NO_STRUCT_PAGES and why and why.nowhere_else:
-        return causes.NO_STRUCT_PAGES_BUT_ELSEWHERE
+        return cause_messages.NO_STRUCT_PAGES_BUT_ELSEWHERE
     return _row(error.cause, error.where)
 
 
 def _row(cause: Cause, where: str) -> Message:
     if cause is Cause.DENIED and where.startswith("/sys/"):
-        return causes.DENIED_TO_USER if os.geteuid() else causes.DENIED_TO_ROOT
-    return causes.BY_CAUSE[cause]
+        return cause_messages.DENIED_TO_USER if os.geteuid() else cause_messages.DENIED_TO_ROOT
+    return cause_messages.BY_CAUSE[cause]
 
 
 def program() -> str:

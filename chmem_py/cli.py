@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from chmem_py import messages
 from chmem_py import options as options_
 from chmem_py.command import Chmem, offer_devices, offer_nodes, offer_operands, schema_text
 from chmem_py.holding import holding, say_held, say_left
@@ -28,7 +29,6 @@ from hotplug_cli.getopt import (
     flag,
     option,
 )
-from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine, open_tree

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from chmem_py import messages
 from chmem_py.advice import command
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
 from hotplug_cli.blocks import named
-from hotplug_cli.messages import Sentence
-from hotplug_cli.messages import chmem as messages
+from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.layout_files import read_layout

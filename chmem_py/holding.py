@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chmem_py import messages
 from chmem_py.advice import format_condition, format_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from hotplug_cli.blocks import named
-from hotplug_cli.messages import chmem as messages
 from memory_hotplug.batch import bring_back
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.hold import Held, Holder, hold

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from chmem_py import messages
 from chmem_py.advice import program
 from chmem_py.output import Output
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
-from hotplug_cli.messages import Sentence
-from hotplug_cli.messages import chmem as messages
+from hotplug_cli.message import Sentence
 from memory_hotplug.boot_files import RULES, UNIT, WANTED, rules_text, unit_text
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import CannotWriteError

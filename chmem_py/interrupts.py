@@ -13,9 +13,9 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
+from chmem_py import messages
 from chmem_py.output import NAME
 from hotplug_cli.exits import by_signal
-from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import StoppedError
 from memory_hotplug.transaction import Watch
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from chmem_py import messages
 from chmem_py.output import Output
 from chmem_py.request import Request
 from chmem_py.run import Done
 from chmem_py.selection import Selection, needed, select, select_changes
 from hotplug_cli.exits import Exit
-from hotplug_cli.messages import chmem as messages
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.errors import LayoutError

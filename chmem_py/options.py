@@ -7,11 +7,10 @@ from typing import TypeVar
 
 import click
 
+from chmem_py import messages
 from chmem_py.run import How
-from hotplug_cli import advice, sizes
+from hotplug_cli import advice, sizes, tree_messages
 from hotplug_cli.getopt import GetoptUsageError, UsageError
-from hotplug_cli.messages import chmem as messages
-from hotplug_cli.messages import reading
 from memory_hotplug.block import Zone
 from memory_hotplug.plan import Action
 from memory_hotplug.settings import ATTRIBUTES
@@ -81,7 +80,7 @@ def check(options: Options, operands: Sequence[str]) -> None:
     elif len(operands) != 1 and (operands or options.device is None or options.blocks):
         raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
     if not options.sysroot:
-        raise UsageError(reading.NO_SYSROOT.of())
+        raise UsageError(tree_messages.NO_SYSROOT.of())
     if options.action == "reconfigure" and options.memmap_on_memory is None:
         raise UsageError(messages.RECONFIGURE_WHAT.of())
 

@@ -4,8 +4,9 @@ import contextlib
 import sys
 from collections.abc import Iterable
 
+from hotplug_cli import messages as shared
 from hotplug_cli.exits import Exit
-from hotplug_cli.messages import Sentence, shared
+from hotplug_cli.message import Sentence
 from hotplug_cli.program import complain
 
 NAME = "chmem"

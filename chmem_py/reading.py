@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
+from chmem_py import messages
 from chmem_py.options import ZONES, Options
 from chmem_py.output import Output
 from chmem_py.request import Request
 from chmem_py.selection import Owned, Selection, needed, select, select_nothing
 from hotplug_cli.getopt import GetoptUsageError
-from hotplug_cli.messages import Sentence
-from hotplug_cli.messages import chmem as messages
+from hotplug_cli.message import Sentence
 from hotplug_cli.program import CommandError
 from hotplug_cli.remarks import sentence_of
 from memory_hotplug.block import Zone

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from chmem_py import messages
 from hotplug_cli import sizes
-from hotplug_cli.messages import Sentence
-from hotplug_cli.messages import chmem as messages
+from hotplug_cli.message import Sentence
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import Zone
 from memory_hotplug.errors import BadSizeError, SizeTooLargeError

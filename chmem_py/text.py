@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from chmem_py import messages
 from chmem_py.advice import (
     PASSED_OVER,
     done_word,
@@ -20,8 +21,7 @@ from chmem_py.advice import (
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
 from hotplug_cli.blocks import named
-from hotplug_cli.messages import Sentence
-from hotplug_cli.messages import chmem as messages
+from hotplug_cli.message import Sentence
 from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result

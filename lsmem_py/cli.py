@@ -36,7 +36,7 @@ from memory_hotplug.errors import NoRootError
 from memory_hotplug.machine import Machine
 
 if TYPE_CHECKING:
-    from hotplug_cli.messages import Sentence
+    from hotplug_cli.message import Sentence
 
 __all__ = ["lsmem", "main"]
 
@@ -70,7 +70,7 @@ class Lsmem(GetoptCommand):
     def write_error(self, error: Exception, ctx: click.Context | None) -> None:
         """Write what is wrong; `status_of` calls it."""
         if isinstance(error, NoRootError) and error.root in SUMMARY:
-            from hotplug_cli.messages import lsmem as messages
+            from lsmem_py import messages
 
             sentence = messages.SYSROOT_FOR_SUMMARY.of(root=error.root, reason=error.reason)
             error = CommandError(sentence)
@@ -299,7 +299,7 @@ def _show(context: click.Context, options: Options) -> int:
     for sentence in view.unknown:
         write_message(sentence)
     if view.lists_nothing(machine):
-        from hotplug_cli.messages import lsmem as messages
+        from lsmem_py import messages
 
         headings = ", ".join(column.heading for column in view.columns)
         write_message(messages.NOTHING_TO_LIST.of(columns=headings))

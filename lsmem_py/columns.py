@@ -370,7 +370,7 @@ def named(name: str) -> Column:
     """
     column = BY_NAME.get(name.lower().replace("-", "_"))
     if column is None:
-        from hotplug_cli.messages import lsmem as messages
+        from lsmem_py import messages
 
         known = ", ".join(column.heading for column in COLUMNS)
         raise UsageError(messages.UNKNOWN_COLUMN.of(name=name, columns=known))

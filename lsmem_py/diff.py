@@ -4,13 +4,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hotplug_cli import messages as shared
 from hotplug_cli.exits import Exit
-from hotplug_cli.messages import Sentence, shared
-from hotplug_cli.messages import lsmem as messages
+from hotplug_cli.message import Sentence
 from hotplug_cli.program import complain_of
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
-from lsmem_py import layouts
+from lsmem_py import layouts, messages
 from lsmem_py.changes import Change
 from lsmem_py.earlier import earlier, snapshot
 from memory_hotplug.errors import MemoryHotplugError, printable

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from hotplug_cli.messages import lsmem as messages
 from hotplug_cli.program import CommandError
 from hotplug_cli.tree_errors import sentence_of
 from lsmem_py import changes as changes_
-from lsmem_py import typed
+from lsmem_py import messages, typed
 from lsmem_py.changes import Snapshot, Span
 from lsmem_py.schema import fault
 from memory_hotplug.errors import MemoryHotplugError, NoRootError

@@ -221,7 +221,7 @@ def named(name: str) -> Format:
         return FORMATS[name]
     if name in names():
         return lambda listing: _format_document(listing, name)
-    from hotplug_cli.messages import lsmem as messages
+    from lsmem_py import messages
 
     raise UsageError(messages.UNKNOWN_FORMAT.of(name=name, known=", ".join([*names(), METRICS])))
 

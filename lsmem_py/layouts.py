@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hotplug_cli.blocks import absent
-from hotplug_cli.messages import Sentence
+from hotplug_cli.message import Sentence
+from hotplug_cli.remarks import absent_sentence
 from lsmem_py import changes
 from lsmem_py.changes import Snapshot
 from memory_hotplug.block import MemoryBlock
@@ -14,7 +14,6 @@ from memory_hotplug.layout_files import read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Change
 from memory_hotplug.ranges import BlockTable
-from memory_hotplug.settings import ATTRIBUTES
 from memory_hotplug.targets import Targets, targets_of
 
 __all__ = ["DEFAULT", "is_layout", "persistence", "wanted"]
@@ -74,7 +73,7 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     columns = {name: [getattr(block, name) for block in blocks] for name in changes.ATTRIBUTES}
     head = _head(now.head, layout.policy)
     snapshot = changes.snapshot(table._replace(columns=columns, remarks=()), head)
-    missing = [absent(absence, table.block_size) for absence in found.absences]
+    missing = [absent_sentence(absence, table.block_size) for absence in found.absences]
     return snapshot, missing
 
 
@@ -86,15 +85,7 @@ def _after(change: Change) -> MemoryBlock:
 
 def _head(now: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:
     """The head of the machine's document with what a policy wants."""
-    said = {key: getattr(policy, key) for key in ATTRIBUTES}
-    parameters = {
-        key: now["memory_hotplug"].get(key) if value is None else value
-        for key, value in said.items()
-        if key != "auto_online"
-    }
-    auto_online = said["auto_online"] or now["auto_online_blocks"]
-    return {
-        **now,
-        "auto_online_blocks": auto_online,
-        "memory_hotplug": {**now["memory_hotplug"], **parameters},
-    }
+    said = policy.said
+    auto_online = said.pop("auto_online", now["auto_online_blocks"])
+    parameters = {**now["memory_hotplug"], **said}
+    return {**now, "auto_online_blocks": auto_online, "memory_hotplug": parameters}

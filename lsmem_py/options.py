@@ -89,7 +89,7 @@ def wanted(given: Sequence[str]) -> str:
             summary = False
         elif name == "--summary":
             if value not in SUMMARY:
-                from hotplug_cli.messages import lsmem as messages
+                from lsmem_py import messages
 
                 raise UsageError(messages.UNSUPPORTED_SUMMARY.of(allowed=_listed(SUMMARY)))
             if value == "only":
@@ -122,16 +122,16 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
     if extra:
         raise _unexpected(extra[0], given)
     if not options.sysroot:
-        from hotplug_cli.messages import reading
+        from hotplug_cli import tree_messages
 
-        raise UsageError(reading.NO_SYSROOT.of())
+        raise UsageError(tree_messages.NO_SYSROOT.of())
     if options.summary == "nothing":
-        from hotplug_cli.messages import lsmem as messages
+        from lsmem_py import messages
 
         asked = "--{raw,json,pairs}" if options.format is None else "--format"
         raise UsageError(messages.NOTHING_WANTED.of(options=asked))
     if options.typed and options.format_name not in ("json", "jsonl"):
-        from hotplug_cli.messages import lsmem as messages
+        from lsmem_py import messages
 
         raise UsageError(messages.TYPED_NEEDS_JSON.of())
 
@@ -140,7 +140,7 @@ def _check_metrics(given: Sequence[str]) -> None:
     for word in given:
         name = word.partition("=")[0]
         if name.removeprefix("--").replace("-", "_") in (*_NOT_OF_METRICS, "summary"):
-            from hotplug_cli.messages import shared
+            from hotplug_cli import messages as shared
 
             raise UsageError(shared.CANNOT_COMBINE.of(option=f"--format={METRICS}", other=name))
 
@@ -164,14 +164,14 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _invalid(name: str, argument: str, allowed: str) -> UsageError:
-    from hotplug_cli.messages import lsmem as messages
+    from lsmem_py import messages
 
     return UsageError(messages.INVALID_ARGUMENT.of(option=name, argument=argument, allowed=allowed))
 
 
 def _unexpected(word: str, given: Sequence[str]) -> UsageError:
     """The error for a word that is not an option, but may be meant as the argument of one."""
-    from hotplug_cli.messages import lsmem as messages
+    from lsmem_py import messages
 
     for name, allowed in (("summary", SUMMARY), *_ALLOWED.items()):
         if word in allowed and any(one.partition("=")[0] == f"--{name}" for one in given):

@@ -13,10 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from hotplug_cli.messages import lsmem as messages
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
-from lsmem_py import formats
+from lsmem_py import formats, messages
 from lsmem_py.alarm import ENDING, Alarm, end_by
 from lsmem_py.changes import Change
 from lsmem_py.view import View

@@ -9,7 +9,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
 if TYPE_CHECKING:
-    from hotplug_cli.messages import Sentence
+    from hotplug_cli.message import Sentence
     from lsmem_py.holdings import Holdings
 
 __all__ = ["View"]
@@ -99,7 +99,7 @@ class View(NamedTuple):
             more = [found.marks(column, table) for column in self._split]
             marks += [mark for mark in more if mark is not None]
             if not found.known:
-                from hotplug_cli.messages import lsmem as messages
+                from lsmem_py import messages
 
                 unknown.append(messages.PAGES_UNKNOWN.of())
         if self.number_only:
@@ -199,7 +199,7 @@ def _values(
         found = owners(machine, table.numbers)
         values[DEVICE] = [found.devices.get(number) for number in table.numbers]
         if not found.known:
-            from hotplug_cli.messages import lsmem as messages
+            from lsmem_py import messages
 
             unknown.append(messages.DEVICES_UNKNOWN.of())
     if TIER in names:

@@ -9,10 +9,10 @@ from datetime import datetime
 from types import FrameType
 from typing import Self
 
-from hotplug_cli.messages import lsmem as messages
 from hotplug_cli.program import complain
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
+from lsmem_py import messages
 from lsmem_py.alarm import ENDING, Alarm, end_by
 from lsmem_py.changes import Change
 from lsmem_py.view import View

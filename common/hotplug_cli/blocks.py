@@ -1,13 +1,10 @@
-"""Names of memory blocks in sentences, and the message about those that a layout misses."""
+"""Names of memory blocks in sentences."""
 
 from collections.abc import Iterable, Sequence
 
-from hotplug_cli import sizes
-from hotplug_cli.messages import Sentence, reading
 from memory_hotplug.runs import runs as runs_of
-from memory_hotplug.targets import Absence
 
-__all__ = ["absent", "named", "named_run", "runs", "some"]
+__all__ = ["named", "named_runs", "runs", "some"]
 
 MOST = 8
 """The maximum of ranges of blocks that a sentence names."""
@@ -29,29 +26,14 @@ def some(texts: Sequence[str]) -> Sequence[str]:
 
 def named(numbers: Iterable[int]) -> str:
     """Names the blocks in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
-    return _blocks(", ".join(some(runs(numbers))))
+    return _named(runs(numbers))
 
 
-def named_run(first: int, last: int) -> str:
-    """Names the blocks FIRST to LAST, both inclusive, in a sentence."""
-    return _blocks(_run(first, last))
+def named_runs(ends: Iterable[tuple[int, int]]) -> str:
+    """Names the blocks from the first to the last of each pair, both inclusive, in a sentence."""
+    return _named([_run(first, last) for first, last in ends])
 
 
-def _blocks(shown: str) -> str:
+def _named(texts: Sequence[str]) -> str:
+    shown = ", ".join(some(texts))
     return f"memory block{'' if shown.isdecimal() else 's'} {shown}"
-
-
-def absent(absence: Absence, block_size: int) -> Sentence:
-    """The message about memory that a layout names, and that the machine does not have. BLOCK_SIZE
-    is in bytes."""
-    entry = absence.entry
-    assert entry is not None
-    where = entry.where
-    place = where.file if where.line is None else f"{where.file}:{where.line}"
-    if absence.ranges:
-        what = _blocks(", ".join(some([_run(*ends) for ends in absence.ranges])))
-    elif entry.size is None:
-        what = f"memory of node {entry.node}"
-    else:
-        what = f"{sizes.exact(absence.blocks * block_size)} more to choose from"
-    return reading.ABSENT.of(where=place, what=what)

@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from hotplug_cli.messages import Sentence
+    from hotplug_cli.message import Sentence
 
 
 class GetoptOption(click.Option):
@@ -223,9 +223,9 @@ class GetoptCommand(click.Command):
         for group in self.exclusive:
             for before in given:
                 if before != name and {before[2:], name[2:]} <= set(group):
-                    from hotplug_cli.messages import shared
+                    from hotplug_cli import messages
 
-                    raise UsageError(shared.CANNOT_COMBINE.of(option=before, other=name))
+                    raise UsageError(messages.CANNOT_COMBINE.of(option=before, other=name))
 
     @staticmethod
     def _long(word: str, words: Iterator[str], options: Options) -> str:
@@ -234,16 +234,16 @@ class GetoptCommand(click.Command):
         name = _long_name(option)
         if option.is_flag:
             if equals:
-                from hotplug_cli.messages import shared
+                from hotplug_cli import messages
 
-                raise GetoptUsageError(shared.NO_ARGUMENT_ALLOWED.of(option=name))
+                raise GetoptUsageError(messages.NO_ARGUMENT_ALLOWED.of(option=name))
             return name
         if not equals:
             following = option.bare or next(words, None)
             if following is None:
-                from hotplug_cli.messages import shared
+                from hotplug_cli import messages
 
-                raise GetoptUsageError(shared.ARGUMENT_REQUIRED.of(option=name))
+                raise GetoptUsageError(messages.ARGUMENT_REQUIRED.of(option=name))
             value = following
         return f"{name}={value}"
 
@@ -253,17 +253,17 @@ class GetoptCommand(click.Command):
             letter, letters = letters[0], letters[1:]
             option = options.get(f"-{letter}")
             if option is None:
-                from hotplug_cli.messages import shared
+                from hotplug_cli import messages
 
-                raise GetoptUsageError(shared.INVALID_OPTION.of(letter=letter))
+                raise GetoptUsageError(messages.INVALID_OPTION.of(letter=letter))
             if option.is_flag:
                 yield _long_name(option)
                 continue
             value = letters or next(words, None)
             if value is None:
-                from hotplug_cli.messages import shared
+                from hotplug_cli import messages
 
-                raise GetoptUsageError(shared.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter))
+                raise GetoptUsageError(messages.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter))
             yield f"{_long_name(option)}={value}"
             return
 
@@ -275,14 +275,14 @@ def _abbreviated(typed: str, options: Options) -> GetoptOption:
     possible = [name for name in options if name.startswith(typed)]
     possible = [name for name in possible if not options[name].own] or possible
     if not possible:
-        from hotplug_cli.messages import shared
+        from hotplug_cli import messages
 
-        raise GetoptUsageError(shared.UNRECOGNIZED_OPTION.of(option=typed))
+        raise GetoptUsageError(messages.UNRECOGNIZED_OPTION.of(option=typed))
     if len(possible) > 1:
-        from hotplug_cli.messages import shared
+        from hotplug_cli import messages
 
         names = " ".join(f"'{name}'" for name in possible)
-        raise GetoptUsageError(shared.AMBIGUOUS_OPTION.of(option=typed, options=names))
+        raise GetoptUsageError(messages.AMBIGUOUS_OPTION.of(option=typed, options=names))
     return options[possible[0]]
 
 

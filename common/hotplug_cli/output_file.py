@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from memory_hotplug.layout_files import replacing
+from safe_files.replace import replacing
 
 
 @contextmanager

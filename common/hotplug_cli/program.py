@@ -15,7 +15,7 @@ from hotplug_cli.getopt import GetoptUsageError, UsageError
 from memory_hotplug.errors import MemoryHotplugError, printable
 
 if TYPE_CHECKING:
-    from hotplug_cli.messages import Sentence
+    from hotplug_cli.message import Sentence
 
 
 class CommandError(MemoryHotplugError):
@@ -59,7 +59,7 @@ def complain_of(
     say = say or (lambda sentence: complain(name, sentence))
     sentences = list(sentences_of(error))
     if isinstance(error, GetoptUsageError):
-        from hotplug_cli.messages import Sentence
+        from hotplug_cli.message import Sentence
 
         (said,) = sentences
         say(said._replace(advice=""))
@@ -72,7 +72,8 @@ def complain_of(
 
 def sentences_of(error: Exception) -> "Iterator[Sentence]":
     """The sentences about an error that a user can cause."""
-    from hotplug_cli.messages import Sentence, shared
+    from hotplug_cli import messages
+    from hotplug_cli.message import Sentence
 
     if isinstance(error, UsageError):
         yield error.sentence
@@ -83,9 +84,9 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
     elif isinstance(error, OSError):
         reason = error.strerror or str(error)
         if error.filename is not None:
-            yield shared.FILE_ERROR.of(file=error.filename or "''", reason=reason)
+            yield messages.FILE_ERROR.of(file=error.filename or "''", reason=reason)
         else:
-            yield shared.WRITE_ERROR.of(reason=reason)
+            yield messages.WRITE_ERROR.of(reason=reason)
     else:
         from hotplug_cli.tree_errors import sentence_of
 

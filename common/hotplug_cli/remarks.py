@@ -1,12 +1,15 @@
-"""Make messages from the remarks of a table of blocks."""
+"""Make messages from what a reading left out, and from what a layout names and a machine lacks."""
 
 from collections.abc import Collection
 
-from hotplug_cli.messages import Sentence, reading
+from hotplug_cli import sizes, tree_messages
+from hotplug_cli.blocks import named_runs
+from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import TABLE
 from memory_hotplug.ranges import Remark, RemarkKind
+from memory_hotplug.targets import Absence
 
-__all__ = ["sentence_of"]
+__all__ = ["absent_sentence", "sentence_of"]
 
 _LEFT_OUT = {
     RemarkKind.IMPOSSIBLE_NUMBER: "no memory block has such a number",
@@ -16,11 +19,12 @@ _LEFT_OUT = {
 
 def sentence_of(remark: Remark) -> Sentence:
     """The message about a remark on a table of blocks."""
-    blocks = _blocks(remark.blocks)
-    if remark.attribute is None:
-        return reading.LEFT_OUT.of(blocks=blocks, reason=_LEFT_OUT[remark.kind])
-    name, file = str(remark.attribute), TABLE[remark.attribute].file
-    return reading.NOT_KNOWN.of(attribute=name, blocks=blocks, file=file, reason=remark.reason)
+    blocks, attribute = _blocks(remark.blocks), remark.attribute
+    if attribute is None:
+        return tree_messages.LEFT_OUT.of(blocks=blocks, reason=_LEFT_OUT[remark.kind])
+    return tree_messages.NOT_KNOWN.of(
+        attribute=attribute, blocks=blocks, file=TABLE[attribute].file, reason=remark.reason
+    )
 
 
 def _blocks(numbers: Collection[int]) -> str:
@@ -29,3 +33,19 @@ def _blocks(numbers: Collection[int]) -> str:
         return "all memory blocks"
     more = len(numbers) - 1
     return f"memory{min(numbers)}" + (f" and {more} more" if more else "")
+
+
+def absent_sentence(absence: Absence, block_size: int) -> Sentence:
+    """The message about memory that a layout names, and that the machine does not have. BLOCK_SIZE
+    is in bytes."""
+    entry = absence.entry
+    assert entry is not None
+    where = entry.where
+    place = where.file if where.line is None else f"{where.file}:{where.line}"
+    if absence.ranges:
+        what = named_runs(absence.ranges)
+    elif entry.size is None:
+        what = f"memory of node {entry.node}"
+    else:
+        what = f"{sizes.exact(absence.blocks * block_size)} more to choose from"
+    return tree_messages.ABSENT.of(where=place, what=what)

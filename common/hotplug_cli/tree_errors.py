@@ -5,7 +5,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from hotplug_cli.messages import Sentence, reading
+from hotplug_cli import tree_messages
+from hotplug_cli.message import Sentence
 from memory_hotplug.errors import (
     BadBlockSizeError,
     BrokenTreeError,
@@ -24,30 +25,31 @@ def sentence_of(error: MemoryHotplugError) -> Sentence:
     """The message about an error of the library that is not about a single block."""
     match error:
         case LayoutError():
-            return reading.BAD_LAYOUT.of(place=error.place, reason=error.reason)
+            return tree_messages.BAD_LAYOUT.of(place=error.place, reason=error.reason)
         case NoRootError():
-            return reading.NO_ROOT.of(root=error.root, reason=error.reason)
+            return tree_messages.NO_ROOT.of(root=error.root, reason=error.reason)
         case NoMemoryTreeError():
             return _no_memory(error)
         case NoBlockSizeError():
-            return reading.NO_BLOCK_SIZE.of()
+            return tree_messages.NO_BLOCK_SIZE.of()
         case BadBlockSizeError():
-            return reading.BAD_BLOCK_SIZE.of(path=error.path, found=error.found)
+            return tree_messages.BAD_BLOCK_SIZE.of(path=error.path, found=error.found)
         case BrokenTreeError():
-            return reading.CANNOT_READ.of(path=error.path, reason=error.reason)
+            return tree_messages.CANNOT_READ.of(path=error.path, reason=error.reason)
         case NoBlocksError():
             here = error.is_this_machine
+            below = "" if here else f" below {error.root}"
             look = "in a container, look at the host" if here else "check what was captured"
-            return reading.NO_BLOCKS.of(below="" if here else f" below {error.root}", look=look)
+            return tree_messages.NO_BLOCKS.of(below=below, look=look)
     return Sentence(str(error))
 
 
 def _no_memory(error: NoMemoryTreeError) -> Sentence:
     reason = error.reason
     if error.errno != errno.ENOENT:
-        return reading.CANNOT_OPEN.of(reason=reason)
+        return tree_messages.CANNOT_OPEN.of(reason=reason)
     if not error.is_this_machine:
-        return reading.NOT_IN_TREE.of(reason=reason, root=error.root)
+        return tree_messages.NOT_IN_TREE.of(reason=reason, root=error.root)
     release = os.uname().release
     configs = (
         "/proc/config.gz",
@@ -57,11 +59,11 @@ def _no_memory(error: NoMemoryTreeError) -> Sentence:
     for file in configs:
         built = built_with_memory_hotplug(file)
         if built and not os.path.exists("/sys/kernel"):
-            return reading.NOT_MOUNTED.of(reason=reason)
+            return tree_messages.NOT_MOUNTED.of(reason=reason)
         if built is not None:
-            row = reading.HIDDEN if built else reading.NOT_BUILT_IN
+            row = tree_messages.HIDDEN if built else tree_messages.NOT_BUILT_IN
             return row.of(reason=reason, file=file)
-    return reading.ONE_OF_THREE.of(reason=reason)
+    return tree_messages.ONE_OF_THREE.of(reason=reason)
 
 
 def built_with_memory_hotplug(config: str) -> bool | None:

@@ -38,7 +38,7 @@ from typing import Any
 FORKED = {"lsmem": "lsmem_py.cli", "chmem": "chmem_py.cli"}
 """The name of a program -> the module that has its `main`."""
 
-FORKED_NEED = ("chmem_py", "memory_hotplug", "hotplug_cli", "json")
+FORKED_NEED = ("chmem_py", "memory_hotplug", "hotplug_cli", "safe_files", "json")
 """The packages whose modules these programs come to import."""
 
 

@@ -23,7 +23,7 @@ from typing import Final
 from lpar.cpio import Archive
 from lpar.fetch import Artifacts, FetchError
 
-OURS: Final = ("lsmem_py", "chmem_py", "memory_hotplug", "hotplug_cli", "memsim")
+OURS: Final = ("lsmem_py", "chmem_py", "memory_hotplug", "hotplug_cli", "memsim", "safe_files")
 """The import packages of the tools, wherever this environment has them from."""
 
 DISTRIBUTION: Final = "memory-hotplug-tools"

@@ -1,33 +1,18 @@
-"""A tree in a tar archive, which may be damaged or malicious.
-
-The archive is read once, from beginning to end. Limits bound the memory it takes, and an archive
-with a wrong checksum is refused as a whole.
-"""
+"""A tree in a tar archive, which may be damaged or malicious: it is read once, and closed."""
 
 import errno
-import io
 import os
 import re
-import tarfile
-import zlib
 from collections.abc import Iterable
-from typing import Protocol, Self
+from typing import Self
 
 from memory_hotplug import layout_files, udev_rules
 from memory_hotplug.attribute import TABLE, node_number
-from memory_hotplug.beneath import check_regular, os_error
 from memory_hotplug.tree import PAGE
+from safe_files.beneath import MOST_LINKS, check_regular, os_error
+from safe_files.tar import BrokenArchiveError, Member, members
 
 __all__ = ["ArchiveTree"]
-
-_MOST_MEMBERS = 2_500_000
-"""Enough for a machine of 262,144 blocks, the largest that is known."""
-_MOST_BYTES = 4 << 30
-"""The maximum size, unpacked."""
-_MOST_BETWEEN = 1 << 20
-"""The maximum of bytes between two members: headers, and long names."""
-_MOST_LINKS = 40
-"""The maximum of symbolic links in a path (include/linux/namei.h, MAXSYMLINKS)."""
 
 _FILES = frozenset(row.file for row in TABLE.values())
 """The files of sysfs that programs read. Other members of the archive are skipped."""
@@ -41,8 +26,6 @@ _SYSTEM_FILE = re.compile(
 """What else is read."""
 _LONGEST = 1 << 20
 """The maximum size of such a file, in bytes."""
-_MOST_KEPT = 64 << 20
-"""The maximum size of all of them."""
 
 
 class ArchiveTree:
@@ -59,73 +42,41 @@ class ArchiveTree:
         self._links: dict[str, str] = {}
         """The symbolic links that can be part of the path of an attribute."""
         self._texts: dict[bytes, bytes] = {}
-        self._kept = 0
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(file, "rb") as packed:
             check_regular(os.fstat(file), path)
-            self._read(packed)
+            try:
+                for member in members(packed, _place):
+                    self._add(member)
+            except BrokenArchiveError as error:
+                why = f" ({error})" if str(error) else ""
+                text = f"not an archive, or a damaged one{why}"
+                raise OSError(errno.EINVAL, text, path) from None
+            except MemoryError:
+                raise os_error(errno.ENOMEM, path) from None
 
-    def _read(self, packed: io.BufferedReader) -> None:
-        import lzma
-
-        try:
-            stream = _Bounded(_unpacked(packed))
-            # As a stream, so that tarfile does not seek in the file.
-            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:  # type: ignore[call-overload]  # read() is all that it calls
-                self._add_all(archive, stream)
-            stream.drain()
-        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-            raise self._damaged(error) from None
-        except (OverflowError, RecursionError) as error:
-            raise self._damaged(error) from None
-        except MemoryError:
-            raise os_error(errno.ENOMEM, self.root) from None
-        except OSError as error:
-            # Where the file itself cannot be read, the kernel says why by a number.
-            raise (error if error.errno else self._damaged(error)) from None
-
-    def _damaged(self, error: Exception) -> OSError:
-        why = f" ({error})" if str(error) else ""
-        return OSError(errno.EINVAL, f"not an archive, or a damaged one{why}", self.root)
-
-    def _add_all(self, archive: tarfile.TarFile, stream: "_Bounded") -> None:
-        count = 0
-        while (member := archive.next()) is not None:
-            # tarfile keeps all members otherwise.
-            archive.members.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
-            count += 1
-            if count > _MOST_MEMBERS:
-                raise tarfile.ReadError("too many members")
-            stream.allow(member.size + _MOST_BETWEEN)
-            self._add(archive, member)
-
-    def _add(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        name = _below_root(member.name)
+    def _add(self, member: Member) -> None:
+        name, kind, longest = member.path, member.kind, _longest(member.path)
         above, last = os.path.split(name)
-        longest = _LONGEST if _SYSTEM_FILE.fullmatch(name) else PAGE if last in _FILES else 0
-        if not (name and (longest or member.isdir() or member.issym())):
+        is_directory, is_link = kind == "a directory", kind == "a symbolic link"
+        if not (longest or is_directory or is_link):
             return
         self._files.pop(name, None)
         self._links.pop(name, None)
-        if member.isdir():
+        if is_directory:
             self._names.setdefault(name, set())
-        elif member.issym():
+        elif is_link:
             # Of a node's link the name says all, and a machine has two for each block.
             if node_number(last) is None and node_number(os.path.basename(above)) is None:
-                self._links[name] = member.linkname
-        elif member.isfile():
-            content = archive.extractfile(member)
-            assert content is not None, "a regular file has content"
-            text = content.read(longest)
-            self._kept += len(text) if longest > PAGE else 0
-            if self._kept > _MOST_KEPT or member.size > longest > PAGE:
-                raise tarfile.ReadError("too large a file, or too many")
-            self._files[name] = self._texts.setdefault(text, text)
-        elif member.islnk():
-            target = self._files.get(_below_root(member.linkname))
+                self._links[name] = member.target
+        elif kind == "a regular file":
+            if member.size > longest > PAGE:
+                raise BrokenArchiveError("too large a file, or too many")
+            self._files[name] = self._texts.setdefault(member.content, member.content)
+        elif kind == "a hard link":
+            target = self._files.get(member.target)
             self._files[name] = os_error(errno.ENOENT, name) if target is None else target
         else:
-            kind = "a FIFO" if member.isfifo() else "a device"
             self._files[name] = OSError(errno.EMEDIUMTYPE, f"{kind}, not a regular file", name)
         while last and last not in self._names.setdefault(above, set()):
             self._names[above].add(last)
@@ -197,7 +148,7 @@ class ArchiveTree:
                 if target is None:
                     continue
                 links += 1
-                if links > _MOST_LINKS or target.startswith("/"):
+                if links > MOST_LINKS or target.startswith("/"):
                     raise os_error(errno.EXDEV if target.startswith("/") else errno.ELOOP, path)
                 way.pop()
                 todo += target.split("/")[::-1]
@@ -210,87 +161,16 @@ class ArchiveTree:
         return os_error(errno.EROFS, f"{self.root}/{path}")
 
 
-class _Member(tarfile.TarInfo):
-    """A member of the archive. A sparse file and a damaged header are errors.
-
-    tarfile itself takes a damaged header for the end of the archive, unless it is the first one.
-    """
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        try:
-            member = super().fromtarfile(archive)
-        except tarfile.HeaderError as error:
-            if type(error).__name__ == "EOFHeaderError":
-                raise
-            raise tarfile.ReadError(str(error)) from None
-        if not 0 <= member.size <= _MOST_BYTES:
-            # tarfile would go on to read that much, also after the end.
-            raise tarfile.ReadError("a member of impossible size")
-        return member
-
-    @classmethod
-    def frombuf(cls, buffer: bytes | bytearray, encoding: str, errors: str) -> Self:
-        member = super().frombuf(buffer, encoding, errors)
-        if member.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.ReadError("a sparse file")
-        return member
-
-
-class _Source(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-class _Bounded:
-    """A stream that raises an error at more bytes than an honest archive has."""
-
-    def __init__(self, stream: _Source) -> None:
-        self._stream = stream
-        self._left = _MOST_BYTES
-        self._allowed = _MOST_BETWEEN
-
-    def allow(self, size: int) -> None:
-        """Set how many bytes may be read from now on."""
-        self._allowed = size
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self._left -= len(data)
-        self._allowed -= len(data)
-        if min(self._left, self._allowed) < 0:
-            raise tarfile.ReadError("it unpacks to too much")
-        return data
-
-    def drain(self) -> None:
-        """Read the rest: the checksum of a stream is at its end."""
-        self._allowed = self._left
-        while self.read(PAGE * 16):
-            pass
-
-
-def _unpacked(packed: io.BufferedReader) -> _Source:
-    """The uncompressed stream of a file; its first bytes say how it is compressed."""
-    start = packed.peek(6)
-    if start.startswith(b"\x1f\x8b"):
-        import gzip
-
-        return gzip.GzipFile(fileobj=packed)
-    if start.startswith(b"BZh"):
-        import bz2
-
-        return bz2.BZ2File(packed)
-    if start.startswith(b"\xfd7zXZ\0"):
-        import lzma
-
-        return lzma.LZMAFile(packed)
-    return packed
-
-
-def _below_root(name: str) -> str:
-    """The path of a member relative to the root, which may be a directory in the archive; "" for a
-    member that is not part of the tree."""
-    if len(name) > PAGE:
-        return ""
+def _place(name: str) -> tuple[str, int] | None:
+    """The path of a member relative to the root, which may be a directory in the archive, and how
+    much of it is read; None for a member that is not part of the tree."""
     path = os.path.normpath(name)
     found = _ROOT.search(path) or _SYSTEM_FILE.search(path)
-    return found[1] if found else ""
+    return (found[1], _longest(found[1])) if found else None
+
+
+def _longest(path: str) -> int:
+    """The maximum size of a file that is read, in bytes; 0 for others."""
+    if path.rpartition("/")[2] in _FILES:
+        return PAGE
+    return _LONGEST if _SYSTEM_FILE.fullmatch(path) else 0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
@@ -43,6 +43,16 @@ class Policy:
     auto_movable_numa_aware: bool | None = None
     where: Where | None = field(default=None, compare=False)
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """Key -> value, in the order above, without those that are None."""
+        keys = (one.name for one in fields(self) if one.compare)
+        return {key: value for key in keys if (value := getattr(self, key)) is not None}
+
+    def over(self, other: "Policy") -> "Policy":
+        """OTHER with what this one says in place of that."""
+        return replace(other, **self.said, where=self.where or other.where)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -80,9 +90,6 @@ def joined(layouts: Sequence[Layout]) -> Layout:
     policy, keep_free = Policy(), None
     for layout in layouts:
         keep_free = keep_free if layout.keep_free is None else layout.keep_free
-        said = {one.name: getattr(layout.policy, one.name) for one in fields(Policy)}
-        policy = replace(
-            policy, **{name: value for name, value in said.items() if value is not None}
-        )
+        policy = layout.policy.over(policy)
     entries = tuple(entry for layout in layouts for entry in layout.entries)
     return Layout(policy, entries, keep_free)

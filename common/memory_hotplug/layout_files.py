@@ -9,13 +9,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
 
-from memory_hotplug.beneath import check_regular, open_beneath
 from memory_hotplug.errors import LayoutError, printable
 from memory_hotplug.layout import Layout, joined
 from memory_hotplug.layout_text import parse_layout
 from memory_hotplug.tree import Packed
+from safe_files.beneath import check_regular, open_beneath
+from safe_files.replace import replaced, replacing
 
 __all__ = [
     "DIRECTORIES",
@@ -29,14 +29,12 @@ __all__ = [
     "read_layout",
     "remove_file",
     "replace_file",
-    "replacing",
 ]
 
 DIRECTORIES = ("etc/memory-layout.d", "run/memory-layout.d", "usr/lib/memory-layout.d")
 """Where layouts are, below a root; a file in an earlier directory overrides those of its name."""
 SAVED = "etc/memory-layout.d/50-chmem.toml"
 """The file that chmem writes."""
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 LONGEST = 4 << 20
 """The maximum size of a file in bytes; a layout of all blocks of a large machine is smaller."""
@@ -180,40 +178,10 @@ def replace_file(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
         stream.write(data)
 
 
-@contextmanager
-def replacing(at: int, name: str, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A stream whose content replaces the file NAME in the directory AT, if no error comes.
-
-    Until then nobody sees it: it is written beside the file, under a name that begins with a dot.
-    """
-    with _beside(at, name) as new:
-        file = os.open(new, _NEW, mode, dir_fd=at)
-        with os.fdopen(file, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(file)
-    os.fsync(at)
-
-
 def link_file(root: str, path: str, target: str) -> None:
     """Make a symbolic link, in place of one that is there. Raises OSError."""
-    with _named(path), _directory_for(root, path) as (at, name), _beside(at, name) as new:
+    with _named(path), _directory_for(root, path) as (at, name), replaced(at, name) as new:
         os.symlink(target, new, dir_fd=at)
-
-
-@contextmanager
-def _beside(at: int, name: str) -> Iterator[str]:
-    """A name in the directory AT for what is renamed to NAME, or removed if an error comes."""
-    new = f".{name}.{os.getpid()}"
-    with suppress(FileNotFoundError):
-        os.unlink(new, dir_fd=at)
-    try:
-        yield new
-        os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(new, dir_fd=at)
-        raise
 
 
 def remove_file(root: str, path: str) -> bool:

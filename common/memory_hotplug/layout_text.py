@@ -13,6 +13,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, TABLE
 from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadSizeError, LayoutError, printable
@@ -273,10 +274,8 @@ class _Reader:
     def _policy(self, values: Any) -> Policy:
         table = _Table(self._file, self._lines, "policy", 0, values)
         policy = Policy(
-            table.take(
-                "auto_online", _word("offline", "online", "online_kernel", "online_movable")
-            ),
-            table.take("online_policy", _word("contig-zones", "auto-movable")),
+            table.take("auto_online", _word(*TABLE[AUTO_ONLINE_BLOCKS].words)),
+            table.take("online_policy", _word(*TABLE["parameters/online_policy"].words)),
             table.take("auto_movable_ratio", _integer),
             table.take("auto_movable_numa_aware", _truth),
             table.where() if values else None,
@@ -342,13 +341,8 @@ def format_layout(layout: Layout, comment: str = "") -> str:
     lines += [f"version = {VERSION}"]
     if layout.keep_free is not None:
         lines += [f'keep_free = "{_exact(layout.keep_free)}"']
-    policy = [
-        (name, getattr(layout.policy, name))
-        for name in Policy.__slots__
-        if name != "where" and getattr(layout.policy, name) is not None
-    ]
-    if policy:
-        lines += ["", "[policy]", *(f"{name} = {_shown(name, value)}" for name, value in policy)]
+    if said := layout.policy.said:
+        lines += ["", "[policy]", *(f"{key} = {_shown(key, value)}" for key, value in said.items())]
     for entry in layout.entries:
         lines += ["", "[[memory]]", *_keys(entry)]
     return "\n".join(lines) + "\n"

@@ -67,8 +67,8 @@ def differing(policy: Policy, machine: Machine) -> tuple[Setting, ...]:
 
     Raises LayoutError for a setting that this kernel does not have, and BrokenTreeError.
     """
-    wanted = {key: _word(getattr(policy, key)) for key in ATTRIBUTES}
-    return settings_to({key: word for key, word in wanted.items() if word}, machine, policy)
+    words = {key: _word(value) for key, value in policy.said.items()}
+    return settings_to(words, machine, policy)
 
 
 def settings_to(
@@ -87,15 +87,11 @@ def settings_to(
     return tuple(found)
 
 
-def _word(value: object) -> str | None:
+def _word(value: object) -> str:
     """What is written for a value of a policy."""
-    if value is None:
-        return None
     return {True: "Y", False: "N"}[value] if isinstance(value, bool) else str(value)
 
 
 def with_policy(layout: Layout, policy: Policy) -> Layout:
     """LAYOUT with the keys that POLICY has."""
-    said = {key: getattr(policy, key) for key in ATTRIBUTES}
-    kept = {key: value for key, value in said.items() if value is not None}
-    return replace(layout, policy=replace(layout.policy, **kept))
+    return replace(layout, policy=policy.over(layout.policy))

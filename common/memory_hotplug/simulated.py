@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from memory_hotplug.attribute import ACPI, MEMORY
-from memory_hotplug.beneath import os_error
 from memory_hotplug.errors import BadMachineError
 from memory_hotplug.iomem import IOMEM
 from memory_hotplug.tree import FileTree
+from safe_files.beneath import os_error
 
 if TYPE_CHECKING:
     from memsim.directory import Directory

@@ -10,16 +10,18 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from memory_hotplug.beneath import (
+from safe_files.beneath import (
     check_regular,
     check_writable,
     directory_above,
     open_beneath,
     os_error,
 )
-from memory_hotplug.sharing import Result, read_shared
+
+if TYPE_CHECKING:
+    from memory_hotplug.sharing import Result
 
 __all__ = ["PAGE", "FileTree", "Packed", "Tree", "gone"]
 
@@ -31,6 +33,9 @@ _LONGEST = 1 << 20
 
 _SHORT = 128
 """More than an attribute of a block has. Allocating a whole page takes longer than the read."""
+
+_MANY = 4096
+"""So many blocks are read by several processes."""
 
 _FILE_CLOCK = 5
 """CLOCK_REALTIME_COARSE (include/uapi/linux/time.h), the clock of the times of files (fs/inode.c,
@@ -315,10 +320,15 @@ def _read_each(
     look at again, which are all except that the file does not exist."""
     path = b"memory%d/" + os.fsencode(attribute)
 
-    def read(part: Sequence[int]) -> list[Result]:
+    def read(part: Sequence[int]) -> "list[Result]":
         return _read_part(at, part, path, flags)
 
-    results = read_shared(read, numbers)
+    if len(numbers) < _MANY:
+        results = read(numbers)
+    else:
+        from memory_hotplug.sharing import read_shared
+
+        results = read_shared(read, numbers)
     if all(isinstance(result, bytes) for result in set(results)):
         return results, ()  # type: ignore[return-value]  # there is no errno
     values = [
@@ -333,7 +343,7 @@ def _read_each(
     return values, odd
 
 
-def _read_part(at: int, numbers: Sequence[int], path: bytes, flags: int) -> list[Result]:
+def _read_part(at: int, numbers: Sequence[int], path: bytes, flags: int) -> "list[Result]":
     # On a large machine this loop takes most of the time of lsmem: three system calls, and nothing
     # else. Paths of bytes need no encoding. A read at an offset fails on a FIFO. The type of a file
     # is checked once for each text, because a machine has few different texts.

@@ -12,15 +12,13 @@ from typing import NamedTuple
 from memory_hotplug.layout_files import is_masked, names_in, read_file
 from memory_hotplug.tree import Packed
 
-__all__ = ["DIRECTORIES", "OUR_FILE", "OnlineRule", "online_rules"]
+__all__ = ["DIRECTORIES", "OnlineRule", "online_rules"]
 
 DIRECTORIES = (
     *("etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d"),
     *("usr/lib/udev/rules.d", "lib/udev/rules.d"),
 )
 """Where rules are, below a root; a file in an earlier directory overrides those of its name."""
-OUR_FILE = "60-memory-layout.rules"
-"""The file that `chmem --apply --install` makes."""
 
 _MOST_RULES = 100_000
 _LONGEST_RULE = 16384

@@ -12,17 +12,20 @@ import io
 import os
 import re
 import shutil
+import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from memsim.beneath import Beneath
-from memsim.errors import IrregularError, NoBlocksError
-from memsim.packed import members
-from memsim.signals import undisturbed
+from memsim.errors import NoBlocksError, NotACaptureError
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PAGE_SIZE, PARAMETERS
 from memsim.system_files import MASK, MOST_BYTES, cleaned, is_system_file, read_system_files
+from safe_files.beneath import kind_of
+from safe_files.errors import IrregularError
+from safe_files.linkless import Beneath
+from safe_files.signals import undisturbed
+from safe_files.tar import BrokenArchiveError, Member, members
 
 __all__ = ["capture", "read_tree"]
 
@@ -40,6 +43,9 @@ _LINK: Final = re.compile(
 _DIRECTORY: Final = re.compile(
     rf"(?:{MEMORY}|{FIRMWARE})(?:/memory{_NUMBER})?|{NODE}(?:/node{_NUMBER})?|{PARAMETERS}"
 )
+
+_STARTS: Final = re.compile(r"(?:^|/)(?=(?:sys|proc|etc|run|usr|lib)/.|memsim-capture\.json\Z)")
+"""Where the path from the root may begin, which can be a directory in an archive."""
 
 _GONE: Final = (errno.ENOENT, errno.ENODEV)
 
@@ -118,8 +124,15 @@ def _checked(where: str, path: str, target: str) -> str:
 
 def _read_archive(path: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | str]]:
     found: dict[str, bytes | str] = {}
-    for name, content, target, kind in members(path, wanted, _most):
+    contents: dict[str, bytes] = {}
+    for name, kind, size, read, to in _members(path, wanted):
         where = f"{path}: {name}"
+        content = contents.get(to) if kind == "a hard link" else None
+        target = to if kind == "a symbolic link" else None
+        if kind == "a regular file":
+            if size > _most(name):
+                raise IrregularError(where, f"{_most(name)} bytes at most", "more")
+            contents[name] = content = read
         if is_system_file(name) and (content is not None or target == MASK):
             kept = MASK if content is None else cleaned(name, content)
             if kept or not content:
@@ -135,6 +148,25 @@ def _read_archive(path: str, wanted: Callable[[str], bool]) -> Iterator[tuple[st
     if f"{MEMORY}/block_size_bytes" not in found:
         raise NoBlocksError(path, MEMORY)
     yield from found.items()
+
+
+def _members(path: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    """The members of an archive whose path, from the root of the captured tree, is a WANTED one."""
+
+    def place(name: str) -> tuple[str, int] | None:
+        whole = os.path.normpath(name)
+        starts = (whole[found.end() :] for found in _STARTS.finditer(whole))
+        below = next(filter(wanted, starts), None)
+        return None if below is None else (below, _most(below))
+
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise IrregularError(path, "a regular file", kind_of(mode))
+        try:
+            yield from members(file, place)
+        except (BrokenArchiveError, MemoryError) as error:
+            raise NotACaptureError(path) from error
 
 
 def _is_of_sysfs(path: str) -> bool:

@@ -20,7 +20,7 @@ it depends on the file system: nothing is flushed to the disk (fsync), because a
 is not worth the wait.
 
 The directory is not trusted. Records are checked before they are used, no path comes from a record,
-and every file is opened and replaced below the directory and through no symbolic link (beneath.py).
+and every file is opened and replaced below the directory and through no symbolic link (safe_files).
 
 The cost of a write depends on what it changes, and not on the size of the machine, except for
 reading `blocks`.
@@ -37,7 +37,6 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from memsim import records
-from memsim.beneath import Beneath, close
 from memsim.errors import DamagedError, MachineError, wrong
 from memsim.kernel import Kernel
 from memsim.kernel.transitions import Uevent
@@ -55,9 +54,10 @@ from memsim.private import (
     staging,
 )
 from memsim.records import Journal
-from memsim.signals import undisturbed
 from memsim.sysfs import Changes, Sysfs
 from memsim.tree import create, put_in_place, stage
+from safe_files.linkless import Beneath, close
+from safe_files.signals import undisturbed
 
 __all__ = [
     "MARK",

@@ -13,7 +13,6 @@ from enum import Enum
 
 __all__ = [
     "DamagedError",
-    "IrregularError",
     "MachineError",
     "MountError",
     "NamespaceError",
@@ -107,19 +106,6 @@ class DamagedError(OSError):
 
     def __reduce__(self) -> tuple[type[DamagedError], tuple[str, str, str]]:
         return type(self), (str(self.filename), self.record, self.reason)
-
-
-class IrregularError(OSError):
-    """Something else is in the place of a file or directory of a machine."""
-
-    def __init__(self, path: str, expected: str, found: str) -> None:
-        number = errno.ENOTDIR if expected == "a directory" else errno.ENXIO
-        number = errno.ELOOP if found == "a symbolic link" else number
-        super().__init__(number, f"expected {expected}, not {found}", path)
-        self.expected, self.found = expected, found
-
-    def __reduce__(self) -> tuple[type[IrregularError], tuple[str, str, str]]:
-        return type(self), (str(self.filename), self.expected, self.found)
 
 
 class Obstacle(Enum):

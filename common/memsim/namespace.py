@@ -25,9 +25,9 @@ from typing import Final, NoReturn
 
 from memsim import divert, mount, syscalls
 from memsim.addresses import ACPI, IOMEM
+from memsim.child import fork_and_wait
 from memsim.directory import Directory
 from memsim.errors import MountError, NamespaceError, Obstacle
-from memsim.fork import fork_and_wait
 from memsim.surroundings import BUSES, MEMINFO
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
 

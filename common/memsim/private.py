@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from memsim.beneath import Beneath, close
+from safe_files.linkless import Beneath, close
 
 __all__ = [
     "BLOCKS",

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from memsim.beneath import read_file
 from memsim.description import parse
 from memsim.errors import MachineError, UnknownProfileError, wrong
 from memsim.kernel import Kernel
 from memsim.likeness import like
 from memsim.machine import MIB, Machine
 from memsim.schema import loads
+from safe_files.linkless import read_file
 
 __all__ = ["GIB", "PROFILES", "boot", "from_tree", "layout", "load"]
 

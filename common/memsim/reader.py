@@ -7,12 +7,12 @@ import os
 import stat
 
 from memsim import records
-from memsim.beneath import DIRECTORY, Beneath, close
 from memsim.directory import Directory
 from memsim.errors import DamagedError
 from memsim.kernel import Kernel
 from memsim.private import JOURNAL, LIVE, PRIVATE
 from memsim.sysfs import Sysfs
+from safe_files.linkless import DIRECTORY, Beneath, close
 
 __all__ = ["Reader"]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from memsim.beneath import Beneath
+from safe_files.linkless import Beneath
 
 __all__ = ["MASK", "MOST_BYTES", "cleaned", "is_system_file", "read_system_files"]
 

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from memsim import records
-from memsim.beneath import DIRECTORY, Beneath
-from memsim.beneath import create as create_file
+from memsim.child import beside
 from memsim.errors import NoParentError
-from memsim.fork import beside, processors
 from memsim.kernel import Kernel
 from memsim.private import BLOCKS, LIVE, LOCK, MARK, PRIVATE
-from memsim.signals import undisturbed
 from memsim.sysfs import NODE, Kind, Sysfs, SysfsEntry, block_named
+from safe_files.fork import processors
+from safe_files.linkless import DIRECTORY, Beneath
+from safe_files.replace import create as create_file
+from safe_files.signals import undisturbed
 
 __all__ = ["MANY", "Shared", "Staged", "create", "fill", "put_in_place", "stage"]
 

@@ -32,7 +32,7 @@ from chmem_py.selection import select_nothing
 from chmem_py.tally import Tally
 from commands import Command
 from hotplug_cli.getopt import GIVEN
-from hotplug_cli.messages import Sentence
+from hotplug_cli.message import Sentence
 from hotplug_cli.program import CommandError
 from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, State, Zone

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from chmem_py import messages
 from chmem_py.interrupts import STOPPING, Interrupts
-from hotplug_cli.messages import chmem as messages
 from memory_hotplug.errors import StoppedError
 
 

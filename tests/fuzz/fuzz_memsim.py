@@ -41,12 +41,12 @@ import hotplug_cli.program
 from damage import STRANGERS, damaged, failing
 from memsim import directory, records
 from memsim.capture import capture
-from memsim.cli import commands
 from memsim.description import dump
 from memsim.directory import PRIVATE, Directory
 from memsim.machine import TRANSITIONS
 from memsim.profile import PROFILES, load
 from memsim.sysfs import FIRMWARE, MEMORY
+from memsim_py.cli import commands
 from simulated import make, s390, tree_at, tree_of, x86
 
 PATIENCE = 30

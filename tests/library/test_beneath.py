@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memory_hotplug.beneath import (
+from safe_files.beneath import (
     check_regular,
     check_writable,
     directory_above,

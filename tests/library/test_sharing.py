@@ -15,26 +15,29 @@ import pytest
 
 from commands import Command, run_program
 from memory_hotplug import Attribute, reading, sharing
+from memory_hotplug import tree as tree_module
 from memory_hotplug.sharing import Result, read_shared
 from memory_hotplug.tree import FileTree
+from safe_files import fork
 from static_tree import MEMORY, plain
 
 MANY = range(40)
-THREADS = sharing._threads
+THREADS = fork.threads
 
 
 @pytest.fixture
 def four(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Four processors, and work that is worth sharing; the list has the workers' process ids."""
-    monkeypatch.setattr(sharing, "_LEAST", 8)
+    monkeypatch.setattr(tree_module, "_MANY", 8)
+    monkeypatch.setattr(sharing, "_LEAST", 4)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
     # What runs the tests can have threads of its own.
-    monkeypatch.setattr(sharing, "_threads", lambda: 1)
+    monkeypatch.setattr(fork, "threads", lambda: 1)
     forked: list[int] = []
-    fork = os.fork
+    fork_ = os.fork
 
     def noted() -> int:
-        pid = fork()
+        pid = fork_()
         if pid:
             forked.append(pid)
         return pid
@@ -89,7 +92,7 @@ def test_few_blocks_and_one_processor_are_read_here(
 def test_beside_another_thread_nothing_is_forked(
     four: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "_threads", THREADS)
+    monkeypatch.setattr(fork, "threads", THREADS)
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
     thread.start()
@@ -226,7 +229,7 @@ def test_a_tree_is_read_as_by_one_process(
 
     shared = read()
     assert len(four) == 3
-    monkeypatch.setattr(sharing, "_LEAST", 1000)
+    monkeypatch.setattr(tree_module, "_MANY", 1000)
     assert shared == read()
     assert len(four) == 3
     assert "not a regular file" in shared[3]
@@ -245,7 +248,7 @@ def test_lsmem_prints_what_one_process_prints(
 ) -> None:
     shared = lsmem("-s", tree, *options)
     assert four
-    monkeypatch.setattr(sharing, "_LEAST", 1000)
+    monkeypatch.setattr(tree_module, "_MANY", 1000)
     assert lsmem("-s", tree, *options) == shared
 
 

@@ -20,6 +20,7 @@ from memory_hotplug import Attribute, Machine, MemoryHotplugError, NoMemoryTreeE
 from memory_hotplug import archive as archive_module
 from memory_hotplug.archive import ArchiveTree
 from memory_hotplug.attribute import path_of
+from safe_files import tar
 from static_tree import FIRMWARE, MEMORY, NODE
 
 pytestmark = pytest.mark.timeout(120)
@@ -210,14 +211,14 @@ def test_what_unpacks_to_very_much_takes_little_memory(
 @pytest.mark.parametrize(
     ("limit", "value", "why"),
     [
-        ("_MOST_MEMBERS", 20, "too many members"),
-        ("_MOST_BYTES", 20_000, "it unpacks to too much"),
+        ("MOST_MEMBERS", 20, "too many members"),
+        ("MOST_BYTES", 20_000, "it unpacks to too much"),
     ],
 )
 def test_an_archive_has_no_end_of_members(
     limit: str, value: int, why: str, plain: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_module, limit, value)
+    monkeypatch.setattr(tar, limit, value)
     path = tmp_path / "case.tar.gz"
     path.write_bytes(gzip.compress(plain))
     assert refused(path).endswith(f"not an archive, or a damaged one ({why})")
@@ -327,10 +328,18 @@ def test_an_archive_of_nothing_has_an_empty_root(tmp_path: Path) -> None:
     assert archive_module.ArchiveTree(str(tmp_path / "case.tar")).names("") == []
 
 
-def test_an_error_without_a_text_is_told_without_one(root: Path, tmp_path: Path) -> None:
-    tree = archive_module.ArchiveTree(str(packed(tmp_path / "case.tar", root, lambda _: None)))
-    assert tree._damaged(EOFError()).strerror == "not an archive, or a damaged one"
-    assert tree._damaged(EOFError("x")).strerror == "not an archive, or a damaged one (x)"
+@pytest.mark.parametrize(("text", "told"), [("", ""), ("x", " (x)")])
+def test_an_error_without_a_text_is_told_without_one(
+    text: str, told: str, plain: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise EOFError(text)
+
+    (file := tmp_path / "case.tar").write_bytes(plain)
+    monkeypatch.setattr(tarfile, "open", broken)
+    with pytest.raises(OSError) as caught:
+        ArchiveTree(str(file))
+    assert caught.value.strerror == f"not an archive, or a damaged one{told}"
 
 
 def test_a_hard_link_to_what_is_not_there_is_no_file(root: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from commands import Command
 from memory_hotplug.archive import ArchiveTree
-from memsim.beneath import Beneath
 from memsim.capture import capture
 from memsim.system_files import cleaned, read_system_files
+from safe_files.linkless import Beneath
 from simulated import make
 
 RULE = 'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online"\n'

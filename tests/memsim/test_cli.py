@@ -20,10 +20,10 @@ from commands import Command, run_program
 from hotplug_cli.progress import Progress
 from memsim import directory, profile, tree
 from memsim.capture import capture, read_tree
-from memsim.cli import commands
 from memsim.description import parse
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY
+from memsim_py.cli import commands
 from simulated import make, tree_at, tree_of
 
 
@@ -374,8 +374,8 @@ def test_the_progress_of_create_ends_at_all_blocks(
         def done(self, blocks: int) -> None:
             told.append(blocks)
 
-    monkeypatch.setattr("memsim.cli.Progress", Bar)
-    monkeypatch.setattr("memsim.cli._NOTED", 1)
+    monkeypatch.setattr("memsim_py.cli.Progress", Bar)
+    monkeypatch.setattr("memsim_py.cli._NOTED", 1)
     for number, words in enumerate((["--profile", "s390-lpar"], ["--memory", "4G"])):
         told.clear()
         assert memsim("create", tmp_path / f"m{number}", *words).status == 0

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from memsim import directory, records, tree
-from memsim.fork import processors
 from memsim.kernel import Kernel
 from memsim.machine import Fault
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs, SysfsEntry, block_named
+from safe_files.fork import processors
 from simulated import changed, conditions, make, s390, tree_at, tree_of
 
 
@@ -177,7 +177,7 @@ def test_a_large_machine_is_made_where_the_end_of_a_process_is_ignored(
 def test_a_process_with_threads_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         # Another test may have left a thread in this process.
-        patched.setattr(threading, "active_count", lambda: 1)
+        patched.setattr("safe_files.fork.threads", lambda: 1)
         assert processors() == len(os.sched_getaffinity(0))
     over = threading.Event()
     thread = threading.Thread(target=over.wait)

@@ -166,7 +166,7 @@ def test_memsim_mount_says_what_is_missing(tmp_path: Path) -> None:
     directory.create(tmp_path / "m", boot("s390-lpar"))
     program = (
         "import sys; sys.modules['mfusepy'] = None\n"
-        "from memsim.cli import main; sys.argv = ['memsim', *sys.argv[1:]]; main()"
+        "from memsim_py.cli import main; sys.argv = ['memsim', *sys.argv[1:]]; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "mount", str(tmp_path / "m"), str(tmp_path)],
@@ -246,7 +246,7 @@ class TestShell:
         as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
         script = f"id -u; echo 1 > /{FIRMWARE}/memory16/config && cat /{MEMORY}/memory16/state"
         done = subprocess.run(
-            [*as_user, sys.executable, "-m", "memsim", "shell", "--", "sh", "-c", script],
+            [*as_user, sys.executable, "-m", "memsim_py", "shell", "--", "sh", "-c", script],
             capture_output=True,
             text=True,
             timeout=60,
@@ -255,7 +255,7 @@ class TestShell:
 
     def test_memsim_shell_without_namespaces_says_what_to_do(self) -> None:
         limit = Path("/proc/sys/user/max_mnt_namespaces")
-        script = f"echo 0 > {limit} && exec {sys.executable} -m memsim shell -- true"
+        script = f"echo 0 > {limit} && exec {sys.executable} -m memsim_py shell -- true"
         # In a user namespace of its own, so that the limit is only this test's.
         done = subprocess.run(
             ["unshare", "--user", "--map-root-user", "--", "sh", "-c", script],

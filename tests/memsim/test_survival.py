@@ -214,7 +214,8 @@ def test_create_that_a_signal_ends_leaves_nothing(tmp_path: Path, number: signal
 CAPTURE = """
 import signal, sys
 from hotplug_cli.program import run
-from memsim import capture, cli
+from memsim import capture
+from memsim_py import cli
 def half_made(*_):
     try:
         signal.raise_signal(number)

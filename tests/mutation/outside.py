@@ -31,7 +31,7 @@ import pytest
 from mutmut.mutation.file_mutation import deep_replace
 from mutmut.mutation.mutators import mutation_operators
 
-PACKAGES = ("memory_hotplug", "chmem_py")
+PACKAGES = ("memory_hotplug", "chmem_py", "safe_files")
 PRELOADED = ("click", "hypothesis", "jsonschema", "pexpect", "pyte", "rich.console", "tabulate")
 KEPT = Path("outside.json")
 PATIENCE = 600

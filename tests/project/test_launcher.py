@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from chmem_py import messages
 from commands import SCRIPTS, TOP
-from hotplug_cli.messages import chmem as messages
 from memsim import directory
 from memsim.profile import boot
 

@@ -15,7 +15,7 @@ from lsmem_py.cli import lsmem
 from lsmem_py.columns import COLUMNS
 from memory_hotplug.steps import CONFIGURE, MEMMAP, ONLINE
 from memsim import description
-from memsim.cli import commands as memsim
+from memsim_py.cli import commands as memsim
 from terminal import clean_environment
 
 MANUALS = sorted((TOP / "man").glob("*.[1-8]"))

@@ -9,17 +9,12 @@ from pathlib import Path
 import click
 import pytest
 
-from commands import TOP
-from memsim.cli import commands as memsim
+from commands import PACKAGES, TOP
+from memsim_py.cli import commands as memsim
 from terminal import clean_environment
 
 README = (TOP / "README.md").read_text()
 MAP = (TOP / "CONTRIBUTING.md").read_text()
-PACKAGES = [
-    "lsmem_py",
-    "chmem_py",
-    *sorted(f"common/{path.parent.name}" for path in TOP.glob("common/*/__init__.py")),
-]
 PAGES = sorted(path for place in ("", "docs/", "ansible/") for path in TOP.glob(f"{place}*.md"))
 
 
@@ -113,9 +108,11 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_map_in_contributing_has_every_module_under_its_package(package: str) -> None:
-    (section,) = re.findall(rf"^### {package}\n(.*?)^##", MAP, re.DOTALL | re.MULTILINE)
+    folder = PACKAGES[package]
+    title = folder.relative_to(TOP)
+    (section,) = re.findall(rf"^### {title}\n(.*?)^##", MAP, re.DOTALL | re.MULTILINE)
     named = set(re.findall(r"`([\w/]+\.py)`", section))
-    there = {str(path.relative_to(TOP / package)) for path in (TOP / package).rglob("*.py")}
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
     modules = {name for name in there if Path(name).name not in ("__init__.py", "__main__.py")}
     assert named - modules == set(), "CONTRIBUTING.md has modules that are gone"
     assert modules - named == set(), "CONTRIBUTING.md lacks a row for these modules"

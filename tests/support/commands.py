@@ -16,6 +16,13 @@ import pytest
 TOP = Path(__file__).parents[2]
 """The checkout."""
 
+PACKAGES = {
+    path.parent.name: path.parent
+    for place in ("", "common/")
+    for path in sorted(TOP.glob(f"{place}*/__init__.py"))
+}
+"""The packages of the house, and where they are."""
+
 VECTORS: dict[str, Any] = json.loads((TOP / "tests/reference/vectors.json").read_text())
 for _machine in VECTORS["machines"].values():
     # The default of the vectors; that of a description follows memmap_param, as in the kernel.
@@ -27,7 +34,7 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
 _MODULES = {
     "lsmem": ("lsmem_py.cli", "lsmem"),
     "chmem": ("chmem_py.cli", "chmem"),
-    "memsim": ("memsim.cli", "commands"),
+    "memsim": ("memsim_py.cli", "commands"),
 }
 _VARIABLES = ("LSMEM_COLUMNS", "LIBSMARTCOLS_JSON", "NO_COLOR", "POSIXLY_CORRECT")
 """What a person may have set for the commands, and no test wants."""

@@ -26,7 +26,10 @@ from lpar import agent, cpio, userland
 from lpar.cpio import Archive
 from lpar.userland import REQUIREMENTS, below, distributions
 
-OURS = ("lsmem_py", "chmem_py", "memory_hotplug", "memsim", "hotplug_cli")
+OURS = (
+    *("lsmem_py", "chmem_py", "memsim_py"),
+    *("memory_hotplug", "memsim", "hotplug_cli", "safe_files"),
+)
 """The import packages under test, wherever this environment has them from."""
 
 PROGRAMS = ("/usr/bin/lsmem", "/usr/sbin/chmem")

@@ -1,4 +1,4 @@
-"""The message for each error: a row of the table of messages."""
+"""The message for each error of the simulator."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Final
 
-from hotplug_cli.messages import Message
-from hotplug_cli.messages import memsim as messages
+from hotplug_cli.message import Message
 from memsim import errors
 from memsim.errors import Obstacle
+from memsim_py import messages
+from safe_files.errors import IrregularError
 
 if TYPE_CHECKING:
-    from hotplug_cli.messages import Sentence
+    from hotplug_cli.message import Sentence
 
 __all__ = ["sentence_of"]
 
@@ -56,7 +57,7 @@ def _of_file(error: Exception) -> Sentence | None:
             return messages.DAMAGED.of(
                 root=error.filename, record=error.record, reason=error.reason
             )
-        case errors.IrregularError():
+        case IrregularError():
             return messages.IRREGULAR.of(
                 file=error.filename, expected=error.expected, found=error.found
             )

@@ -1,13 +1,13 @@
-"""The table of all messages of lsmem, chmem and memsim, with a module for each part.
+"""A message of lsmem, chmem and memsim: its text, its advice, and its entry in the manual.
 
-A row is a `Message`: its text, its advice, and its entry in the manual. ``shared`` has the rows of
-all commands; ``lsmem``, ``chmem`` and ``memsim`` have those of one command. Commands print rows of
-this table only:
+All messages are rows of tables. `messages`, in each command's package, has those of this command;
+beside this module, `messages` has those of all commands, and `tree_messages` those of lsmem and
+chmem about a tree. Commands print rows of these tables only:
 
-    from hotplug_cli.messages import shared
+    from hotplug_cli import messages
 
-    raise UsageError(shared.CANNOT_COMBINE.of(option="--raw", other="--json"))
-    complain("chmem", chmem.ZONE_IGNORED.of())
+    raise UsageError(messages.CANNOT_COMBINE.of(option="--raw", other="--json"))
+    complain("chmem", messages.ZONE_IGNORED.of())
 
 ``Message.of`` fills in both templates; its keywords are the fields of the row. The result, a
 `Sentence`, is what `hotplug_cli.program.complain` prints and what the errors of the commands
@@ -16,7 +16,7 @@ this table only:
     chmem: cannot write to /sys/devices/system/memory/memory3/state: Permission denied
     chmem: only root can change memory: run this as root
 
-lsmem imports these modules only when it has a message to print.
+lsmem imports these tables only when it has a message to print.
 """
 
 import re

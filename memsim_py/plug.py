@@ -7,16 +7,15 @@ from collections.abc import Callable
 import click
 
 from hotplug_cli.getopt import GetoptCommand, UsageError, option
-from hotplug_cli.messages import Message
-from hotplug_cli.messages import memsim as messages
+from hotplug_cli.message import Message
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
-from memsim import options
 from memsim.directory import Directory
 from memsim.kernel import Kernel, slots
 from memsim.kernel.devices import KINDS
+from memsim_py import messages, options
 
-__all__ = ["plug", "unplug"]
+__all__ = ["plug_command", "unplug_command"]
 
 _memory = option(
     "--memory", metavar="SIZE", callback=options.size, help="how much, in whole memory blocks"
@@ -33,7 +32,9 @@ _kind = option(
 @_memory
 @_node
 @_kind
-def plug(machine: Directory, memory: int | None, node: int | None, kind: str | None) -> None:
+def plug_command(
+    machine: Directory, memory: int | None, node: int | None, kind: str | None
+) -> None:
     """The command memsim plug."""
 
     def change(kernel: Kernel, count: int) -> range | None:
@@ -52,7 +53,9 @@ def plug(machine: Directory, memory: int | None, node: int | None, kind: str | N
 @_memory
 @_node
 @_kind
-def unplug(machine: Directory, memory: int | None, node: int | None, kind: str | None) -> None:
+def unplug_command(
+    machine: Directory, memory: int | None, node: int | None, kind: str | None
+) -> None:
     """The command memsim unplug."""
 
     def change(kernel: Kernel, count: int) -> range | None:

@@ -1,4 +1,4 @@
-"""What signals do while something is half done."""
+"""What signals do while something is half done, and in a process that is a copy of another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, NoReturn
 
-__all__ = ["ended_in_order", "undisturbed"]
+__all__ = ["ended_in_order", "undisturbed", "without_handlers"]
 
 _HANDLED: Final = frozenset(
     {
@@ -18,9 +18,10 @@ _HANDLED: Final = frozenset(
         signal.SIGTERM,
         signal.SIGUSR1,
         signal.SIGUSR2,
+        signal.SIGWINCH,
     }
 )
-"""The signals for which a program can have a handler that raises an exception."""
+"""The signals for which a program can have a handler."""
 
 
 @contextmanager
@@ -65,4 +66,11 @@ def ended_in_order() -> Iterator[None]:
         yield
     finally:
         for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def without_handlers() -> None:
+    """Let this process's handlers go: what is not ignored does what it does by default."""
+    for number in _HANDLED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

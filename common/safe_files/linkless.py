@@ -14,26 +14,19 @@ import stat
 from contextlib import suppress
 from typing import Final, Self
 
-from memsim.errors import IrregularError
+from safe_files.beneath import kind_of
+from safe_files.errors import IrregularError
+from safe_files.replace import create
 
-__all__ = ["DIRECTORY", "Beneath", "close", "create", "read_file", "write_all"]
+__all__ = ["DIRECTORY", "Beneath", "close", "read_file"]
 
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 _MOST_OPEN: Final = 16
 """Directories that stay open; more than any path and another have."""
 
-_KINDS: Final = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "dir",
-    stat.S_IFLNK: "link",
-    stat.S_IFIFO: "FIFO",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFCHR: "character device",
-    stat.S_IFBLK: "block device",
-}
-_IN_WORDS: Final = {"file": "a regular file", "dir": "a directory", "link": "a symbolic link"}
+_SHORT: Final = {"a regular file": "file", "a directory": "dir", "a symbolic link": "link"}
+_IN_WORDS: Final = {short: words for words, short in _SHORT.items()}
 
 
 class Beneath:
@@ -102,13 +95,15 @@ class Beneath:
             return None
         except OSError as error:
             raise self._about(error, path) from None
-        return _kind(mode)
+        return _SHORT.get(kind_of(mode), kind_of(mode))
 
     def expect(self, kind: str, path: str) -> bool:
         """Whether something is at a path. Raises IrregularError if it is of another kind."""
         found = self.kind(path)
         if found not in (kind, None):
-            raise IrregularError(f"{self.name}/{path}", _IN_WORDS[kind], _in_words(str(found)))
+            raise IrregularError(
+                f"{self.name}/{path}", _IN_WORDS[kind], _IN_WORDS.get(str(found), str(found))
+            )
         return found is not None
 
     def directory(self, path: str) -> int:
@@ -215,14 +210,6 @@ class Beneath:
             raise self._about(error, path) from None
 
 
-def _kind(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "file of another kind")
-
-
-def _in_words(kind: str) -> str:
-    return _IN_WORDS.get(kind, f"a {kind}")
-
-
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """The content of a regular file, to which symbolic links may lead.
 
@@ -232,7 +219,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     mode = os.fstat(file).st_mode
     if not stat.S_ISREG(mode):
         close(file)
-        raise IrregularError(os.fspath(path), "a regular file", _in_words(_kind(mode)))
+        raise IrregularError(os.fspath(path), "a regular file", kind_of(mode))
     with open(file, "rb") as opened:
         content = opened.read(most + 1)
         if len(content) > most:
@@ -244,24 +231,3 @@ def close(descriptor: int) -> None:
     """Close a descriptor for which nothing depends on that."""
     with suppress(OSError):
         os.close(descriptor)
-
-
-def create(name: str, content: bytes, mode: int, at: int) -> None:
-    """Make a new file in the directory AT, a descriptor; no file if this raises OSError."""
-    file = os.open(name, _NEW, mode, dir_fd=at)
-    try:
-        try:
-            write_all(file, content)
-        finally:
-            # Some file systems say only here that there was no room (close(2)).
-            os.close(file)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(name, dir_fd=at)
-        raise
-
-
-def write_all(file: int, content: bytes) -> None:
-    """Write all of CONTENT. On a disk that is nearly full, the first write() writes a part."""
-    while content:
-        content = content[os.write(file, content) :]

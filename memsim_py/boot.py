@@ -14,11 +14,11 @@ import click
 
 from hotplug_cli import offers
 from hotplug_cli.getopt import UsageError, flag, option
-from hotplug_cli.messages import memsim as messages
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
-from memsim import options, profile
+from memsim import profile
 from memsim.machine import Machine
+from memsim_py import messages, options
 
 if TYPE_CHECKING:
     from lpar.fetch import Artifacts
@@ -90,7 +90,7 @@ def _profiles() -> list[tuple[str, str]]:
 @flag("--kaslr", help="let the kernel choose its own address")
 @flag("--fetch", help="first fetch what is missing from Debian's archive, into the cache")
 @click.pass_context
-def boot(
+def boot_command(
     ctx: click.Context,
     name: str | None,
     file: str | None,

@@ -10,13 +10,13 @@ import click
 
 from hotplug_cli import offers
 from hotplug_cli.getopt import GetoptCommand, UsageError
-from hotplug_cli.messages import memsim as messages
 from hotplug_cli.program import CommandError
 from memsim import profile
 from memsim.directory import Directory
 from memsim.machine import TRANSITIONS, Fault
 from memsim.machine import fault as fault_of
 from memsim.schema import seconds as seconds_of
+from memsim_py import messages
 
 __all__ = [
     "OTHER_ARCHIVES",

@@ -1,6 +1,6 @@
 """The messages of all commands: about the command line, the tree and the output."""
 
-from hotplug_cli.messages import Message
+from hotplug_cli.message import Message
 
 # The command line, in the C library's words (getopt_long)
 

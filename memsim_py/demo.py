@@ -16,7 +16,7 @@ __all__ = ["play"]
 
 _ROOT: Final = "s390"
 _COLUMNS: Final = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"
-_PYTHON_MODULES: Final = {"lsmem": "lsmem_py", "chmem": "chmem_py", "memsim": "memsim"}
+_PYTHON_MODULES: Final = {"lsmem": "lsmem_py", "chmem": "chmem_py", "memsim": "memsim_py"}
 
 
 def _config(block: int) -> str:

@@ -5,12 +5,13 @@ REASON, the text of the kernel's error number; ZONE, the requested zone; ZONES, 
 FILE, the file that was written to; SIZE, that of the struct pages of a block; and PROGRAM.
 """
 
-from hotplug_cli.messages import Message, chmem
+from chmem_py import messages
+from hotplug_cli.message import Message
 from memory_hotplug.causes import Cause
 
 
 def _row(advice: str = "", text: str = "{reason}") -> Message:
-    return Message(text, advice, chmem.STEP_FAILED.entry)
+    return Message(text, advice, messages.STEP_FAILED.entry)
 
 
 BY_CAUSE = {

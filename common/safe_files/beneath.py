@@ -9,16 +9,25 @@ import os
 import stat
 from contextlib import suppress
 
-__all__ = ["check_regular", "check_writable", "directory_above", "open_beneath", "os_error"]
+__all__ = [
+    "MOST_LINKS",
+    "check_regular",
+    "check_writable",
+    "directory_above",
+    "kind_of",
+    "open_beneath",
+    "os_error",
+]
 
 _PASSING = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 
 _NO_NAMES = frozenset(("", ".", ".."))
 
-_MOST_LINKS = 40
+MOST_LINKS = 40
 """The maximum of symbolic links in a path (include/linux/namei.h, MAXSYMLINKS)."""
 
 _KINDS = {
+    stat.S_IFREG: "a regular file",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a character device",
@@ -87,7 +96,7 @@ def open_beneath(root: int, where: str, path: str, flags: int) -> int:
                 entered = not todo
                 continue
             links += 1
-            if links > _MOST_LINKS:
+            if links > MOST_LINKS:
                 raise os_error(errno.ELOOP, path)
             if found.startswith("/"):
                 real = os.path.realpath(where)
@@ -119,10 +128,15 @@ def _step(at: int, name: str, flags: int) -> int | str:
     return file
 
 
+def kind_of(mode: int) -> str:
+    """What a file is, in words, by its mode (stat(2))."""
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
 def check_regular(found: os.stat_result, path: str) -> None:
     """Raises OSError, EMEDIUMTYPE, if it is not a regular file."""
     if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        kind = kind_of(found.st_mode)
         raise OSError(errno.EMEDIUMTYPE, f"{kind}, not a regular file", path)
 
 

@@ -1,6 +1,6 @@
 """The messages of lsmem and chmem about a tree: why it cannot be read, and what was left out."""
 
-from hotplug_cli.messages import Message
+from hotplug_cli.message import Message
 
 # The tree cannot be read
 

@@ -6,15 +6,15 @@ import errno
 import os
 import pickle
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import BinaryIO, NoReturn
 
-from memsim.signals import undisturbed
 from memsim.syscalls import die_with_parent
+from safe_files.fork import started
 
-__all__ = ["beside", "exit_status", "fork_and_wait", "processors"]
+__all__ = ["beside", "exit_status", "fork_and_wait"]
 
 
 def fork_and_wait(work: Callable[[], int]) -> int:
@@ -59,12 +59,6 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
         raise ChildProcessError(errno.ECHILD, "a process that did a part of the work was killed")
 
 
-def processors() -> int:
-    """How many processes can work at the same time; 1 in a process with several threads, because
-    a copy of it has one thread only, and the locks of all."""
-    return 1 if threading.active_count() > 1 else len(os.sched_getaffinity(0))
-
-
 @contextmanager
 def _started(work: Callable[[], int]) -> Iterator[tuple[int, BinaryIO]]:
     """A context with a new process that does WORK, and the pipe with its exception.
@@ -73,14 +67,7 @@ def _started(work: Callable[[], int]) -> Iterator[tuple[int, BinaryIO]]:
     """
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        report, told = os.pipe()
-        # The exception of a signal handler must not leave the parent's contexts in the child.
-        with undisturbed() as disturbed:
-            child = os.fork()
-            if not child:
-                os.close(report)
-                _do(work, told, disturbed)
-        os.close(told)
+        child, report = started(partial(_do, work))
         with os.fdopen(report, "rb") as failures:
             yield child, failures
     finally:
@@ -95,18 +82,16 @@ def exit_status(wait_status: int) -> int:
 
 def _do(
     work: Callable[[], int], told: int, disturbed: Callable[[], AbstractContextManager[None]]
-) -> NoReturn:
-    status = 1
+) -> int:
     try:
         die_with_parent()
         with disturbed():
-            status = work()
+            return work()
     except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
+        return 128 + signal.SIGINT
     except Exception as failure:
         os.write(told, pickle.dumps(failure))
-    finally:
-        os._exit(status)
+        return 1
 
 
 def _wait(child: int) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import click
 
+from hotplug_cli import messages as shared
 from hotplug_cli import offers
 from hotplug_cli.getopt import (
     GetoptCommand,
@@ -26,20 +27,21 @@ from hotplug_cli.getopt import (
     option,
     write_example,
 )
-from hotplug_cli.messages import memsim as messages
-from hotplug_cli.messages import shared
 from hotplug_cli.program import CommandError, complain, run, version
 from hotplug_cli.progress import Progress
-from memsim import boot_cli, directory, options, plug_cli, profile, tree
-from memsim.complaints import sentence_of
+from memsim import directory, profile, tree
 from memsim.description import dump
 from memsim.directory import Directory
 from memsim.errors import UnknownProfileError
-from memsim.facts import facts
 from memsim.kernel import Kernel
 from memsim.likeness import like
 from memsim.machine import TRANSITIONS
-from memsim.signals import ended_in_order
+from memsim_py import messages, options
+from memsim_py.boot import boot_command
+from memsim_py.error_messages import sentence_of
+from memsim_py.plug import plug_command, unplug_command
+from memsim_py.show import facts
+from safe_files.signals import ended_in_order
 
 
 class Commands(click.Group):
@@ -378,14 +380,14 @@ def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, s
     "plain writes, then with chmem, with lsmem between.",
 )
 def demo() -> int:
-    from memsim.demo import play
+    from memsim_py.demo import play
 
     return play()
 
 
-commands.add_command(boot_cli.boot)
-commands.add_command(plug_cli.plug)
-commands.add_command(plug_cli.unplug)
+commands.add_command(boot_command)
+commands.add_command(plug_command)
+commands.add_command(unplug_command)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The messages of memsim only."""
 
-from hotplug_cli.messages import Message
+from hotplug_cli.message import Message
 
 # The command line
 

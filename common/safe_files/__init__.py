@@ -1,0 +1,1 @@
+"""Opening files of others, reading archives of others, replacing files, forking."""

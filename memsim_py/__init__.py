@@ -1,0 +1,1 @@
+"""The memsim command: make simulated machines, change them, and run programs on them."""
