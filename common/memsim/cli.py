@@ -183,7 +183,8 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     if sizes:
         if "memory" not in sizes:
             raise UsageError(messages.MEMORY_NEEDED.of())
-        kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
+        with options.checked_sizes():
+            kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
     elif name and name not in profile.PROFILES:
         raise UnknownProfileError(name, profile.PROFILES)
     else:

@@ -7,6 +7,11 @@ from hotplug_cli.messages import Message
 WHAT_TO_DO = Message("say what to do: {commands}")
 UNKNOWN_COMMAND = Message("no command is named {name}; the commands are {commands}")
 SIZE_EXPECTED = Message("{option}: expected a size such as 128M, not {text}")
+DECIMAL_SIZE = Message(
+    "",
+    "{text} is {bytes} bytes, in powers of 1000; {binary} is {size}",
+    SIZE_EXPECTED.entry,
+)
 WHICH_MACHINE = Message("say which machine, in one way: {ways}")
 WHICH_ONE_MACHINE = Message("say which machine in one way, not in two: {given}")
 MEMORY_NEEDED = Message("option --memory is missing", "it is the memory that is online at boot")
