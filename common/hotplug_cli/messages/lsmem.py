@@ -36,11 +36,17 @@ NOTHING_TO_LIST = Message(
 
 PAGES_UNKNOWN = Message(
     "what the pages hold is not known: CANDIDATE goes by zone and REMOVABLE alone",
-    "run this as root, on the machine itself (/proc/kpageflags)",
+    "root sees what of a block is free, movable, unmovable and in huge pages, and what keeps it "
+    "online: run this as root, on the machine itself (/proc/kpageflags)",
 )
 
 DEVICES_UNKNOWN = Message(
     "cannot tell which memory came with a device of virtio-mem or dax",
+    "run this as root, on the machine itself (/proc/iomem)",
+)
+
+HOLES_UNKNOWN = Message(
+    "cannot tell what is in the holes",
     "run this as root, on the machine itself (/proc/iomem)",
 )
 
