@@ -249,13 +249,17 @@ class GetoptCommand(click.Command):
 
     @staticmethod
     def _cluster(letters: str, words: Iterator[str], options: Options) -> Iterator[str]:
+        cluster = letters
         while letters:
             letter, letters = letters[0], letters[1:]
             option = options.get(f"-{letter}")
             if option is None:
+                from hotplug_cli import spelling
                 from hotplug_cli.messages import shared
 
-                raise GetoptUsageError(shared.INVALID_OPTION.of(letter=letter))
+                said = shared.INVALID_OPTION.of(letter=letter)
+                meant = spelling.letters(letter, cluster, options)
+                raise GetoptUsageError(did_you_mean(said, meant))
             if option.is_flag:
                 yield _long_name(option)
                 continue
@@ -275,15 +279,27 @@ def _abbreviated(typed: str, options: Options) -> GetoptOption:
     possible = [name for name in options if name.startswith(typed)]
     possible = [name for name in possible if not options[name].own] or possible
     if not possible:
+        from hotplug_cli import spelling
         from hotplug_cli.messages import shared
 
-        raise GetoptUsageError(shared.UNRECOGNIZED_OPTION.of(option=typed))
+        said = shared.UNRECOGNIZED_OPTION.of(option=typed)
+        meant = spelling.option(typed, options)
+        raise GetoptUsageError(did_you_mean(said, [meant] if meant else []))
     if len(possible) > 1:
         from hotplug_cli.messages import shared
 
         names = " ".join(f"'{name}'" for name in possible)
         raise GetoptUsageError(shared.AMBIGUOUS_OPTION.of(option=typed, options=names))
     return options[possible[0]]
+
+
+def did_you_mean(said: "Sentence", meant: Sequence[str]) -> "Sentence":
+    """The sentence SAID with what may be MEANT as its advice, if that is known."""
+    from hotplug_cli.messages import shared
+
+    if not meant:
+        return said
+    return said._replace(advice=shared.DID_YOU_MEAN.of(options=" or ".join(meant)).advice)
 
 
 def _long_name(option: click.Option) -> str:

@@ -17,62 +17,22 @@ from typing import Any, Final
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.getopt import (
-    GetoptCommand,
-    GetoptUsageError,
-    UsageError,
-    answer,
-    flag,
-    option,
-    write_example,
-)
+from hotplug_cli.getopt import UsageError, answer, flag, option
 from hotplug_cli.messages import memsim as messages
 from hotplug_cli.messages import shared
 from hotplug_cli.program import CommandError, complain, run, version
 from hotplug_cli.progress import Progress
 from memsim import boot_cli, directory, options, plug_cli, profile, tree
-from memsim.complaints import sentence_of
 from memsim.description import dump
 from memsim.directory import Directory
 from memsim.errors import UnknownProfileError
 from memsim.facts import facts
+from memsim.group import Commands
 from memsim.kernel import Kernel
 from memsim.likeness import like
 from memsim.machine import TRANSITIONS
 from memsim.records import live
 from memsim.signals import ended_in_order
-
-
-class Commands(click.Group):
-    """The group of commands. An error of any of them becomes one message."""
-
-    command_class = GetoptCommand
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_example(formatter, "memsim(1)", "memsim shell --profile x86-two-nodes")
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            sentence = sentence_of(error)
-            if sentence is None:
-                raise
-            raise CommandError(sentence) from error
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not (args or ctx.resilient_parsing):
-            raise GetoptUsageError(messages.WHAT_TO_DO.of(commands=", ".join(self.commands)))
-        return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        known = args[0] in self.commands or args[0].startswith("-")
-        if not (known or ctx.resilient_parsing):
-            known_ones = ", ".join(self.commands)
-            raise GetoptUsageError(messages.UNKNOWN_COMMAND.of(name=args[0], commands=known_ones))
-        return super().resolve_command(ctx, args)
 
 
 @click.group(

@@ -40,6 +40,7 @@ ALSO = {
     ("memsim", "facts.py"): {"memory_hotplug"},
     ("memsim", "options.py"): {"hotplug_cli"},
     ("memsim", "complaints.py"): {"hotplug_cli"},
+    ("memsim", "group.py"): {"hotplug_cli"},
     ("memsim", "plug_cli.py"): {"hotplug_cli", "memory_hotplug"},
     ("memsim", "boot_cli.py"): {"hotplug_cli", "memory_hotplug", "lpar"},
 }
@@ -113,7 +114,7 @@ FLOORS = (
     "mount",
     "namespace demo",
     "options complaints facts",
-    "boot_cli plug_cli",
+    "boot_cli plug_cli group",
     "cli",
     "__main__",
 )

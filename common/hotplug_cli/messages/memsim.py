@@ -6,6 +6,11 @@ from hotplug_cli.messages import Message
 
 WHAT_TO_DO = Message("say what to do: {commands}")
 UNKNOWN_COMMAND = Message("no command is named {name}; the commands are {commands}")
+OPTION_BEFORE_COMMAND = Message(
+    "",
+    "options follow the command, as in memsim show --json DIR",
+    "unrecognized option 'option'",
+)
 SIZE_EXPECTED = Message("{option}: expected a size such as 128M, not {text}")
 DECIMAL_SIZE = Message(
     "",

@@ -6,6 +6,7 @@ from hotplug_cli.messages import Message
 
 UNRECOGNIZED_OPTION = Message("unrecognized option '{option}'", reference=True)
 INVALID_OPTION = Message("invalid option -- '{letter}'", reference=True)
+DID_YOU_MEAN = Message("", "did you mean {options}?", UNRECOGNIZED_OPTION.entry)
 ARGUMENT_REQUIRED = Message("option '{option}' requires an argument", reference=True)
 ARGUMENT_OF_LETTER_REQUIRED = Message("option requires an argument -- '{letter}'", reference=True)
 NO_ARGUMENT_ALLOWED = Message("option '{option}' doesn't allow an argument", reference=True)
