@@ -64,11 +64,11 @@ class Options:
 
 def check(options: Options, operands: Sequence[str]) -> None:
     """Raises UsageError if the command line is wrong."""
+    if options.install and (options.action != "apply" or operands):
+        raise UsageError(messages.INSTALL_WHAT.of())
     if options.action is None:
         *most, last = (f"--{action}" for action in ACTIONS)
         raise GetoptUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
-    if options.install and (options.action != "apply" or operands):
-        raise UsageError(messages.INSTALL_WHAT.of())
     if options.action == "policy":
         if not operands:
             raise GetoptUsageError(messages.POLICY_OF_WHAT.of(keys=", ".join(ATTRIBUTES)))
