@@ -43,7 +43,9 @@ def complain(name: str, sentence: "Sentence | str") -> None:
     """Write the lines of SENTENCE to standard error, if that is open."""
     if sys.stderr is not None:
         for line in (sentence,) if isinstance(sentence, str) else sentence.lines:
-            print(f"{name}: {printable(line)}", file=sys.stderr, flush=True)
+            # In one piece, so that a progress bar cannot come in between.
+            sys.stderr.write(f"{name}: {printable(line)}\n")
+            sys.stderr.flush()
 
 
 def complain_of(
