@@ -543,7 +543,7 @@ def test_a_persistent_change_writes_what_became_of_the_memory(
     ("data", "reason"),
     [
         (b"version = 1\n#\xff\n", "-: not UTF-8"),
-        (b"#" * LONGEST, "-: version must be 1"),
+        (b"#" * LONGEST, "-: version must be 1, and is missing"),
         (b"#" * (LONGEST + 1), "-: too long"),
         (b"version = 1\nx = 3\n", "-:2: unknown key x (known: keep_free, memory, policy, version)"),
         (None, "-: standard input is closed"),
