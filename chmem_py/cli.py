@@ -345,7 +345,8 @@ def _job(machine: Machine, options: Options, operands: Sequence[str], output: Ou
         device=options.device,
     )
     if total and request.size is None:
-        raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text))
+        advice = messages.RANGES_ELSEWHERE.of().advice
+        raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
     if total and not unable(machine, action, options):
         zone = zone_named(options.zone, machine.read(("zones",)).has_zones, output)
         return to_total(machine, replace(asked, zone=zone))

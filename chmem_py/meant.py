@@ -9,6 +9,7 @@ from chmem_py.options import Options
 from chmem_py.request import Request, RequestError, parse
 from hotplug_cli import sizes
 from hotplug_cli.blocks import runs, some
+from hotplug_cli.getopt import UsageError
 from hotplug_cli.messages import Sentence
 from hotplug_cli.messages import chmem as messages
 from memory_hotplug.block import MemoryBlock, State
@@ -20,15 +21,23 @@ __all__ = ["requested"]
 
 
 def requested(text: str, machine: Machine, options: Options) -> Request:
-    """The request in TEXT. Raises RequestError with util-linux's messages and our advice."""
+    """The request in TEXT. Raises RequestError with util-linux's messages and our advice, and
+    UsageError for what only looks like a total."""
+    if options.action == "total" and text.lstrip().startswith("+"):
+        more = command(f"--enable {text.strip()[1:]}", machine.tree)
+        advice = messages.MORE_ONLINE.of(command=more).advice
+        raise UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=advice))
     try:
         return parse(text, machine.block_size, blocks=options.blocks)
     except RequestError as error:
         rules = _OF_BLOCKS if options.blocks else _OF_MEMORY
+        if options.action == "total":
+            rules = _OF_SIZE
         found = (rule(_Mistake(text.strip(), machine, options)) for rule in rules)
         sentence = next(filter(None, found), None)
         if sentence is None and len(error.sentences) == 1:
-            sentence = (messages.BLOCKS_TAKE if options.blocks else messages.TAKES).of()
+            row = messages.BLOCKS_TAKE if options.blocks else messages.TAKES
+            sentence = (messages.TOTAL_TAKES if options.action == "total" else row).of()
         raise RequestError(*error.sentences, *filter(None, [sentence])) from None
 
 
@@ -240,6 +249,7 @@ _OF_MEMORY: tuple[_Rule, ...] = (
     *(_fraction, _list, _share, _decimal, _addresses, _number, _space, _name, _file),
     *(_separator, _one_end),
 )
+_OF_SIZE: tuple[_Rule, ...] = (_fraction, _share, _decimal, _space)
 _OF_BLOCKS: tuple[_Rule, ...] = (
     *(_hexadecimal, _list, _all_blocks, _descending, _size, _name, _separator),
 )

@@ -96,6 +96,9 @@ GIVEN = "hotplug_cli.given"
 """Key in the context's meta: the options in the order given, as ``--name`` or ``--name=VALUE``;
 after an error, those before it."""
 
+_TRUTHS = ("", "yes", "no", "true", "false", "on", "off", "1", "0")
+"""What is given to an option that takes no argument, by those who think that it wants a truth."""
+
 Options = dict[str, GetoptOption]
 """A name of an option, such as ``--output`` or ``-o`` -> the option."""
 
@@ -227,8 +230,7 @@ class GetoptCommand(click.Command):
 
                     raise UsageError(shared.CANNOT_COMBINE.of(option=before, other=name))
 
-    @staticmethod
-    def _long(word: str, words: Iterator[str], options: Options) -> str:
+    def _long(self, word: str, words: Iterator[str], options: Options) -> str:
         typed, equals, value = word.partition("=")
         option = _abbreviated(typed, options)
         name = _long_name(option)
@@ -236,14 +238,22 @@ class GetoptCommand(click.Command):
             if equals:
                 from hotplug_cli.messages import shared
 
-                raise GetoptUsageError(shared.NO_ARGUMENT_ALLOWED.of(option=name))
+                said = shared.NO_ARGUMENT_ALLOWED.of(option=name)
+                operands = any(
+                    one.metavar for one in self.params if isinstance(one, click.Argument)
+                )
+                row = shared.ALONE.of(option=name)
+                if operands and value.lower() not in _TRUTHS:
+                    row = shared.WORD_OF_ITS_OWN.of(option=name, value=value)
+                raise GetoptUsageError(said._replace(advice=row.advice))
             return name
         if not equals:
             following = option.bare or next(words, None)
             if following is None:
                 from hotplug_cli.messages import shared
 
-                raise GetoptUsageError(shared.ARGUMENT_REQUIRED.of(option=name))
+                said = shared.ARGUMENT_REQUIRED.of(option=name)
+                raise GetoptUsageError(_with_use(said, option))
             value = following
         return f"{name}={value}"
 
@@ -254,12 +264,7 @@ class GetoptCommand(click.Command):
             letter, letters = letters[0], letters[1:]
             option = options.get(f"-{letter}")
             if option is None:
-                from hotplug_cli import spelling
-                from hotplug_cli.messages import shared
-
-                said = shared.INVALID_OPTION.of(letter=letter)
-                meant = spelling.letters(letter, cluster, options)
-                raise GetoptUsageError(did_you_mean(said, meant))
+                raise _unknown_letter(letter, cluster, options)
             if option.is_flag:
                 yield _long_name(option)
                 continue
@@ -267,7 +272,8 @@ class GetoptCommand(click.Command):
             if value is None:
                 from hotplug_cli.messages import shared
 
-                raise GetoptUsageError(shared.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter))
+                said = shared.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter)
+                raise GetoptUsageError(_with_use(said, option))
             yield f"{_long_name(option)}={value}"
             return
 
@@ -291,6 +297,29 @@ def _abbreviated(typed: str, options: Options) -> GetoptOption:
         names = " ".join(f"'{name}'" for name in possible)
         raise GetoptUsageError(shared.AMBIGUOUS_OPTION.of(option=typed, options=names))
     return options[possible[0]]
+
+
+def _unknown_letter(letter: str, cluster: str, options: Options) -> GetoptUsageError:
+    """The error for a LETTER that is no option, in ``-CLUSTER``."""
+    from hotplug_cli import spelling
+    from hotplug_cli.messages import shared
+
+    said = shared.INVALID_OPTION.of(letter=letter)
+    before, equals, after = cluster.partition("=")
+    if letter == "=" and equals and before:
+        words = shared.SHORT_WITH_EQUALS.of(words=f"-{before} {after}")
+        return GetoptUsageError(said._replace(advice=words.advice))
+    if letter.isdigit() and cluster[0] == letter:
+        return GetoptUsageError(said._replace(advice=shared.DASH_BEFORE.of(word=cluster).advice))
+    return GetoptUsageError(did_you_mean(said, spelling.letters(letter, cluster, options)))
+
+
+def _with_use(said: "Sentence", option: GetoptOption) -> "Sentence":
+    """The sentence SAID with what an option is for."""
+    from hotplug_cli.messages import shared
+
+    use = shared.WHAT_FOR.of(usage=option.usage.strip(), help=option.help or "")
+    return said._replace(advice=use.advice)
 
 
 def did_you_mean(said: "Sentence", meant: Sequence[str]) -> "Sentence":

@@ -82,6 +82,9 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
         yield from error.sentences
     elif isinstance(error, click.UsageError):
         yield Sentence(error.format_message())
+        if error.ctx is not None and type(error) in (click.UsageError, click.MissingParameter):
+            usage = error.ctx.get_usage().partition(": ")[2]
+            yield shared.USAGE.of(usage=" ".join(usage.split()))
     elif isinstance(error, OSError):
         reason = error.strerror or str(error)
         if error.filename is not None:

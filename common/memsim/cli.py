@@ -199,6 +199,8 @@ def write(machine: Directory, path: str, value: str) -> None:
             raise
         if error.errno == errno.ENOENT:
             missing = messages.NO_ATTRIBUTE.of(attribute=path, root=machine.root)
+            if meant := options.path_meant(machine, path):
+                missing = missing._replace(advice=messages.PATH_FROM_ROOT.of(path=meant).advice)
             raise CommandError(missing) from None
         raise CommandError(shared.FILE_ERROR.of(file=path, reason=error.strerror)) from None
 

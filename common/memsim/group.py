@@ -16,6 +16,25 @@ from memsim.complaints import sentence_of
 __all__ = ["Commands"]
 
 
+_OTHER_WORDS = {
+    "help": "--help",
+    "version": "--version",
+    "list": "profiles",
+    "ls": "profiles",
+    "new": "create",
+    "make": "create",
+    "info": "show",
+    "status": "show",
+    "run": "shell",
+    "exec": "shell",
+    "start": "boot",
+    "echo": "write",
+    "add": "plug",
+    "remove": "unplug",
+}
+"""What other programs call a command -> what it is called here."""
+
+
 class Commands(click.Group):
     """The group of commands. An error of any of them becomes one message."""
 
@@ -50,6 +69,6 @@ class Commands(click.Group):
         if not (known or ctx.resilient_parsing):
             known_ones = ", ".join(self.commands)
             said = messages.UNKNOWN_COMMAND.of(name=args[0], commands=known_ones)
-            meant = spelling.nearest(args[0], self.commands)
+            meant = _OTHER_WORDS.get(args[0]) or spelling.nearest(args[0], self.commands)
             raise GetoptUsageError(did_you_mean(said, [meant] if meant else []))
         return super().resolve_command(ctx, args)

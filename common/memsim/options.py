@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from memsim.errors import MachineError
 from memsim.machine import TRANSITIONS, Fault
 from memsim.schema import fault as fault_of
 from memsim.schema import seconds as seconds_of
+from memsim.sysfs import MEMORY
 
 if TYPE_CHECKING:
     from hotplug_cli.messages import Sentence
@@ -50,6 +52,10 @@ class Command(GetoptCommand):
             at = args.index("--")
             args, ctx.meta["command"] = args[:at], args[at + 1 :]
         return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """click's, with the program."""
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
 
 
 def machine_argument(function: _Function) -> _Function:
@@ -105,6 +111,16 @@ def checked_sizes() -> Iterator[None]:
             where=error.where, expected=error.expected, found=error.found
         )
         raise CommandError(wrong, *decimals()) from error
+
+
+def path_meant(machine: Directory, path: str) -> str | None:
+    """The attribute that may be meant by a PATH that is none: one below the directory of memory, or
+    one with the machine's own directory before it."""
+    below = os.path.abspath(path).removeprefix(os.path.abspath(machine.root))
+    for meant in (f"/{MEMORY}/{path.lstrip('/')}", below):
+        if os.path.isfile(machine.root + meant):
+            return meant
+    return None
 
 
 def fault(option: str, text: str) -> tuple[int, Fault | None]:

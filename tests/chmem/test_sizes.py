@@ -148,6 +148,10 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         # A part of the memory
         ("-e all", "all of the offline memory is 1G: chmem --enable 1G"),
         ("-e 50%", "50% of the offline memory is 512M: chmem --enable 512M"),
+        ("--total 0-5", "--total takes one SIZE, as in 16g"),
+        ("--total x", "--total takes one SIZE, as in 16g"),
+        ("--total 0x0-0x7ffffff", "--enable and --disable take ranges"),
+        ("--total +1g", "so much more: chmem --enable 1g"),
         ("--total 50%", "50% of the whole memory is 8G: chmem --total 8G"),
         ("-d 10%", "10% of the online memory is 1.5G: chmem --disable 1.5G"),
         (

@@ -117,6 +117,18 @@ def test_memsim_create_refuses_a_wrong_machine_in_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("before", ["", "/", "{root}/sys/devices/system/memory/"])
+def test_memsim_write_tells_the_path_from_the_root(
+    before: str, lpar: Path, memsim: Command
+) -> None:
+    done = memsim("write", lpar, f"{before.format(root=lpar)}memory5/state", "offline")
+    assert done.status == 1
+    assert done.stderr.splitlines()[-1] == (
+        "memsim: did you mean /sys/devices/system/memory/memory5/state?"
+    )
+    assert "did you mean" not in memsim("write", lpar, "memory99/state", "offline").stderr
+
+
 def test_memsim_create_names_the_missing_parent_directory(tmp_path: Path, memsim: Command) -> None:
     done = memsim("create", tmp_path / "none/m", "--profile", "s390-lpar")
     missing = f"memsim: {tmp_path}/none/m: there is no directory {tmp_path}/none\n"

@@ -108,6 +108,56 @@ def test_lsmem_offers_its_options(typed: str, meant: str, lpar: Path, lsmem: Com
 
 
 @pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        ("enable 1g", "did you mean --enable?"),
+        ("-e 8 g", "no space stands before the unit: 8g"),
+        ("-e 1g --zone", "-z, --zone NAME: enable into, or disable from, this zone"),
+        ("-e 1g -z", "-z, --zone NAME: enable into, or disable from, this zone"),
+        ("--order", "--order HOW: which blocks to take for a SIZE: auto, highest, best"),
+        ("-d -8g", "what begins with a dash is an option; for an argument give 8g"),
+        ("-e=1g", "no = follows a short option: -e 1g"),
+        ("-be=5", "no = follows a short option: -be 5"),
+        ("--enable=1g", "the argument is a word of its own: --enable 1g"),
+        ("--blocks=5 -e", "the argument is a word of its own: --blocks 5"),
+        ("--dry-run=yes -e 1g", "--dry-run alone is enough"),
+        ("-e 1g 2g", "give one SIZE, RANGE or BLOCKRANGE, not 2"),
+        ("-e", "give one SIZE, RANGE or BLOCKRANGE, not none"),
+        ("--total", "--total takes one SIZE, as in 16g"),
+        ("--save x y", "--save takes at most 1 argument"),
+    ],
+)
+def test_of_wrong_usage_chmem_tells_what_to_type(
+    words: str, instead: str, lpar: Path, chmem: Command
+) -> None:
+    done = chmem("-s", lpar, *words.split())
+    assert (done.status, done.stdout) == (1, "")
+    _, more, last = done.stderr.splitlines()
+    assert more == "Try 'chmem --help' for more information."
+    assert last == f"chmem: {instead}"
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        ("create", "create [OPTIONS] DIR"),
+        ("create x --memory 4 GB", "create [OPTIONS] DIR"),
+        ("write x y", "write [OPTIONS] DIR ATTRIBUTE VALUE"),
+        ("shell x true", "shell [OPTIONS] [DIR] [-- COMMAND...]"),
+        ("boot x", "boot [OPTIONS] [-- COMMAND...]"),
+    ],
+)
+def test_after_a_wrong_number_of_words_memsim_tells_the_usage(
+    words: str, usage: str, memsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert memsim("create", "x", "--memory", "256M").status == 0
+    done = memsim(*words.split())
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[1:] == [f"memsim: usage: memsim {usage}"]
+
+
+@pytest.mark.parametrize(
     ("words", "advice"),
     [
         ("create x --profiel s390-lpar", "did you mean --profile?"),
@@ -117,6 +167,8 @@ def test_lsmem_offers_its_options(typed: str, meant: str, lpar: Path, lsmem: Com
         ("boot --incremnt 8M", "did you mean --increment?"),
         ("creat x", "did you mean create?"),
         ("unplugg x", "did you mean unplug?"),
+        ("help", "did you mean --help?"),
+        ("list", "did you mean profiles?"),
         ("--profile s390-lpar", "options follow the command, as in memsim show --json DIR"),
         ("-x", "options follow the command, as in memsim show --json DIR"),
     ],

@@ -8,6 +8,10 @@ WHAT_TO_DO = Message("bad usage", "say what to do: {actions}", reference=True)
 ONE_OPERAND = Message(
     "bad usage", "give one SIZE, RANGE or BLOCKRANGE, not {count}", reference=True
 )
+UNIT_APART = Message(
+    "bad usage", "no space stands before the unit: {size}", WHAT_TO_DO.entry, reference=True
+)
+ONE_SIZE = Message("bad usage", "--total takes one SIZE, as in 16g", WHAT_TO_DO.entry)
 INVALID_ARGUMENT = Message("invalid argument of {option}: '{argument}'", "{option} takes {allowed}")
 TOO_MANY = Message("bad usage", "--{action} takes {count} argument", WHAT_TO_DO.entry)
 INSTALL_WHAT = Message(
@@ -21,7 +25,7 @@ PROGRAM_IS_OPEN = Message(
 POLICY_OF_WHAT = Message(
     "bad usage", "--policy takes KEY=VALUE, with the keys {keys}", WHAT_TO_DO.entry
 )
-TOTAL_OF_WHAT = Message("option --total takes a size, not {text}")
+TOTAL_OF_WHAT = Message("option --total takes a size, not {text}", "{advice}")
 RECONFIGURE_WHAT = Message("option --reconfigure needs --memmap-on-memory")
 UNKNOWN_ZONE = Message("unknown memory zone: {name}", "the zones are {zones}", reference=True)
 
@@ -77,6 +81,9 @@ RANGE_WITH_DASH = _instead("a range is written with a dash: {range}")
 START_FIRST = _instead("the start comes first: {range}", INVALID_RANGE)
 END_BELOW = _instead("the end is below the start", INVALID_RANGE)
 TWO_ENDS = _instead("a range has a start and an end", INVALID_PARAMETER)
+MORE_ONLINE = Message("", "so much more: {command}", TOTAL_OF_WHAT.entry)
+RANGES_ELSEWHERE = Message("", "--enable and --disable take ranges", TOTAL_OF_WHAT.entry)
+TOTAL_TAKES = _instead("--total takes one SIZE, as in 16g")
 SHARE = _instead("{text} of the {kind} memory is {size}: {command}")
 SHARE_IN_USE = _instead(
     "{text} of the {kind} memory is {size}, of which {possible} can be set offline now: {command}"

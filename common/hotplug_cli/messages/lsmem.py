@@ -13,10 +13,19 @@ NOTHING_WANTED = Message(
     reference=True,
 )
 UNKNOWN_COLUMN = Message("unknown column: {name}", "the columns are {columns}", reference=True)
+COLUMN_MEANT = Message("", "did you mean {meant}? the columns are {columns}", UNKNOWN_COLUMN.entry)
+ALL_COLUMNS = Message(
+    "", "--output-all shows all columns of util-linux's lsmem", UNKNOWN_COLUMN.entry
+)
+LIST_OF_COLUMNS = Message(
+    "", "a list of columns has commas and no spaces, as in BLOCK,STATE", UNKNOWN_COLUMN.entry
+)
 VALUE_APART = Message(
     "bad usage", "{option} takes its argument after a =: {option}={value}", reference=True
 )
 OPTIONS_ONLY = Message("bad usage", "lsmem takes options only, and no {word}", reference=True)
+COLUMNS_BY_OPTION = Message("", "for columns: --output {columns}", "bad usage")
+MACHINE_BY_OPTION = Message("", "for the machine in {path}: --sysroot {path}", "bad usage")
 SYSROOT_FOR_SUMMARY = Message(
     "cannot open {root}: {reason}", "-s is --sysroot; the summary is --summary={root}"
 )

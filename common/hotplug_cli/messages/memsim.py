@@ -67,6 +67,7 @@ NOT_A_CAPTURE = Message("{file}: not an archive that memsim capture made")
 NO_ATTRIBUTE = Message(
     "{attribute}: this machine has no such attribute now", "the attributes are below sys in {root}"
 )
+PATH_FROM_ROOT = Message("", "did you mean {path}?", NO_ATTRIBUTE.entry)
 NO_BLOCK = Message("the machine has no memory block {block}")
 DAMAGED = Message(
     "{root}: the simulated machine's records are damaged ({record}: {reason}), so it can only be "
