@@ -88,6 +88,22 @@ def _doubt_size(selection: Selection) -> Iterator[Sentence]:
             yield messages.MIB_WITHOUT_UNIT.of(text=text, total=sizes.exact(total))
 
 
+def format_mib(tally: Tally) -> Iterator[Sentence]:
+    """What was done for a SIZE without a unit, which may be meant as the number of a block."""
+    selection, text = tally.selection, tally.selection.request.text
+    # With --total what is changed is the difference to the number.
+    typed = text.isdecimal() and int(text) << 20 == selection.bytes_asked
+    if selection.by_size and typed and tally.done:
+        numbers = tally.numbers(Result.DONE)
+        row = messages.MIB_DONE_THERE if numbers == [int(text)] else messages.MIB_DONE
+        yield row.of(
+            text=text,
+            size=sizes.exact(tally.bytes_done),
+            done=done_word(selection.request.action),
+            blocks=named(numbers),
+        )
+
+
 def format_refusal(selection: Selection) -> Iterator[Sentence]:
     """Messages for --all-or-nothing that nothing is begun, because there are too few blocks."""
     if selection.by_size:

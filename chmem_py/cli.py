@@ -12,13 +12,14 @@ import click
 from chmem_py import messages
 from chmem_py import options as options_
 from chmem_py.command import Chmem, offer_devices, offer_nodes, offer_operands, schema_text
+from chmem_py.hints import requested
 from chmem_py.holding import holding, say_held, say_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.layouts import Job, persist, save, to_apply, to_set, to_total, to_undo
 from chmem_py.options import ORDERS, ZONES, Options, check
 from chmem_py.output import NAME, Output
 from chmem_py.reading import owned_by, read_selection, unable, zone_named
-from chmem_py.request import Request, parse
+from chmem_py.request import Request
 from chmem_py.run import Done, Site, gave_up, interrupted, run
 from chmem_py.selection import select_nothing
 from hotplug_cli import advice, offers, program
@@ -332,7 +333,7 @@ def _job(machine: Machine, options: Options, operands: Sequence[str], output: Ou
     action = Action.ENABLE if total else Action(options.action)
     owned = owned_by(machine, options.device)
     if operands:
-        request = parse(operands[0], machine.block_size, blocks=options.blocks)
+        request = requested(operands[0], machine, options)
     else:
         assert owned
         request = Request(owned.device, first=min(owned.numbers), last=max(owned.numbers))
@@ -344,7 +345,8 @@ def _job(machine: Machine, options: Options, operands: Sequence[str], output: Ou
         device=options.device,
     )
     if total and request.size is None:
-        raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text))
+        advice = messages.RANGES_ELSEWHERE.of().advice
+        raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
     if total and not unable(machine, action, options):
         zone = zone_named(options.zone, machine.read(("zones",)).has_zones, output)
         return to_total(machine, replace(asked, zone=zone))

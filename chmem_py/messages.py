@@ -8,9 +8,16 @@ WHAT_TO_DO = Message("bad usage", "say what to do: {actions}", reference=True)
 ONE_OPERAND = Message(
     "bad usage", "give one SIZE, RANGE or BLOCKRANGE, not {count}", reference=True
 )
+UNIT_APART = Message(
+    "bad usage", "no space stands before the unit: {size}", WHAT_TO_DO.entry, reference=True
+)
+ONE_SIZE = Message("bad usage", "--total takes one SIZE, as in 16g", WHAT_TO_DO.entry)
 INVALID_ARGUMENT = Message("invalid argument of {option}: '{argument}'", "{option} takes {allowed}")
 TOO_MANY = Message("bad usage", "--{action} takes {count} argument", WHAT_TO_DO.entry)
-INSTALL_WHAT = Message("option --install goes with --apply without a FILE")
+INSTALL_WHAT = Message(
+    "option --install goes with --apply without a FILE",
+    "chmem --apply --install applies the layout in memory-layout.d at each boot",
+)
 PROGRAM_IS_OPEN = Message(
     "users other than root can change {path}",
     "root would run it at boot; to use --install, install the commands where only root can write",
@@ -18,7 +25,7 @@ PROGRAM_IS_OPEN = Message(
 POLICY_OF_WHAT = Message(
     "bad usage", "--policy takes KEY=VALUE, with the keys {keys}", WHAT_TO_DO.entry
 )
-TOTAL_OF_WHAT = Message("option --total takes a size, not {text}")
+TOTAL_OF_WHAT = Message("option --total takes a size, not {text}", "{advice}")
 RECONFIGURE_WHAT = Message("option --reconfigure needs --memmap-on-memory")
 UNKNOWN_ZONE = Message("unknown memory zone: {name}", "the zones are {zones}", reference=True)
 
@@ -44,17 +51,48 @@ RANGE_NOT_ALIGNED = Message(
 )
 NEAREST_RANGES = Message("", "the nearest ranges are {inner} and {outer}", RANGE_NOT_ALIGNED.entry)
 NEAREST_RANGE = Message("", "the nearest range is {range}", RANGE_NOT_ALIGNED.entry)
-DECIMAL_SEPARATOR = Message(
-    "", "in this locale the decimal separator is {separator}", CANNOT_PARSE.entry
+# What a wrong request may be meant as
+
+
+def _instead(advice: str, of: Message = CANNOT_PARSE) -> Message:
+    return Message("", advice, of.entry)
+
+
+TAKES = _instead(
+    "give a SIZE as in 4g, a RANGE as in 0x80000000-0x87ffffff, or --blocks and numbers as in 16-31"
 )
-NO_LIST = Message(
-    "", "give one SIZE, RANGE or BLOCKRANGE at a time, not a list", CANNOT_PARSE.entry
+BLOCKS_TAKE = _instead("--blocks takes a number such as 16, or a range such as 16-31")
+DECIMAL_SEPARATOR = _instead("in this locale the decimal separator is '{separator}': {size}")
+FRACTION = _instead("a size with a fraction needs a unit, as in {size}")
+NO_SPACE = _instead("no space stands before the unit: {size}")
+NO_LIST = _instead("give one SIZE, RANGE or BLOCKRANGE at a time, not a list")
+DECIMAL_SIZE = _instead(
+    "{text} is {bytes} bytes, in powers of 1000; {binary} is {size}", SIZE_NOT_ALIGNED
 )
-BLOCK_OR_SIZE = Message(
-    "",
-    "for memory block {text} give --blocks; for a size give a unit, as in 16g",
-    CANNOT_PARSE.entry,
+BLOCK_OR_SIZE = _instead("for memory block {text} give --blocks; for a size give a unit, as in 16g")
+BLOCKS = _instead("for memory blocks {text} give --blocks", INVALID_ADDRESS)
+BLOCKS_OR_ADDRESSES = _instead(
+    "for memory blocks {text} give --blocks; addresses begin with 0x: {range}", INVALID_ADDRESS
 )
+ADDRESSES = _instead("addresses begin with 0x: {range}", INVALID_ADDRESS)
+BLOCK_BY_NUMBER = _instead("a memory block is named by its number: {command}")
+LAYOUT_BY_APPLY = _instead("for a memory layout: {command}")
+RANGE_WITH_DASH = _instead("a range is written with a dash: {range}")
+START_FIRST = _instead("the start comes first: {range}", INVALID_RANGE)
+END_BELOW = _instead("the end is below the start", INVALID_RANGE)
+TWO_ENDS = _instead("a range has a start and an end", INVALID_PARAMETER)
+MORE_ONLINE = Message("", "so much more: {command}", TOTAL_OF_WHAT.entry)
+RANGES_ELSEWHERE = Message("", "--enable and --disable take ranges", TOTAL_OF_WHAT.entry)
+TOTAL_TAKES = _instead("--total takes one SIZE, as in 16g")
+SHARE = _instead("{text} of the {kind} memory is {size}: {command}")
+SHARE_IN_USE = _instead(
+    "{text} of the {kind} memory is {size}, of which {possible} can be set offline now: {command}"
+)
+WHOLE_DEVICE = _instead("--device {device} without SIZE takes all memory of the device")
+ADDRESSES_ALONE = _instead("addresses go without --blocks: {command}")
+DECIMAL_BLOCKS = _instead("block numbers are decimal: {text} is {blocks}")
+SIZE_ALONE = _instead("a size goes without --blocks: {command}")
+BLOCKS_HERE = _instead("this machine has memory blocks {blocks}; give one number or range")
 
 # The machine
 
@@ -178,6 +216,15 @@ TAKEN_FOR_SIZE = Message(
     "",
     "{text} is taken for a size, {size}: a range has two ends",
     manual="Could only enable size of memory",
+)
+MIB_DONE = Message(
+    "",
+    "{text} without a unit is {text} MiB: {size} {done}, {blocks}; for memory block {text} give "
+    "--blocks",
+    manual="number without a unit is number MiB: size enabled, blocks",
+)
+MIB_DONE_THERE = Message(
+    "", "{text} without a unit is {text} MiB: {size} {done}, {blocks}", manual=MIB_DONE.entry
 )
 NOT_ENOUGH = Message(
     "{requested} requested, but only {possible} can be {done}",

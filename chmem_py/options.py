@@ -1,5 +1,6 @@
 """The values of chmem's options, and the errors about wrong ones."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -10,7 +11,8 @@ import click
 from chmem_py import messages
 from chmem_py.run import How
 from hotplug_cli import advice, sizes, tree_messages
-from hotplug_cli.getopt import GetoptUsageError, UsageError
+from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean
+from hotplug_cli.message import Sentence
 from memory_hotplug.block import Zone
 from memory_hotplug.plan import Action
 from memory_hotplug.settings import ATTRIBUTES
@@ -63,11 +65,13 @@ class Options:
 
 def check(options: Options, operands: Sequence[str]) -> None:
     """Raises UsageError if the command line is wrong."""
-    if options.action is None:
-        *most, last = (f"--{action}" for action in ACTIONS)
-        raise GetoptUsageError(messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}"))
     if options.install and (options.action != "apply" or operands):
         raise UsageError(messages.INSTALL_WHAT.of())
+    if options.action is None:
+        *most, last = (f"--{action}" for action in ACTIONS)
+        said = messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}")
+        words = [f"--{word}" for word in operands[:1] if word in ACTIONS]
+        raise GetoptUsageError(did_you_mean(said, words) if words else said)
     if options.action == "policy":
         if not operands:
             raise GetoptUsageError(messages.POLICY_OF_WHAT.of(keys=", ".join(ATTRIBUTES)))
@@ -75,14 +79,25 @@ def check(options: Options, operands: Sequence[str]) -> None:
         most_operands = 0 if options.action in ("undo", "uninstall") else 1
         if len(operands) > most_operands:
             raise GetoptUsageError(
-                messages.TOO_MANY.of(action=options.action, count=most_operands or "no")
+                messages.TOO_MANY.of(
+                    action=options.action, count="at most 1" if most_operands else "no"
+                )
             )
     elif len(operands) != 1 and (operands or options.device is None or options.blocks):
-        raise GetoptUsageError(messages.ONE_OPERAND.of(count=len(operands) or "none"))
+        raise GetoptUsageError(_not_one(options, operands))
     if not options.sysroot:
         raise UsageError(tree_messages.NO_SYSROOT.of())
     if options.action == "reconfigure" and options.memmap_on_memory is None:
         raise UsageError(messages.RECONFIGURE_WHAT.of())
+
+
+def _not_one(options: Options, operands: Sequence[str]) -> Sentence:
+    """The sentence about a number of operands that is not 1."""
+    if len(operands) == 2 and re.fullmatch("[kmgtpe](i?b)?", operands[1], re.IGNORECASE):
+        return messages.UNIT_APART.of(size="".join(operands))
+    if options.action == "total":
+        return messages.ONE_SIZE.of()
+    return messages.ONE_OPERAND.of(count=len(operands) or "none")
 
 
 _Value = TypeVar("_Value")
@@ -147,7 +162,9 @@ def _size(text: str) -> int:
 # The callbacks of click.
 
 memmap = partial(_value, parse=_memmap, allowed="0 or 1")
-seconds = partial(_value, parse=_seconds, allowed="seconds, 0.001 or more")
+seconds = partial(
+    _value, parse=_seconds, allowed="a number of seconds without a unit, 0.001 or more"
+)
 order = partial(_value, parse=_order, allowed=f"{', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
 size = partial(_value, parse=_size, allowed="a size, such as 2G")
 count = partial(_value, parse=_count, allowed="a number, 0 or more")

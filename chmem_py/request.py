@@ -18,7 +18,6 @@ from memory_hotplug.size import SIZE_LIMIT
 _SPACE = " \t\n\v\f\r"
 _DECIMAL = re.compile(r"[+]?[0-9]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
-_NUMBERS = re.compile("[0-9]+(-[0-9]+)?")
 
 
 class RequestError(CommandError):
@@ -48,26 +47,9 @@ class Request:
 def parse(text: str, block_size: int, *, blocks: bool) -> Request:
     """The request in TEXT. With BLOCKS its numbers are block numbers, else addresses.
 
-    Raises RequestError with util-linux's messages, and advice. A range without one of its ends is
-    an error, while util-linux takes the other end for a request.
+    Raises RequestError with util-linux's messages, and the nearest sizes or ranges. A range without
+    one of its ends is an error, while util-linux takes the other end for a request.
     """
-    try:
-        return _parse(text, block_size, blocks)
-    except RequestError as error:
-        raise RequestError(*error.sentences, *_meant(text, blocks)) from None
-
-
-def _meant(text: str, blocks: bool) -> Iterator[Sentence]:
-    separator = sizes.decimal_point()
-    if separator != "." and "." in text:
-        yield messages.DECIMAL_SEPARATOR.of(separator=separator)
-    elif "," in text and separator != ",":
-        yield messages.NO_LIST.of()
-    if not blocks and _NUMBERS.fullmatch(text):
-        yield messages.BLOCK_OR_SIZE.of(text=text)
-
-
-def _parse(text: str, block_size: int, blocks: bool) -> Request:
     parts = text.split("-")
     if not all(parts) or len(parts) > 2:
         raise RequestError(messages.INVALID_PARAMETER.of(text=text))
@@ -125,7 +107,8 @@ def _nearest_sizes(size: int, block_size: int) -> Sentence:
         return messages.NEAREST_SIZE.of(size=sizes.exact(above))
     if above >= SIZE_LIMIT:
         return messages.NEAREST_SIZE.of(size=sizes.exact(below))
-    return messages.NEAREST_SIZES.of(below=sizes.exact(below), above=sizes.exact(above))
+    alike = sizes.alike(below, above)
+    return messages.NEAREST_SIZES.of(below=alike[0], above=alike[1])
 
 
 def _nearest_ranges(start: int, end: int, block_size: int) -> Iterator[Sentence]:

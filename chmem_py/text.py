@@ -14,6 +14,7 @@ from chmem_py.advice import (
     done_word,
     format_advice,
     format_interruption,
+    format_mib,
     format_not_tried,
     format_shortage,
     words_of,
@@ -88,6 +89,8 @@ class Text:
             yield messages.POLICY_CHANGED.of()
         yield from format_shortage(tally.selection)
         yield from format_advice(tally, machine)
+        if self.plain:
+            yield from format_mib(tally)
         if signal is not None:
             yield format_interruption(tally, rehearsed=self.rehearsed)
 

@@ -99,7 +99,7 @@ _NO_LISTING = ("map", "diff", "policy", "explain")
         *combinations((*_NO_LISTING, "holes"), 2),
         *((view, "watch") for view in ("diff", "policy", "explain", "holes")),
         *((view, "why") for view in ("policy", "explain", "holes")),
-        *(("why", name) for name in ("all", "split", "map", "watch", "diff")),
+        *(("why", name) for name in ("map", "watch", "diff")),
         ("watch", "output-file"),
     ],
     options_metavar="[options]",
@@ -278,7 +278,7 @@ def _show(context: click.Context, options: Options) -> int:
         return show_metrics(options)
     format_ = formats.named(options.format_name)
     if options.holes:
-        return show_holes(options, format_)
+        return show_holes(options, format_, write_message)
     # Like util-linux, before columns are checked.
     machine = Machine.at(options.sysroot)
     context.call_on_close(machine.close)
@@ -291,7 +291,7 @@ def _show(context: click.Context, options: Options) -> int:
     table = machine.read(view.attributes, options.blocks)
     view = view.of(machine, table, show_progress=True)
     view.write(machine, table, sys.stdout)
-    if view.holdings is not None and options.why and options.format_name == "table":
+    if view.holdings is not None and view.whole and options.format_name == "table":
         from lsmem_py.holdings import format_log
 
         sys.stdout.writelines(format_log(view.holdings, table))
@@ -330,7 +330,7 @@ def _view(options: Options, format_: formats.Format) -> View:
         return View(*size_format(options), colour, picture=options.map)
     columns = _columns(options)
     split: Sequence[Column] | None = columns
-    if options.all or options.why:
+    if options.all:
         split = None
     elif options.split is not None:
         merged = options.split.lower() == "none"
@@ -341,6 +341,7 @@ def _view(options: Options, format_: formats.Format) -> View:
         columns=columns,
         split=split,
         number_only=options.bytes,
+        short=bool(options.why and options.format_name == "table" and not _asked(options)),
         whole=options.why not in (None, "all"),
         format=format_,
         typed=options.typed,
@@ -348,6 +349,13 @@ def _view(options: Options, format_: formats.Format) -> View:
         annotate=on_terminal(options.annotate),
         summary=options.summary,
     )
+
+
+def _asked(options: Options) -> str | None:
+    """The columns that a person asks for."""
+    if options.output is not None or options.typed:
+        return options.output
+    return os.environ.get("LSMEM_COLUMNS") or None
 
 
 def _columns(options: Options) -> list[Column]:
@@ -359,9 +367,7 @@ def _columns(options: Options) -> list[Column]:
         default = list(typed.DEFAULT)
     if options.output_all:
         default = [column for column in columns_.COLUMNS if not column.extra]
-    asked = options.output
-    if asked is None and not options.typed:
-        asked = os.environ.get("LSMEM_COLUMNS") or None
+    asked = _asked(options)
     found = default if asked is None else columns_.parse(asked, default)
     return _typed(found, options)
 

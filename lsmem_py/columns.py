@@ -337,6 +337,7 @@ COLUMNS = (
     ),
 )
 
+HEADINGS = [column.heading for column in COLUMNS]
 BY_NAME = {column.identifier: column for column in COLUMNS}
 
 HELD = ("free", "movable", "unmovable", "hugetlb", "candidate", "blockers")
@@ -370,8 +371,7 @@ def named(name: str) -> Column:
     """
     column = BY_NAME.get(name.lower().replace("-", "_"))
     if column is None:
-        from lsmem_py import messages
+        from lsmem_py.suggestions import unknown_column
 
-        known = ", ".join(column.heading for column in COLUMNS)
-        raise UsageError(messages.UNKNOWN_COLUMN.of(name=name, columns=known))
+        raise UsageError(unknown_column(name, HEADINGS))
     return column

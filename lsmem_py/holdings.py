@@ -38,6 +38,12 @@ class Holdings(NamedTuple):
     known: bool
     """Whether this user is told what pages hold."""
 
+    @property
+    def empty(self) -> set[str]:
+        """The columns that have no value for any block."""
+        words = set() if any(map(self.blockers, self.candidates)) else {"blockers"}
+        return words if self.contents else {*words, *_SIZES}
+
     def fill(self, column: Column) -> Column:
         """COLUMN with its values, if it is one of these columns."""
         name = column.identifier

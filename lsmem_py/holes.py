@@ -6,7 +6,7 @@ from itertools import pairwise
 from hotplug_cli.sizes import human
 from lsmem_py.columns import BY_NAME, Column
 from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.iomem import Region, read_iomem
+from memory_hotplug.iomem import Region
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import MemoryRange
 
@@ -28,9 +28,8 @@ def _hole(first: int, last: int, block_size: int) -> MemoryRange:
     return MemoryRange(first, last, block_size, block)
 
 
-def columns(machine: Machine) -> list[Column]:
-    """The columns of the listing."""
-    regions = read_iomem(machine.tree)
+def columns(regions: Sequence[Region]) -> list[Column]:
+    """The columns of the listing, by the REGIONS of the machine."""
     there = Column(
         "THERE",
         "what is there instead, and how much of it (root)",

@@ -13,10 +13,19 @@ NOTHING_WANTED = Message(
     reference=True,
 )
 UNKNOWN_COLUMN = Message("unknown column: {name}", "the columns are {columns}", reference=True)
+COLUMN_MEANT = Message("", "did you mean {meant}? the columns are {columns}", UNKNOWN_COLUMN.entry)
+ALL_COLUMNS = Message(
+    "", "--output-all shows all columns of util-linux's lsmem", UNKNOWN_COLUMN.entry
+)
+LIST_OF_COLUMNS = Message(
+    "", "a list of columns has commas and no spaces, as in BLOCK,STATE", UNKNOWN_COLUMN.entry
+)
 VALUE_APART = Message(
     "bad usage", "{option} takes its argument after a =: {option}={value}", reference=True
 )
 OPTIONS_ONLY = Message("bad usage", "lsmem takes options only, and no {word}", reference=True)
+COLUMNS_BY_OPTION = Message("", "for columns: --output {columns}", "bad usage")
+MACHINE_BY_OPTION = Message("", "for the machine in {path}: --sysroot {path}", "bad usage")
 SYSROOT_FOR_SUMMARY = Message(
     "cannot open {root}: {reason}", "-s is --sysroot; the summary is --summary={root}"
 )
@@ -36,11 +45,17 @@ NOTHING_TO_LIST = Message(
 
 PAGES_UNKNOWN = Message(
     "what the pages hold is not known: CANDIDATE goes by zone and REMOVABLE alone",
-    "run this as root, on the machine itself (/proc/kpageflags)",
+    "root sees what of a block is free, movable, unmovable and in huge pages, and what keeps it "
+    "online: run this as root, on the machine itself (/proc/kpageflags)",
 )
 
 DEVICES_UNKNOWN = Message(
     "cannot tell which memory came with a device of virtio-mem or dax",
+    "run this as root, on the machine itself (/proc/iomem)",
+)
+
+HOLES_UNKNOWN = Message(
+    "cannot tell what is in the holes",
     "run this as root, on the machine itself (/proc/iomem)",
 )
 

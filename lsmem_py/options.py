@@ -5,7 +5,7 @@ from functools import cached_property
 from types import SimpleNamespace
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
-from lsmem_py.columns import PICTURED
+from lsmem_py.columns import HEADINGS, PICTURED
 
 __all__ = ["METRICS", "SUMMARY", "TERMINAL", "Options", "check", "wanted"]
 
@@ -171,12 +171,12 @@ def _invalid(name: str, argument: str, allowed: str) -> UsageError:
 
 def _unexpected(word: str, given: Sequence[str]) -> UsageError:
     """The error for a word that is not an option, but may be meant as the argument of one."""
-    from lsmem_py import messages
+    from lsmem_py import messages, suggestions
 
     for name, allowed in (("summary", SUMMARY), *_ALLOWED.items()):
         if word in allowed and any(one.partition("=")[0] == f"--{name}" for one in given):
             return GetoptUsageError(messages.VALUE_APART.of(option=f"--{name}", value=word))
-    return GetoptUsageError(messages.OPTIONS_ONLY.of(word=word))
+    return GetoptUsageError(suggestions.unexpected(word, given, HEADINGS))
 
 
 def _is_interval(text: str) -> bool:

@@ -3,12 +3,16 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from hotplug_cli.exits import Exit
 from hotplug_cli.sizes import human
 from lsmem_py import formats
 from lsmem_py.options import Options
 from memory_hotplug.machine import Machine
+
+if TYPE_CHECKING:
+    from hotplug_cli.message import Sentence
 
 __all__ = [
     "on_terminal",
@@ -45,16 +49,25 @@ def show_explanation(options: Options) -> int:
     return _write(explain.format_text(account, size_format(options)[0], width))
 
 
-def show_holes(options: Options, format_: formats.Format) -> int:
+def show_holes(
+    options: Options, format_: formats.Format, write_message: "Callable[[Sentence], None]"
+) -> int:
     """Write what has no block; the exit status."""
     from lsmem_py import holes
+    from memory_hotplug.iomem import read_iomem
 
     with Machine.at(options.sysroot) as machine:
-        columns = holes.columns(machine)
+        regions = read_iomem(machine.tree)
+        columns = holes.columns(regions)
         if options.bytes:
             columns = [column.in_bytes() for column in columns]
         found = holes.holes(machine)
-        return _write(format_(formats.Listing(columns, found, not options.noheadings)))
+        status = _write(format_(formats.Listing(columns, found, not options.noheadings)))
+    if found and not regions:
+        from lsmem_py import messages
+
+        write_message(messages.HOLES_UNKNOWN.of())
+    return status
 
 
 def show_metrics(options: Options) -> int:

@@ -40,6 +40,8 @@ class View(NamedTuple):
     """Whether the headings of a table have tooltips."""
     summary: str = "never"
     """``never``, ``always``, or ``only`` without the ranges."""
+    short: bool = False
+    """Whether a column about pages is left out where nothing is known for it."""
     whole: bool = False
     """Whether all pages are read for the columns about them, and not a sample."""
     marks: Sequence[Sequence[str]] = ()
@@ -102,6 +104,8 @@ class View(NamedTuple):
                 from lsmem_py import messages
 
                 unknown.append(messages.PAGES_UNKNOWN.of())
+                if self.short:
+                    columns = [one for one in columns if one.identifier not in found.empty]
         if self.number_only:
             columns = [column.in_bytes() for column in columns]
         return self._replace(

@@ -113,7 +113,8 @@ def boot_command(
     if memory is None:
         machine = profile.load(Path(file) if file else name or "s390-lpar")
     else:
-        machine = _of_sizes(memory, memory if standby is None else standby, increment or BLOCK)
+        with options.checked_sizes():
+            machine = _of_sizes(memory, memory if standby is None else standby, increment or BLOCK)
     if kernel and not os.access(kernel, os.R_OK):
         raise CommandError(messages.CANNOT_BOOT.of(reason=f"{kernel}: no such file to read"))
     with _as_sentences():

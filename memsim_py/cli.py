@@ -18,15 +18,7 @@ import click
 
 from hotplug_cli import messages as shared
 from hotplug_cli import offers
-from hotplug_cli.getopt import (
-    GetoptCommand,
-    GetoptUsageError,
-    UsageError,
-    answer,
-    flag,
-    option,
-    write_example,
-)
+from hotplug_cli.getopt import UsageError, answer, flag, option
 from hotplug_cli.program import CommandError, complain, run, version
 from hotplug_cli.progress import Progress
 from memsim import directory, profile, tree
@@ -38,42 +30,10 @@ from memsim.likeness import like
 from memsim.machine import TRANSITIONS
 from memsim_py import messages, options
 from memsim_py.boot import boot_command
-from memsim_py.error_messages import sentence_of
+from memsim_py.group import Commands
 from memsim_py.plug import plug_command, unplug_command
 from memsim_py.show import facts
 from safe_files.signals import ended_in_order
-
-
-class Commands(click.Group):
-    """The group of commands. An error of any of them becomes one message."""
-
-    command_class = GetoptCommand
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_example(formatter, "memsim(1)", "memsim shell --profile x86-two-nodes")
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            sentence = sentence_of(error)
-            if sentence is None:
-                raise
-            raise CommandError(sentence) from error
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not (args or ctx.resilient_parsing):
-            raise GetoptUsageError(messages.WHAT_TO_DO.of(commands=", ".join(self.commands)))
-        return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        known = args[0] in self.commands or args[0].startswith("-")
-        if not (known or ctx.resilient_parsing):
-            known_ones = ", ".join(self.commands)
-            raise GetoptUsageError(messages.UNKNOWN_COMMAND.of(name=args[0], commands=known_ones))
-        return super().resolve_command(ctx, args)
 
 
 @click.group(
@@ -184,7 +144,8 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     if sizes:
         if "memory" not in sizes:
             raise UsageError(messages.MEMORY_NEEDED.of())
-        kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
+        with options.checked_sizes():
+            kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
     elif name and name not in profile.PROFILES:
         raise UnknownProfileError(name, profile.PROFILES)
     else:
@@ -239,6 +200,8 @@ def write(machine: Directory, path: str, value: str) -> None:
             raise
         if error.errno == errno.ENOENT:
             missing = messages.NO_ATTRIBUTE.of(attribute=path, root=machine.root)
+            if meant := options.path_meant(machine, path):
+                missing = missing._replace(advice=messages.PATH_FROM_ROOT.of(path=meant).advice)
             raise CommandError(missing) from None
         raise CommandError(shared.FILE_ERROR.of(file=path, reason=error.strerror)) from None
 

@@ -15,7 +15,9 @@ from memsim.sysfs import FIRMWARE, MEMORY
 __all__ = ["play"]
 
 _ROOT: Final = "s390"
-_COLUMNS: Final = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"
+_WIDTH: Final = 80
+"""No line is wider, so that none is broken in a usual terminal."""
+_COLUMNS: Final = "BLOCK,SIZE,STATE,CONFIGURED,MEMMAP_ON_MEMORY"
 _PYTHON_MODULES: Final = {"lsmem": "lsmem_py", "chmem": "chmem_py", "memsim": "memsim_py"}
 
 
@@ -31,30 +33,34 @@ def _online(block: int) -> str:
     return f"/{MEMORY}/memory{block}/online"
 
 
-Step = tuple[str, Sequence[tuple[str, str]], Sequence[Sequence[str]]]
+Step = tuple[str, Sequence[tuple[str, str]], Sequence[str]]
 
 _SESSION: Final[Sequence[Step]] = (
-    ("Configure a standby block. It appears, still offline.", [(_config(16), "1")], [["-c", "16"]]),
-    ("Deconfigure it. The hypervisor has it back.", [(_config(16), "0")], [["-g", "16"]]),
+    (
+        "Configure a standby block. It appears, still offline.",
+        [(_config(16), "1")],
+        ["--configure", "16"],
+    ),
+    ("Deconfigure it. The hypervisor has it back.", [(_config(16), "0")], ["--deconfigure", "16"]),
     (
         "Memory that was there at boot can be given back as well, once it is offline.",
         [(_online(5), "0"), (_config(5), "0")],
-        [["-d", "5"]],
+        ["--disable", "5"],
     ),
     (
         "Take it again, with its struct pages in the block itself.",
         [(_memmap(5), "1"), (_config(5), "1"), (_online(5), "1")],
-        [["-e", "-m", "1", "5"]],
+        ["--enable", "--memmap-on-memory", "1", "5"],
     ),
     (
         "And give it back once more.",
         [(_online(5), "0"), (_config(5), "0")],
-        [["-d", "5"]],
+        ["--disable", "5"],
     ),
     (
         "Take it as it was at boot, with struct pages elsewhere.",
         [(_memmap(5), "0"), (_config(5), "1"), (_online(5), "1")],
-        [["-e", "-m", "0", "5"]],
+        ["--enable", "--memmap-on-memory", "0", "5"],
     ),
     (
         "All of that at once, for a block that is in use: five writes, or one command.",
@@ -65,7 +71,7 @@ _SESSION: Final[Sequence[Step]] = (
             (_config(6), "1"),
             (_online(6), "1"),
         ],
-        [["--reconfigure", "-m", "1", "6"]],
+        ["--reconfigure", "--memmap-on-memory", "1", "6"],
     ),
 )
 """For each step: a sentence, the writes that do it, and the options of chmem that do the same."""
@@ -74,7 +80,7 @@ _SESSION: Final[Sequence[Step]] = (
 def play() -> int:
     """Play the session twice, each time on a new machine; return 1 if a command failed, else 0."""
     failed = False
-    listing = ["lsmem", "--sysroot", _ROOT, "--summary=never", "-o", _COLUMNS]
+    listing = ["lsmem", "--sysroot", _ROOT, "--summary=never", "--output", _COLUMNS]
     for heading, by_chmem in (("With plain writes", False), ("The same with chmem", True)):
         with tempfile.TemporaryDirectory(prefix="memsim.") as temporary:
             print(f"# {heading}, on a simulated s390: 2 GiB online, 2 GiB standby.")
@@ -84,7 +90,7 @@ def play() -> int:
                 print(f"\n# {text}")
                 commands = [["memsim", "write", _ROOT, path, value] for path, value in writes]
                 if by_chmem:
-                    commands = [["chmem", "--sysroot", _ROOT, "-b", *words] for words in chmem]
+                    commands = [["chmem", "--sysroot", _ROOT, "--blocks", *chmem]]
                 for command in (*commands, listing):
                     failed |= _run(temporary, command)
             print()
@@ -93,7 +99,10 @@ def play() -> int:
 
 def _run(directory: str, words: Sequence[str]) -> bool:
     """Print a command and run it in a directory; return whether it failed."""
-    print(f"$ {shlex.join(words)}", flush=True)
+    typed = f"$ {shlex.join(words)}"
+    if len(typed) > _WIDTH:
+        typed = typed.replace(" --output", " \\\n    --output")
+    print(typed, flush=True)
     # In another directory, modules that are not installed are found only by absolute paths.
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     command = [sys.executable, "-m", _PYTHON_MODULES[words[0]], *words[1:]]

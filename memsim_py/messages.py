@@ -6,7 +6,17 @@ from hotplug_cli.message import Message
 
 WHAT_TO_DO = Message("say what to do: {commands}")
 UNKNOWN_COMMAND = Message("no command is named {name}; the commands are {commands}")
+OPTION_BEFORE_COMMAND = Message(
+    "",
+    "options follow the command, as in memsim show --json DIR",
+    "unrecognized option 'option'",
+)
 SIZE_EXPECTED = Message("{option}: expected a size such as 128M, not {text}")
+DECIMAL_SIZE = Message(
+    "",
+    "{text} is {bytes} bytes, in powers of 1000; {binary} is {size}",
+    SIZE_EXPECTED.entry,
+)
 WHICH_MACHINE = Message("say which machine, in one way: {ways}")
 WHICH_ONE_MACHINE = Message("say which machine in one way, not in two: {given}")
 MEMORY_NEEDED = Message("option --memory is missing", "it is the memory that is online at boot")
@@ -57,6 +67,7 @@ NOT_A_CAPTURE = Message("{file}: not an archive that memsim capture made")
 NO_ATTRIBUTE = Message(
     "{attribute}: this machine has no such attribute now", "the attributes are below sys in {root}"
 )
+PATH_FROM_ROOT = Message("", "did you mean {path}?", NO_ATTRIBUTE.entry)
 NO_BLOCK = Message("the machine has no memory block {block}")
 DAMAGED = Message(
     "{root}: the simulated machine's records are damaged ({record}: {reason}), so it can only be "

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hotplug_cli import offers
+from hotplug_cli import offers, sizes
 from hotplug_cli.getopt import GetoptCommand, UsageError
 from hotplug_cli.program import CommandError
 from memsim import profile
 from memsim.directory import Directory
+from memsim.errors import MachineError
 from memsim.machine import TRANSITIONS, Fault
 from memsim.machine import fault as fault_of
 from memsim.schema import seconds as seconds_of
+from memsim.sysfs import MEMORY
 from memsim_py import messages
+
+if TYPE_CHECKING:
+    from hotplug_cli.message import Sentence
 
 __all__ = [
     "OTHER_ARCHIVES",
     "Command",
+    "checked_sizes",
+    "decimals",
     "delay",
     "fault",
     "machine_argument",
@@ -44,6 +53,10 @@ class Command(GetoptCommand):
             args, ctx.meta["command"] = args[:at], args[at + 1 :]
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """click's, with the program."""
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
 
 def machine_argument(function: _Function) -> _Function:
     """The argument DIR; the command gets the machine that is there."""
@@ -65,14 +78,49 @@ def open_machine(path: str) -> Directory:
         raise CommandError(messages.NOT_SIMULATED.of(directory=path, quoted=quoted)) from None
 
 
-def size(_ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """The size in bytes of a number with a suffix of B, K, M, G, T, P or E, or none."""
+_DECIMALS = "memsim.decimals"
+"""Key in the context's meta: the sentences about sizes in powers of 1000."""
+
+
+def size(ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """The size in bytes, from a text as chmem takes it; a number without a unit is one of MiB."""
     if text is None:
         return None
-    digits, suffix = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "B")
-    if not _is_number(digits) or suffix not in "BKMGTPE":
-        raise UsageError(messages.SIZE_EXPECTED.of(option=parameter.opts[0], text=text))
-    return int(digits) << 10 * "BKMGTPE".index(suffix)
+    try:
+        found = sizes.parse(text)
+    except ValueError:
+        raise UsageError(messages.SIZE_EXPECTED.of(option=parameter.opts[0], text=text)) from None
+    if meant := sizes.binary(text):
+        sentence = messages.DECIMAL_SIZE.of(text=text, bytes=found, binary=meant[0], size=meant[1])
+        ctx.meta.setdefault(_DECIMALS, []).append(sentence)
+    return found
+
+
+def decimals() -> Iterator[Sentence]:
+    """Advice about sizes that were given in powers of 1000: few are whole memory blocks."""
+    yield from click.get_current_context().meta.get(_DECIMALS, ())
+
+
+@contextmanager
+def checked_sizes() -> Iterator[None]:
+    """A context that turns a MachineError about sizes of the command line into a message."""
+    try:
+        yield
+    except MachineError as error:
+        wrong = messages.WRONG_MACHINE.of(
+            where=error.where, expected=error.expected, found=error.found
+        )
+        raise CommandError(wrong, *decimals()) from error
+
+
+def path_meant(machine: Directory, path: str) -> str | None:
+    """The attribute that may be meant by a PATH that is none: one below the directory of memory, or
+    one with the machine's own directory before it."""
+    below = os.path.abspath(path).removeprefix(os.path.abspath(machine.root))
+    for meant in (f"/{MEMORY}/{path.lstrip('/')}", below):
+        if os.path.isfile(machine.root + meant):
+            return meant
+    return None
 
 
 def fault(option: str, text: str) -> tuple[int, Fault | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from hotplug_cli.getopt import GetoptCommand, UsageError, option
+from hotplug_cli.getopt import GetoptCommand, option
 from hotplug_cli.message import Message
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
@@ -80,7 +80,8 @@ def _change(
     def change(kernel: Kernel) -> None:
         size = kernel.machine.block_size
         if not memory or memory % size:
-            raise UsageError(messages.HOW_MUCH_MEMORY.of(size=human(size)))
+            how_much = messages.HOW_MUCH_MEMORY.of(size=human(size))
+            raise CommandError(how_much, *options.decimals())
         blocks = do(kernel, memory // size)
         if blocks is None:
             where = "" if node is None else f" on node {node}"

@@ -96,6 +96,9 @@ GIVEN = "hotplug_cli.given"
 """Key in the context's meta: the options in the order given, as ``--name`` or ``--name=VALUE``;
 after an error, those before it."""
 
+_TRUTHS = ("", "yes", "no", "true", "false", "on", "off", "1", "0")
+"""What is given to an option that takes no argument, by those who think that it wants a truth."""
+
 Options = dict[str, GetoptOption]
 """A name of an option, such as ``--output`` or ``-o`` -> the option."""
 
@@ -227,8 +230,7 @@ class GetoptCommand(click.Command):
 
                     raise UsageError(messages.CANNOT_COMBINE.of(option=before, other=name))
 
-    @staticmethod
-    def _long(word: str, words: Iterator[str], options: Options) -> str:
+    def _long(self, word: str, words: Iterator[str], options: Options) -> str:
         typed, equals, value = word.partition("=")
         option = _abbreviated(typed, options)
         name = _long_name(option)
@@ -236,26 +238,33 @@ class GetoptCommand(click.Command):
             if equals:
                 from hotplug_cli import messages
 
-                raise GetoptUsageError(messages.NO_ARGUMENT_ALLOWED.of(option=name))
+                said = messages.NO_ARGUMENT_ALLOWED.of(option=name)
+                operands = any(
+                    one.metavar for one in self.params if isinstance(one, click.Argument)
+                )
+                row = messages.ALONE.of(option=name)
+                if operands and value.lower() not in _TRUTHS:
+                    row = messages.WORD_OF_ITS_OWN.of(option=name, value=value)
+                raise GetoptUsageError(said._replace(advice=row.advice))
             return name
         if not equals:
             following = option.bare or next(words, None)
             if following is None:
                 from hotplug_cli import messages
 
-                raise GetoptUsageError(messages.ARGUMENT_REQUIRED.of(option=name))
+                said = messages.ARGUMENT_REQUIRED.of(option=name)
+                raise GetoptUsageError(_with_use(said, option))
             value = following
         return f"{name}={value}"
 
     @staticmethod
     def _cluster(letters: str, words: Iterator[str], options: Options) -> Iterator[str]:
+        cluster = letters
         while letters:
             letter, letters = letters[0], letters[1:]
             option = options.get(f"-{letter}")
             if option is None:
-                from hotplug_cli import messages
-
-                raise GetoptUsageError(messages.INVALID_OPTION.of(letter=letter))
+                raise _unknown_letter(letter, cluster, options)
             if option.is_flag:
                 yield _long_name(option)
                 continue
@@ -263,7 +272,8 @@ class GetoptCommand(click.Command):
             if value is None:
                 from hotplug_cli import messages
 
-                raise GetoptUsageError(messages.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter))
+                said = messages.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter)
+                raise GetoptUsageError(_with_use(said, option))
             yield f"{_long_name(option)}={value}"
             return
 
@@ -275,15 +285,48 @@ def _abbreviated(typed: str, options: Options) -> GetoptOption:
     possible = [name for name in options if name.startswith(typed)]
     possible = [name for name in possible if not options[name].own] or possible
     if not possible:
-        from hotplug_cli import messages
+        from hotplug_cli import messages, spelling
 
-        raise GetoptUsageError(messages.UNRECOGNIZED_OPTION.of(option=typed))
+        said = messages.UNRECOGNIZED_OPTION.of(option=typed)
+        meant = spelling.option(typed, options)
+        raise GetoptUsageError(did_you_mean(said, [meant] if meant else []))
     if len(possible) > 1:
         from hotplug_cli import messages
 
         names = " ".join(f"'{name}'" for name in possible)
         raise GetoptUsageError(messages.AMBIGUOUS_OPTION.of(option=typed, options=names))
     return options[possible[0]]
+
+
+def _unknown_letter(letter: str, cluster: str, options: Options) -> GetoptUsageError:
+    """The error for a LETTER that is no option, in ``-CLUSTER``."""
+    from hotplug_cli import messages, spelling
+
+    said = messages.INVALID_OPTION.of(letter=letter)
+    before, equals, after = cluster.partition("=")
+    if letter == "=" and equals and before:
+        words = messages.SHORT_WITH_EQUALS.of(words=f"-{before} {after}")
+        return GetoptUsageError(said._replace(advice=words.advice))
+    if letter.isdigit() and cluster[0] == letter:
+        return GetoptUsageError(said._replace(advice=messages.DASH_BEFORE.of(word=cluster).advice))
+    return GetoptUsageError(did_you_mean(said, spelling.letters(letter, cluster, options)))
+
+
+def _with_use(said: "Sentence", option: GetoptOption) -> "Sentence":
+    """The sentence SAID with what an option is for."""
+    from hotplug_cli import messages
+
+    use = messages.WHAT_FOR.of(usage=option.usage.strip(), help=option.help or "")
+    return said._replace(advice=use.advice)
+
+
+def did_you_mean(said: "Sentence", meant: Sequence[str]) -> "Sentence":
+    """The sentence SAID with what may be MEANT as its advice, if that is known."""
+    from hotplug_cli import messages
+
+    if not meant:
+        return said
+    return said._replace(advice=messages.DID_YOU_MEAN.of(options=" or ".join(meant)).advice)
 
 
 def _long_name(option: click.Option) -> str:

@@ -43,7 +43,9 @@ def complain(name: str, sentence: "Sentence | str") -> None:
     """Write the lines of SENTENCE to standard error, if that is open."""
     if sys.stderr is not None:
         for line in (sentence,) if isinstance(sentence, str) else sentence.lines:
-            print(f"{name}: {printable(line)}", file=sys.stderr, flush=True)
+            # In one piece, so that a progress bar cannot come in between.
+            sys.stderr.write(f"{name}: {printable(line)}\n")
+            sys.stderr.flush()
 
 
 def complain_of(
@@ -81,6 +83,9 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
         yield from error.sentences
     elif isinstance(error, click.UsageError):
         yield Sentence(error.format_message())
+        if error.ctx is not None and type(error) in (click.UsageError, click.MissingParameter):
+            usage = error.ctx.get_usage().partition(": ")[2]
+            yield messages.USAGE.of(usage=" ".join(usage.split()))
     elif isinstance(error, OSError):
         reason = error.strerror or str(error)
         if error.filename is not None:

@@ -51,7 +51,8 @@ class Progress:
                 TextColumn("{task.completed:.0f} of {task.total:.0f} blocks"),
                 TextColumn("{task.fields[bytes]}"),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                # A sentence that is written meanwhile is broken by the terminal, if at all.
+                console=Console(stderr=True, soft_wrap=True),
                 transient=True,
                 redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
             )
@@ -74,8 +75,9 @@ class Progress:
             self._update()
 
     def done(self, blocks: int) -> None:
-        """COUNT blocks are done in all."""
-        self._done = blocks
+        """So many blocks are done in all. Blocks that were taken in place of others can make them
+        more than were asked for."""
+        self._done = min(blocks, self._blocks)
         if self._shown is not None:
             self._update()
 

@@ -4,12 +4,13 @@ memory_hotplug.size has the rest; the library ignores the locale.
 """
 
 import os
+import re
 from functools import cache
 
 from memory_hotplug import size
 from memory_hotplug.errors import SizeSyntaxError
 
-__all__ = ["decimal_point", "exact", "human", "parse"]
+__all__ = ["alike", "binary", "decimal_point", "exact", "human", "parse"]
 
 
 @cache
@@ -42,6 +43,21 @@ def exact(bytes_: int) -> str:
     while bytes_ % (1 << 10 * exponent):
         exponent -= 1
     return f"{bytes_ >> 10 * exponent}{size.SUFFIXES[exponent]}"
+
+
+def alike(*sizes: int) -> list[str]:
+    """Sizes without rounding, in the largest unit in which all of them are whole."""
+    exponent = len(size.SUFFIXES) - 1
+    while any(bytes_ % (1 << 10 * exponent) for bytes_ in sizes):
+        exponent -= 1
+    return [f"{bytes_ >> 10 * exponent}{size.SUFFIXES[exponent]}" for bytes_ in sizes]
+
+
+def binary(text: str) -> tuple[str, str] | None:
+    """For a size in powers of 1000, ``8gb``, the same number in powers of 1024: as a person would
+    type it, ``8g``, and in words, ``8 GiB``. None for any other text."""
+    found = re.fullmatch(r"\s*\+?([0-9.,]+)([kmgtpezy])b", text, re.IGNORECASE)
+    return (found[1] + found[2], f"{found[1]} {found[2].upper()}iB") if found else None
 
 
 def parse(text: str) -> int:

@@ -49,7 +49,11 @@ def _no_memory(error: NoMemoryTreeError) -> Sentence:
     if error.errno != errno.ENOENT:
         return tree_messages.CANNOT_OPEN.of(reason=reason)
     if not error.is_this_machine:
-        return tree_messages.NOT_IN_TREE.of(reason=reason, root=error.root)
+        said = tree_messages.NOT_IN_TREE.of(reason=reason, root=error.root)
+        above = _root_above(error.root)
+        return (
+            said._replace(advice=tree_messages.ROOT_ABOVE.of(root=above).advice) if above else said
+        )
     release = os.uname().release
     configs = (
         "/proc/config.gz",
@@ -64,6 +68,17 @@ def _no_memory(error: NoMemoryTreeError) -> Sentence:
             row = tree_messages.HIDDEN if built else tree_messages.NOT_BUILT_IN
             return row.of(reason=reason, file=file)
     return tree_messages.ONE_OF_THREE.of(reason=reason)
+
+
+def _root_above(path: str) -> str | None:
+    """The root of the tree, if PATH is a directory below its sys."""
+    path = root = os.path.abspath(path)
+    while root != "/":
+        root = os.path.dirname(root)
+        sys = os.path.join(root, "sys")
+        if f"{path}/".startswith(f"{sys}/") and os.path.isdir(f"{sys}/devices/system/memory"):
+            return root
+    return None
 
 
 def built_with_memory_hotplug(config: str) -> bool | None:

@@ -49,6 +49,10 @@ NOT_IN_TREE = Message(
     reference=True,
 )
 
+ROOT_ABOVE = Message(
+    "", "--sysroot takes the directory that has sys in it: {root}", NOT_IN_TREE.entry
+)
+
 # What was left out, or is not known
 
 LEFT_OUT = Message("left out: {blocks}: {reason}", manual="left out: memoryN: reason")

@@ -18,6 +18,7 @@ from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadSizeError, LayoutError, printable
 from memory_hotplug.layout import VERSION, Entry, Layout, Missing, Policy, Where
+from memory_hotplug.layout_syntax import load_json, load_toml
 from memory_hotplug.size import SIZE_LIMIT, parse_size
 
 __all__ = ["format_layout", "parse_layout", "parse_policy"]
@@ -34,8 +35,8 @@ def parse_layout(text: str, file: str) -> Layout:
     Raises LayoutError for everything that is not as memory-layout.d(5) says.
     """
     if text.lstrip().startswith("{"):
-        return _Reader(file, _load_json(text, file)).layout()
-    return _Reader(file, _load_toml(text, file), text).layout()
+        return _Reader(file, load_json(text, file)).layout()
+    return _Reader(file, load_toml(text, file), text).layout()
 
 
 def parse_policy(words: Sequence[str]) -> Policy:
@@ -43,6 +44,9 @@ def parse_policy(words: Sequence[str]) -> Policy:
     values: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
+        if (equals and word != word.strip()) or key != key.strip() or value != value.strip():
+            reason = f"no space stands around the =: {key.strip()}={value.strip()}"
+            raise LayoutError("policy", None, printable(reason))
         if not equals or key in values:
             reason = f"{key} is given twice" if equals else f"expected KEY=VALUE, not {word}"
             raise LayoutError("policy", None, printable(reason))
@@ -53,45 +57,6 @@ def parse_policy(words: Sequence[str]) -> Policy:
 
 _NUMBER = re.compile("[0-9]{1,18}")
 _TRUTH = dict.fromkeys(("y", "yes", "true"), True) | dict.fromkeys(("n", "no", "false"), False)
-
-
-def _load_json(text: str, file: str) -> dict[str, Any]:
-    def no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise LayoutError(file, None, f"{key} is given twice")
-            found[key] = value
-        return found
-
-    try:
-        found = json.loads(text, object_pairs_hook=no_twice)
-    except json.JSONDecodeError as error:
-        raise LayoutError(file, error.lineno, f"not JSON: {error.msg}") from None
-    except LayoutError:
-        raise
-    except (ValueError, RecursionError):
-        raise LayoutError(file, None, "not JSON: a value is too large or too deep") from None
-    assert isinstance(found, dict)
-    return found
-
-
-_AT = re.compile(r" ?\(at line ([0-9]+), column [0-9]+\)| ?\(at end of document\)")
-
-
-def _load_toml(text: str, file: str) -> dict[str, Any]:
-    import tomllib  # not at the start of each chmem
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        said = str(error)
-        found = _AT.search(said)
-        last = text.rstrip().count("\n") + 1
-        line = int(found[1]) if found and found[1] else last
-        raise LayoutError(file, line, f"not TOML: {_AT.sub('', said)}") from None
-    except (ValueError, RecursionError):
-        raise LayoutError(file, None, "not TOML: a value is too large or too deep") from None
 
 
 class _Lines:
@@ -263,7 +228,8 @@ class _Reader:
         """Raises LayoutError."""
         top = self._top
         if top.take("version", _integer) != VERSION:
-            raise top.error(f"version must be {VERSION}", "version")
+            missing = "" if "version" in top.values else ", and is missing"
+            raise top.error(f"version must be {VERSION}{missing}", "version")
         keep_free = top.take("keep_free", _amount)
         policy = top.take("policy", self._policy) or Policy()
         entries = top.take("memory", self._entries) or ()

@@ -80,7 +80,8 @@ def layout(
         if size % (block_size * nodes) or size < 0 or not (size or how):
             each = f", for each of {nodes} nodes" if nodes > 1 else ""
             multiple = f"a multiple of {block_size // MIB} MiB, the block size{each}"
-            raise MachineError(what, multiple, f"not {size} bytes")
+            shown = f"{size} bytes" if size % MIB else f"{size // MIB} MiB"
+            raise MachineError(what, multiple, f"not {shown}")
         share = size // block_size // nodes
         for node in range(nodes if share else 0):
             blocks.append({"range": [first, first + share - 1], "node": node, **how})

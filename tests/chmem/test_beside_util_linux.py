@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -56,25 +57,27 @@ def test_ours_leaves_the_machine_as_debians_does(tmp_path: Path, name: str) -> N
 def test_the_demo_plays_the_cover_letters_session_twice() -> None:
     done = run_program("memsim", "demo")
     assert (done.returncode, done.stderr) == (0, "")
-    at_boot = ["2G online 0-15 yes no", "2G offline 16-31 no yes"]
-    around_5 = ["640M online 0-4 yes no", "1.3G online 6-15 yes no", at_boot[1]]
+    at_boot = ["0-15 2G online yes no", "16-31 2G offline no yes"]
+    around_5 = ["0-4 640M online yes no", "6-15 1.3G online yes no", at_boot[1]]
     expected = [
         at_boot,
-        [at_boot[0], "128M offline 16 yes yes", "1.9G offline 17-31 no yes"],
+        [at_boot[0], "16 128M offline yes yes", "17-31 1.9G offline no yes"],
         at_boot,
-        [around_5[0], "128M offline 5 no no", *around_5[1:]],
-        [around_5[0], "128M online 5 yes yes", *around_5[1:]],
-        [around_5[0], "128M offline 5 no yes", *around_5[1:]],
+        [around_5[0], "5 128M offline no no", *around_5[1:]],
+        [around_5[0], "5 128M online yes yes", *around_5[1:]],
+        [around_5[0], "5 128M offline no yes", *around_5[1:]],
         at_boot,
-        ["768M online 0-5 yes no", "128M online 6 yes yes", "1.1G online 7-15 yes no", at_boot[1]],
+        ["0-5 768M online yes no", "6 128M online yes yes", "7-15 1.1G online yes no", at_boot[1]],
     ]
     listings: list[list[str]] = []
     for line in done.stdout.splitlines():
-        if line.startswith("RANGE"):
+        if line.split()[:1] == ["BLOCK"]:
             listings.append([])
-        elif line.startswith("0x"):
-            listings[-1].append(" ".join(line.split()[1:]))
+        elif re.match(" *[0-9]", line):
+            listings[-1].append(" ".join(line.split()))
 
     assert listings == expected * 2
     commands = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("$")]
     assert set(commands) == {"memsim", "lsmem", "chmem"}
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert not re.search(r" -[a-z]\b", done.stdout), "short options explain nothing"

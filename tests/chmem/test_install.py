@@ -74,7 +74,12 @@ def test_a_dry_run_installs_nothing(tree: Path, chmem: Command) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--apply", "x.toml", "--install"], ["-e", "128m", "--install"], ["--undo", "--install"]],
+    [
+        ["--install"],
+        ["--apply", "x.toml", "--install"],
+        ["-e", "128m", "--install"],
+        ["--undo", "--install"],
+    ],
 )
 def test_only_the_layout_of_the_machine_is_installed(
     words: list[str], tree: Path, chmem: Command
@@ -82,7 +87,8 @@ def test_only_the_layout_of_the_machine_is_installed(
     done = chmem("-s", tree, *words)
     assert (done.status, done.stderr) == (
         1,
-        "chmem: option --install goes with --apply without a FILE\n",
+        "chmem: option --install goes with --apply without a FILE\n"
+        "chmem: chmem --apply --install applies the layout in memory-layout.d at each boot\n",
     )
 
 

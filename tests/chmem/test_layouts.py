@@ -260,8 +260,8 @@ def test_a_comment_that_is_not_utf_8_does_not_keep_a_change_from_being_persisten
     [
         (["--undo", "x"], "--undo takes no argument"),
         (["--uninstall", "x"], "--uninstall takes no argument"),
-        (["--save", "x", "y"], "--save takes 1 argument"),
-        (["--apply", "x", "y"], "--apply takes 1 argument"),
+        (["--save", "x", "y"], "--save takes at most 1 argument"),
+        (["--apply", "x", "y"], "--apply takes at most 1 argument"),
     ],
 )
 def test_too_many_arguments_are_bad_usage(
@@ -543,7 +543,7 @@ def test_a_persistent_change_writes_what_became_of_the_memory(
     ("data", "reason"),
     [
         (b"version = 1\n#\xff\n", "-: not UTF-8"),
-        (b"#" * LONGEST, "-: version must be 1"),
+        (b"#" * LONGEST, "-: version must be 1, and is missing"),
         (b"#" * (LONGEST + 1), "-: too long"),
         (b"version = 1\nx = 3\n", "-:2: unknown key x (known: keep_free, memory, policy, version)"),
         (None, "-: standard input is closed"),

@@ -46,7 +46,7 @@ from static_tree import MEMORY
             ["-e", "16"],
             "\nchmem: for memory block 16 give --blocks; for a size give a unit",
         ),
-        (x86(4, 4), ["-e", "4-7"], "\nchmem: for memory block 4-7 give --blocks"),
+        (x86(4, 4), ["-e", "4-7"], "\nchmem: for memory blocks 4-7 give --blocks"),
         (x86(4, 4), ["16"], "information.\nchmem: say what to do: --enable, --disable, "),
         (x86(4, 4), ["-be", "4", "7"], "give one SIZE, RANGE or BLOCKRANGE, not 2\n"),
         (s390(4, 0), ["--reconfigure", "-m0", "1g"], "no memory block can be reconfigured\n"),

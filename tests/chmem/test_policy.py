@@ -38,6 +38,15 @@ AT_BOOT = {
 
 
 @pytest.mark.parametrize(
+    "word", ["auto_online = online", "auto_online= online", " auto_online=online"]
+)
+def test_spaces_around_the_equals_sign_are_told(word: str, lpar: Path, chmem: Command) -> None:
+    done = chmem("-s", lpar, "--policy", word)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == ("chmem: policy: no space stands around the =: auto_online=online\n")
+
+
+@pytest.mark.parametrize(
     ("word", "changed", "stderr"),
     [
         ("auto_online=online_movable", {"auto_online": "online_movable"}, ""),

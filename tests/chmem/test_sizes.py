@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import Command, run_program
+from commands import Command, Machines, run_program
 from hotplug_cli import sizes
 from simulated import MIB, conditions, make, s390, x86
 
@@ -20,8 +20,10 @@ def machine_of_256_mib(root: Path) -> Path:
 @pytest.mark.parametrize(
     ("size", "nearest"),
     [
-        ("1.2g", "the nearest sizes are 1G and 1280M"),
-        ("1000", "the nearest sizes are 768M and 1G"),
+        ("1.2g", "the nearest sizes are 1024M and 1280M"),
+        ("3.8g", "the nearest sizes are 3840M and 4096M"),
+        ("1537m", "the nearest sizes are 1536M and 1792M"),
+        ("1000", "the nearest sizes are 768M and 1024M"),
         ("100m", "the nearest size is 256M"),
         ("1", "the nearest size is 256M"),
         ("0xb0000000-0xb7ffffff", "the nearest range is 0xb0000000-0xbfffffff"),
@@ -99,12 +101,181 @@ def test_a_number_that_is_more_than_the_machine_has_is_answered_before_the_work(
     assert done.stderr.splitlines()[0] == f"chmem: {answer}"
 
 
-@pytest.mark.parametrize("text", ["512", "1024", "1g"])
+@pytest.mark.parametrize("text", ["512m", "1024m", "1g"])
 def test_a_number_that_the_machine_could_have_is_not_questioned(
     text: str, chmem: Command, tmp_path: Path
 ) -> None:
     done = chmem("-s", make(tmp_path / "machine", x86()), "-e", text)
     assert "without a unit" not in done.stderr
+
+
+# What a refused argument may be meant as
+
+GIVE = (
+    "give a SIZE as in 4g, a RANGE as in 0x80000000-0x87ffffff, or --blocks and numbers as in 16-31"
+)
+BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or range"
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        ("-e 8gb", "8gb is 8000000000 bytes, in powers of 1000; 8g is 8 GiB"),
+        ("-e 1.5TB", "1.5TB is 1500000000000 bytes, in powers of 1000; 1.5T is 1.5 TiB"),
+        ("-e 1,5g", "in this locale the decimal separator is '.': 1.5g"),
+        ("-e 1.5", "a size with a fraction needs a unit, as in 1.5g"),
+        ("-e 1g,2g", "give one SIZE, RANGE or BLOCKRANGE at a time, not a list"),
+        ("-e 80000000-87ffffff", "addresses begin with 0x: 0x80000000-0x87ffffff"),
+        ("-e 0x80000000-87ffffff", "addresses begin with 0x: 0x80000000-0x87ffffff"),
+        ("-e 3-5", "for memory blocks 3-5 give --blocks"),
+        (
+            "-e 80000000-90000000",
+            "for memory blocks 80000000-90000000 give --blocks; addresses begin with 0x: "
+            "0x80000000-0x90000000",
+        ),
+        ("-e 3", "for memory block 3 give --blocks; for a size give a unit, as in 16g"),
+        ("-e 0x90000000-0x88000000", "the end is below the start"),
+        ("-e 0x0-", "a range has a start and an end"),
+        ("-e 5..7", "a range is written with a dash: 5-7"),
+        ("-e memory5", "a memory block is named by its number: chmem --enable --blocks 5"),
+        (
+            "-d /sys/devices/system/memory/memory5",
+            "a memory block is named by its number: chmem --disable --blocks 5",
+        ),
+        ("-e big.toml", "for a memory layout: chmem --apply big.toml"),
+        ("-e foo", GIVE),
+        ("-e 8q", GIVE),
+        # A part of the memory
+        ("-e all", "all of the offline memory is 1G: chmem --enable 1G"),
+        ("-e 50%", "50% of the offline memory is 512M: chmem --enable 512M"),
+        ("--total 0-5", "--total takes one SIZE, as in 16g"),
+        ("--total x", "--total takes one SIZE, as in 16g"),
+        ("--total 0x0-0x7ffffff", "--enable and --disable take ranges"),
+        ("--total +1g", "so much more: chmem --enable 1g"),
+        ("--total 50%", "50% of the whole memory is 8G: chmem --total 8G"),
+        ("-d 10%", "10% of the online memory is 1.5G: chmem --disable 1.5G"),
+        (
+            "-d 100%",
+            "100% of the online memory is 15G, of which 12928M can be set offline now: "
+            "chmem --disable 12928M",
+        ),
+        (
+            "-d all",
+            "all of the online memory is 15G, of which 12928M can be set offline now: "
+            "chmem --disable 12928M",
+        ),
+        (
+            "-d all -z Movable",
+            "all of the online memory is 1G: chmem --disable --zone Movable 1G",
+        ),
+        ("-d 50% --node 1", "50% of the online memory is 3.5G: chmem --disable --node 1 3.5G"),
+        # Blocks
+        ("-b -e 0x10", "block numbers are decimal: 0x10 is 16"),
+        ("-b -e 0x10-0x1f", "block numbers are decimal: 0x10-0x1f is 16-31"),
+        (
+            "-b -e 0x80000000-0x87ffffff",
+            "addresses go without --blocks: chmem --enable 0x80000000-0x87ffffff",
+        ),
+        ("-b -d 1g", "a size goes without --blocks: chmem --disable 1g"),
+        ("-b -d all", BLOCKS_HERE),
+        ("-b -d 5-", BLOCKS_HERE),
+        ("-b -d 7-5", "the start comes first: 5-7"),
+        ("-b -d 5:7", "a range is written with a dash: 5-7"),
+        ("-b -d 5\u20137", "a range is written with a dash: 5-7"),
+        ("-b -d 1,2", "give one SIZE, RANGE or BLOCKRANGE at a time, not a list"),
+        (
+            "-b -d memory5",
+            "a memory block is named by its number: chmem --disable --blocks 5",
+        ),
+        ("-b -e foo", "--blocks takes a number such as 16, or a range such as 16-31"),
+    ],
+)
+def test_what_a_refused_argument_may_be_meant_as_is_told(
+    words: str, instead: str, chmem: Command, profiles: Machines
+) -> None:
+    root = profiles("x86-two-nodes")
+    done = chmem("-s", root, *words.split())
+    assert (done.status, done.stdout) == (1, "")
+    said = done.stderr.splitlines()[-1]
+    assert said.removesuffix(f" --sysroot {root}") == f"chmem: {instead}"
+    bare = chmem("-s", root, *words.split(), "--advice=never")
+    assert "\n" not in bare.stderr.removesuffix("\n"), "util-linux has one line"
+
+
+def test_a_command_that_is_told_instead_can_be_typed(chmem: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", "x86-two-nodes")
+    for words in ("-e all", "-d 100%", "-d 50% --node 1", "-b -d 1g", "-b -e memory5"):
+        said = chmem("-s", root, *words.split()).stderr.splitlines()[-1]
+        command = said.partition(": chmem ")[2] or said.rpartition(": chmem ")[2]
+        assert chmem(*command.split(), "--dry-run").status == 0, said
+
+
+def test_a_unit_apart_from_its_number_is_told(chmem: Command, profiles: Machines) -> None:
+    done = chmem("-s", profiles("x86-two-nodes"), "-e", "8 g")
+    assert done.stderr.splitlines()[-1] == "chmem: no space stands before the unit: 8g"
+
+
+def test_all_of_a_device_needs_no_size(chmem: Command, memsim: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", "x86-dimm-slots")
+    assert memsim("plug", root, "--memory", "1G", "--as", "virtio-mem").status == 0
+    done = chmem("-s", root, "--device", "virtio0", "-e", "all")
+    assert done.stderr.splitlines()[-1] == (
+        "chmem: --device virtio0 without SIZE takes all memory of the device"
+    )
+    assert "as in 4g" in chmem("-s", root, "--device", "virtio0", "-e", "50%").stderr
+
+
+# A number without a unit
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "-e 128",
+            "128 without a unit is 128 MiB: 128M enabled, memory block 4; "
+            "for memory block 128 give --blocks",
+        ),
+        (
+            "-e 256",
+            "256 without a unit is 256 MiB: 256M enabled, memory blocks 4-5; "
+            "for memory block 256 give --blocks",
+        ),
+        (
+            "-d 384",
+            "384 without a unit is 384 MiB: 384M disabled, memory blocks 1-3; "
+            "for memory block 384 give --blocks",
+        ),
+    ],
+)
+def test_after_a_number_without_a_unit_it_is_told_what_was_done(
+    words: str, told: str, chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", x86())
+    done = chmem("-s", root, "--force", *words.split())
+    assert (done.status, done.stdout, done.stderr) == (0, "", f"chmem: {told}\n")
+
+
+@pytest.mark.parametrize("more", ["--advice=never", "--dry-run", "--json"])
+def test_without_advice_and_for_programs_it_is_not_told(
+    more: str, chmem: Command, tmp_path: Path
+) -> None:
+    done = chmem("-s", make(tmp_path / "machine", x86()), "-e", "128", more)
+    assert (done.status, done.stderr) == (0, "")
+    assert "without a unit" not in done.stdout
+
+
+@pytest.mark.parametrize("words", ["-e 128m", "-b -e 4", "-e 0x80", "-e 0", "--total 640"])
+def test_what_can_be_no_block_number_is_not_told(
+    words: str, chmem: Command, tmp_path: Path
+) -> None:
+    done = chmem("-s", make(tmp_path / "machine", x86()), *words.split())
+    assert "without a unit" not in done.stderr
+
+
+def test_the_block_with_that_very_number_is_not_offered(chmem: Command, tmp_path: Path) -> None:
+    done = chmem("-s", make(tmp_path / "machine", "x86-two-nodes"), "-e", "128")
+    assert done.stderr == ("chmem: 128 without a unit is 128 MiB: 128M enabled, memory block 128\n")
 
 
 # The decimal separator
@@ -139,14 +310,17 @@ def test_with_a_decimal_comma_a_point_is_refused_as_by_util_linux(
     assert done.returncode == 1
     assert done.stderr == (
         "chmem: Failed to parse size: '0.5g': Invalid argument\n"
-        "chmem: in this locale the decimal separator is ,\n"
+        "chmem: in this locale the decimal separator is ',': 0,5g\n"
     )
 
 
 def test_with_a_decimal_comma_a_comma_is_no_list(german: dict[str, str], tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390())
     done = run_program("chmem", "-s", root, "-e", "0,5", "--advice=always", env=german)
-    assert done.stderr == "chmem: Failed to parse size: '0,5': Invalid argument\n"
+    assert done.stderr == (
+        "chmem: Failed to parse size: '0,5': Invalid argument\n"
+        "chmem: a size with a fraction needs a unit, as in 0,5g\n"
+    )
 
 
 @pytest.mark.parametrize("variable", ["LC_ALL", "LC_NUMERIC", "LANG"])

@@ -82,8 +82,10 @@ def test_json_says_the_same() -> None:
     ]
 
 
+AFTER = "Expected newline or end of document after a statement"
+
 WRONG = {
-    "": (None, "version must be 1"),
+    "": (None, "version must be 1, and is missing"),
     "version = 2\n": (3, "version must be 1"),
     "version = 1\nmemry = 1\n": (
         4,
@@ -146,7 +148,26 @@ WRONG = {
     ),
     "version = 1\npolicy = 3\n": (4, "policy must be a table"),
     "version = 1\nversion = 1\n": (4, "not TOML: Cannot overwrite a value"),
-    "version =": (3, "not TOML: Invalid value"),
+    "version =": (3, "not TOML: Invalid value; the value of version is missing"),
+    # What people write.
+    **{
+        f"version = 1\n[[memory]]\n{line}\n": (5, f"not TOML: {reason}")
+        for line, reason in {
+            "size = 8G": f'{AFTER}; text is in quotes: size = "8G"',
+            "size = 8G  # half": f'{AFTER}; text is in quotes: size = "8G"',
+            "blocks = 0-3": f'{AFTER}; text is in quotes: blocks = "0-3"',
+            "state = online": 'Invalid value; text is in quotes: state = "online"',
+            "memmap_on_memory = Yes": "Invalid value; memmap_on_memory is true or false, in lower "
+            "case and without quotes",
+            'blocks = "0-3': "Illegal character '\\n'; a quote is missing: blocks = \"0-3\"",
+            "size = \u201c8G\u201d": 'Invalid value; quotes are straight: size = "8G"',
+            "node: 1": "Expected '=' after a key in a key/value pair; a = stands between a key and "
+            "its value: node = 1",
+            "memory]": "Expected '=' after a key in a key/value pair; a table begins with "
+            "[[memory]]",
+            "size = 8 G B": AFTER,
+        }.items()
+    },
     "deep = " + "[" * 100_000: (None, "not TOML: a value is too large or too deep"),
 }
 
@@ -413,7 +434,7 @@ MORE_WRONG = [
     ("y = 1", 2, "unknown key y (known: keep_free, memory, policy, version)"),
     ("[memory]\nnode = 1", 2, "memory must be [[memory]], one for each entry"),
     ("memory = [3]", 2, "memory must be [[memory]]"),
-    ("a = ", 2, "not TOML: Invalid value"),
+    ("a = ", 2, "not TOML: Invalid value; the value of a is missing"),
     ("a = 1\nb = =", 3, "not TOML: Invalid value"),
     ("a = 1\nb = =\nc = 1\n", 3, "not TOML: Invalid value"),
     (f"a = {'[' * 5000}", None, "not TOML: a value is too large or too deep"),
@@ -440,6 +461,12 @@ def test_what_is_wrong_is_told_with_what_is_allowed(
     ("text", "line", "reason"),
     [
         ('{"version": 1,\n "memory": [,]}', 2, "not JSON: Expecting value"),
+        (
+            f'{{"version": 1,\n{" " * 999}"memory": [{{"size": 8G}}]}}',
+            2,
+            'not JSON: Expecting \',\' delimiter; text is in quotes: "size": "8G"',
+        ),
+        ('{"state": online}', 1, 'not JSON: Expecting value; text is in quotes: "state": "online"'),
         ('{"version": 1, "version": 1}', None, "version is given twice"),
         (
             '{"version": 1, "memory": [{"node": 0}, {}]}',

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import Command
+from commands import Command, Machines
 
 
 def test_the_last_of_a_repeated_option_counts(lsmem: Command, tree: Path) -> None:
@@ -79,6 +79,56 @@ def test_usage_errors_are_one_sentence_and_exit_1(
     done = lsmem(*arguments)
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith(f"lsmem: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "instead"),
+    [
+        (["-o", "BLOK"], "did you mean BLOCK? the columns are RANGE, SIZE, "),
+        (["-o", "STATE", "-S", "ZONE"], "did you mean ZONES? the columns are RANGE, SIZE, "),
+        (["-o", "BLOCK, SIZE"], "a list of columns has commas and no spaces, as in BLOCK,STATE"),
+        (["-o", "+"], "a list of columns has commas and no spaces, as in BLOCK,STATE"),
+        (["-o", "all"], "--output-all shows all columns of util-linux's lsmem"),
+        (["-o", "frob"], "the columns are RANGE, SIZE, "),
+        (["-o", "block", "size"], "for columns: --output block,size"),
+        (["-o", "block,", "size"], "for columns: --output block,size"),
+        (["memmap_on_memory,ZONES"], "for columns: --output memmap_on_memory,ZONES"),
+        (["/tmp"], "for the machine in /tmp: --sysroot /tmp"),
+        (["support.tar.gz"], "for the machine in support.tar.gz: --sysroot support.tar.gz"),
+        (["--watch", "2"], "--watch takes its argument after a =: --watch=2"),
+        (["--why", "3-5"], "--why takes its argument after a =: --why=3-5"),
+        (["--map", "zones"], "--map takes its argument after a =: --map=zones"),
+        (["frob"], "lsmem takes options only, and no frob"),
+        (["--all=yes"], "--all alone is enough"),
+        (["--bytes=G"], "--bytes alone is enough"),
+        (["-o"], "-o, --output LIST: columns to show; +LIST adds to the default"),
+        (["--diff"], "--diff FILE: what changed since FILE, made by -J --typed"),
+        (["-o=BLOCK"], "did you mean BLOCK? the columns are RANGE"),
+        (["-a=1"], "no = follows a short option: -a 1"),
+    ],
+)
+def test_what_a_wrong_word_may_be_meant_as_is_told(
+    arguments: list[str], instead: str, tree: Path, lsmem: Command
+) -> None:
+    done = lsmem("-s", tree, "--advice=always", *arguments)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith(f"lsmem: {instead}")
+    bare = lsmem("-s", tree, *arguments).stderr
+    assert instead not in bare
+
+
+@pytest.mark.parametrize("below", ["sys", "sys/devices/system/memory", "sys/devices/"])
+def test_of_a_directory_below_sys_the_root_is_told(
+    below: str, lsmem: Command, profiles: Machines
+) -> None:
+    root = profiles("s390-lpar")
+    done = lsmem("-s", root / below, "--advice=always")
+    assert done.status == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"lsmem: --sysroot takes the directory that has sys in it: {root}"
+    )
+    elsewhere = lsmem("-s", root.parent, "--advice=always").stderr
+    assert "memsim create make such trees" in elsewhere
 
 
 @pytest.mark.parametrize("arguments", [[], ["--diff", "-"], ["--watch"]])

@@ -75,6 +75,22 @@ def test_holes_are_listed(plugged: Path, lsmem: Command) -> None:
     )
 
 
+def test_what_is_in_holes_is_not_known_without_a_map(tree: Path, lsmem: Command) -> None:
+    assert lsmem("-s", tree, "--holes").stderr == ""
+    # As users other than root see it.
+    (tree / "proc/iomem").write_text("00000000-00000000 : Reserved\n")
+    done = lsmem("-s", tree, "--holes", "--advice=always")
+    assert (done.status, done.stdout.splitlines()[1].split()[-1]) == (0, "2-3")
+    assert done.stderr == (
+        "lsmem: cannot tell what is in the holes\n"
+        "lsmem: run this as root, on the machine itself (/proc/iomem)\n"
+    )
+    for number in (4, 5):
+        (tree / f"sys/devices/system/memory/memory{number}/state").unlink()
+        (tree / f"sys/devices/system/memory/memory{number}").rmdir()
+    assert lsmem("-s", tree, "--holes").stderr == "", "without holes there is nothing to tell"
+
+
 def test_a_machine_without_holes_lists_none(machine: Make, lsmem: Command) -> None:
     root = machine(x86())
     assert json.loads(lsmem("-s", root, "--holes", "-J").stdout) == {"memory": []}

@@ -27,8 +27,31 @@ def tree(machine: Make) -> Path:
     return root
 
 
-def test_why_lists_each_block_with_what_keeps_it(tree: Path, lsmem: Command) -> None:
+def test_why_merges_blocks_that_agree(tree: Path, lsmem: Command) -> None:
     done = lsmem("-s", tree, "--why")
+    assert (done.status, done.stderr) == (0, "")
+    assert (
+        done.stdout
+        == """\
+BLOCK   STATE          ZONES CANDIDATE FREE MOVABLE UNMOVABLE HUGETLB BLOCKERS
+  0-1  online         Normal       yes   4M      0B        0B      0B \n\
+  2-3  online         Normal        no   4M      0B       28K      0B     slab
+    4  online         Normal       yes   2M      0B        0B      0B \n\
+    5  online         Normal     maybe   0B      0B        0B      2M  hugetlb
+  6-7  online         Normal       yes   3M      1M        0B      0B \n\
+  8-9 offline Normal/Movable                                          \n\
+"""
+    )
+    assert lsmem("-s", tree, "--why", "-S", "state", "-r", "-n").stdout.splitlines() == [
+        "0-7 online Normal yes 13M 1M 28K 2M ",
+        "8-9 offline Normal/Movable      ",
+    ]
+
+
+def test_why_lists_each_block_with_all_and_tells_the_pages_of_those_that_are_named(
+    tree: Path, lsmem: Command
+) -> None:
+    done = lsmem("-s", tree, "--why=0-9", "--all")
     assert (done.status, done.stderr) == (0, "")
     assert (
         done.stdout
@@ -57,7 +80,7 @@ memory block 3: the page at 0x0000000000600000 stays: slab
 def test_only_the_blocks_that_are_asked_about_are_listed(
     blocks: str, listed: list[str], tree: Path, lsmem: Command
 ) -> None:
-    done = lsmem("-s", tree, f"--why={blocks}", "-r", "-n", "-o", "BLOCK")
+    done = lsmem("-s", tree, f"--why={blocks}", "-a", "-r", "-n", "-o", "BLOCK")
     assert done.stdout.split() == listed
 
 
@@ -111,13 +134,29 @@ def test_without_the_pages_zone_and_removable_decide_and_it_says_so(
     assert done.stderr == (
         "lsmem: what the pages hold is not known: CANDIDATE goes by zone and REMOVABLE alone\n"
     )
-    cells = [line.split() for line in done.stdout.splitlines()[1:]]
-    assert [row[:4] for row in cells] == [
-        ["0", "online", "None", "no"],
-        ["1", "online", "DMA32", "maybe"],
-        ["120", "online", "Movable", "maybe"],
-        ["128", "offline", "Normal/Movable"],
-    ]
+    # The columns that only root sees are left out.
+    assert (
+        done.stdout
+        == """\
+BLOCK   STATE          ZONES CANDIDATE
+    0  online           None        no
+    1  online          DMA32     maybe
+  120  online        Movable     maybe
+  128 offline Normal/Movable \n\
+"""
+    )
+    assert lsmem("-s", root, "--why", "--advice=always").stderr.splitlines()[1] == (
+        "lsmem: root sees what of a block is free, movable, unmovable and in huge pages, and what "
+        "keeps it online: run this as root, on the machine itself (/proc/kpageflags)"
+    )
+
+
+@pytest.mark.parametrize("words", [("-J",), ("-r",), ("-o", "FREE,BLOCKERS"), ("--format", "csv")])
+def test_for_scripts_and_where_they_are_asked_for_columns_without_values_stay(
+    words: tuple[str, ...], machine: Make, lsmem: Command
+) -> None:
+    done = lsmem("-s", machine("x86-two-nodes"), "--why", *words)
+    assert "blockers" in done.stdout.lower()
 
 
 def test_many_blocks_are_sampled_and_named_ones_read_whole(machine: Make, lsmem: Command) -> None:
@@ -128,7 +167,7 @@ def test_many_blocks_are_sampled_and_named_ones_read_whole(machine: Make, lsmem:
     flags = array("Q", [FREE]) * (130 * pages)
     flags[3 * pages + 600] = SLAB
     (root / "proc/kpageflags").write_bytes(flags.tobytes())
-    words = ("-s", root, "-r", "-n", "-o", "CANDIDATE")
+    words = ("-s", root, "-a", "-r", "-n", "-o", "CANDIDATE")
     sampled = lsmem(*words, "--why").stdout.split()
     assert sampled[3:5] == ["maybe", "maybe"]
     assert lsmem(*words, "--why=3-4").stdout.split() == ["no", "yes"]

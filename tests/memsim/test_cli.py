@@ -56,16 +56,40 @@ def test_memsim_create_takes_a_profile_sizes_a_file_or_a_capture(
 
 
 @pytest.mark.parametrize(
+    ("size", "mib"),
+    [
+        *(("128", 128), ("1G", 1024), ("1.5g", 1536), ("0.5GiB", 512), ("0x80", 128)),
+        ("256mib", 256),
+    ],
+)
+def test_memsim_takes_sizes_as_chmem_does(
+    size: str, mib: int, tmp_path: Path, memsim: Command, chmem: Command
+) -> None:
+    root = tmp_path / "m"
+    done = memsim("create", root, "--memory", size, "--slots", size)
+    assert (done.status, done.stderr) == (0, "")
+    assert f"Blocks online:          {mib // 128} (" in memsim("show", root).stdout
+    assert memsim("plug", root, "--memory", size).status == 0
+    assert chmem("-s", root, "--enable", size).status == 0
+
+
+@pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (["--profile", "vax"], "no profile is named vax; the profiles are s390-lpar, s390-zvm, "),
         (["--from", "/nonexistent.json"], "/nonexistent.json: No such file or directory"),
         (["--capture", "/nonexistent"], "/nonexistent: No such file or directory"),
         (["--capture", "/dev"], "/dev: no memory blocks here: there is no sys/devices/system"),
+        (["--memory", "134217728B"], "--memory: expected a size such as 128M, not 134217728B"),
         (["--memory", "2X"], "--memory: expected a size such as 128M, not 2X"),
         (
             ["--memory", "100"],
-            "memory: expected a multiple of 128 MiB, the block size, not 100 bytes\n",
+            "memory: expected a multiple of 128 MiB, the block size, not 100 MiB\n",
+        ),
+        (
+            ["--memory", "16GB"],
+            "memory: expected a multiple of 128 MiB, the block size, not 16000000000 bytes\n"
+            "memsim: 16GB is 16000000000 bytes, in powers of 1000; 16G is 16 GiB\n",
         ),
         (
             ["--memory", "1G", "--standby", "1G", "--nodes", "3"],
@@ -91,6 +115,18 @@ def test_memsim_create_refuses_a_wrong_machine_in_one_sentence(
     assert done.stderr.startswith(f"memsim: {complaint}")
     assert done.stderr.count("\n") in (1, 2)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("before", ["", "/", "{root}/sys/devices/system/memory/"])
+def test_memsim_write_tells_the_path_from_the_root(
+    before: str, lpar: Path, memsim: Command
+) -> None:
+    done = memsim("write", lpar, f"{before.format(root=lpar)}memory5/state", "offline")
+    assert done.status == 1
+    assert done.stderr.splitlines()[-1] == (
+        "memsim: did you mean /sys/devices/system/memory/memory5/state?"
+    )
+    assert "did you mean" not in memsim("write", lpar, "memory99/state", "offline").stderr
 
 
 def test_memsim_create_names_the_missing_parent_directory(tmp_path: Path, memsim: Command) -> None:

@@ -58,7 +58,7 @@ def test_memsim_shell_hides_what_this_machines_pages_are(tmp_path: Path) -> None
     files = "/proc/kpageflags /proc/kpagecount /dev/kmsg /proc/sys/vm/min_free_kbytes"
     script = f"for file in {files}; do [ ! -e $file ] || head -c 9 $file | wc -c; done"
     assert set(inside(root, script).split()) == {"0"}
-    script = f"{sys.executable} -m lsmem_py --why=0-1 -r -n -o CANDIDATE,FREE 2>&1"
+    script = f"{sys.executable} -m lsmem_py --why=0-1 -a -r -n -o CANDIDATE,FREE 2>&1"
     assert inside(root, script) == (
         "maybe \nmaybe \nlsmem: what the pages hold is not known: "
         "CANDIDATE goes by zone and REMOVABLE alone\n"

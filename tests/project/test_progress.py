@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from hotplug_cli import progress as module
+from hotplug_cli.program import complain
 from hotplug_cli.progress import Progress
 
 GIB = 1 << 30
@@ -137,3 +138,41 @@ def test_standard_output_is_only_led_around_the_bar_where_it_is_a_terminal(
     progress.stop()
     assert led is (kind is Screen)
     assert sys.stdout is out
+
+
+@pytest.mark.parametrize("columns", ["100", "30"])
+def test_a_sentence_that_is_written_meanwhile_is_not_broken(
+    columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", columns)
+    sentence = (
+        "Memory Block 7 (0x0000000038000000-0x000000003fffffff) disable failed: " + "why " * 30
+    )
+    progress = Progress(4, GIB)
+    progress.start()
+    ring()
+    complain("chmem", sentence)
+    progress.stop()
+    assert f"chmem: {sentence}\n" in screen.getvalue()
+
+
+def test_a_message_is_one_write_so_that_the_bar_cannot_come_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[str] = []
+    screen = terminal(monkeypatch)
+    monkeypatch.setattr(screen, "write", written.append)
+    complain("chmem", "bad usage")
+    assert written == ["chmem: bad usage\n"]
+
+
+def test_no_more_is_done_than_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
+    progress = Progress(4, GIB)
+    progress.start()
+    ring()
+    progress.done(5)
+    progress.stop()
+    assert "4 of 4 blocks 4G of 4G" in " ".join(screen.getvalue().split())
+    assert "5 of" not in screen.getvalue()

@@ -48,7 +48,7 @@ def occupied() -> Iterator[Guest]:
 
 
 def why(guest: Guest, blocks: str) -> dict[int, dict[str, str]]:
-    done = guest.run(f"{OURS}/lsmem --why={blocks} -J", timeout=120)
+    done = guest.run(f"{OURS}/lsmem --why={blocks} -a -J", timeout=120)
     assert (done.status, done.stderr) == (0, "")
     return {int(row["block"]): row for row in json.loads(done.stdout)["memory"]}
 
