@@ -116,17 +116,19 @@ def archive(
     architecture: str,
     mirror: str | None = None,
     tell: Callable[[str], object] = lambda line: None,
+    option: str = "--mirror URL",
 ) -> Apt:
     """apt for an archive that has these suites, with its indices read: that of `mirror`, else the
     first of this machine's sources. Raises FetchError if there is none.
 
-    `root` is an empty directory, in which apt keeps its files.
+    `root` is an empty directory, in which apt keeps its files. `option` is how a person says which
+    mirror.
     """
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         raise FetchError(
             f"fetching needs {', '.join(missing)} and an archive of Debian: where apt's sources "
-            "have none, --mirror URL names one"
+            f"have none, {option} names one"
         )
     if not KEYRING.exists():
         raise FetchError("fetching needs Debian's keys: apt-get install debian-archive-keyring")
@@ -143,10 +145,10 @@ def archive(
     if mirror:
         raise FetchError(failures[0])
     if failures:
-        raise FetchError(f"{'; '.join(failures)} (--mirror URL names another archive)")
+        raise FetchError(f"{'; '.join(failures)} ({option} names another archive)")
     raise FetchError(
-        "apt's sources have no archive of Debian, or none that apt-get update has read: --mirror "
-        "URL names one"
+        "apt's sources have no archive of Debian, or none that apt-get update has read: "
+        f"{option} names one"
     )
 
 

@@ -17,6 +17,8 @@ sys.path.append(str(Path(__file__).parents[2] / "common"))
 
 from lpar.apt import Apt, FetchError, archive
 
+VARIABLE = "MEMORY_HOTPLUG_MIRROR"
+
 ARCHITECTURE = "amd64"
 """The tests' chroots and guests have this one."""
 
@@ -30,10 +32,9 @@ def address(suite: str) -> str:
 @contextmanager
 def opened(suite: str) -> Iterator[Apt]:
     """A context with apt for an archive that has a suite. Raises FetchError without one."""
+    mirror = os.environ.get(VARIABLE)
     with tempfile.TemporaryDirectory() as directory:
-        yield archive(
-            Path(directory), [suite], ARCHITECTURE, os.environ.get("MEMORY_HOTPLUG_MIRROR")
-        )
+        yield archive(Path(directory), [suite], ARCHITECTURE, mirror, option=f"{VARIABLE}=URL")
 
 
 @contextmanager
