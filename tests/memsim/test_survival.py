@@ -197,8 +197,7 @@ def signal_to_create(
     """The status of a memsim create that gets a signal when it has begun; it says nothing."""
     machine = place / "m", "--profile", profile
     with start_program("memsim", "create", *machine, preexec_fn=how) as process:
-        while not os.listdir(place):
-            assert process.poll() is None
+        while process.poll() is None and not os.listdir(place):
             time.sleep(0.01)
         process.send_signal(number)
         assert process.communicate() == ("", "")
