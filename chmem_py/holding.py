@@ -11,7 +11,7 @@ from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from hotplug_cli.blocks import named
 from memory_hotplug.batch import bring_back
-from memory_hotplug.errors import HeldError, StoppedError
+from memory_hotplug.errors import HeldError
 from memory_hotplug.hold import Held, Holder, hold
 from memory_hotplug.machine import Machine
 
@@ -27,8 +27,6 @@ def holding(
     """
     tree = machine.tree
     with interrupts.during("hold"):
-        if interrupts.stopping:
-            raise StoppedError
         held = hold(
             tree.root,
             this_machine=tree.is_this_machine,

@@ -2,7 +2,7 @@
 
 Python restarts a system call that a signal interrupted, unless the signal handler raises. So the
 handlers raise during a write that may be interrupted. At other times the first signal is only
-recorded, and the work stops after the present block.
+recorded: no other write that may be interrupted is begun, and no other block.
 """
 
 import contextlib
@@ -76,6 +76,7 @@ class Interrupts(Watch):
             os._exit(by_signal(number))
         self.signal = number
         if self._armed:
+            self._armed = self._counting = False
             raise StoppedError
 
     def _time_is_up(self, _: int, __: FrameType | None) -> None:
@@ -98,6 +99,10 @@ class _Armed:
 
     def __enter__(self) -> None:
         self._interrupts._armed = self._stoppable
+        if self._stoppable and self._interrupts.signal is not None:
+            # It came just before, when it was only recorded. The write could take for ever.
+            self._interrupts._armed = False
+            raise StoppedError
         self._interrupts._counting = self._timeout is not None
         if self._timeout is not None:
             signal.setitimer(signal.ITIMER_REAL, self._timeout)

@@ -89,6 +89,11 @@ def _profiles() -> list[tuple[str, str]]:
 @option("--append", metavar="TEXT", help="more parameters for the kernel's command line")
 @flag("--kaslr", help="let the kernel choose its own address")
 @flag("--fetch", help="first fetch what is missing from Debian's archive, into the cache")
+@option(
+    "--mirror",
+    metavar="URL",
+    help="with --fetch: the mirror of Debian's archive (one of apt's sources)",
+)
 @click.pass_context
 def boot_command(
     ctx: click.Context,
@@ -101,6 +106,7 @@ def boot_command(
     append: str | None,
     kaslr: bool,
     fetch: bool,
+    mirror: str | None,
 ) -> int:
     """The command memsim boot."""
     if find_spec("lpar") is None:
@@ -110,6 +116,8 @@ def boot_command(
         raise UsageError(messages.WHICH_MACHINE.of(ways=ways))
     if memory is None and (standby is not None or increment is not None):
         raise UsageError(messages.ONLY_WITH_MEMORY.of())
+    if mirror is not None:
+        _check_mirror(mirror, fetch)
     if memory is None:
         machine = profile.load(Path(file) if file else name or "s390-lpar")
     else:
@@ -125,7 +133,7 @@ def boot_command(
         described = partition(machine, kaslr=kaslr)
         if append:
             described = replace(described, parameters=(*described.parameters, append))
-        artifacts = _artifacts(fetch)
+        artifacts = _artifacts(fetch, mirror)
         image = Path(kernel) if kernel else artifacts.kernel
         files = userland.file_system(artifacts, cache())
         with states.ready(described, image, files, cache() / "states", _tell) as lpar:
@@ -135,12 +143,21 @@ def boot_command(
             return terminal.run(lpar, command or ["sh"])
 
 
+def _check_mirror(mirror: str, fetch: bool) -> None:
+    from lpar.apt import is_address
+
+    if not fetch:
+        raise UsageError(messages.MIRROR_WITHOUT_FETCH.of())
+    if not is_address(mirror):
+        raise UsageError(messages.ADDRESS_EXPECTED.of(text=mirror))
+
+
 def _of_sizes(memory: int, standby: int, increment: int) -> Machine:
     block = max(BLOCK, increment)
     return replace(profile.layout(block, memory, standby=standby), increment=increment)
 
 
-def _artifacts(fetch: bool) -> Artifacts:
+def _artifacts(fetch: bool, mirror: str | None) -> Artifacts:
     """The kernel and programs. Raises CommandError if they or QEMU are missing."""
     from lpar import qemu
     from lpar.fetch import cache, fetched
@@ -149,7 +166,7 @@ def _artifacts(fetch: bool) -> Artifacts:
     if reason := qemu.missing():
         raise CommandError(messages.CANNOT_BOOT.of(reason=reason))
     directory = cache() / "debian"
-    found = fetch_into(directory, _tell) if fetch else fetched(directory)
+    found = fetch_into(directory, _tell, mirror) if fetch else fetched(directory)
     if found is None:
         raise CommandError(messages.NOT_FETCHED.of())
     return found
@@ -174,8 +191,8 @@ def _greet(machine: Machine, release: str) -> None:
 @contextmanager
 def _as_sentences() -> Iterator[None]:
     """A context that turns errors of booting into messages."""
+    from lpar.apt import FetchError
     from lpar.description import DescriptionError
-    from lpar.fetch import FetchError
     from lpar.machine import LparError
 
     try:

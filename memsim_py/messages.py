@@ -21,6 +21,11 @@ WHICH_MACHINE = Message("say which machine, in one way: {ways}")
 WHICH_ONE_MACHINE = Message("say which machine in one way, not in two: {given}")
 MEMORY_NEEDED = Message("option --memory is missing", "it is the memory that is online at boot")
 ONLY_WITH_MEMORY = Message("options --standby and --increment need --memory")
+MIRROR_WITHOUT_FETCH = Message("option --mirror needs --fetch")
+ADDRESS_EXPECTED = Message(
+    "--mirror: expected the URL of an archive of Debian, not {text}",
+    "its directories are dists and pool",
+)
 FAULT_EXPECTED = Message(
     "{option}: expected BLOCK=ERRNO[:TIMES], not {text}",
     "for example 3=EBUSY, 3=EBUSY:2 for the first two times, or 3=none",

@@ -34,9 +34,15 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-# How long an example takes says how busy the machine is.
-hypothesis.settings.register_profile("busy", deadline=None)
-hypothesis.settings.load_profile("busy")
+# How long an example takes says how busy the machine is. Each run tries the same examples, so that
+# none fails for another reason than a change; tests/fuzz makes new ones.
+hypothesis.settings.register_profile(
+    "the same",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("the same")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,5 +1,6 @@
 """A progress bar on a terminal, for work that takes longer."""
 
+import signal
 import sys
 import threading
 from typing import Any, Self
@@ -35,7 +36,13 @@ class Progress:
         if sys.stderr is not None and sys.stderr.isatty():
             self._timer = threading.Timer(DELAY, self._show)
             self._timer.daemon = True
-            self._timer.start()
+            # Its threads get no signal. The main thread, which blocks signals while it writes to a
+            # simulated machine, would not notice one that they get.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                self._timer.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _show(self) -> None:
         from rich.console import Console

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lpar.apt import FetchError
 from lpar.cpio import Archive
-from lpar.fetch import Artifacts, FetchError
+from lpar.fetch import Artifacts
 
 OURS: Final = ("lsmem_py", "chmem_py", "memory_hotplug", "hotplug_cli", "memsim", "safe_files")
 """The import packages of the tools, wherever this environment has them from."""

@@ -297,7 +297,10 @@ def sound(entry: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     entries=st.lists(
         ENTRY.map(sound), max_size=4, unique_by=lambda entry: entry.get("size", id(entry))

@@ -1,11 +1,9 @@
 """Ctrl-C, SIGTERM, SIGKILL, time limits and closed pipes in the middle of the work."""
 
-import fcntl
 import json
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,11 @@ from typing import Any
 import pytest
 
 from commands import start_program
-from memsim import directory
+from memory_hotplug.attribute import MEMORY
+from paused import Paused
 from simulated import Condition, conditions, make, s390, x86
 
-HELD = 60
+HELD = 600
 """Seconds for which a delay holds a step; no test waits that long."""
 
 STEPS: list[tuple[tuple[str, ...], int, str]] = [
@@ -28,25 +27,6 @@ STEPS += [
     for transition in ("offline", "deconfig")
 ]
 STEPS += [(("-c", "-b", "4-7"), 4, "config")]
-
-
-def wait_until_held(root: Path, process: subprocess.Popen[str]) -> None:
-    """Until the simulated kernel has been at one and the same write for a while."""
-    lock = os.open(root / directory.PRIVATE / "lock", os.O_RDWR)
-    try:
-        held = 0
-        while held < 8:
-            assert process.poll() is None, process.communicate()
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                held += 1
-            else:
-                fcntl.flock(lock, fcntl.LOCK_UN)
-                held = 0
-            time.sleep(0.02)
-    finally:
-        os.close(lock)
 
 
 def held_at(transition: str, block: int, **more: Any) -> dict[str, Any]:
@@ -66,13 +46,13 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
 ) -> None:
     root = make(tmp_path / "machine", s390(**held_at(transition, first + 1)))
     before = conditions(root)
-    process = start_program("chmem", "-s", root, "--json", *arguments)
-    wait_until_held(root, process)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=HELD / 2)
+    chmem = Paused("-s", root, "--json", *arguments)
+    chmem.until_it_stands_still()
+    chmem.process.send_signal(number)
+    out, err = chmem.finish()
     after = conditions(root)
     document = json.loads(out)
-    assert process.returncode == document["status"] == 128 + number
+    assert chmem.process.returncode == document["status"] == 128 + number
     assert document["outcome"] == "interrupted"
     assert "interrupted" in err
     assert [block["result"] for block in document["blocks"]] == ["done", "interrupted"]
@@ -86,28 +66,31 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
 def test_what_would_have_to_be_done_again_to_undo_it_is_finished(
     transition: str, tmp_path: Path
 ) -> None:
-    root = make(tmp_path / "machine", s390(delays={transition: {"1": 2}}))
+    root = make(tmp_path / "machine", s390(**held_at(transition, 1)))
     before = conditions(root)
-    process = start_program("chmem", "-s", root, "--json", "--reconfigure", "-m", "1", "-b", "0-3")
-    wait_until_held(root, process)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=HELD)
+    chmem = Paused("-s", root, "--json", "--reconfigure", "-m", "1", "-b", "0-3")
+    chmem.until_it_stands_still()
+    chmem.process.send_signal(signal.SIGINT)
+    chmem.go_on()
+    out, _ = chmem.finish()
     after = conditions(root)
     document = json.loads(out)
-    assert (process.returncode, document["outcome"]) == (130, "interrupted")
+    assert (chmem.process.returncode, document["outcome"]) == (130, "interrupted")
     assert [block["result"] for block in document["blocks"]] == ["done", "done"]
     assert after[1] == Condition(1, 1, "online", "Normal")
     assert [after[2], after[3]] == [before[2], before[3]]
 
 
 def test_a_signal_between_blocks_is_heeded_before_the_next_one(tmp_path: Path) -> None:
-    root = make(tmp_path / "machine", x86(0 + 4, 60, delays={"online": {str(4): 1}}))
-    process = start_program("chmem", "-s", root, "--json", "-e", "-b", "4-63")
-    wait_until_held(root, process)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=HELD)
+    root = make(tmp_path / "machine", x86(4, 60, delays={"online": {"4": HELD, "63": HELD}}))
+    chmem = Paused("-s", root, "--json", "-e", "-b", "4-63")
+    chmem.until_it_stands_still()
+    chmem.go_on()
+    # It comes at any of the blocks, and at the latest where chmem stands still again.
+    chmem.process.send_signal(signal.SIGINT)
+    out, _ = chmem.finish()
     document = json.loads(out)
-    assert process.returncode == 130
+    assert chmem.process.returncode == 130
     online = [b for b, now in conditions(root).items() if b >= 4 and now.state == "online"]
     done = [b["block"] for b in document["blocks"] if b["result"] == "done"]
     assert online == done
@@ -116,29 +99,29 @@ def test_a_signal_between_blocks_is_heeded_before_the_next_one(tmp_path: Path) -
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     delays = {"online": {"4": HELD}, "deconfig": {"4": HELD}}
     root = make(tmp_path / "machine", s390(delays=delays))
-    process = start_program("chmem", "-s", root, "-e", "-b", "4-7")
-    wait_until_held(root, process)
-    process.send_signal(signal.SIGINT)
-    # What is undone is not given up by the first one.
-    time.sleep(0.5)
-    wait_until_held(root, process)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=HELD / 2)
-    assert process.returncode == 143
+    chmem = Paused("-s", root, "-e", "-b", "4-7")
+    chmem.until_it_stands_still()
+    chmem.process.send_signal(signal.SIGINT)
+    # Now the block is undone.
+    chmem.until_it_stands_still()
+    chmem.process.send_signal(signal.SIGTERM)
+    _, err = chmem.finish()
+    assert chmem.process.returncode == 143
     assert "ended at once" in err
 
 
 @pytest.mark.parametrize("transition", ["offline", "deconfig"])
 def test_a_signal_does_not_stop_what_is_being_undone(transition: str, tmp_path: Path) -> None:
-    machine = s390(faults={"online": {"5": "EIO"}}, delays={transition: {"4": 1.5}})
+    machine = s390(faults={"online": {"5": "EIO"}}, **held_at(transition, 4))
     root = make(tmp_path / "machine", machine)
     before = conditions(root)
-    process = start_program("chmem", "-s", root, "--json", "--all-or-nothing", "-e", "-b", "4-7")
-    wait_until_held(root, process)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=HELD)
+    chmem = Paused("-s", root, "--json", "--all-or-nothing", "-e", "-b", "4-7")
+    chmem.until_it_stands_still()
+    chmem.process.send_signal(signal.SIGINT)
+    chmem.go_on()
+    out, _ = chmem.finish()
     document = json.loads(out)
-    assert (process.returncode, document["outcome"]) == (130, "interrupted")
+    assert (chmem.process.returncode, document["outcome"]) == (130, "interrupted")
     results = [(block["block"], block["result"]) for block in document["blocks"]]
     assert results == [(4, "taken back"), (5, "failed")]
     assert conditions(root) == before
@@ -147,20 +130,50 @@ def test_a_signal_does_not_stop_what_is_being_undone(transition: str, tmp_path: 
 def test_all_or_nothing_takes_everything_back_on_a_signal(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390(**held_at("online", 6)))
     before = conditions(root)
-    process = start_program("chmem", "-s", root, "--all-or-nothing", "-e", "-b", "4-7")
-    wait_until_held(root, process)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=HELD / 2)
-    assert process.returncode == 130
+    chmem = Paused("-s", root, "--all-or-nothing", "-e", "-b", "4-7")
+    chmem.until_it_stands_still()
+    chmem.process.send_signal(signal.SIGINT)
+    chmem.finish()
+    assert chmem.process.returncode == 130
     assert conditions(root) == before
 
 
-def test_an_offline_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_installed_command_in_the_middle_of_a_write(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     root = make(tmp_path / "machine", x86(**held_at("offline", 1)))
-    process = start_program("chmem", "-s", root, "--json", "--timeout", "0.2", "-d", "-b", "0-3")
-    out, err = process.communicate(timeout=HELD / 2)
+    process = start_program("chmem", "-s", root, "--json", "-d", "-b", "1")
+    # All readers see that this write has begun.
+    state = root / MEMORY / "memory1/state"
+    while state.read_text() != "going-offline\n":
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, _ = process.communicate()
+    assert process.returncode == json.loads(out)["status"] == 128 + number
+    assert conditions(root)[1].state == "online"
+
+
+def test_the_time_limit_ends_an_offline(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", x86(**held_at("offline", 1)))
+    process = start_program("chmem", "-s", root, "--json", "--timeout", "0.2", "-d", "-b", "1")
+    out, _ = process.communicate()
+    (block,) = json.loads(out)["blocks"]
+    assert process.returncode == 1
+    assert block["error"]["errno"] == "EINTR"
+    assert conditions(root)[1] == Condition(None, None, "online", "Normal")
+
+
+def test_an_offline_that_takes_too_long_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", x86(**held_at("offline", 1)))
+    # A limit that none of them reaches, and the signal that comes when one does (setitimer(2)).
+    chmem = Paused("-s", root, "--json", "--timeout", str(HELD), "-d", "-b", "0-3")
+    chmem.until_it_stands_still()
+    chmem.process.send_signal(signal.SIGALRM)
+    out, err = chmem.finish()
     blocks = json.loads(out)["blocks"]
-    assert process.returncode == 64
+    assert chmem.process.returncode == 64
     assert [block["result"] for block in blocks] == ["done", "failed", "done", "done"]
     assert blocks[1]["error"]["errno"] == "EINTR"
     assert "Memory Block 1 (0x0000000008000000-0x000000000fffffff) disable failed" in err
@@ -170,7 +183,7 @@ def test_an_offline_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 def test_a_time_limit_concerns_nothing_but_offline(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86(delays={"online": {"4": 0.5}}))
     process = start_program("chmem", "-s", root, "--timeout", "0.1", "-e", "-b", "4")
-    process.communicate(timeout=HELD)
+    process.communicate()
     assert process.returncode == 0
     assert conditions(root)[4].state == "online"
 
@@ -181,7 +194,7 @@ def test_a_reader_that_goes_away_stops_nothing(tmp_path: Path) -> None:
     process = start_program("chmem", "-s", root, "-v", "-e", "-b", "4-7", stdout=write)
     os.close(read)
     os.close(write)
-    _, err = process.communicate(timeout=HELD)
+    _, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert {conditions(root)[block].state for block in range(4, 8)} == {"online"}
 
@@ -190,7 +203,7 @@ def test_output_that_is_lost_is_told_of_when_the_work_is_done(tmp_path: Path) ->
     root = make(tmp_path / "machine", s390())
     with open("/dev/full", "w") as full:
         process = start_program("chmem", "-s", root, "-v", "-e", "-b", "4-7", stdout=full)
-        _, err = process.communicate(timeout=HELD)
+        _, err = process.communicate()
     assert process.returncode == 1
     assert "write error: No space left on device" in err
     assert {conditions(root)[block].state for block in range(4, 8)} == {"online"}
@@ -221,7 +234,7 @@ def test_after_a_kill_the_same_command_converges(
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
         again = start_program("chmem", "-s", root, *arguments)
-        _, err = again.communicate(timeout=HELD)
+        _, err = again.communicate()
         assert again.returncode == 0, err
         now = conditions(root)
         for block in range(8, 16) if target else range(8):

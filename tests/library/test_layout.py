@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -687,10 +686,15 @@ def test_a_pipe_that_is_named_is_read_to_its_end(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     text = "version = 1\n[[memory]]\nnode = 4\n" + "# more\n" * 20_000
-    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    # Open before anybody reads, who would find no writer otherwise. O_RDWR waits for no reader.
+    descriptor = os.open(pipe, os.O_RDWR)
+
+    def write() -> None:
+        with open(descriptor, "w") as file:
+            file.write(text)
+
+    writer = threading.Thread(target=write)
     writer.start()
-    # Opened for reading by the thread's open(), so that none of it is missed.
-    time.sleep(0.2)
     assert [entry.node for entry in read_layout("/", str(pipe)).entries] == [4]
     writer.join()
 

@@ -151,14 +151,13 @@ def test_an_error_here_ends_the_workers(four: list[int]) -> None:
     def read(numbers: Sequence[int]) -> list[Result]:
         if os.getpid() == here:
             raise KeyboardInterrupt
-        time.sleep(100)
+        # The test does not end before this process.
+        time.sleep(3600)
         return []
 
     before = children()
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         read_shared(read, MANY)
-    assert time.monotonic() - began < 50
     assert children() == before
     assert len(four) == 3
 

@@ -19,7 +19,7 @@ def uevents():
 
 ours, witness, forger = Uevents(), uevents(), uevents()
 witness.bind((0, 1))
-witness.settimeout(20)
+witness.settimeout(60)
 forger.sendto(b"online@/devices/system/memory/memory5\\0ACTION=online\\0", (0, 1))
 message, (sender, _) = witness.recvfrom(8192)
 print(message.partition(b"\\0")[0].decode(), sender != 0, list(ours.pending()))
@@ -37,7 +37,7 @@ def test_an_event_that_another_process_sent_is_not_believed() -> None:
     if not can_unshare():
         pytest.skip("needs a network namespace: user namespaces must be allowed")
     process = start_python(FORGER, within=NAMESPACE)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=120)
     assert said == "online@/devices/system/memory/memory5 True []\n"
 
 

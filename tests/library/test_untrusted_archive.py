@@ -23,8 +23,6 @@ from memory_hotplug.attribute import path_of
 from safe_files import tar
 from static_tree import FIRMWARE, MEMORY, NODE
 
-pytestmark = pytest.mark.timeout(120)
-
 COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     "tar": lambda data: data,
     "tar.gz": gzip.compress,

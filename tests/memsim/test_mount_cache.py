@@ -13,6 +13,7 @@ from pathlib import Path
 from commands import start_program
 from memsim.sysfs import FIRMWARE, MEMORY
 from simulated import make, needs_fuse, write
+from terminal import PATIENCE
 
 pytestmark = needs_fuse
 
@@ -24,16 +25,14 @@ def mounted(root: Path) -> Iterator[tuple[Path, int]]:
     point.mkdir()
     server = start_program("memsim", "mount", "-f", root, point)
     try:
-        end = time.monotonic() + 60
         while not point.is_mount():
-            assert time.monotonic() < end
             assert server.poll() is None
             time.sleep(0.02)
         yield point, server.pid
     finally:
         server.send_signal(signal.SIGCONT)
         subprocess.run(["fusermount3", "-u", point], check=True)
-        server.communicate(timeout=60)
+        server.communicate(timeout=PATIENCE)
 
 
 def test_names_that_cannot_change_are_asked_for_once(tmp_path: Path) -> None:
@@ -44,7 +43,7 @@ def test_names_that_cannot_change_are_asked_for_once(tmp_path: Path) -> None:
         # Another process, which can be waited for in vain.
         reader = subprocess.Popen(["stat", state], stdout=subprocess.DEVNULL)
         try:
-            assert reader.wait(20) == 0
+            assert reader.wait(PATIENCE) == 0
         finally:
             os.kill(server, signal.SIGCONT)
             reader.wait()

@@ -1,5 +1,6 @@
 """Completion, driven in the real shells, from the scripts that are installed."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -58,18 +59,18 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
     make(where / "lpar", "s390-lpar")
     (where / "earlier.json").touch()
     started: dict[str, Terminal] = {}
+    screens = itertools.count(1)
 
     def at_prompt(name: str) -> Terminal:
         if name not in started:
             started[name] = start(name, where)
         terminal = started[name]
-        if terminal.text()[-1:] != ["ready>"]:
-            # Ctrl-C gives up the line that the last test has left. At an empty prompt nothing would
-            # tell when it has had its effect, and it could swallow what is typed next.
-            terminal.process.send("\x03")
-            terminal.read_until(lambda: terminal.text()[-1:] == ["ready>"])
-        terminal.process.send("clear\r")
-        terminal.read_until(lambda: terminal.text() == ["ready>"])
+        # Ctrl-E and Ctrl-U empty the line that the last test has left. Ctrl-C would not do: it is a
+        # signal, which overtakes the keys before it, and a bash that completes does not notice it.
+        # The number tells this empty screen from the one before.
+        mark = f"screen {next(screens)}"
+        terminal.process.send(f"\x05\x15clear; echo {mark}\r")
+        terminal.read_until(lambda: terminal.text() == [mark, "ready>"])
         return terminal
 
     yield at_prompt

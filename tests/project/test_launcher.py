@@ -13,6 +13,7 @@ from chmem_py import messages
 from commands import SCRIPTS, TOP
 from memsim import directory
 from memsim.profile import boot
+from memsim.sysfs import MEMORY
 
 NAMES = ("lsmem", "chmem", "memsim")
 
@@ -98,10 +99,14 @@ def test_a_signal_while_it_starts_ends_it_silently(
 
 def test_an_ignored_interrupt_stays_ignored(tmp_path: Path) -> None:
     directory.create(tmp_path / "m", boot("s390-lpar"))
-    directory.Directory(tmp_path / "m").change(lambda kernel: kernel.set_delay("offline", 3, 0.5))
+    directory.Directory(tmp_path / "m").change(lambda kernel: kernel.set_delay("offline", 3, 2))
     chmem = f"trap '' INT; exec {SCRIPTS / 'chmem'} -s {tmp_path / 'm'} -b -d 3 -v"
     process = subprocess.Popen(["sh", "-c", chmem], stdout=subprocess.PIPE)
-    time.sleep(0.3)
+    # All readers see that the write has begun.
+    state = tmp_path / "m" / MEMORY / "memory3/state"
+    while state.read_text() == "online\n":
+        assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0

@@ -1,13 +1,16 @@
 """The progress bar, by what it writes to a terminal."""
 
 import io
+import signal
 import sys
+import threading
 
 import pytest
 
 from hotplug_cli import progress as module
 from hotplug_cli.program import complain
 from hotplug_cli.progress import Progress
+from terminal import PATIENCE
 
 GIB = 1 << 30
 
@@ -106,6 +109,26 @@ def test_work_that_ends_earlier_shows_nothing(monkeypatch: pytest.MonkeyPatch) -
     progress.begin(3)
     assert screen.getvalue() == ""
     assert progress.abandon() == b""
+
+
+def test_its_threads_get_no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = threading.Event()
+    masks: list[set[int]] = []
+
+    class Noting(Screen):
+        def write(self, text: str) -> int:
+            if threading.current_thread() is not threading.main_thread():
+                masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+                written.set()
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stderr", Noting())
+    monkeypatch.setattr(module, "DELAY", 0)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with Progress(2, GIB):
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+        assert written.wait(PATIENCE)
+    assert all({signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= mask for mask in masks)
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), None])

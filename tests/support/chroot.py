@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import archive
 from commands import TOP
+from lpar.apt import KEYRING
 
-KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -62,11 +63,11 @@ class Chroot:
 
 def bootstrap(suite: str, packages: str) -> Chroot:
     """A new Debian with apt's essential packages, and PACKAGES, separated by commas."""
-    if os.geteuid() or not shutil.which("mmdebstrap") or not KEYS.exists():
+    if os.geteuid() or not shutil.which("mmdebstrap") or not KEYRING.exists():
         pytest.skip("needs root, and the packages mmdebstrap and debian-archive-keyring")
     root = Path(tempfile.mkdtemp(dir="/var/tmp", prefix=f"{suite}-"))
     root.chmod(0o755)
-    sources = f"deb [signed-by={KEYS}] http://deb.debian.org/debian {suite} main"
+    sources = f"deb [signed-by={KEYRING}] {archive.address(suite)} {suite} main"
     # What others recommend would stay when the package goes.
     options = ("--variant=minbase", '--aptopt=APT::Install-Recommends "0"')
     words = ["mmdebstrap", "--quiet", *options, f"--include={packages}", suite, str(root), sources]
