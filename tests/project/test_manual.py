@@ -4,6 +4,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
@@ -43,6 +44,23 @@ def test_mandoc_has_nothing_to_warn_of(manual: Path) -> None:
         ["mandoc", "-T", "lint", "-W", "warning", manual], capture_output=True, text=True
     )
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize("manual", MANUALS, ids=lambda manual: manual.name)
+@pytest.mark.parametrize("command", ["mandoc -T utf8", "groff -mandoc -Tutf8"])
+def test_head_and_foot_of_a_manual_name_this_package_and_its_release(
+    command: str, manual: Path
+) -> None:
+    program, *options = command.split()
+    if not shutil.which(program):
+        package = {"groff": "groff-base"}.get(program, program)
+        pytest.skip(f"{program} is missing: apt-get install {package}")
+    done = subprocess.run([program, *options, manual], capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if line]
+    version = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
+    assert "memory-hotplug-tools" in lines[0]
+    assert "BSD" not in lines[0]
+    assert version in lines[-1]
 
 
 @pytest.mark.parametrize("manual", WITH_EXAMPLES, ids=lambda manual: manual.name)
