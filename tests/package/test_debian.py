@@ -124,8 +124,9 @@ def beside(chroot: Chroot) -> None:
     chroot.do("memsim create /tmp/m --profile s390-lpar")
     said = chroot.do(TRY.replace("chmem ", "chmem --sysroot /tmp/m "))
     assert said.endswith("# 2G would be enabled: memory blocks 16-31\n")
-    assert chroot.do("man -w memsim; man -w lsmem; man -w 1mht lsmem").split() == [
+    assert chroot.do("man -w memsim memory-hotplug; man -w lsmem; man -w 1mht lsmem").split() == [
         "/usr/share/man/man1/memsim.1.gz",
+        "/usr/share/man/man7/memory-hotplug.7.gz",
         "/usr/share/man/man1/lsmem.1.gz",
         "/usr/share/man/man1/lsmem.1mht.gz",
     ]

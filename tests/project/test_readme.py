@@ -52,6 +52,11 @@ def test_no_session_of_a_page_changes_this_machine(page: Path) -> None:
         assert "--sysroot" in command, command
 
 
+def test_the_readme_installs_as_the_page_about_installation_does() -> None:
+    (commands,) = fenced(README, "bash")
+    assert commands in fenced((TOP / "docs/install.md").read_text(), "bash")
+
+
 def test_the_layout_in_the_readme_is_reached_and_kept(tmp_path: Path) -> None:
     (text,) = fenced(README, "toml")
     (tmp_path / "layout.toml").write_text(text)
