@@ -23,15 +23,15 @@ OURS = "/usr/lib/memory-hotplug-tools/bin"
 SOS_PLUGINS = "usr/lib/python3/dist-packages/sos/report/plugins"
 
 
-def readme_commands(heading: str) -> list[str]:
-    """The bash commands that follow a text in the README."""
-    _, _, rest = (TOP / "README.md").read_text().partition(heading)
+def documented_commands(heading: str) -> list[str]:
+    """The bash commands that follow a heading in docs/install.md."""
+    _, _, rest = (TOP / "docs/install.md").read_text().partition(heading)
     found = re.search(r"```bash\n(.*?)```", rest, re.DOTALL)
     assert found
     return found[1].strip().split("\n")
 
 
-BUILD, *INSTALL, TRY = readme_commands("**As a Debian package")
+BUILD, *INSTALL, TRY = documented_commands("## As a Debian package")
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,16 @@ def test_it_stands_beside_util_linux_and_goes_without_a_trace(built: Built) -> N
 
 
 def beside(chroot: Chroot) -> None:
-    """Both lsmem are there, and the README's last command works with a simulated machine."""
+    """Both lsmem are there, and the last command of the page works with a simulated machine."""
     assert "util-linux" in chroot.do("lsmem --version")
     assert "memory-hotplug-tools" in chroot.do(f"{OURS}/lsmem --version")
     assert f"{OURS}/chmem " in TRY
     chroot.do("memsim create /tmp/m --profile s390-lpar")
     said = chroot.do(TRY.replace("chmem ", "chmem --sysroot /tmp/m "))
     assert said.endswith("# 2G would be enabled: memory blocks 16-31\n")
-    assert chroot.do("man -w memsim; man -w lsmem; man -w 1mht lsmem").split() == [
+    assert chroot.do("man -w memsim memory-hotplug; man -w lsmem; man -w 1mht lsmem").split() == [
         "/usr/share/man/man1/memsim.1.gz",
+        "/usr/share/man/man7/memory-hotplug.7.gz",
         "/usr/share/man/man1/lsmem.1.gz",
         "/usr/share/man/man1/lsmem.1mht.gz",
     ]

@@ -4,6 +4,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
@@ -16,10 +17,11 @@ from lsmem_py.columns import COLUMNS
 from memory_hotplug.steps import CONFIGURE, MEMMAP, ONLINE
 from memsim import description
 from memsim_py.cli import commands as memsim
+from sessions import replay
 from terminal import clean_environment
 
 MANUALS = sorted((TOP / "man").glob("*.[1-8]"))
-WITH_EXAMPLES = [manual for manual in MANUALS if ".Sh EXAMPLES" in manual.read_text()]
+TASKS = TOP / "man/memory-hotplug.7"
 
 
 def plain(source: str) -> str:
@@ -27,12 +29,18 @@ def plain(source: str) -> str:
     return source.replace(r"\&", "").replace(r"\-", "-").replace(r"\e", "\\")
 
 
-def examples(manual: Path) -> str:
-    """All displays of the examples, one after the other: commands after `$ `, and their output."""
-    section = re.split(r"^\.Sh ", manual.read_text(), flags=re.MULTILINE)
-    (text,) = (part for part in section if part.startswith("EXAMPLES"))
-    displays = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.DOTALL | re.MULTILINE)
-    return plain("".join(displays))
+def displays(manual: Path, prompt: str) -> str:
+    """What a manual shows to be typed after a prompt, with its output, as one session."""
+    text = manual.read_text()
+    found = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.DOTALL | re.MULTILINE)
+    return "".join(text for text in map(plain, found) if text.startswith(prompt))
+
+
+WITH_EXAMPLES = [manual for manual in MANUALS if displays(manual, "$ ")]
+
+
+def without_processes(session: str) -> str:
+    return re.sub(r"process \d+", "process N", session)
 
 
 @pytest.mark.parametrize("manual", MANUALS, ids=lambda manual: manual.name)
@@ -45,23 +53,52 @@ def test_mandoc_has_nothing_to_warn_of(manual: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
+@pytest.mark.parametrize("manual", MANUALS, ids=lambda manual: manual.name)
+@pytest.mark.parametrize("command", ["mandoc -T utf8", "groff -mandoc -Tutf8"])
+def test_head_and_foot_of_a_manual_name_this_package_and_its_release(
+    command: str, manual: Path
+) -> None:
+    program, *options = command.split()
+    if not shutil.which(program):
+        package = {"groff": "groff-base"}.get(program, program)
+        pytest.skip(f"{program} is missing: apt-get install {package}")
+    done = subprocess.run([program, *options, manual], capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if line]
+    version = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
+    assert "memory-hotplug-tools" in lines[0]
+    assert "BSD" not in lines[0]
+    assert version in lines[-1]
+
+
 @pytest.mark.parametrize("manual", WITH_EXAMPLES, ids=lambda manual: manual.name)
 def test_every_example_does_what_it_shows(manual: Path, tmp_path: Path) -> None:
-    shown = examples(manual)
-    commands = [line.removeprefix("$ ") for line in shown.splitlines() if line.startswith("$ ")]
-    assert commands
-    done = ""
-    for command in commands:
-        ran = subprocess.run(
-            ["bash", "-c", command],
-            cwd=tmp_path,
-            env=clean_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        done += f"$ {command}\n{ran.stdout}"
-    assert done == shown
+    shown = displays(manual, "$ ")
+    done = replay(shown, tmp_path, clean_environment())
+    assert without_processes(done) == without_processes(shown)
+
+
+def test_commands_for_real_machines_have_options_that_exist() -> None:
+    known = {
+        "lsmem": [name for option in lsmem.params for name in option.opts],
+        "chmem": [name for option in chmem.params for name in option.opts],
+    }
+    found = re.findall(r"\b(lsmem|chmem)((?: --[\w-]+)+)", displays(TASKS, "# "))
+    assert len(found) > 3
+    for command, options in found:
+        assert set(options.split()) <= set(known[command])
+
+
+def test_each_task_says_when_it_went_well_and_what_to_do_if_not() -> None:
+    _, _, *sections, _ = re.split(r"^\.Sh ", TASKS.read_text(), flags=re.MULTILINE)[1:]
+    assert len(sections) == 6
+    for section in sections:
+        assert "\nIt went well if" in section
+        assert re.search(r"^(If|\.Ss When)\b", section, re.MULTILINE)
+
+
+def test_the_manuals_of_tasks_and_of_the_library_name_each_other() -> None:
+    assert ".Xr memory_hotplug 7" in TASKS.read_text()
+    assert "memory-hotplug(7)" in plain((TOP / "man/memory_hotplug.7").read_text())
 
 
 def check_options_and_variables(command: click.Command, text: str, sources: str) -> None:

@@ -3,52 +3,82 @@
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import click
 import pytest
 
-from commands import PACKAGES, TOP
+from chmem_py.cli import chmem
+from commands import TOP
+from lsmem_py.cli import lsmem
 from memsim_py.cli import commands as memsim
+from sessions import fenced, replay
 from terminal import clean_environment
 
 README = (TOP / "README.md").read_text()
 MAP = (TOP / "CONTRIBUTING.md").read_text()
 PAGES = sorted(path for place in ("", "docs/", "ansible/") for path in TOP.glob(f"{place}*.md"))
+WITH_SESSIONS = [page for page in PAGES if fenced(page.read_text(), "console")]
 
 
-def blocks(language: str) -> list[str]:
-    """The README's blocks of code in LANGUAGE."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", README, re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(text) for _, text in found]
+def name(page: Path) -> str:
+    return str(page.relative_to(TOP))
 
 
-def test_every_session_in_the_readme_prints_what_it_shows(tmp_path: Path) -> None:
-    shown = "".join(blocks("console"))
-    commands = re.findall(r"^\$ (.*)", shown, re.MULTILINE)
-    assert len(commands) > 10
-    done = ""
-    for command in commands:
-        ran = subprocess.run(
-            ["bash", "-c", command],
-            cwd=tmp_path,
-            env=clean_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        done += f"$ {command}\n{ran.stdout}"
-    assert done == shown
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len(README.splitlines()) <= 250
 
 
-def test_no_example_in_the_readme_changes_this_machine() -> None:
-    for command in re.findall(r"^ *(?:\$ )?(chmem .*)", README, re.MULTILINE):
+@pytest.mark.parametrize("page", WITH_SESSIONS, ids=name)
+def test_every_session_of_a_page_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
+    shown = "".join(fenced(page.read_text(), "console"))
+    assert replay(shown, tmp_path, clean_environment()) == shown
+
+
+def test_the_readme_and_the_pages_about_machines_have_sessions() -> None:
+    names = set(map(name, WITH_SESSIONS))
+    assert {"README.md", "docs/simulator.md", "docs/s390.md", "docs/many-machines.md"} <= names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_session_of_a_page_changes_this_machine(page: Path) -> None:
+    shown = "".join(fenced(page.read_text(), "console"))
+    for command in re.findall(r"^\$ (chmem .*)", shown, re.MULTILINE):
         assert "--sysroot" in command, command
 
 
+def test_the_readme_installs_as_the_page_about_installation_does() -> None:
+    (commands,) = fenced(README, "bash")
+    assert commands in fenced((TOP / "docs/install.md").read_text(), "bash")
+
+
+def test_the_layout_in_the_readme_is_reached_and_kept(tmp_path: Path) -> None:
+    (text,) = fenced(README, "toml")
+    (tmp_path / "layout.toml").write_text(text)
+    session = """\
+$ memsim create lpar --profile s390-lpar
+$ chmem --sysroot lpar --apply layout.toml
+auto_online_blocks set to online_movable
+1G changed: memory blocks 16-23
+$ chmem --sysroot lpar --apply layout.toml
+nothing to change
+"""
+    assert replay(session, tmp_path, clean_environment()) == session
+
+
+def test_the_readme_lists_the_options_of_a_real_machine_as_they_are() -> None:
+    known = {
+        "lsmem": {option for parameter in lsmem.params for option in parameter.opts},
+        "chmem": {option for parameter in chmem.params for option in parameter.opts},
+    }
+    rows = re.findall(r"`(lsmem|chmem) ([^`]*)`", README)
+    assert len(rows) > 12
+    for command, words in rows:
+        assert set(re.findall(r"--[\w-]+", words)) <= known[command], (command, words)
+
+
 def test_the_readme_lists_a_machine_in_four_lines_of_python() -> None:
-    (code,) = blocks("python")
+    (code,) = fenced(README, "python")
     assert len([line for line in code.splitlines() if line]) == 4
     code = code.replace('at("/")', 'simulated("s390-lpar")')
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -66,7 +96,7 @@ def test_every_memsim_command_in_the_readme_is_one() -> None:
 
 
 def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
-    first, second = blocks("sh")
+    first, second = fenced(README, "sh")
     assert first.startswith("python3 -m venv .venv && ")
     assert second.endswith("/pytest -n auto\n")
 
@@ -93,7 +123,7 @@ def test_the_run_says_how_to_run_what_it_left_out(processes: list[str]) -> None:
     assert "left out: 3 slow tests, which `pytest -m slow` runs\n" in done.stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
     links = re.findall(r"\]\(([^)#:]+)\)", text)

@@ -52,7 +52,7 @@ def medians(*commands: Sequence[str], runs: int = RUNS) -> list[Timing]:
 
 
 def report(name: str, one: Timing, other: Timing, goal: float) -> None:
-    """One row of the table in README.md."""
+    """One row of a table in docs/benchmarks.md."""
     ratio = one.seconds / other.seconds
     peak = one.peak / 1024**2
     print(
