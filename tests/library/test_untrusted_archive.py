@@ -163,11 +163,10 @@ HARMFUL: dict[str, Callable[[], bytes]] = {
 WHY = {
     **dict.fromkeys(["a long name", "a global header"], "it unpacks to too much"),
     "a sparse file": "a sparse file",
-    **dict.fromkeys(
-        ["a size below 0", "a size beyond all", "an extended size"], "a member of impossible size"
-    ),
+    **dict.fromkeys(["a size beyond all", "an extended size"], "a member of impossible size"),
 }
-"""Those that the library itself finds, and what it says of them."""
+"""Those that the library itself finds, and what it says of them. A size below 0 is not among them:
+newer releases of Python, and Debian's, find it themselves."""
 
 
 def _resized(member: bytes, size: bytes) -> bytes:
