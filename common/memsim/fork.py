@@ -6,7 +6,6 @@ import errno
 import os
 import pickle
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, NoReturn
@@ -19,6 +18,9 @@ __all__ = ["beside", "exit_status", "fork_and_wait", "processors"]
 
 def fork_and_wait(work: Callable[[], int]) -> int:
     """Run WORK in another process and wait for it; return the exit status that WORK returns.
+
+    The caller has one thread: in a copy of a process with several, WORK could wait forever for a
+    lock that another thread held, and Python 3.12 and later warn of that.
 
     An exception of WORK is raised here. SIGINT and SIGQUIT, the signals of the terminal, are
     ignored here meanwhile, because the other process gets them itself. SIGTERM and SIGHUP end the
@@ -35,6 +37,8 @@ def fork_and_wait(work: Callable[[], int]) -> int:
 @contextmanager
 def beside(work: Callable[[], None]) -> Iterator[None]:
     """A context during which another process does WORK; at its end it waits for that process.
+
+    The caller has one thread, as for `fork_and_wait`: `processors` says so.
 
     An exception of WORK is raised at the end of the context, and ChildProcessError if the other
     process was killed. An exception in the context kills the other process.
@@ -61,8 +65,12 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
 
 def processors() -> int:
     """How many processes can work at the same time; 1 in a process with several threads, because
-    a copy of it has one thread only, and the locks of all."""
-    return 1 if threading.active_count() > 1 else len(os.sched_getaffinity(0))
+    a copy of it has one thread only, and the locks of all. Threads that are not Python's count."""
+    return 1 if _threads() > 1 else len(os.sched_getaffinity(0))
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
 
 
 @contextmanager

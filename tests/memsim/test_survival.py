@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -192,11 +191,11 @@ print("done")
 
 
 def signal_to_create(
-    number: signal.Signals, place: Path, profile: str, how: Callable[[], None] | None = None
+    number: signal.Signals, place: Path, profile: str, within: tuple[str, ...] = ()
 ) -> int:
     """The status of a memsim create that gets a signal when it has begun; it says nothing."""
     machine = place / "m", "--profile", profile
-    with start_program("memsim", "create", *machine, preexec_fn=how) as process:
+    with start_program("memsim", "create", *machine, within=within) as process:
         while not os.listdir(place):
             assert process.poll() is None
             time.sleep(0.01)
@@ -237,8 +236,6 @@ def test_capture_that_signals_end_removes_what_it_has_made(number: signal.Signal
 
 
 def test_create_goes_on_after_a_signal_that_is_ignored(tmp_path: Path) -> None:
-    def as_nohup() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
+    as_nohup = ("sh", "-c", """trap '' HUP; exec "$@" """, "sh")
     assert signal_to_create(signal.SIGHUP, tmp_path, "ppc64-large", as_nohup) == 0
     assert os.listdir(tmp_path) == ["m"]

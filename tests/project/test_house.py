@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, and what a reader must not meet."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -174,6 +175,18 @@ LONGEST = 400
 @pytest.mark.parametrize(("path", "package"), MODULES)
 def test_no_module_is_long(path: Path, package: str) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST, package
+
+
+def test_no_test_skips_itself() -> None:
+    """It has the mark `needs`, and the end of the run says what it needs."""
+    skipping = re.compile(r"mark\.skip|import[o]rskip|\bskip\(")
+    found = {
+        str(path.relative_to(TOP / "tests"))
+        for path in (TOP / "tests").rglob("*.py")
+        if skipping.search(path.read_text())
+    }
+    # Some tests are left out of a mutation run, which tests/support/commands.py knows.
+    assert found == {"conftest.py", "support/commands.py"}
 
 
 def test_a_plain_listing_imports_no_more_than_it_needs() -> None:

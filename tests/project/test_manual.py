@@ -2,7 +2,6 @@
 
 import re
 import runpy
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -35,10 +34,9 @@ def examples(manual: Path) -> str:
     return plain("".join(displays))
 
 
+@pytest.mark.needs("mandoc")
 @pytest.mark.parametrize("manual", MANUALS, ids=lambda manual: manual.name)
 def test_mandoc_has_nothing_to_warn_of(manual: Path) -> None:
-    if not shutil.which("mandoc"):
-        pytest.skip("mandoc is missing: apt-get install mandoc")
     done = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "warning", manual], capture_output=True, text=True
     )
