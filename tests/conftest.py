@@ -5,16 +5,17 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+import needs
 import simulated
 import static_tree
-from commands import VECTORS, Command, command_here
+from commands import VECTORS, Command, command_here, end_processes
 
 _SHARED_MEMORY, _ENOUGH = "/dev/shm", 4 << 30
 if (
@@ -45,6 +46,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("the same")
 
 
+# What is not here
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test without something that it needs is skipped before its fixtures are made."""
+    wanted = [name for mark in item.iter_markers("needs") for name in mark.args]
+    if absent := needs.missing(dict.fromkeys(wanted)):
+        # With -n, a report is all that the process that sums up gets.
+        item.user_properties.append((ABSENT, absent))
+        pytest.skip(f"missing: {', '.join(absent)}")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -62,6 +75,9 @@ APART = {"slow": "slow tests", "vm": "tests on a real kernel", "package": "tests
 """Marks -> what pyproject.toml leaves out unless -m is given."""
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+ABSENT = "missing"
+"""The name under which a report of a skipped test has what the test missed."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -93,15 +109,30 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(
     terminalreporter: "pytest.TerminalReporter", config: pytest.Config
 ) -> None:
-    """The commands for what was left out."""
-    for mark, count in config.stash[LEFT_OUT].items():
-        terminalreporter.line(f"left out: {count} {APART[mark]}, which `pytest -m {mark}` runs")
+    """What was left out, and how to run it: a line for each way, not for each test."""
+    counts = config.stash[LEFT_OUT]
+    if counts:
+        parts = (f"{n} {APART[mark]} (`pytest -m {mark}`)" for mark, n in counts.items())
+        terminalreporter.line(f"left out: {', '.join(parts)}")
+    skipped = terminalreporter.stats.get("skipped", [])
+    absent = [names for report in skipped if (names := dict(report.user_properties).get(ABSENT))]
+    for line in needs.told(absent):
+        terminalreporter.line(line)
+    if others := len(skipped) - len(absent):
+        terminalreporter.line(f"left out: {others} for reasons that `pytest -rs` tells")
 
 
 @pytest.fixture(autouse=True)
 def advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """chmem writes its advice, as on a terminal; a test of that sets something else."""
     monkeypatch.setenv("CHMEM_ADVICE", "always")
+
+
+@pytest.fixture(autouse=True)
+def processes() -> Iterator[None]:
+    """What a test starts ends with it."""
+    yield
+    end_processes()
 
 
 # The commands, each run in this process

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -26,8 +24,9 @@ SETTLE_SECONDS: Final = 120.0
 _ENABLED_WAIT: Final = 0x0302 << 48
 """Bits of the PSW: I/O and external interrupts are enabled, and the CPU waits for one."""
 
-_SET_PDEATHSIG: Final = 1
-_libc = ctypes.CDLL(None)
+_WITH_PARENT: Final = ("setpriv", "--pdeathsig", "SIGKILL", "--")
+"""Starts a program that ends with its parent (PR_SET_PDEATHSIG of prctl(2)). A preexec_fn would run
+Python in a copy of this process, in which another guest may have its thread."""
 
 
 class QemuError(Exception):
@@ -36,9 +35,10 @@ class QemuError(Exception):
 
 def missing() -> str | None:
     """A text that says what to install if QEMU is missing, else None."""
-    if shutil.which(QEMU):
-        return None
-    return f"{QEMU} is not installed here: apt-get install qemu-system-misc"
+    for program, package in ((QEMU, "qemu-system-misc"), (_WITH_PARENT[0], "util-linux")):
+        if not shutil.which(program):
+            return f"{program} is not installed here: apt-get install {package}"
+    return None
 
 
 def version() -> str:
@@ -94,12 +94,13 @@ class Qemu:
                 listeners.append(listener)
             with (self.directory / "qemu.log").open("wb") as log:
                 self._process = subprocess.Popen(
-                    [QEMU, *arguments],
+                    [*_WITH_PARENT, QEMU, *arguments],
                     cwd=self.directory,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    preexec_fn=_end_with_parent,
+                    # Ctrl-C is this process's alone.
+                    process_group=0,
                 )
             self._undo.callback(self._kill)
             self.agent, qmp, self.gdb = (self._accept(listener) for listener in listeners)
@@ -224,10 +225,3 @@ def _machine(memory: int) -> Iterator[str]:
 
 def _quoted(path: Path) -> str:
     return "'" + str(path.absolute()).replace("'", "'\\''") + "'"
-
-
-def _end_with_parent() -> None:
-    """Called in the child before QEMU is executed: end with the parent, and leave Ctrl-C to the
-    parent."""
-    _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    os.setpgid(0, 0)

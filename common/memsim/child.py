@@ -20,6 +20,9 @@ __all__ = ["beside", "exit_status", "fork_and_wait"]
 def fork_and_wait(work: Callable[[], int]) -> int:
     """Run WORK in another process and wait for it; return the exit status that WORK returns.
 
+    The caller has one thread: in a copy of a process with several, WORK could wait forever for a
+    lock that another thread held, and Python 3.12 and later warn of that.
+
     An exception of WORK is raised here. SIGINT and SIGQUIT, the signals of the terminal, are
     ignored here meanwhile, because the other process gets them itself. SIGTERM and SIGHUP end the
     other process, and then this one (SystemExit).
@@ -35,6 +38,8 @@ def fork_and_wait(work: Callable[[], int]) -> int:
 @contextmanager
 def beside(work: Callable[[], None]) -> Iterator[None]:
     """A context during which another process does WORK; at its end it waits for that process.
+
+    The caller has one thread, as for `fork_and_wait`: `processors` says so.
 
     An exception of WORK is raised at the end of the context, and ChildProcessError if the other
     process was killed. An exception in the context kills the other process.

@@ -129,6 +129,7 @@ def _started(
         program = subprocess.Popen(command, preexec_fn=as_usual, env=environment)
         if elsewhere:
             (listener,) = socket.recv_fds(here, 8, 1)[1]
+            # The second thread of this process, after which nothing in it forks.
             answering = (listener, elsewhere)
             threading.Thread(target=divert.answer_all, args=answering, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

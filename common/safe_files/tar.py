@@ -123,16 +123,11 @@ class _Header(tarfile.TarInfo):
             if type(error).__name__ == "EOFHeaderError":
                 raise
             raise tarfile.ReadError(str(error)) from None
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a sparse file")
         if not 0 <= member.size <= MOST_BYTES:
             # tarfile would go on to read that much, also after the end.
             raise tarfile.ReadError("a member of impossible size")
-        return member
-
-    @classmethod
-    def frombuf(cls, buffer: bytes | bytearray, encoding: str, errors: str) -> Self:
-        member = super().frombuf(buffer, encoding, errors)
-        if member.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.ReadError("a sparse file")
         return member
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from commands import run_program
 from memsim.profile import boot
-from simulated import Tree, make, needs_fuse, needs_root, tree_at, tree_of
+from simulated import Tree, make, tree_at, tree_of
 
 DEBIAN = "/usr/sbin/chmem"
 OURS = [sys.executable, "-m", "chmem_py"]
@@ -41,9 +40,7 @@ def played(root: Path, name: str, program: list[str]) -> list[tuple[int, Tree]]:
 
 
 @pytest.mark.slow
-@needs_fuse
-@needs_root
-@pytest.mark.skipif(not os.path.exists(DEBIAN), reason="needs chmem: install util-linux")
+@pytest.mark.needs("root", "fuse3", "/dev/fuse", "util-linux")
 @pytest.mark.parametrize("name", ["x86-two-nodes", "s390-pre-6.19"])
 def test_ours_leaves_the_machine_as_debians_does(tmp_path: Path, name: str) -> None:
     theirs = played(tmp_path / "theirs", name, [DEBIAN])

@@ -66,7 +66,9 @@ def test_of_a_tree_whose_block_size_is_broken_there_is_a_document(
     chmem: Command, tmp_path: Path
 ) -> None:
     root = make(tmp_path / "machine", x86())
-    (root / MEMORY / "block_size_bytes").write_text("x\n")
+    broken = root / MEMORY / "block_size_bytes"
+    broken.unlink()  # nobody may write to it
+    broken.write_text("x\n")
     document = document_of(chmem, "--json", "-s", root, "-e", "1g")
     assert document["outcome"] == "failed"
     assert "block_size_bytes" in document["messages"][0]

@@ -291,6 +291,7 @@ def german(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**kept, **wanted, "CHMEM_ADVICE": "always"}
 
 
+@pytest.mark.needs("locales")
 def test_with_a_decimal_comma_sizes_are_read_and_written_with_it(
     german: dict[str, str], tmp_path: Path
 ) -> None:
@@ -302,6 +303,7 @@ def test_with_a_decimal_comma_sizes_are_read_and_written_with_it(
     assert done.stderr == "chmem: Could only disable 1,8G of memory\n"
 
 
+@pytest.mark.needs("locales")
 def test_with_a_decimal_comma_a_point_is_refused_as_by_util_linux(
     german: dict[str, str], tmp_path: Path
 ) -> None:
@@ -314,6 +316,7 @@ def test_with_a_decimal_comma_a_point_is_refused_as_by_util_linux(
     )
 
 
+@pytest.mark.needs("locales")
 def test_with_a_decimal_comma_a_comma_is_no_list(german: dict[str, str], tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390())
     done = run_program("chmem", "-s", root, "-e", "0,5", "--advice=always", env=german)
@@ -323,6 +326,7 @@ def test_with_a_decimal_comma_a_comma_is_no_list(german: dict[str, str], tmp_pat
     )
 
 
+@pytest.mark.needs("locales")
 @pytest.mark.parametrize("variable", ["LC_ALL", "LC_NUMERIC", "LANG"])
 def test_the_locale_is_that_of_setlocale(
     variable: str, german: dict[str, str], tmp_path: Path

@@ -224,10 +224,11 @@ def test_a_record_that_is_no_file_of_its_own_is_not_touched(
     assert place.exists()
 
 
+@pytest.mark.needs("user namespaces")
 def test_a_tree_that_is_read_only_is_held_without_a_record(tmp_path: Path) -> None:
     root = static_tree.make(tmp_path / "t", s390())
     (tmp_path / "ro").mkdir()
-    mount = "mount -t tmpfs none {1} && cp -r {0}/sys {1} && mount -o remount,ro {1} && "
+    mount = "mount -t tmpfs none {1} && cp -r {0}/sys {1} && mount -o remount,bind,ro {1} && "
     script = mount.format(root, tmp_path / "ro") + 'exec "$@"'
     process = start_python(
         READ_ONLY, tmp_path / "ro", within=("unshare", "-rm", "sh", "-c", script, "-")
@@ -252,6 +253,7 @@ BLOCK = MemoryBlock(1, State.ONLINE, zones=None, configured=True, memmap_on_memo
 
 
 @pytest.mark.usefixtures("clock")
+@pytest.mark.needs("ps")
 def test_the_holder_is_a_process_and_when_it_began(lpar: Path) -> None:
     earliest = time.time()
     age = int(subprocess.check_output(["ps", "-o", "etimes=", "-p", str(os.getpid())]))

@@ -14,12 +14,15 @@ from pathlib import Path
 import pytest
 
 from commands import Command, run_program
+from forking import forks
 from memory_hotplug import Attribute, reading, sharing
 from memory_hotplug import tree as tree_module
 from memory_hotplug.sharing import Result, read_shared
 from memory_hotplug.tree import FileTree
 from safe_files import fork
 from static_tree import MEMORY, plain
+
+pytestmark = forks
 
 MANY = range(40)
 THREADS = fork.threads

@@ -13,16 +13,9 @@ from memory_hotplug.tree import FileTree
 
 THE_OTHER = Path("/usr/bin/lsmem")
 
-needs_memory_blocks = pytest.mark.skipif(
-    not Path("/sys/devices/system/memory/block_size_bytes").exists(),
-    reason="this kernel has no memory blocks in /sys/devices/system/memory",
-)
 
-
-@needs_memory_blocks
+@pytest.mark.needs("memory blocks", "util-linux")
 def test_lsmem_shows_the_rows_that_util_linux_shows(lsmem: Command) -> None:
-    if not THE_OTHER.exists():
-        pytest.skip("no lsmem to compare with: install util-linux")
     for options in ([], ["-r"], ["-P"], ["-b"], ["-a", "-o", "RANGE,SIZE,STATE,BLOCK"]):
         theirs = subprocess.run([THE_OTHER, *options], capture_output=True, text=True, check=True)
         # Releases differ in the width of a column, and in what they add to the summary.
@@ -31,7 +24,7 @@ def test_lsmem_shows_the_rows_that_util_linux_shows(lsmem: Command) -> None:
         assert [line.split() for line in shown.splitlines()] == rows
 
 
-@needs_memory_blocks
+@pytest.mark.needs("memory blocks")
 def test_the_installed_command_lists_this_machine() -> None:
     assert run_program("lsmem").stdout.startswith("RANGE ")
     assert run_program("lsmem", "--output-all").returncode == 0

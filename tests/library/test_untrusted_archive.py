@@ -7,7 +7,6 @@ import io
 import lzma
 import os
 import random
-import resource
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -162,11 +161,10 @@ HARMFUL: dict[str, Callable[[], bytes]] = {
 WHY = {
     **dict.fromkeys(["a long name", "a global header"], "it unpacks to too much"),
     "a sparse file": "a sparse file",
-    **dict.fromkeys(
-        ["a size below 0", "a size beyond all", "an extended size"], "a member of impossible size"
-    ),
+    **dict.fromkeys(["a size beyond all", "an extended size"], "a member of impossible size"),
 }
-"""Those that the library itself finds, and what it says of them."""
+"""Those that the library itself finds, and what it says of them. A size below 0 is not among them:
+newer releases of Python, and Debian's, find it themselves."""
 
 
 def _resized(member: bytes, size: bytes) -> bytes:
@@ -195,10 +193,7 @@ def test_what_unpacks_to_very_much_takes_little_memory(
     path, size = tmp_path / f"case.{kind}", 128 << 20
     path.write_bytes(COMPRESSED[kind](header(name, size=size) + b"\0" * size + END))
 
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
-
-    done = run_program("lsmem", "-s", path, preexec_fn=limited)
+    done = run_program("lsmem", "-s", path, within=("prlimit", f"--as={size}"))
     assert done.returncode == 1
     assert done.stderr in (
         "lsmem: cannot open /sys/devices/system/memory: No such file or directory\n",
@@ -389,10 +384,7 @@ def test_an_archive_that_needs_more_memory_than_there_is_is_refused(
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}]
     path.write_bytes(lzma.compress(plain, filters=filters))
 
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (256 << 20, 256 << 20))
-
-    done = run_program("lsmem", "-s", path, preexec_fn=limited)
+    done = run_program("lsmem", "-s", path, within=("prlimit", f"--as={256 << 20}"))
     assert done.returncode == 1
     assert done.stderr == f"lsmem: cannot open {path}: Cannot allocate memory\n"
 

@@ -1,12 +1,9 @@
 """A tree that somebody else made: nothing outside it is read or written, and nothing waits."""
 
 import errno
-import multiprocessing
 import os
-import random
 import socket
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import static_tree
+from commands import start_python
 from memory_hotplug import Attribute, Machine, MemoryHotplugError, State
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, BLOCK_SIZE, TABLE, path_of
 from memory_hotplug.ranges import Remark, RemarkKind
@@ -74,13 +72,16 @@ def by_fifo(path: Path, outside: Path) -> None:
     os.mkfifo(path)
 
 
+OPEN: list[int] = []
+"""Descriptors to be closed when the test is over: a FIFO that nobody has open is empty."""
+
+
 def by_fifo_with_a_writer(path: Path, outside: Path) -> None:
     text = path.read_bytes()
     by_fifo(path, outside)
     kept = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     os.write(kept, text)
-    # Open until the test is over, or the FIFO would be empty.
-    threading.Timer(30, os.close, [kept]).start()
+    OPEN.append(kept)
 
 
 def by_socket(path: Path, outside: Path) -> None:
@@ -97,8 +98,6 @@ def by_directory(path: Path, outside: Path) -> None:
 
 def by_device(major: int, minor: int, kind: int = stat.S_IFCHR) -> Replace:
     def replace(path: Path, outside: Path) -> None:
-        if os.geteuid():
-            pytest.skip("needs root to make a device")
         path.unlink()
         os.mknod(path, 0o666 | kind, os.makedev(major, minor))
 
@@ -123,7 +122,15 @@ REPLACED: dict[str, tuple[Replace, str]] = {
 }
 
 
-@pytest.fixture(params=REPLACED)
+ROOTS_ALONE = {name for name, (_, reason) in REPLACED.items() if "device" in reason}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.needs("root") if name in ROOTS_ALONE else ())
+        for name in REPLACED
+    ]
+)
 def replaced(request: pytest.FixtureRequest) -> tuple[Replace, str]:
     return REPLACED[request.param]
 
@@ -133,6 +140,8 @@ def where_we_were() -> Iterator[None]:
     before = Path.cwd()
     yield
     os.chdir(before)
+    while OPEN:
+        os.close(OPEN.pop())
 
 
 # Reading
@@ -316,15 +325,19 @@ def test_a_directory_that_becomes_a_link_while_blocks_are_read_is_not_followed(
     assert texts[1].strerror == LEADS_OUT
 
 
-def keep_swapping(directory: str, link: str, spare: str) -> None:
-    """Have a directory be a link out of the tree every other moment."""
-    while True:
-        time.sleep(random.choice([0, 0.0005]))
-        os.rename(directory, spare)
-        os.rename(link, directory)
-        time.sleep(random.choice([0, 0.0005]))
-        os.rename(directory, link)
-        os.rename(spare, directory)
+KEEP_SWAPPING = """
+import os, random, sys, time
+directory, link, spare = sys.argv[1:]
+print("begun", flush=True)
+while True:
+    time.sleep(random.choice([0, 0.0005]))
+    os.rename(directory, spare)
+    os.rename(link, directory)
+    time.sleep(random.choice([0, 0.0005]))
+    os.rename(directory, link)
+    os.rename(spare, directory)
+"""
+"""Has a directory be a link out of the tree every other moment."""
 
 
 @pytest.fixture(params=[MEMORY / "memory1", MEMORY], ids=lambda path: path.name)
@@ -334,12 +347,12 @@ def swapped(request: pytest.FixtureRequest, root: Path, outside: Path) -> Iterat
     below = MEMORY.joinpath("memory1/state").relative_to(request.param)
     static_tree.write(outside / "there" / below, "going-offline")
     (root / "link").symlink_to(outside / "there")
-    names = [str(directory), str(root / "link"), str(root / "spare")]
-    swapping = multiprocessing.get_context("fork").Process(target=keep_swapping, args=names)
-    swapping.start()
+    swapping = start_python(KEEP_SWAPPING, directory, root / "link", root / "spare")
+    assert swapping.stdout
+    assert swapping.stdout.readline() == "begun\n"
     yield outside / "there" / below
     swapping.kill()
-    swapping.join()
+    swapping.wait()
 
 
 def test_no_read_of_a_directory_that_is_swapped_gives_what_is_outside(

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from commands import run_program
-from lpar.apt import KEYRING
+
+pytestmark = pytest.mark.needs("apt-get", "debian-archive-keyring")
 
 INDEX = "Package: hello\nVersion: 1\nArchitecture: all\nFilename: pool/hello.deb\nSize: 1\n\n"
 """An index of packages; apt does not read one that is empty."""
@@ -95,8 +96,6 @@ class Machine:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Machine:
-    if not shutil.which("apt-get") or not KEYRING.exists():
-        pytest.skip("needs apt, and the package debian-archive-keyring")
     return Machine(tmp_path)
 
 

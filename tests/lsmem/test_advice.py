@@ -10,7 +10,6 @@ import pytest
 from commands import SCRIPTS, Command
 from hotplug_cli.tree_errors import built_with_memory_hotplug
 from lsmem_py.columns import COLUMNS
-from simulated import needs_root
 from terminal import Terminal, clean_environment
 
 HEADINGS = ", ".join(column.heading for column in COLUMNS)
@@ -108,7 +107,7 @@ def test_a_kernel_configuration_says_whether_memory_hotplug_is_built_in(
 HIDE = {"/sys": "/sys is not mounted", "/sys/devices/system": "a container hides the directory"}
 
 
-@needs_root
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("hidden", HIDE)
 @pytest.mark.parametrize("config", ["=y", " is not set", None])
 def test_a_machine_without_memory_directory_has_the_cause_that_its_kernel_tells(

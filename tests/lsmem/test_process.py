@@ -27,12 +27,14 @@ def test_a_full_disk_is_a_write_error(arguments: list[str], machines: Machines) 
 
 
 def test_a_closed_standard_output_is_a_write_error(machines: Machines) -> None:
-    done = run_program("lsmem", "-s", machines("one-block"), preexec_fn=lambda: os.close(1))
+    without = ("sh", "-c", 'exec "$@" >&-', "sh")
+    done = run_program("lsmem", "-s", machines("one-block"), within=without)
     assert (done.returncode, done.stderr) == (1, "lsmem: write error: Bad file descriptor\n")
 
 
 def test_a_closed_standard_error_changes_no_exit_status() -> None:
-    done = run_program("lsmem", "-s", "/nowhere", preexec_fn=lambda: os.close(2))
+    without = ("sh", "-c", 'exec "$@" 2>&-', "sh")
+    done = run_program("lsmem", "-s", "/nowhere", within=without)
     assert (done.returncode, done.stdout) == (1, "")
 
 

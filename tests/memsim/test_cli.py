@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import signal
-import tarfile
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def test_memsim_create_of_many_blocks_announces_itself_on_a_terminal(
     monkeypatch.setattr(screen, "isatty", lambda: terminal)
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setattr("memsim.tree.MANY", many)
-    threads: list[int] = []
+    threads, before = [], threading.active_count()
 
     def processors() -> int:
         threads.append(threading.active_count())
@@ -154,7 +154,7 @@ def test_memsim_create_of_many_blocks_announces_itself_on_a_terminal(
     line = f"memsim: making 32 memory blocks in {tmp_path}/m; Ctrl-C ends it\n"
     assert screen.getvalue() == (line if told else "")
     # The thread of the progress bar begins after other processes have been started.
-    assert threads == ([1] if many <= 32 else [])
+    assert threads == ([before] if many <= 32 else [])
 
 
 @pytest.mark.parametrize(
@@ -287,16 +287,14 @@ def test_memsim_capture_holds_the_memory_tree_and_nothing_else(
     expected = {p: t for p, t in tree_of(boot("s390-lpar")).items() if not of_devices.search(p)}
     assert tree_at(tmp_path / "c") == expected
     assert memsim("capture", tmp_path / "c.tar.gz", "-s", lpar).status == 0
-    with tarfile.open(tmp_path / "c.tar.gz") as archive:
-        archive.extractall(tmp_path / "t", filter="tar")
+    (tmp_path / "t").mkdir()
+    subprocess.run(["tar", "-C", tmp_path / "t", "-xzf", tmp_path / "c.tar.gz"], check=True)
     assert tree_at(tmp_path / "t") == expected
     done = memsim("capture", tmp_path / "c", "--sysroot", lpar)
     assert (done.status, "exists already" in done.stderr) == (1, True)
 
 
-@pytest.mark.skipif(
-    not os.path.exists(f"/{MEMORY}/block_size_bytes"), reason="needs a kernel with memory blocks"
-)
+@pytest.mark.needs("memory blocks")
 def test_memsim_capture_of_this_machine_can_be_simulated(tmp_path: Path) -> None:
     assert capture(tmp_path / "c") > 2
     captured = dict(read_tree(tmp_path / "c"))

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import stat
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from commands import start_python
+from forking import forks
 from memsim import directory, records, tree
 from memsim.kernel import Kernel
 from memsim.machine import Fault
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs, SysfsEntry, block_named
-from safe_files.fork import processors
 from simulated import changed, conditions, make, s390, tree_at, tree_of
 
 
@@ -76,6 +76,7 @@ def test_files_with_the_same_content_and_permissions_are_one(
     assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))
 
 
+@forks
 @pytest.mark.parametrize("processes", [1, 2, 3, 50])
 @pytest.mark.parametrize("name", ["s390-lpar", "x86-two-nodes"])
 def test_a_large_machine_is_made_by_several_processes(
@@ -112,6 +113,7 @@ def no_children() -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
+@forks
 @pytest.mark.parametrize(
     ("fails", "said"),
     [
@@ -140,6 +142,7 @@ def test_where_a_process_that_helps_fails_nothing_is_made(
     no_children()
 
 
+@forks
 def test_an_interrupt_ends_the_processes_that_help(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -160,6 +163,7 @@ def test_an_interrupt_ends_the_processes_that_help(
     no_children()
 
 
+@forks
 def test_a_large_machine_is_made_where_the_end_of_a_process_is_ignored(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -174,19 +178,24 @@ def test_a_large_machine_is_made_where_the_end_of_a_process_is_ignored(
     assert tree_at(tmp_path / "m") == tree_of(boot("s390-lpar"))
 
 
-def test_a_process_with_threads_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        # Another test may have left a thread in this process.
-        patched.setattr("safe_files.fork.threads", lambda: 1)
-        assert processors() == len(os.sched_getaffinity(0))
-    over = threading.Event()
-    thread = threading.Thread(target=over.wait)
-    thread.start()
-    try:
-        assert processors() == 1
-    finally:
-        over.set()
-        thread.join()
+WITH_A_THREAD = """
+import _thread, os
+from safe_files.fork import processors
+usable = {0, 1, 2}
+os.sched_getaffinity = lambda _: usable
+print(processors())
+lock = _thread.allocate_lock()
+lock.acquire()
+# The module threading knows nothing of this one.
+_thread.start_new_thread(lock.acquire, ())
+print(processors())
+"""
+
+
+def test_a_process_with_threads_is_not_copied() -> None:
+    # In a process of its own: this one may have any threads.
+    with start_python(WITH_A_THREAD) as process:
+        assert process.communicate()[0] == "3\n1\n"
 
 
 def test_a_write_to_a_machine_of_shared_files_changes_one_name(

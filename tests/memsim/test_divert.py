@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from commands import run_program
+from forking import forks
 from memsim import directory, divert, namespace
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY, NODE
 from simulated import tree_at
 
-pytestmark = pytest.mark.skipif(
-    not (divert.available() and namespace._can_divert()),
-    reason="needs a kernel that tells of system calls: Linux 5.9, and root or user namespaces",
-)
+pytestmark = pytest.mark.needs("root", "fuse3", "/dev/fuse", "diverted writes")
 
 
 @pytest.fixture
@@ -150,6 +148,7 @@ def undiverted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@forks
 @pytest.mark.usefixtures("undiverted")
 def test_where_the_kernel_does_not_tell_all_is_as_well(lpar: Path, tmp_path: Path) -> None:
     script = f"echo offline > {STATE}; cat {STATE} /{MEMORY}/memory3/uevent > {tmp_path}/out"

@@ -18,18 +18,12 @@ from memsim.machine import Fault
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, Sysfs
 from simulated import (
-    needs_fuse,
-    needs_root,
     tree_at,
     tree_of,
 )
 from terminal import PATIENCE, Terminal, clean_environment
 
 DEBIAN_LSMEM, DEBIAN_CHMEM = "/usr/bin/lsmem", "/usr/sbin/chmem"
-needs_util_linux = pytest.mark.skipif(
-    not (os.path.exists(DEBIAN_LSMEM) and os.path.exists(DEBIAN_CHMEM)),
-    reason="needs util-linux's lsmem and chmem: install util-linux",
-)
 
 
 @pytest.fixture
@@ -73,7 +67,7 @@ def rows(root: Path) -> list[tuple[str, str, str, str]]:
 AT_BOOT = [("0-15", "online", "1", "0"), ("16-31", "offline", "0", "1")]
 
 
-@needs_fuse
+@pytest.mark.needs("fuse3", "/dev/fuse")
 def test_memsim_mount_plays_the_s390_session_with_the_shells_echo(mounted: Path) -> None:
     def config(value: int, block: int) -> str:
         return echo(str(value), mounted / FIRMWARE / f"memory{block}/config")
@@ -104,14 +98,14 @@ def test_memsim_mount_plays_the_s390_session_with_the_shells_echo(mounted: Path)
     assert rows(mounted) == AT_BOOT
 
 
-@needs_fuse
+@pytest.mark.needs("fuse3", "/dev/fuse")
 def test_memsim_mount_refuses_a_mount_point_in_use(mounted: Path, tmp_path: Path) -> None:
     done = run_program("memsim", "mount", tmp_path / "m", mounted)
     assert done.returncode == 1
     assert "something is mounted here already" in done.stderr
 
 
-@needs_fuse
+@pytest.mark.needs("fuse3", "/dev/fuse")
 def test_memsim_mount_gives_the_kernels_errno_to_the_writer(mounted: Path, tmp_path: Path) -> None:
     machine = directory.Directory(tmp_path / "m")
     machine.change(lambda kernel: kernel.set_fault("offline", 3, Fault("EBUSY")))
@@ -126,7 +120,7 @@ def test_memsim_mount_gives_the_kernels_errno_to_the_writer(mounted: Path, tmp_p
     assert tree_at(mounted) == tree_of(boot("s390-lpar"))
 
 
-@needs_fuse
+@pytest.mark.needs("fuse3", "/dev/fuse")
 def test_memsim_mount_shows_the_files_of_the_directory(mounted: Path, tmp_path: Path) -> None:
     assert tree_at(mounted) == tree_at(tmp_path / "m")
     assert os.listdir(mounted) == ["sys"]
@@ -139,7 +133,7 @@ def test_memsim_mount_shows_the_files_of_the_directory(mounted: Path, tmp_path: 
     assert (mounted / MEMORY / "memory16/state").read_text() == "online\n"
 
 
-@needs_fuse
+@pytest.mark.needs("fuse3", "/dev/fuse")
 def test_memsim_mount_lets_a_delayed_write_be_watched_and_interrupted(
     mounted: Path, tmp_path: Path
 ) -> None:
@@ -184,8 +178,7 @@ def mounts(place: Path) -> list[str]:
     return [line for line in lines if line.split()[4].startswith(("/sys/", str(place)))]
 
 
-@needs_fuse
-@needs_root
+@pytest.mark.needs("root", "fuse3", "/dev/fuse")
 class TestShell:
     def test_memsim_shell_exits_with_the_status_of_its_command(self) -> None:
         script = f"cat /{MEMORY}/memory16/state /{FIRMWARE}/memory20/config; exit 7"
@@ -241,7 +234,7 @@ class TestShell:
         assert done.returncode == 1
         assert done.stderr.startswith("memsim: no profile is named vax; the profiles are")
 
-    @needs_util_linux
+    @pytest.mark.needs("util-linux")
     def test_memsim_shell_without_root_uses_a_user_namespace(self) -> None:
         """As a user who is not root, and may open /dev/fuse."""
         as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
@@ -268,7 +261,7 @@ class TestShell:
         assert done.stderr.startswith("memsim: cannot make a mount namespace here: ")
         assert "allow user namespaces" in done.stderr
 
-    @needs_util_linux
+    @pytest.mark.needs("util-linux")
     def test_memsim_shell_lets_util_linux_lsmem_list_the_machine(self) -> None:
         done = run_program(
             "memsim", "shell", "--profile", "x86-two-nodes", "--", DEBIAN_LSMEM, "-b"
@@ -277,7 +270,7 @@ class TestShell:
         assert "Total online memory:        16106127360" in done.stdout
         assert "Total offline memory:        1073741824" in done.stdout
 
-    @needs_util_linux
+    @pytest.mark.needs("util-linux")
     @pytest.mark.parametrize("name", ["x86-two-nodes", "s390-pre-6.19"])
     def test_memsim_shell_lets_util_linux_chmem_change_the_machine(
         self, tmp_path: Path, name: str
@@ -295,8 +288,7 @@ class TestShell:
         assert tree_at(tmp_path / "m") == tree_of(expected)
 
 
-@needs_fuse
-@needs_root
+@pytest.mark.needs("root", "fuse3", "/dev/fuse")
 def test_memsim_shell_says_in_three_lines_where_it_is_and_how_to_leave(tmp_path: Path) -> None:
     directory.create(tmp_path / "m", boot("s390-lpar"))
     environment = clean_environment(SHELL="/bin/sh", PS1="ready> ")
@@ -322,6 +314,7 @@ def test_memsim_shell_says_in_three_lines_where_it_is_and_how_to_leave(tmp_path:
     assert terminal.finish() == 3
 
 
+@pytest.mark.needs("fuse3", "/dev/fuse")
 def test_memsim_mount_refuses_the_machines_own_directory(lpar: Path) -> None:
     for point in (lpar, lpar / "sys"):
         done = run_program("memsim", "mount", lpar, point)

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from commands import start_program
 from memsim.sysfs import FIRMWARE, MEMORY
-from simulated import make, needs_fuse, write
+from simulated import make, write
 from terminal import PATIENCE
 
-pytestmark = needs_fuse
+pytestmark = pytest.mark.needs("fuse3", "/dev/fuse")
 
 
 @contextmanager

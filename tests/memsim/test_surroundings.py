@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from commands import SCRIPTS, run_program
-from simulated import make, needs_fuse, needs_root
+from simulated import make
 
-pytestmark = [needs_fuse, needs_root]
+pytestmark = pytest.mark.needs("root", "fuse3", "/dev/fuse")
 
 MEMORY, NODE = "/sys/devices/system/memory", "/sys/devices/system/node"
 
@@ -24,6 +23,7 @@ def inside(root: Path, script: str) -> str:
     return str(done.stdout)
 
 
+@pytest.mark.needs("numactl")
 def test_memsim_shell_shows_nodes_to_lscpu_and_numactl(tmp_path: Path) -> None:
     root = make(tmp_path / "m", "x86-two-nodes")
     out = inside(root, f"lscpu; numactl -H; cat {NODE}/node*/distance; cat /proc/meminfo")
@@ -91,7 +91,7 @@ def test_memsim_shell_on_a_machine_without_nodes_shows_none(tmp_path: Path) -> N
     assert "No such file" in shown.stderr
 
 
-@pytest.mark.skipif(not shutil.which("lstopo"), reason="no lstopo: apt-get install hwloc-nox")
+@pytest.mark.needs("lstopo")
 @pytest.mark.parametrize(
     ("profile", "nodes"),
     [("x86-two-nodes", ["P#0 8055MB", "P#1 7049MB"]), ("s390-debian", ["P#0 2016MB"])],

@@ -216,8 +216,8 @@ def signal_to_create(
 ) -> int:
     """The status of a memsim create that gets a signal when it has begun; it says nothing."""
     words = (place, "--profile", profile, str(int(number)))
-    process = start_python(CREATE, *words, within=within)
-    assert process.communicate()[0] == ""
+    with start_python(CREATE, *words, within=within) as process:
+        assert process.communicate()[0] == ""
     return process.returncode
 
 

@@ -16,13 +16,14 @@ import pytest
 
 from commands import Command, run_program, start_python
 from damage import INSTANTS, RECORDS, STRANGERS, damaged, failing
+from forking import forks
 from memsim import directory, records
 from memsim.description import dump
 from memsim.directory import PRIVATE, Directory
 from memsim.profile import load
 from memsim.reader import Reader
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
-from simulated import make, needs_root, s390, tree_at, write
+from simulated import make, s390, tree_at, write
 
 STATE = f"{MEMORY}/memory3/state"
 
@@ -506,6 +507,7 @@ def outcome(root: Path, path: str, value: str, functions: dict[str, Any]) -> str
     return errno.errorcode[status] if status else ""
 
 
+@forks
 @pytest.mark.parametrize("number", [0, errno.EACCES, errno.EIO], ids=["short", "EACCES", "EIO"])
 @pytest.mark.parametrize(
     ("path", "value"),
@@ -600,7 +602,7 @@ print(failed, done)
 """
 
 
-@needs_root
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_disk_that_is_full_at_any_page_leaves_the_machine_as_it_was(
     step: int, tmp_path: Path

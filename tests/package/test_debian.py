@@ -11,9 +11,10 @@ import pytest
 from chroot import Chroot, bootstrap, copy_checkout
 from commands import TOP, run_program
 from memsim.capture import capture
+from needs import CHROOT
 from simulated import make
 
-pytestmark = pytest.mark.package
+pytestmark = [pytest.mark.package, pytest.mark.needs(*CHROOT)]
 
 SUITES = ("bookworm", "trixie")
 """Debian 12 and 13."""

@@ -15,8 +15,9 @@ import pytest
 from chroot import Chroot, bootstrap, copy_checkout
 from commands import TOP
 from memory_hotplug.boot_files import RULES, UNIT, WANTED
+from needs import CHROOT
 
-pytestmark = pytest.mark.package
+pytestmark = [pytest.mark.package, pytest.mark.needs(*CHROOT)]
 
 SUITE = "bookworm"
 PACKAGES = "rpm,rpmlint,systemd,python3-hatchling,python3-click,python3-rich,python3-tabulate"

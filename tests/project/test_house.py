@@ -179,6 +179,18 @@ def test_no_module_is_long(path: Path, package: str) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST, package
 
 
+def test_no_test_skips_itself() -> None:
+    """It has the mark `needs`, and the end of the run says what it needs."""
+    skipping = re.compile(r"mark\.skip|import[o]rskip|\bskip\(")
+    found = {
+        str(path.relative_to(TOP / "tests"))
+        for path in (TOP / "tests").rglob("*.py")
+        if skipping.search(path.read_text())
+    }
+    # Some tests are left out of a mutation run, which tests/support/commands.py knows.
+    assert found == {"conftest.py", "support/commands.py"}
+
+
 def test_a_plain_listing_imports_no_more_than_it_needs() -> None:
     script = (
         "import sys, os; from hotplug_cli.program import status_of; from lsmem_py.cli import lsmem;"

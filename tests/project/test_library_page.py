@@ -30,8 +30,8 @@ def test_every_public_name_is_in_the_manual() -> None:
 
 
 @pytest.mark.package
+@pytest.mark.needs("sphinx")
 def test_the_manual_is_made_from_the_docstrings_as_they_are(tmp_path: Path) -> None:
-    pytest.importorskip("sphinx", reason="needs sphinx: pip install '.[package]'")
     made = tmp_path / "memory_hotplug.7"
     python = {"PYTHON": sys.executable}
     subprocess.run([TOP / "docs/library/make", made], check=True, env={**os.environ, **python})

@@ -1,5 +1,6 @@
 """The README and the other pages: what they show is real, what they name is there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import click
 import pytest
 
 from chmem_py.cli import chmem
-from commands import TOP
+from commands import PACKAGES, TOP
 from lsmem_py.cli import lsmem
 from memsim_py.cli import commands as memsim
 from sessions import fenced, replay
@@ -120,7 +121,19 @@ def test_the_run_says_how_to_run_what_it_left_out(processes: list[str]) -> None:
         capture_output=True,
         text=True,
     )
-    assert "left out: 3 slow tests, which `pytest -m slow` runs\n" in done.stdout
+    assert "left out: 3 slow tests (`pytest -m slow`)\n" in done.stdout
+
+
+@pytest.mark.parametrize("processes", [[], ["-n", "1"]], ids=["alone", "with -n"])
+def test_the_run_says_in_one_line_what_to_install(processes: list[str]) -> None:
+    words = [sys.executable, "-m", "pytest", *processes, "tests/lsmem/test_metrics.py"]
+    without = {**os.environ, "PATH": "/nowhere", "MEMORY_HOTPLUG_NO_SKIP": "0"}
+    done = subprocess.run(
+        [*words, "-k", "promtool"], cwd=TOP, env=without, capture_output=True, text=True
+    )
+    told = [line for line in done.stdout.splitlines() if "left out" in line or "SKIP" in line]
+    assert told == ["left out: 3 tests that need `apt-get install prometheus`"]
+    assert " 3 skipped" in done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -84,6 +84,19 @@ def cells(lsmem: Command, tree: Path, name: str, *options: str) -> list[str]:
     return done.stdout.removesuffix("\n").split("\n")
 
 
+_STARTED: list[subprocess.Popen[str]] = []
+"""Processes that the running test has started."""
+
+
+def end_processes() -> None:
+    """Close the pipes of what the test has started, and kill what still runs."""
+    while _STARTED:
+        process = _STARTED.pop()
+        process.kill()
+        with process:
+            pass
+
+
 def starts_a_process() -> None:
     """Skips the test that calls this where everything must happen in this process.
 
@@ -93,20 +106,31 @@ def starts_a_process() -> None:
         pytest.skip("starts a process")
 
 
-def run_program(*words: str | Path, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    """Runs an installed command as a process of its own."""
+def run_program(
+    *words: str | Path, within: tuple[str, ...] = (), **kwargs: Any
+) -> subprocess.CompletedProcess[str]:
+    """Runs an installed command as a process of its own.
+
+    WITHIN is a command that starts it, such as `sh -c 'exec "$@"' sh`. It takes the place of
+    preexec_fn, which runs Python in a copy of this process, where pytest-xdist has a thread.
+    """
     starts_a_process()
     name, *arguments = map(str, words)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
-    return subprocess.run([str(SCRIPTS / name), *arguments], text=True, timeout=120, **streams)
+    command = [*within, str(SCRIPTS / name), *arguments]
+    return subprocess.run(command, text=True, timeout=120, **streams)
 
 
-def start_program(*words: str | Path, **kwargs: Any) -> subprocess.Popen[str]:
-    """An installed command as a process of its own, still running."""
+def start_program(
+    *words: str | Path, within: tuple[str, ...] = (), **kwargs: Any
+) -> subprocess.Popen[str]:
+    """An installed command as a process of its own, still running; WITHIN as for run_program."""
     starts_a_process()
     name, *arguments = map(str, words)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
-    return subprocess.Popen([str(SCRIPTS / name), *arguments], text=True, **streams)
+    command = [*within, str(SCRIPTS / name), *arguments]
+    _STARTED.append(process := subprocess.Popen(command, text=True, **streams))
+    return process
 
 
 def start_python(
@@ -118,4 +142,5 @@ def start_python(
     """
     starts_a_process()
     words = [*within, sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    _STARTED.append(process := subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+    return process

@@ -1,12 +1,9 @@
 """Machines made by memsim: what tests ask of them, and what they are afterwards."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import pytest
 
 from memsim import directory
 from memsim.kernel import Kernel
@@ -22,12 +19,6 @@ Tree = dict[str, str | None]
 
 Make = Callable[[Mapping[str, Any] | str], Path]
 """The fixture `machine`: makes a simulated machine, from its description or a profile's name."""
-
-needs_fuse = pytest.mark.skipif(
-    not (os.access("/dev/fuse", os.R_OK | os.W_OK) and shutil.which("fusermount3")),
-    reason="needs FUSE: install fuse3, and mfusepy",
-)
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
 
 
 # Descriptions

@@ -1,12 +1,12 @@
-"""Virtual machines for the tests here; without what they need, the tests are skipped."""
+"""Virtual machines for the tests here."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from vm import lpars
-from vm.guest import Guest, missing
+from needs import S390_GUEST, X86_GUEST
+from vm.guest import Guest
 from vm.judge import Tally
 from vm.machines import ONE_NODE, TWO_NODES
 
@@ -21,17 +21,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this directory is marked `vm`, and skipped where no guest can run.
+    """Everything in this directory is marked `vm`, and needs a guest.
 
     Tests of s390 guests come last: these boot meanwhile.
     """
     items.sort(key=lambda item: S390 in item.path.parents)
-    ours = [item for item in items if HERE in item.path.parents]
-    reasons = {False: missing(), True: lpars.missing()} if ours else {}
-    for item in ours:
-        item.add_marker(pytest.mark.vm)
-        if reason := reasons[S390 in item.path.parents]:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.vm)
+            wanted = S390_GUEST if S390 in item.path.parents else X86_GUEST
+            item.add_marker(pytest.mark.needs(*wanted))
 
 
 def pytest_terminal_summary(

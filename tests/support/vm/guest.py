@@ -9,9 +9,7 @@ import contextlib
 import functools
 import json
 import os
-import platform
 import shlex
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -42,11 +40,6 @@ OST_NO_REFUSAL = {0, 0x84}
 
 DIMM_SECONDS = 20
 """How long the guest may take to take a DIMM in, or to let it go."""
-
-MISSING = (
-    "no {} here: "
-    "apt-get install qemu-system-x86 busybox-static util-linux, then tests/vm/fetch-kernel"
-)
 
 
 class GuestError(Exception):
@@ -113,20 +106,6 @@ def find_kernel() -> Path | None:
     return None
 
 
-def missing() -> str | None:
-    """Why no guest can be run here and what to do about it; None when one can."""
-    if platform.machine() != "x86_64":
-        return f"the guest runs this machine's programs on x86_64, this is {platform.machine()}"
-    needed = {
-        "qemu-system-x86_64": shutil.which("qemu-system-x86_64"),
-        "busybox": shutil.which("busybox"),
-    }
-    needed |= {program: shutil.which(program) for program in initramfs.PROGRAMS}
-    needed["kernel"] = str(find_kernel() or "") or None
-    absent = [name for name, path in needed.items() if path is None]
-    return MISSING.format(", ".join(absent)) if absent else None
-
-
 class Guest:
     """A running virtual machine; a context manager. One command at a time."""
 
@@ -178,7 +157,7 @@ class Guest:
             self._process = subprocess.Popen(
                 _command_line(self.machine, self.accelerator, self._directory),
                 stdin=subprocess.DEVNULL,
-                stdout=(self._directory / "qemu.log").open("wb"),
+                stdout=listening.enter_context((self._directory / "qemu.log").open("wb")),
                 stderr=subprocess.STDOUT,
             )
             self._undo.callback(self._stop)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
-from lpar import qemu, states, userland
+from lpar import states, userland
 from lpar.description import Partition, partition
 from lpar.fetch import cache, fetched
 from lpar.machine import Lpar
@@ -27,15 +27,6 @@ def lpar(blocks: Iterable[tuple[int, int, bool]] = (), **keys: Any) -> dict[str,
     """A machine like LPAR but for some keys, of blocks (first, last, configured)."""
     groups = [{"range": [first, last], "config": config} for first, last, config in blocks]
     return {**LPAR, **({"blocks": groups} if groups else {}), **keys}
-
-
-def missing() -> str | None:
-    """Why no guest can be booted here, and what to do about it; None when one can."""
-    if reason := qemu.missing():
-        return reason
-    if fetched(cache() / "debian") is None:
-        return "no s390 kernel here: memsim boot --fetch -- true"
-    return None
 
 
 class Lpars:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+import needs
 from lpar.description import Partition
 from lpar.machine import Lpar
 from vm.lpar_judge import Answer, replayed
 from vm.lpar_machines import COVER_LETTER, FUZZED, Fuzzed
-from vm.lpars import Lpars, Meanwhile, missing
+from vm.lpars import Lpars, Meanwhile
 
 HERE = Path(__file__).parent
 
@@ -24,7 +25,7 @@ MEANWHILE = pytest.StashKey[Meanwhile]()
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to boot guests, and to make the random writes, beside the tests that come first."""
     ours = [item for item in session.items if HERE in item.path.parents]
-    if not ours or session.config.option.collectonly or missing():
+    if not ours or session.config.option.collectonly or needs.missing(needs.S390_GUEST):
         return
     guests = session.config.stash[GUESTS] = Lpars()
     work: dict[str, Callable[[], Any]] = {"boot": lambda: guests.fresh(COVER_LETTER).close()}
