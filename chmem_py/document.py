@@ -19,6 +19,9 @@ from memory_hotplug.plan import Action
 SCHEMA_VERSION = 1
 """The version of the document. It grows when scripts that read the document must change."""
 
+_NOT_TRIED = (Cause.KEPT_FREE,)
+"""Causes for which a block is not tried; a message names it then."""
+
 _WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)
 """The results of blocks that the document only counts, or names in a message."""
 
@@ -243,7 +246,7 @@ def _setting_schema() -> dict[str, Any]:
 def _block_schema() -> dict[str, Any]:
     text, yes_no = {"type": "string"}, {"type": "boolean"}
     count = {"type": "integer", "minimum": 0}
-    causes = [_cause(cause) for cause in Cause]
+    causes = [_cause(cause) for cause in Cause if cause not in _NOT_TRIED]
     error = _or_null(
         _object(step=text, cause={"enum": causes}, errno=_or_null(text), reason=text, advice=text)
     )

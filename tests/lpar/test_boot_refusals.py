@@ -12,8 +12,9 @@ def refused(*arguments: str, path: str = "", cache: Path) -> str:
     """What is said; PATH has only these directories, with a QEMU that is never started."""
     programs = cache / "bin"
     programs.mkdir(exist_ok=True)
-    (programs / "qemu-system-s390x").write_text("#!/bin/false\n")
-    (programs / "qemu-system-s390x").chmod(0o755)
+    for name in ("qemu-system-s390x", "setpriv"):
+        (programs / name).write_text("#!/bin/false\n")
+        (programs / name).chmod(0o755)
     paths = {"XDG_CACHE_HOME": str(cache), "PATH": path or str(programs)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in paths.items():
