@@ -8,7 +8,6 @@ import pytest
 
 from commands import run_program
 
-
 PROGRAMS = ("qemu-system-s390x", "setpriv")
 
 
