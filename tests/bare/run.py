@@ -157,6 +157,8 @@ def settle(root: Path, user: str) -> Path:
             ["chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", user], check=True
         )
         home = root / "home" / user
+    # What systemd makes in a Debian that boots; fusermount3 reads it.
+    (root / "etc/mtab").symlink_to("../proc/self/mounts")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     shutil.copy("/etc/hosts", root / "etc/hosts")
     (root / "etc/pip.conf").write_text(pip_configuration(root))
