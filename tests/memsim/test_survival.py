@@ -193,7 +193,7 @@ print("done")
 CREATE = """
 import os, signal, sys
 from hotplug_cli.program import run
-from memsim import cli
+from memsim_py import cli
 os.dup2(1, 2)
 mkdir, this, left = os.mkdir, os.getpid(), 3
 def counted(*arguments, **keywords):
