@@ -8,8 +8,8 @@ and the environment of a login. From this machine come only names and addresses 
 the way to the package index that pip is configured with. Exits 1 unless both commands succeed and
 the tests end without a failure, an error or a warning, and say in a few lines what was left out.
 
-Needs root, mmdebstrap and debian-archive-keyring. The Debian is kept in
-~/.cache/memory-hotplug-tools/bare for a month.
+Needs root, mmdebstrap and debian-archive-keyring. Debian's archive is that of apt's sources here,
+or of MEMORY_HOTPLUG_MIRROR. The Debian is kept in ~/.cache/memory-hotplug-tools/bare for a month.
 """
 
 import argparse
@@ -27,11 +27,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-TOP = Path(__file__).parents[2]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+
+from archive import address
+from lpar.apt import KEYRING, FetchError
+
+TOP = Path(__file__).resolve().parents[2]
 CHECKOUT = "memory-hotplug-tools"
 PACKAGES = ("python3", "python3-venv", "ca-certificates")
 """What the README asks for, and what pip verifies servers with."""
-KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", CHECKOUT, "bare")
 KEPT = 30 * 24 * 3600
 """Seconds after which a root is made anew: the newest Python does not stay the newest."""
@@ -79,7 +83,7 @@ def main() -> int:
         "--with", action="append", default=[], dest="packages", help="a package that is there, too"
     )
     wanted = parser.parse_args()
-    if os.geteuid() or not shutil.which("mmdebstrap") or not KEYS.exists():
+    if os.geteuid() or not shutil.which("mmdebstrap") or not KEYRING.exists():
         fail("needs root, and the packages mmdebstrap and debian-archive-keyring")
     user = "root" if wanted.root else "user"
     with unpacked(kept_root(wanted.suite, wanted.packages)) as root:
@@ -124,24 +128,12 @@ def kept_root(suite: str, packages: Sequence[str]) -> Path:
         # An archive that is a snapshot is older than its own date; its signature is still checked.
         '--aptopt=Acquire::Check-Valid-Until "false"',
     ]
-    sources = f"deb [signed-by={KEYS}] {debian_archive()} {suite} main"
+    sources = f"deb [signed-by={KEYRING}] {address(suite)} {suite} main"
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         made = f"{work}/root.tar"
         subprocess.run(["mmdebstrap", "--quiet", *options, suite, made, sources], check=True)
         os.rename(made, archive)
     return archive
-
-
-def debian_archive() -> str:
-    """Where apt of this machine finds Debian's archive."""
-    form = "$(REPO_URI) $(ORIGIN) $(LABEL)"
-    words = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
-    listing = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    for line in listing.splitlines():
-        uri, _, label = line.partition(" ")
-        if label == "Debian Debian":
-            return uri
-    fail("apt's sources on this machine have no Debian, or apt-get update was not run")
 
 
 @contextmanager
@@ -165,6 +157,8 @@ def settle(root: Path, user: str) -> Path:
             ["chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", user], check=True
         )
         home = root / "home" / user
+    # What systemd makes in a Debian that boots; fusermount3 reads it.
+    (root / "etc/mtab").symlink_to("../proc/self/mounts")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     shutil.copy("/etc/hosts", root / "etc/hosts")
     (root / "etc/pip.conf").write_text(pip_configuration(root))
@@ -182,7 +176,7 @@ def clone(checkout: Path) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".gitconfig") as trusting:
         trusting.write("[safe]\n    directory = *\n")
         trusting.flush()
-        words = ["git", "clone", "--quiet", "--depth=1", TOP.resolve().as_uri(), str(checkout)]
+        words = ["git", "clone", "--quiet", "--depth=1", TOP.as_uri(), str(checkout)]
         subprocess.run(words, env={**os.environ, "GIT_CONFIG_GLOBAL": trusting.name}, check=True)
 
 
@@ -261,4 +255,7 @@ def judge(said: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except FetchError as error:
+        fail(str(error))

@@ -1,21 +1,24 @@
 """memsim boot where it cannot boot: one sentence, status 1."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from commands import run_program
 
+PROGRAMS = ("qemu-system-s390x", "setpriv")
 
-def refused(*arguments: str, path: str = "", cache: Path) -> str:
-    """What is said; PATH has only these directories, with a QEMU that is never started."""
+
+def refused(*arguments: str, there: Iterable[str] = PROGRAMS, cache: Path) -> str:
+    """What is said; in PATH only these programs are found, and none is ever started."""
     programs = cache / "bin"
     programs.mkdir(exist_ok=True)
-    for name in ("qemu-system-s390x", "setpriv"):
+    for name in there:
         (programs / name).write_text("#!/bin/false\n")
         (programs / name).chmod(0o755)
-    paths = {"XDG_CACHE_HOME": str(cache), "PATH": path or str(programs)}
+    paths = {"XDG_CACHE_HOME": str(cache), "PATH": str(programs)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in paths.items():
             patch.setenv(name, value)
@@ -26,8 +29,14 @@ def refused(*arguments: str, path: str = "", cache: Path) -> str:
     return sentence
 
 
-def test_without_qemu_it_says_what_to_install(tmp_path: Path) -> None:
-    assert "apt-get install qemu-system-misc" in refused(path="/nowhere", cache=tmp_path)
+@pytest.mark.parametrize(
+    ("missing", "package"), [("qemu-system-s390x", "qemu-system-misc"), ("setpriv", "util-linux")]
+)
+def test_without_a_program_it_says_what_to_install(
+    missing: str, package: str, tmp_path: Path
+) -> None:
+    said = refused(there={*PROGRAMS} - {missing}, cache=tmp_path)
+    assert said.endswith(f"{missing} is not installed here: apt-get install {package}")
 
 
 def test_before_anything_is_fetched_it_says_how_to_fetch(tmp_path: Path) -> None:
@@ -71,4 +80,4 @@ def test_increments_that_no_s390_has_are_refused(
 )
 def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert refused(*arguments, cache=tmp_path)
-    assert not os.listdir(tmp_path / "bin")[1:]
+    assert sorted(os.listdir(tmp_path / "bin")) == sorted(PROGRAMS)
