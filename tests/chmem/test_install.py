@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chmem_py.install import check_program
+from chmem_py.install import check_program, uninstall
+from chmem_py.output import Output
 from commands import Command
 from hotplug_cli.getopt import UsageError
 from memory_hotplug import Machine
@@ -255,3 +256,20 @@ def test_nothing_is_removed_from_an_archive(tree: Path, chmem: Command, tmp_path
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith(f"chmem: cannot write to {archive}: Read-only file system")
     assert archive.read_bytes() == before
+
+
+@pytest.mark.parametrize("this_machine", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_uninstall_on_this_machine_says_that_systemd_has_to_read_its_units_again(
+    capsys: pytest.CaptureFixture[str], machine: Make, this_machine: bool, dry_run: bool
+) -> None:
+    with Machine.at(machine(s390())) as opened:
+        tree = opened.tree
+        unit = Path(tree.root, UNIT)
+        unit.parent.mkdir(parents=True)
+        unit.write_text("")
+        tree.is_this_machine = this_machine
+        assert uninstall(tree, Output(), dry_run=dry_run) == 0
+    assert unit.exists() is dry_run
+    told = "systemctl daemon-reload" in capsys.readouterr().err
+    assert told is (this_machine and not dry_run)
