@@ -19,7 +19,7 @@ from memory_hotplug.attribute import MEMORY
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.journal import HALF_DONE
 from memory_hotplug.machine import Machine
-from simulated import Make, conditions, half_done, make, s390, write
+from simulated import Make, conditions, half_done, make, online, s390, write
 
 HOLDING = """
 import sys, time
@@ -67,8 +67,7 @@ def test_two_that_enable_at_once_enable_twice_as_much(tmp_path: Path) -> None:
     for one in both:
         one.communicate(timeout=60)
         assert one.returncode == 0
-    online = [n for n, now in conditions(root).items() if now.state == "online"]
-    assert online == list(range(12))
+    assert online(root) == list(range(12))
 
 
 def test_who_waits_says_for_whom_and_goes_on_afterwards(tmp_path: Path) -> None:
