@@ -3,14 +3,23 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chmem_py.advice import format_cannot_write
+import static_tree
+from chmem_py.advice import command, format_advice, format_cannot_write
+from chmem_py.request import parse
+from chmem_py.selection import select_nothing
+from chmem_py.tally import Tally
 from commands import Command
+from memory_hotplug import Machine
+from memory_hotplug.block import State
 from memory_hotplug.errors import CannotWriteError
+from memory_hotplug.outcome import Outcome, Result, Write
+from memory_hotplug.plan import NEEDED, Action, Change, Plan, order_to
 from simulated import conditions, make, s390, x86
 from terminal import Terminal, clean_environment
 
@@ -64,6 +73,24 @@ def test_where_util_linux_would_fail_silently_a_sentence_says_why(
 ) -> None:
     done = chmem("-s", make(tmp_path / "machine", s390()), *arguments)
     assert (done.status, done.stdout, done.stderr) == (1, "", f"chmem: {sentence}\n")
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], False),
+        (["--json", "--advice=never"], False),
+        (["--timeout=5"], True),
+        (["--timeout", "5"], True),
+    ],
+)
+def test_without_advice_a_success_is_silent_but_with_options_of_our_own(
+    options: list[str], told: bool, chmem: Command, tmp_path: Path
+) -> None:
+    done = chmem("-s", make(tmp_path / "machine", s390()), *options, "-e", "0")
+    said = "chmem: nothing to do: a size of 0 was requested\n" if told else ""
+    assert (done.status, done.stderr) == (0, said)
 
 
 @pytest.mark.usefixtures("quiet")
@@ -236,10 +263,44 @@ def test_memmap_on_memory_is_offered_only_where_the_kernel_has_it(
     done = chmem("-s", root, "-e", "-b", "5", "-m", "0")
     assert done.status == 1
     assert sentence in done.stderr
+    assert "struct pages (2M)" in done.stderr
+
+
+def test_a_zone_where_a_block_can_go_to_none_is_told(chmem: Command, tmp_path: Path) -> None:
+    root = static_tree.plain(tmp_path, ["offline"], "")
+    done = chmem("-s", root, "-e", "-z", "DMA", "-b", "0")
+    assert "zone DMA was asked for, but it can go to none\n" in done.stderr
+
+
+def test_a_block_that_the_kernel_set_online_where_no_zones_are_shown_is_in_zone_unknown(
+    tmp_path: Path,
+) -> None:
+    with Machine.at(make(tmp_path / "machine", s390())) as machine:
+        before = machine.block(5, NEEDED)
+        enable = Change(before, order_to(before), Plan())
+        after = before._replace(state=State.ONLINE, configured=True, zones=None)
+        configured = Write("configure", "", "1", None, happened=True, undoing=False)
+        request = replace(parse("5", machine.block_size, blocks=True), action=Action.ENABLE)
+        tally = Tally(select_nothing(request, machine))
+        tally.add(Outcome(Result.DONE, enable, after, (configured,)))
+        (said,) = format_advice(tally, machine)
+    assert said.text.startswith("memory block 5: set online by the kernel itself, in zone unknown")
 
 
 @pytest.mark.parametrize(
-    ("started", "command"),
+    ("this_machine", "where"), [(True, ""), (False, " --sysroot '{tmp_path}/a machine'")]
+)
+def test_a_command_that_is_advised_names_the_root_of_another_machine(
+    this_machine: bool, where: str, tmp_path: Path
+) -> None:
+    with Machine.at(make(tmp_path / "a machine", s390())) as machine:
+        machine.tree.is_this_machine = this_machine
+        where = where.format(tmp_path=tmp_path)
+        assert command("--undo", machine.tree) == f"chmem --undo{where}"
+
+
+@pytest.mark.parametrize(
+    ("started", "said"),
     [
         ("/opt/tools/chmem", "/opt/tools/chmem"),
         ("/opt/my tools/chmem", "'/opt/my tools/chmem'"),
@@ -247,13 +308,13 @@ def test_memmap_on_memory_is_offered_only_where_the_kernel_has_it(
     ],
 )
 def test_who_is_not_root_is_told_to_run_the_program_that_is_running(
-    started: str, command: str, monkeypatch: pytest.MonkeyPatch
+    started: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # sudo has a PATH of its own, in which chmem may be util-linux's.
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(sys, "argv", [started])
     denied = CannotWriteError("/sys/x", PermissionError(13, "Permission denied"))
-    assert format_cannot_write(denied).advice.endswith(f"run this as root (sudo {command})")
+    assert format_cannot_write(denied).advice.endswith(f"run this as root (sudo {said})")
 
 
 def test_nothing_to_disable_on_a_machine_with_only_offline_memory_is_said(

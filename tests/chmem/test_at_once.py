@@ -3,21 +3,23 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chmem_py.holding import holding
+from chmem_py.holding import holding, say_held
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from commands import Command, start_program, start_python
 from memory_hotplug.attribute import MEMORY
-from memory_hotplug.errors import StoppedError
+from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.journal import HALF_DONE
 from memory_hotplug.machine import Machine
-from simulated import conditions, half_done, make, s390, write
+from simulated import Make, conditions, half_done, make, online, s390, write
 
 HOLDING = """
 import sys, time
@@ -65,8 +67,7 @@ def test_two_that_enable_at_once_enable_twice_as_much(tmp_path: Path) -> None:
     for one in both:
         one.communicate(timeout=60)
         assert one.returncode == 0
-    online = [n for n, now in conditions(root).items() if now.state == "online"]
-    assert online == list(range(12))
+    assert online(root) == list(range(12))
 
 
 def test_who_waits_says_for_whom_and_goes_on_afterwards(tmp_path: Path) -> None:
@@ -94,22 +95,68 @@ def test_the_time_limit_holds_for_the_wait_too(chmem: Command, tmp_path: Path) -
     )
 
 
-def test_a_dry_run_says_what_a_run_would_bring_back_first(chmem: Command, tmp_path: Path) -> None:
-    root = make(tmp_path / "m", s390())
-    record = half_done(1)
+def left_half_done(machine: Make, **more: Any) -> Path:
+    """A machine of which a killed process has left block 1 offline."""
+    root = machine(s390(**more))
     write(root, f"{MEMORY}/memory1/state", "offline")
-    (root / HALF_DONE).write_text(record)
+    (root / HALF_DONE).write_text(half_done(1, pid=77))
+    return root
+
+
+KILLED = "chmem: process 77 ended while it changed memory block 1 (--reconfigure); "
+
+
+def test_what_a_killed_one_left_is_brought_back_and_told(chmem: Command, machine: Make) -> None:
+    root = left_half_done(machine)
     done = chmem("-s", root, "-b", "-e", "4", "--dry-run")
-    assert "process 7 ended while it changed memory block 1 (--reconfigure)" in done.stderr
-    assert (root / HALF_DONE).read_text() == record
-    assert chmem("-s", root, "-b", "-e", "4").status == 0
+    assert done.stderr == (
+        f"{KILLED}without --dry-run the block is restored first: online, configured, "
+        "memmap_on_memory 0\n"
+    )
+    assert (root / HALF_DONE).exists()
+    done = chmem("-s", root, "-b", "-e", "4")
+    assert (done.status, done.stderr) == (
+        0,
+        f"{KILLED}the block was restored: online, configured, memmap_on_memory 0\n",
+    )
     assert conditions(root)[1].state == "online"
+    assert not (root / HALF_DONE).exists()
 
 
-def test_a_dry_run_waits_for_nobody(chmem: Command, tmp_path: Path) -> None:
-    root = make(tmp_path / "machine", s390())
+def test_what_a_killed_one_left_and_cannot_be_brought_back_is_told_each_time(
+    chmem: Command, machine: Make
+) -> None:
+    root = left_half_done(machine, faults={"online": {"1": "EIO"}})
+    for _ in range(2):
+        done = chmem("-s", root, "-b", "-e", "4")
+        assert (done.status, done.stderr) == (
+            0,
+            "chmem: memory block 1 online failed while undoing: Input/output error\n"
+            "chmem: memory block 1 is left offline, configured, memmap_on_memory 0\n"
+            f"chmem: chmem --enable --blocks 1 --zone Normal --sysroot {root} restores it once the "
+            "cause is fixed\n",
+        )
+
+
+def test_a_dry_run_waits_for_nobody(chmem: Command, machine: Make) -> None:
+    root = left_half_done(machine)
     with held(root):
-        assert chmem("-s", root, "--dry-run", "-e", "-b", "4").status == 0
+        done = chmem("-s", root, "--dry-run", "-e", "-b", "4")
+    assert (done.status, done.stderr) == (0, "")
+
+
+def test_who_holds_the_machine_is_named_with_the_day_if_it_was_another() -> None:
+    now = time.time()
+    for pid, since, named in (
+        (7, 0.0, f"process 7 (since {time.strftime('%F %T', time.localtime(0))})"),
+        (7, now, f"process 7 (since {time.strftime('%T', time.localtime(now))})"),
+        (7, None, "process 7"),
+        (None, None, "another process"),
+    ):
+        output = Output()
+        say_held(HeldError(pid, since), output)
+        changing = "is still changing the memory of this machine; nothing was changed"
+        assert output.messages == [f"{named} {changing}"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

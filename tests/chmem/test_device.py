@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem, ShellComplete
 from chmem_py.cli import chmem as command
 from commands import Command
 from memory_hotplug import Machine
-from simulated import Make, conditions, x86
+from simulated import Make, online, x86
 
 ROOM = {**x86(), "blocks": [{"range": [0, 3]}, {"range": [4, 9], "config": 0}]}
 
@@ -21,10 +21,6 @@ def plugged(machine: Make, memsim: Command) -> Path:
     for kind, size in (("virtio-mem", "256M"), ("dimm", "256M"), ("cxl", "128M")):
         assert memsim("plug", root, "--as", kind, "--memory", size).status == 0
     return root
-
-
-def online(root: Path) -> list[int]:
-    return [number for number, found in conditions(root).items() if found.state == "online"]
 
 
 def test_a_device_is_emptied_and_can_then_go(

@@ -21,6 +21,7 @@ def document_of(chmem: Command, *arguments: str | Path) -> dict[str, Any]:
     done = chmem(*arguments)
     document: dict[str, Any] = json.loads(done.stdout)
     jsonschema.validate(document, schema())
+    assert done.stdout == json.dumps(document, indent=2) + "\n"
     assert document["status"] == done.status
     said = [line for line in done.stderr.splitlines() if line != HINT]
     assert [f"chmem: {message}" for message in document["messages"]] == said
@@ -48,6 +49,7 @@ def test_of_a_wrong_command_line_there_is_a_document(
     root = make(tmp_path / "machine", s390())
     document = document_of(chmem, "--json", "-s", root, *arguments)
     assert (document["outcome"], document["status"], document["request"]) == ("failed", 1, None)
+    assert (document["bytes_changed"], document["blocks"]) == (0, [])
     assert document["messages"][0] == message
 
 

@@ -2,7 +2,11 @@
 
 import json
 import os
+import re
+import shlex
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import pytest
 
 import static_tree
 from chmem_py.document import schema
-from commands import SCRIPTS, Command
+from commands import SCRIPTS, Command, start_program
 from memory_hotplug import Machine
 from memsim import directory
 from memsim.kernel import Kernel
@@ -191,3 +195,27 @@ def test_dry_run_shows_no_write_that_would_be_refused(
     done = chmem("-s", lpar, "--dry-run", "-b", "-c", "17")
     assert done.status == 1
     assert "echo" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["treeX", "a tree"])
+def test_paths_of_a_dry_run_begin_with_the_root(name: str, chmem: Command, tmp_path: Path) -> None:
+    root = static_tree.plain(tmp_path / name, ["online", "offline"])
+    words = ["-s", root, "-e", "-b", "1", "--dry-run"]
+    path = f"{root}/{MEMORY}/memory1/state"
+    script = chmem(*words).stdout.splitlines()
+    assert script[1] == f"echo online_movable > {shlex.quote(path)}"
+    (step,) = json.loads(chmem(*words, "--json").stdout)["blocks"][0]["steps"]
+    assert step["path"] == path
+
+
+def test_dry_run_that_a_signal_ends_says_that_nothing_was_done(tmp_path: Path) -> None:
+    root = static_tree.plain(tmp_path, ["online"] * 3000)
+    process = start_program("chmem", "-s", root, "--dry-run", "-d", "-b", "0-2999")
+    status = Path(f"/proc/{process.pid}/status")
+    while not int(re.findall("SigCgt:\t(.*)", status.read_text())[0], 16) & 1 << 14:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 143
+    assert "interrupted; disabled before that: nothing\n" in err

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from commands import Command
+from layouts import MINE, layout
 from memory_hotplug import Machine
 from memory_hotplug.block import State
-from simulated import Make, conditions, make, s390, x86
+from simulated import Make, conditions, make, online, s390, x86
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -17,11 +18,6 @@ MIB, GIB = 1 << 20, 1 << 30
 def tree(machine: Make) -> Path:
     """4 GiB online in blocks of 128 MiB, of which 2 GiB are in use, and 1 GiB standby."""
     return machine(s390(first=32, standby=8, used=2 * GIB))
-
-
-def online(root: Path) -> int:
-    with Machine.at(root) as machine:
-        return sum(block.status == "online" for block in machine.blocks())
 
 
 def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chmem: Command) -> None:
@@ -36,10 +32,10 @@ def test_more_than_can_go_is_refused_and_what_can_go_is_offered(tree: Path, chme
     )
     assert conditions(tree) == before
     assert chmem("-s", tree, "-d", "1792m").status == 0
-    assert online(tree) == 32 - 14
+    assert len(online(tree)) == 32 - 14
     # Now nothing more can go.
     done = chmem("-s", tree, "-d", "128m", "--advice=never")
-    assert (done.status, online(tree)) == (1, 18)
+    assert (done.status, len(online(tree))) == (1, 18)
     assert done.stderr == "chmem: 2G is in use: nothing can be set offline, 128M was requested\n"
     done = chmem("-s", tree, "-d", "128m")
     assert done.stderr.splitlines()[1:] == ["chmem: --force takes what the kernel gives"]
@@ -101,7 +97,7 @@ def test_what_may_go_goes(
     words: list[str], status: int, left: int, tree: Path, chmem: Command
 ) -> None:
     done = chmem("-s", tree, *words)
-    assert (done.status, online(tree)) == (status, left)
+    assert (done.status, len(online(tree))) == (status, left)
 
 
 def test_the_offered_command_keeps_the_zone_and_the_node(machine: Make, chmem: Command) -> None:
@@ -125,22 +121,16 @@ def test_what_is_to_stay_free_is_a_size(text: str, tree: Path, chmem: Command) -
     done = chmem("-s", tree, "-d", "1g", "--keep-free", text, "--advice=always")
     assert done.status == 1
     assert done.stderr.startswith(f"chmem: invalid argument of --keep-free: '{text}'\n")
-    assert online(tree) == 32
+    assert len(online(tree)) == 32
 
 
 def test_force_and_keep_free_contradict_each_other(tree: Path, chmem: Command) -> None:
     assert chmem("-s", tree, "-d", "1g", "--keep-free", "1g", "--force").status == 1
-    assert online(tree) == 32
-
-
-def layout(root: Path, text: str) -> None:
-    file = root / "etc/memory-layout.d/10-mine.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"version = 1\n{text}")
+    assert len(online(tree)) == 32
 
 
 def test_a_layout_says_what_is_to_stay_free(tree: Path, chmem: Command) -> None:
-    layout(tree, 'keep_free = "1856M"\n')
+    layout(tree, 'keep_free = "1856M"\n', MINE)
     assert chmem("-s", tree, "-d", "256m").status == 1
     assert chmem("-s", tree, "-d", "256m", "--keep-free", "0").status == 0
     assert chmem("-s", tree, "-e", "256m").status == 0
@@ -150,17 +140,17 @@ def test_a_layout_says_what_is_to_stay_free(tree: Path, chmem: Command) -> None:
     saved.write_text('version = 1\nkeep_free = "1000K"\n')
     assert chmem("-s", tree, "--save").status == 0
     assert 'keep_free = "1000K"\n' in saved.read_text()
-    layout(tree, 'keep_free = "much"\n')
+    layout(tree, 'keep_free = "much"\n', MINE)
     saved.unlink()
     done = chmem("-s", tree, "-d", "128m")
     assert done.status == 1
-    assert done.stderr.startswith("chmem: /etc/memory-layout.d/10-mine.toml:2: ")
-    assert online(tree) == 31
+    assert done.stderr.startswith("chmem: /etc/memory-layout.d/20-mine.toml:2: ")
+    assert len(online(tree)) == 31
 
 
 def test_a_layout_takes_no_more_than_can_go(tree: Path, chmem: Command) -> None:
     text = '[[memory]]\nblocks = "4-31"\nstate = "offline"\n'
-    layout(tree, text)
+    layout(tree, text, MINE)
     before = conditions(tree)
     done = chmem("-s", tree, "--apply", "--advice=always")
     assert (done.status, conditions(tree)) == (1, before)
@@ -170,17 +160,17 @@ def test_a_layout_takes_no_more_than_can_go(tree: Path, chmem: Command) -> None:
     # What comes before it counts: 14 blocks can go, and one more for each that comes.
     come = '[[memory]]\nblocks = "32"\n'
     for taken, status in (("16-31", 1), ("17-31", 0)):
-        layout(tree, text.replace("4-31", taken) + come)
+        layout(tree, text.replace("4-31", taken) + come, MINE)
         assert chmem("-s", tree, "--apply", "--dry-run").status == status
-    layout(tree, text.replace("4-31", "24-31") + '[[memory]]\nblocks = "32-39"\n')
+    layout(tree, text.replace("4-31", "24-31") + '[[memory]]\nblocks = "32-39"\n', MINE)
     assert chmem("-s", tree, "--apply").status == 0
-    assert online(tree) == 32
+    assert len(online(tree)) == 32
     # The layout that is applied decides, not the one of the machine.
-    layout(tree, 'keep_free = "3G"\n')
+    layout(tree, 'keep_free = "3G"\n', MINE)
     other = tree.parent / "other.toml"
     other.write_text(f'version = 1\nkeep_free = "0"\n{text.replace("4-31", "20-23")}')
     assert chmem("-s", tree, "--apply", other).status == 0
-    assert online(tree) == 28
+    assert len(online(tree)) == 28
 
 
 def test_struct_pages_that_will_not_fit_are_told_beforehand(machine: Make, chmem: Command) -> None:

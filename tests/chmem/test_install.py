@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from chmem_py.install import check_program
+from chmem_py.install import check_program, uninstall
+from chmem_py.output import Output
 from commands import Command
 from hotplug_cli.getopt import UsageError
+from layouts import MINE, layout
 from memory_hotplug import Machine
-from simulated import Make, s390
+from simulated import Make, online, s390
+from static_tree import MEMORY
 
 UNIT = "etc/systemd/system/memory-layout.service"
 WANTED = "etc/systemd/system/sysinit.target.wants/memory-layout.service"
@@ -23,19 +26,8 @@ WROTE = f"wrote /{UNIT}\nwrote /{RULES}\nwrote /{WANTED}\n"
 @pytest.fixture
 def tree(machine: Make) -> Path:
     root = machine(s390(first=4, standby=4))
-    layout(root, '[[memory]]\nblocks = "4-5"\nzone = "Movable"\n')
+    layout(root, '[[memory]]\nblocks = "4-5"\nzone = "Movable"\n', MINE)
     return root
-
-
-def layout(root: Path, text: str) -> None:
-    file = root / "etc/memory-layout.d/20-mine.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"version = 1\n{text}")
-
-
-def online(root: Path) -> list[int]:
-    with Machine.at(root) as machine:
-        return [block.number for block in machine.blocks() if block.status == "online"]
 
 
 def test_what_is_installed_is_removed_without_a_trace(tree: Path, chmem: Command) -> None:
@@ -112,7 +104,7 @@ def test_a_vendors_rule_that_would_undo_the_layout_is_named(
     rule = tree / VENDOR
     rule.parent.mkdir(parents=True)
     rule.write_text('\nSUBSYSTEM=="memory", ACTION=="add", ATTR{state}="online"\n')
-    layout(tree, text)
+    layout(tree, text, MINE)
     done = chmem("-s", tree, "--apply", "--install", "--advice=always")
     assert done.status == 0
     expected = (
@@ -131,7 +123,7 @@ def test_a_kernel_that_is_quicker_than_the_rules_is_named(tree: Path, chmem: Com
         "chmem: auto_online_blocks is online_kernel: the kernel sets added memory online before a "
         "zone of the layout can be chosen\n"
     )
-    layout(tree, f'[policy]\nauto_online = "offline"\n{MOVABLE}')
+    layout(tree, f'[policy]\nauto_online = "offline"\n{MOVABLE}', MINE)
     assert chmem("-s", tree, "--apply", "--install").stderr == ""
 
 
@@ -229,15 +221,15 @@ def test_nothing_is_removed_from_a_root_that_is_not_there(chmem: Command, tmp_pa
 
 
 def test_the_rules_are_for_the_blocks_of_a_range_of_addresses(tree: Path, chmem: Command) -> None:
-    layout(tree, '[[memory]]\nrange = "0x20000000-0x2fffffff"\n')
+    layout(tree, '[[memory]]\nrange = "0x20000000-0x2fffffff"\n', MINE)
     assert chmem("-s", tree, "--apply", "--install").status == 0
     assert 'KERNEL=="memory[45]", ' in (tree / RULES).read_text()
 
 
 def test_a_kernel_without_auto_online_sets_nothing_online_first(tree: Path, chmem: Command) -> None:
-    memory = tree / "sys/devices/system/memory"
+    memory = tree / MEMORY
     zone = (memory / "memory0/valid_zones").read_text().strip()
-    layout(tree, f'[[memory]]\nblocks = "0"\nzone = "{zone}"\n')
+    layout(tree, f'[[memory]]\nblocks = "0"\nzone = "{zone}"\n', MINE)
     (memory / "auto_online_blocks").unlink()
     plain = tree.with_name("plain")
     shutil.copytree(tree, plain, symlinks=True, ignore=shutil.ignore_patterns(".memsim"))
@@ -255,3 +247,20 @@ def test_nothing_is_removed_from_an_archive(tree: Path, chmem: Command, tmp_path
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith(f"chmem: cannot write to {archive}: Read-only file system")
     assert archive.read_bytes() == before
+
+
+@pytest.mark.parametrize("this_machine", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_uninstall_on_this_machine_says_that_systemd_has_to_read_its_units_again(
+    capsys: pytest.CaptureFixture[str], machine: Make, this_machine: bool, dry_run: bool
+) -> None:
+    with Machine.at(machine(s390())) as opened:
+        tree = opened.tree
+        unit = Path(tree.root, UNIT)
+        unit.parent.mkdir(parents=True)
+        unit.write_text("")
+        tree.is_this_machine = this_machine
+        assert uninstall(tree, Output(), dry_run=dry_run) == 0
+    assert unit.exists() is dry_run
+    told = "systemctl daemon-reload" in capsys.readouterr().err
+    assert told is (this_machine and not dry_run)

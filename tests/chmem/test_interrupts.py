@@ -84,8 +84,9 @@ def test_after_a_write_a_signal_is_only_noted() -> None:
         assert interrupts.signal == signal.SIGHUP
 
 
+@pytest.mark.parametrize("bar", ["", "\r\n"])
 def test_a_second_signal_ends_the_process_and_clears_the_bar(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    bar: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ended: list[int] = []
 
@@ -96,14 +97,15 @@ def test_a_second_signal_ends_the_process_and_clears_the_bar(
     monkeypatch.setattr("os._exit", end)
     capfd.readouterr()
     with Interrupts(None) as interrupts:
-        interrupts.last_words = lambda: b"\r\n"
+        if bar:
+            interrupts.last_words = bar.encode
         sent(signal.SIGINT)
         with pytest.raises(EndedError), interrupts.limiting("offline"):
             sent(signal.SIGTERM)
     assert ended == [128 + signal.SIGTERM]
     out, error = capfd.readouterr()
     assert out == ""
-    assert error == f"\r\nchmem: {messages.ENDED_AT_ONCE.text}\n"
+    assert error == f"{bar}chmem: {messages.ENDED_AT_ONCE.text}\n"
 
 
 def test_a_second_signal_ends_the_process_even_where_nothing_can_be_said(

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands import SCRIPTS, Command, run_program, start_program
+from layouts import layout
 from memory_hotplug import Machine
 from memory_hotplug.block import zone_of
 from memory_hotplug.journal import UNDO
@@ -41,12 +42,6 @@ def blocks(count: int, tree: Path) -> str:
     """The size of so many blocks, as a layout has it."""
     with Machine.at(tree) as machine:
         return f"{count * machine.block_size >> 20}M"
-
-
-def layout(tmp_path: Path, text: str) -> Path:
-    file = tmp_path / "layout.toml"
-    file.write_text(f"version = 1\n{text}")
-    return file
 
 
 @pytest.mark.parametrize("profile", EACH)

@@ -1,8 +1,6 @@
 """chmem looks at pages, where it may: which blocks to try first, and what kept one online."""
 
 import json
-from array import array
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,20 +9,8 @@ from chmem_py.pages import Staying, staying
 from commands import Command
 from memory_hotplug import Machine
 from memory_hotplug.pages import Contents, Pages
+from page_flags import BLOCK, LRU, PAGES, SLAB, show_pages
 from simulated import Make, x86
-
-BLOCK = 2 << 20
-PAGES = BLOCK // 4096
-FREE, LRU, SLAB = 1 << 10, 1 << 5, 1 << 7
-
-
-def show_pages(root: Path, blocks: Mapping[int, tuple[int, int]], count: int = 16) -> None:
-    """Let the machine tell its pages: block -> flags, and how many pages have them."""
-    flags = array("Q", [FREE]) * (count * PAGES)
-    for block, (flag, pages) in blocks.items():
-        flags[block * PAGES : block * PAGES + pages] = array("Q", [flag]) * pages
-    (root / "proc").mkdir(exist_ok=True)
-    (root / "proc/kpageflags").write_bytes(flags.tobytes())
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
+from layouts import layout
 from memory_hotplug import Machine
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, path_of
 from memory_hotplug.errors import LayoutError
@@ -175,12 +176,6 @@ def test_what_cannot_be_written_is_told(tree: Path, chmem: Command) -> None:
         (True, None),
         (False, "ELOOP"),
     ]
-
-
-def layout(tmp_path: Path, text: str) -> Path:
-    file = tmp_path / "layout.toml"
-    file.write_text(f"version = 1\n{text}")
-    return file
 
 
 BOTH = '[policy]\nauto_online = "online_movable"\n[[memory]]\nblocks = "4-5"\n'

@@ -146,3 +146,22 @@ def test_all_or_nothing_refuses_in_two_lines(chmem: Command, machine: Make) -> N
         "chmem: 100T requested, but only 512M can be enabled\n"
         "chmem: nothing is changed (--all-or-nothing)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "last"),
+    [
+        (["-b", "+007"], 7, 7),
+        (["-b", " 5-\t+6"], 5, 6),
+        (["-b", f"{2**64 - 1}"], 2**64 - 1, 2**64 - 1),
+        (["-b", "000000000000000000000000000012"], 12, 12),
+        (["-b", "+00000000000000000000000000012"], 12, 12),
+        (["0x8000000-0x00017ffffff"], 1, 2),
+    ],
+)
+def test_range_takes_numbers_as_strtoull_does(
+    words: list[str], first: int, last: int, chmem: Command, machine: Make
+) -> None:
+    done = chmem("-s", machine(s390()), "--dry-run", "--json", "-e", *words)
+    request = json.loads(done.stdout)["request"]
+    assert (request["first_block"], request["last_block"], request["size"]) == (first, last, None)

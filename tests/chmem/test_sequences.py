@@ -1,11 +1,8 @@
 """What is done to a block: configure, online, offline, deconfigure, and tries again."""
 
 import json
-import os
-import sys
 from pathlib import Path
 
-import pexpect
 import pytest
 
 import static_tree
@@ -14,7 +11,7 @@ from memory_hotplug import Machine, State
 from memsim import directory
 from simulated import Condition, Make, conditions, make, s390, write, x86
 from static_tree import MEMORY
-from terminal import PATIENCE
+from terminal import Terminal
 
 
 def test_reconfigure_is_the_five_echoes(chmem: Command, machine: Make) -> None:
@@ -168,22 +165,22 @@ def test_captured_tree_is_written_literally(chmem: Command, tmp_path: Path) -> N
     assert states == ["online\n", "online_movable", "offline"]
 
 
-def test_progress_is_shown_on_a_terminal_when_it_takes_long(tmp_path: Path) -> None:
-    root = make(tmp_path / "machine", x86(delays={"online": {"4": 600}}))
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "TERM": "xterm",
-        "COLUMNS": "100",
-    }
-    child = pexpect.spawn(
-        sys.executable, ["-m", "chmem_py", "-s", str(root), "-e", "512m"], env=environment
-    )
-    child.expect("memory block 4", timeout=PATIENCE)
-    child.sendintr()
-    child.expect(pexpect.EOF, timeout=PATIENCE)
-    child.close()
-    assert child.exitstatus == 130
+def test_progress_on_a_terminal_counts_the_blocks_done_and_goes_at_a_second_signal(
+    tmp_path: Path,
+) -> None:
+    delays = {transition: {"6": 600} for transition in ("online", "deconfig")}
+    root = make(tmp_path / "machine", s390(faults={"config": {"4": "EIO"}}, delays=delays))
+    terminal = Terminal("chmem", "-s", root, "-e", "-m", "0", "-b", "4-7", columns=100)
+    terminal.read_until(terminal.shows("memory block 6"))
+    assert any("1 of 4 blocks" in line and "128M of 512M" in line for line in terminal.text())
+
+    def ended() -> bool:
+        terminal.process.sendintr()
+        return terminal.shows("ended at once")()
+
+    terminal.read_until(ended)
+    assert b"\x1b[?25h\r\r\nchmem: ended at once" in terminal.written
+    assert terminal.finish() == 130
 
 
 @pytest.mark.parametrize("word", ["online_movable", "online_kernel"])

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -53,8 +54,8 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
     after = conditions(root)
     document = json.loads(out)
     assert chmem.process.returncode == document["status"] == 128 + number
-    assert document["outcome"] == "interrupted"
-    assert "interrupted" in err
+    assert (document["outcome"], document["signal"]) == ("interrupted", number)
+    assert re.search(rf"interrupted; \w+ before that: memory block {first}\n", err)
     assert [block["result"] for block in document["blocks"]] == ["done", "interrupted"]
     assert after[first] != before[first]
     assert [after[block] for block in range(first + 1, first + 4)] == [

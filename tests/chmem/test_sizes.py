@@ -26,6 +26,8 @@ def machine_of_256_mib(root: Path) -> Path:
         ("1000", "the nearest sizes are 768M and 1024M"),
         ("100m", "the nearest size is 256M"),
         ("1", "the nearest size is 256M"),
+        ("17592186044415m", "the nearest size is 17592186044160M"),
+        ("0x10000001-0x10000001", "the nearest range is 0x10000000-0x1fffffff"),
         ("0xb0000000-0xb7ffffff", "the nearest range is 0xb0000000-0xbfffffff"),
         ("0xb0000001-0xcfffffff", "the nearest ranges are 0xc0000000-0xcfffffff and 0xb0000000-"),
         ("0xb0000000-0xc0000000", "the nearest ranges are 0xb0000000-0xbfffffff and 0xb0000000-"),

@@ -10,9 +10,6 @@ saved, and a boot. No command prints a traceback, hangs, or leaves a block betwe
 Exits 1 after a failure, each of which is printed with its command.
 """
 
-import argparse
-import contextlib
-import io
 import json
 import os
 import random
@@ -20,22 +17,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-import hotplug_cli.program
+import workshop
 from chmem_py.cli import chmem
 from commands import SCRIPTS
 from memsim.directory import Directory
 from memsim.machine import TRANSITIONS, Fault
 from simulated import Condition, conditions, make, s390, x86
+from workshop import Parts, Workshop, try_parts
 
 PATIENCE = 60
 ERRORS = ("EBUSY", "EAGAIN", "EIO", "ENOMEM", "EINVAL", "EACCES", "ENODEV", "EINTR", "ENOSPC")
@@ -65,15 +60,10 @@ SEQUENCES = (
 )
 
 
-class Workshop:
-    """A place for machines, and what was found out about them."""
+class Shop(Workshop):
+    """A place for machines that are slow."""
 
-    def __init__(self, root: Path, seed: int) -> None:
-        self.root = root
-        self.random = random.Random(seed)
-        self.results: Counter[str] = Counter()
-        self.failures = 0
-        self._made = 0
+    _made = 0
 
     def machine(self, description: dict[str, Any], seconds: float = 0.0) -> Path:
         """A new machine, of which every transition takes so long."""
@@ -81,11 +71,6 @@ class Workshop:
         slow = {transition: {str(n): seconds for n in range(8)} for transition in TRANSITIONS}
         more = {"delays": slow} if seconds else {}
         return make(self.root / f"m{self._made}", {**description, **more})
-
-    def check(self, holds: object, what: str, *more: object) -> None:
-        if not holds:
-            self.failures += 1
-            print(f"FAILED: {what}", *more, sep="\n    ", flush=True)
 
     def remove(self, root: Path) -> None:
         shutil.rmtree(root)
@@ -110,18 +95,10 @@ def run(root: Path, *words: str) -> tuple[int, str, str]:
 
 def run_here(root: Path, *words: str) -> tuple[int, str, str]:
     """chmem in this process, which is faster by far."""
-    out, error = io.StringIO(), io.StringIO()
-    sys.argv = ["chmem", "-s", str(root), *words]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-        try:
-            status = hotplug_cli.program.status_of(chmem, "chmem")
-        except Exception:
-            status = -1
-            error.write(traceback.format_exc())
-    return status, out.getvalue(), error.getvalue()
+    return workshop.run_here(chmem, "chmem", "-s", root, *words)
 
 
-def kills(shop: Workshop, count: int) -> None:
+def kills(shop: Shop, count: int) -> None:
     """SIGKILL at a random instant, then the same command again."""
     for number in range(count):
         machine, words = SEQUENCES[number % len(SEQUENCES)]
@@ -157,7 +134,7 @@ def kills(shop: Workshop, count: int) -> None:
 
 
 def agree(
-    shop: Workshop, what: str, status: int, out: str, before: Conditions, now: Conditions
+    shop: Shop, what: str, status: int, out: str, before: Conditions, now: Conditions
 ) -> None:
     """A document against the machine."""
     try:
@@ -195,7 +172,7 @@ def unlike(one: Condition, other: Condition) -> bool:
     return one._replace(zone=None) != other._replace(zone=None)
 
 
-def signals(shop: Workshop, count: int) -> None:
+def signals(shop: Shop, count: int) -> None:
     """SIGINT, SIGTERM or SIGHUP at a random instant."""
     for number in range(count):
         machine, words = SEQUENCES[number % len(SEQUENCES)]
@@ -226,7 +203,7 @@ def signals(shop: Workshop, count: int) -> None:
         shop.remove(root)
 
 
-def pairs(shop: Workshop, count: int) -> None:
+def pairs(shop: Shop, count: int) -> None:
     """Two faults in one call."""
     for number in range(count):
         machine, words = SEQUENCES[number % len(SEQUENCES)]
@@ -255,7 +232,7 @@ def pairs(shop: Workshop, count: int) -> None:
         shop.remove(root)
 
 
-def lines(shop: Workshop, count: int) -> None:
+def lines(shop: Shop, count: int) -> None:
     """Command lines of all options, with values that fit and that do not."""
     roots = [shop.machine(description) for description in (s390(), x86(), OFFLINE)]
     for number in range(count):
@@ -305,7 +282,7 @@ def random_words(chance: random.Random) -> Iterator[str]:
         yield chance.choice(operands)
 
 
-def layouts(shop: Workshop, count: int) -> None:
+def layouts(shop: Shop, count: int) -> None:
     """Layouts of all keys, with values that fit and that do not, applied twice."""
     for number in range(count):
         machine = shop.random.choice((s390(), x86(), OFFLINE, s390(auto_online_blocks="online")))
@@ -369,7 +346,7 @@ def random_layout(chance: random.Random) -> str:
     return text
 
 
-PARTS: dict[str, tuple[Callable[[Workshop, int], None], int]] = {
+PARTS: Parts[Shop] = {
     "kills": (kills, 300),
     "signals": (signals, 200),
     "pairs": (pairs, 1000),
@@ -378,31 +355,5 @@ PARTS: dict[str, tuple[Callable[[Workshop, int], None], int]] = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    for name, (_, count) in PARTS.items():
-        parser.add_argument(f"--{name}", type=int, default=count)
-    given = parser.parse_args()
-    failures = 0
-    for name, (part, _) in PARTS.items():
-        count, began = getattr(given, name), time.monotonic()
-        with tempfile.TemporaryDirectory(
-            dir="/dev/shm" if os.path.isdir("/dev/shm") else None
-        ) as root:
-            shop = Workshop(Path(root), given.seed)
-            # Some lines name files.
-            os.chdir(root)
-            part(shop, count)
-            os.chdir("/")
-        failures += shop.failures
-        took = time.monotonic() - began
-        kinds = ", ".join(f"{many} {what}" for what, many in sorted(shop.results.items()))
-        print(f"{name}: {count}, {shop.failures} failed, {took:.0f} s ({kinds})", flush=True)
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(try_parts(__doc__, Shop, PARTS))

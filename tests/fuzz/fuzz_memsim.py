@@ -16,10 +16,8 @@ No command prints a traceback, hangs, or changes a file outside of the machine. 
 failed has not happened, and what was told as done has. Exits 1 after a failure; each is printed.
 """
 
-import argparse
 import contextlib
 import errno
-import io
 import json
 import os
 import random
@@ -27,17 +25,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-import hotplug_cli.program
 from damage import STRANGERS, damaged, failing
 from memsim import directory, records
 from memsim.capture import capture
@@ -48,40 +42,25 @@ from memsim.profile import PROFILES, load
 from memsim.sysfs import FIRMWARE, MEMORY
 from memsim_py.cli import commands
 from simulated import make, s390, tree_at, tree_of, x86
+from workshop import Parts, Workshop, run_here, try_parts
 
 PATIENCE = 30
 
 
-class Workshop:
-    """A place for machines, and what was found out about them."""
+class Shop(Workshop):
+    """A place for machines, beside which is a file that no command may change."""
 
     def __init__(self, root: Path, seed: int) -> None:
-        self.root = root
-        self.random = random.Random(seed)
-        self.results: Counter[str] = Counter()
-        self.failures = 0
+        super().__init__(root, seed)
         self.outside = root / "outside"
         self.outside.mkdir()
         (self.outside / "file").write_text("precious")
 
-    def check(self, holds: object, what: str, *more: object) -> None:
-        if not holds:
-            self.failures += 1
-            print(f"FAILED: {what}", *more, sep="\n    ", flush=True)
-
     def memsim(self, what: str, *words: object) -> tuple[int, str]:
         """Runs the command in this process; its status and what it says of errors."""
-        out, error = io.StringIO(), io.StringIO()
-        sys.argv = ["memsim", *map(str, words)]
         signal.alarm(PATIENCE)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-            try:
-                status = hotplug_cli.program.status_of(commands, "memsim")
-            except BaseException:
-                status = -1
-                error.write(traceback.format_exc())
+        status, _, said = run_here(commands, "memsim", *words)
         signal.alarm(0)
-        said = error.getvalue()
         self.check(status in (0, 1), f"{what}: status {status}", said)
         self.check(not status or said.startswith("memsim: "), f"{what}: no sentence", said)
         given = sum(len(str(word)) for word in words)
@@ -92,7 +71,7 @@ class Workshop:
         return status, said
 
 
-def each_byte(shop: Workshop, step: int) -> None:
+def each_byte(shop: Shop, step: int) -> None:
     root = make(shop.root / "m", s390(delays={"offline": {"3": 0.0}}))
     directory.write(root, f"{FIRMWARE}/memory4/config", b"1")
     before = tree_at(root)
@@ -123,7 +102,7 @@ def each_byte(shop: Workshop, step: int) -> None:
             record.write_bytes(right)
 
 
-def each_call(shop: Workshop, _count: int) -> None:
+def each_call(shop: Shop, _count: int) -> None:
     original = make(shop.root / "m", s390(contiguous_zones=True))
     directory.write(original, f"{FIRMWARE}/memory5/config", b"1")
     for path, data in (
@@ -165,7 +144,7 @@ def _written(root: Path, path: str, data: bytes, functions: dict[str, Any]) -> b
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def kills(shop: Workshop, count: int) -> None:
+def kills(shop: Shop, count: int) -> None:
     root = make(shop.root / "m", s390(contiguous_zones=True, firmware=True))
     for number in range(count):
         before = tree_at(root)
@@ -205,7 +184,7 @@ def _write_for_ever(root: Path, seed: float) -> None:
             directory.write(root, path, data)
 
 
-def archives(shop: Workshop, count: int) -> None:
+def archives(shop: Shop, count: int) -> None:
     shop.root.joinpath("m").mkdir()
     right = []
     for number, machine in enumerate([s390(), x86(), dump(load("x86-two-nodes"))]):
@@ -243,7 +222,7 @@ VALUES: tuple[Any, ...] = (
 )
 
 
-def descriptions(shop: Workshop, count: int) -> None:
+def descriptions(shop: Shop, count: int) -> None:
     names = [name for name in PROFILES if name not in ("huge", "ppc64-large", "s390-imbalance")]
     for _ in range(count):
         description = dump(load(shop.random.choice(names)))
@@ -268,7 +247,7 @@ def descriptions(shop: Workshop, count: int) -> None:
             shutil.rmtree(made)
 
 
-def lines(shop: Workshop, count: int) -> None:
+def lines(shop: Shop, count: int) -> None:
     root = make(shop.root / "m", s390())
     for number in range(count):
         words = list(_random_words(shop.random, root, shop.root))
@@ -349,7 +328,7 @@ def _random_words(chance: random.Random, root: Path, top: Path) -> Iterator[str]
         yield from words
 
 
-PARTS: dict[str, tuple[Callable[[Workshop, int], None], int]] = {
+PARTS: Parts[Shop] = {
     "bytes": (each_byte, 1),
     "calls": (each_call, 1),
     "kills": (kills, 300),
@@ -359,29 +338,5 @@ PARTS: dict[str, tuple[Callable[[Workshop, int], None], int]] = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    for name, (_, count) in PARTS.items():
-        parser.add_argument(f"--{name}", type=int, default=count)
-    given = parser.parse_args()
-    failures = 0
-    shared = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    for name, (part, _) in PARTS.items():
-        count, began = getattr(given, name), time.monotonic()
-        if not count:
-            continue
-        with tempfile.TemporaryDirectory(dir=shared, prefix="fuzz-memsim-") as root:
-            shop = Workshop(Path(root), given.seed)
-            part(shop, count)
-        failures += shop.failures
-        took = time.monotonic() - began
-        kinds = ", ".join(f"{many} {what}" for what, many in sorted(shop.results.items()))
-        print(f"{name}: {count}, {shop.failures} failed, {took:.0f} s ({kinds})", flush=True)
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(try_parts(__doc__, Shop, PARTS))

@@ -416,7 +416,7 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A tree that is taken for this machine's."""
-    (tmp_path / "sys/devices/system/memory").mkdir(parents=True)
+    (tmp_path / MEMORY).mkdir(parents=True)
     monkeypatch.setattr(module, "_RUN", str(tmp_path / "run"))
     monkeypatch.setattr(module, "_is_sysfs", lambda device: True)
     return Run(tmp_path / "run", tmp_path)

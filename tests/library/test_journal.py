@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from memory_hotplug.block import MemoryBlock, State, Zone
+from memory_blocks import block
+from memory_hotplug.block import State
 from memory_hotplug.condition import condition_of
 from memory_hotplug.hold import hold
 from memory_hotplug.journal import (
@@ -21,18 +22,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.plan import Action, Change, Order, change_to, order_to
 from memory_hotplug.settings import Setting
 from simulated import Make, s390
-
-
-def block(
-    number: int,
-    state: State = State.ONLINE,
-    zones: str | None = "Normal",
-    configured: bool | None = True,
-    memmap: bool | None = False,
-) -> MemoryBlock:
-    of = None if zones is None else tuple(map(Zone.named, zones.split()))
-    return MemoryBlock(number, state, zones=of, configured=configured, memmap_on_memory=memmap)
-
+from static_tree import MEMORY
 
 BEFORE = [
     block(1),
@@ -174,7 +164,7 @@ def test_a_record_that_nobody_could_read_takes_the_older_one_away(machine: Make)
 
 
 def test_a_tree_of_mere_files_keeps_no_record(tmp_path: Path) -> None:
-    (tmp_path / "sys/devices/system/memory").mkdir(parents=True)
+    (tmp_path / MEMORY).mkdir(parents=True)
     with hold(str(tmp_path), this_machine=False) as held:
         held.begin([change_to(block(1), Order(Action.DISABLE))], [])
     assert not (tmp_path / UNDO).exists()

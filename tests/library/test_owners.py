@@ -8,8 +8,8 @@ import pytest
 from memory_hotplug import Machine
 from memory_hotplug.iomem import Region, parse_iomem, read_iomem
 from memory_hotplug.owners import Owners, owners, tiers
+from static_tree import MEMORY
 
-MEMORY = "sys/devices/system/memory"
 ACPI = "sys/bus/acpi/devices"
 
 REAL = """\

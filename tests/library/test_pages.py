@@ -11,11 +11,11 @@ from memory_hotplug import MemoryBlock, State, Zone, kernel_log
 from memory_hotplug.kernel_log import Failed, failures
 from memory_hotplug.pages import Candidate, Contents, Kind, Pages, candidate
 from memory_hotplug.tree import FileTree
+from page_flags import FREE, HUGE, LRU, SLAB, show_flags
 
 BLOCK = 64 << 20
 PAGES = BLOCK // 4096
-FREE, LRU, SLAB, HUGE, TABLE, HOLE = 1 << 10, 1 << 5, 1 << 7, 1 << 17, 1 << 26, 1 << 20
-RESERVED, BALLOON, ANON, THP = 1 << 32, 1 << 23, 1 << 12, 1 << 22
+TABLE, HOLE, RESERVED, BALLOON, ANON, THP = (1 << bit for bit in (26, 20, 32, 23, 12, 22))
 
 
 def tree(root: Path, pages: Mapping[int, int] = {}, *, blocks: int = 2, fill: int = FREE) -> Path:
@@ -23,8 +23,7 @@ def tree(root: Path, pages: Mapping[int, int] = {}, *, blocks: int = 2, fill: in
     flags = array("Q", [fill]) * (blocks * PAGES)
     for frame, flag in pages.items():
         flags[frame] = flag
-    (root / "proc").mkdir(exist_ok=True)
-    (root / "proc/kpageflags").write_bytes(flags.tobytes())
+    show_flags(root, flags)
     return root
 
 

@@ -2,22 +2,12 @@
 
 import pytest
 
+from memory_blocks import block
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.condition import Condition
 from memory_hotplug.layout import Entry, Layout, Missing, Policy, Where
 from memory_hotplug.plan import Action, Order, order_to
 from memory_hotplug.saving import added, entries_of, stays_by_itself
-
-
-def block(
-    number: int,
-    state: State = State.ONLINE,
-    zones: str | None = "Normal",
-    configured: bool | None = True,
-    memmap: bool | None = False,
-) -> MemoryBlock:
-    of = None if zones is None else tuple(map(Zone.named, zones.split()))
-    return MemoryBlock(number, state, zones=of, configured=configured, memmap_on_memory=memmap)
 
 
 def away(number: int) -> MemoryBlock:

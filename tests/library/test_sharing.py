@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command, run_program
-from forking import forks
+from forking import forks, noted_forks
 from memory_hotplug import Attribute, reading, sharing
 from memory_hotplug import tree as tree_module
 from memory_hotplug.sharing import Result, read_shared
@@ -36,17 +36,7 @@ def four(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
     # What runs the tests can have threads of its own.
     monkeypatch.setattr(fork, "threads", lambda: 1)
-    forked: list[int] = []
-    fork_ = os.fork
-
-    def noted() -> int:
-        pid = fork_()
-        if pid:
-            forked.append(pid)
-        return pid
-
-    monkeypatch.setattr(os, "fork", noted)
-    return forked
+    return noted_forks(monkeypatch)
 
 
 def doubled(numbers: Sequence[int]) -> list[Result]:

@@ -6,16 +6,9 @@ from pathlib import Path
 import pytest
 
 from commands import Command, cells
+from layouts import MINE, layout
 from simulated import Make, s390, write, x86
 from static_tree import MEMORY
-
-
-def layout(root: Path, text: str, name: str = "etc/memory-layout.d/20-mine.toml") -> Path:
-    file = root / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"version = 1\n{text}")
-    return file
-
 
 ENTRIES = """\
 [[memory]]
@@ -35,7 +28,7 @@ def tree(machine: Make, chmem: Command) -> Path:
     """Blocks 0 to 3 are online, block 4 is, as the layout says, and 5 is not."""
     root = machine(s390(first=4, standby=4))
     assert chmem("-s", root, "-e", "-b", "4", "-z", "Movable").status == 0
-    layout(root, ENTRIES)
+    layout(root, ENTRIES, MINE)
     return root
 
 
@@ -60,7 +53,7 @@ def test_json_has_the_word_or_null(tree: Path, lsmem: Command, machine: Make) ->
     plain = json.loads(lsmem("-s", tree, "-J", "-o", "PERSISTENT").stdout)
     assert [row["persistent"] for row in plain["memory"]] == found
     # The default columns of the document need no layout.
-    layout(tree, "wrong")
+    layout(tree, "wrong", MINE)
     assert lsmem("-s", tree, "-J", "--typed").status == 0
     assert lsmem("-s", tree, "-a", "-o", "BLOCK,STATE").status == 0
 
@@ -72,7 +65,7 @@ def test_without_a_layout_the_cells_are_empty(machine: Make, lsmem: Command) -> 
 
 
 def test_a_wrong_layout_is_told_with_its_line(tree: Path, lsmem: Command) -> None:
-    layout(tree, "[[memory]]\nblock = 3\n")
+    layout(tree, "[[memory]]\nblock = 3\n", MINE)
     done = lsmem("-s", tree, "-o", "PERSISTENT")
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith(

@@ -1,29 +1,21 @@
 """lsmem --why, and the columns about what blocks hold."""
 
 import json
-from array import array
 from pathlib import Path
 
 import pytest
 
 from commands import Command
 from hotplug_cli.progress import Progress
+from page_flags import BLOCK, FREE, HUGE, LRU, SLAB, show_flags, show_pages
 from simulated import Make, x86
-
-BLOCK = 2 << 20
-PAGES = BLOCK // 4096
-FREE, LRU, SLAB, HUGE = 1 << 10, 1 << 5, 1 << 7, 1 << 17
 
 
 @pytest.fixture
 def tree(machine: Make) -> Path:
     """Blocks 0 to 7 are online: 2 and 3 hold pages of the kernel, 5 huge pages, 6 is in use."""
     root = machine(x86(online=8, offline=2, block_size=BLOCK))
-    flags = array("Q", [FREE]) * (10 * PAGES)
-    for block, flag, count in ((2, SLAB, 3), (3, SLAB, 4), (5, HUGE, 512), (6, LRU, 256)):
-        flags[block * PAGES : block * PAGES + count] = array("Q", [flag]) * count
-    (root / "proc").mkdir()
-    (root / "proc/kpageflags").write_bytes(flags.tobytes())
+    show_pages(root, {2: (SLAB, 3), 3: (SLAB, 4), 5: (HUGE, 512), 6: (LRU, 256)}, 10)
     return root
 
 
@@ -163,10 +155,7 @@ def test_many_blocks_are_sampled_and_named_ones_read_whole(machine: Make, lsmem:
     size = 32 << 20
     pages = size // 4096
     root = machine(x86(online=130, offline=0, block_size=size))
-    (root / "proc").mkdir()
-    flags = array("Q", [FREE]) * (130 * pages)
-    flags[3 * pages + 600] = SLAB
-    (root / "proc/kpageflags").write_bytes(flags.tobytes())
+    show_flags(root, (SLAB if page == 3 * pages + 600 else FREE for page in range(130 * pages)))
     words = ("-s", root, "-a", "-r", "-n", "-o", "CANDIDATE")
     sampled = lsmem(*words, "--why").stdout.split()
     assert sampled[3:5] == ["maybe", "maybe"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from commands import start_python
-from forking import forks
+from forking import forks, noted_forks
 from memsim import directory, records, tree
 from memsim.kernel import Kernel
 from memsim.machine import Fault
@@ -83,22 +83,14 @@ def test_a_large_machine_is_made_by_several_processes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, processes: int
 ) -> None:
     large(monkeypatch, processes)
-    forks: list[int] = []
-    fork = os.fork
-
-    def counted() -> int:
-        child = fork()
-        forks.append(child)
-        return child
-
-    monkeypatch.setattr(os, "fork", counted)
+    forked = noted_forks(monkeypatch)
     kernel, directories = boot(name), []
     directory.create(tmp_path / "m", kernel, lambda: directories.append(1))
-    assert len(forks) == min(processes, 8) - 1
+    assert len(forked) == min(processes, 8) - 1
     assert tree_at(tmp_path / "m") == tree_of(kernel)
     assert_modes(tmp_path / "m", kernel)
     # The first process takes the others to be as far as it is.
-    count = len(forks) + 1
+    count = len(forked) + 1
     own = [
         path
         for path, text in tree_of(kernel).items()

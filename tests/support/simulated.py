@@ -89,6 +89,11 @@ def conditions(root: Path) -> dict[int, Condition]:
     return dict(_conditions(kernel_of(root)))
 
 
+def online(root: Path) -> list[int]:
+    """The numbers of the blocks that are online."""
+    return [number for number, found in conditions(root).items() if found.state == "online"]
+
+
 def _conditions(kernel: Kernel) -> Iterator[tuple[int, Condition]]:
     firmware, blocks = kernel.machine.firmware, kernel.blocks
     for block in blocks:

@@ -3,32 +3,18 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from vm.guest import Guest
 from vm.machines import GIB, MIB, Dimm, Machine
+from vm.operations import MEMORY
+from vm.scripts import start
 
-IN_THE_GUEST = Path(__file__).parents[1] / "support/vm"
-MEMORY = "/sys/devices/system/memory"
 OURS = "/opt/ours/bin"
 DIMM = Dimm("dimm0", 2 * GIB)
 ADDED = range(32, 48)
 """The blocks of the DIMM."""
-
-
-def start(guest: Guest, script: str, *words: object) -> str:
-    """Start a script that goes on until the guest ends; the line that it prints first."""
-    guest.put(f"/tmp/{script}", (IN_THE_GUEST / script).read_bytes())
-    text = " ".join(map(str, words))
-    done = guest.run(
-        f"ulimit -n 8192; python3 /tmp/{script} {text} > /tmp/{script}.out 2>&1 & "
-        f"until [ -s /tmp/{script}.out ]; do sleep 0.1; done; cat /tmp/{script}.out",
-        timeout=120,
-    )
-    assert "Traceback" not in done.stdout
-    return done.stdout
 
 
 PINNED = 32

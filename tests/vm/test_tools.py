@@ -9,15 +9,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
 from vm.guest import Guest, Result, Snapshot
 from vm.machines import MIB, Dimm
+from vm.operations import MEMORY
+from vm.scripts import HERE, running
 
-IN_THE_GUEST = Path(__file__).parents[1] / "support/vm"
-MEMORY = "/sys/devices/system/memory"
 OURS = "/opt/ours/bin"
 LSMEM = "/usr/bin/lsmem"
 CHMEM = "/usr/sbin/chmem"
@@ -271,25 +270,6 @@ def test_half_a_range_is_refused_where_debians_takes_it_for_something_else(
 
 
 @contextmanager
-def running(guest: Guest, script: str, *arguments: object) -> Iterator[None]:
-    """One of this directory's guest scripts, from the line that it prints until it is killed."""
-    guest.put(f"/tmp/{script}", (IN_THE_GUEST / script).read_bytes())
-    text = " ".join(str(argument) for argument in arguments)
-    started = guest.run(
-        # The line that is waited for must not be an earlier run's.
-        f"rm -f /tmp/{script}.out; "
-        f"python3 /tmp/{script} {text} > /tmp/{script}.out 2>&1 & echo $!; "
-        f"until [ -s /tmp/{script}.out ]; do sleep 0.1; done; cat /tmp/{script}.out >&2"
-    )
-    assert "Traceback" not in started.stderr
-    try:
-        yield
-    finally:
-        pid = started.stdout.strip()
-        guest.run(f"kill {pid}; while [ -d /proc/{pid} ]; do sleep 0.1; done")
-
-
-@contextmanager
 def pinned(guest: Guest, block: int) -> Iterator[None]:
     """A page of the block is pinned meanwhile: the kernel tries without end to set it offline."""
     with running(guest, "pin.py", block, 128 << 20):
@@ -298,7 +278,7 @@ def pinned(guest: Guest, block: int) -> Iterator[None]:
 
 def interrupted(guest: Guest, block: int, signal: str, command: str) -> Result:
     """The command, sent a signal when the block is on its way offline."""
-    guest.put("/tmp/interrupt.py", (IN_THE_GUEST / "interrupt.py").read_bytes())
+    guest.put("/tmp/interrupt.py", (HERE / "interrupt.py").read_bytes())
     result = guest.run(f"python3 /tmp/interrupt.py {block} {signal} {command}")
     return Result(**json.loads(result.stdout))
 

@@ -1,0 +1,58 @@
+"""Standard output that takes nothing does not stop the work of chmem."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from commands import Command
+from simulated import conditions, make, s390
+
+FULL = f"chmem: write error: {os.strerror(28)}\n"
+
+
+def full(buffering: int) -> IO[str]:
+    return open("/dev/full", "w", buffering=buffering)
+
+
+def without_reader(buffering: int) -> IO[str]:
+    read, write = os.pipe()
+    os.close(read)
+    return open(write, "w", buffering=buffering)
+
+
+@pytest.mark.parametrize("buffering", [1, -1])
+@pytest.mark.parametrize(
+    ("blocks", "opened", "status", "told"),
+    [
+        ("4-7", full, 1, FULL),
+        ("4-9", full, 64, FULL),
+        ("4-7", without_reader, 0, ""),
+        ("4-9", without_reader, 64, ""),
+    ],
+)
+def test_output_that_is_lost_is_told_once_and_the_work_is_done(
+    blocks: str,
+    opened: Callable[[int], IO[str]],
+    status: int,
+    told: str,
+    buffering: int,
+    chmem: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = make(tmp_path / "machine", s390())
+    lost = opened(buffering)
+    monkeypatch.setattr(sys, "stdout", lost)
+    done = chmem("-s", root, "--advice=never", "-v", "-e", "-b", blocks)
+    with sys.stdout as left:
+        # Where Python writes what is left when the process ends.
+        assert left.name == "/dev/null"
+    with contextlib.suppress(OSError):
+        lost.close()
+    assert (done.status, done.stderr) == (status, told)
+    assert {conditions(root)[block].state for block in range(4, 8)} == {"online"}

@@ -1,0 +1,101 @@
+"""What a dry run expects: the attributes of a block as they would be after writes."""
+
+from pathlib import Path
+
+import pytest
+
+from memory_hotplug import Machine
+from memory_hotplug.block import State
+from memory_hotplug.rehearsal import Rehearsal
+from memsim import directory
+from simulated import Make, s390
+from static_tree import FIRMWARE, MEMORY, PARAMETERS, plain
+
+
+def test_a_rehearsal_reads_all_blocks_as_they_would_be(machine: Make) -> None:
+    with Machine.at(machine(s390())) as opened:
+        rehearsal = Rehearsal(opened)
+        before = opened.tree.read_each(str(MEMORY), [2, 3, 4], "state")
+        assert [str(text) for text in before[:2]] == ["b'online\\n'"] * 2
+        assert rehearsal.read_each(str(MEMORY), [2, 3], "state") == before[:2]
+        rehearsal.write(f"{MEMORY}/memory3/state", "offline")
+        online, offline, gone = rehearsal.read_each(str(MEMORY), [2, 3, 4], "state")
+        assert (online, offline) == (b"online\n", b"offline\n")
+        assert isinstance(gone, FileNotFoundError)
+        assert [block.state for block in Machine(rehearsal).blocks()][2:4] == [
+            State.ONLINE,
+            State.OFFLINE,
+        ]
+
+
+def test_a_block_that_is_configured_in_a_rehearsal_appears_offline(machine: Make) -> None:
+    with Machine.at(machine(s390())) as opened:
+        rehearsal = Rehearsal(opened)
+        rehearsal.write(f"{FIRMWARE}/memory5/config", "1")
+        paths = [f"{MEMORY}/memory5/{name}" for name in ("state", "valid_zones")]
+        shown = list(map(rehearsal.read, paths))
+        directory.write(opened.tree.root, f"{FIRMWARE}/memory5/config", b"1")
+        assert shown == list(map(opened.tree.read, paths))
+        rehearsal = Rehearsal(opened)
+        for number, word in ((3, "offline"), (5, "online"), (5, "offline")):
+            rehearsal.write(f"{MEMORY}/memory{number}/state", word)
+            opened.tree.write(f"{MEMORY}/memory{number}/state", word)
+            for path in (f"{MEMORY}/memory{number}/state", f"{MEMORY}/memory{number}/valid_zones"):
+                assert rehearsal.read(path) == opened.tree.read(path), path
+
+
+def test_online_is_the_first_of_the_zones_in_a_rehearsal(tmp_path: Path) -> None:
+    with Machine.at(plain(tmp_path, ["offline"] * 3, "Movable Normal")) as opened:
+        rehearsal = Rehearsal(opened)
+        for number, word in enumerate(("online", "online_movable", "online_kernel")):
+            rehearsal.write(f"{MEMORY}/memory{number}/state", word)
+        zones = [rehearsal.read(f"{MEMORY}/memory{n}/valid_zones") for n in range(3)]
+        assert zones == [b"Movable\n", b"Movable\n", b"Normal\n"]
+
+
+def test_a_block_of_several_zones_cannot_go_offline_in_a_rehearsal(tmp_path: Path) -> None:
+    with Machine.at(plain(tmp_path, ["online"], "none")) as opened:
+        path = f"{MEMORY}/memory0/state"
+        with pytest.raises(OSError, match="Invalid argument") as caught:
+            Rehearsal(opened).write(path, "offline")
+    assert caught.value.filename == path
+
+
+@pytest.mark.parametrize("parameter", [None, "Y", "N"])
+def test_memmap_on_memory_is_refused_in_a_rehearsal_where_the_kernel_has_it_not(
+    parameter: str | None, tmp_path: Path
+) -> None:
+    root = plain(tmp_path, ["offline"])
+    if parameter:
+        (root / PARAMETERS).mkdir(parents=True)
+        (root / PARAMETERS / "memmap_on_memory").write_text(f"{parameter}\n")
+    with Machine.at(root) as opened:
+        rehearsal, path = Rehearsal(opened), f"{FIRMWARE}/memory0/memmap_on_memory"
+        if parameter == "N":
+            with pytest.raises(OSError, match="Operation not supported") as caught:
+                rehearsal.write(path, "1")
+            assert caught.value.filename == path
+        else:
+            rehearsal.write(path, "1")
+            assert rehearsal.read(path) == b"1\n"
+
+
+def test_online_kernel_is_zone_normal_in_a_rehearsal_where_only_movable_is_shown(
+    tmp_path: Path,
+) -> None:
+    with Machine.at(plain(tmp_path, ["offline"], "Movable")) as opened:
+        rehearsal = Rehearsal(opened)
+        rehearsal.write(f"{MEMORY}/memory0/state", "online_kernel")
+        assert rehearsal.read(f"{MEMORY}/memory0/valid_zones") == b"Normal\n"
+
+
+def test_a_block_that_is_deconfigured_in_a_rehearsal_is_gone(machine: Make) -> None:
+    with Machine.at(machine(s390())) as opened:
+        rehearsal = Rehearsal(opened)
+        rehearsal.write(f"{MEMORY}/memory3/state", "offline")
+        rehearsal.write(f"{FIRMWARE}/memory3/config", "0")
+        for name in ("state", "valid_zones"):
+            with pytest.raises(FileNotFoundError) as caught:
+                rehearsal.read(f"{MEMORY}/memory3/{name}")
+            assert caught.value.strerror == "No such file or directory"
+            assert caught.value.filename == f"{MEMORY}/memory3/{name}"
