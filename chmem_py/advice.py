@@ -15,13 +15,14 @@ from chmem_py import cause_messages, messages
 from chmem_py.output import NAME
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
-from hotplug_cli import sizes
+from hotplug_cli import sizes, tree_messages
 from hotplug_cli.blocks import named, named_runs, runs, some
 from hotplug_cli.message import Message, Sentence
 from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
+from memory_hotplug.guard import ratio_of
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
@@ -297,7 +298,9 @@ def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     """Messages about blocks that were not tried, to keep the machine alive."""
     for cause, numbers in tally.not_tried.items():
         blocks = named(sorted(numbers))
-        if cause is Cause.KEPT_FREE:
+        if cause is Cause.KERNEL_ZONES:
+            yield tree_messages.KERNEL_ZONES.of(blocks=blocks, ratio=ratio_of(machine))
+        elif cause is Cause.KEPT_FREE:
             now = usage(machine)
             available = sizes.human(now.available) if now else "too little"
             yield messages.KEPT_FREE.of(blocks=blocks, available=available)

@@ -31,6 +31,7 @@ BY_CAUSE = {
         "zone {zone} was asked for, but it can go to {zones}", "Zone mismatch"
     ),
     Cause.KEPT_FREE: _row(text="too little memory would stay available"),
+    Cause.KERNEL_ZONES: _row(text="the zones of the kernel would be too small against Movable"),
     Cause.STOPPED: _row(text="interrupted"),
     # What the tree answers, at any step.
     Cause.DENIED: _row("the permissions of the tree forbid it"),

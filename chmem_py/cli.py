@@ -324,7 +324,7 @@ def _held(
 def _job(machine: Machine, options: Options, operands: Sequence[str], output: Output) -> Job:
     """What the command line asks for. Raises the errors about a wrong operand or layout."""
     if options.action == "apply":
-        return to_apply(machine, operands[0] if operands else None)
+        return to_apply(machine, operands[0] if operands else None, force=options.force)
     if options.action == "undo":
         return to_undo(machine)
     if options.action == "policy":
@@ -349,7 +349,7 @@ def _job(machine: Machine, options: Options, operands: Sequence[str], output: Ou
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
     if total and not unable(machine, action, options):
         zone = zone_named(options.zone, machine.read(("zones",)).has_zones, output)
-        return to_total(machine, replace(asked, zone=zone))
+        return to_total(machine, replace(asked, zone=zone), force=options.force)
     return Job(asked, lambda: read_selection(machine, asked, options, owned, output))
 
 

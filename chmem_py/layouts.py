@@ -14,6 +14,7 @@ from hotplug_cli.exits import Exit
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.errors import LayoutError
+from memory_hotplug.guard import ZoneBalance, balanced, ratio_of
 from memory_hotplug.journal import UNDO, last_change
 from memory_hotplug.layout import Entry, Layout, Policy, Where
 from memory_hotplug.layout_files import LONGEST, SAVED, read_file, read_layout, replace_file
@@ -21,6 +22,7 @@ from memory_hotplug.layout_text import format_layout, parse_layout, parse_policy
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
 from memory_hotplug.plan import NEEDED, Action
+from memory_hotplug.ranges import BlockTable
 from memory_hotplug.runs import gaps
 from memory_hotplug.saving import added, entries_of, stays_by_itself
 from memory_hotplug.settings import differing, settings_to, with_policy
@@ -45,8 +47,11 @@ class Job(NamedTuple):
 # Apply
 
 
-def to_apply(machine: Machine, where: str | None) -> Job:
-    """The job for --apply. Raises LayoutError, and OSError if the layout cannot be read."""
+def to_apply(machine: Machine, where: str | None, *, force: bool) -> Job:
+    """The job for --apply. With FORCE zone Movable may become of any size.
+
+    Raises LayoutError, and OSError if the layout cannot be read.
+    """
     layout = _standard_input() if where == "-" else read_layout(machine.tree.system, where)
     request = Request(where or "memory-layout.d")
 
@@ -60,9 +65,20 @@ def to_apply(machine: Machine, where: str | None) -> Job:
             nodes=machine.nodes,
         )
         settings = differing(layout.policy, machine)
-        return select_changes(request, machine, *targets, settings, layout.keep_free)
+        found = select_changes(request, machine, *targets, settings, layout.keep_free)
+        return found if force else _balanced(found, machine, table)
 
     return Job(request, chosen)
+
+
+def _balanced(selection: Selection, machine: Machine, table: BlockTable) -> Selection:
+    """The selection with a bound for zone Movable."""
+    ratio = ratio_of(machine)
+    return replace(
+        selection,
+        changes=balanced(selection.changes, table, ratio),
+        balance=ZoneBalance(table, ratio),
+    )
 
 
 def to_set(machine: Machine, words: Sequence[str]) -> Job:
@@ -92,8 +108,9 @@ def _standard_input() -> Layout:
 # A total
 
 
-def to_total(machine: Machine, request: Request) -> Job:
-    """The job for --total: REQUEST is the size to have online."""
+def to_total(machine: Machine, request: Request, *, force: bool) -> Job:
+    """The job for --total: REQUEST is the size to have online. With FORCE zone Movable may become
+    of any size."""
 
     def chosen() -> Selection:
         node = request.node
@@ -110,7 +127,8 @@ def to_total(machine: Machine, request: Request) -> Job:
         rest = replace(request, size=abs(want - have))
         if want < have:
             rest = replace(rest, action=Action.DISABLE, memmap_on_memory=None)
-        return select(rest, machine, table)
+        found = select(rest, machine, table)
+        return found if force else _balanced(found, machine, table)
 
     return Job(request, chosen)
 

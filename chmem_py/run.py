@@ -90,12 +90,14 @@ def run(site: Site, selection: Selection, how: How) -> Done:
     need = need_of(machine, selection)
     if tally.refused:
         output.write(format_refusal(selection))
-    elif need and need.takes and not how.force:
-        keep_free = kept_free(machine, selection, how.keep_free)
-        if refusal := refuse(machine, selection, need, keep_free):
-            output.say(refusal)
-            return Done(tally, Exit.FAILURE)
-        site = replace(site, guard=Guard(machine, keep_free))
+    elif not how.force:
+        keep_free = None
+        if need and need.takes:
+            keep_free = kept_free(machine, selection, how.keep_free)
+            if refusal := refuse(machine, selection, need, keep_free):
+                output.say(refusal)
+                return Done(tally, Exit.FAILURE)
+        site = replace(site, guard=Guard(machine, keep_free, selection.balance))
     if need:
         output.write(warn(machine, need))
     choice = selection.by_size and selection.request.action is Action.DISABLE

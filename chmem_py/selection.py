@@ -10,6 +10,7 @@ from typing import NamedTuple
 from chmem_py.request import Request
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.guard import ZoneBalance
 from memory_hotplug.machine import Machine
 from memory_hotplug.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.ranges import BlockTable
@@ -42,6 +43,8 @@ class Selection:
     """What is written to settings of the machine, before any block is changed."""
     keep_free: int | None = None
     """Bytes that are to stay available, by the layout that is applied."""
+    balance: ZoneBalance | None = None
+    """What bounds zone Movable; None if it may be of any size."""
 
     @property
     def by_size(self) -> bool:

@@ -4,11 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hotplug_cli import tree_messages
+from hotplug_cli.blocks import named
 from hotplug_cli.message import Sentence
 from hotplug_cli.remarks import absent_sentence
-from lsmem_py import changes
-from lsmem_py.changes import Snapshot
+from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
 from memory_hotplug.block import MemoryBlock
+from memory_hotplug.guard import balanced, ratio_of
 from memory_hotplug.layout import Layout, Policy
 from memory_hotplug.layout_files import read_layout
 from memory_hotplug.machine import Machine
@@ -66,15 +68,20 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     NOW is what it is. Raises LayoutError, and OSError if the layout cannot be read.
     """
     layout = read_layout(machine.tree.system, None if path == DEFAULT else path)
-    table = machine.read(changes.ATTRIBUTES)
+    table = machine.read(ATTRIBUTES)
     found = _targets(machine, table, layout)
-    after = {change.number: _after(change) for change in found.changes}
+    ratio = ratio_of(machine)
+    changes = balanced(found.changes, table, ratio)
+    after = {change.number: _after(change) for change in changes}
     blocks = [after.get(block.number, block) for block in table.blocks()]
-    columns = {name: [getattr(block, name) for block in blocks] for name in changes.ATTRIBUTES}
+    columns = {name: [getattr(block, name) for block in blocks] for name in ATTRIBUTES}
     head = _head(now.head, layout.policy)
-    snapshot = changes.snapshot(table._replace(columns=columns, remarks=()), head)
+    then = snapshot(table._replace(columns=columns, remarks=()), head)
     missing = [absent_sentence(absence, table.block_size) for absence in found.absences]
-    return snapshot, missing
+    kept = [change.number for change in changes if change.plan.refused]
+    if kept:
+        missing.append(tree_messages.KERNEL_ZONES.of(blocks=named(kept), ratio=ratio))
+    return then, missing
 
 
 def _after(change: Change) -> MemoryBlock:

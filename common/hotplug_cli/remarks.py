@@ -41,11 +41,14 @@ def absent_sentence(absence: Absence, block_size: int) -> Sentence:
     entry = absence.entry
     assert entry is not None
     where = entry.where
-    place = where.file if where.line is None else f"{where.file}:{where.line}"
+    place = "the layout" if where.file == "-" else where.file
+    if where.line is not None:
+        place = f"{place}:{where.line}" if where.file != "-" else f"line {where.line} of the layout"
     if absence.ranges:
         what = named_runs(absence.ranges)
     elif entry.size is None:
         what = f"memory of node {entry.node}"
     else:
-        what = f"{sizes.exact(absence.blocks * block_size)} more to choose from"
+        size = sizes.exact(absence.blocks * block_size)
+        return tree_messages.SHORT.of(where=place, size=size)
     return tree_messages.ABSENT.of(where=place, what=what)

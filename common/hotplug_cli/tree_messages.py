@@ -64,4 +64,17 @@ NOT_KNOWN = Message(
 # Layouts
 
 BAD_LAYOUT = Message("{place}: {reason}", manual="file:line: reason", always=True)
+SHORT = Message(
+    "{where}: {size} are missing: the machine has no more memory for it",
+    "memory of the kernel's own zones is moved into another zone only where its blocks are named",
+    manual="where: size are missing: the machine has no more memory for it",
+)
+KERNEL_ZONES = Message(
+    "{blocks}: not set online in zone Movable, which would have more than {ratio} % of all other "
+    "zones",
+    "the kernel needs memory in its own zones (auto_movable_ratio); chmem --force does it anyway",
+    manual="memory block N: not set online in zone Movable, which would have more than N % of all "
+    "other zones",
+    always=True,
+)
 ABSENT = Message("{where}: not on this machine: {what}", always=True)

@@ -134,7 +134,9 @@ def _carry_out_one(site: Site, change: Change) -> Outcome:
     block, plan = change.block, change.plan
     site.watch.begin(change.number)
     if plan.refused:
-        return Outcome(Result.FAILED, change, block, error=plan.refused)
+        kept = plan.refused.cause is Cause.KERNEL_ZONES
+        result = Result.NOT_TRIED if kept else Result.FAILED
+        return Outcome(result, change, block, error=plan.refused)
     if plan.already:
         return Outcome(Result.ALREADY, change, block)
     if error := site.forbids(change):

@@ -22,6 +22,7 @@ class Cause(Enum):
     WRONG_ZONE = "the block is in another zone"
     ZONE_NOT_VALID = "the zone is not valid for the block"
     KEPT_FREE = "too little memory would stay available"
+    KERNEL_ZONES = "the zones of the kernel would be too small against Movable"
     # From the caller.
     STOPPED = "interrupted"
     # Answers of the tree, at any step.

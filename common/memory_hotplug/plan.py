@@ -252,7 +252,9 @@ def _to_reconfigure(block: MemoryBlock, order: Order) -> Plan:
 
 def _to_apply(block: MemoryBlock, order: Order) -> Plan:
     condition, memmap = order.condition, order.memmap_on_memory
-    target = Target(order.zone, memmap, order.movable)
+    # A block that is online, and is to be so in any zone, comes back into its own.
+    own = zone_of(block) if order.zone is None else None
+    target = Target(own or order.zone, memmap, order.movable, returning=own is not None)
     steps: tuple[Step, ...] = ()
     if block.configured is None:
         if condition is Condition.DECONFIGURED:
@@ -268,7 +270,7 @@ def _to_apply(block: MemoryBlock, order: Order) -> Plan:
         if condition is not Condition.DECONFIGURED:
             steps += (CONFIGURE,)
     if condition is Condition.ONLINE:
-        steps += _online(order.zone)
+        steps += _online(target.zone)
     elif condition is Condition.OFFLINE:
         # Also after CONFIGURE: auto_online_blocks may have had the kernel set the block online.
         steps += (OFFLINE,)

@@ -181,8 +181,16 @@ def _made_up(
     """The changes that make up a floor of COUNT blocks, those that can replace them, and how many
     are lacking."""
     sign = -1 if entry.highest else 1
+    # Memory of the kernel's own zones is moved only where its blocks are named.
+    named = entry.blocks or entry.addresses
+    free = [change for change in free if named or not _moves_kernel_memory(change)]
     ordered = sorted(free, key=lambda change: (_cost(change), sign * change.number))
     return ordered[:count], ordered[count:], max(count - len(ordered), 0)
+
+
+def _moves_kernel_memory(change: Change) -> bool:
+    zone, wanted = zone_of(change.block), change.order.zone
+    return zone not in (None, Zone.MOVABLE) and wanted not in (None, zone)
 
 
 def _serves(other: Order, order: Order) -> bool:

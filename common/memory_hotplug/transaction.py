@@ -120,6 +120,8 @@ class Site:
 
     def count(self, outcome: Outcome) -> None:
         error = outcome.error
+        if self.guard:
+            self.guard.count(outcome)
         if outcome.result is Result.DONE:
             self.without_memory = 0
         elif error and error.step == CONFIGURE.name and error.cause in _WANTS_MEMORY:

@@ -56,8 +56,10 @@ def test_the_second_run_writes_nothing(
     )
     first = chmem("-s", tree, "--apply", file, "--json")
     again = json.loads(chmem("-s", tree, "--apply", file, "--json").stdout)
-    assert json.loads(first.stdout)["status"] == first.status == 0, first
-    assert (again["status"], again["blocks"]) == (0, [])
+    # A laptop has no memory that the kernel does not use.
+    status = 64 if profile == "x86-laptop" else 0
+    assert json.loads(first.stdout)["status"] == first.status == status, first
+    assert (again["status"], again["blocks"]) == (status, [])
 
 
 @pytest.mark.parametrize("profile", EACH)

@@ -129,7 +129,7 @@ def test_what_the_machine_lacks_is_drift(tree: Path, lsmem: Command) -> None:
     assert done.status == 1
     assert done.stderr == (
         f"lsmem: {file}:2: not on this machine: memory blocks 20-21\n"
-        f"lsmem: {file}:4: not on this machine: 1G more to choose from\n"
+        f"lsmem: {file}:4: 1G are missing: the machine has no more memory for it\n"
     )
     file = layout(tree, '[[memory]]\nblocks = "20"\nmissing = "ignore"\n', "two.toml")
     assert lsmem("-s", tree, "--diff", file).status == 0

@@ -165,7 +165,7 @@ def test_memory_that_is_missing_is_an_error_that_says_what_was_done(play: Play) 
     done = play.run("--limit", "s390-lpar")
     assert done.returncode == 2
     assert '"changed": true' in done.stdout
-    assert "not on this machine: 4G more to choose from" in done.stdout
+    assert "4G are missing: the machine has no more memory for it" in done.stdout
 
 
 def test_a_wrong_layout_changes_nothing(play: Play) -> None:

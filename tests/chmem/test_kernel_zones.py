@@ -1,0 +1,144 @@
+"""--apply and --total leave zones of the kernel: at least so much that Movable is no larger than
+auto_movable_ratio percent of them."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+from memory_hotplug import Machine
+from memory_hotplug.block import Zone, zone_of
+from memory_hotplug.plan import NEEDED
+from memsim import directory
+from simulated import Make, s390, write
+
+RATIO = "sys/module/memory_hotplug/parameters/auto_movable_ratio"
+
+
+def zones(root: Path) -> Counter[Zone | None]:
+    with Machine.at(root) as machine:
+        return Counter(zone_of(block) for block in machine.read(NEEDED).blocks())
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    path = tmp_path / "l.toml"
+    path.write_text('version = 1\n[[memory]]\nsize = "8G"\nzone = "Movable"\n')
+    return path
+
+
+@pytest.mark.parametrize("profile", ["s390-lpar", "x86-two-nodes", "x86-dimm-slots"])
+def test_a_size_in_movable_is_made_of_memory_that_the_kernel_does_not_use(
+    profile: str, layout: Path, chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", profile)
+    before = zones(root)
+    done = chmem("-s", root, "--apply", layout)
+    after = zones(root)
+    assert done.status in (0, 64)
+    for zone in before.keys() - {None, Zone.MOVABLE}:
+        assert after[zone] == before[zone]
+    assert after[Zone.MOVABLE] > before[Zone.MOVABLE]
+    if done.status:
+        assert "are missing: the machine has no more memory for it" in done.stderr
+    assert "nothing to change" in chmem("-s", root, "--apply", layout).stdout or done.status
+    assert zones(root) == after
+
+
+def test_blocks_that_an_entry_names_are_moved(chmem: Command, machine: Make, layout: Path) -> None:
+    root = machine(s390(8, 8))
+    layout.write_text('version = 1\n[[memory]]\nblocks = "4-7"\nzone = "Movable"\n')
+    assert chmem("-s", root, "--apply", layout).status == 0
+    assert zones(root) == {Zone.NORMAL: 4, Zone.MOVABLE: 4, None: 8}
+
+
+def test_movable_grows_no_further_than_the_kernels_ratio(
+    chmem: Command, lsmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(4, 28))
+    layout.write_text('version = 1\n[[memory]]\nblocks = "4-31"\nzone = "Movable"\n')
+    said = "not set online in zone Movable, which would have more than 301 % of all other zones"
+    dry = chmem("-s", root, "--apply", layout, "--dry-run")
+    assert said in dry.stderr
+    assert "memory blocks 16-31" in dry.stderr
+    assert said in lsmem("-s", root, "--diff", layout, "--advice=always").stderr
+    done = chmem("-s", root, "--apply", layout)
+    assert (done.status, zones(root)) == (64, {Zone.NORMAL: 4, Zone.MOVABLE: 12, None: 16})
+    assert said in done.stderr
+    assert chmem("-s", root, "--apply", layout, "--force").status == 0
+    assert zones(root) == {Zone.NORMAL: 4, Zone.MOVABLE: 28}
+
+
+def test_the_ratio_is_the_machines_parameter(chmem: Command, machine: Make, layout: Path) -> None:
+    root = machine(s390(4, 28))
+    write(root, RATIO, "100")
+    layout.write_text('version = 1\n[[memory]]\nblocks = "4-31"\nzone = "Movable"\n')
+    chmem("-s", root, "--apply", layout)
+    assert zones(root)[Zone.MOVABLE] == 4
+
+
+def test_memory_that_the_layout_takes_from_the_kernels_zones_counts(
+    chmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(4, 28))
+    layout.write_text(
+        'version = 1\n[[memory]]\nblocks = "4-31"\nzone = "Movable"\n'
+        '[[memory]]\nblocks = "2-3"\nstate = "offline"\n'
+    )
+    chmem("-s", root, "--apply", layout)
+    assert zones(root) == {Zone.NORMAL: 2, Zone.MOVABLE: 6, None: 24}
+
+
+def test_memory_for_the_kernels_zones_that_does_not_come_is_not_counted(
+    chmem: Command, machine: Make, layout: Path
+) -> None:
+    from memsim.machine import Fault
+
+    root = machine(s390(2, 30))
+
+    def refuse(kernel: Kernel) -> None:
+        for number in range(2, 8):
+            kernel.set_fault("config", number, Fault("EIO"))
+
+    directory.Directory(root).change(refuse)
+    layout.write_text(
+        'version = 1\n[[memory]]\nblocks = "2-7"\nzone = "Normal"\n'
+        '[[memory]]\nblocks = "8-31"\nzone = "Movable"\n'
+    )
+    assert chmem("-s", root, "--apply", layout).status == 64
+    assert zones(root) == {Zone.NORMAL: 2, Zone.MOVABLE: 6, None: 24}
+
+
+def test_total_in_movable_grows_no_further(chmem: Command, machine: Make) -> None:
+    root = machine(s390(4, 28))
+    done = chmem("-s", root, "--total", "3g", "-z", "Movable")
+    assert (done.status, zones(root)[Zone.MOVABLE]) == (64, 12)
+    assert "more than 301 %" in done.stderr
+    assert chmem("-s", root, "--total", "3g", "-z", "Movable", "--force").status == 0
+    assert zones(root)[Zone.MOVABLE] == 24
+
+
+def test_a_block_that_is_configured_anew_comes_back_into_its_own_zone(
+    chmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(8, 0))
+    layout.write_text('version = 1\n[[memory]]\nblocks = "2-5"\nmemmap_on_memory = true\n')
+    assert chmem("-s", root, "--apply", layout).status == 0
+    assert zones(root) == {Zone.NORMAL: 8}
+
+
+def test_a_size_of_memmap_on_memory_leaves_zones_as_they_are(
+    chmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(8, 0))
+    layout.write_text('version = 1\n[[memory]]\nsize = "512M"\nmemmap_on_memory = true\n')
+    assert chmem("-s", root, "--apply", layout).status == 0
+    assert zones(root) == {Zone.NORMAL: 8}
+
+
+def test_enable_into_movable_is_as_with_util_linux(chmem: Command, machine: Make) -> None:
+    root = machine(s390(4, 28))
+    done = chmem("-s", root, "-e", "3g", "-z", "Movable")
+    assert (done.status, zones(root)[Zone.MOVABLE]) == (0, 24)
