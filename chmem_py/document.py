@@ -19,7 +19,7 @@ from memory_hotplug.plan import Action
 SCHEMA_VERSION = 1
 """The version of the document. It grows when scripts that read the document must change."""
 
-_NOT_TRIED = (Cause.KEPT_FREE,)
+_NOT_TRIED = (Cause.KEPT_FREE, Cause.KERNEL_ZONES)
 """Causes for which a block is not tried; a message names it then."""
 
 _WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)

@@ -2,9 +2,10 @@
 
 The entries are gone through from the last to the first, and a block belongs to the first one that
 claims it. An entry with a size claims blocks until it has enough; blocks that later entries bring
-to the same condition count. It claims those that take the fewest writes first, and online memory
-that must be changed last. So on a machine that is as the layout says, the same blocks are claimed
-again, and nothing is written.
+to the same condition count. Before all else it claims blocks that are so already, unless a later
+entry names them; then those that take the fewest writes, and online memory that must be changed
+last. So on a machine that is as the layout says, the same blocks are claimed again, and nothing is
+written.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,21 +59,24 @@ def targets_of(
     Raises LayoutError for what is impossible on a machine with such blocks, for example a size that
     is not a multiple of their size; and for missing blocks, where an entry wants that.
     """
-    claimed: dict[int, Change] = {}
+    blocks = list(table.blocks())
+    parts = [_part(entry, table, blocks, configurable, zones, nodes) for entry in layout.entries]
+    claimed: dict[int, Change] = _so_already(parts)
     absences: list[Absence] = []
     spares: dict[int, Sequence[Change]] = {}
-    blocks = list(table.blocks())
-    for entry in reversed(layout.entries):
-        order = _order_of(entry, zones)
-        _check(entry, table.block_size, configurable)
-        ranges = _ranges(entry, table.block_size)
-        found = [block for block in _within(blocks, ranges) if _is_meant(block, entry, nodes)]
-        free = [change_to(block, order, entry) for block in found if block.number not in claimed]
+    for part in reversed(parts):
+        entry = part.entry
+        free = [
+            change_to(block, part.order, entry)
+            for block in part.found
+            if block.number not in claimed
+        ]
         if entry.size is None:
-            absence = _not_there(entry, ranges, table.numbers, found)
+            absence = _not_there(entry, part.ranges, table.numbers, part.found)
         else:
-            count = entry.size // table.block_size - _serving(found, claimed, order)
-            free, spares[id(entry)], short = _made_up(free, entry, max(count, 0))
+            orders = {number: change.order for number, change in claimed.items()}
+            count = max(part.wanted - _serving(part, orders), 0)
+            free, spares[id(entry)], short = _made_up(free, entry, count)
             absence = Absence(entry, short)
         claimed.update((change.number, change) for change in free)
         if absence.blocks and entry.missing is Missing.ERROR:
@@ -89,15 +93,59 @@ def targets_of(
     return Targets(sorted(changes, key=_turn), absences[::-1])
 
 
-def _order_of(entry: Entry, zones: bool) -> Order:
+class _Part(NamedTuple):
+    """An entry of a layout, on a machine."""
+
+    entry: Entry
+    order: Order
+    ranges: Sequence[Run]
+    """Block numbers; empty for all blocks."""
+    found: Sequence[MemoryBlock]
+    """The blocks that the entry may be about."""
+    wanted: int
+    """With a size, the number of blocks."""
+
+
+def _part(
+    entry: Entry,
+    table: BlockTable,
+    blocks: Sequence[MemoryBlock],
+    configurable: bool,
+    zones: bool,
+    nodes: Sequence[int],
+) -> _Part:
+    _check(entry, table.block_size, configurable)
     online = entry.condition is Condition.ONLINE
-    return Order(
-        Action.APPLY,
-        entry.zone if zones and online else None,
-        entry.memmap_on_memory,
-        zones,
-        entry.condition,
-    )
+    zone = entry.zone if zones and online else None
+    order = Order(Action.APPLY, zone, entry.memmap_on_memory, zones, entry.condition)
+    ranges = _ranges(entry, table.block_size)
+    found = [block for block in _within(blocks, ranges) if _is_meant(block, entry, nodes)]
+    return _Part(entry, order, ranges, found, (entry.size or 0) // table.block_size)
+
+
+def _so_already(parts: Sequence[_Part]) -> dict[int, Change]:
+    """What entries with a size claim because it is so already. Without that, a later entry would
+    take such memory at the next run, and so on until nothing is left."""
+    claimed: dict[int, Change] = {}
+    orders: dict[int, Order] = {}
+    """Of blocks that are claimed, or that an entry names."""
+    for part in reversed(parts):
+        if part.entry.size is None:
+            for block in part.found:
+                orders.setdefault(block.number, part.order)
+            continue
+        lacking = part.wanted - _serving(part, orders)
+        for block in reversed(part.found) if part.entry.highest else part.found:
+            if lacking <= 0:
+                break
+            if block.number in orders:
+                continue
+            change = change_to(block, part.order, part.entry)
+            if change.plan.already and block.state is not State.UNKNOWN:
+                claimed[block.number] = change
+                orders[block.number] = part.order
+                lacking -= 1
+    return claimed
 
 
 def _check(entry: Entry, block_size: int, configurable: bool) -> None:
@@ -158,7 +206,7 @@ def _is_meant(block: MemoryBlock, entry: Entry, nodes: Sequence[int]) -> bool:
 
 def _not_there(
     entry: Entry,
-    ranges: tuple[tuple[int, int], ...],
+    ranges: Sequence[Run],
     numbers: Sequence[int],
     found: Sequence[MemoryBlock],
 ) -> Absence:
@@ -169,10 +217,10 @@ def _not_there(
     return absence_of(lacking, entry)
 
 
-def _serving(found: Sequence[MemoryBlock], claimed: Mapping[int, Change], order: Order) -> int:
-    """How many of the blocks FOUND are already claimed for what ORDER wants, too."""
-    others = (claimed.get(block.number) for block in found)
-    return sum(other is not None and _serves(other.order, order) for other in others)
+def _serving(part: _Part, orders: Mapping[int, Order]) -> int:
+    """How many blocks of an entry have ORDERS that do what the entry wants, too."""
+    others = (orders.get(block.number) for block in part.found)
+    return sum(other is not None and _serves(other, part.order) for other in others)
 
 
 def _made_up(

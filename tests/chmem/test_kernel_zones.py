@@ -11,6 +11,8 @@ from memory_hotplug import Machine
 from memory_hotplug.block import Zone, zone_of
 from memory_hotplug.plan import NEEDED
 from memsim import directory
+from memsim.kernel import Kernel
+from memsim.machine import Fault
 from simulated import Make, s390, write
 
 RATIO = "sys/module/memory_hotplug/parameters/auto_movable_ratio"
@@ -94,7 +96,6 @@ def test_memory_that_the_layout_takes_from_the_kernels_zones_counts(
 def test_memory_for_the_kernels_zones_that_does_not_come_is_not_counted(
     chmem: Command, machine: Make, layout: Path
 ) -> None:
-    from memsim.machine import Fault
 
     root = machine(s390(2, 30))
 
