@@ -85,7 +85,7 @@ def _decimal(mistake: _Mistake) -> Sentence | None:
     if meant is None:
         return None
     with suppress(ValueError):
-        bytes_ = sizes.parse(mistake.text)
+        bytes_ = sizes.parse(mistake.text, plus=True)
         return messages.DECIMAL_SIZE.of(
             text=mistake.text, bytes=bytes_, binary=meant[0], size=meant[1]
         )

@@ -58,7 +58,7 @@ def parse(text: str, block_size: int, *, blocks: bool) -> Request:
     if len(parts) == 2:
         return _address_range(text, parts, block_size)
     try:
-        size = sizes.parse(text)
+        size = sizes.parse(text, plus=True)
     except BadSizeError as error:
         too_large = isinstance(error, SizeTooLargeError)
         reason = os.strerror(errno.ERANGE if too_large else errno.EINVAL)

@@ -60,14 +60,14 @@ def binary(text: str) -> tuple[str, str] | None:
     return (found[1] + found[2], f"{found[1]} {found[2].upper()}iB") if found else None
 
 
-def parse(text: str) -> int:
+def parse(text: str, *, plus: bool = False) -> int:
     """The size of TEXT in bytes; see memory_hotplug.size.parse_size. Raises BadSizeError.
 
     Like util-linux, accept only the separator of the locale.
     """
     point = decimal_point()
     if point == ".":
-        return size.parse_size(text)
+        return size.parse_size(text, plus=plus)
     if "." in text:
         raise SizeSyntaxError(text)
-    return size.parse_size(text.replace(point, "."))
+    return size.parse_size(text.replace(point, "."), plus=plus)

@@ -11,7 +11,7 @@ SUFFIXES = "BKMGTPE"
 SIZE_LIMIT = 1 << 64
 
 _SIZE = re.compile(
-    r"[ \t\n\v\f\r]*\+?(?P<whole>0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)"
+    r"[ \t\n\v\f\r]*(?P<sign>\+?)(?P<whole>0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)"
     r"(?:(?P<fraction>\.[0-9]*)?(?P<unit>[kmgtpezyKMGTPEZY])(?P<bytes>[iI]?[bB])?)?"
 )
 _UNITS = "KMGTPEZY"
@@ -34,16 +34,17 @@ def human(size: int) -> str:
     return f"{whole}.{tenths}{SUFFIXES[exponent]}" if tenths else f"{whole}{SUFFIXES[exponent]}"
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, *, plus: bool = False) -> int:
     """The size that TEXT says, in bytes; a number without a unit is a number of MiB.
 
     The number is decimal, hexadecimal (0x) or octal (0). A number with a unit may have a fraction;
     a fraction of a byte is cut off. K, M, ... and KiB, MiB, ... are powers of 1024, KB, MB, ...
-    powers of 1000, in upper or lower case. Raises SizeSyntaxError, and SizeTooLargeError for 2**64
-    and more.
+    powers of 1000, in upper or lower case. Only with PLUS may a plus sign come first, as for
+    util-linux's chmem: elsewhere it would look like so much more. Raises SizeSyntaxError, and
+    SizeTooLargeError for 2**64 and more.
     """
     found = _SIZE.fullmatch(text)
-    if not found:
+    if not found or (found["sign"] and not plus):
         raise SizeSyntaxError(text)
     whole, unit, fraction = found["whole"], found["unit"], (found["fraction"] or ".")[1:]
     if max(len(whole), len(fraction)) > _DIGITS:

@@ -340,3 +340,21 @@ def test_the_locale_is_that_of_setlocale(
     assert done.stdout.strip() == "1,5G"
     done = run_program(*words, env={**kept, variable: "no_SUCH"})
     assert done.stdout.strip() == "1.5G"
+
+
+def test_a_plus_sign_is_a_size_to_enable_as_for_util_linux_and_refused_elsewhere(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    assert chmem("-s", root, "-e", "+512m").status == 0
+    layout = tmp_path / "l.toml"
+    layout.write_text('version = 1\n[[memory]]\nsize = "+1G"\n')
+    for words in (
+        ["--total", "+1g"],
+        ["-d", "512m", "--keep-free", "+1g"],
+        ["--apply", str(layout)],
+    ):
+        done = chmem("-s", root, *words)
+        assert (done.status, done.stdout) == (1, ""), words
+        assert "+1" in done.stderr

@@ -45,6 +45,10 @@ def test_parse_size_reads_bases_fractions_and_suffixes(text: str, size: int) -> 
     assert parse_size(text) == size
 
 
+def test_parse_size_takes_a_plus_sign_only_where_it_is_asked_to() -> None:
+    assert parse_size("+1g", plus=True) == 1 << 30
+
+
 @pytest.mark.parametrize("size", [1 << 10 * exponent for exponent in range(1, 7)])
 def test_parse_size_reads_what_human_writes(size: int) -> None:
     assert parse_size(human(size)) == size
@@ -55,6 +59,8 @@ def test_parse_size_reads_what_human_writes(size: int) -> None:
     [
         ("", SizeSyntaxError),
         ("1.5", SizeSyntaxError),
+        ("+1g", SizeSyntaxError),
+        ("-1g", SizeSyntaxError),
         ("08m", SizeSyntaxError),
         ("16e", SizeTooLargeError),
         ("1z", SizeTooLargeError),
