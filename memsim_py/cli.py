@@ -261,7 +261,7 @@ def show(machine: Directory, as_json: bool, log: bool) -> None:
 @commands.command("reboot", help="Boot a machine again.")
 @options.machine_argument
 def reboot(machine: Directory) -> None:
-    machine.change(Kernel.reboot)
+    machine.reboot()
 
 
 @commands.command("capture", help="Copy this machine's memory files into FILE.tar.gz or DIR.")

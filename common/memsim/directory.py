@@ -138,9 +138,15 @@ class Directory:
         return taken
 
     def change(self, how: Callable[[Kernel], None]) -> None:
-        """Change the machine in another way than by a write, such as a reboot or a fault."""
+        """Change the machine in another way than by a write, such as a fault."""
         with self._locked() as (files, sysfs), undisturbed(), self._kept(files, sysfs):
             how(sysfs.kernel)
+
+    def reboot(self) -> None:
+        """Boot the machine again. Its /run is empty then, as that of a real one."""
+        with self._locked() as (files, sysfs), undisturbed(), self._kept(files, sysfs):
+            files.remove_tree("run")
+            sysfs.kernel.reboot()
 
     def kernel(self) -> Kernel:
         """The machine in its present condition, to read; changes of it are not stored.

@@ -103,3 +103,14 @@ def test_no_plan_is_made_twice_for_a_block(
         # The way back is made from what a block is then, not by an order.
         assert (not made) == (words == ["--undo"])
         assert len(made) == len(set(made)), words
+
+
+def test_after_a_boot_there_is_nothing_to_undo(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    assert chmem("-s", root, "-e", "512m").status == 0
+    assert memsim("reboot", root).status == 0
+    done = chmem("-s", root, "--undo")
+    assert (done.status, done.stderr) == (1, "chmem: there is no change to undo\n")
