@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +13,12 @@ from chmem_py.holding import holding, say_held
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from commands import Command, start_program, start_python
+from holding import held_by_another
 from memory_hotplug.attribute import MEMORY
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.journal import HALF_DONE
 from memory_hotplug.machine import Machine
 from simulated import Make, conditions, half_done, make, online, s390, write
-
-HOLDING = """
-import sys, time
-from memory_hotplug.hold import hold
-with hold(sys.argv[1], this_machine=False):
-    print("held", flush=True)
-    time.sleep(600)
-"""
 
 DYING = """
 import os, signal, sys
@@ -47,19 +38,6 @@ status_of(chmem, "chmem")
 """
 
 
-@contextmanager
-def held(root: Path) -> Iterator[int]:
-    """Another process holds the machine; its number."""
-    other = start_python(HOLDING, root)
-    assert other.stdout
-    assert other.stdout.readline() == "held\n"
-    try:
-        yield other.pid
-    finally:
-        other.kill()
-        other.wait()
-
-
 def test_two_that_enable_at_once_enable_twice_as_much(tmp_path: Path) -> None:
     transitions = {name: {str(block): 0.05 for block in range(4, 12)} for name in ("config",)}
     root = make(tmp_path / "machine", s390(4, 12, delays=transitions))
@@ -72,7 +50,7 @@ def test_two_that_enable_at_once_enable_twice_as_much(tmp_path: Path) -> None:
 
 def test_who_waits_says_for_whom_and_goes_on_afterwards(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390())
-    with held(root) as pid:
+    with held_by_another(root) as pid:
         waiting = start_program("chmem", "-s", root, "-e", "-b", "4")
         assert waiting.stderr
         line = waiting.stderr.readline()
@@ -86,7 +64,7 @@ def test_who_waits_says_for_whom_and_goes_on_afterwards(tmp_path: Path) -> None:
 
 def test_the_time_limit_holds_for_the_wait_too(chmem: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390())
-    with held(root) as pid:
+    with held_by_another(root) as pid:
         done = chmem("-s", root, "--timeout", "0.1", "-e", "-b", "4")
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith(f"chmem: process {pid} (since ")
@@ -140,7 +118,7 @@ def test_what_a_killed_one_left_and_cannot_be_brought_back_is_told_each_time(
 
 def test_a_dry_run_waits_for_nobody(chmem: Command, machine: Make) -> None:
     root = left_half_done(machine)
-    with held(root):
+    with held_by_another(root):
         done = chmem("-s", root, "--dry-run", "-e", "-b", "4")
     assert (done.status, done.stderr) == (0, "")
 
@@ -164,7 +142,7 @@ def test_a_signal_ends_the_wait_and_nothing_was_done(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     root = make(tmp_path / "machine", s390())
-    with held(root):
+    with held_by_another(root):
         waiting = start_program("chmem", "-s", root, "--json", "-e", "-b", "4")
         assert waiting.stderr
         waiting.stderr.readline()
@@ -179,7 +157,7 @@ def test_a_signal_ends_the_wait_and_nothing_was_done(
 
 def test_a_signal_just_before_the_wait_ends_it_too(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", s390())
-    with held(root), Machine.at(root) as machine, Interrupts(None) as interrupts:
+    with held_by_another(root), Machine.at(root) as machine, Interrupts(None) as interrupts:
         interrupts.signal = signal.SIGINT
         with pytest.raises(StoppedError), holding(machine, interrupts, 5.0, Output()):
             pass

@@ -115,7 +115,7 @@ def completed(*words: str, typed: str) -> list[CompletionItem[str]]:
     ("words", "count"),
     [(["-d", "-b"], "none"), (["-d", "128m", "256m"], "2")],
 )
-def test_other_arguments_are_as_many_as_ever(
+def test_without_device_as_many_arguments_are_taken_as_ever(
     words: list[str], count: str, plugged: Path, chmem: Command
 ) -> None:
     done = chmem("-s", plugged, "--device", "virtio0", *words, "--advice", "always")

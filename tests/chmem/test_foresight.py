@@ -73,7 +73,9 @@ def test_the_size_that_was_asked_for_is_told_where_the_machine_has_less(
         ["--reconfigure", "-m", "1", "-b", "16", "--keep-free", "1900m"],
     ],
 )
-def test_no_way_to_take_memory_is_left_out(words: list[str], tree: Path, chmem: Command) -> None:
+def test_every_way_to_take_memory_away_is_refused(
+    words: list[str], tree: Path, chmem: Command
+) -> None:
     before = conditions(tree)
     done = chmem("-s", tree, *words, "--advice=never")
     assert done.status == 1
@@ -93,7 +95,7 @@ def test_no_way_to_take_memory_is_left_out(words: list[str], tree: Path, chmem: 
         (["--reconfigure", "-m", "1", "-b", "8-31"], 0, 32),
     ],
 )
-def test_what_may_go_goes(
+def test_what_can_go_is_set_offline(
     words: list[str], status: int, left: int, tree: Path, chmem: Command
 ) -> None:
     done = chmem("-s", tree, *words)
@@ -107,7 +109,7 @@ def test_the_offered_command_keeps_the_zone_and_the_node(machine: Make, chmem: C
     assert offered in done.stderr
 
 
-def test_the_document_says_why_nothing_was_done(tree: Path, chmem: Command) -> None:
+def test_the_document_says_why_no_memory_was_taken(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "-d", "3g", "--json", "--keep-free", "128m")
     report = json.loads(done.stdout)
     assert (report["status"], report["outcome"], report["blocks"]) == (1, "failed", [])
@@ -117,7 +119,7 @@ def test_the_document_says_why_nothing_was_done(tree: Path, chmem: Command) -> N
 
 
 @pytest.mark.parametrize("text", ["much", "-1g", "", "1x"])
-def test_what_is_to_stay_free_is_a_size(text: str, tree: Path, chmem: Command) -> None:
+def test_keep_free_takes_a_size(text: str, tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "-d", "1g", "--keep-free", text, "--advice=always")
     assert done.status == 1
     assert done.stderr.startswith(f"chmem: invalid argument of --keep-free: '{text}'\n")
@@ -129,7 +131,7 @@ def test_force_and_keep_free_contradict_each_other(tree: Path, chmem: Command) -
     assert len(online(tree)) == 32
 
 
-def test_a_layout_says_what_is_to_stay_free(tree: Path, chmem: Command) -> None:
+def test_keep_free_of_a_layout_holds_without_the_option(tree: Path, chmem: Command) -> None:
     layout(tree, 'keep_free = "1856M"\n', MINE)
     assert chmem("-s", tree, "-d", "256m").status == 1
     assert chmem("-s", tree, "-d", "256m", "--keep-free", "0").status == 0
@@ -148,7 +150,7 @@ def test_a_layout_says_what_is_to_stay_free(tree: Path, chmem: Command) -> None:
     assert len(online(tree)) == 31
 
 
-def test_a_layout_takes_no_more_than_can_go(tree: Path, chmem: Command) -> None:
+def test_apply_takes_no_more_than_can_go(tree: Path, chmem: Command) -> None:
     text = '[[memory]]\nblocks = "4-31"\nstate = "offline"\n'
     layout(tree, text, MINE)
     before = conditions(tree)
@@ -242,7 +244,9 @@ def test_no_block_is_tried_in_vain_once_no_memory_is_left_for_struct_pages(
     assert f"memory block {first + 2}: {words}" in report["messages"]
 
 
-def test_neither_is_a_spare(machine: Make, chmem: Command, tmp_path: Path) -> None:
+def test_no_spare_is_tried_in_vain_once_no_memory_is_left_for_struct_pages(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
     root = machine(s390(first=8, standby=128, used=900 * MIB))
     assert chmem("-s", root, "-c", "-b", "8-135", "-m", "0").status == 64
     layout = tmp_path / "layout.toml"

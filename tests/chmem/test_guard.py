@@ -56,7 +56,7 @@ def test_memory_that_was_to_come_and_failed_is_not_counted(
 @pytest.mark.parametrize(
     "words", [["--reconfigure", "-m", "1", "-b", "1-15"], ["--reconfigure", "-m", "1", "1g"]]
 )
-def test_a_block_that_does_not_come_back_counts(
+def test_reconfigure_counts_a_block_that_does_not_come_back_as_taken(
     words: list[str], lpar: Path, chmem: Command
 ) -> None:
     refuse_to_configure(lpar, range(1, 16))

@@ -42,7 +42,7 @@ def offline(root: Path) -> list[int]:
         ("28m", "best", [*range(12), 13, 14]),
     ],
 )
-def test_what_surely_stays_is_tried_last(
+def test_order_tries_last_what_surely_stays(
     size: str, order: str, taken: list[int], tree: Path, chmem: Command
 ) -> None:
     dry = chmem("-s", tree, "-d", size, "--order", order, "--dry-run")
@@ -57,7 +57,7 @@ def test_what_surely_stays_is_tried_last(
     assert tried == written
 
 
-def test_a_sample_of_each_block_says_which_has_the_least_in_use(
+def test_order_best_looks_at_a_sample_of_each_block(
     tree: Path, chmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[bool] = []
@@ -72,12 +72,12 @@ def test_a_sample_of_each_block_says_which_has_the_least_in_use(
     assert looked.count(False) == 16
 
 
-def test_a_range_is_taken_as_it_is_asked_for(tree: Path, chmem: Command) -> None:
+def test_order_does_not_concern_a_range(tree: Path, chmem: Command) -> None:
     assert chmem("-s", tree, "-d", "-b", "12-15", "--order", "best").status == 0
     assert offline(tree) == [12, 13, 14, 15]
 
 
-def test_nodes_without_processors_are_emptied_first(machine: Make, chmem: Command) -> None:
+def test_order_best_empties_nodes_without_processors_first(machine: Make, chmem: Command) -> None:
     blocks = [{"range": [0, 7], "node": 0}, {"range": [8, 15], "node": 1}]
     root = machine({"block_size": BLOCK, "contiguous_zones": True, "blocks": blocks})
     show_pages(root, dict.fromkeys(range(8, 16), (LRU, 400)))
@@ -89,7 +89,7 @@ def test_nodes_without_processors_are_emptied_first(machine: Make, chmem: Comman
         assert offline(root) == taken
 
 
-def test_an_unknown_order_is_refused(tree: Path, chmem: Command) -> None:
+def test_order_of_another_name_is_refused(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "-d", "2m", "--order", "lowest", "--advice=always")
     assert done.status == 1
     assert done.stderr == (

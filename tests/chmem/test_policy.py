@@ -56,7 +56,7 @@ def test_spaces_around_the_equals_sign_are_told(word: str, lpar: Path, chmem: Co
         ("auto_movable_numa_aware=no", {"auto_movable_numa_aware": "N"}, ""),
     ],
 )
-def test_a_setting_is_written_once(
+def test_policy_writes_a_setting_once(
     word: str, changed: dict[str, str], stderr: str, tree: Path, chmem: Command
 ) -> None:
     assert settings(tree) == AT_BOOT
@@ -70,7 +70,7 @@ def test_a_setting_is_written_once(
 
 
 @pytest.mark.parametrize(("word", "value"), [("yes", "Y"), ("no", "N")])
-def test_a_truth_is_written_as_the_kernel_shows_it(
+def test_policy_writes_yes_and_no_as_the_kernel_shows_them(
     word: str, value: str, tree: Path, chmem: Command
 ) -> None:
     other = "no" if word == "yes" else "yes"
@@ -92,7 +92,7 @@ def test_a_setting_of_no_layout_that_the_kernel_does_not_have_is_a_fault_of_the_
         )
 
 
-def test_several_settings_at_once(tree: Path, chmem: Command) -> None:
+def test_policy_writes_several_settings_at_once(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--policy", "auto_online=online", "auto_movable_ratio=50")
     assert done.stdout == "auto_online_blocks set to online\nauto_movable_ratio set to 50\n"
     report = json.loads(
@@ -148,13 +148,13 @@ def test_a_setting_that_the_kernel_does_not_have_is_refused(machine: Make, chmem
     assert settings(tree) == {"auto_online": "offline"}
 
 
-def test_a_dry_run_shows_the_writes(tree: Path, chmem: Command) -> None:
+def test_policy_with_dry_run_shows_the_writes(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--policy", "auto_online=online", "--dry-run")
     assert f"memsim write {tree} {AUTO} online" in done.stdout
     assert settings(tree) == AT_BOOT
 
 
-def test_what_cannot_be_written_is_told(tree: Path, chmem: Command) -> None:
+def test_policy_tells_a_setting_that_cannot_be_written(tree: Path, chmem: Command) -> None:
     """In a captured tree: what is no regular file."""
     for path in (tree / ".memsim").iterdir():
         path.unlink()

@@ -30,7 +30,7 @@ def lpar(tmp_path: Path) -> Path:
         (("-g", "1g"), "Cannot deconfigure. Use -d instead.\n"),
     ],
 )
-def test_what_only_the_hypervisor_can_do_is_its_tools(
+def test_configure_on_power_names_the_tools_of_the_hypervisor(
     words: tuple[str, ...], stdout: str, lpar: Path, chmem: Command
 ) -> None:
     before = tree_of(lpar)
@@ -39,7 +39,9 @@ def test_what_only_the_hypervisor_can_do_is_its_tools(
     assert tree_of(lpar) == before
 
 
-def test_memory_that_is_set_offline_stays_with_the_lpar(lpar: Path, chmem: Command) -> None:
+def test_disable_on_power_says_that_the_memory_stays_with_the_lpar(
+    lpar: Path, chmem: Command
+) -> None:
     done = chmem("-s", lpar, "-d", "-b", "4095")
     assert (done.status, done.stdout, done.stderr) == (0, "", SAID)
     done = chmem("-s", lpar, "-e", "-b", "4095")
@@ -50,7 +52,7 @@ def test_memory_that_is_set_offline_stays_with_the_lpar(lpar: Path, chmem: Comma
 
 
 @pytest.mark.parametrize("words", [("-d", "-b", "4095"), ("-c", "1g")])
-def test_without_advice_it_is_as_util_linux_has_it(
+def test_without_advice_nothing_is_said_of_drmgr(
     words: tuple[str, ...], lpar: Path, chmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHMEM_ADVICE", "never")

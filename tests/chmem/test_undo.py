@@ -10,6 +10,7 @@ from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, Zone, zone_of
 from memory_hotplug.plan import NEEDED
 from memsim.profile import PROFILES
+from simulated import Make
 
 
 def blocks(root: Path) -> list[MemoryBlock]:
@@ -22,10 +23,9 @@ def blocks(root: Path) -> list[MemoryBlock]:
 )
 @pytest.mark.parametrize("profile", sorted(set(PROFILES) - {"huge"}))
 def test_undo_ends_where_a_change_began(
-    profile: str, change: str, chmem: Command, memsim: Command, tmp_path: Path
+    profile: str, change: str, chmem: Command, machine: Make
 ) -> None:
-    root = tmp_path / "m"
-    assert memsim("create", root, "--profile", profile).status == 0
+    root = machine(profile)
     before = blocks(root)
     began = chmem("-s", root, *change.split(), "--json")
     if not json.loads(began.stdout)["bytes_changed"]:
@@ -43,13 +43,9 @@ def test_undo_ends_where_a_change_began(
     assert after == before
 
 
-def test_undo_of_a_zone_that_is_gone_says_which_zone_it_took(
-    chmem: Command, memsim: Command, tmp_path: Path
-) -> None:
-    root = tmp_path / "m"
-    memsim("create", root, "--profile", "s390-lpar")
-    assert chmem("-s", root, "-d", "-b", "15").status == 0
-    done = chmem("-s", root, "--undo", "--advice", "always")
+def test_undo_of_a_zone_that_is_gone_says_which_zone_it_took(chmem: Command, lpar: Path) -> None:
+    assert chmem("-s", lpar, "-d", "-b", "15").status == 0
+    done = chmem("-s", lpar, "--undo", "--advice", "always")
     assert done.status == 0
     assert "memory block 15" in done.stderr
     assert "in zone Normal" in done.stderr
@@ -57,20 +53,18 @@ def test_undo_of_a_zone_that_is_gone_says_which_zone_it_took(
 
 
 def test_a_change_that_was_taken_back_into_another_zone_says_so(
-    chmem: Command, memsim: Command, tmp_path: Path
+    chmem: Command, memsim: Command, lpar: Path
 ) -> None:
-    root = tmp_path / "m"
-    memsim("create", root, "--profile", "s390-lpar")
-    memsim("fault", root, "--offline", "14=EBUSY")
-    done = chmem("-s", root, "-d", "-b", "14-15", "--all-or-nothing", "--advice", "always")
+    memsim("fault", lpar, "--offline", "14=EBUSY")
+    done = chmem("-s", lpar, "-d", "-b", "14-15", "--all-or-nothing", "--advice", "always")
     assert done.status == 1
-    with Machine.at(root) as machine:
+    with Machine.at(lpar) as machine:
         block: MemoryBlock = machine.block(15, NEEDED)
     assert (zone_of(block) is Zone.NORMAL) == ("in zone Normal" in done.stderr)
 
 
 def test_no_plan_is_made_twice_for_a_block(
-    chmem: Command, memsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chmem: Command, lpar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from memory_hotplug import plan
 
@@ -82,8 +76,6 @@ def test_no_plan_is_made_twice_for_a_block(
             return function(block, order)
 
         monkeypatch.setitem(plan._PLANS, action, counted)
-    root = tmp_path / "m"
-    memsim("create", root, "--profile", "s390-lpar")
     layout = tmp_path / "l.toml"
     layout.write_text('version = 1\n[[memory]]\nblocks = "4-20"\nmemmap_on_memory = true\n')
     for words in (
@@ -98,7 +90,7 @@ def test_no_plan_is_made_twice_for_a_block(
         ["--undo"],
     ):
         made.clear()
-        done = chmem("-s", root, *words)
+        done = chmem("-s", lpar, *words)
         assert done.status == 0, done.stderr
         # The way back is made from what a block is then, not by an order.
         assert (not made) == (words == ["--undo"])

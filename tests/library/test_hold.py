@@ -15,6 +15,7 @@ import pytest
 
 import static_tree
 from commands import start_python
+from holding import held_by_another
 from memory_hotplug import hold as module
 from memory_hotplug.batch import bring_back, carry_out
 from memory_hotplug.block import MemoryBlock, State, Zone
@@ -29,14 +30,6 @@ from memsim.machine import Fault
 from memsim.profile import boot
 from simulated import half_done, s390
 from static_tree import MEMORY
-
-HOLDING = """
-import sys, time
-from memory_hotplug.hold import hold
-with hold(sys.argv[1], this_machine=False):
-    print("held", flush=True)
-    time.sleep(600)
-"""
 
 DYING = """
 import os, signal, sys
@@ -92,21 +85,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.mark.usefixtures("clock")
 def test_who_waits_is_told_for_whom_and_gives_up_after_the_timeout(lpar: Path) -> None:
     began = time.time()
-    other = start_python(HOLDING, str(lpar))
-    assert other.stdout
-    assert other.stdout.readline() == "held\n"
     told: list[Holder] = []
-    try:
-        with pytest.raises(HeldError) as caught:
-            hold(str(lpar), this_machine=False, timeout=0.7, waiting=told.append)
-    finally:
-        other.kill()
-        other.wait()
-    assert [holder.pid for holder in told] == [other.pid]
+    with held_by_another(lpar) as other, pytest.raises(HeldError) as caught:
+        hold(str(lpar), this_machine=False, timeout=0.7, waiting=told.append)
+    assert [holder.pid for holder in told] == [other]
     assert told[0].since is not None
     # The clock may be set since boot.
     assert began - 60 < told[0].since < time.time() + 60
-    assert caught.value.pid == other.pid
+    assert caught.value.pid == other
     with hold(str(lpar), this_machine=False, timeout=0):
         pass
 

@@ -81,103 +81,143 @@ def test_json_says_the_same() -> None:
     ]
 
 
+ENTRY_KEYS = "(known: blocks, from, memmap_on_memory, missing, node, range, size, state, zone)"
+POLICY_KEYS = "(known: auto_movable_numa_aware, auto_movable_ratio, auto_online, online_policy)"
+TOP_KEYS = "(known: keep_free, memory, policy, version)"
+NUMBERS = 'blocks is block numbers as text, such as "0-3,7"'
+ADDRESS = 'range is addresses as text, such as "0x80000000-0xffffffff"'
+ZONES = 'zone is "DMA" or "DMA32" or "Normal" or "Highmem" or "Movable"'
+WHICH = "which memory: blocks, range, node or size is needed"
 AFTER = "Expected newline or end of document after a statement"
+OF_STATE = "only memory with state online is in a zone"
+SIZE_TWICE = "a size for the same memory is given in line 2"
+NO_VALUE = "Expected '=' after a key in a key/value pair"
+TOO_DEEP = "not TOML: a value is too large or too deep"
 
-WRONG = {
-    "": (None, "version must be 1, and is missing"),
-    "version = 2\n": (3, "version must be 1"),
-    "version = 1\nmemry = 1\n": (
-        4,
-        "unknown key memry (known: keep_free, memory, policy, version)",
-    ),
-    "version = 1\n[[memory]]\nblock = 3\n": (
-        5,
-        "unknown key block (known: blocks, from, memmap_on_memory, missing, node, range, size, "
-        "state, zone)",
-    ),
-    "version = 1\n[[memory]]\nnode = 0\n[[memory]]\nnode = -1\n": (
-        7,
-        "node is a whole number, 0 or more, not -1",
-    ),
-    "version = 1\n[[memory]]\nnode = true\n": (5, "node is a whole number, 0 or more, not true"),
-    "version = 1\n[[memory]]\nblocks = 3\n": (
-        5,
-        'blocks is block numbers as text, such as "0-3,7", not 3',
-    ),
-    'version = 1\n[[memory]]\nblocks = "3-1"\n': (
-        5,
-        'blocks is block numbers as text, such as "0-3,7", with ends that ascend, not "3-1"',
-    ),
-    'version = 1\n[[memory]]\nblocks = "0-5,3-8"\n': (
-        5,
-        'blocks is ranges that do not overlap, not "0-5,3-8"',
-    ),
-    'version = 1\n[[memory]]\nblocks = "0"\nrange = "0x0-0xf"\n': (
-        6,
-        "blocks and range cannot be combined",
-    ),
-    'version = 1\n[[memory]]\nzone = "Movable"\n': (
-        4,
-        "which memory: blocks, range, node or size is needed",
-    ),
-    'version = 1\n[[memory]]\nnode = 0\nzone = "Device"\n': (
-        6,
-        'zone is "DMA" or "DMA32" or "Normal" or "Highmem" or "Movable", not "Device"',
-    ),
-    'version = 1\n[[memory]]\nnode = 0\nzone = "DMA"\nstate = "offline"\n': (
-        6,
-        "only memory with state online is in a zone",
-    ),
-    'version = 1\n[[memory]]\nnode = 0\nfrom = "lowest"\n': (6, "from needs size"),
-    "version = 1\n[[memory]]\nsize = 8\n": (5, 'size is a size as text, such as "8G", not 8'),
-    'version = 1\n[[memory]]\nsize = "0"\n': (5, 'size is a size as text, such as "8G", not "0"'),
-    'version = 1\n[[memory]]\nsize="1G"\n[[memory]]\nsize="2G"\n': (
-        6,
-        "a size for the same memory is given in line 4",
-    ),
-    'version = 1\n[[memory]]\nnode = 0\n[[memory]]\nstate = "offline"\n': (
-        6,
-        "which memory: blocks, range, node or size is needed",
-    ),
-    "version = 1\nmemory = 3\n": (4, "memory must be [[memory]], one for each entry"),
-    "version = 1\n[policy]\nauto_online = 'sometimes'\n": (
-        5,
-        'auto_online is "offline" or "online" or "online_kernel" or "online_movable", '
-        'not "sometimes"',
-    ),
-    "version = 1\npolicy = 3\n": (4, "policy must be a table"),
-    "version = 1\nversion = 1\n": (4, "not TOML: Cannot overwrite a value"),
-    "version =": (3, "not TOML: Invalid value; the value of version is missing"),
-    # What people write.
-    **{
-        f"version = 1\n[[memory]]\n{line}\n": (5, f"not TOML: {reason}")
-        for line, reason in {
-            "size = 8G": f'{AFTER}; text is in quotes: size = "8G"',
-            "size = 8G  # half": f'{AFTER}; text is in quotes: size = "8G"',
-            "blocks = 0-3": f'{AFTER}; text is in quotes: blocks = "0-3"',
-            "state = online": 'Invalid value; text is in quotes: state = "online"',
-            "memmap_on_memory = Yes": "Invalid value; memmap_on_memory is true or false, in lower "
-            "case and without quotes",
-            'blocks = "0-3': "Illegal character '\\n'; a quote is missing: blocks = \"0-3\"",
-            "size = \u201c8G\u201d": 'Invalid value; quotes are straight: size = "8G"',
-            "node: 1": "Expected '=' after a key in a key/value pair; a = stands between a key and "
-            "its value: node = 1",
-            "memory]": "Expected '=' after a key in a key/value pair; a table begins with "
-            "[[memory]]",
-            "size = 8 G B": AFTER,
-        }.items()
-    },
-    "deep = " + "[" * 100_000: (None, "not TOML: a value is too large or too deep"),
+IN_ENTRY = {
+    "block = 3": f"unknown key block {ENTRY_KEYS}",
+    "node = 0\n[[memory]]\nnode = -1": "node is a whole number, 0 or more, not -1",
+    "node = true": "node is a whole number, 0 or more, not true",
+    "blocks = 3": f"{NUMBERS}, not 3",
+    'blocks = "3-1"': f'{NUMBERS}, with ends that ascend, not "3-1"',
+    'blocks = "0-5,3-8"': 'blocks is ranges that do not overlap, not "0-5,3-8"',
+    'blocks = "0"\nrange = "0x0-0xf"': "blocks and range cannot be combined",
+    'node = 0\nzone = "Device"': f'{ZONES}, not "Device"',
+    'node = 0\nfrom = "lowest"': "from needs size",
+    "size = 8": 'size is a size as text, such as "8G", not 8',
+    'size = "0"': 'size is a size as text, such as "8G", not "0"',
+    "size = 8G": f'not TOML: {AFTER}; text is in quotes: size = "8G"',
+    "size = 8G  # half": f'not TOML: {AFTER}; text is in quotes: size = "8G"',
+    "blocks = 0-3": f'not TOML: {AFTER}; text is in quotes: blocks = "0-3"',
+    "state = online": 'not TOML: Invalid value; text is in quotes: state = "online"',
+    "memmap_on_memory = Yes": "not TOML: Invalid value; memmap_on_memory is true or "
+    "false, in lower case and without quotes",
+    'blocks = "0-3': "not TOML: Illegal character '\\n'; a quote is missing: blocks = \"0-3\"",
+    "size = \u201c8G\u201d": 'not TOML: Invalid value; quotes are straight: size = "8G"',
+    "node: 1": f"not TOML: {NO_VALUE}; a = stands between a key and its value: node = 1",
+    "memory]": f"not TOML: {NO_VALUE}; a table begins with [[memory]]",
+    "size = 8 G B": f"not TOML: {AFTER}",
+    'blocks = ""': f'{NUMBERS}, not ""',
+    "blocks = []": f"{NUMBERS}, not []",
+    "blocks = [3]": f"{NUMBERS}, not [3]",
+    'blocks = "1000000000000000000"': f'{NUMBERS}, not "1000000000000000000"',
+    'blocks = "3,3"': 'blocks is ranges that do not overlap, not "3,3"',
+    'range = "0x0"': f'{ADDRESS}, not "0x0"',
+    'range = "0x1-0x0"': f'{ADDRESS}, with ends that ascend, not "0x1-0x0"',
+    'range = "0x0-0x10000000000000000"': f'{ADDRESS}, not "0x0-0x10000000000000000"',
+    "node = 2147483648": "node is a whole number, 0 or more, not 2147483648",
+    "node = 0\nmemmap_on_memory = 1": "memmap_on_memory is true or false, not 1",
+    'node = 0\nstate = "on"': 'state is "online" or "offline" or "deconfigured", not "on"',
+    'node = 0\nzone = "None"': f'{ZONES}, not "None"',
+    'node = 0\nmissing = "no"': 'missing is "wait" or "ignore" or "error", not "no"',
+    'size = "1G"\nfrom = "top"': 'from is "lowest" or "highest", not "top"',
+    'size = "much"': 'size is a size as text, such as "8G", not "much"',
+    f'size = "{"1" * 60}"': f'size is a size as text, such as "8G", not "{"1" * 59}...',
+    "node = 0\n\n\n[[memory]]\nnode = 1\nx = 1": f"unknown key x {ENTRY_KEYS}",
 }
+"""Lines of an entry -> what is told of the last one."""
+IN_POLICY = {
+    "auto_online = 'sometimes'": 'auto_online is "offline" or "online" or "online_kernel" or '
+    '"online_movable", not "sometimes"',
+    "auto_movable_ratio = -1": "auto_movable_ratio is a whole number, 0 or more, not -1",
+    "auto_movable_numa_aware = 'Y'": 'auto_movable_numa_aware is true or false, not "Y"',
+    "online_policy = 'auto'": 'online_policy is "contig-zones" or "auto-movable", not "auto"',
+    "ratio = 3": f"unknown key ratio {POLICY_KEYS}",
+}
+LINES = [
+    ("memry = 1\n", 2, f"unknown key memry {TOP_KEYS}"),
+    ('[[memory]]\nzone = "Movable"\n', 2, WHICH),
+    ('[[memory]]\nnode = 0\nzone = "DMA"\nstate = "offline"\n', 4, OF_STATE),
+    ('[[memory]]\nsize="1G"\n[[memory]]\nsize="2G"\n', 4, SIZE_TWICE),
+    ('[[memory]]\nnode = 0\n[[memory]]\nstate = "offline"\n', 4, WHICH),
+    ("memory = 3\n", 2, "memory must be [[memory]], one for each entry"),
+    ("policy = 3\n", 2, "policy must be a table"),
+    ("version = 1\n", 2, "not TOML: Cannot overwrite a value"),
+    ("y = 1", 2, f"unknown key y {TOP_KEYS}"),
+    ("[memory]\nnode = 1", 2, "memory must be [[memory]], one for each entry"),
+    ("memory = [3]", 2, "memory must be [[memory]]"),
+    ("a = ", 2, "not TOML: Invalid value; the value of a is missing"),
+    ("a = 1\nb = =", 3, "not TOML: Invalid value"),
+    ("a = 1\nb = =\nc = 1\n", 3, "not TOML: Invalid value"),
+    (f"a = {'[' * 5000}", None, TOO_DEEP),
+    (f"a = {'9' * 5000}", None, TOO_DEEP),
+    (
+        '[[memory]]\nsize = "1G"\n[[memory]]\nnode = 3\nstate = "offline"\n[[memory]]\nsize="2G"',
+        7,
+        SIZE_TWICE,
+    ),
+]
+"""After the version: lines, the one that is told, and what is told of it."""
+AS_JSON = [
+    ('{"version": 1,\n "memory": [,]}', 2, "not JSON: Expecting value"),
+    (
+        f'{{"version": 1,\n{" " * 999}"memory": [{{"size": 8G}}]}}',
+        2,
+        'not JSON: Expecting \',\' delimiter; text is in quotes: "size": "8G"',
+    ),
+    ('{"state": online}', 1, 'not JSON: Expecting value; text is in quotes: "state": "online"'),
+    ('{"version": 1, "version": 1}', None, "version is given twice"),
+    (
+        '{"version": 1, "memory": [{"node": 0}, {}]}',
+        None,
+        f"entry 2 of memory: {WHICH}",
+    ),
+    (
+        '{"version": 1, "memory": [{"node": 0, "x": 1}]}',
+        None,
+        f"entry 1 of memory: unknown key x {ENTRY_KEYS}",
+    ),
+    ('{"version": 1, "memory": {}}', None, "memory must be [[memory]], one for each entry"),
+    ('{"version": 1, "memory": null}', None, "memory must be [[memory]], one for each entry"),
+    ('{"version": 1, "policy": []}', None, "policy must be a table"),
+    ('{"version": "1"}', None, 'version is a whole number, 0 or more, not "1"'),
+    (f'{{"version": {"[" * 100_000}', None, "not JSON: a value is too large or too deep"),
+    (f'{{"version": {"9" * 5000}}}', None, "not JSON: a value is too large or too deep"),
+    (
+        '{"version": 1, "memory": [{"size": "1G"}, {"size": "2G"}]}',
+        None,
+        "a size for the same memory is given before",
+    ),
+]
+WRONG = [
+    *((f"version = 1\n[[memory]]\n{of}\n", 3 + of.count("\n"), IN_ENTRY[of]) for of in IN_ENTRY),
+    *((f"version = 1\n[policy]\n{of}\n", 3, IN_POLICY[of]) for of in IN_POLICY),
+    *((f"version = 1\n{of}", line, reason) for of, line, reason in LINES),
+    ("", None, "version must be 1, and is missing"),
+    ("# a comment\n\nversion = 2\n", 3, "version must be 1"),
+    ("version =", 1, "not TOML: Invalid value; the value of version is missing"),
+    *AS_JSON,
+]
 
 
-@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
-def test_what_is_wrong_is_told_with_its_line(text: str) -> None:
-    line, reason = WRONG[text]
+@pytest.mark.parametrize(("text", "line", "reason"), WRONG, ids=range(len(WRONG)))
+def test_what_is_wrong_in_a_layout_is_told_with_its_line(
+    text: str, line: int | None, reason: str
+) -> None:
     with pytest.raises(LayoutError) as caught:
-        parse_layout(f"# a comment\n\n{text}", "a.toml")
+        parse_layout(text, "a.toml")
     error = caught.value
-    assert (error.file, error.line) == ("a.toml", line)
+    assert (error.file, error.line, error.reason) == ("a.toml", line, reason)
     assert str(error) == f"a.toml{f':{line}' if line else ''}: {reason}"
 
 
@@ -350,155 +390,6 @@ def test_the_keys_of_the_policy(text: str, policy: Policy) -> None:
     assert found.where == Where("f", 2)
     assert read(format_layout(Layout(policy)).partition("\n")[2]).policy == policy
     assert read("").policy.where is None
-
-
-MORE_WRONG = [
-    ('[[memory]]\nblocks = ""', 3, 'blocks is block numbers as text, such as "0-3,7", not ""'),
-    ("[[memory]]\nblocks = []", 3, 'blocks is block numbers as text, such as "0-3,7", not []'),
-    ("[[memory]]\nblocks = [3]", 3, 'blocks is block numbers as text, such as "0-3,7", not [3]'),
-    (
-        '[[memory]]\nblocks = "1000000000000000000"',
-        3,
-        'blocks is block numbers as text, such as "0-3,7", not "1000000000000000000"',
-    ),
-    ('[[memory]]\nblocks = "3,3"', 3, 'blocks is ranges that do not overlap, not "3,3"'),
-    (
-        '[[memory]]\nrange = "0x0"',
-        3,
-        'range is addresses as text, such as "0x80000000-0xffffffff", not "0x0"',
-    ),
-    (
-        '[[memory]]\nrange = "0x1-0x0"',
-        3,
-        'range is addresses as text, such as "0x80000000-0xffffffff", with ends that '
-        'ascend, not "0x1-0x0"',
-    ),
-    (
-        '[[memory]]\nrange = "0x0-0x10000000000000000"',
-        3,
-        'range is addresses as text, such as "0x80000000-0xffffffff", not '
-        '"0x0-0x10000000000000000"',
-    ),
-    ("[[memory]]\nnode = 2147483648", 3, "node is a whole number, 0 or more, not 2147483648"),
-    ("[[memory]]\nnode = 0\nmemmap_on_memory = 1", 4, "memmap_on_memory is true or false, not 1"),
-    (
-        '[[memory]]\nnode = 0\nstate = "on"',
-        4,
-        'state is "online" or "offline" or "deconfigured", not "on"',
-    ),
-    (
-        '[[memory]]\nnode = 0\nzone = "None"',
-        4,
-        'zone is "DMA" or "DMA32" or "Normal" or "Highmem" or "Movable", not "None"',
-    ),
-    (
-        '[[memory]]\nnode = 0\nmissing = "no"',
-        4,
-        'missing is "wait" or "ignore" or "error", not "no"',
-    ),
-    ('[[memory]]\nsize = "1G"\nfrom = "top"', 4, 'from is "lowest" or "highest", not "top"'),
-    ('[[memory]]\nsize = "much"', 3, 'size is a size as text, such as "8G", not "much"'),
-    (
-        f'[[memory]]\nsize = "{"1" * 60}"',
-        3,
-        f'size is a size as text, such as "8G", not "{"1" * 59}...',
-    ),
-    (
-        "[policy]\nauto_movable_ratio = -1",
-        3,
-        "auto_movable_ratio is a whole number, 0 or more, not -1",
-    ),
-    (
-        "[policy]\nauto_movable_numa_aware = 'Y'",
-        3,
-        'auto_movable_numa_aware is true or false, not "Y"',
-    ),
-    (
-        "[policy]\nonline_policy = 'auto'",
-        3,
-        'online_policy is "contig-zones" or "auto-movable", not "auto"',
-    ),
-    (
-        "[policy]\nratio = 3",
-        3,
-        "unknown key ratio (known: auto_movable_numa_aware, auto_movable_ratio, "
-        "auto_online, online_policy)",
-    ),
-    (
-        "[[memory]]\nnode = 0\n\n\n[[memory]]\nnode = 1\nx = 1",
-        8,
-        "unknown key x (known: blocks, from, memmap_on_memory, missing, node, range, "
-        "size, state, zone)",
-    ),
-    ("y = 1", 2, "unknown key y (known: keep_free, memory, policy, version)"),
-    ("[memory]\nnode = 1", 2, "memory must be [[memory]], one for each entry"),
-    ("memory = [3]", 2, "memory must be [[memory]]"),
-    ("a = ", 2, "not TOML: Invalid value; the value of a is missing"),
-    ("a = 1\nb = =", 3, "not TOML: Invalid value"),
-    ("a = 1\nb = =\nc = 1\n", 3, "not TOML: Invalid value"),
-    (f"a = {'[' * 5000}", None, "not TOML: a value is too large or too deep"),
-    (f"a = {'9' * 5000}", None, "not TOML: a value is too large or too deep"),
-    (
-        '[[memory]]\nsize = "1G"\n[[memory]]\nnode = 3\nstate = "offline"\n[[memory]]\nsize="2G"',
-        7,
-        "a size for the same memory is given in line 2",
-    ),
-]
-
-
-@pytest.mark.parametrize(("text", "line", "reason"), MORE_WRONG)
-def test_what_is_wrong_is_told_with_what_is_allowed(
-    text: str, line: int | None, reason: str
-) -> None:
-    with pytest.raises(LayoutError) as caught:
-        read(text)
-    assert (caught.value.file, caught.value.line) == ("f", line)
-    assert caught.value.reason == reason
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "reason"),
-    [
-        ('{"version": 1,\n "memory": [,]}', 2, "not JSON: Expecting value"),
-        (
-            f'{{"version": 1,\n{" " * 999}"memory": [{{"size": 8G}}]}}',
-            2,
-            'not JSON: Expecting \',\' delimiter; text is in quotes: "size": "8G"',
-        ),
-        ('{"state": online}', 1, 'not JSON: Expecting value; text is in quotes: "state": "online"'),
-        ('{"version": 1, "version": 1}', None, "version is given twice"),
-        (
-            '{"version": 1, "memory": [{"node": 0}, {}]}',
-            None,
-            "entry 2 of memory: which memory: blocks, range, node or size is needed",
-        ),
-        (
-            '{"version": 1, "memory": [{"node": 0, "x": 1}]}',
-            None,
-            "entry 1 of memory: unknown key x (known: blocks, from, memmap_on_memory, missing, "
-            "node, range, size, state, zone)",
-        ),
-        ('{"version": 1, "memory": {}}', None, "memory must be [[memory]], one for each entry"),
-        ('{"version": 1, "memory": null}', None, "memory must be [[memory]], one for each entry"),
-        ('{"version": 1, "policy": []}', None, "policy must be a table"),
-        ('{"version": "1"}', None, 'version is a whole number, 0 or more, not "1"'),
-        (f'{{"version": {"[" * 100_000}', None, "not JSON: a value is too large or too deep"),
-        (f'{{"version": {"9" * 5000}}}', None, "not JSON: a value is too large or too deep"),
-        (
-            '{"version": 1, "memory": [{"size": "1G"}, {"size": "2G"}]}',
-            None,
-            "a size for the same memory is given before",
-        ),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_what_is_wrong_in_json_is_told_with_its_entry(
-    text: str, line: int | None, reason: str
-) -> None:
-    with pytest.raises(LayoutError) as caught:
-        parse_layout(text, "f")
-    assert (caught.value.file, caught.value.line) == ("f", line)
-    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def tree(machine: Make, chmem: Command) -> Path:
 WORDS = ["no"] * 3 + ["yes", "yes", "differs", "yes", "no"]
 
 
-def test_the_layout_says_of_each_block_whether_it_stays(tree: Path, lsmem: Command) -> None:
+def test_persistent_says_of_each_block_whether_it_stays(tree: Path, lsmem: Command) -> None:
     assert cells(lsmem, tree, "PERSISTENT", "--all") == WORDS
     rows = lsmem("-s", tree, "-r", "-n", "-o", "BLOCK,PERSISTENT").stdout.splitlines()
     assert rows == ["0-2 no", "3-4 yes", "5 differs", "6 yes", "7 no"]
@@ -46,7 +46,7 @@ def test_the_layout_says_of_each_block_whether_it_stays(tree: Path, lsmem: Comma
     assert [row.split()[0] for row in rows] == ["0-2", "3-4", "5", "6", "7"]
 
 
-def test_json_has_the_word_or_null(tree: Path, lsmem: Command, machine: Make) -> None:
+def test_persistent_in_json_is_a_word_or_null(tree: Path, lsmem: Command, machine: Make) -> None:
     document = json.loads(lsmem("-s", tree, "-J", "--typed", "-o", "BLOCK,PERSISTENT").stdout)
     found = [row["persistent"] for row in document["ranges"]]
     assert found == ["no", "yes", "differs", "yes", "no"]
@@ -58,7 +58,7 @@ def test_json_has_the_word_or_null(tree: Path, lsmem: Command, machine: Make) ->
     assert lsmem("-s", tree, "-a", "-o", "BLOCK,STATE").status == 0
 
 
-def test_without_a_layout_the_cells_are_empty(machine: Make, lsmem: Command) -> None:
+def test_persistent_without_a_layout_is_empty(machine: Make, lsmem: Command) -> None:
     tree = machine(s390())
     assert lsmem("-s", tree, "-J", "--typed", "-o", "PERSISTENT").stdout.count("null") == 1
     assert cells(lsmem, tree, "PERSISTENT", "--all") == [""] * 8
@@ -76,7 +76,7 @@ def test_a_wrong_layout_is_told_with_its_line(tree: Path, lsmem: Command) -> Non
     assert "unknown key block" in done.stderr
 
 
-def test_what_is_not_as_the_layout_says_is_a_difference(tree: Path, lsmem: Command) -> None:
+def test_diff_with_a_layout_shows_what_is_not_as_it_says(tree: Path, lsmem: Command) -> None:
     done = lsmem("-s", tree, "--diff", "layout")
     assert (done.status, done.stdout, done.stderr) == (1, "memory5 128M  online -> disabled\n", "")
     write(tree, f"{MEMORY}/memory4/state", "offline")
@@ -87,7 +87,7 @@ def test_what_is_not_as_the_layout_says_is_a_difference(tree: Path, lsmem: Comma
     ]
 
 
-def test_a_machine_that_is_as_the_layout_says_has_no_difference(
+def test_diff_with_a_layout_of_a_machine_that_is_so_shows_nothing(
     tree: Path, lsmem: Command, chmem: Command
 ) -> None:
     assert chmem("-s", tree, "--apply").status == 0
@@ -116,14 +116,16 @@ def test_a_machine_that_is_as_the_layout_says_has_no_difference(
         ("[policy]\nauto_movable_ratio = 7\n", "auto_movable_ratio: 7 -> 301\n"),
     ],
 )
-def test_each_kind_of_drift(text: str, told: str, tree: Path, lsmem: Command) -> None:
+def test_diff_with_a_layout_shows_each_kind_of_drift(
+    text: str, told: str, tree: Path, lsmem: Command
+) -> None:
     file = layout(tree, text, "one.toml")
     done = lsmem("-s", tree, "--diff", file)
     assert (done.status, done.stderr) == (1, "")
     assert done.stdout == told
 
 
-def test_what_the_machine_lacks_is_drift(tree: Path, lsmem: Command) -> None:
+def test_diff_with_a_layout_shows_what_the_machine_lacks(tree: Path, lsmem: Command) -> None:
     file = layout(tree, '[[memory]]\nblocks = "3,20-21"\n[[memory]]\nsize = "2G"\n', "one.toml")
     done = lsmem("-s", tree, "--diff", file, "--advice=never")
     assert done.status == 1
@@ -189,7 +191,7 @@ PLACE = "/usr/lib/udev/rules.d/60-x.rules"
         ),
     ],
 )
-def test_what_becomes_of_added_memory(
+def test_policy_says_what_becomes_of_added_memory(
     auto_online: str, text: str, told: str, machine: Make, lsmem: Command
 ) -> None:
     root = machine(x86(auto_online_blocks=auto_online))
@@ -199,7 +201,7 @@ def test_what_becomes_of_added_memory(
     assert done.stdout == SETTINGS.format(auto_online) + told
 
 
-def test_the_document_about_the_policy(machine: Make, lsmem: Command) -> None:
+def test_policy_in_json_has_all_settings(machine: Make, lsmem: Command) -> None:
     root = machine(x86())
     rule(root, ONLINE)
     document = json.loads(lsmem("-s", root, "--policy", "-J").stdout)
@@ -223,7 +225,7 @@ def test_the_document_about_the_policy(machine: Make, lsmem: Command) -> None:
 
 
 @pytest.mark.parametrize(("movable", "warned"), [(8, False), (9, True)])
-def test_more_movable_memory_than_the_kernel_can_serve_is_a_warning(
+def test_policy_warns_of_more_movable_memory_than_the_kernel_can_serve(
     movable: int, warned: bool, machine: Make, lsmem: Command
 ) -> None:
     blocks = [{"range": [0, 1]}, {"range": [2, 1 + movable], "zones": "Movable"}]
@@ -242,7 +244,9 @@ def test_the_policy_is_a_view_of_its_own(option: str, machine: Make, lsmem: Comm
     assert "cannot be combined" in done.stderr
 
 
-def test_a_kernel_without_parameters_shows_what_it_has(machine: Make, lsmem: Command) -> None:
+def test_policy_of_a_kernel_without_parameters_shows_what_it_has(
+    machine: Make, lsmem: Command
+) -> None:
     root = machine(x86(online_policy=None, memmap_param=None))
     assert lsmem("-s", root, "--policy").stdout.splitlines()[:2] == [
         "auto_online_blocks       offline",

@@ -27,7 +27,9 @@ def lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith("#")]
 
 
-def test_blocks_and_bytes_have_status_zone_and_node(machine: Make, lsmem: Command) -> None:
+def test_metrics_of_blocks_and_bytes_have_status_zone_and_node(
+    machine: Make, lsmem: Command
+) -> None:
     root = machine({
         **x86(),
         "blocks": [
@@ -49,7 +51,7 @@ def test_blocks_and_bytes_have_status_zone_and_node(machine: Make, lsmem: Comman
     ]
 
 
-def test_standby_memory_and_the_layout_are_counted(machine: Make, lsmem: Command) -> None:
+def test_metrics_count_standby_memory_and_the_layout(machine: Make, lsmem: Command) -> None:
     root = machine(s390())
     found = lines(lsmem("-s", root, "--format=prometheus").stdout)
     assert "memory_hotplug_configured_blocks 4" in found
@@ -68,7 +70,7 @@ def test_standby_memory_and_the_layout_are_counted(machine: Make, lsmem: Command
 
 @pytest.mark.needs("promtool")
 @pytest.mark.parametrize("profile", ["s390-lpar", "x86-two-nodes", "ppc64-large"])
-def test_promtool_has_nothing_to_say(profile: str, machine: Make, lsmem: Command) -> None:
+def test_metrics_pass_promtool(profile: str, machine: Make, lsmem: Command) -> None:
     text = lsmem("-s", machine(profile), "--format=prometheus").stdout
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
@@ -89,7 +91,7 @@ def test_metrics_take_no_option_of_a_listing(option: str, machine: Make, lsmem: 
 # --output-file
 
 
-def test_a_file_is_replaced_whole_and_readable(
+def test_metrics_replace_a_file_whole_and_readable(
     machine: Make, lsmem: Command, tmp_path: Path
 ) -> None:
     root, file = machine(x86()), tmp_path / "memory.prom"
@@ -106,7 +108,7 @@ def test_a_file_is_replaced_whole_and_readable(
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []
 
 
-def test_after_an_error_the_file_is_as_before(
+def test_metrics_leave_the_file_as_before_after_an_error(
     machine: Make, lsmem: Command, tmp_path: Path
 ) -> None:
     file = tmp_path / "memory.prom"
@@ -120,7 +122,7 @@ def test_after_an_error_the_file_is_as_before(
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "link", "nowhere"])
-def test_what_is_no_file_is_refused(
+def test_metrics_refuse_what_is_no_file(
     kind: str, machine: Make, lsmem: Command, tmp_path: Path
 ) -> None:
     file = tmp_path / "there"
@@ -138,7 +140,7 @@ def test_what_is_no_file_is_refused(
     assert done.stderr == f"lsmem: {file}: {reason}\n"
 
 
-def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+def test_metrics_keep_the_name_of_another_file_in_an_error(tmp_path: Path) -> None:
     file = tmp_path / "there"
     with pytest.raises(OSError, match="elsewhere"), output_file(str(file)):
         raise OSError(errno.EACCES, "Permission denied", "elsewhere")

@@ -21,7 +21,7 @@ def plugged(machine: Make, memsim: Command) -> Path:
     return root
 
 
-def test_each_device_has_its_blocks(plugged: Path, lsmem: Command) -> None:
+def test_column_device_shows_each_device_with_its_blocks(plugged: Path, lsmem: Command) -> None:
     done = lsmem("-s", plugged, "-o", "BLOCK,STATE,DEVICE", "--summary=never")
     assert (done.status, done.stderr) == (0, "")
     assert (
@@ -60,7 +60,7 @@ def test_a_tree_without_a_map_says_that_devices_are_not_known(
     assert lsmem("-s", plugged, "-o", "+DEVICE").stderr == ""
 
 
-def test_tiers_come_from_the_node(plugged: Path, lsmem: Command) -> None:
+def test_column_tier_comes_from_the_node(plugged: Path, lsmem: Command) -> None:
     tier = plugged / "sys/devices/virtual/memory_tiering/memory_tier4"
     tier.mkdir(parents=True)
     (tier / "nodelist").write_text("0\n")
@@ -135,7 +135,7 @@ def test_holes_tell_the_outermost_regions_the_largest_first(tree: Path, lsmem: C
     assert [row["block"] for row in rows] == ["2-3"]
 
 
-def test_the_account_adds_up(tree: Path, lsmem: Command) -> None:
+def test_explain_adds_up(tree: Path, lsmem: Command) -> None:
     told = json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
     assert told.pop("schema_version") == 1
     assert {name: size // 1024 for name, size in told.items()} == {
@@ -161,7 +161,7 @@ def test_the_account_adds_up(tree: Path, lsmem: Command) -> None:
     )
 
 
-def test_a_balloon_is_named(tree: Path, lsmem: Command) -> None:
+def test_explain_names_a_balloon(tree: Path, lsmem: Command) -> None:
     driver = tree / "sys/bus/virtio/drivers/virtio_balloon"
     driver.mkdir(parents=True)
     for name in ("bind", "uevent", "virtio3"):
@@ -170,7 +170,7 @@ def test_a_balloon_is_named(tree: Path, lsmem: Command) -> None:
 
 
 @pytest.mark.parametrize("gone", ["iomem", "meminfo", "iomem meminfo"])
-def test_what_is_not_known_is_left_out(gone: str, tree: Path, lsmem: Command) -> None:
+def test_explain_leaves_out_what_is_not_known(gone: str, tree: Path, lsmem: Command) -> None:
     for name in gone.split():
         os.unlink(tree / "proc" / name)
     told = json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
@@ -182,7 +182,9 @@ def test_what_is_not_known_is_left_out(gone: str, tree: Path, lsmem: Command) ->
 
 @pytest.mark.parametrize("other", ["--all", "--map", "--policy", "--why", "--watch", "-o+NODE"])
 @pytest.mark.parametrize("view", ["--holes", "--explain"])
-def test_the_views_exclude_others(view: str, other: str, tree: Path, lsmem: Command) -> None:
+def test_holes_and_explain_exclude_other_views(
+    view: str, other: str, tree: Path, lsmem: Command
+) -> None:
     done = lsmem("-s", tree, view, other)
     assert (done.status, done.stdout) == (1, "")
     assert "cannot be combined" in done.stderr

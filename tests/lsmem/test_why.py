@@ -69,7 +69,7 @@ memory block 3: the page at 0x0000000000600000 stays: slab
     ("blocks", "listed"),
     [("2", ["2"]), ("1-3", ["1", "2", "3"]), ("7,0-1", ["0", "1", "7"]), ("3-3", ["3"])],
 )
-def test_only_the_blocks_that_are_asked_about_are_listed(
+def test_why_lists_only_the_blocks_that_are_asked_about(
     blocks: str, listed: list[str], tree: Path, lsmem: Command
 ) -> None:
     done = lsmem("-s", tree, f"--why={blocks}", "-a", "-r", "-n", "-o", "BLOCK")
@@ -79,19 +79,21 @@ def test_only_the_blocks_that_are_asked_about_are_listed(
 @pytest.mark.parametrize(
     "blocks", ["", "x", "1-", "-1", "3-2", "0-99999999999", "1,,2", "\u0661", "1" * 40]
 )
-def test_what_are_no_blocks_is_refused(blocks: str, tree: Path, lsmem: Command) -> None:
+def test_why_refuses_what_are_no_blocks(blocks: str, tree: Path, lsmem: Command) -> None:
     done = lsmem("-s", tree, f"--why={blocks}")
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith("lsmem: invalid argument of --why: ")
 
 
-def test_a_block_that_is_not_there_is_named(tree: Path, lsmem: Command) -> None:
+def test_why_names_a_block_that_is_not_there(tree: Path, lsmem: Command) -> None:
     done = lsmem("-s", tree, "--why=9-12")
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr == "lsmem: memory block 10 is not on this machine\n"
 
 
-def test_columns_merge_ranges_that_agree_and_add_up_their_sizes(tree: Path, lsmem: Command) -> None:
+def test_why_columns_merge_ranges_that_agree_and_add_up_their_sizes(
+    tree: Path, lsmem: Command
+) -> None:
     words = ("-s", tree, "-o", "BLOCK,CANDIDATE,BLOCKERS,UNMOVABLE,FREE", "--summary=never")
     assert lsmem(*words, "-r", "-b").stdout.splitlines()[1:] == [
         "0-1 yes  0 4194304",
@@ -106,7 +108,7 @@ def test_columns_merge_ranges_that_agree_and_add_up_their_sizes(tree: Path, lsme
     assert len(lsmem(*words, "-r", "-S", "blockers").stdout.splitlines()) == 6
 
 
-def test_json_has_the_values(tree: Path, lsmem: Command) -> None:
+def test_why_in_json_has_the_values(tree: Path, lsmem: Command) -> None:
     words = ("-s", tree, "-J", "-o", "BLOCK,CANDIDATE,BLOCKERS,HUGETLB", "--summary=never")
     rows = json.loads(lsmem(*words).stdout)["memory"]
     assert rows[3] == {"block": "5", "candidate": "maybe", "blockers": "hugetlb", "hugetlb": "2M"}
@@ -118,7 +120,7 @@ def test_json_has_the_values(tree: Path, lsmem: Command) -> None:
     assert [one["candidate"] for one in ranges] == ["yes", "no", "yes", "maybe", "yes", None]
 
 
-def test_without_the_pages_zone_and_removable_decide_and_it_says_so(
+def test_why_without_the_pages_goes_by_zone_and_removable_and_says_so(
     machine: Make, lsmem: Command
 ) -> None:
     root = machine("x86-two-nodes")
@@ -144,14 +146,14 @@ BLOCK   STATE          ZONES CANDIDATE
 
 
 @pytest.mark.parametrize("words", [("-J",), ("-r",), ("-o", "FREE,BLOCKERS"), ("--format", "csv")])
-def test_for_scripts_and_where_they_are_asked_for_columns_without_values_stay(
+def test_why_keeps_columns_without_values_for_scripts_and_where_they_are_asked_for(
     words: tuple[str, ...], machine: Make, lsmem: Command
 ) -> None:
     done = lsmem("-s", machine("x86-two-nodes"), "--why", *words)
     assert "blockers" in done.stdout.lower()
 
 
-def test_many_blocks_are_sampled_and_named_ones_read_whole(machine: Make, lsmem: Command) -> None:
+def test_why_samples_many_blocks_and_reads_named_ones_whole(machine: Make, lsmem: Command) -> None:
     size = 32 << 20
     pages = size // 4096
     root = machine(x86(online=130, offline=0, block_size=size))
@@ -162,7 +164,7 @@ def test_many_blocks_are_sampled_and_named_ones_read_whole(machine: Make, lsmem:
     assert lsmem(*words, "--why=3-4").stdout.split() == ["no", "yes"]
 
 
-def test_progress_counts_the_blocks_that_are_read(
+def test_why_shows_progress_by_the_blocks_that_are_read(
     tree: Path, lsmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[object] = []

@@ -68,6 +68,12 @@ def rows(sysfs: Sysfs) -> list[Row]:
     return [(str(a) if a == b else f"{a}-{b}", *rest) for a, b, *rest in found]  # type: ignore[misc]
 
 
+@pytest.fixture
+def sysfs() -> Sysfs:
+    """That of an LPAR: 16 blocks online, 16 standby."""
+    return Sysfs(boot("s390-lpar"))
+
+
 AT_BOOT: list[Row] = [("0-15", "online", True, False), ("16-31", "offline", False, True)]
 
 
@@ -80,8 +86,7 @@ def around_block_5(*values: object) -> list[object]:
     ]
 
 
-def test_the_s390_session_from_configure_to_deconfigure() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_the_s390_session_from_configure_to_deconfigure(sysfs: Sysfs) -> None:
     assert rows(sysfs) == AT_BOOT
     sysfs.write(config(16), b"1\n")
     assert rows(sysfs) == [
@@ -107,8 +112,7 @@ def test_the_s390_session_from_configure_to_deconfigure() -> None:
     assert rows(sysfs) == AT_BOOT
 
 
-def test_a_write_of_what_is_so_fails_on_state_and_succeeds_on_online() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_a_write_of_what_is_so_fails_on_state_and_succeeds_on_online(sysfs: Sysfs) -> None:
     assert refused(sysfs, state(3), b"online") == "EINVAL"
     sysfs.write(online(3), b"1")
     sysfs.write(state(3), b"offline")
@@ -118,9 +122,8 @@ def test_a_write_of_what_is_so_fails_on_state_and_succeeds_on_online() -> None:
     sysfs.write(config(20), b"0")
 
 
-def test_a_word_that_came_too_late_decides_the_next_time() -> None:
+def test_a_word_that_came_too_late_decides_the_next_time(sysfs: Sysfs) -> None:
     """The word of a refused write to `state` is what `online` 1 does after the next offline."""
-    sysfs = Sysfs(boot("s390-lpar"))
     assert refused(sysfs, state(15), b"online_movable") == "EINVAL"
     assert text(sysfs, zones(15)) == "DMA"
     sysfs.write(state(15), b"offline")
@@ -128,8 +131,9 @@ def test_a_word_that_came_too_late_decides_the_next_time() -> None:
     assert text(sysfs, zones(15)) == "Movable"
 
 
-def test_a_word_that_came_too_late_is_forgotten_with_the_next_word_or_the_block() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_a_word_that_came_too_late_is_forgotten_with_the_next_one_or_the_block(
+    sysfs: Sysfs,
+) -> None:
     for path, data in ((state(15), b"online"), (config(15), b"0")):
         assert refused(sysfs, state(15), b"online_movable") == "EINVAL"
         sysfs.write(online(15), b"0")
@@ -168,24 +172,21 @@ def test_a_word_that_came_too_late_is_forgotten_with_the_next_word_or_the_block(
     ],
 )
 def test_a_wrong_write_gets_the_kernels_errno_and_changes_nothing(
-    path: str, data: bytes, answer: str
+    path: str, data: bytes, answer: str, sysfs: Sysfs
 ) -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
     assert refused(sysfs, path, data) == answer
     assert not sysfs.take_changes().live
     assert rows(sysfs) == AT_BOOT
 
 
 @pytest.mark.parametrize("data", [b"0", b"n\n", b"N", b"off", b"Of", b"f", b"0x\0", b"no way"])
-def test_a_boolean_is_its_first_characters(data: bytes) -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_a_boolean_is_its_first_characters(data: bytes, sysfs: Sysfs) -> None:
     sysfs.write(online(3), data)
     assert text(sysfs, state(3)) == "offline"
     assert text(sysfs, online(3)) == "0"
 
 
-def test_an_empty_write_reaches_no_attribute() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_an_empty_write_reaches_no_attribute(sysfs: Sysfs) -> None:
     sysfs.write(state(3), b"")
     assert rows(sysfs) == AT_BOOT
 
@@ -211,8 +212,7 @@ def test_the_files_of_a_block() -> None:
     assert sysfs.entry(f"{directory}/phys_index").mode == 0o444
 
 
-def test_a_deconfigured_block_has_no_directory_and_no_link() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_a_deconfigured_block_has_no_directory_and_no_link(sysfs: Sysfs) -> None:
     sysfs.write(config(16), b"1")
     assert sysfs.is_dir(f"{MEMORY}/memory16")
     assert "memory16" in sysfs.listdir(f"{NODE}/node0")
@@ -340,8 +340,7 @@ def test_a_block_in_several_zones_or_with_holes_cannot_go_offline() -> None:
     assert refused(holes, online(2), b"0") == "EINVAL"
 
 
-def test_auto_online_blocks_sets_an_added_block_online() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_auto_online_blocks_sets_an_added_block_online(sysfs: Sysfs) -> None:
     sysfs.write(f"{MEMORY}/auto_online_blocks", b"online_movable\n")
     sysfs.write(config(16), b"1")
     assert text(sysfs, state(16)) == "online"
@@ -398,8 +397,7 @@ def test_configure_with_memmap_on_memory_never_runs_out() -> None:
     assert all(sysfs.kernel.blocks.present(block) for block in range(516))
 
 
-def test_memory_in_use_cannot_go_offline() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_memory_in_use_cannot_go_offline(sysfs: Sysfs) -> None:
     done = 0
     for block in range(15, -1, -1):
         try:
@@ -441,8 +439,7 @@ def test_an_older_s390_kernel_takes_storage_at_online_and_gives_it_back_at_offli
     assert sysfs.kernel.state.pool == pool
 
 
-def test_faults_happen_always_or_so_many_times() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_faults_happen_always_or_so_many_times(sysfs: Sysfs) -> None:
     sysfs.kernel.set_fault("offline", 3, Fault("EBUSY", 2))
     sysfs.kernel.set_fault("deconfig", 4, Fault("EBUSY"))
     assert [refused(sysfs, state(3), b"offline") for _ in range(2)] == ["EBUSY", "EBUSY"]
@@ -453,8 +450,7 @@ def test_faults_happen_always_or_so_many_times() -> None:
     sysfs.write(config(4), b"0")
 
 
-def test_a_transition_takes_its_time_before_anything_changes() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_a_transition_takes_its_time_before_anything_changes(sysfs: Sysfs) -> None:
     kernel, seen = sysfs.kernel, []
     kernel.wait = lambda seconds: seen.append((seconds, rows(sysfs) == AT_BOOT, sysfs.meanwhile()))
     kernel.set_delay("offline", 3, 1.5)
@@ -473,8 +469,7 @@ def test_a_transition_takes_its_time_before_anything_changes() -> None:
     assert seen == [(1.0, True, {}), (1.25, True, {})]
 
 
-def test_a_transition_can_be_ended_while_it_is_waited_for() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_a_transition_can_be_ended_while_it_is_waited_for(sysfs: Sysfs) -> None:
 
     def interrupted(_seconds: float) -> None:
         raise OSError(errno.EINTR, "a signal came")
@@ -485,8 +480,7 @@ def test_a_transition_can_be_ended_while_it_is_waited_for() -> None:
     assert text(sysfs, state(3)) == "online"
 
 
-def test_every_change_emits_its_uevent() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_every_change_emits_its_uevent(sysfs: Sysfs) -> None:
     heard: list[tuple[str, str]] = []
     sysfs.listeners.append(lambda action, devpath: heard.append((action, devpath)))
     for path, data in (
@@ -522,8 +516,8 @@ def test_a_list_of_no_nodes_is_a_line() -> None:
     assert sysfs.read(f"{MEMORY}/uevent") == sysfs.read(f"{MEMORY}/memory0/uevent") == b""
 
 
-def test_a_reboot_leaves_what_was_there_at_boot_and_keeps_the_faults() -> None:
-    sysfs, fresh = Sysfs(boot("s390-lpar")), boot("s390-lpar")
+def test_a_reboot_leaves_what_was_there_at_boot_and_keeps_the_faults(sysfs: Sysfs) -> None:
+    fresh = boot("s390-lpar")
     sysfs.kernel.set_fault("offline", 7, Fault("EBUSY"))
     sysfs.write(f"{MEMORY}/auto_online_blocks", b"online")
     sysfs.write(config(16), b"1")
@@ -571,7 +565,6 @@ def test_a_description_may_differ_from_what_the_parameter_says() -> None:
     assert refused(sysfs, memmap(2), b"1") == EOPNOTSUPP
 
 
-def test_a_write_takes_at_most_a_page() -> None:
-    sysfs = Sysfs(boot("s390-lpar"))
+def test_a_write_takes_at_most_a_page(sysfs: Sysfs) -> None:
     assert sysfs.write(config(16), b"1".ljust(4097, b"x")) == 4096
     assert text(sysfs, config(16)) == "1"

@@ -33,6 +33,15 @@ class Tally:
         """All that were compared."""
         return self.agreed + self.by_page + len(self.unexplained)
 
+    def add(self, path: str, text: str, wrong: list[str], *, by_page: bool) -> None:
+        """Count a write of TEXT, or with no path the condition at the start."""
+        if wrong:
+            self.unexplained.append(f"{text[:20]!r} to {path or 'nothing'}: {'; '.join(wrong)}")
+        elif by_page:
+            self.by_page += 1
+        elif path:
+            self.agreed += 1
+
     def __iadd__(self, other: "Tally") -> "Tally":
         self.agreed += other.agreed
         self.by_page += other.by_page
@@ -104,10 +113,5 @@ def compare(sysfs: Sysfs, writes: Iterable[Write], answers: Iterable[Answer]) ->
         wrong = differences(real, simulated)
         if answer != failed:
             wrong.insert(0, f"{failed or 'success'}, simulated {answer or 'success'}")
-        if wrong:
-            tally.unexplained.append(f"{text[:20]!r} to {path or 'nothing'}: {'; '.join(wrong)}")
-        elif by_page:
-            tally.by_page += 1
-        elif path:
-            tally.agreed += 1
+        tally.add(path, text, wrong, by_page=by_page)
     return tally

@@ -68,10 +68,5 @@ def compare(sysfs: Sysfs, writes: Iterable[Write], answers: Iterable[Answer]) ->
             wrong.insert(0, f"{answer.failed or 'success'}, simulated {failed or 'success'}")
         if path and heard != answer.uevents:
             wrong.append(f"uevents {answer.uevents}, simulated {heard}")
-        if wrong:
-            tally.unexplained.append(f"{text[:20]!r} to {path or 'nothing'}: {'; '.join(wrong)}")
-        elif by_page:
-            tally.by_page += 1
-        elif path:
-            tally.agreed += 1
+        tally.add(path, text, wrong, by_page=by_page)
     return tally
