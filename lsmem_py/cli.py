@@ -67,6 +67,14 @@ class Lsmem(GetoptCommand):
             formatter.write_dl([(column.heading, column.help) for column in columns_.COLUMNS])
         write_example(formatter, "lsmem(1)", "lsmem -o BLOCK,SIZE,STATUS,NODE,ZONES")
 
+    def clash(self, before: str, name: str) -> "Sentence | None":
+        for group in _EXCLUSIVE:
+            if before != name and {before, name} <= set(group):
+                from hotplug_cli import messages
+
+                return messages.CANNOT_COMBINE.of(option=f"--{before}", other=f"--{name}")
+        return None
+
     def write_error(self, error: Exception, ctx: click.Context | None) -> None:
         """Write what is wrong; `status_of` calls it."""
         if isinstance(error, NoRootError) and error.root in SUMMARY:
@@ -87,21 +95,24 @@ _LISTING_ONLY = (*_RANGES_ONLY, "pairs", "raw", "format", "noheadings")
 _NO_LISTING = ("map", "diff", "policy", "explain")
 
 
+_EXCLUSIVE = (
+    ("json", "pairs", "raw", "format"),
+    ("all", "split"),
+    ("map", "json"),
+    *((view, name) for view in _NO_LISTING for name in _LISTING_ONLY),
+    *(("holes", name) for name in _RANGES_ONLY),
+    *(("watch", name) for name in ("pairs", "raw", "format", "typed", "annotate")),
+    *combinations((*_NO_LISTING, "holes"), 2),
+    *((view, "watch") for view in ("diff", "policy", "explain", "holes")),
+    *((view, "why") for view in ("policy", "explain", "holes")),
+    *(("why", name) for name in ("map", "watch", "diff")),
+    ("watch", "output-file"),
+)
+"""Groups of options of which only one may be given."""
+
+
 @click.command(
     cls=Lsmem,
-    exclusive=[
-        ("json", "pairs", "raw", "format"),
-        ("all", "split"),
-        ("map", "json"),
-        *((view, name) for view in _NO_LISTING for name in _LISTING_ONLY),
-        *(("holes", name) for name in _RANGES_ONLY),
-        *(("watch", name) for name in ("pairs", "raw", "format", "typed", "annotate")),
-        *combinations((*_NO_LISTING, "holes"), 2),
-        *((view, "watch") for view in ("diff", "policy", "explain", "holes")),
-        *((view, "why") for view in ("policy", "explain", "holes")),
-        *(("why", name) for name in ("map", "watch", "diff")),
-        ("watch", "output-file"),
-    ],
     options_metavar="[options]",
 )
 @flag("-a", "--all", section=_WHAT, help="list each memory block instead of merged ranges")
