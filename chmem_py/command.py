@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chmem_py import actions
 from chmem_py.options import ZONES
 from chmem_py.output import NAME, Output
 from hotplug_cli import advice, offers, program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import GIVEN, GetoptCommand, GetoptOption, write_example
+from hotplug_cli.message import Sentence
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.machine import Machine
 from memory_hotplug.settings import ATTRIBUTES
@@ -30,10 +32,10 @@ def offer_operands(
 ) -> "list[CompletionItem[str]]":
     """Offer what the options before ask for: numbers of blocks, files of a layout, or keys of a
     policy. Nothing is offered for a size or an address."""
-    action = ctx.params.get("action")
-    if action in ("apply", "save"):
+    row = actions.ACTIONS.get(ctx.params.get("action") or "")
+    if row and row.operands is actions.FILE:
         return offers.files(ctx, parameter, typed)
-    if action == "policy":
+    if row and row.operands is actions.SETTINGS:
         return offers.words(lambda: [f"{key}=" for key in ATTRIBUTES])(ctx, parameter, typed)
     return _offer_blocks(ctx, typed) if ctx.params.get("blocks") else []
 
@@ -95,6 +97,14 @@ class Chmem(GetoptCommand):
         ctx.obj = ctx.obj or Output()
         return super().parse_args(ctx, args)
 
+    def clash(self, before: str, name: str) -> Sentence | None:
+        """What the table of actions says."""
+        return actions.clash(before, name)
+
+    def goes_with(self, before: str, name: str) -> bool:
+        """What the table of actions says."""
+        return actions.goes_with(before, name)
+
     def write_error(self, error: Exception, ctx: click.Context | None) -> None:
         """Write an error as a message and, if --json was read before it, as a document."""
         if ctx is None:
@@ -121,6 +131,17 @@ class Chmem(GetoptCommand):
         """The names of the options that change what is done and that util-linux does not have."""
         options = [one for one in self.params if isinstance(one, GetoptOption) and one.own]
         return {name for one in options for name in one.opts} - {"--advice", "--json"}
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        shown = {
+            param.opts[-1][2:]: param.opts[0]
+            for param in self.params
+            if isinstance(param, GetoptOption) and self.fits(ctx, param)
+        }
+        first, *others = actions.usages(shown)
+        formatter.write_usage(ctx.command_path, f"[options] {first}")
+        for usage in others:
+            formatter.write_usage(ctx.command_path, f"[options] {usage}", prefix="       ")
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Supported zones"):

@@ -8,6 +8,7 @@ from chmem_py import messages
 from chmem_py.advice import command
 from chmem_py.options import Options
 from chmem_py.request import Request, RequestError, parse
+from chmem_py.run import NONE
 from hotplug_cli import sizes
 from hotplug_cli.blocks import runs, some
 from hotplug_cli.getopt import UsageError
@@ -195,9 +196,10 @@ def _amount(mistake: _Mistake, kind: str, blocks: int) -> Sentence | None:
     if not blocks:
         return None
     said, part = sizes.exact(blocks * size), mistake.text
-    if mistake.options.action == "disable":
+    keep_free = mistake.options.keep_free
+    if mistake.options.action == "disable" and keep_free != NONE:
         now = usage(mistake.machine)
-        possible = now and now.most_to_take(mistake.options.keep_free) // size
+        possible = now and now.most_to_take(keep_free) // size
         if possible and possible < blocks:
             can = sizes.exact(possible * size)
             return messages.SHARE_IN_USE.of(

@@ -180,22 +180,34 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
     return Exit.SUCCESS
 
 
-def persist(machine: Machine, job: Job, done: Done) -> None:
-    """Write what was changed, or was so already, to the layout: blocks, or the policy of JOB."""
+def persist(machine: Machine, job: Job, done: Done, *, dry_run: bool) -> bool:
+    """Write what was changed, or was so already, to the layout: blocks, or the policy of JOB.
+
+    Returns whether anything is to be written; after a dry run, it would be.
+    """
+    numbers = _to_persist(done)
+    if not (done.status == Exit.SUCCESS if job.policy else numbers):
+        return False
+    if dry_run:
+        return True
+    layout = _saved(machine)
     if job.policy:
-        if done.status == Exit.SUCCESS:
-            layout = with_policy(_saved(machine), job.policy)
-            _write(machine.tree.root, SAVED, _text(layout, _HEADING))
-        return
+        layout = with_policy(layout, job.policy)
+    else:
+        blocks: list[MemoryBlock] = list(machine.read(NEEDED, numbers).blocks())
+        layout = added(layout, blocks)
+    _write(machine.tree.root, SAVED, _text(layout, _HEADING))
+    return True
+
+
+def _to_persist(done: Done) -> set[int]:
+    """The blocks that were changed, or were already as requested."""
     tally = done.tally
     selection = tally.selection
     numbers = set(tally.numbers(Result.DONE))
     if not selection.by_size and done.signal is None:
         numbers |= {change.number for change in selection.changes} - tally.outcomes.keys()
-    if not numbers:
-        return
-    blocks: list[MemoryBlock] = list(machine.read(NEEDED, numbers).blocks())
-    _write(machine.tree.root, SAVED, _text(added(_saved(machine), blocks), _HEADING))
+    return numbers
 
 
 def _saved(machine: Machine) -> Layout:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from chmem_py.advice import (
     format_cannot_write,
@@ -34,6 +34,9 @@ from memory_hotplug.rehearsal import Rehearsal
 from memory_hotplug.steps import OFFLINE
 from memory_hotplug.transaction import NOT_MOVED, Patience
 
+NONE: Literal["none"] = "none"
+KeepFree = int | Literal["none"] | None
+
 
 @dataclass(frozen=True, slots=True)
 class How:
@@ -45,12 +48,11 @@ class How:
     """Time limit for setting one block offline, in seconds."""
     retry: int = 0
     """Number of times that a busy block is retried."""
-    force: bool = False
-    """Whether memory is taken however much is in use."""
+    keep_free: KeepFree = None
+    """Bytes that are to stay available; NONE takes memory however much of it is in use, and None
+    leaves it to the layout or the default."""
     order: str = "auto"
     """In which order blocks are tried, if there is a choice."""
-    keep_free: int | None = None
-    """Bytes that are to stay available; None is the layout's or the default."""
     verbose: bool = False
     json: bool = False
     """Whether a document is written."""
@@ -90,7 +92,7 @@ def run(site: Site, selection: Selection, how: How) -> Done:
     need = need_of(machine, selection)
     if tally.refused:
         output.write(format_refusal(selection))
-    elif not how.force:
+    elif how.keep_free != NONE:
         keep_free = None
         if need and need.takes:
             keep_free = kept_free(machine, selection, how.keep_free)

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +21,7 @@ from hotplug_cli.program import CommandError, complain, complain_of, run, versio
 from lsmem_py import columns as columns_
 from lsmem_py import formats
 from lsmem_py.columns import PICTURED, Column
-from lsmem_py.options import METRICS, SUMMARY, TERMINAL, Options, check, wanted
+from lsmem_py.options import METRICS, SUMMARY, TERMINAL, Options, check, clash, wanted
 from lsmem_py.others import (
     on_terminal,
     show_explanation,
@@ -67,6 +66,10 @@ class Lsmem(GetoptCommand):
             formatter.write_dl([(column.heading, column.help) for column in columns_.COLUMNS])
         write_example(formatter, "lsmem(1)", "lsmem -o BLOCK,SIZE,STATUS,NODE,ZONES")
 
+    def clash(self, before: str, name: str) -> "Sentence | None":
+        """What the table of views says."""
+        return clash(before, name)
+
     def write_error(self, error: Exception, ctx: click.Context | None) -> None:
         """Write what is wrong; `status_of` calls it."""
         if isinstance(error, NoRootError) and error.root in SUMMARY:
@@ -80,28 +83,9 @@ class Lsmem(GetoptCommand):
 _WHAT, _HOW, _FORMAT = "What to list", "How to show it", "Output formats"
 _VIEWS = "Other views"
 
-_RANGES_ONLY = ("all", "output", "output-all", "split", "annotate", "typed", "summary")
-"""Options that say which ranges of blocks are listed; --holes does not take them."""
-_LISTING_ONLY = (*_RANGES_ONLY, "pairs", "raw", "format", "noheadings")
-"""Options that say how ranges are listed; the views that are no listing do not take them."""
-_NO_LISTING = ("map", "diff", "policy", "explain")
-
 
 @click.command(
     cls=Lsmem,
-    exclusive=[
-        ("json", "pairs", "raw", "format"),
-        ("all", "split"),
-        ("map", "json"),
-        *((view, name) for view in _NO_LISTING for name in _LISTING_ONLY),
-        *(("holes", name) for name in _RANGES_ONLY),
-        *(("watch", name) for name in ("pairs", "raw", "format", "typed", "annotate")),
-        *combinations((*_NO_LISTING, "holes"), 2),
-        *((view, "watch") for view in ("diff", "policy", "explain", "holes")),
-        *((view, "why") for view in ("policy", "explain", "holes")),
-        *(("why", name) for name in ("map", "watch", "diff")),
-        ("watch", "output-file"),
-    ],
     options_metavar="[options]",
 )
 @flag("-a", "--all", section=_WHAT, help="list each memory block instead of merged ranges")

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from functools import cached_property
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
 from lsmem_py.columns import HEADINGS, PICTURED
 
-__all__ = ["METRICS", "SUMMARY", "TERMINAL", "Options", "check", "wanted"]
+if TYPE_CHECKING:
+    from hotplug_cli.message import Sentence
+
+__all__ = ["METRICS", "SUMMARY", "TERMINAL", "VIEWS", "Options", "check", "clash", "wanted"]
 
 SUMMARY = ("never", "always", "only")
 TERMINAL = ("always", "never", "auto")
@@ -15,11 +19,25 @@ _ALLOWED = {"annotate": TERMINAL, "color": TERMINAL, "map": PICTURED, "advice": 
 """An option that takes a word as its argument -> these words."""
 METRICS = "prometheus"
 """The format that is no listing of ranges."""
-_NOT_OF_METRICS = (
-    *("all", "output", "output_all", "split", "annotate", "noheadings", "typed"),
-    *("map", "watch", "diff", "policy", "why", "holes", "explain", "bytes"),
-)
-"""Options that metrics do not take."""
+_ALWAYS = {"sysroot", "color", "advice"}
+"""Options that go with every view. Where there is no colour, --color allows none."""
+_REPORT = {"bytes", "output-file"}
+_TABLE = {*_REPORT, "noheadings", "json", "pairs", "raw", "format"}
+_LISTING = {"all", "output", "output-all", "split", "summary", "annotate", "typed"}
+VIEWS = {
+    "map": {*_REPORT, "watch"},
+    "watch": {"all", "output", "output-all", "split", "summary", "bytes", "noheadings"}
+    | {"json", "map"},
+    "diff": {*_REPORT, "json"},
+    "policy": {*_REPORT, "json"},
+    "why": {*_TABLE, *_LISTING},
+    "holes": _TABLE,
+    "explain": {*_REPORT, "json"},
+}
+"""An option that asks for another view than the listing -> the options that go with it."""
+_OPTIONS = {*_TABLE, *_LISTING, *VIEWS}
+_EXCLUSIVE = ({"json", "pairs", "raw", "format"}, {"all", "split"})
+"""Groups of options of which only one can be given, as with util-linux."""
 _SHORTEST_INTERVAL = 0.1
 """Seconds."""
 _MOST_BLOCKS = 1 << 20
@@ -118,7 +136,9 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
         except ValueError:
             raise _invalid("why", str(options.why), "blocks, such as 3 or 0-7,12") from None
     if options.format_name == METRICS:
-        _check_metrics(given)
+        _check_view(f"--format={METRICS}", {"format", "output-file"}, given)
+    if options.watch is not None and options.json:
+        _check_view("--watch --json", {"watch", "json", "bytes"}, given)
     if extra:
         raise _unexpected(extra[0], given)
     if not options.sysroot:
@@ -136,13 +156,34 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
         raise UsageError(messages.TYPED_NEEDS_JSON.of())
 
 
-def _check_metrics(given: Sequence[str]) -> None:
-    for word in given:
-        name = word.partition("=")[0]
-        if name.removeprefix("--").replace("-", "_") in (*_NOT_OF_METRICS, "summary"):
-            from hotplug_cli import messages as shared
+def clash(before: str, name: str) -> "Sentence | None":
+    """Why the options BEFORE and NAME, without hyphens, cannot both be given."""
+    if before == name:
+        return None
+    pair = {before, name}
+    views = len(pair & VIEWS.keys()) == 2 and name not in VIEWS[before]
+    if views or any(pair <= group for group in _EXCLUSIVE):
+        from hotplug_cli import messages
 
-            raise UsageError(shared.CANNOT_COMBINE.of(option=f"--format={METRICS}", other=name))
+        return messages.CANNOT_COMBINE.of(option=f"--{before}", other=f"--{name}")
+    for option, view in ((before, name), (name, before)):
+        if view in VIEWS and option in _OPTIONS - VIEWS[view]:
+            return _means_nothing(f"--{option}", f"--{view}")
+    return None
+
+
+def _means_nothing(option: str, view: str) -> "Sentence":
+    from hotplug_cli import messages
+
+    return messages.MEANS_NOTHING.of(option=option, other=view)
+
+
+def _check_view(view: str, takes: set[str], given: Sequence[str]) -> None:
+    """Refuse what does not go with a view that only several words ask for."""
+    for word in given:
+        option = word.partition("=")[0]
+        if option[2:] in _OPTIONS - takes:
+            raise UsageError(_means_nothing(option, view))
 
 
 def _ends(text: str) -> tuple[int, int]:

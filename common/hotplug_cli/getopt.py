@@ -104,15 +104,18 @@ Options = dict[str, GetoptOption]
 
 
 class GetoptCommand(click.Command):
-    """A command whose arguments are read as getopt_long reads them.
+    """A command whose arguments are read as getopt_long reads them."""
 
-    EXCLUSIVE lists groups of long options of which only one may be given. A second one is an
-    error before the options after it are read.
-    """
+    def clash(self, before: str, name: str) -> "Sentence | None":
+        """Why option NAME cannot follow option BEFORE, both without hyphens; None if it can.
 
-    def __init__(self, *args: Any, exclusive: Sequence[Sequence[str]] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.exclusive = exclusive
+        It is an error before the options after it are read.
+        """
+        return None
+
+    def goes_with(self, before: str, name: str) -> bool:
+        """Whether option NAME has an effect after option BEFORE, both without hyphens."""
+        return self.clash(before, name) is None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given: list[str] = []
@@ -168,7 +171,11 @@ class GetoptCommand(click.Command):
                         for item in items
                         if item.type == "plain"
                     ]
-        return super().shell_complete(ctx, incomplete)
+        return [
+            item
+            for item in super().shell_complete(ctx, incomplete)
+            if item.value not in options or self.fits(ctx, options[item.value])
+        ]
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """click's --help, as a GetoptOption."""
@@ -183,11 +190,11 @@ class GetoptCommand(click.Command):
         )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options below the headings of their sections."""
+        """Write the options that go with those given, below the headings of their sections."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record and isinstance(parameter, GetoptOption):
+            if record and isinstance(parameter, GetoptOption) and self.fits(ctx, parameter):
                 sections.setdefault(parameter.section, []).append((parameter.usage, record[1]))
         for heading, records in sections.items():
             with formatter.section(heading):
@@ -213,7 +220,7 @@ class GetoptCommand(click.Command):
                     operands.extend(words)
             for option in found:
                 name = option.partition("=")[0]
-                self._check_exclusive(name, given)
+                self._check_clash(name, given)
                 given.append(name)
                 yield option
                 if options[name].is_eager:
@@ -222,13 +229,16 @@ class GetoptCommand(click.Command):
         yield "--"
         yield from operands
 
-    def _check_exclusive(self, name: str, given: Sequence[str]) -> None:
-        for group in self.exclusive:
-            for before in given:
-                if before != name and {before[2:], name[2:]} <= set(group):
-                    from hotplug_cli import messages
+    def _check_clash(self, name: str, given: Sequence[str]) -> None:
+        for before in given:
+            sentence = self.clash(before[2:], name[2:])
+            if sentence:
+                raise UsageError(sentence)
 
-                    raise UsageError(messages.CANNOT_COMBINE.of(option=before, other=name))
+    def fits(self, ctx: click.Context, option: GetoptOption) -> bool:
+        """Whether an option has an effect beside those that are given."""
+        before = [word.partition("=")[0] for word in ctx.meta.get(GIVEN, ())]
+        return all(self.goes_with(one[2:], _long_name(option)[2:]) for one in before)
 
     def _long(self, word: str, words: Iterator[str], options: Options) -> str:
         typed, equals, value = word.partition("=")

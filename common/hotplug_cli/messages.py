@@ -29,6 +29,10 @@ CANNOT_COMBINE = Message("options {option} and {other} cannot be combined", refe
 
 USAGE = Message("", "usage: {usage}", "bad usage")
 
+# The command line, in our own words
+
+MEANS_NOTHING = Message("{option} means nothing to {other}")
+
 # Output
 
 WRITE_ERROR = Message("write error: {reason}", reference=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -180,6 +181,6 @@ def test_help_names_every_option(chmem: Command) -> None:
     done: Outcome = chmem("--help")
     assert done.status == 0
     manual = (Path(__file__).parents[2] / "man/chmem.8").read_text()
-    for word in done.stdout.split():
+    for word in re.split(r"[\s|]", done.stdout):
         if word.startswith("--"):
             assert word[2:].rstrip(",") in manual.replace("\\-", "-")

@@ -137,7 +137,7 @@ def test_the_document_has_its_version_and_the_causes(chmem: Command, tmp_path: P
 def test_json_is_one_document_whatever_happens(
     arguments: list[str], chmem: Command, machine: Make
 ) -> None:
-    done = chmem("-s", machine(x86()), "-v", "--json", *arguments)
+    done = chmem("-s", machine(x86()), "--json", *arguments)
     document = json.loads(done.stdout)
     jsonschema.validate(document, schema())
     assert document["status"] == done.status

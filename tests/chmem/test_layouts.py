@@ -535,7 +535,9 @@ def test_a_persistent_change_writes_what_became_of_the_memory(
     assert 'blocks = "4-5"\n' in file.read_text()
     kept = file.read_text()
     assert chmem("-s", tree, "-e", "-b", "6", "--persistent").status == 1
-    assert chmem("-s", tree, "-d", "-b", "4", "--persistent", "--dry-run").status == 0
+    dry = chmem("-s", tree, "-d", "-b", "4", "--persistent", "--dry-run")
+    assert dry.status == 0
+    assert dry.stdout.endswith("\n# would write /etc/memory-layout.d/50-chmem.toml\n")
     assert file.read_text() == kept
     assert chmem("-s", tree, "-d", "-b", "5", "--persistent").status == 0
     assert 'blocks = "5"\nstate = "deconfigured"\n' in file.read_text()

@@ -72,9 +72,23 @@ def test_order_best_looks_at_a_sample_of_each_block(
     assert looked.count(False) == 16
 
 
-def test_order_does_not_concern_a_range(tree: Path, chmem: Command) -> None:
-    assert chmem("-s", tree, "-d", "-b", "12-15", "--order", "best").status == 0
-    assert offline(tree) == [12, 13, 14, 15]
+@pytest.mark.parametrize(("order", "taken"), [("auto", 14), ("highest", 15), ("best", 3)])
+def test_a_total_is_reached_in_the_order(
+    order: str, taken: int, tree: Path, chmem: Command
+) -> None:
+    assert chmem("-s", tree, "--total", "30m", "--order", order).status == 0
+    assert offline(tree) == [taken]
+
+
+@pytest.mark.parametrize("order", ["auto", "highest", "best"])
+def test_a_range_has_no_order(order: str, tree: Path, chmem: Command) -> None:
+    done = chmem("-s", tree, "-d", "-b", "12-15", "--order", order)
+    assert (done.status, done.stderr) == (1, "chmem: --order means nothing to --blocks\n")
+    addresses = "0xc00000-0xffffff"
+    done = chmem("-s", tree, "-d", addresses, "--order", order)
+    said = f"chmem: option --order goes with a SIZE, not {addresses}\n"
+    assert (done.status, done.stderr) == (1, said)
+    assert offline(tree) == []
 
 
 def test_order_best_empties_nodes_without_processors_first(machine: Make, chmem: Command) -> None:

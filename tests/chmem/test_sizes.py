@@ -254,7 +254,7 @@ def test_after_a_number_without_a_unit_it_is_told_what_was_done(
     words: str, told: str, chmem: Command, tmp_path: Path
 ) -> None:
     root = make(tmp_path / "machine", x86())
-    done = chmem("-s", root, "--force", *words.split())
+    done = chmem("-s", root, "--timeout=9", *words.split())
     assert (done.status, done.stdout, done.stderr) == (0, "", f"chmem: {told}\n")
 
 

@@ -280,9 +280,9 @@ def test_map_draws_an_unknown_state_as_a_question_mark(tmp_path: Path, lsmem: Co
     ("options", "message"),
     [
         (["--map=colour"], "invalid argument of --map: colour (status or zones)"),
-        (["--map", "-J"], "options --map and --json cannot be combined"),
-        (["-a", "--map"], "options --all and --map cannot be combined"),
-        (["--map", "-o", "SIZE"], "options --map and --output cannot be combined"),
+        (["--map", "-J"], "--json means nothing to --map"),
+        (["-a", "--map"], "--all means nothing to --map"),
+        (["--map", "-o", "SIZE"], "--output means nothing to --map"),
         (["--map", "--diff", "x"], "options --map and --diff cannot be combined"),
     ],
 )

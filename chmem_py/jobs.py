@@ -1,0 +1,180 @@
+"""Make the job that a command line asks for, and do it while the machine is held."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from chmem_py import messages
+from chmem_py.hints import requested
+from chmem_py.holding import holding, say_held, say_left
+from chmem_py.interrupts import Interrupts
+from chmem_py.layouts import Job, persist, save, to_total
+from chmem_py.options import Options
+from chmem_py.output import NAME, Output
+from chmem_py.reading import owned_by, read_selection, unable, zone_named
+from chmem_py.request import Request
+from chmem_py.run import Done, Site, gave_up, interrupted, run
+from chmem_py.selection import select_nothing
+from hotplug_cli import program
+from hotplug_cli.exits import Exit
+from hotplug_cli.getopt import UsageError
+from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
+from memory_hotplug.hold import Held
+from memory_hotplug.layout_files import SAVED
+from memory_hotplug.machine import Machine, open_tree
+from memory_hotplug.plan import Action
+
+
+class Asked(NamedTuple):
+    """A command line that was read."""
+
+    options: Options
+    operands: Sequence[str]
+    output: Output
+
+    @property
+    def operand(self) -> str | None:
+        return self.operands[0] if self.operands else None
+
+
+Maker = Callable[[Machine, Asked], Job]
+"""Makes a job. Raises the errors about a wrong operand or layout."""
+
+
+def change(make: Maker, asked: Asked) -> int:
+    """Do the job that MAKE makes; the exit status."""
+    options, _, output = asked
+    with Machine.at(options.sysroot) as machine:
+        if options.install and machine.tree.is_this_machine:
+            from chmem_py.install import check_program
+
+            check_program()
+        job = make(machine, asked)
+        with Interrupts(options.timeout) as interrupts:
+            try:
+                with _held(machine, job, options, interrupts, output) as held:
+                    done = run(Site(machine, output, interrupts, held), job.select(), options.how)
+                    done = _keep(machine, job, done, options, output)
+            except (StoppedError, HeldError) as error:
+                nothing = select_nothing(job.request, machine)
+                if isinstance(error, HeldError):
+                    say_held(error, output)
+                    done = gave_up(nothing)
+                else:
+                    done = interrupted(nothing, interrupts.signal, output)
+            # A signal that comes now is too late, and must not keep the report back.
+            if options.json:
+                from chmem_py.document import document
+
+                root = machine.tree.root
+                output.write([document(*done, _shown(options), output.messages, root)])
+            return output.finish(done.status)
+
+
+def _keep(machine: Machine, job: Job, done: Done, options: Options, output: Output) -> Done:
+    """Write what is to outlive a boot. If that fails, the memory is changed nevertheless."""
+    try:
+        if options.persistent and not done.tally.selection.impossible:
+            written = persist(machine, job, done, dry_run=options.dry_run)
+            if written and options.dry_run and not options.json:
+                output.write([f"# would write /{SAVED}"])
+        if options.install and done.signal is None:
+            from chmem_py.install import install
+
+            install(machine, output, dry_run=options.dry_run)
+    except (MemoryHotplugError, OSError) as error:
+        program.complain_of(NAME, error, output.say)
+        changed = bool(done.tally.changed or done.tally.settings)
+        return done._replace(status=Exit.PARTLY if changed else Exit.FAILURE)
+    return done
+
+
+def _held(
+    machine: Machine, job: Job, options: Options, interrupts: Interrupts, output: Output
+) -> AbstractContextManager[Held | None]:
+    """The machine held, if anything is to be written to it."""
+    if options.dry_run:
+        say_left(machine, output)
+        return nullcontext()
+    if unable(machine, job.request.action, options):
+        return nullcontext()
+    return holding(machine, interrupts, options.timeout, output)
+
+
+def _shown(options: Options) -> dict[str, Any]:
+    """The options about how to do it, for the document."""
+    how = options.how
+    return {
+        "dry_run": how.dry_run,
+        "all_or_nothing": how.all_or_nothing,
+        "timeout": how.timeout,
+        "retry": how.retry,
+        "force": options.force,
+        "keep_free": None if options.force else how.keep_free,
+        "order": how.order,
+        "sysroot": os.path.abspath(options.sysroot),
+    }
+
+
+# The jobs that are not about a layout
+
+
+def to_memory(machine: Machine, asked: Asked) -> Job:
+    """The job for an action on a SIZE, a RANGE, a BLOCKRANGE, or the blocks of a device."""
+    options, _, output = asked
+    owned = owned_by(machine, options.device)
+    if asked.operand is not None:
+        request = requested(asked.operand, machine, options)
+    else:
+        assert owned
+        request = Request(owned.device, first=min(owned.numbers), last=max(owned.numbers))
+    if request.size is None and options.order is not None:
+        raise UsageError(messages.ORDER_OF_WHAT.of(text=request.text))
+    meant = _meant(request, Action(options.action), options)
+    return Job(meant, lambda: read_selection(machine, meant, options, owned, output))
+
+
+def to_online(machine: Machine, asked: Asked) -> Job:
+    """The job for --total."""
+    options, operands, output = asked
+    request = requested(operands[0], machine, options)
+    if request.size is None:
+        advice = messages.RANGES_ELSEWHERE.of().advice
+        raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
+    meant = _meant(request, Action.ENABLE, options)
+    if unable(machine, Action.ENABLE, options):
+        return Job(meant, lambda: read_selection(machine, meant, options, None, output))
+    zone = zone_named(options.zone, machine.read(("zones",)).has_zones, output)
+    return to_total(machine, replace(meant, zone=zone), force=options.force)
+
+
+def _meant(request: Request, action: Action, options: Options) -> Request:
+    """The request with what the options say."""
+    return replace(
+        request,
+        action=action,
+        memmap_on_memory=options.memmap_on_memory,
+        node=options.node,
+        device=options.device,
+    )
+
+
+# What is no change of memory
+
+
+def save_layout(asked: Asked) -> int:
+    """Write the present layout; the exit status."""
+    with Machine.at(asked.options.sysroot) as machine:
+        return asked.output.finish(save(machine, asked.operand, asked.output))
+
+
+def remove(asked: Asked) -> int:
+    """Remove what --install made, also where no memory block is, as in a container; the exit
+    status."""
+    from chmem_py.install import uninstall
+
+    options, _, output = asked
+    with closing(open_tree(options.sysroot)) as tree:
+        return output.finish(uninstall(tree, output, dry_run=options.dry_run))
