@@ -10,7 +10,7 @@ from chmem_py import messages
 from chmem_py.hints import requested
 from chmem_py.holding import holding, say_held, say_left
 from chmem_py.interrupts import Interrupts
-from chmem_py.layouts import Job, persist, save, to_total
+from chmem_py.layouts import Job, persist, put_back, save, to_total
 from chmem_py.options import Options
 from chmem_py.output import NAME, Output
 from chmem_py.reading import owned_by, read_selection, unable, zone_named
@@ -56,7 +56,7 @@ def change(make: Maker, asked: Asked) -> int:
             try:
                 with _held(machine, job, options, interrupts, output) as held:
                     done = run(Site(machine, output, interrupts, held), job.select(), options.how)
-                    done = _keep(machine, job, done, options, output)
+                    done = _keep(machine, job, done, asked, held)
             except (StoppedError, HeldError) as error:
                 nothing = select_nothing(job.request, machine)
                 if isinstance(error, HeldError):
@@ -73,13 +73,23 @@ def change(make: Maker, asked: Asked) -> int:
             return output.finish(done.status)
 
 
-def _keep(machine: Machine, job: Job, done: Done, options: Options, output: Output) -> Done:
+def _keep(machine: Machine, job: Job, done: Done, asked: Asked, held: Held | None) -> Done:
     """Write what is to outlive a boot. If that fails, the memory is changed nevertheless."""
+    options, _, output = asked
+    selection = done.tally.selection
+    before, said = None, ""
     try:
-        if options.persistent and not done.tally.selection.impossible:
-            written = persist(machine, job, done, dry_run=options.dry_run)
-            if written and options.dry_run and not options.json:
-                output.write([f"# would write /{SAVED}"])
+        if options.persistent and not selection.impossible:
+            before = persist(machine, job, done, dry_run=options.dry_run)
+        elif selection.layout is not None and done.signal is None:
+            said = "" if options.dry_run else f"/{SAVED} is as it was before"
+            before = "" if options.dry_run else put_back(machine, selection.layout)
+        if before is not None and held:
+            held.add_layout(before)
+        if before is not None and options.dry_run:
+            said = f"# would write /{SAVED}"
+        if said and not options.json:
+            output.write([said])
         if options.install and done.signal is None:
             from chmem_py.install import install
 

@@ -17,7 +17,14 @@ from memory_hotplug.errors import LayoutError
 from memory_hotplug.guard import ZoneBalance, balanced, ratio_of
 from memory_hotplug.journal import UNDO, last_change
 from memory_hotplug.layout import Entry, Layout, Policy, Where
-from memory_hotplug.layout_files import LONGEST, SAVED, read_file, read_layout, replace_file
+from memory_hotplug.layout_files import (
+    LONGEST,
+    SAVED,
+    read_file,
+    read_layout,
+    remove_file,
+    replace_file,
+)
 from memory_hotplug.layout_text import format_layout, parse_layout, parse_policy
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
@@ -153,7 +160,8 @@ def to_undo(machine: Machine) -> Job:
         gone = [gap for first, last in ends for gap in gaps(table.numbers, first, last)]
         absences = [absence_of(gone, Entry(Where(f"/{UNDO}")))] if gone else []
         settings = settings_to(record.settings, machine)
-        return select_changes(request, machine, changes, absences, settings)
+        found = select_changes(request, machine, changes, absences, settings)
+        return replace(found, layout=record.layout)
 
     return Job(request, chosen)
 
@@ -180,16 +188,18 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
     return Exit.SUCCESS
 
 
-def persist(machine: Machine, job: Job, done: Done, *, dry_run: bool) -> bool:
+def persist(machine: Machine, job: Job, done: Done, *, dry_run: bool) -> str | None:
     """Write what was changed, or was so already, to the layout: blocks, or the policy of JOB.
 
-    Returns whether anything is to be written; after a dry run, it would be.
+    Returns the text that the layout had before; None if nothing is to be written. After a dry run
+    it would be.
     """
     numbers = _to_persist(done)
     if not (done.status == Exit.SUCCESS if job.policy else numbers):
-        return False
+        return None
+    before = _saved_text(machine)
     if dry_run:
-        return True
+        return before
     layout = _saved(machine)
     if job.policy:
         layout = with_policy(layout, job.policy)
@@ -197,7 +207,18 @@ def persist(machine: Machine, job: Job, done: Done, *, dry_run: bool) -> bool:
         blocks: list[MemoryBlock] = list(machine.read(NEEDED, numbers).blocks())
         layout = added(layout, blocks)
     _write(machine.tree.root, SAVED, _text(layout, _HEADING))
-    return True
+    return before
+
+
+def put_back(machine: Machine, text: str) -> str:
+    """Let the layout that chmem writes have this text again; with an empty one, remove it. Returns
+    the text that it had before."""
+    before = _saved_text(machine)
+    if text:
+        _write(machine.tree.root, SAVED, text)
+    else:
+        remove_file(machine.tree.root, SAVED)
+    return before
 
 
 def _to_persist(done: Done) -> set[int]:
@@ -212,12 +233,16 @@ def _to_persist(done: Done) -> set[int]:
 
 def _saved(machine: Machine) -> Layout:
     """The layout in the file that chmem writes."""
-    try:
-        data = read_file(machine.tree.root, SAVED)
-    except FileNotFoundError:
-        return Layout()
-    text = data.decode(errors="replace")
+    text = _saved_text(machine)
     return parse_layout(text, f"/{SAVED}") if text.strip() else Layout()
+
+
+def _saved_text(machine: Machine) -> str:
+    """The text of that file; empty without one."""
+    try:
+        return read_file(machine.tree.root, SAVED).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _text(layout: Layout, heading: str) -> str:

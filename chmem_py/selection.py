@@ -43,6 +43,8 @@ class Selection:
     """What is written to settings of the machine, before any block is changed."""
     keep_free: int | None = None
     """Bytes that are to stay available, by the layout that is applied."""
+    layout: str | None = None
+    """What the layout that chmem writes is to be afterwards; None does not change it."""
     balance: ZoneBalance | None = None
     """What bounds zone Movable; None if it may be of any size."""
 

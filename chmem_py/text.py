@@ -106,12 +106,14 @@ class Text:
 
     def _format_layout(self) -> Iterator[str]:
         """What a layout has changed, or that there was nothing to change."""
-        tally = self.tally
+        tally, selection = self.tally, self.tally.selection
         yield from (f"{setting.name} set to {setting.word}" for setting in tally.settings)
         if tally.changed:
-            size = sizes.exact(len(tally.changed) * tally.selection.block_size)
+            size = sizes.exact(len(tally.changed) * selection.block_size)
             yield f"{size} changed: {named(tally.changed)}"
-        elif tally.already == len(tally.selection.changes) and not tally.selection.settings:
+        elif selection.settings or selection.layout is not None:
+            return
+        elif tally.already == len(selection.changes):
             yield "nothing to change"
 
     @property

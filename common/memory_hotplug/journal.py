@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.condition import condition_of, parse_condition
 from memory_hotplug.layout_files import LONGEST, read_file, remove_file, replace_file
+from memory_hotplug.layout_text import parse_layout
 from memory_hotplug.plan import Change, change_back
 from memory_hotplug.settings import ATTRIBUTES, Setting
 
@@ -113,6 +114,7 @@ class Journal:
         self._undoable = undoable and directory is not None
         self._older: bytes | None = None
         self._begun = False
+        self._done: tuple[Sequence[MemoryBlock], Sequence[Setting]] = ((), ())
         self.left = self._read()
         """The block that a killed process left; None if there is none, or the line is damaged."""
 
@@ -200,6 +202,7 @@ class Journal:
     def finish(self, before: Sequence[MemoryBlock], settings: Sequence[Setting]) -> None:
         """Record what was changed, as it was BEFORE; if nothing was, the change before remains the
         last one."""
+        self._done = before, settings
         if not self._begun:
             return
         with contextlib.suppress(OSError):
@@ -210,8 +213,20 @@ class Journal:
             else:
                 remove_file(self._root, UNDO)
 
-    def _record(self, before: Sequence[MemoryBlock], settings: Sequence[Setting]) -> None:
-        data = format_record(before, {setting.key: setting.before for setting in settings})
+    def add_layout(self, before: str) -> None:
+        """Record also the text that the layout of chmem had BEFORE the change; empty for none."""
+        if self._undoable:
+            with contextlib.suppress(OSError):
+                self._record(*self._done, before)
+
+    def _record(
+        self,
+        before: Sequence[MemoryBlock],
+        settings: Sequence[Setting],
+        layout: str | None = None,
+    ) -> None:
+        words = {setting.key: setting.before for setting in settings}
+        data = format_record(before, words, layout)
         if len(data) > LONGEST:
             # Nobody could read it, and the record of an older change is not that of the last.
             remove_file(self._root, UNDO)
@@ -245,6 +260,8 @@ class Record(NamedTuple):
     """In the order of the change; no block is in two of them."""
     settings: Mapping[str, str] = {}
     """Key of a policy -> the word."""
+    layout: str | None = None
+    """The text of the layout that chmem writes, if the change wrote it; empty if there was none."""
 
     def changes(self, blocks: Sequence[MemoryBlock]) -> list[Change]:
         """The changes back, for those of BLOCKS (which ascend) that are in the record. What was
@@ -258,8 +275,11 @@ class Record(NamedTuple):
         return found
 
 
-def format_record(before: Iterable[MemoryBlock], settings: Mapping[str, str] = {}) -> bytes:
-    """The record of a change of blocks and settings that were as BEFORE and SETTINGS say."""
+def format_record(
+    before: Iterable[MemoryBlock], settings: Mapping[str, str] = {}, layout: str | None = None
+) -> bytes:
+    """The record of a change of blocks and settings that were as BEFORE and SETTINGS say, and of
+    the layout that chmem writes, which had the text LAYOUT; None if it was not changed."""
     rows: list[dict[str, Any]] = []
     condition, way = None, 0
     for block in before:
@@ -270,7 +290,7 @@ def format_record(before: Iterable[MemoryBlock], settings: Mapping[str, str] = {
         else:
             rows.append({"first": number, "last": number, **found})
             condition, way = found, 0
-    record = {"version": 1, "before": rows, "settings": dict(settings)}
+    record = {"version": 1, "before": rows, "settings": dict(settings), "layout": layout}
     return json.dumps(record).encode() + b"\n"
 
 
@@ -284,7 +304,7 @@ def last_change(root: str) -> Record | None:
     return parse_record(data)
 
 
-_KEYS = {"version", "before", "settings"}
+_KEYS = {"version", "before", "settings", "layout"}
 _ROW = {"first", "last", "state", "zone", "configured", "memmap_on_memory"}
 _WORD = re.compile("[A-Za-z0-9_-]{1,40}")
 
@@ -308,7 +328,13 @@ def parse_record(data: bytes) -> Record:
     ascending = sorted(rows, key=lambda row: row.lowest)
     if any(row.highest >= after.lowest for row, after in pairwise(ascending)):
         raise ValueError("a block twice")
-    return Record(rows, settings)
+    layout = found["layout"]
+    if not (layout is None or isinstance(layout, str)):
+        raise ValueError("no layout")
+    if layout:
+        # Also a LayoutError is a ValueError.
+        parse_layout(layout, f"/{UNDO}")
+    return Record(rows, settings, layout)
 
 
 def _row(found: Any) -> Before:

@@ -106,3 +106,82 @@ def test_after_a_boot_there_is_nothing_to_undo(
     assert memsim("reboot", root).status == 0
     done = chmem("-s", root, "--undo")
     assert (done.status, done.stderr) == (1, "chmem: there is no change to undo\n")
+
+
+SAVED = "etc/memory-layout.d/50-chmem.toml"
+
+
+def test_undo_takes_back_what_persistent_wrote(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    assert chmem("-s", root, "-e", "-b", "16", "--persistent").status == 0
+    first = (root / SAVED).read_text()
+    assert chmem("-s", root, "-e", "-b", "17", "--persistent").status == 0
+    second = (root / SAVED).read_text()
+    done = chmem("-s", root, "--undo")
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout == f"128M changed: memory block 17\n/{SAVED} is as it was before\n"
+    assert (root / SAVED).read_text() == first
+    # The undoing is a change, too.
+    assert chmem("-s", root, "--undo").status == 0
+    assert (root / SAVED).read_text() == second
+    with Machine.at(root) as machine:
+        assert machine.block(17).status == "online"
+
+
+def test_undo_removes_a_layout_that_there_was_not(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    assert chmem("-s", root, "-e", "-b", "16", "--persistent").status == 0
+    assert chmem("-s", root, "--undo", "--dry-run").stdout.splitlines()[-1] == (
+        f"# would write /{SAVED}"
+    )
+    assert (root / SAVED).exists()
+    assert chmem("-s", root, "--undo").status == 0
+    assert not (root / SAVED).exists()
+
+
+def test_undo_of_a_change_that_only_the_layout_saw(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    # Block 5 is online already.
+    assert chmem("-s", root, "-e", "-b", "5", "--persistent").status == 0
+    assert (root / SAVED).exists()
+    done = chmem("-s", root, "--undo")
+    assert (done.status, done.stdout) == (0, f"/{SAVED} is as it was before\n")
+    assert not (root / SAVED).exists()
+
+
+def test_undo_takes_back_a_policy_and_its_layout(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    policy = root / "sys/devices/system/memory/auto_online_blocks"
+    before = policy.read_text()
+    assert chmem("-s", root, "--policy", "auto_online=online_movable", "--persistent").status == 0
+    assert policy.read_text() == "online_movable\n"
+    assert chmem("-s", root, "--undo").status == 0
+    assert policy.read_text() == before
+    assert not (root / SAVED).exists()
+
+
+def test_a_record_with_a_broken_layout_is_not_used(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "m"
+    memsim("create", root, "--profile", "s390-lpar")
+    assert chmem("-s", root, "-e", "-b", "16", "--persistent").status == 0
+    record = root / "run/memory-hotplug/undo.json"
+    for layout in ("version = 7\n", 3):
+        found = json.loads(record.read_text())
+        record.write_text(json.dumps({**found, "layout": layout}))
+        done = chmem("-s", root, "--undo")
+        assert (done.status, done.stdout) == (1, "")
+        assert "undo.json" in done.stderr

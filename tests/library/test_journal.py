@@ -65,13 +65,13 @@ ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
     "record",
     [
         [],
-        {"version": 1, "settings": {}},
+        {"version": 1, "settings": {}, "layout": None},
         {"version": 1, "before": []},
-        {"version": 1, "before": [], "settings": {}, "more": 1},
-        {"version": 2, "before": [], "settings": {}},
-        {"version": 1, "before": {}, "settings": {}},
+        {"version": 1, "before": [], "settings": {}, "layout": None, "more": 1},
+        {"version": 2, "before": [], "settings": {}, "layout": None},
+        {"version": 1, "before": {}, "settings": {}, "layout": None},
         *(
-            {"version": 1, "before": [], "settings": settings}
+            {"version": 1, "before": [], "settings": settings, "layout": None}
             for settings in (
                 "auto_online",
                 {"state": "online"},
@@ -82,7 +82,7 @@ ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
             )
         ),
         *(
-            {"version": 1, "before": rows, "settings": {}}
+            {"version": 1, "before": rows, "settings": {}, "layout": None}
             for rows in (
                 [[]],
                 [{key: value for key, value in ROW.items() if key != "zone"}],
@@ -107,7 +107,7 @@ def test_a_record_that_chmem_does_not_write_is_damaged(record: object) -> None:
 
 def test_a_record_at_the_ends_of_what_is_allowed_is_read() -> None:
     row = {**ROW, "first": 0, "last": (1 << 60) - 1}
-    text = json.dumps({"version": 1, "before": [row], "settings": {}})
+    text = json.dumps({"version": 1, "before": [row], "settings": {}, "layout": None})
     record = parse_record(text.encode())
     assert (record.rows[0].lowest, record.rows[0].highest) == (0, (1 << 60) - 1)
     # Only blocks that the machine has cost anything.
