@@ -16,7 +16,7 @@ from chmem_py.output import NAME
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes, tree_messages
-from hotplug_cli.blocks import named, named_runs, runs, some
+from hotplug_cli.block_names import named, named_runs, runs, some
 from hotplug_cli.message import Message, Sentence
 from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of

@@ -13,7 +13,7 @@ from chmem_py.jobs import Asked
 from chmem_py.options import ORDERS, ZONES, Options
 from chmem_py.output import NAME
 from chmem_py.run import NONE
-from hotplug_cli import advice, offers, program
+from hotplug_cli import advice_option, offers, program
 from hotplug_cli.getopt import answer, flag, option
 
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
@@ -196,11 +196,11 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
 @option(
     "--advice",
     metavar="WHEN",
-    shell_complete=offers.words(lambda: advice.WHEN),
+    shell_complete=offers.words(lambda: advice_option.WHEN),
     callback=options_.when,
     own=True,
     section=_OUTPUT,
-    help="say what to do about failures: " + ", ".join(advice.WHEN),
+    help="say what to do about failures: " + ", ".join(advice_option.WHEN),
 )
 @flag("--json", own=True, section=_OUTPUT, help="write only a JSON document, for scripts")
 @answer(

@@ -7,7 +7,7 @@ import click
 from chmem_py import actions
 from chmem_py.options import ZONES
 from chmem_py.output import NAME, Output
-from hotplug_cli import advice, offers, program
+from hotplug_cli import advice_option, offers, program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import GIVEN, GetoptCommand, GetoptOption, write_example
 from hotplug_cli.message import Sentence
@@ -122,7 +122,7 @@ class Chmem(GetoptCommand):
         """The output, as the options want it that were read so far."""
         output: Output = ctx.obj
         given = ctx.meta[GIVEN]
-        output.advice = advice.wanted(given, "CHMEM_ADVICE")
+        output.advice = advice_option.wanted(given, "CHMEM_ADVICE")
         output.own = bool({word.partition("=")[0] for word in given} & self.own_options)
         return output
 

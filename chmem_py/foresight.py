@@ -11,7 +11,7 @@ from chmem_py.advice import command
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
-from hotplug_cli.blocks import named
+from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of

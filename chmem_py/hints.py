@@ -10,7 +10,7 @@ from chmem_py.options import Options
 from chmem_py.request import Request, RequestError, parse
 from chmem_py.run import NONE
 from hotplug_cli import sizes
-from hotplug_cli.blocks import runs, some
+from hotplug_cli.block_names import runs, some
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
 from memory_hotplug.block import MemoryBlock, State

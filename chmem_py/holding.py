@@ -9,7 +9,7 @@ from chmem_py import messages
 from chmem_py.advice import format_condition, format_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
-from hotplug_cli.blocks import named
+from hotplug_cli.block_names import named
 from memory_hotplug.batch import bring_back
 from memory_hotplug.errors import HeldError
 from memory_hotplug.hold import Held, Holder, hold

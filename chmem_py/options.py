@@ -9,7 +9,7 @@ import click
 
 from chmem_py import messages
 from chmem_py.run import NONE, How, KeepFree
-from hotplug_cli import advice, sizes
+from hotplug_cli import advice_option, sizes
 from hotplug_cli.getopt import UsageError
 from memory_hotplug.block import Zone
 
@@ -101,7 +101,7 @@ def _count(text: str) -> int:
 
 
 def _when(text: str) -> str:
-    if text not in advice.WHEN:
+    if text not in advice_option.WHEN:
         raise ValueError
     return text
 
@@ -125,4 +125,6 @@ seconds = partial(
 order = partial(_value, parse=_order, allowed=f"{', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
 kept = partial(_value, parse=_kept, allowed=f"a size, such as 2G, or {NONE}")
 count = partial(_value, parse=_count, allowed="a number, 0 or more")
-when = partial(_value, parse=_when, allowed=f"{', '.join(advice.WHEN[:-1])} or {advice.WHEN[-1]}")
+when = partial(
+    _value, parse=_when, allowed=f"{', '.join(advice_option.WHEN[:-1])} or {advice_option.WHEN[-1]}"
+)

@@ -21,7 +21,7 @@ from chmem_py.advice import (
 )
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
-from hotplug_cli.blocks import named
+from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
 from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.machine import Machine

@@ -99,8 +99,13 @@ class Change:
 
 def snapshot(table: BlockTable, head: Mapping[str, Any] | None = None) -> Snapshot:
     """The snapshot of TABLE, of which all ATTRIBUTES must have been read."""
+    columns = {name: BY_NAME[name] for name in ATTRIBUTES}
     spans = [
-        Span(found.first, found.last, {name: BY_NAME[name].typed(found) for name in ATTRIBUTES})
+        Span(
+            found.first,
+            found.last,
+            {name: column.typed(column.value(found)) for name, column in columns.items()},
+        )
         for found in table.ranges(ATTRIBUTES)
     ]
     return Snapshot(table.block_size, spans, head or {}, table.remarks)

@@ -1,8 +1,7 @@
 """The command line of lsmem: read options, check them, read the machine, write the view."""
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,24 +17,25 @@ from hotplug_cli.getopt import (
     write_example,
 )
 from hotplug_cli.program import CommandError, complain, complain_of, run, version
-from lsmem_py import columns as columns_
 from lsmem_py import formats
-from lsmem_py.columns import PICTURED, Column
-from lsmem_py.options import METRICS, SUMMARY, TERMINAL, Options, check, clash, wanted
-from lsmem_py.others import (
+from lsmem_py.columns import COLUMNS, PICTURED
+from lsmem_py.options import (
+    METRICS,
+    SUMMARY,
+    TERMINAL,
+    Options,
+    check,
+    clash,
     on_terminal,
-    show_explanation,
-    show_holes,
-    show_metrics,
-    show_policy,
-    size_format,
+    wanted,
 )
-from lsmem_py.view import View
+from lsmem_py.view import wanted_view
 from memory_hotplug.errors import NoRootError
 from memory_hotplug.machine import Machine
 
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
+    from lsmem_py.reports import Report
 
 __all__ = ["lsmem", "main"]
 
@@ -45,13 +45,32 @@ NAME = "lsmem"
 def _schema() -> str:
     import json
 
+    given = click.get_current_context().meta[GIVEN]
+    report = _report({word.removeprefix("--") for word in given})
+    if report and report.schema:
+        return json.dumps(report.schema(), indent=2)
     from lsmem_py.typed import schema
 
     return json.dumps(schema(), indent=2)
 
 
+def _report(names: Collection[str]) -> "Report | None":
+    """The report that one of these options or formats asks for."""
+    if "policy" in names:
+        from lsmem_py.policy import REPORT
+    elif "explain" in names:
+        from lsmem_py.explain import REPORT
+    elif "holes" in names:
+        from lsmem_py.holes import REPORT
+    elif METRICS in names:
+        from lsmem_py.metrics import REPORT
+    else:
+        return None
+    return REPORT
+
+
 def _column_names() -> list[tuple[str, str]]:
-    return [(column.heading, column.help) for column in columns_.COLUMNS]
+    return [(column.heading, column.help) for column in COLUMNS]
 
 
 def _split_names() -> list[tuple[str, str]]:
@@ -63,7 +82,7 @@ class Lsmem(GetoptCommand):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Columns"):
-            formatter.write_dl([(column.heading, column.help) for column in columns_.COLUMNS])
+            formatter.write_dl([(column.heading, column.help) for column in COLUMNS])
         write_example(formatter, "lsmem(1)", "lsmem -o BLOCK,SIZE,STATUS,NODE,ZONES")
 
     def clash(self, before: str, name: str) -> "Sentence | None":
@@ -216,7 +235,11 @@ _VIEWS = "Other views"
 )
 @flag("--typed", own=True, section=_FORMAT, help="with -J: a document for scripts")
 @answer(
-    _schema, "--json-schema", own=True, section=_FORMAT, help="the JSON Schema of that document"
+    _schema,
+    "--json-schema",
+    own=True,
+    section=_FORMAT,
+    help="the JSON Schema of that, or of a report before it",
 )
 @option(
     "--advice",
@@ -252,37 +275,38 @@ def _show(context: click.Context, options: Options) -> int:
         from lsmem_py.diff import run_diff
 
         return run_diff(
-            options.diff, options.sysroot, options.json, size_format(options)[0], write_message
+            options.diff, options.sysroot, options.json, options.format_size, write_message
         )
-    if options.policy:
-        return show_policy(options)
-    if options.explain:
-        return show_explanation(options)
-    if options.format_name == METRICS:
-        return show_metrics(options)
+    names = [name for name in ("policy", "explain", "holes") if getattr(options, name)]
+    if report := _report([*names, options.format_name]):
+        with Machine.at(options.sysroot) as machine:
+            pieces, unknown = report.pieces(machine, options)
+            sys.stdout.writelines(pieces)
+        sys.stdout.flush()
+        for sentence in unknown:
+            write_message(sentence)
+        return Exit.SUCCESS
     format_ = formats.named(options.format_name)
-    if options.holes:
-        return show_holes(options, format_, write_message)
     # Like util-linux, before columns are checked.
     machine = Machine.at(options.sysroot)
     context.call_on_close(machine.close)
-    view = _view(options, format_)
+    view = wanted_view(options, format_)
     if options.watch is not None:
         from lsmem_py.watch import run_watch
 
         live = not options.json and on_terminal("auto")
         return run_watch(view, options.sysroot, float(options.watch), options.json, live)
     table = machine.read(view.attributes, options.blocks)
-    view = view.of(machine, table, show_progress=True)
-    view.write(machine, table, sys.stdout)
-    if view.holdings is not None and view.whole and options.format_name == "table":
-        from lsmem_py.holdings import format_log
+    sources = view.sources(machine, table, show_progress=True)
+    view.write(sources, sys.stdout)
+    if "pages" in view.needs and view.whole and options.format_name == "table":
+        from lsmem_py.block_contents import format_log
 
-        sys.stdout.writelines(format_log(view.holdings, table))
+        sys.stdout.writelines(format_log(sources.pages, table))
     sys.stdout.flush()
-    for sentence in view.unknown:
+    for sentence in sources.unknown:
         write_message(sentence)
-    if view.lists_nothing(machine):
+    if view.lists_nothing(sources):
         from lsmem_py import messages
 
         headings = ", ".join(column.heading for column in view.columns)
@@ -299,70 +323,12 @@ def _message_writer(given: Sequence[str]) -> "Callable[[Sentence], None]":
     """What writes a message, with advice if the options GIVEN or a terminal want it."""
 
     def write_message(sentence: "Sentence") -> None:
-        from hotplug_cli import advice
+        from hotplug_cli import advice_option
 
-        shown = advice.wanted(given, "LSMEM_ADVICE")
+        shown = advice_option.wanted(given, "LSMEM_ADVICE")
         complain(NAME, sentence if shown else sentence._replace(advice=""))
 
     return write_message
-
-
-def _view(options: Options, format_: formats.Format) -> View:
-    """The view that the options ask for."""
-    colour = options.format_name == "table" and on_terminal(options.color, "NO_COLOR")
-    if options.map:
-        return View(*size_format(options), colour, picture=options.map)
-    columns = _columns(options)
-    split: Sequence[Column] | None = columns
-    if options.all:
-        split = None
-    elif options.split is not None:
-        merged = options.split.lower() == "none"
-        split = () if merged else _typed(columns_.parse(options.split, ()), options)
-    return View(
-        *size_format(options),
-        colour,
-        columns=columns,
-        split=split,
-        number_only=options.bytes,
-        short=bool(options.why and options.format_name == "table" and not _asked(options)),
-        whole=options.why not in (None, "all"),
-        format=format_,
-        typed=options.typed,
-        headings=not options.noheadings,
-        annotate=on_terminal(options.annotate),
-        summary=options.summary,
-    )
-
-
-def _asked(options: Options) -> str | None:
-    """The columns that a person asks for."""
-    if options.output is not None or options.typed:
-        return options.output
-    return os.environ.get("LSMEM_COLUMNS") or None
-
-
-def _columns(options: Options) -> list[Column]:
-    names = columns_.WHY if options.why else columns_.DEFAULT
-    default = [columns_.BY_NAME[name] for name in names]
-    if options.typed:
-        from lsmem_py import typed
-
-        default = list(typed.DEFAULT)
-    if options.output_all:
-        default = [column for column in columns_.COLUMNS if not column.extra]
-    asked = _asked(options)
-    found = default if asked is None else columns_.parse(asked, default)
-    return _typed(found, options)
-
-
-def _typed(columns: Sequence[Column], options: Options) -> list[Column]:
-    """The columns, with what typed JSON has besides."""
-    if not options.typed:
-        return list(columns)
-    from lsmem_py import typed
-
-    return typed.with_nodes(columns)
 
 
 def main() -> None:

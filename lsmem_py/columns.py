@@ -1,29 +1,27 @@
 """One table with a row for each column: its heading, help, alignment and values."""
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.sizes import human
-from memory_hotplug.block import NUMA_NO_NODE, Zone
+from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
 from memory_hotplug.ranges import MemoryRange
 
 __all__ = [
     "BY_NAME",
     "COLUMNS",
     "DEFAULT",
-    "DEVICE",
     "FIRMWARE_ONLY",
-    "HELD",
-    "PERSISTENT",
     "PICTURED",
     "STATUS",
-    "TIER",
     "WHY",
     "ZONES",
     "Column",
     "named",
     "parse",
+    "plain",
 ]
 
 
@@ -36,20 +34,27 @@ class Column(NamedTuple):
 
     heading: str
     help: str
-    text: Callable[[MemoryRange], str]
-    """The cell of a range in every text format; "" if the value is not known."""
-    typed: Callable[[MemoryRange], Any]
-    """The value in typed JSON; None if it is not known."""
+    value: Callable[..., Any]
+    """What a range has in this column. With `beside`, it is given that before the range."""
+    text: Callable[[Any], str]
+    """The cell for a value in every text format; "" if the value is not known."""
     schema: dict[str, Any]
-    """JSON Schema of the typed value."""
-    json: Callable[[MemoryRange], Any] | None = None
+    """JSON Schema of the value in typed JSON."""
+    typed: Callable[[Any], Any] = lambda value: value
+    """The value in typed JSON; None if it is not known."""
+    json: Callable[[Any], Any] | None = None
     """The value in util-linux's JSON; without it, the text, or null for an empty text."""
-    number: Callable[[MemoryRange], int | None] | None = None
-    """The value of a size or an address, in bytes."""
+    beside: str = ""
+    """What it needs to know beside the table of blocks, by its name in Sources.
+
+    Such a column splits ranges by its value, unless that is a size.
+    """
     splits: tuple[str, ...] = ()
     """Attributes of a block that split ranges if this column is shown."""
     reads: tuple[str, ...] = ()
     """More attributes that the column needs."""
+    number: bool = False
+    """Whether it is a size or an address, a plain number of bytes with --bytes, also in JSON."""
     right: bool = True
     """Whether the column is aligned to the right."""
     width: int = 0
@@ -67,13 +72,6 @@ class Column(NamedTuple):
         """The name in typed JSON."""
         return self.key.replace("-", "_")
 
-    def in_bytes(self) -> "Column":
-        """The column with --bytes: a size or an address is a plain number, also in JSON."""
-        number = self.number
-        if number is None:
-            return self
-        return self._replace(text=lambda found: _plain(number(found)), json=number)
-
 
 _STATES = {"offline": "offline", "online": "online", "going-offline": "on->off", "unknown": "?"}
 _ADDRESS = {"type": "integer", "minimum": 0}
@@ -84,14 +82,23 @@ def _nullable(*types: str) -> dict[str, Any]:
     return {"type": [*types, "null"]}
 
 
-def _state(found: MemoryRange) -> str:
-    return _STATES[found.block.state.value] if found.block.state else ""
+def plain(value: object) -> str:
+    """The text of a number or a word; "" if it is not known."""
+    return "" if value is None else str(value)
 
 
-def _removable(found: MemoryRange) -> str:
-    if _state(found) != "online":
+def _same(value: Any) -> Any:
+    return value
+
+
+def _state(state: State | None) -> str:
+    return _STATES[state.value] if state else ""
+
+
+def _removable(block: MemoryBlock) -> str:
+    if _state(block.state) != "online":
         return ""
-    return "yes" if found.block.removable else "no"
+    return "yes" if block.removable else "no"
 
 
 def _block(found: MemoryRange) -> str:
@@ -100,20 +107,11 @@ def _block(found: MemoryRange) -> str:
     return f"{found.first}-{found.last}"
 
 
-def _plain(value: int | None) -> str:
-    return "" if value is None else str(value)
-
-
 def _yes(flag: bool | None) -> str:
     return {True: "yes", False: "no", None: ""}[flag]
 
 
-def _zones(found: MemoryRange) -> str:
-    return "/".join(zone.value for zone in found.block.zones or ())
-
-
-def _typed_zones(found: MemoryRange) -> list[str | None] | None:
-    zones = found.block.zones
+def _typed_zones(zones: Sequence[Zone] | None) -> list[str | None] | None:
     if zones is None:
         return None
     return [None if zone is Zone.UNKNOWN else zone.value for zone in zones]
@@ -123,28 +121,26 @@ def _typed_status(status: str | None) -> str | None:
     return None if status == "unknown" else status
 
 
-def _range(found: MemoryRange) -> str:
-    return f"0x{found.start:016x}-0x{found.end:016x}"
-
-
 def _address(value: int) -> str:
     return f"0x{value:016x}"
 
 
-_HOLDINGS = ("state", "zones", "removable")
+_JUDGED_BY = ("state", "zones", "removable")
 """What the columns about the pages of a block need besides."""
 
 
 def _held(heading: str, help_: str) -> Column:
-    """A column with a size that holdings.py fills in."""
+    """A column with the size of those pages of a range that have this name."""
+    name = heading.lower()
     return Column(
         heading,
         help_,
-        lambda found: "",
-        lambda found: None,
+        lambda pages, found: pages.size(found, name),
+        lambda size: "" if size is None else human(size),
         _nullable("integer"),
-        number=lambda found: None,
-        reads=_HOLDINGS,
+        beside="pages",
+        reads=_JUDGED_BY,
+        number=True,
         extra=True,
     )
 
@@ -153,163 +149,173 @@ COLUMNS = (
     Column(
         "RANGE",
         "start and end address of the memory range",
-        _range,
-        _range,
+        lambda found: f"0x{found.start:016x}-0x{found.end:016x}",
+        str,
         {"type": "string", "pattern": "^0x[0-9a-f]{16}-0x[0-9a-f]{16}$"},
         right=False,
     ),
     Column(
         "SIZE",
         "size of the memory range",
-        lambda found: human(found.size),
-        lambda found: found.size,
+        attrgetter("size"),
+        human,
         _BYTES,
-        number=lambda found: found.size,
+        number=True,
         width=5,
     ),
     Column(
         "STATE",
         "online status of the memory range",
+        attrgetter("block.state"),
         _state,
-        lambda found: _typed_status(found.block.state.value) if found.block.state else None,
         {"enum": ["online", "offline", "going-offline", None]},
+        typed=lambda state: _typed_status(state.value) if state else None,
         splits=("state",),
     ),
     Column(
         "REMOVABLE",
         "whether the memory is removable",
+        attrgetter("block"),
         _removable,
-        lambda found: None if found.block.configured is False else found.block.removable,
         _nullable("boolean"),
-        json=lambda found: _removable(found) == "yes",
+        typed=lambda block: None if block.configured is False else block.removable,
+        json=lambda block: _removable(block) == "yes",
         splits=("removable",),
         reads=("state",),
     ),
     Column(
         "BLOCK",
         "number of the memory block, or of the first and last",
+        _same,
         _block,
-        lambda found: {"first": found.first, "last": found.last},
         {
             "type": "object",
             "properties": {"first": _ADDRESS, "last": _ADDRESS},
             "required": ["first", "last"],
             "additionalProperties": False,
         },
+        typed=lambda found: {"first": found.first, "last": found.last},
     ),
     Column(
         "NODE",
         "NUMA node of the memory",
-        lambda found: _plain(found.block.node),
-        lambda found: None if found.block.node == NUMA_NO_NODE else found.block.node,
+        attrgetter("block.node"),
+        plain,
         _nullable("integer"),
-        json=lambda found: found.block.node,
+        typed=lambda node: None if node == NUMA_NO_NODE else node,
+        json=_same,
         splits=("node",),
     ),
     Column(
         "NODES",
         "all NUMA nodes of the memory",
-        lambda found: "/".join(map(str, found.block.nodes or ())),
-        lambda found: list(found.block.nodes) if found.block.nodes else None,
+        attrgetter("block.nodes"),
+        lambda nodes: "/".join(map(str, nodes or ())),
         {"type": ["array", "null"], "items": {"type": "integer"}},
+        typed=lambda nodes: list(nodes) if nodes else None,
         splits=("nodes",),
         extra=True,
     ),
     Column(
         "ZONES",
         "valid zones for the memory range",
-        _zones,
-        _typed_zones,
+        attrgetter("block.zones"),
+        lambda zones: "/".join(zone.value for zone in zones or ()),
         {"type": ["array", "null"], "items": _nullable("string")},
+        typed=_typed_zones,
         splits=("zones",),
     ),
     Column(
         "CONFIGURED",
         "whether the memory is configured",
-        lambda found: _yes(found.block.configured),
-        lambda found: found.block.configured,
+        attrgetter("block.configured"),
+        _yes,
         _nullable("boolean"),
         splits=("configured",),
     ),
     Column(
         "MEMMAP-ON-MEMORY",
         "whether the memory's struct pages live in it",
-        lambda found: _yes(found.block.memmap_on_memory),
-        lambda found: found.block.memmap_on_memory,
+        attrgetter("block.memmap_on_memory"),
+        _yes,
         _nullable("boolean"),
         splits=("memmap_on_memory",),
     ),
     Column(
         "STATUS",
         "the state, or disabled for memory not configured",
-        lambda found: {"unknown": "?", None: ""}.get(found.block.status, found.block.status or ""),
-        lambda found: _typed_status(found.block.status),
+        attrgetter("block.status"),
+        lambda status: "?" if status == "unknown" else plain(status),
         {"enum": ["online", "offline", "going-offline", "disabled", None]},
+        typed=_typed_status,
         splits=("state", "configured"),
         extra=True,
     ),
     Column(
         "START",
         "address of the first byte",
-        lambda found: _address(found.start),
-        lambda found: found.start,
+        attrgetter("start"),
+        _address,
         _ADDRESS,
-        json=lambda found: found.start,
-        number=lambda found: found.start,
+        json=_same,
+        number=True,
         extra=True,
     ),
     Column(
         "END",
         "address of the last byte",
-        lambda found: _address(found.end),
-        lambda found: found.end,
+        attrgetter("end"),
+        _address,
         _ADDRESS,
-        json=lambda found: found.end,
-        number=lambda found: found.end,
+        json=_same,
+        number=True,
         extra=True,
     ),
     Column(
         "PHYS_DEVICE",
         "physical device; on s390 the storage increment",
-        lambda found: _plain(found.block.phys_device),
-        lambda found: found.block.phys_device,
+        attrgetter("block.phys_device"),
+        plain,
         _nullable("integer"),
-        json=lambda found: found.block.phys_device,
+        json=_same,
         splits=("phys_device",),
         extra=True,
     ),
     Column(
         "MEMMAP-SIZE",
         "size of the struct pages of the range",
-        lambda found: human(found.memmap_size),
-        lambda found: found.memmap_size,
+        attrgetter("memmap_size"),
+        human,
         _ADDRESS,
-        number=lambda found: found.memmap_size,
+        number=True,
         extra=True,
     ),
     Column(
         "PERSISTENT",
         "as the memory layout says: yes, differs, or no entry",
-        lambda found: "",
-        lambda found: None,
+        lambda words, found: words[found.first],
+        plain,
         {"enum": ["yes", "differs", "no", None]},
+        beside="layout",
         reads=("state", "zones", "configured", "memmap_on_memory", "nodes"),
         extra=True,
     ),
     Column(
         "DEVICE",
         "device that brought the memory (root)",
-        lambda found: "",
-        lambda found: None,
+        lambda devices, found: devices.get(found.first),
+        plain,
         _nullable("string"),
+        beside="devices",
         extra=True,
     ),
     Column(
         "TIER",
         "memory tier of the node",
-        lambda found: "",
-        lambda found: None,
+        lambda tiers, found: tiers.get(found.block.node),
+        plain,
         _nullable("integer"),
+        beside="tiers",
         reads=("node",),
         extra=True,
     ),
@@ -320,19 +326,22 @@ COLUMNS = (
     Column(
         "CANDIDATE",
         "whether it can be set offline: yes, maybe, no",
-        lambda found: "",
-        lambda found: None,
+        lambda pages, found: pages.candidate(found.first),
+        plain,
         {"enum": ["yes", "maybe", "no", None]},
-        reads=_HOLDINGS,
+        beside="pages",
+        reads=_JUDGED_BY,
         extra=True,
     ),
     Column(
         "BLOCKERS",
         "what keeps it online, or may (root)",
-        lambda found: "",
-        lambda found: None,
+        lambda pages, found: pages.blockers(found.first),
+        ",".join,
         {"type": ["array", "null"], "items": {"type": "string"}},
-        reads=_HOLDINGS,
+        typed=lambda words: words or None,
+        beside="pages",
+        reads=_JUDGED_BY,
         extra=True,
     ),
 )
@@ -340,13 +349,12 @@ COLUMNS = (
 HEADINGS = [column.heading for column in COLUMNS]
 BY_NAME = {column.identifier: column for column in COLUMNS}
 
-HELD = ("free", "movable", "unmovable", "hugetlb", "candidate", "blockers")
-"""The identifiers of the columns that holdings.py fills in."""
-WHY = ("block", "state", "zones", "candidate", *HELD[:4], "blockers")
+WHY = (
+    *("block", "state", "zones", "candidate", "free", "movable", "unmovable", "hugetlb"),
+    "blockers",
+)
 """The columns of --why."""
 DEFAULT = ("range", "size", "state", "removable", "block")
-PERSISTENT, DEVICE, TIER = "persistent", "device", "tier"
-"""The identifiers of the columns that view.py fills in: one value for each block."""
 FIRMWARE_ONLY = ("configured", "memmap_on_memory")
 """Like util-linux, do not show these columns on a machine whose memory is never configured."""
 

@@ -10,7 +10,7 @@ from hotplug_cli.message import Sentence
 from hotplug_cli.program import complain_of
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
-from lsmem_py import layouts, messages
+from lsmem_py import layout_targets, messages
 from lsmem_py.changes import Change
 from lsmem_py.earlier import earlier, snapshot
 from memory_hotplug.errors import MemoryHotplugError, printable
@@ -32,10 +32,10 @@ def run_diff(
     """Compare the machine below ROOT with PATH, and write the changes; return the exit status."""
     try:
         missing: Sequence[Sentence] = ()
-        if layouts.is_layout(path):
+        if layout_targets.is_layout(path):
             with Machine.at(root) as machine:
                 after = snapshot(machine)
-                before, missing = layouts.wanted(machine, after, path)
+                before, missing = layout_targets.wanted(machine, after, path)
         else:
             before = earlier(path)
             with Machine.at(root) as machine:

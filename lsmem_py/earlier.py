@@ -11,7 +11,7 @@ from hotplug_cli.tree_errors import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py import messages, typed
 from lsmem_py.changes import Snapshot, Span
-from lsmem_py.schema import fault
+from lsmem_py.validation import fault
 from memory_hotplug.errors import MemoryHotplugError, NoRootError
 from memory_hotplug.machine import Machine
 from memory_hotplug.reading import ADDRESS_LIMIT

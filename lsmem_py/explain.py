@@ -3,19 +3,18 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from lsmem_py.options import Options, on_terminal
+from lsmem_py.reports import BYTES, Pieces, Report, document, schema_of
 from memory_hotplug.block import State
 from memory_hotplug.iomem import Region, read_iomem
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import MEMMAP_FRACTION
 from memory_hotplug.tree import Tree
-from memory_hotplug.usage import usage
+from memory_hotplug.usage import Usage, usage
 
-__all__ = ["SCHEMA_VERSION", "Figure", "figures", "format_document", "format_text"]
-
-SCHEMA_VERSION = 1
-"""The version of the document."""
+__all__ = ["REPORT"]
 
 _BALLOONS = ("sys/bus/virtio/drivers/virtio_balloon", "sys/bus/vmbus/drivers/hv_balloon")
 """Drivers of balloons. The directory of a driver has a link to each of its devices."""
@@ -29,61 +28,102 @@ Runs = Sequence[tuple[int, int]]
 """Parts of the address space: the first and the last byte of each, both inclusive."""
 
 
+class Account(NamedTuple):
+    """What the figures are made of, in bytes."""
+
+    blocks: int
+    online: int
+    memory: int
+    """System RAM in online blocks."""
+    image: int
+    """The kernel, in online blocks."""
+    crash: int
+    """What is kept for a crash kernel."""
+    regions: Sequence[Region]
+    """The map of the address space; empty if nobody may know."""
+    usage: Usage | None
+    balloon: str | None
+
+
 class Figure(NamedTuple):
     """A line of the account."""
 
     key: str
-    """The name in the document."""
     label: str
-    bytes: int
+    """A part of the total above it is indented."""
+    size: Callable[[Any], int | None]
+    """The bytes, of an Account that has all of NEEDS; None if there is nothing to tell."""
     remark: str = ""
-    part: bool = False
-    """Whether it is a part of the total above it."""
+    needs: tuple[str, ...] = ()
+
+    def value(self, account: Account) -> int | None:
+        return self.size(account) if all(getattr(account, name) for name in self.needs) else None
+
+    @property
+    def optional(self) -> bool:
+        return bool(self.needs)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        remark = f" ({self.remark.format(balloon=_BY_BALLOON)})" if self.remark else ""
+        return {**BYTES, "description": f"bytes: {self.label.lstrip()}{remark}"}
 
 
-def figures(machine: Machine) -> list[Figure]:
-    """The account, from all blocks down to what new programs can have.
+_MAP, _USAGE = ("regions",), ("usage",)
+_BOTH = _MAP + _USAGE
+_BY_BALLOON = ", or by the balloon"
+_FIGURES = (
+    Figure("blocks", "All memory blocks", lambda a: a.blocks),
+    Figure("not_online", "  not online", lambda a: a.blocks - a.online, "offline, or deconfigured"),
+    Figure("online", "Online memory blocks", lambda a: a.online),
+    Figure("memmap", "  struct pages", lambda a: a.online // MEMMAP_FRACTION, "1/64 of them"),
+    Figure(
+        "no_memory",
+        "  no memory there",
+        lambda a: a.online - a.memory,
+        "holes, firmware, devices",
+        _MAP,
+    ),
+    Figure(
+        "memory", "Memory in these blocks", lambda a: a.memory, "System RAM of /proc/iomem", _MAP
+    ),
+    Figure(
+        "reserved",
+        "  kept from MemTotal",
+        lambda a: max(a.memory - a.usage.total, 0),
+        "at boot{balloon}",
+        _BOTH,
+    ),
+    Figure("kernel_image", "  kernel image", lambda a: a.image or None, "part of that", _BOTH),
+    Figure("crash_kernel", "  crash kernel", lambda a: a.crash or None, "part of that", _BOTH),
+    Figure("mem_total", "MemTotal", lambda a: a.usage.total, "what the kernel can give", _USAGE),
+    Figure("in_use", "  in use", lambda a: a.usage.used, needs=_USAGE),
+    Figure(
+        "mem_available",
+        "MemAvailable",
+        lambda a: a.usage.available,
+        "what new programs can have",
+        _USAGE,
+    ),
+)
+"""From all blocks down to what new programs can have. What the tree does not tell has no line."""
 
-    What the tree does not tell has no line. Raises the errors of Machine.
-    """
+
+def _read(machine: Machine) -> Account:
     table = machine.read(("state",))
     regions = read_iomem(machine.tree)
     online = [block.number for block in table.blocks() if block.state is State.ONLINE]
-    every, there = (count * machine.block_size for count in (len(table.numbers), len(online)))
-    account = [
-        Figure("blocks", "All memory blocks", every),
-        Figure("not_online", "not online", every - there, "offline, or deconfigured", part=True),
-        Figure("online", "Online memory blocks", there),
-        Figure("memmap", "struct pages", there // MEMMAP_FRACTION, "1/64 of them", part=True),
-    ]
     runs = _runs(online, machine.block_size)
-    memory = _within(runs, regions, _MEMORY)
-    if regions:
-        holes = there - memory
-        account += (
-            Figure("no_memory", "no memory there", holes, "holes, firmware, devices", part=True),
-            Figure("memory", "Memory in these blocks", memory, "System RAM of /proc/iomem"),
-        )
-    found = usage(machine)
-    if found is None:
-        return account
-    if regions:
-        balloon = _balloon(machine.tree)
-        by = f"at boot, or by the balloon {balloon}" if balloon else "at boot"
-        taken = max(memory - found.total, 0)
-        account.append(Figure("reserved", "kept from MemTotal", taken, by, part=True))
-        for key, label, pattern in (
-            ("kernel_image", "kernel image", _IMAGE),
-            ("crash_kernel", "crash kernel", _CRASH),
-        ):
-            size = _within(runs, regions, pattern)
-            account += [Figure(key, label, size, "part of that", part=True)] if size else []
-    return [
-        *account,
-        Figure("mem_total", "MemTotal", found.total, "what the kernel can give"),
-        Figure("in_use", "in use", found.used, part=True),
-        Figure("mem_available", "MemAvailable", found.available, "what new programs can have"),
-    ]
+    return Account(
+        len(table.numbers) * machine.block_size,
+        len(online) * machine.block_size,
+        _within(runs, regions, _MEMORY),
+        _within(runs, regions, _IMAGE),
+        _within(runs, regions, _CRASH),
+        regions,
+        usage(machine),
+        _balloon(machine.tree),
+    )
 
 
 def _runs(numbers: Iterable[int], block_size: int) -> Runs:
@@ -117,16 +157,18 @@ def _balloon(tree: Tree) -> str | None:
     return None
 
 
-def format_text(
-    account: Sequence[Figure], format_size: Callable[[int], str], width: int | None
-) -> Iterator[str]:
+def _lines(account: Account, format_size: Callable[[int], str], width: int | None) -> Iterator[str]:
     """The lines, with newlines; without remarks if they do not fit into WIDTH columns."""
-    labels = [f"{'  ' if figure.part else ''}{figure.label}" for figure in account]
-    sizes = [format_size(figure.bytes) for figure in account]
-    label_width, size_width = (max(map(len, texts)) for texts in (labels, sizes))
+    balloon = f"{_BY_BALLOON} {account.balloon}" if account.balloon else ""
+    rows = [
+        (row.label, format_size(size), row.remark.format(balloon=balloon))
+        for row in _FIGURES
+        if (size := row.value(account)) is not None
+    ]
+    label_width, size_width = (max(len(row[index]) for row in rows) for index in (0, 1))
     lines = [
-        f"{label:<{label_width}}  {size:>{size_width}}  {figure.remark}".rstrip()
-        for label, size, figure in zip(labels, sizes, account, strict=True)
+        f"{label:<{label_width}}  {size:>{size_width}}  {remark}".rstrip()
+        for label, size, remark in rows
     ]
     narrow = label_width + size_width + 2
     if width is not None and max(map(len, lines)) > width:
@@ -134,9 +176,14 @@ def format_text(
     return (f"{line}\n" for line in lines)
 
 
-def format_document(account: Sequence[Figure]) -> str:
-    """The JSON document, with a newline."""
-    import json
+def _pieces(machine: Machine, options: Options) -> Pieces:
+    account = _read(machine)
+    if options.json:
+        return [document(_FIGURES, account)], ()
+    import shutil
 
-    sizes = {figure.key: figure.bytes for figure in account}
-    return json.dumps({"schema_version": SCHEMA_VERSION, **sizes}, indent=2) + "\n"
+    width = shutil.get_terminal_size().columns if on_terminal("auto") else None
+    return _lines(account, options.format_size, width), ()
+
+
+REPORT = Report(_pieces, lambda: schema_of("lsmem --explain --json", _FIGURES))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
-from lsmem_py.columns import Column
+from lsmem_py.columns import Column, plain
 from lsmem_py.options import METRICS
 from memory_hotplug.ranges import MemoryRange
 
@@ -33,7 +33,11 @@ class Listing(NamedTuple):
     """The columns and rows to format, and options of the formats."""
 
     columns: Sequence[Column]
+    values: Sequence[Callable[[MemoryRange], Any]]
+    """For each column, the function that gives the value of a range."""
     ranges: Iterable[MemoryRange]
+    in_bytes: bool = False
+    """Whether sizes and addresses are plain numbers (--bytes)."""
     headings: bool = True
     annotate: bool = False
     """Whether each heading of a table has the help of its column as a tooltip."""
@@ -42,19 +46,32 @@ class Listing(NamedTuple):
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of each range."""
-        texts = [column.text for column in self.columns]
-        return ([text(found) for text in texts] for found in self.ranges)
+        texts = [plain if self._is_number(column) else column.text for column in self.columns]
+        pairs = list(zip(texts, self.values, strict=True))
+        return ([text(value(found)) for text, value in pairs] for found in self.ranges)
 
     def names(self) -> list[str]:
         return [column.heading for column in self.columns]
 
-    def values(self) -> list[Callable[[MemoryRange], Any]]:
-        """For each column, the function that gives its value in util-linux's JSON."""
-        return [column.json or _text_or_none(column.text) for column in self.columns]
+    def json(self) -> list[tuple[Callable[[Any], Any], Callable[[MemoryRange], Any]]]:
+        """For each column, the function that gives a value as util-linux's JSON has it, and that
+        which gives the value of a range."""
+        forms = [
+            _same if self._is_number(column) else column.json or _text_or_none(column.text)
+            for column in self.columns
+        ]
+        return list(zip(forms, self.values, strict=True))
+
+    def _is_number(self, column: Column) -> bool:
+        return self.in_bytes and column.number
 
 
-def _text_or_none(text: Callable[[MemoryRange], str]) -> Callable[[MemoryRange], str | None]:
-    return lambda found: text(found) or None
+def _same(value: Any) -> Any:
+    return value
+
+
+def _text_or_none(text: Callable[[Any], str]) -> Callable[[Any], str | None]:
+    return lambda value: text(value) or None
 
 
 Format = Callable[[Listing], Iterator[str]]
@@ -64,7 +81,7 @@ def format_table(listing: Listing) -> Iterator[str]:
     """Aligned columns, one space apart; an empty or left-aligned last cell is not padded."""
     ranges = list(listing.ranges)
     columns = listing.columns
-    rows = list(Listing(columns, ranges).rows())
+    rows = list(listing._replace(ranges=ranges).rows())
     lines = ([listing.names()] if listing.headings else []) + rows
     if not lines:
         return
@@ -159,10 +176,10 @@ def _format_json(listing: Listing, layout: _JsonLayout) -> Iterator[str]:
         return str(value) if type(value) is int else str(value).lower()
 
     keys = [layout.key.format(column.key) for column in listing.columns]
-    cells = list(zip(keys, listing.values(), strict=True))
+    cells = [(key, *functions) for key, functions in zip(keys, listing.json(), strict=True)]
     between = layout.before
     for found in listing.ranges:
-        row = layout.comma.join([key + text(value(found)) for key, value in cells])
+        row = layout.comma.join([key + text(form(value(found))) for key, form, value in cells])
         yield f"{between}{layout.row}{row}{layout.end}"
         between = layout.between
     if between is layout.before:  # there was no row

@@ -1,26 +1,27 @@
 """`lsmem --holes`: what has no memory block between the blocks, and what is there instead."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from hotplug_cli.sizes import human
+from lsmem_py import formats
 from lsmem_py.columns import BY_NAME, Column
+from lsmem_py.options import Options
+from lsmem_py.reports import DIALECT, Pieces, Report, closed
+from lsmem_py.sources import Sources
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.iomem import Region
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import MemoryRange
+from memory_hotplug.ranges import BlockTable, MemoryRange
 
-__all__ = ["columns", "holes"]
+__all__ = ["REPORT"]
 
 
-def holes(machine: Machine) -> list[MemoryRange]:
-    """The numbers between blocks that have no block, as ranges, ascending.
-
-    Raises the errors of Machine.
-    """
-    numbers = machine.read(()).numbers
-    ends = pairwise([-1, *numbers])
-    return [_hole(low + 1, high - 1, machine.block_size) for low, high in ends if high - low > 1]
+def _holes(table: BlockTable) -> list[MemoryRange]:
+    """The numbers between blocks that have no block, as ranges, ascending."""
+    ends = pairwise([-1, *table.numbers])
+    return [_hole(low + 1, high - 1, table.block_size) for low, high in ends if high - low > 1]
 
 
 def _hole(first: int, last: int, block_size: int) -> MemoryRange:
@@ -28,28 +29,58 @@ def _hole(first: int, last: int, block_size: int) -> MemoryRange:
     return MemoryRange(first, last, block_size, block)
 
 
-def columns(regions: Sequence[Region]) -> list[Column]:
-    """The columns of the listing, by the REGIONS of the machine."""
-    there = Column(
+_COLUMNS = (
+    *(BY_NAME[name] for name in ("range", "size", "block")),
+    Column(
         "THERE",
         "what is there instead, and how much of it (root)",
-        lambda found: ", ".join(_contents(found, regions, human)),
-        lambda found: _contents(found, regions, human) or None,
+        lambda regions, found: _contents(found, regions),
+        ", ".join,
         {"type": ["array", "null"], "items": {"type": "string"}},
+        beside="regions",
         right=False,
-    )
-    return [*(BY_NAME[name] for name in ("range", "size", "block")), there]
+    ),
+)
 
 
-def _contents(
-    hole: MemoryRange, regions: Sequence[Region], format_size: Callable[[int], str]
-) -> list[str]:
+def _pieces(machine: Machine, options: Options) -> Pieces:
+    format_ = formats.named(options.format_name)
+    table = machine.read(())
+    sources = Sources(machine, table)
+    found = _holes(table)
+    values = [sources.value(column) for column in _COLUMNS]
+    listing = formats.Listing(_COLUMNS, values, found, options.bytes, not options.noheadings)
+    unknown = []
+    if found and not sources.regions:
+        from lsmem_py import messages
+
+        unknown.append(messages.HOLES_UNKNOWN.of())
+    return format_(listing), unknown
+
+
+def _schema() -> dict[str, Any]:
+    """Like util-linux's JSON, it has texts, and with --bytes a number for a size."""
+    row = {
+        column.key: {
+            "type": ["string", "integer" if column.number else "null"],
+            "description": column.help,
+        }
+        for column in _COLUMNS
+    }
+    holes = closed({"memory": {"type": "array", "items": closed(row)}})
+    return {"$schema": DIALECT, "title": "lsmem --holes --json", **holes}
+
+
+REPORT = Report(_pieces, _schema)
+
+
+def _contents(hole: MemoryRange, regions: Sequence[Region]) -> list[str]:
     """The regions in a hole, the one with the most bytes first; empty where nothing is known."""
     sizes: dict[str, int] = {}
     for name, size in _parts(hole, regions):
         sizes[name] = sizes.get(name, 0) + size
     descending = sorted(sizes.items(), key=lambda item: -item[1])
-    return [f"{name} {format_size(size)}" for name, size in descending]
+    return [f"{name} {human(size)}" for name, size in descending]
 
 
 def _parts(hole: MemoryRange, regions: Sequence[Region]) -> Iterator[tuple[str, int]]:

@@ -5,16 +5,19 @@ https://prometheus.io/docs/instrumenting/exposition_formats.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from lsmem_py import layouts
+from lsmem_py.layout_targets import persistence
+from lsmem_py.options import Options
+from lsmem_py.reports import Pieces, Report
 from memory_hotplug.block import MemoryBlock, zone_of
 from memory_hotplug.machine import Machine
+from memory_hotplug.ranges import BlockTable
 
-__all__ = ["ATTRIBUTES", "Metric", "format_metrics", "metrics"]
+__all__ = ["REPORT"]
 
-ATTRIBUTES = ("state", "zones", "node", "nodes", "configured", "memmap_on_memory")
+_ATTRIBUTES = ("state", "zones", "node", "nodes", "configured", "memmap_on_memory")
 """The attributes of blocks that are read."""
 
 Labels = tuple[tuple[str, str], ...]
@@ -23,49 +26,58 @@ Labels = tuple[tuple[str, str], ...]
 _ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
+class Measured(NamedTuple):
+    """What the metrics are counted from."""
+
+    table: BlockTable
+    configurable: bool
+    blocks: Counter[Labels]
+    layout: Counter[str | None]
+    """How many blocks are as the layout says; of None, if there is no layout."""
+
+
 class Metric(NamedTuple):
     """A gauge, with a value for each combination of labels."""
 
     name: str
     help: str
-    values: Mapping[Labels, int]
+    values: Callable[[Measured], Mapping[Labels, int]]
+    """Nothing for a machine that does not have what is measured."""
 
 
-def metrics(machine: Machine) -> list[Metric]:
-    """What is measured of a machine. What it does not have has no metric.
+def _count(measured: Measured, attribute: str) -> Mapping[Labels, int]:
+    if not measured.configurable:
+        return {}
+    return {(): measured.table.columns[attribute].count(True)}
 
-    Raises the errors of Machine and LayoutError, and OSError if the layout cannot be read.
-    """
-    table = machine.read(ATTRIBUTES)
-    size = machine.block_size
-    blocks = Counter(_labels(block) for block in table.blocks())
-    found = [
-        Metric("memory_hotplug_block_size_bytes", "Size of a memory block.", {(): size}),
-        Metric("memory_hotplug_blocks", "Memory blocks by status, zone and node.", blocks),
-        Metric(
-            "memory_hotplug_bytes",
-            "Memory in blocks by status, zone and node.",
-            {labels: count * size for labels, count in blocks.items()},
-        ),
-    ]
-    if machine.configurable:
-        for name, help_ in (
-            ("configured", "Memory blocks that are configured."),
-            ("memmap_on_memory", "Memory blocks with memmap on memory, configured or not."),
-        ):
-            count = table.columns[name].count(True)
-            found.append(Metric(f"memory_hotplug_{name}_blocks", help_, {(): count}))
-    words = Counter(layouts.persistence(machine, table))
-    if None not in words:
-        # A layout that has become true has a 0, and not no value.
-        found.append(
-            Metric(
-                "memory_hotplug_layout_blocks",
-                "Memory blocks by whether they are as the memory layout says.",
-                {(("as_wanted", str(word)),): words[word] for word in ("yes", "differs", "no")},
-            )
-        )
-    return found
+
+def _as_wanted(measured: Measured) -> Mapping[Labels, int]:
+    if None in measured.layout:
+        return {}
+    # A layout that has become true has a 0, and not no value.
+    return {(("as_wanted", word),): measured.layout[word] for word in ("yes", "differs", "no")}
+
+
+_METRICS = (
+    Metric("block_size_bytes", "Size of a memory block.", lambda m: {(): m.table.block_size}),
+    Metric("blocks", "Memory blocks by status, zone and node.", lambda m: m.blocks),
+    Metric(
+        "bytes",
+        "Memory in blocks by status, zone and node.",
+        lambda m: {labels: count * m.table.block_size for labels, count in m.blocks.items()},
+    ),
+    Metric(
+        "configured_blocks", "Memory blocks that are configured.", lambda m: _count(m, "configured")
+    ),
+    Metric(
+        "memmap_on_memory_blocks",
+        "Memory blocks with memmap on memory, configured or not.",
+        lambda m: _count(m, "memmap_on_memory"),
+    ),
+    Metric(
+        "layout_blocks", "Memory blocks by whether they are as the memory layout says.", _as_wanted
+    ),
+)
 
 
 def _labels(block: MemoryBlock) -> Labels:
@@ -78,10 +90,21 @@ def _labels(block: MemoryBlock) -> Labels:
     return tuple((name, value) for name, value in known.items() if value is not None)
 
 
-def format_metrics(found: list[Metric]) -> Iterator[str]:
-    """The lines, with newlines."""
-    for metric in found:
-        yield f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n"
-        for labels, value in sorted(metric.values.items()):
-            pairs = ",".join(f'{name}="{text.translate(_ESCAPED)}"' for name, text in labels)
-            yield f"{metric.name}{f'{{{pairs}}}' if pairs else ''} {value}\n"
+def _lines(metric: Metric, values: Mapping[Labels, int]) -> Iterator[str]:
+    name = f"memory_hotplug_{metric.name}"
+    yield f"# HELP {name} {metric.help}\n# TYPE {name} gauge\n"
+    for labels, value in sorted(values.items()):
+        pairs = ",".join(f'{label}="{text.translate(_ESCAPED)}"' for label, text in labels)
+        yield f"{name}{f'{{{pairs}}}' if pairs else ''} {value}\n"
+
+
+def _pieces(machine: Machine, _: Options) -> Pieces:
+    table = machine.read(_ATTRIBUTES)
+    blocks = Counter(_labels(block) for block in table.blocks())
+    layout = Counter(persistence(machine, table).values())
+    measured = Measured(table, machine.configurable, blocks, layout)
+    found = ((metric, metric.values(measured)) for metric in _METRICS)
+    return [line for metric, values in found if values for line in _lines(metric, values)], ()
+
+
+REPORT = Report(_pieces)

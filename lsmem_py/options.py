@@ -1,17 +1,30 @@
 """The values of lsmem's options, which arguments they take, and which options exclude others."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
+from hotplug_cli.sizes import human
 from lsmem_py.columns import HEADINGS, PICTURED
 
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
 
-__all__ = ["METRICS", "SUMMARY", "TERMINAL", "VIEWS", "Options", "check", "clash", "wanted"]
+__all__ = [
+    "METRICS",
+    "SUMMARY",
+    "TERMINAL",
+    "VIEWS",
+    "Options",
+    "check",
+    "clash",
+    "on_terminal",
+    "wanted",
+]
 
 SUMMARY = ("never", "always", "only")
 TERMINAL = ("always", "never", "auto")
@@ -84,11 +97,26 @@ class Options(SimpleNamespace):
         return [number for first, last in ends for number in range(first, last + 1)]
 
     @property
+    def format_size(self) -> Callable[[int], str]:
+        """The function that formats a size."""
+        return str if self.bytes else human
+
+    @property
     def format_name(self) -> str:
         for name in ("json", "pairs", "raw"):
             if getattr(self, name):
                 return name
         return (self.format or "table").lower()
+
+
+def on_terminal(when: str, unless: str | None = None) -> bool:
+    """Whether WHEN, a word of TERMINAL, is the case here; `auto` is not if the variable UNLESS is
+    set."""
+    if when != "auto":
+        return when == "always"
+    if os.environ.get("TERM") == "dumb" or (unless and os.environ.get(unless)):
+        return False
+    return sys.stdout.isatty()
 
 
 def wanted(given: Sequence[str]) -> str:

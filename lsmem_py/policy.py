@@ -1,18 +1,17 @@
 """`lsmem --policy`: what becomes of memory that is added."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from lsmem_py.options import Options
+from lsmem_py.reports import BYTES, Pieces, Report, closed, document, schema_of
 from memory_hotplug.attribute import path_of
 from memory_hotplug.block import Zone, zone_of
 from memory_hotplug.machine import Machine
 from memory_hotplug.settings import ATTRIBUTES, present
 from memory_hotplug.udev_rules import OnlineRule, online_rules
 
-__all__ = ["SCHEMA_VERSION", "Policy", "format_document", "format_text", "read"]
-
-SCHEMA_VERSION = 1
-"""The version of the document."""
+__all__ = ["REPORT"]
 
 _MOVABLE_AT_MOST = 4
 """Up to so many times the memory of the other zones is safe in zone Movable
@@ -48,7 +47,7 @@ class Policy(NamedTuple):
         return self.movable > _MOVABLE_AT_MOST * self.others
 
 
-def read(machine: Machine) -> Policy:
+def _read(machine: Machine) -> Policy:
     """Raises the errors of Machine, and OSError if a rule cannot be read."""
     table = machine.read(("state", "zones"))
     zones = [zone_of(block) for block in table.blocks()]
@@ -57,24 +56,42 @@ def read(machine: Machine) -> Policy:
     return Policy(present(machine), online_rules(machine.tree.system), movable, others)
 
 
-def format_text(policy: Policy, format_size: Callable[[int], str]) -> Iterator[str]:
+FormatSize = Callable[[int], str]
+
+
+class Row(NamedTuple):
+    """A row of the report."""
+
+    key: str
+    help: str
+    typed: dict[str, Any]
+    """JSON Schema of the value, without the description."""
+    value: Callable[[Policy], Any]
+    text: Callable[[Policy, FormatSize], Iterable[str]] = lambda policy, format_size: ()
     """The lines, with newlines."""
-    for key, value in policy.settings.items():
-        yield f"{_file(key):<24} {value}\n"
+    optional: bool = False
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {**self.typed, "description": self.help}
+
+
+def _settings(policy: Policy, _: FormatSize) -> Iterator[str]:
+    return (f"{_file(key):<24} {value}\n" for key, value in policy.settings.items())
+
+
+def _rules(policy: Policy, _: FormatSize) -> Iterator[str]:
     if policy.rules:
         yield "\nudev rules that set memory online:\n"
-        places = [f"{rule.file}:{rule.line}" for rule in policy.rules]
+        places = [_place(rule) for rule in policy.rules]
         width = max(map(len, places))
         for place, rule in zip(places, policy.rules, strict=True):
             unknown = "" if rule.certain else ", perhaps"
             yield f"  {place:<{width}} {_words(rule)}{unknown}\n"
-    yield f"\nMemory that is added {_becomes(policy)}.\n"
-    if policy.too_movable:
-        yield (
-            f"Zone Movable has {format_size(policy.movable)}, more than {_MOVABLE_AT_MOST} times"
-            f" the {format_size(policy.others)} of the other zones: the kernel can run out of"
-            " memory for itself.\n"
-        )
+
+
+def _place(rule: OnlineRule) -> str:
+    return f"{rule.file}:{rule.line}"
 
 
 def _file(key: str) -> str:
@@ -90,31 +107,90 @@ def _becomes(policy: Policy) -> str:
         late = ", and udev comes too late" if policy.rules else ""
         return f"becomes {policy.by_kernel}: the kernel does that itself{late}"
     if rule := policy.by_rule:
-        return f"becomes {_words(rule)}: by {rule.file}:{rule.line}"
+        return f"becomes {_words(rule)}: by {_place(rule)}"
     if policy.rules:
         return "stays offline, unless one of these rules is for this machine"
     return "stays offline: neither the kernel nor a udev rule sets it online"
 
 
-def format_document(policy: Policy) -> str:
-    """The JSON document, with a newline."""
-    import json
-
+def _added_memory(policy: Policy) -> dict[str, Any]:
     rule = policy.by_rule
-    document: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "settings": {_file(key): value for key, value in policy.settings.items()},
-        "rules": [
+    return {
+        "words": [policy.by_kernel] if policy.by_kernel else list(rule.words) if rule else [],
+        "by": "kernel" if policy.by_kernel else "udev" if rule else None,
+        "rule": _place(rule) if rule else None,
+    }
+
+
+def _warning(policy: Policy, format_size: FormatSize) -> Iterator[str]:
+    if policy.too_movable:
+        yield (
+            f"Zone Movable has {format_size(policy.movable)}, more than {_MOVABLE_AT_MOST} times"
+            f" the {format_size(policy.others)} of the other zones: the kernel can run out of"
+            " memory for itself.\n"
+        )
+
+
+_TEXT = {"type": "string"}
+_WORDS = {"type": "array", "items": _TEXT}
+_ROWS = (
+    Row(
+        "settings",
+        "what the kernel has of its settings, as sysfs shows it",
+        closed({_file(key): _TEXT for key in ATTRIBUTES}, ()),
+        lambda policy: {_file(key): value for key, value in policy.settings.items()},
+        _settings,
+    ),
+    Row(
+        "rules",
+        "udev rules that set memory online",
+        {
+            "type": "array",
+            "items": closed(
+                {
+                    "file": _TEXT,
+                    "line": {"type": "integer", "minimum": 1},
+                    "words": {**_WORDS, "description": "states it may write; none for a program"},
+                    "certain": {"type": "boolean", "description": "whether it is for this machine"},
+                }
+            ),
+        },
+        lambda policy: [
             {"file": one.file, "line": one.line, "words": one.words, "certain": one.certain}
             for one in policy.rules
         ],
-        "added_memory": {
-            "words": [policy.by_kernel] if policy.by_kernel else list(rule.words) if rule else [],
-            "by": "kernel" if policy.by_kernel else "udev" if rule else None,
-            "rule": f"{rule.file}:{rule.line}" if rule else None,
-        },
-        "movable": policy.movable,
-        "other_zones": policy.others,
-        "too_movable": policy.too_movable,
-    }
-    return json.dumps(document, indent=2) + "\n"
+        _rules,
+    ),
+    Row(
+        "added_memory",
+        "what becomes of memory that is added; without words, it stays offline",
+        closed(
+            {
+                "words": {**_WORDS, "description": "the state that it is set to, or may be"},
+                "by": {"enum": ["kernel", "udev", None]},
+                "rule": {"type": ["string", "null"], "description": "its file and line"},
+            }
+        ),
+        _added_memory,
+        lambda policy, _: [f"\nMemory that is added {_becomes(policy)}.\n"],
+    ),
+    Row("movable", "bytes online in zone Movable", BYTES, lambda policy: policy.movable),
+    Row("other_zones", "bytes online in other zones", BYTES, lambda policy: policy.others),
+    Row(
+        "too_movable",
+        "whether zone Movable is so large that the kernel can run out of memory for itself",
+        {"type": "boolean"},
+        lambda policy: policy.too_movable,
+        _warning,
+    ),
+)
+
+
+def _pieces(machine: Machine, options: Options) -> Pieces:
+    policy = _read(machine)
+    if options.json:
+        return [document(_ROWS, policy)], ()
+    return [line for row in _ROWS for line in row.text(policy, options.format_size)], ()
+
+
+REPORT = Report(_pieces, lambda: schema_of("lsmem --policy --json", _ROWS))

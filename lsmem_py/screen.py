@@ -18,6 +18,7 @@ from lsmem_py import changes as changes_
 from lsmem_py import formats, messages
 from lsmem_py.alarm import ENDING, Alarm, end_by
 from lsmem_py.changes import Change
+from lsmem_py.sources import Sources
 from lsmem_py.view import View
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable
@@ -93,21 +94,19 @@ def _lines(
         changed = frozenset(marked)
         yield from Picture(table, view.picture, width, rows, view.format_size, changed).lines()
         return
-    view = view.of(machine, table)
+    sources = view.sources(machine, table)
     if view.summary != "only":
-        yield from _listed(view, machine, table, sorted(marked))
+        yield from _listed(view, sources, sorted(marked))
         yield Text()
     if view.summary != "never":
-        for line in view.summary_lines(machine, table):
+        for line in view.summary_lines(sources):
             yield Text("  " + line.rstrip("\n"))
 
 
-def _listed(
-    view: View, machine: Machine, table: BlockTable, changed: Sequence[int]
-) -> Iterator[Text]:
+def _listed(view: View, sources: Sources, changed: Sequence[int]) -> Iterator[Text]:
     """The lines of the table. CHANGED has the numbers of the blocks to mark, ascending."""
-    ranges = list(view.ranges(table))
-    pieces = formats.format_table(view.listing(machine, table))
+    ranges = list(view.ranges(sources))
+    pieces = formats.format_table(view.listing(sources, view.shown(sources)))
     if view.headings:
         yield Text("  " + next(pieces).rstrip("\n"))
     for found, line in zip(ranges, pieces, strict=True):

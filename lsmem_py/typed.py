@@ -1,11 +1,13 @@
 """The typed JSON document for scripts: numbers, booleans, arrays, and null for unknown values."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lsmem_py.columns import BY_NAME, COLUMNS, DEVICE, HELD, PERSISTENT, TIER, Column
+from lsmem_py.columns import BY_NAME, COLUMNS, Column
+from lsmem_py.formats import Listing
+from lsmem_py.reports import BYTES, DIALECT, closed
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable, MemoryRange
+from memory_hotplug.ranges import BlockTable
 
 __all__ = [
     "DEFAULT",
@@ -25,14 +27,11 @@ It grows when a key changes its meaning or is removed, but not when a key is add
 """
 
 DEFAULT = tuple(
-    column
-    for column in COLUMNS
-    if column.identifier not in ("phys_device", PERSISTENT, DEVICE, TIER, *HELD)
+    column for column in COLUMNS if column.identifier != "phys_device" and not column.beside
 )
 """All columns except PHYS_DEVICE, which on s390 makes every block a range of its own, and those for
 which more must be read than blocks: a layout, devices, tiers, or pages."""
 
-_BYTES = {"type": "integer", "minimum": 0}
 _TEXT = {"type": ["string", "null"]}
 _NULLABLE_FLAG = {"type": ["boolean", "null"]}
 
@@ -93,30 +92,32 @@ def with_nodes(columns: Sequence[Column]) -> list[Column]:
     return [one for column in columns for one in also.get(column.identifier, [column])]
 
 
-def _row(columns: Sequence[Column], found: MemoryRange) -> dict[str, Any]:
-    return {column.identifier: column.typed(found) for column in columns}
-
-
-def format_document(
-    head: dict[str, Any], columns: Sequence[Column], ranges: Iterable[MemoryRange]
-) -> Iterator[str]:
+def format_document(head: dict[str, Any], listing: Listing) -> Iterator[str]:
     """The document, with one range on each line."""
     import json
 
     yield json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "ranges": ['
     between = "\n    "
-    for found in ranges:
-        yield between + json.dumps(_row(columns, found))
+    for row in _objects(listing):
+        yield between + row
         between = ",\n    "
     yield "\n  ]\n}\n"
 
 
-def format_lines(columns: Sequence[Column], ranges: Iterable[MemoryRange]) -> Iterator[str]:
+def format_lines(listing: Listing) -> Iterator[str]:
     """The ranges, one object on each line."""
-    import json
+    return (f"{row}\n" for row in _objects(listing))
 
-    for found in ranges:
-        yield json.dumps(_row(columns, found)) + "\n"
+
+def _objects(listing: Listing) -> Iterator[str]:
+    from json import dumps
+
+    cells = [
+        (column.identifier, column.typed, value)
+        for column, value in zip(listing.columns, listing.values, strict=True)
+    ]
+    for found in listing.ranges:
+        yield dumps({name: typed(value(found)) for name, typed, value in cells})
 
 
 def schema(*, complete: bool = True) -> dict[str, Any]:
@@ -131,30 +132,21 @@ def schema(*, complete: bool = True) -> dict[str, Any]:
     properties = {
         "schema_version": {"const": SCHEMA_VERSION},
         "block_size": {"type": "integer", "minimum": 1, "description": "bytes"},
-        "total_online": {**_BYTES, "description": "bytes that are online"},
-        "total_offline": {**_BYTES, "description": "bytes that are not online"},
+        "total_online": {**BYTES, "description": "bytes that are online"},
+        "total_offline": {**BYTES, "description": "bytes that are not online"},
         "auto_online_blocks": _TEXT,
-        "memory_hotplug": _closed(_PARAMETERS, None if complete else ()),
-        "supports": _closed(
+        "memory_hotplug": closed(_PARAMETERS, None if complete else ()),
+        "supports": closed(
             {
                 name: {**_NULLABLE_FLAG, "description": meaning}
                 for name, meaning in _SUPPORTS.items()
             },
             None if complete else (),
         ),
-        "ranges": {"type": "array", "items": _closed(ranges, required=())},
+        "ranges": {"type": "array", "items": closed(ranges, required=())},
     }
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DIALECT,
         "title": "lsmem --json --typed",
-        **_closed(properties, None if complete else ("schema_version", "block_size", "ranges")),
-    }
-
-
-def _closed(properties: dict[str, Any], required: Iterable[str] | None = None) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": sorted(properties if required is None else required),
-        "additionalProperties": False,
+        **closed(properties, None if complete else ("schema_version", "block_size", "ranges")),
     }

@@ -1,18 +1,17 @@
 """A view of a machine, a listing or a picture, that can be written again and again."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, NamedTuple
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, NamedTuple
 
 from lsmem_py import formats, summary
-from lsmem_py.columns import DEVICE, FIRMWARE_ONLY, HELD, PERSISTENT, TIER, Column
+from lsmem_py.columns import BY_NAME, COLUMNS, DEFAULT, FIRMWARE_ONLY, WHY, Column, parse
+from lsmem_py.options import Options, on_terminal
+from lsmem_py.sources import Sources
 from memory_hotplug.machine import Machine
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
-if TYPE_CHECKING:
-    from hotplug_cli.message import Sentence
-    from lsmem_py.holdings import Holdings
-
-__all__ = ["View"]
+__all__ = ["View", "wanted_view"]
 
 
 class View(NamedTuple):
@@ -22,7 +21,7 @@ class View(NamedTuple):
     """
 
     format_size: Callable[[int], str]
-    size_width: int
+    size_width: int = 5
     """The width of a size in the summary."""
     colour: bool = False
     picture: str | None = None
@@ -44,14 +43,6 @@ class View(NamedTuple):
     """Whether a column about pages is left out where nothing is known for it."""
     whole: bool = False
     """Whether all pages are read for the columns about them, and not a sample."""
-    marks: Sequence[Sequence[str]] = ()
-    """Of each column that is filled in and splits ranges, the cell for each block."""
-    filled: bool = False
-    """Whether the columns have all values, for one machine and table."""
-    holdings: "Holdings | None" = None
-    """What the blocks hold, where a filled column tells it."""
-    unknown: "Sequence[Sentence]" = ()
-    """Messages about what the columns cannot tell here."""
 
     @property
     def attributes(self) -> set[str]:
@@ -75,155 +66,154 @@ class View(NamedTuple):
         return names
 
     @property
-    def _splits(self) -> list[str]:
-        """The attributes that split ranges, each once."""
-        return list(dict.fromkeys(name for column in self._split for name in column.splits))
-
-    def of(self, machine: Machine, table: BlockTable, *, show_progress: bool = False) -> "View":
-        """The view with the values of columns that are not attributes of a block."""
-        if self.filled:
-            return self
-        names = {column.identifier for column in (*self.columns, *self._split)}
-        unknown: list[Sentence] = []
-        values = _values(machine, table, names, unknown)
-        columns = [_filled(column, table, values) for column in self.columns]
-        marks = [
-            [*map(_text, values[column.identifier])]
-            for column in self._split
-            if column.identifier in values
-        ]
-        found = None
-        if names & set(HELD):
-            from lsmem_py import holdings
-
-            found = holdings.read(machine, table, whole=self.whole, show_progress=show_progress)
-            columns = [found.fill(column) for column in columns]
-            more = [found.marks(column, table) for column in self._split]
-            marks += [mark for mark in more if mark is not None]
-            if not found.known:
-                from lsmem_py import messages
-
-                unknown.append(messages.PAGES_UNKNOWN.of())
-                if self.short:
-                    columns = [one for one in columns if one.identifier not in found.empty]
-        if self.number_only:
-            columns = [column.in_bytes() for column in columns]
-        return self._replace(
-            columns=columns, marks=marks, holdings=found, unknown=unknown, filled=True
-        )
+    def needs(self) -> set[str]:
+        """What the columns need beside the table of blocks, by the names of Sources."""
+        return {column.beside for column in (*self.columns, *self._split)} - {""}
 
     @property
     def _split(self) -> Sequence[Column]:
         return self.split or ()
 
-    def ranges(self, table: BlockTable) -> Iterator[MemoryRange]:
-        """The ranges of TABLE that are listed, ascending."""
+    def sources(
+        self, machine: Machine, table: BlockTable, *, show_progress: bool = False
+    ) -> Sources:
+        """The machine with all that the columns need. TABLE must have `attributes`."""
+        found = Sources(machine, table, whole=self.whole, show_progress=show_progress)
+        found.read(self.needs)
+        return found
+
+    def ranges(self, sources: Sources) -> Iterator[MemoryRange]:
+        """The ranges that are listed, ascending."""
+        table = sources.table
         if self.split is None:
             return table.each()
-        return table.ranges(self._splits, self.marks)
-
-    def shown(self, machine: Machine) -> list[Column]:
-        """The columns that have values on this machine."""
-        return [
-            column
-            for column in self.columns
-            if machine.configurable or column.identifier not in FIRMWARE_ONLY
+        names = dict.fromkeys(name for column in self.split for name in column.splits)
+        beside = [
+            list(map(sources.value(column), table.each()))
+            for column in self.split
+            if column.beside and not column.number
         ]
+        return table.ranges(names, beside)
 
-    def lists_nothing(self, machine: Machine) -> bool:
+    def shown(self, sources: Sources) -> list[Column]:
+        """The columns that have values on this machine."""
+        empty: set[str] = set() if sources.machine.configurable else {*FIRMWARE_ONLY}
+        if self.short and not sources.pages.known:
+            empty |= sources.pages.empty
+        return [column for column in self.columns if column.identifier not in empty]
+
+    def lists_nothing(self, sources: Sources) -> bool:
         """Whether ranges are asked for, but none of the columns has values on this machine."""
         wanted = not self.picture and not self.typed and self.summary != "only"
-        return wanted and not self.shown(machine)
+        return wanted and not self.shown(sources)
 
-    def listing(self, machine: Machine, table: BlockTable) -> formats.Listing:
-        """The listing for an output format."""
+    def listing(self, sources: Sources, columns: Sequence[Column]) -> formats.Listing:
+        """The listing of COLUMNS for an output format."""
         paint = None
         if self.colour:
             from lsmem_py import colour
 
             paint = colour.painter()
         return formats.Listing(
-            self.shown(machine), self.ranges(table), self.headings, self.annotate, paint
+            columns,
+            [sources.value(column) for column in columns],
+            self.ranges(sources),
+            self.number_only,
+            self.headings,
+            self.annotate,
+            paint,
         )
 
-    def write(self, machine: Machine, table: BlockTable, out: IO[str]) -> None:
-        """Write the view to OUT. TABLE must have ``attributes``."""
+    def write(self, sources: Sources, out: IO[str]) -> None:
+        """Write the view to OUT."""
         if self.picture:
             from lsmem_py.picture import Picture, window, write_picture
 
-            lines = Picture(table, self.picture, *window(), self.format_size).lines()
+            lines = Picture(sources.table, self.picture, *window(), self.format_size).lines()
             write_picture(lines, out, self.colour)
         else:
-            out.writelines(self.of(machine, table)._pieces(machine, table))
+            out.writelines(self._pieces(sources))
 
-    def _pieces(self, machine: Machine, table: BlockTable) -> Iterator[str]:
+    def _pieces(self, sources: Sources) -> Iterator[str]:
         """The text of a listing, in pieces."""
         if self.summary != "only":
             if self.typed:
-                yield from self._typed(machine, table)
-            elif self.shown(machine):
-                yield from self.format(self.listing(machine, table))
+                yield from self._typed(sources)
+            elif columns := self.shown(sources):
+                yield from self.format(self.listing(sources, columns))
             if self.summary == "always":
                 yield "\n"
         if self.summary != "never":
-            yield from self.summary_lines(machine, table)
+            yield from self.summary_lines(sources)
 
-    def summary_lines(self, machine: Machine, table: BlockTable) -> Iterator[str]:
+    def summary_lines(self, sources: Sources) -> Iterator[str]:
         """The lines of the summary, with newlines."""
-        return summary.format_summary(machine, table, self.format_size, self.size_width)
+        return summary.format_summary(
+            sources.machine, sources.table, self.format_size, self.size_width
+        )
 
-    def _typed(self, machine: Machine, table: BlockTable) -> Iterator[str]:
+    def _typed(self, sources: Sources) -> Iterator[str]:
         from lsmem_py import typed
 
+        listing = self.listing(sources, self.columns)
         if self.format is formats.format_json_lines:
-            return typed.format_lines(self.columns, self.ranges(table))
-        head = typed.head(machine, table)
-        return typed.format_document(head, self.columns, self.ranges(table))
+            return typed.format_lines(listing)
+        return typed.format_document(typed.head(sources.machine, sources.table), listing)
 
 
-Values = Mapping[str, Sequence[str | int | None]]
-"""Identifier of a column -> its value for each block of a table."""
-
-
-def _values(
-    machine: Machine, table: BlockTable, names: Collection[str], unknown: "list[Sentence]"
-) -> Values:
-    """The values of those columns among NAMES that have one for each block.
-
-    Messages about what is not known are added to UNKNOWN.
-    """
-    values: dict[str, Sequence[str | int | None]] = {}
-    if PERSISTENT in names:
-        from lsmem_py import layouts
-
-        values[PERSISTENT] = layouts.persistence(machine, table)
-    if DEVICE in names:
-        from memory_hotplug.owners import owners
-
-        found = owners(machine, table.numbers)
-        values[DEVICE] = [found.devices.get(number) for number in table.numbers]
-        if not found.known:
-            from lsmem_py import messages
-
-            unknown.append(messages.DEVICES_UNKNOWN.of())
-    if TIER in names:
-        from memory_hotplug.owners import tiers
-
-        by_node = tiers(machine.tree)
-        values[TIER] = [by_node.get(node) for node in table.columns["node"]]
-    return values
-
-
-def _filled(column: Column, table: BlockTable, values: Values) -> Column:
-    """COLUMN with its VALUES, if it has any: that of a range is that of its first block."""
-    if column.identifier not in values:
-        return column
-    by_number = dict(zip(table.numbers, values[column.identifier], strict=True))
-    return column._replace(
-        text=lambda found: _text(by_number[found.first]),
-        typed=lambda found: by_number[found.first],
+def wanted_view(options: Options, format_: formats.Format) -> View:
+    """The view that the options ask for."""
+    colour = options.format_name == "table" and on_terminal(options.color, "NO_COLOR")
+    if options.map:
+        return View(options.format_size, colour=colour, picture=options.map)
+    columns = _columns(options)
+    split: Sequence[Column] | None = columns
+    if options.all:
+        split = None
+    elif options.split is not None:
+        merged = options.split.lower() == "none"
+        split = () if merged else _typed(parse(options.split, ()), options)
+    return View(
+        options.format_size,
+        15 if options.bytes else 5,
+        colour,
+        columns=columns,
+        split=split,
+        number_only=options.bytes,
+        short=bool(options.why and options.format_name == "table" and not _asked(options)),
+        whole=options.why not in (None, "all"),
+        format=format_,
+        typed=options.typed,
+        headings=not options.noheadings,
+        annotate=on_terminal(options.annotate),
+        summary=options.summary,
     )
 
 
-def _text(value: str | int | None) -> str:
-    return "" if value is None else str(value)
+def _asked(options: Options) -> str | None:
+    """The columns that a person asks for."""
+    if options.output is not None or options.typed:
+        return options.output
+    return os.environ.get("LSMEM_COLUMNS") or None
+
+
+def _columns(options: Options) -> list[Column]:
+    default = [BY_NAME[name] for name in (WHY if options.why else DEFAULT)]
+    if options.typed:
+        from lsmem_py import typed
+
+        default = list(typed.DEFAULT)
+    if options.output_all:
+        default = [column for column in COLUMNS if not column.extra]
+    asked = _asked(options)
+    found = default if asked is None else parse(asked, default)
+    return _typed(found, options)
+
+
+def _typed(columns: Sequence[Column], options: Options) -> list[Column]:
+    """The columns, with what typed JSON has besides."""
+    if not options.typed:
+        return list(columns)
+    from lsmem_py import typed
+
+    return typed.with_nodes(columns)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from hotplug_cli import sizes, tree_messages
-from hotplug_cli.blocks import named_runs
+from hotplug_cli.block_names import named_runs
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import TABLE
 from memory_hotplug.ranges import Remark, RemarkKind

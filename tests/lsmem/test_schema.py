@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsmem_py import typed
-from lsmem_py.schema import fault
+from lsmem_py.validation import fault
 
 SCHEMA = typed.schema(complete=False)
 VALIDATOR = jsonschema.Draft202012Validator(

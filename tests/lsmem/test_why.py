@@ -179,6 +179,6 @@ def test_why_shows_progress_by_the_blocks_that_are_read(
         def stop(self) -> None:
             said.append("stop")
 
-    monkeypatch.setattr("lsmem_py.holdings.Progress", Bar)
+    monkeypatch.setattr("lsmem_py.block_contents.Progress", Bar)
     assert lsmem("-s", tree, "--why=2-4").status == 0
     assert said == ["start", 2, 3, 4, "stop"]

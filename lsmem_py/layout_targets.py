@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hotplug_cli import tree_messages
-from hotplug_cli.blocks import named
+from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
 from hotplug_cli.remarks import absent_sentence
 from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
@@ -44,7 +44,7 @@ def _targets(machine: Machine, table: BlockTable, layout: Layout) -> Targets:
     )
 
 
-def persistence(machine: Machine, table: BlockTable) -> Sequence[str | None]:
+def persistence(machine: Machine, table: BlockTable) -> Mapping[int, str | None]:
     """What the layout of the machine says of each block of TABLE: ``yes`` if the block is as it
     says, ``differs`` if it is not, ``no`` if no entry is about it; None if there is no layout.
 
@@ -52,11 +52,11 @@ def persistence(machine: Machine, table: BlockTable) -> Sequence[str | None]:
     """
     layout = read_layout(machine.tree.system)
     if not layout.entries:
-        return [None] * len(table.numbers)
+        return dict.fromkeys(table.numbers)
     already = {
         change.number: change.plan.already for change in _targets(machine, table, layout).changes
     }
-    return [_WORDS[already.get(number)] for number in table.numbers]
+    return {number: _WORDS[already.get(number)] for number in table.numbers}
 
 
 _WORDS = {None: "no", True: "yes", False: "differs"}

@@ -1,19 +1,17 @@
-"""The columns about what memory blocks hold, and so whether they can be set offline."""
+"""What memory blocks hold, and so whether they can be set offline."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import NamedTuple
 
 from hotplug_cli.progress import Progress
-from hotplug_cli.sizes import human
-from lsmem_py.columns import Column
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.kernel_log import Failed, failures_on
 from memory_hotplug.machine import Machine
 from memory_hotplug.pages import Candidate, Contents, Kind, Pages, candidate
 from memory_hotplug.ranges import BlockTable, MemoryRange
 
-__all__ = ["Holdings", "format_log", "read"]
+__all__ = ["BlockContents", "format_log", "read_contents"]
 
 PINNED = "pinned"
 _READ_WHOLE = 128
@@ -27,7 +25,7 @@ _SIZES: dict[str, Callable[[Contents], int]] = {
 }
 
 
-class Holdings(NamedTuple):
+class BlockContents(NamedTuple):
     """What the blocks of a table hold."""
 
     contents: dict[int, Contents]
@@ -44,35 +42,16 @@ class Holdings(NamedTuple):
         words = set() if any(map(self.blockers, self.candidates)) else {"blockers"}
         return words if self.contents else {*words, *_SIZES}
 
-    def fill(self, column: Column) -> Column:
-        """COLUMN with its values, if it is one of these columns."""
-        name = column.identifier
-        if name in _SIZES:
-            sizes = _SIZES[name]
-            return column._replace(
-                text=lambda found: _text(self._sum(found, sizes), human),
-                typed=lambda found: self._sum(found, sizes),
-                number=lambda found: self._sum(found, sizes),
-            )
-        if name == "candidate":
-            return column._replace(
-                text=self._candidate, typed=lambda found: self._candidate(found) or None
-            )
-        if name == "blockers":
-            return column._replace(
-                text=lambda found: ",".join(self.blockers(found.first)),
-                typed=lambda found: self.blockers(found.first) or None,
-            )
-        return column
-
-    def _sum(self, found: MemoryRange, of: Callable[[Contents], int]) -> int | None:
-        there = [self.contents.get(number) for number in range(found.first, found.last + 1)]
-        known = [of(contents) for contents in there if contents is not None]
+    def size(self, found: MemoryRange, name: str) -> int | None:
+        """The bytes of a range in pages with that name of _SIZES; None if nobody knows."""
+        there = (self.contents.get(number) for number in range(found.first, found.last + 1))
+        known = [_SIZES[name](contents) for contents in there if contents is not None]
         return sum(known) if known else None
 
-    def _candidate(self, found: MemoryRange) -> str:
-        value = self.candidates.get(found.first)
-        return value.value if value else ""
+    def candidate(self, number: int) -> str | None:
+        """The word for whether a block can be set offline."""
+        found = self.candidates[number]
+        return found.value if found else None
 
     def blockers(self, number: int) -> list[str]:
         """The words for what keeps a block online, or may."""
@@ -82,22 +61,10 @@ class Holdings(NamedTuple):
             words.append(PINNED)
         return words
 
-    def marks(self, column: Column, table: BlockTable) -> list[str] | None:
-        """For each block the value that splits ranges; None if COLUMN splits none."""
-        if column.identifier == "candidate":
-            return [value.value if (value := self.candidates[n]) else "" for n in table.numbers]
-        if column.identifier == "blockers":
-            return [",".join(self.blockers(number)) for number in table.numbers]
-        return None
 
-
-def _text(value: int | None, format_size: Callable[[int], str]) -> str:
-    return "" if value is None else format_size(value)
-
-
-def read(
+def read_contents(
     machine: Machine, table: BlockTable, *, whole: bool = False, show_progress: bool = False
-) -> Holdings:
+) -> BlockContents:
     """Read what the online blocks of TABLE hold; WHOLE reads all pages however many there are."""
     blocks = list(table.blocks())
     failed = failures_on(machine)
@@ -117,7 +84,7 @@ def read(
         block.number: _judged(block, contents.get(block.number), block.number in failed)
         for block in blocks
     }
-    return Holdings(contents, candidates, failed, pages is not None)
+    return BlockContents(contents, candidates, failed, pages is not None)
 
 
 def _judged(block: MemoryBlock, contents: Contents | None, failed: bool) -> Candidate | None:
@@ -126,10 +93,10 @@ def _judged(block: MemoryBlock, contents: Contents | None, failed: bool) -> Cand
     return Candidate.MAYBE if failed and found is Candidate.YES else found
 
 
-def format_log(holdings: Holdings, table: BlockTable) -> Iterator[str]:
+def format_log(found: BlockContents, table: BlockTable) -> Iterator[str]:
     """What is known of single pages: a line for each block, with a newline."""
     for number in table.numbers:
-        there, failed = holdings.contents.get(number), holdings.failed.get(number)
+        there, failed = found.contents.get(number), found.failed.get(number)
         if failed:
             yield f"memory block {number}: the kernel said: {failed.line}\n"
         if there and there.first:
