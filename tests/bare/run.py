@@ -69,9 +69,13 @@ ln -s fd/2 dev/stderr
 # Not chroot: in one, the kernel refuses user namespaces.
 pivot_root . mnt
 umount -l /mnt
-exec runuser --login "$1" --command "$2"
+status=0
+runuser --login "$1" --command "$2" || status=$?
+exit "$status"
 """
-"""Makes a directory the root of this mount namespace, with /proc, /dev and a /sys to read only."""
+"""Makes a directory the root of this mount namespace, with /proc, /dev and a /sys to read only.
+
+The shell stays, as the first process there: it waits for processes that have lost their parent."""
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import run_program, start_program
+from commands import run_program, runs, start_program
 from memsim import directory
 from memsim.machine import Fault
 from memsim.profile import boot
@@ -222,7 +222,7 @@ class TestShell:
         inside = int(shell.stdout.readline())
         shell.send_signal(number)
         assert shell.wait(PATIENCE) == 128 + number
-        while os.path.exists(f"/proc/{inside}"):
+        while runs(inside):
             time.sleep(0.02)
         assert list(tmp_path.iterdir()) == []
 

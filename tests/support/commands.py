@@ -97,6 +97,14 @@ def end_processes() -> None:
             pass
 
 
+def runs(process: int) -> bool:
+    """Whether a process still has a program; in a container it may stay as a zombie."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes() != b""
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def starts_a_process() -> None:
     """Skips the test that calls this where everything must happen in this process.
 

@@ -1,6 +1,5 @@
 """memsim boot as a person uses it; and what a guest that cannot work does."""
 
-import os
 import re
 import signal
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from commands import SCRIPTS, run_program, start_program
+from commands import SCRIPTS, run_program, runs, start_program
 from lpar.fetch import cache, fetched
 from lpar.machine import Lpar, LparError
 from lpar.servc import OPCODE, service_calls
@@ -103,7 +102,7 @@ def test_nothing_of_a_guest_is_left_when_memsim_is_killed() -> None:
     program.kill()
     program.wait()
     end = time.monotonic() + 30
-    while os.path.exists(f"/proc/{child}"):
+    while runs(int(child)):
         assert time.monotonic() < end
         time.sleep(0.05)
 
