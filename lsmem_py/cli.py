@@ -89,6 +89,13 @@ class Lsmem(GetoptCommand):
         """What the table of views says."""
         return clash(before, name)
 
+    def failure(self) -> int:
+        """The status after an error: that of diff(1) where --diff is given, because 1 means there
+        that something has changed. Another option may have been refused before --diff was read."""
+        words = [word.partition("=")[0] for word in sys.argv[1:]]
+        compares = any(len(word) > 4 and "--diff".startswith(word) for word in words)
+        return Exit.TROUBLE if compares else Exit.FAILURE
+
     def write_error(self, error: Exception, ctx: click.Context | None) -> None:
         """Write what is wrong; `status_of` calls it."""
         if isinstance(error, NoRootError) and error.root in SUMMARY:

@@ -10,6 +10,7 @@ from hotplug_cli.message import Sentence
 from hotplug_cli.remarks import absent_sentence
 from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
 from memory_hotplug.block import MemoryBlock
+from memory_hotplug.errors import LayoutError
 from memory_hotplug.guard import balanced, ratio_of
 from memory_hotplug.layout import Layout, Policy
 from memory_hotplug.layout_files import read_layout
@@ -68,6 +69,8 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     NOW is what it is. Raises LayoutError, and OSError if the layout cannot be read.
     """
     layout = read_layout(machine.tree.system, None if path == DEFAULT else path)
+    if path == DEFAULT and not (layout.entries or layout.policy.said):
+        raise LayoutError("memory-layout.d", None, "there is no layout")
     table = machine.read(ATTRIBUTES)
     found = _targets(machine, table, layout)
     ratio = ratio_of(machine)

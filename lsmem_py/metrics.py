@@ -55,7 +55,10 @@ def _as_wanted(measured: Measured) -> Mapping[Labels, int]:
     if None in measured.layout:
         return {}
     # A layout that has become true has a 0, and not no value.
-    return {(("as_wanted", word),): measured.layout[word] for word in ("yes", "differs", "no")}
+    return {
+        (("as_wanted", word),): measured.layout[known]
+        for known, word in (("yes", "yes"), ("differs", "differs"), ("no", "unlisted"))
+    }
 
 
 _METRICS = (

@@ -179,4 +179,5 @@ def status_of(command: click.Command, name: str) -> int:
             write(error, context or getattr(error, "ctx", None))
         else:
             complain_of(name, error)
-        return Exit.FAILURE
+        failure: Callable[[], int] | None = getattr(command, "failure", None)
+        return failure() if failure else Exit.FAILURE

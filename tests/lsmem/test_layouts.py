@@ -241,7 +241,8 @@ def test_policy_warns_of_more_movable_memory_than_the_kernel_can_serve(
 @pytest.mark.parametrize("option", ["-a", "--diff=x", "--map", "--summary", "--watch", "-o BLOCK"])
 def test_the_policy_is_a_view_of_its_own(option: str, machine: Make, lsmem: Command) -> None:
     done = lsmem("-s", machine(x86()), "--policy", *option.split())
-    assert done.status == 1
+    # 1 would mean for --diff that something has changed.
+    assert done.status == (2 if "--diff" in option else 1)
     assert re.search("--policy and .* cannot be combined|means nothing to --policy", done.stderr)
 
 
@@ -253,3 +254,20 @@ def test_policy_of_a_kernel_without_parameters_shows_what_it_has(
         "auto_online_blocks       offline",
         "",
     ]
+
+
+def test_diff_with_a_layout_that_there_is_not_compares_nothing(
+    lsmem: Command, machine: Make
+) -> None:
+    done = lsmem("-s", machine(s390()), "--diff", "layout")
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr == "lsmem: memory-layout.d: there is no layout\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--diff", "layout", "--bogus"], ["--bogus", "--diff", "layout"], ["--diff"]]
+)
+def test_diff_with_wrong_usage_is_no_difference(
+    words: list[str], lsmem: Command, machine: Make
+) -> None:
+    assert lsmem("-s", machine(s390()), *words).status == 2

@@ -64,7 +64,7 @@ def test_metrics_count_standby_memory_and_the_layout(machine: Make, lsmem: Comma
     found = lines(lsmem("-s", root, "--format=prometheus").stdout)
     assert found[-3:] == [
         'memory_hotplug_layout_blocks{as_wanted="differs"} 1',
-        'memory_hotplug_layout_blocks{as_wanted="no"} 5',
+        'memory_hotplug_layout_blocks{as_wanted="unlisted"} 5',
         'memory_hotplug_layout_blocks{as_wanted="yes"} 2',
     ]
 
