@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import static_tree
-from chmem_py.advice import command, format_advice, format_cannot_write
+from chmem_py.advice import command, format_advice, format_cannot_write, format_left
 from chmem_py.request import parse
 from chmem_py.selection import select_nothing
 from chmem_py.tally import Tally
@@ -285,6 +285,16 @@ def test_a_block_that_the_kernel_set_online_where_no_zones_are_shown_is_in_zone_
         tally.add(Outcome(Result.DONE, enable, after, (configured,)))
         (said,) = format_advice(tally, machine)
     assert said.text.startswith("memory block 5: set online by the kernel itself, in zone unknown")
+
+
+def test_a_block_left_offline_that_showed_no_zone_is_restored_into_any(tmp_path: Path) -> None:
+    with Machine.at(make(tmp_path / "machine", x86())) as machine:
+        before = machine.block(3, NEEDED)._replace(zones=None)
+        change = Change(before, order_to(before), Plan())
+        left = Outcome(Result.FAILED, change, before._replace(state=State.OFFLINE))
+        said = format_left(left, machine.tree)
+    assert said.text == "memory block 3 is left offline"
+    assert said.advice.startswith("chmem --enable --blocks 3 --sysroot ")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from commands import Command, start_program, start_python
 from holding import held_by_another
 from memory_hotplug.attribute import MEMORY
 from memory_hotplug.errors import HeldError, StoppedError
+from memory_hotplug.hold import hold
 from memory_hotplug.journal import HALF_DONE
 from memory_hotplug.machine import Machine
 from simulated import Make, conditions, half_done, make, online, s390, write
@@ -139,19 +140,17 @@ def test_who_holds_the_machine_is_named_with_the_day_if_it_was_another() -> None
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_wait_and_nothing_was_done(
-    number: signal.Signals, tmp_path: Path
+    number: int, chmem: Command, machine: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = make(tmp_path / "machine", s390())
-    with held_by_another(root):
-        waiting = start_program("chmem", "-s", root, "--json", "-e", "-b", "4")
-        assert waiting.stderr
-        waiting.stderr.readline()
-        waiting.send_signal(number)
-        out, err = waiting.communicate(timeout=60)
-    document = json.loads(out)
-    assert waiting.returncode == document["status"] == 128 + number
+    root = machine(s390())
+    monkeypatch.setattr("time.sleep", lambda seconds: os.kill(os.getpid(), number))
+    with hold(str(root), this_machine=False):
+        done = chmem("-s", root, "--json", "-e", "-b", "4")
+    document = json.loads(done.stdout)
+    assert done.status == document["status"] == 128 + number
     assert (document["outcome"], document["signal"]) == ("interrupted", number)
-    assert err == "chmem: interrupted; enabled before that: nothing\n"
+    assert (document["request"]["text"], document["blocks"]) == ("4", [])
+    assert done.stderr == "chmem: interrupted; enabled before that: nothing\n"
     assert conditions(root)[4].state == "absent"
 
 

@@ -9,7 +9,10 @@ from typing import IO
 
 import pytest
 
+from chmem_py.cli import chmem as command
 from commands import Command
+from hotplug_cli.message import Sentence
+from hotplug_cli.program import CommandError
 from simulated import conditions, make, s390
 
 FULL = f"chmem: write error: {os.strerror(28)}\n"
@@ -56,3 +59,8 @@ def test_output_that_is_lost_is_told_once_and_the_work_is_done(
         lost.close()
     assert (done.status, done.stderr) == (status, told)
     assert {conditions(root)[block].state for block in range(4, 8)} == {"online"}
+
+
+def test_an_error_before_there_are_options_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    command.write_error(CommandError(Sentence("nothing works")), None)
+    assert capsys.readouterr() == ("", "chmem: nothing works\n")

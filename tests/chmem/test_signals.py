@@ -5,16 +5,17 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands import start_program
+from commands import Command, start_program
 from memory_hotplug.attribute import MEMORY
 from paused import Paused
-from simulated import Condition, conditions, make, s390, x86
+from simulated import Condition, Make, conditions, make, s390, x86
 
 HELD = 600
 """Seconds for which a delay holds a step; no test waits that long."""
@@ -61,6 +62,31 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
     assert [after[block] for block in range(first + 1, first + 4)] == [
         before[block] for block in range(first + 1, first + 4)
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_a_write_in_this_process_undoes_the_block_at_work(
+    number: int, chmem: Command, machine: Make
+) -> None:
+    root = machine(s390(**held_at("offline", 2)))
+    before = conditions(root)
+    here = threading.get_ident()
+
+    def signal_when_held() -> None:
+        while (root / MEMORY / "memory2/state").read_text() != "going-offline\n":
+            time.sleep(0.01)
+        signal.pthread_kill(here, number)
+
+    sender = threading.Thread(target=signal_when_held, daemon=True)
+    sender.start()
+    done = chmem("-s", root, "--json", "-d", "-b", "1-3")
+    sender.join()
+    after, document = conditions(root), json.loads(done.stdout)
+    assert done.status == document["status"] == 128 + number
+    assert (document["outcome"], document["signal"]) == ("interrupted", number)
+    assert [block["result"] for block in document["blocks"]] == ["done", "interrupted"]
+    assert [after[block] for block in (2, 3)] == [before[block] for block in (2, 3)]
+    assert "interrupted; disabled before that: memory block 1\n" in done.stderr
 
 
 @pytest.mark.parametrize("transition", ["config", "online"])
