@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from chmem_py import messages
 from chmem_py.advice import command
@@ -15,6 +15,7 @@ from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.guard import takes_memory
 from memory_hotplug.layout_files import read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
@@ -122,6 +123,8 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
             was = block
         if was.state is State.ONLINE and change.block.state is not State.ONLINE:
             room -= size
+    spares = {id(change.spares): change.spares for change in selection.changes}
+    takes = takes or any(map(takes_memory, chain.from_iterable(spares.values())))
     return Need(most_taken, most_room, takes, now)
 
 

@@ -10,7 +10,7 @@ from chmem_py import messages
 from chmem_py.hints import requested
 from chmem_py.holding import holding, say_held, say_left
 from chmem_py.interrupts import Interrupts
-from chmem_py.layouts import Job, persist, put_back, save, to_total
+from chmem_py.layouts import Job, check_own, check_saved, persist, put_back, save, to_total
 from chmem_py.options import Options
 from chmem_py.output import NAME, Output
 from chmem_py.reading import owned_by, read_selection, unable, zone_named
@@ -25,6 +25,7 @@ from memory_hotplug.hold import Held
 from memory_hotplug.layout_files import SAVED
 from memory_hotplug.machine import Machine, open_tree
 from memory_hotplug.plan import Action
+from memory_hotplug.undo import Rewritten
 
 
 class Asked(NamedTuple):
@@ -51,6 +52,10 @@ def change(make: Maker, asked: Asked) -> int:
             from chmem_py.install import check_program
 
             check_program()
+        if options.persistent or options.install:
+            check_own(machine)
+        if options.persistent:
+            check_saved(machine)
         job = make(machine, asked)
         with Interrupts(options.timeout) as interrupts:
             try:
@@ -77,17 +82,18 @@ def _keep(machine: Machine, job: Job, done: Done, asked: Asked, held: Held | Non
     """Write what is to outlive a boot. If that fails, the memory is changed nevertheless."""
     options, _, output = asked
     selection = done.tally.selection
-    before, said = None, ""
+    undone = selection.undoes and done.status == Exit.SUCCESS and selection.undoes.layout
+    said = f"# would write /{SAVED}" if options.dry_run else ""
     try:
         if options.persistent and not selection.impossible:
-            before = persist(machine, job, done, dry_run=options.dry_run)
-        elif selection.layout is not None and done.signal is None:
-            said = "" if options.dry_run else f"/{SAVED} is as it was before"
-            before = "" if options.dry_run else put_back(machine, selection.layout)
-        if before is not None and held:
-            held.add_layout(before)
-        if before is not None and options.dry_run:
-            said = f"# would write /{SAVED}"
+            said = said if persist(machine, job, done, held) else ""
+        elif isinstance(undone, Rewritten):
+            if held and not put_back(machine, undone, held):
+                output.say(messages.LAYOUT_KEPT.of(file=f"/{SAVED}"))
+                return done._replace(status=Exit.PARTLY)
+            said = said or f"/{SAVED} is as it was before"
+        else:
+            said = ""
         if said and not options.json:
             output.write([said])
         if options.install and done.signal is None:

@@ -9,13 +9,15 @@ from chmem_py import messages
 from chmem_py.output import Output
 from chmem_py.request import Request
 from chmem_py.run import Done
-from chmem_py.selection import Selection, needed, select, select_changes
+from chmem_py.selection import Selection, Undoing, needed, select, select_changes
 from hotplug_cli.exits import Exit
+from hotplug_cli.output_file import output_file
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.guard import ZoneBalance, balanced, ratio_of
-from memory_hotplug.journal import UNDO, last_change
+from memory_hotplug.guard import ZoneBalance, ratio_of
+from memory_hotplug.hold import Held, is_own
+from memory_hotplug.journal import last_change
 from memory_hotplug.layout import Entry, Layout, Policy, Where
 from memory_hotplug.layout_files import (
     LONGEST,
@@ -28,12 +30,14 @@ from memory_hotplug.layout_files import (
 from memory_hotplug.layout_text import format_layout, parse_layout, parse_policy
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Result
-from memory_hotplug.plan import NEEDED, Action
+from memory_hotplug.plan import NEEDED, Action, change_back
 from memory_hotplug.ranges import BlockTable
 from memory_hotplug.runs import gaps
 from memory_hotplug.saving import added, entries_of, stays_by_itself
 from memory_hotplug.settings import differing, settings_to, with_policy
+from memory_hotplug.simulated import is_simulated
 from memory_hotplug.targets import NEEDED_FOR_LAYOUT, absence_of, is_on, targets_of
+from memory_hotplug.undo import UNDO, Rewritten
 
 _HEADING = """\
 The memory layout as chmem saved it; see memory-layout.d(5).
@@ -80,12 +84,9 @@ def to_apply(machine: Machine, where: str | None, *, force: bool) -> Job:
 
 def _balanced(selection: Selection, machine: Machine, table: BlockTable) -> Selection:
     """The selection with a bound for zone Movable."""
-    ratio = ratio_of(machine)
-    return replace(
-        selection,
-        changes=balanced(selection.changes, table, ratio),
-        balance=ZoneBalance(table, ratio),
-    )
+    # Of a size nobody knows before which of its blocks are taken.
+    ahead = () if selection.by_size else selection.changes
+    return replace(selection, balance=ZoneBalance(table, ratio_of(machine), ahead))
 
 
 def to_set(machine: Machine, words: Sequence[str]) -> Job:
@@ -148,20 +149,24 @@ def to_undo(machine: Machine) -> Job:
     request = Request("undo")
 
     def chosen() -> Selection:
+        check_own(machine)
+        tree = machine.tree
+        lives = tree.is_this_machine or is_simulated(tree.root)
         try:
-            record = last_change(machine.tree.root)
+            record = last_change(tree.root) if lives else None
         except ValueError:
             raise CommandError(messages.UNDO_DAMAGED.of(file=f"/{UNDO}")) from None
         if record is None:
             raise CommandError(messages.NOTHING_TO_UNDO.of())
         table = machine.read(NEEDED)
-        changes = record.changes(list(table.blocks()))
+        present = record.present(list(table.blocks()))
+        changes = [change_back(before, now) for before, now in reversed(present)]
         ends = sorted((row.lowest, row.highest) for row in record.rows)
         gone = [gap for first, last in ends for gap in gaps(table.numbers, first, last)]
         absences = [absence_of(gone, Entry(Where(f"/{UNDO}")))] if gone else []
         settings = settings_to(record.settings, machine)
         found = select_changes(request, machine, changes, absences, settings)
-        return replace(found, layout=record.layout)
+        return replace(found, undoes=Undoing(record, [before for before, _ in present]))
 
     return Job(request, chosen)
 
@@ -169,8 +174,17 @@ def to_undo(machine: Machine) -> Job:
 # Save
 
 
+def check_own(machine: Machine) -> None:
+    """Raises CommandError where a simulated machine is mounted over this one's /sys: /etc and /run
+    are this one's there."""
+    if machine.tree.root == "/" and not is_own("/"):
+        raise CommandError(messages.NOT_ITS_FILES.of())
+
+
 def save(machine: Machine, where: str | None, output: Output) -> int:
     """Write the present layout to the file WHERE, by default below the root; the exit status."""
+    if where is None:
+        check_own(machine)
     found = [block for block in machine.read(NEEDED).blocks() if not stays_by_itself(block)]
     if where == "-":
         output.write([_text(Layout(entries=entries_of(found)), _NO_HEADING).removesuffix("\n")])
@@ -179,55 +193,63 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
         layout = replace(_saved(machine), entries=entries_of(found))
         _write(machine.tree.root, SAVED, _text(layout, _HEADING))
     else:
-        directory, _, name = where.rpartition("/")
-        text = _text(Layout(entries=entries_of(found)), _NO_HEADING)
-        try:
-            _write(directory or ("/" if where.startswith("/") else "."), name, text)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, where) from None
+        with output_file(where) as stream:
+            stream.write(_text(Layout(entries=entries_of(found)), _NO_HEADING))
     return Exit.SUCCESS
 
 
-def persist(machine: Machine, job: Job, done: Done, *, dry_run: bool) -> str | None:
+def persist(machine: Machine, job: Job, done: Done, held: Held | None) -> bool:
     """Write what was changed, or was so already, to the layout: blocks, or the policy of JOB.
 
-    Returns the text that the layout had before; None if nothing is to be written. After a dry run
-    it would be.
+    Returns whether anything is to be written. Without HELD, as after a dry run, nothing is.
     """
     numbers = _to_persist(done)
     if not (done.status == Exit.SUCCESS if job.policy else numbers):
-        return None
-    before = _saved_text(machine)
-    if dry_run:
-        return before
+        return False
+    if held is None:
+        return True
     layout = _saved(machine)
     if job.policy:
         layout = with_policy(layout, job.policy)
     else:
         blocks: list[MemoryBlock] = list(machine.read(NEEDED, numbers).blocks())
         layout = added(layout, blocks)
-    _write(machine.tree.root, SAVED, _text(layout, _HEADING))
-    return before
+    _rewrite(machine, _text(layout, _HEADING), held)
+    return True
 
 
-def put_back(machine: Machine, text: str) -> str:
-    """Let the layout that chmem writes have this text again; with an empty one, remove it. Returns
-    the text that it had before."""
-    before = _saved_text(machine)
+def put_back(machine: Machine, layout: Rewritten, held: Held) -> bool:
+    """Let the layout that chmem writes have its text again; whether nobody else wrote it since."""
+    if _saved_text(machine) != layout.after:
+        return False
+    _rewrite(machine, layout.before, held)
+    return True
+
+
+def check_saved(machine: Machine) -> None:
+    """Raises LayoutError if the layout that chmem writes is broken, so that nothing could be added;
+    and OSError if it cannot be read."""
+    _saved(machine)
+
+
+def _rewrite(machine: Machine, text: str, held: Held) -> None:
+    """Write the layout that chmem writes; with an empty text, remove it."""
+    # First, because this process may be killed between the two.
+    held.add_layout(Rewritten(_saved_text(machine), text))
     if text:
         _write(machine.tree.root, SAVED, text)
     else:
         remove_file(machine.tree.root, SAVED)
-    return before
 
 
 def _to_persist(done: Done) -> set[int]:
     """The blocks that were changed, or were already as requested."""
     tally = done.tally
-    selection = tally.selection
+    if tally.all_or_nothing and not tally.complete:
+        return set()
     numbers = set(tally.numbers(Result.DONE))
-    if not selection.by_size and done.signal is None:
-        numbers |= {change.number for change in selection.changes} - tally.outcomes.keys()
+    if not tally.selection.by_size:
+        numbers.update(tally.as_wanted)
     return numbers
 
 

@@ -140,6 +140,21 @@ BROUGHT_BACK = Message(
 
 # The selection
 
+LAYOUT_KEPT = Message(
+    "{file}: left as it is, because it was written anew after the change",
+    "edit it, or write the present layout with --save",
+    always=True,
+)
+LAYOUT_LEFT_OUT = Message(
+    "no layout says how much is to stay available: {reason}",
+    "mend that file, or say --keep-free SIZE",
+    manual="no layout says how much is to stay available: reason",
+    always=True,
+)
+NOT_ITS_FILES = Message(
+    "the machine in /sys is a simulated one, but /etc and /run are not its own",
+    "outside of memsim shell, with --sysroot DIR, this works",
+)
 NOTHING_TO_UNDO = Message("there is no change to undo", always=True)
 UNDO_DAMAGED = Message("{file}: the record of the last change is damaged", always=True)
 NOT_HERE = Message("not on this machine: {blocks}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from chmem_py import messages
 from chmem_py.advice import (
     format_cannot_write,
     format_doubts,
@@ -25,7 +26,12 @@ from hotplug_cli.progress import Progress
 from memory_hotplug.attribute import Attribute, path_of
 from memory_hotplug.batch import carry_out_each
 from memory_hotplug.causes import Cause
-from memory_hotplug.errors import BlockError, CannotWriteError, MemoryHotplugError
+from memory_hotplug.errors import (
+    BlockError,
+    CannotWriteError,
+    LayoutError,
+    MemoryHotplugError,
+)
 from memory_hotplug.guard import Guard
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
@@ -95,7 +101,7 @@ def run(site: Site, selection: Selection, how: How) -> Done:
     elif how.keep_free != NONE:
         keep_free = None
         if need and need.takes:
-            keep_free = kept_free(machine, selection, how.keep_free)
+            keep_free = _kept_free(site, selection, how.keep_free)
             if refusal := refuse(machine, selection, need, keep_free):
                 output.say(refusal)
                 return Done(tally, Exit.FAILURE)
@@ -109,6 +115,16 @@ def run(site: Site, selection: Selection, how: How) -> Done:
 
     with arranged(machine, selection, how.order) as changes:
         return _carry_out(site, text, changes, how)
+
+
+def _kept_free(site: Site, selection: Selection, given: int | None) -> int | None:
+    """The bytes that are to stay available. A broken layout is told, and does not keep memory from
+    being taken."""
+    try:
+        return kept_free(site.machine, selection, given)
+    except (LayoutError, OSError) as error:
+        site.output.say(messages.LAYOUT_LEFT_OUT.of(reason=error))
+        return None
 
 
 def _carry_out(site: Site, text: Text, changes: Iterable[Change], how: How) -> Done:
@@ -127,20 +143,36 @@ def _carry_out(site: Site, text: Text, changes: Iterable[Change], how: How) -> D
         except CannotWriteError as error:
             output.say(format_cannot_write(error))
             return Done(tally, Exit.FAILURE)
-        if site.held:
-            site.held.begin(islice(changes, selection.enough), selection.settings)
-        if write_settings(machine.tree, tally):
-            _change(site, changes, how, text)
-            if tally.all_or_nothing and not tally.complete:
-                take_back_settings(machine.tree, tally)
-        if site.held:
-            before = [tally.outcomes[number].before for number in tally.changed]
-            site.held.finish(before, tally.settings)
+        with _recorded(site.held, tally, changes):
+            if not tally.refused and write_settings(machine.tree, tally):
+                _change(site, changes, how, text)
+                if tally.all_or_nothing and not tally.complete:
+                    take_back_settings(machine.tree, tally)
     output.write(text.format_end(machine, interrupts.signal))
     if how.dry_run and not how.json:
         forecast = format_forecast(machine, tally)
         output.write(format_script(writes, tally, machine.tree, forecast))
     return Done(tally, tally.status(interrupts.signal), interrupts.signal)
+
+
+@contextlib.contextmanager
+def _recorded(held: Held | None, tally: Tally, changes: Iterable[Change]) -> Iterator[None]:
+    """A context after which the journal says what can be undone, whatever ended it."""
+    selection = tally.selection
+    if held is None:
+        yield
+        return
+    if not selection.undoes:
+        ahead = (change for change in changes if change.is_ahead)
+        held.begin(islice(ahead, selection.enough), selection.settings)
+    try:
+        yield
+    finally:
+        before = [tally.outcomes[number].before for number in tally.changed]
+        if selection.undoes:
+            held.finish_undo(before, tally.settings, tally.still_to_undo)
+        else:
+            held.finish(before, tally.settings)
 
 
 def gave_up(selection: Selection) -> Done:
@@ -169,7 +201,7 @@ def _change(site: Site, changes: Iterable[Change], how: How, text: Text) -> None
             watch=site.interrupts,
             patience=Patience(busy=how.retry, again=max(how.retry, Patience().again)),
             all_or_nothing=how.all_or_nothing,
-            observe=how.json,
+            observe=how.json or selection.balance is not None,
             held=site.held,
             guard=site.guard,
         ):
@@ -186,7 +218,7 @@ def _why(machine: Machine, error: BlockError | None) -> Why:
         return Why()
     from chmem_py.pages import staying
 
-    page, not_removable = None, False
+    page, not_removable, nowhere_else = None, False, False
     with contextlib.suppress(OSError, MemoryHotplugError):
         moved = error.step != OFFLINE.name or error.errno not in NOT_MOVED
         if not moved and error.cause is not Cause.NO_MEMORY:
@@ -195,9 +227,8 @@ def _why(machine: Machine, error: BlockError | None) -> Why:
             # Linux before 5.8 says whether a block could be set offline, as far as it knows.
             removable = machine.tree.read(path_of(Attribute.REMOVABLE, error.number))
             not_removable = removable.strip() == b"0"
-    nowhere_else = error.cause is Cause.NO_STRUCT_PAGES and (
-        machine.parameter("memmap_on_memory") in (None, "N")
-    )
+        if error.cause is Cause.NO_STRUCT_PAGES:
+            nowhere_else = machine.parameter("memmap_on_memory") in (None, "N")
     return Why(page, not_removable, nowhere_else)
 
 
@@ -207,7 +238,7 @@ def _rehearse(
     """The writes, path and word, that would be made."""
     rehearsal = Rehearsal(site.machine)
     selection = text.tally.selection
-    if not write_settings(rehearsal, text.tally):
+    if text.tally.refused or not write_settings(rehearsal, text.tally):
         return ()
     for outcome in carry_out_each(
         Machine(rehearsal),
@@ -215,9 +246,12 @@ def _rehearse(
         enough=selection.enough,
         watch=site.interrupts,
         all_or_nothing=how.all_or_nothing,
+        guard=site.guard,
     ):
         text.tally.add(outcome)
         site.output.write(text.format_outcome(outcome))
+    if text.tally.all_or_nothing and not text.tally.complete:
+        take_back_settings(rehearsal, text.tally)
     return rehearsal.writes
 
 
@@ -238,5 +272,5 @@ def _paths(selection: Selection, changes: Iterable[Change]) -> Iterator[str]:
     """What would be written first."""
     yield from (setting.path for setting in selection.settings)
     for change in changes:
-        for step in change.plan.steps[:1]:
-            yield step.path(change.number)
+        if change.is_ahead:
+            yield from (step.path(change.number) for step, _ in change.stages())

@@ -17,6 +17,20 @@ from memory_hotplug.ranges import BlockTable
 from memory_hotplug.runs import gaps
 from memory_hotplug.settings import Setting
 from memory_hotplug.targets import Absence, absence_of, is_on
+from memory_hotplug.undo import Record, Rewritten
+
+
+class Undoing(NamedTuple):
+    """A change that is undone."""
+
+    record: Record
+    before: Sequence[MemoryBlock]
+    """Its blocks that the machine has, as they were before it, in its order."""
+
+    @property
+    def layout(self) -> Rewritten | None:
+        """What the change has made of the layout that chmem writes."""
+        return self.record.layout
 
 
 @dataclass(frozen=True)
@@ -43,8 +57,8 @@ class Selection:
     """What is written to settings of the machine, before any block is changed."""
     keep_free: int | None = None
     """Bytes that are to stay available, by the layout that is applied."""
-    layout: str | None = None
-    """What the layout that chmem writes is to be afterwards; None does not change it."""
+    undoes: Undoing | None = None
+    """The change that is undone."""
     balance: ZoneBalance | None = None
     """What bounds zone Movable; None if it may be of any size."""
 

@@ -10,6 +10,7 @@ from memory_hotplug.causes import Cause
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action
 from memory_hotplug.settings import Setting
+from memory_hotplug.undo import format_record
 
 if TYPE_CHECKING:
     from chmem_py.pages import Staying
@@ -37,8 +38,8 @@ class Tally:
         self.all_or_nothing = all_or_nothing
         self.outcomes: dict[int, Outcome] = {}
         """Block number -> its latest outcome, without the blocks that were already as requested."""
-        self.already = 0
-        """The number of blocks that were already as requested."""
+        self.as_wanted: list[int] = []
+        """The blocks that were already as requested."""
         self.done = 0
         """The number of blocks that were changed as requested, and not taken back."""
         self.elsewhere: dict[Zone, list[int]] = {}
@@ -54,6 +55,11 @@ class Tally:
         """The numbers of blocks that were already offline, and configured."""
 
     @property
+    def already(self) -> int:
+        """The number of blocks that were already as requested."""
+        return len(self.as_wanted)
+
+    @property
     def refused(self) -> bool:
         """Whether nothing was begun, because there are too few blocks (--all-or-nothing)."""
         return self.all_or_nothing and self.selection.possible < self.selection.asked
@@ -65,7 +71,7 @@ class Tally:
             self.not_tried.setdefault(outcome.error.cause, []).append(outcome.number)
             return
         if outcome.result is Result.ALREADY:
-            self.already += 1
+            self.as_wanted.append(outcome.number)
             if outcome.before.configured and outcome.before.state is State.OFFLINE:
                 self._offline.append(outcome.number)
             zone, wanted = zone_of(outcome.before), self.selection.request.zone
@@ -140,6 +146,19 @@ class Tally:
             return Exit.SUCCESS
         kept = good and not self.all_or_nothing
         return Exit.PARTLY if kept or self.changed or self.settings else Exit.FAILURE
+
+    @property
+    def still_to_undo(self) -> bytes | None:
+        """The record of what an undoing has left; None if it was complete, or there is none."""
+        undoes = self.selection.undoes
+        if undoes is None or self.complete:
+            return None
+        done = {*self.numbers(Result.DONE), *self.as_wanted}
+        blocks = [before for before in undoes.before if before.number not in done]
+        written = {setting.key for setting in self.settings}
+        left = {setting.key for setting in self.selection.settings} - written
+        settings = {key: word for key, word in undoes.record.settings.items() if key in left}
+        return format_record(blocks, settings, undoes.record.layout)
 
     @property
     def complete(self) -> bool:

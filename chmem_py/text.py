@@ -111,7 +111,9 @@ class Text:
         if tally.changed:
             size = sizes.exact(len(tally.changed) * selection.block_size)
             yield f"{size} changed: {named(tally.changed)}"
-        elif selection.settings or selection.layout is not None:
+        elif selection.settings or (
+            selection.undoes and selection.undoes.record.layout is not None
+        ):
             return
         elif tally.already == len(selection.changes):
             yield "nothing to change"

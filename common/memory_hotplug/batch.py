@@ -15,7 +15,7 @@ from itertools import chain
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, same_condition
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError, NoSuchBlockError
-from memory_hotplug.guard import Guard
+from memory_hotplug.guard import GUARDED, Guard
 from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome, Result
@@ -45,10 +45,10 @@ def carry_out(
     machine does not have, the result is FAILED.
 
     ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
-    blocks are to be changed. With ALL_OR_NOTHING the first failure, or fewer successes than
-    ENOUGH, undoes all changes. An undone block is yielded again, with the result TAKEN_BACK, or
-    FAILED if it could not be undone. Without OBSERVE a block is not read after a success. HELD
-    records a block that takes several writes, for `bring_back`.
+    blocks are to be changed. With ALL_OR_NOTHING the first failure without ENOUGH, or fewer
+    successes than ENOUGH, undoes all changes. An undone block is yielded again, with the result
+    TAKEN_BACK, or FAILED if it could not be undone. Without OBSERVE a block is not read after a
+    success. HELD records a block that takes several writes, for `bring_back`.
 
     Once two blocks in a row had no memory for their struct pages, others that need some are
     NOT_TRIED. So are blocks that GUARD does not let go.
@@ -94,14 +94,8 @@ def carry_out_each(
         if watch.stopping:
             complete = False
             break
-        for one in chain((change,), change.spares):
-            if one is not change and (one.number in taken or site.forbids(one)):
-                continue
-            taken.add(one.number)
-            outcome = _carry_out_one(site, one)
+        for outcome in _with_spares(site, change, taken):  # the last one counts
             yield outcome
-            if outcome.result is not Result.FAILED or all_or_nothing or watch.stopping:
-                break
         if outcome.result is Result.DONE:
             changed += 1
             done.append(outcome)
@@ -109,9 +103,24 @@ def carry_out_each(
             complete = False
             if all_or_nothing:
                 break
+        elif outcome.error and outcome.error.cause in GUARDED:
+            # Another block instead would be refused as well.
+            break
     if all_or_nothing and (not complete or (enough is not None and changed < enough)):
         for outcome in reversed(done):
             yield _take_back(site, outcome)
+
+
+def _with_spares(site: Site, change: Change, taken: set[int]) -> Iterator[Outcome]:
+    """The outcome of a change and, where it failed, those of its spares that are not TAKEN."""
+    for one in chain((change,), change.spares):
+        if one is not change and (one.number in taken or site.forbids(one)):
+            continue
+        taken.add(one.number)
+        outcome = _carry_out_one(site, one)
+        yield outcome
+        if outcome.result is not Result.FAILED or site.atomic or site.watch.stopping:
+            return
 
 
 def _change_of(machine: Machine, order: Order, named: int | MemoryBlock) -> Change:
@@ -134,9 +143,7 @@ def _carry_out_one(site: Site, change: Change) -> Outcome:
     block, plan = change.block, change.plan
     site.watch.begin(change.number)
     if plan.refused:
-        kept = plan.refused.cause is Cause.KERNEL_ZONES
-        result = Result.NOT_TRIED if kept else Result.FAILED
-        return Outcome(result, change, block, error=plan.refused)
+        return Outcome(Result.FAILED, change, block, error=plan.refused)
     if plan.already:
         return Outcome(Result.ALREADY, change, block)
     if error := site.forbids(change):
@@ -148,8 +155,11 @@ def _carry_out_one(site: Site, change: Change) -> Outcome:
 
 def _run(site: Site, change: Change) -> Outcome:
     work = Transaction(site, change)
-    if site.held is None or sum(1 for _ in change.stages()) < 2:
-        # A single write is done or not, even if this process is killed.
+    if site.held is None:
+        return work.run()
+    site.held.touch(change.block)
+    if _is_one_write(change):
+        # It is done or not, even if this process is killed.
         return work.run()
     site.held.note(change.block, change.order.action.value)
     outcome = work.run()
@@ -157,10 +167,20 @@ def _run(site: Site, change: Change) -> Outcome:
     return outcome
 
 
+def _is_one_write(change: Change) -> bool:
+    """Whether a change takes one write only, also if the kernel sets a block online by itself."""
+    ahead = [step for step, _ in change.stages()]
+    return len(ahead) < 2 and all(step.certain or step is change.plan.steps[-1] for step in ahead)
+
+
 def _take_back(site: Site, outcome: Outcome) -> Outcome:
     work = Transaction(site, outcome.change)
     work.writes = list(outcome.writes)
+    if site.held:
+        site.held.note(outcome.before, outcome.change.order.action.value)
     stuck = work.restore()
+    if site.held:
+        site.held.clear()
     after = site.machine.block_now(outcome.number)
     result = Result.FAILED if stuck else Result.TAKEN_BACK
     if stuck and same_condition(after, outcome.after):
@@ -173,9 +193,10 @@ def bring_back(machine: Machine, held: Held) -> Outcome | None:
     """Bring the block that a killed process left back to the condition in the journal of HELD.
 
     Returns None if there is no such block, or it has that condition already. Otherwise the result
-    is TAKEN_BACK and the record is cleared, or the kernel refused: then the result is FAILED and
-    the record is kept, for the next time. A block that was online and is online again is left
-    alone: somebody has restored it.
+    is TAKEN_BACK and the line is cleared, or the kernel refused: then the result is FAILED and
+    the line is kept, for the next time. A block that was online and is online again is left
+    alone: somebody has restored it. So is one that cannot have been as the line says, because its
+    memory is configured and that of the line is not, or the other way round.
     """
     left = held.left
     if left is None:
@@ -186,7 +207,8 @@ def bring_back(machine: Machine, held: Held) -> Outcome | None:
     except NoSuchBlockError:
         held.clear()
         return None
-    if left.before.state is State.ONLINE is now.state:
+    foreign = (left.before.configured is None) != (now.configured is None)
+    if foreign or left.before.state is State.ONLINE is now.state:
         held.clear()
         return None
     # Of the change that was interrupted only the condition before it is known.

@@ -6,7 +6,7 @@ from typing import Any
 
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 
-__all__ = ["Condition", "condition_of", "parse_condition"]
+__all__ = ["Condition", "condition_of", "parse_condition", "settled_condition"]
 
 
 class Condition(Enum):
@@ -30,6 +30,13 @@ def condition_of(block: MemoryBlock) -> dict[str, Any]:
     }
 
 
+def settled_condition(block: MemoryBlock) -> dict[str, Any]:
+    """The condition to which a block is brought back. One that is just going offline was online."""
+    if block.state not in (State.ONLINE, State.OFFLINE):
+        block = block._replace(state=State.ONLINE, zones=None)
+    return condition_of(block)
+
+
 def parse_condition(number: int, found: Mapping[str, Any]) -> MemoryBlock:
     """Block NUMBER, online or offline, in the condition FOUND, which `condition_of` has made.
     Raises ValueError for what it never makes."""
@@ -40,6 +47,10 @@ def parse_condition(number: int, found: Mapping[str, Any]) -> MemoryBlock:
     if state not in ("online", "offline") or not all(
         flag is None or type(flag) is bool for flag in flags
     ):
+        raise ValueError("no condition of a block")
+    if state == "online" and found["configured"] is False:
+        raise ValueError("no condition of a block")
+    if zone is not None and state != "online":
         raise ValueError("no condition of a block")
     zones = None if zone is None else (Zone.named(_text(zone)),)
     return MemoryBlock(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
-from memory_hotplug.errors import BlockError
+from memory_hotplug.errors import BlockError, MemoryHotplugError
 from memory_hotplug.machine import Machine
 from memory_hotplug.outcome import Outcome
 from memory_hotplug.plan import Change, Plan
@@ -16,7 +16,7 @@ from memory_hotplug.ranges import BlockTable
 from memory_hotplug.steps import OFFLINE, ONLINE
 from memory_hotplug.usage import usage
 
-__all__ = ["RATIO", "Guard", "ZoneBalance", "balanced", "ratio_of", "takes_memory"]
+__all__ = ["GUARDED", "RATIO", "Guard", "ZoneBalance", "balanced", "ratio_of", "takes_memory"]
 
 RATIO = 301
 """The kernel's default of auto_movable_ratio, in percent (mm/memory_hotplug.c)."""
@@ -41,34 +41,47 @@ class ZoneBalance:
 
     What the kernel needs for itself fits into its own zones only. It sets memory online in Movable
     by itself only up to `ratio_of` (mm/memory_hotplug.c, auto_movable_can_online_movable); so does
-    whoever asks for a layout or a total.
+    a layout or a total that asks for Movable. What may be in any zone is not bounded, as it is not
+    for util-linux's chmem.
     """
 
-    def __init__(self, table: BlockTable, ratio: int = RATIO) -> None:
-        """TABLE has the attributes state and zones; without zones nothing is refused."""
+    def __init__(
+        self, table: BlockTable, ratio: int = RATIO, changes: Iterable[Change] = ()
+    ) -> None:
+        """TABLE has the attributes state and zones; without zones nothing is refused. What CHANGES
+        are going to take from the kernel's zones is not theirs any more."""
         self._ratio = ratio
         zones = [_side(block) for block in table.blocks()] if table.has_zones else []
-        self.movable = zones.count(True)
-        """The number of blocks in zone Movable."""
-        self.kernel = zones.count(False)
-        """The number of blocks in other zones."""
+        self._movable = zones.count(True)
+        self._kernel = zones.count(False)
         self._known = bool(zones)
+        self._to_lose = {
+            change.number
+            for change in changes
+            if change.is_ahead and _side(change.block) is False and not _stays_in_kernel(change)
+        }
 
     def refusal(self, change: Change) -> BlockError | None:
         """The reason not to set a block online in Movable; None if it may, or does not ask so."""
-        if not self._known or not change.is_ahead or not _asks_for_movable(change):
-            return None
-        kernel = self.kernel - (_side(change.block) is False)
-        if (self.movable + 1) * 100 <= kernel * self._ratio:
+        asks = change.is_ahead and change.order.zone is Zone.MOVABLE and _comes_online(change)
+        if not asks or self._has_room(change):
             return None
         return BlockError(change.number, ONLINE.name, Cause.KERNEL_ZONES, zone=Zone.MOVABLE)
 
+    def _has_room(self, change: Change) -> bool:
+        if not self._known:
+            return True
+        own = _side(change.block) is False and change.number not in self._to_lose
+        kernel = self._kernel - len(self._to_lose) - own
+        return (self._movable + 1) * 100 <= kernel * self._ratio
+
     def count(self, before: MemoryBlock, after: MemoryBlock) -> None:
         """Count a block that has changed."""
+        self._to_lose.discard(before.number)
         for block, step in ((before, -1), (after, 1)):
             if (side := _side(block)) is not None:
-                self.movable += step * side
-                self.kernel += step * (not side)
+                self._movable += step * side
+                self._kernel += step * (not side)
 
 
 def _side(block: MemoryBlock) -> bool | None:
@@ -77,30 +90,29 @@ def _side(block: MemoryBlock) -> bool | None:
     return None if zone is None else zone is Zone.MOVABLE
 
 
-def _asks_for_movable(change: Change) -> bool:
-    return (
-        change.order.zone is Zone.MOVABLE
-        and zone_of(change.block) is not Zone.MOVABLE
-        and change.after.state is State.ONLINE
-    )
+def _comes_online(change: Change) -> bool:
+    return zone_of(change.block) is not Zone.MOVABLE and change.after.state is State.ONLINE
 
 
-def balanced(changes: Iterable[Change], table: BlockTable, ratio: int) -> Sequence[Change]:
-    """CHANGES, of which those are refused that would make Movable too large against what all the
-    others leave to the kernel's zones."""
-    changes = list(changes)
-    balance = ZoneBalance(table, ratio)
-    for change in changes:
-        if change.is_ahead and not _asks_for_movable(change):
-            balance.count(change.block, change.after)
-    found = []
+def _stays_in_kernel(change: Change) -> bool:
+    return change.after.state is State.ONLINE and change.order.zone is not Zone.MOVABLE
+
+
+def balanced(changes: Sequence[Change], table: BlockTable, ratio: int) -> Sequence[Change]:
+    """CHANGES, of which those are refused that would make zone Movable too large, if all others
+    succeed."""
+    balance, found = ZoneBalance(table, ratio, changes), []
     for change in changes:
         if refused := balance.refusal(change):
-            change = change._replace(plan=Plan(refused=refused))
-        elif change.is_ahead and _asks_for_movable(change):
-            balance.count(change.block, change.after)
+            found.append(change._replace(plan=Plan(refused=refused)))
+            continue
         found.append(change)
+        balance.count(change.block, change.after)
     return found
+
+
+GUARDED = (Cause.KEPT_FREE, Cause.KERNEL_ZONES)
+"""The causes for which a Guard lets no block go."""
 
 
 class Guard:
@@ -125,7 +137,10 @@ class Guard:
             return refused
         if not takes_memory(change):
             return None
-        now = usage(self._machine)
+        try:
+            now = usage(self._machine)
+        except MemoryHotplugError:
+            return None
         if now is None or now.most_to_take(self._keep_free) >= self._machine.block_size:
             return None
         return BlockError(change.number, OFFLINE.name, Cause.KEPT_FREE)

@@ -25,7 +25,7 @@ from memory_hotplug.errors import HeldError
 from memory_hotplug.journal import HALF_DONE, RUN, Journal
 from memory_hotplug.simulated import is_simulated
 
-__all__ = ["Held", "Holder", "hold"]
+__all__ = ["Held", "Holder", "hold", "is_own"]
 
 _RUN = f"/{RUN}"
 """The directory for this machine; it belongs to root."""
@@ -143,6 +143,15 @@ def _run_directory() -> int:
         os.close(found)
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), _RUN)
     return found
+
+
+def is_own(root: str) -> bool:
+    """Whether /run and /etc below ROOT are those of the machine that its /sys shows. They are not
+    where a simulated machine is mounted over this one's /sys."""
+    try:
+        return _is_sysfs(os.stat(f"{root}/{MEMORY}").st_dev)
+    except OSError:
+        return True
 
 
 def _is_sysfs(device: int) -> bool:

@@ -4,7 +4,8 @@
         held.note(block, "enable")      # before the first of several writes to a block
         held.clear()                    # after the last
         held.begin(changes, settings)   # before a whole change
-        held.finish(outcomes, settings) # after it
+        held.touch(block)               # before each block of it
+    held.finish(before, settings)   # after it
 
 What is half done is one line about one block, for the next process if this one is killed. What can
 be undone is a JSON document: every block and setting that a change touches, as it was before. Both
@@ -22,37 +23,22 @@ import json
 import os
 import re
 import stat
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.condition import condition_of, parse_condition
+from memory_hotplug.block import MemoryBlock
+from memory_hotplug.condition import parse_condition, settled_condition
 from memory_hotplug.layout_files import LONGEST, read_file, remove_file, replace_file
-from memory_hotplug.layout_text import parse_layout
-from memory_hotplug.plan import Change, change_back
-from memory_hotplug.settings import ATTRIBUTES, Setting
+from memory_hotplug.plan import Change
+from memory_hotplug.settings import Setting
+from memory_hotplug.undo import UNDO, Record, Rewritten, format_record, parse_record
 
-__all__ = [
-    "HALF_DONE",
-    "RUN",
-    "UNDO",
-    "Before",
-    "Journal",
-    "Left",
-    "Record",
-    "format_record",
-    "last_change",
-    "parse_record",
-]
+__all__ = ["HALF_DONE", "RUN", "Journal", "Left", "last_change"]
 
 RUN = "run/memory-hotplug"
 """The directory for this machine, below its root."""
 HALF_DONE = ".memory-hotplug-block"
 """The name of the line about a block in the root of any other tree."""
-UNDO = f"{RUN}/undo.json"
-"""The record of the last change, below the root of this machine and of simulated ones."""
 
 _LONGEST_LINE = 4096
 """Bytes; this module writes much shorter ones."""
@@ -70,15 +56,13 @@ class Left(NamedTuple):
     pid: int
 
 
-def _before(block: MemoryBlock) -> dict[str, Any]:
-    """The condition to which a block is brought back. One that is just going offline was online."""
-    if block.state not in (State.ONLINE, State.OFFLINE):
-        block = block._replace(state=State.ONLINE, zones=None)
-    return condition_of(block)
-
-
 def _line(before: MemoryBlock, action: str) -> bytes:
-    words = {"block": before.number, **_before(before), "action": action, "pid": os.getpid()}
+    words = {
+        "block": before.number,
+        **settled_condition(before),
+        "action": action,
+        "pid": os.getpid(),
+    }
     return json.dumps(words).encode() + b"\n"
 
 
@@ -114,6 +98,8 @@ class Journal:
         self._undoable = undoable and directory is not None
         self._older: bytes | None = None
         self._begun = False
+        self._before: dict[int, MemoryBlock] = {}
+        self._settings: Sequence[Setting] = ()
         self._done: tuple[Sequence[MemoryBlock], Sequence[Setting]] = ((), ())
         self.left = self._read()
         """The block that a killed process left; None if there is none, or the line is damaged."""
@@ -190,14 +176,28 @@ class Journal:
         """Record all that may be changed, in case this process is killed."""
         if not self._undoable:
             return
-        before = [one.block for one in changes if one.is_ahead]
-        if not (before or settings):
+        self._before = {one.number: one.block for one in changes}
+        self._settings = settings
+        if not (self._before or settings):
             return
         with contextlib.suppress(OSError):
             self._older = read_file(self._root, UNDO)
-        with contextlib.suppress(OSError):
-            self._record(before, settings)
-            self._begun = True
+        try:
+            self._record(list(self._before.values()), settings)
+        except OSError:
+            # That of an older change is not that of the last one.
+            with contextlib.suppress(OSError):
+                remove_file(self._root, UNDO)
+            return
+        self._begun = True
+
+    def touch(self, before: MemoryBlock) -> None:
+        """Add a block that is about to be changed to the record, if it is not there: what takes the
+        place of a block that failed was not known when the change began."""
+        if self._begun and before.number not in self._before:
+            self._before[before.number] = before
+            with contextlib.suppress(OSError):
+                self._record(list(self._before.values()), self._settings)
 
     def finish(self, before: Sequence[MemoryBlock], settings: Sequence[Setting]) -> None:
         """Record what was changed, as it was BEFORE; if nothing was, the change before remains the
@@ -213,85 +213,45 @@ class Journal:
             else:
                 remove_file(self._root, UNDO)
 
-    def add_layout(self, before: str) -> None:
-        """Record also the text that the layout of chmem had BEFORE the change; empty for none."""
+    def finish_undo(
+        self,
+        before: Sequence[MemoryBlock],
+        settings: Sequence[Setting],
+        rest: bytes | None,
+    ) -> None:
+        """Record an undoing, for which nothing was recorded before: if it was complete, as any
+        change; else REST, the record of what is still to be undone, so that it can be repeated."""
+        if not self._undoable:
+            return
+        with contextlib.suppress(OSError):
+            if rest is not None:
+                self._put(rest)
+                return
+            self._older = read_file(self._root, UNDO)
+        self._begun = True
+        self.finish(before, settings)
+
+    def add_layout(self, layout: Rewritten) -> None:
+        """Record also what the change makes of the layout that chmem writes."""
         if self._undoable:
             with contextlib.suppress(OSError):
-                self._record(*self._done, before)
+                self._record(*self._done, layout)
 
     def _record(
         self,
         before: Sequence[MemoryBlock],
         settings: Sequence[Setting],
-        layout: str | None = None,
+        layout: Rewritten | None = None,
     ) -> None:
         words = {setting.key: setting.before for setting in settings}
-        data = format_record(before, words, layout)
+        self._put(format_record(before, words, layout))
+
+    def _put(self, data: bytes) -> None:
         if len(data) > LONGEST:
             # Nobody could read it, and the record of an older change is not that of the last.
             remove_file(self._root, UNDO)
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), UNDO)
         replace_file(self._root, UNDO, data, 0o600)
-
-
-class Before(NamedTuple):
-    """Blocks in a row that had the same condition before they were changed."""
-
-    first: int
-    last: int
-    """The numbers of the first block that was changed and of the last, both inclusive; the last may
-    be the lower one."""
-    block: MemoryBlock
-    """The condition, as that of the first block."""
-
-    @property
-    def lowest(self) -> int:
-        return min(self.first, self.last)
-
-    @property
-    def highest(self) -> int:
-        return max(self.first, self.last)
-
-
-class Record(NamedTuple):
-    """The record of a change: what it changed, as it was before."""
-
-    rows: Sequence[Before]
-    """In the order of the change; no block is in two of them."""
-    settings: Mapping[str, str] = {}
-    """Key of a policy -> the word."""
-    layout: str | None = None
-    """The text of the layout that chmem writes, if the change wrote it; empty if there was none."""
-
-    def changes(self, blocks: Sequence[MemoryBlock]) -> list[Change]:
-        """The changes back, for those of BLOCKS (which ascend) that are in the record. What was
-        changed last comes first."""
-        numbers = [block.number for block in blocks]
-        found = []
-        for row in reversed(self.rows):
-            there = blocks[bisect_left(numbers, row.lowest) : bisect_right(numbers, row.highest)]
-            for now in there if row.last < row.first else reversed(there):
-                found.append(change_back(row.block._replace(number=now.number), now))
-        return found
-
-
-def format_record(
-    before: Iterable[MemoryBlock], settings: Mapping[str, str] = {}, layout: str | None = None
-) -> bytes:
-    """The record of a change of blocks and settings that were as BEFORE and SETTINGS say, and of
-    the layout that chmem writes, which had the text LAYOUT; None if it was not changed."""
-    rows: list[dict[str, Any]] = []
-    condition, way = None, 0
-    for block in before:
-        number, found = block.number, _before(block)
-        step = number - rows[-1]["last"] if rows else 0
-        if found == condition and step in ((1, -1) if way == 0 else (way,)):
-            rows[-1]["last"], way = number, step
-        else:
-            rows.append({"first": number, "last": number, **found})
-            condition, way = found, 0
-    record = {"version": 1, "before": rows, "settings": dict(settings), "layout": layout}
-    return json.dumps(record).encode() + b"\n"
 
 
 def last_change(root: str) -> Record | None:
@@ -302,43 +262,3 @@ def last_change(root: str) -> Record | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return parse_record(data)
-
-
-_KEYS = {"version", "before", "settings", "layout"}
-_ROW = {"first", "last", "state", "zone", "configured", "memmap_on_memory"}
-_WORD = re.compile("[A-Za-z0-9_-]{1,40}")
-
-
-def parse_record(data: bytes) -> Record:
-    """The record of a change. Raises ValueError if it is damaged."""
-    try:
-        found = json.loads(data)
-    except RecursionError:
-        raise ValueError("too deep") from None
-    if not isinstance(found, dict) or found.keys() != _KEYS or found["version"] != 1:
-        raise ValueError("no record")
-    settings = found["settings"]
-    if not isinstance(settings, dict) or not ATTRIBUTES.keys() >= settings.keys():
-        raise ValueError("no settings")
-    if not all(isinstance(word, str) and _WORD.fullmatch(word) for word in settings.values()):
-        raise ValueError("no settings")
-    if not isinstance(found["before"], list):
-        raise ValueError("no record")
-    rows = [_row(row) for row in found["before"]]
-    ascending = sorted(rows, key=lambda row: row.lowest)
-    if any(row.highest >= after.lowest for row, after in pairwise(ascending)):
-        raise ValueError("a block twice")
-    layout = found["layout"]
-    if not (layout is None or isinstance(layout, str)):
-        raise ValueError("no layout")
-    if layout:
-        # Also a LayoutError is a ValueError.
-        parse_layout(layout, f"/{UNDO}")
-    return Record(rows, settings, layout)
-
-
-def _row(found: Any) -> Before:
-    if not isinstance(found, dict) or found.keys() != _ROW:
-        raise ValueError("no row")
-    parse_condition(found["last"], found)
-    return Before(found["first"], found["last"], parse_condition(found["first"], found))

@@ -21,8 +21,8 @@ class Result(Enum):
     TAKEN_BACK = "taken back"
     """It was changed, and the change was undone because another block failed."""
     NOT_TRIED = "not tried"
-    """Not begun, to keep the machine alive: no memory was left for its struct pages, or too little
-    would have stayed available. The error says which."""
+    """Not begun, to keep the machine alive: no memory was left for its struct pages, too little
+    would have stayed available, or zone Movable would be too large. The error says which."""
 
 
 class Write(NamedTuple):

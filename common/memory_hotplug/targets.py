@@ -140,9 +140,8 @@ def _so_already(parts: Sequence[_Part]) -> dict[int, Change]:
                 break
             if block.number in orders:
                 continue
-            change = change_to(block, part.order, part.entry)
-            if change.plan.already and block.state is not State.UNKNOWN:
-                claimed[block.number] = change
+            if _is_so(block, part.order):
+                claimed[block.number] = change_to(block, part.order, part.entry)
                 orders[block.number] = part.order
                 lacking -= 1
     return claimed
@@ -219,8 +218,19 @@ def _not_there(
 
 def _serving(part: _Part, orders: Mapping[int, Order]) -> int:
     """How many blocks of an entry have ORDERS that do what the entry wants, too."""
-    others = (orders.get(block.number) for block in part.found)
-    return sum(other is not None and _serves(other, part.order) for other in others)
+    count = 0
+    for block in part.found:
+        other = orders.get(block.number)
+        if other is None:
+            continue
+        # A block that stays as it is serves all that want it so.
+        stays = _is_so(block, other) and _is_so(block, part.order)
+        count += stays or _serves(other, part.order)
+    return count
+
+
+def _is_so(block: MemoryBlock, order: Order) -> bool:
+    return block.state is not State.UNKNOWN and change_to(block, order).plan.already
 
 
 def _made_up(
@@ -271,21 +281,22 @@ def _cost(change: Change) -> int:
 
 def _turn(change: Change) -> tuple[int, int]:
     """When a block has its turn. What gives memory comes before what takes some: a block without
-    memmap on memory takes its struct pages from other blocks when it is configured. Offline comes
-    last, so that there is memory to move the pages to."""
+    memmap on memory takes its struct pages from other blocks when it is configured. The kernel's
+    zones get theirs before Movable, which is bounded by them. Offline comes last, so that there is
+    memory to move the pages to."""
     block, after = change.block, change.after
     online = block.state is State.ONLINE
     if online and after.state is not State.ONLINE:
-        turn = 6
+        turn = 9
     elif after.configured is False:
         turn = 0
     elif online:
-        turn = 4
+        turn = 7
     elif after.state is not State.ONLINE:
-        turn = 5
-    elif block.configured is not False:
-        turn = 1
+        turn = 8
     else:
-        turn = 2 if after.memmap_on_memory else 3
+        turn = 1 if block.configured is not False else 2 if after.memmap_on_memory else 3
+        if change.order.zone is Zone.MOVABLE:
+            turn += 3
     number = block.number
-    return turn, -number if turn in (0, 6) else number
+    return turn, -number if turn in (0, 9) else number

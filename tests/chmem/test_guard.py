@@ -90,3 +90,43 @@ def test_blocks_that_are_kept_are_told_in_the_document(lpar: Path, chmem: Comman
     changed = {block["block"] for block in report["blocks"]}
     assert changed < set(range(1, 16))
     assert any("not set offline, because only" in line for line in report["messages"])
+
+
+def test_spares_are_looked_at_like_all_others(lpar: Path, chmem: Command, tmp_path: Path) -> None:
+    """An entry of which one block fails takes another one, which may be online."""
+    refuse_to_configure(lpar, range(16, 32))
+    layout = tmp_path / "l.toml"
+    layout.write_text(
+        'version = 1\nkeep_free = "100G"\n[[memory]]\nsize = "2176M"\nmemmap_on_memory = true\n'
+        '[[memory]]\nblocks = "0-15"\n'
+    )
+    layout.write_text(
+        'version = 1\nkeep_free = "100G"\n[[memory]]\nsize = "128M"\nmemmap_on_memory = true\n'
+    )
+    chmem("-s", lpar, "--apply", layout)
+    with Machine.at(lpar) as machine:
+        online = [block.number for block in machine.blocks() if block.status == "online"]
+    assert online == list(range(16))
+
+
+def test_all_or_nothing_that_is_refused_writes_no_setting(
+    lpar: Path, chmem: Command, tmp_path: Path
+) -> None:
+    layout = tmp_path / "l.toml"
+    layout.write_text(
+        'version = 1\n[policy]\nauto_online = "online"\n[[memory]]\nblocks = "16-99"\n'
+    )
+    for words in (["--dry-run"], []):
+        done = chmem("-s", lpar, "--apply", layout, "--all-or-nothing", *words)
+        assert done.status == 1
+        assert "auto_online_blocks" not in done.stdout
+
+
+def test_apply_of_what_is_so_needs_no_permission(
+    lpar: Path, chmem: Command, tmp_path: Path
+) -> None:
+    layout = tmp_path / "l.toml"
+    layout.write_text('version = 1\n[[memory]]\nblocks = "2-5"\n')
+    for attribute in lpar.glob("sys/firmware/memory/memory*/config"):
+        attribute.chmod(0o444)
+    assert chmem("-s", lpar, "--apply", layout).status == 0

@@ -1,6 +1,7 @@
 """--apply and --total leave zones of the kernel: at least so much that Movable is no larger than
 auto_movable_ratio percent of them."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_a_size_in_movable_is_made_of_memory_that_the_kernel_does_not_use(
     assert after[Zone.MOVABLE] > before[Zone.MOVABLE]
     if done.status:
         assert "are missing: the machine has no more memory for it" in done.stderr
-    assert "nothing to change" in chmem("-s", root, "--apply", layout).stdout or done.status
+    assert chmem("-s", root, "--apply", layout, "--json").stdout.count('"result"') == 0
     assert zones(root) == after
 
 
@@ -143,3 +144,30 @@ def test_enable_into_movable_is_as_with_util_linux(chmem: Command, machine: Make
     root = machine(s390(4, 28))
     done = chmem("-s", root, "-e", "3g", "-z", "Movable")
     assert (done.status, zones(root)[Zone.MOVABLE]) == (0, 24)
+
+
+def test_the_kernels_zones_get_theirs_first_and_the_dry_run_says_the_same(
+    chmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(4, 28))
+    layout.write_text(
+        'version = 1\n[[memory]]\nblocks = "4-18"\nzone = "Movable"\n'
+        '[[memory]]\nblocks = "19-24"\nzone = "Normal"\n'
+    )
+    dry = chmem("-s", root, "--apply", layout, "--dry-run")
+    assert (dry.status, dry.stdout.splitlines()[-1]) == (
+        0,
+        "# 2688M would be changed: memory blocks 4-24",
+    )
+    assert chmem("-s", root, "--apply", layout).status == 0
+    assert zones(root) == {Zone.NORMAL: 10, Zone.MOVABLE: 15, None: 7}
+
+
+def test_total_in_movable_takes_another_block_for_one_that_failed(
+    chmem: Command, memsim: Command, machine: Make
+) -> None:
+    root = machine(s390(4, 28))
+    memsim("fault", root, "--config", "4=EIO")
+    done = chmem("-s", root, "--total", "3g", "-z", "Movable", "--json")
+    assert (done.status, zones(root)[Zone.MOVABLE]) == (64, 12)
+    assert len(json.loads(done.stdout)["blocks"]) == 13

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,8 @@ from commands import SCRIPTS, Command, run_program, start_program
 from layouts import layout
 from memory_hotplug import Machine
 from memory_hotplug.block import zone_of
-from memory_hotplug.journal import UNDO
 from memory_hotplug.layout_files import LONGEST
+from memory_hotplug.undo import UNDO
 from memsim.profile import PROFILES
 from simulated import Make, s390
 from static_tree import MEMORY, make
@@ -396,7 +397,10 @@ def test_save_writes_the_layout_where_it_is_wanted(
     text = (tree / "etc/memory-layout.d/50-chmem.toml").read_text()
     assert text.startswith(f"{HEADING}\n# chmem --save and --persistent write this file anew.")
     assert text.endswith(f"\nversion = 1\n{SAVED}")
-    for name, reason in (("no/x.toml", "No such file or directory"), ("machine", "Is a directory")):
+    for name, reason in (
+        ("no/x.toml", "No such file or directory"),
+        ("machine", "not a regular file"),
+    ):
         done = chmem("-s", tree, "--save", name)
         assert (done.status, done.stderr) == (1, f"chmem: {name}: {reason}\n")
 
@@ -636,3 +640,41 @@ def test_apply_says_what_is_missing_of_a_layout_in_json(
     assert done.status == 64
     assert done.stderr.splitlines()[0] == f"chmem: {file}: not on this machine: memory blocks 8-9"
     assert f"chmem: {file}: not on this machine: " in done.stderr.splitlines()[1]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
+def test_save_replaces_regular_files_only(
+    kind: str, machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "link":
+        place.symlink_to(tmp_path / "target")
+    else:
+        place.mkdir()
+    mode = place.lstat().st_mode
+    done = chmem("-s", machine("s390-lpar"), "--save", place)
+    assert done.status == 1
+    assert "not a regular file" in done.stderr
+    assert place.lstat().st_mode == mode
+
+
+def test_two_sizes_that_the_same_memory_serves_do_not_grow(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(
+        {
+            "block_size": 128 << 20,
+            "blocks": [{"range": [0, 15]}, {"range": [16, 47], "state": "offline"}],
+        }
+    )
+    file = layout(
+        tmp_path,
+        '[[memory]]\nsize = "512M"\nzone = "Movable"\n[[memory]]\nsize = "1G"\nfrom = "highest"\n',
+    )
+    assert chmem("-s", tree, "--apply", file).status == 0
+    before = conditions(tree)
+    for _ in range(2):
+        assert chmem("-s", tree, "--apply", file).stdout == "nothing to change\n"
+    assert conditions(tree) == before

@@ -1,21 +1,28 @@
 """chmem --undo ends where the change began, on every built-in machine."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from commands import Command
+from commands import Command, start_python
 from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, Zone, zone_of
+from memory_hotplug.journal import HALF_DONE
 from memory_hotplug.plan import NEEDED
 from memsim.profile import PROFILES
-from simulated import Make
+from simulated import Make, half_done
 
 
 def blocks(root: Path) -> list[MemoryBlock]:
     with Machine.at(root) as machine:
         return list(machine.read(NEEDED).blocks())
+
+
+def status_of(root: Path, *numbers: int) -> list[str]:
+    with Machine.at(root) as machine:
+        return [machine.block(number).status for number in numbers]
 
 
 @pytest.mark.parametrize(
@@ -179,9 +186,127 @@ def test_a_record_with_a_broken_layout_is_not_used(
     memsim("create", root, "--profile", "s390-lpar")
     assert chmem("-s", root, "-e", "-b", "16", "--persistent").status == 0
     record = root / "run/memory-hotplug/undo.json"
-    for layout in ("version = 7\n", 3):
+    for layout in ({"before": "version = 7\n", "after": ""}, {"before": ""}, 3):
         found = json.loads(record.read_text())
         record.write_text(json.dumps({**found, "layout": layout}))
         done = chmem("-s", root, "--undo")
         assert (done.status, done.stdout) == (1, "")
         assert "undo.json" in done.stderr
+
+
+@pytest.fixture
+def lpar(memsim: Command, tmp_path: Path) -> Path:
+    """2 GiB online in blocks 0-15, standby memory in blocks 16-31."""
+    root = tmp_path / "lpar"
+    memsim("create", root, "--profile", "s390-lpar")
+    return root
+
+
+@pytest.mark.parametrize("refused", [["--keep-free", "100g"], ["--all-or-nothing"]])
+def test_an_undo_that_is_refused_can_be_repeated(
+    refused: list[str], lpar: Path, chmem: Command, memsim: Command
+) -> None:
+    assert chmem("-s", lpar, "-e", "-b", "16-17", "--persistent").status == 0
+    saved = (lpar / SAVED).read_text()
+    memsim("fault", lpar, "--offline", "16=EBUSY:1")
+    assert chmem("-s", lpar, "--undo", *refused).status == 1
+    assert (lpar / SAVED).read_text() == saved
+    assert chmem("-s", lpar, "--undo", "--retry", "1").status == 0
+    assert status_of(lpar, 16, 17) == ["disabled", "disabled"]
+    assert not (lpar / SAVED).exists()
+
+
+def test_an_undo_in_part_goes_on_with_the_rest(lpar: Path, chmem: Command, memsim: Command) -> None:
+    assert chmem("-s", lpar, "-e", "-b", "16-19").status == 0
+    memsim("fault", lpar, "--offline", "18=EBUSY:1")
+    assert chmem("-s", lpar, "--undo").status == 64
+    assert status_of(lpar, 16, 17, 18, 19) == ["disabled", "disabled", "online", "disabled"]
+    done = chmem("-s", lpar, "--undo")
+    assert (done.status, done.stdout) == (0, "128M changed: memory block 18\n")
+    # Complete now, it is a change that can be undone as well.
+    assert chmem("-s", lpar, "--undo").status == 0
+    assert status_of(lpar, 18) == ["online"]
+
+
+def test_undo_knows_the_blocks_that_took_the_place_of_others(
+    lpar: Path, chmem: Command, memsim: Command
+) -> None:
+    """Also after a kill, as the record shows that the process has while it works."""
+    memsim("fault", lpar, "--offline", "15=EBUSY", "--offline", "14=EBUSY")
+    code = (
+        "import os, sys\n"
+        "from memory_hotplug.journal import Journal\n"
+        "Journal.finish = lambda *_: os._exit(9)\n"
+        "from hotplug_cli.program import run\n"
+        "from chmem_py.cli import chmem\n"
+        "run(chmem, 'chmem')\n"
+    )
+    process = start_python(code, "-s", str(lpar), "-d", "256m")
+    process.communicate()
+    assert process.returncode == 9
+    assert status_of(lpar, 12, 13, 14, 15) == ["disabled", "disabled", "online", "online"]
+    assert chmem("-s", lpar, "--undo").status == 0
+    assert status_of(lpar, 12, 13) == ["online", "online"]
+
+
+def test_a_captured_tree_has_no_change_to_undo(lpar: Path, chmem: Command, tmp_path: Path) -> None:
+    assert chmem("-s", lpar, "-e", "-b", "16").status == 0
+    tree = tmp_path / "tree"
+    shutil.copytree(lpar, tree, symlinks=True, ignore=shutil.ignore_patterns(".memsim"))
+    done = chmem("-s", tree, "--undo")
+    assert (done.status, done.stderr) == (1, "chmem: there is no change to undo\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        half_done(16).replace('"configured": true', '"configured": false'),
+        half_done(16).replace('"state": "online"', '"state": "offline"'),
+        half_done(16).replace('"configured": true', '"configured": null'),
+    ],
+)
+def test_a_line_about_a_block_that_cannot_be_does_no_harm(
+    line: str, lpar: Path, chmem: Command
+) -> None:
+    (lpar / HALF_DONE).write_text(line)
+    assert chmem("-s", lpar, "-e", "-b", "17").status == 0
+    assert status_of(lpar, 16, 17) == ["disabled", "online"]
+    assert not (lpar / HALF_DONE).exists()
+
+
+def test_persistent_writes_only_what_is_so(lpar: Path, chmem: Command, memsim: Command) -> None:
+    assert chmem("-s", lpar, "-d", "-b", "0-15", "--persistent").status == 1
+    assert chmem("-s", lpar, "-e", "-b", "16-99", "--all-or-nothing", "--persistent").status == 1
+    assert not (lpar / SAVED).exists()
+    for number in range(1, 16):
+        memsim("fault", lpar, "--config", f"{number}=EIO")
+    words = ["--reconfigure", "-m", "1", "-b", "1-15", "--keep-free", "1500m", "--persistent"]
+    assert chmem("-s", lpar, *words).status != 0
+    assert not (lpar / SAVED).exists()
+
+
+def test_undo_leaves_a_layout_that_was_written_since(lpar: Path, chmem: Command) -> None:
+    assert chmem("-s", lpar, "-e", "-b", "16", "--persistent").status == 0
+    mine = (lpar / SAVED).read_text() + '[[memory]]\nblocks = "3"\n'
+    (lpar / SAVED).write_text(mine)
+    done = chmem("-s", lpar, "--undo")
+    assert done.status == 64
+    assert f"/{SAVED}: left as it is" in done.stderr
+    assert (lpar / SAVED).read_text() == mine
+    assert status_of(lpar, 16) == ["disabled"]
+
+
+def test_persistent_beside_a_broken_layout_changes_nothing(lpar: Path, chmem: Command) -> None:
+    (lpar / SAVED).parent.mkdir(parents=True)
+    (lpar / SAVED).write_text("version = 2\n")
+    assert chmem("-s", lpar, "-e", "-b", "16", "--persistent").status == 1
+    assert status_of(lpar, 16) == ["disabled"]
+
+
+def test_undo_goes_on_beside_a_broken_layout_and_says_so(lpar: Path, chmem: Command) -> None:
+    assert chmem("-s", lpar, "-e", "-b", "16").status == 0
+    (lpar / SAVED).parent.mkdir(parents=True)
+    (lpar / SAVED).write_text("broken")
+    done = chmem("-s", lpar, "--undo")
+    assert (done.status, status_of(lpar, 16)) == (0, ["disabled"])
+    assert "no layout says how much is to stay available" in done.stderr

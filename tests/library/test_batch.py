@@ -1,9 +1,13 @@
 """Many blocks, one after another: spares, and no more tries once memory for struct pages is out."""
 
+from typing import cast
+
 from memory_hotplug import Machine
 from memory_hotplug.batch import carry_out, carry_out_each
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.causes import Cause
+from memory_hotplug.condition import Condition
+from memory_hotplug.hold import Held
 from memory_hotplug.outcome import Outcome, Result
 from memory_hotplug.plan import Action, Change, Order, change_to
 from memory_hotplug.simulated import KernelTree
@@ -102,3 +106,37 @@ def test_an_outcome_holds_its_change() -> None:
     assert outcome.after.state is change.after.state is State.ONLINE
     assert gone.change.plan.refused is gone.error
     assert isinstance(gone.before, MemoryBlock)
+
+
+class Told:
+    """In place of the journal of a machine that is held: what was noted."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def touch(self, block: MemoryBlock) -> None:
+        pass
+
+    def note(self, block: MemoryBlock, action: str) -> None:
+        self.said.append(f"{block.number} {action}")
+
+    def clear(self) -> None:
+        self.said.append("clear")
+
+
+def test_taking_back_is_noted_like_the_change_itself() -> None:
+    with lpar(config_5="EIO") as machine:
+        told = Told()
+        orders = carry_out(machine, ENABLE, [4, 5], all_or_nothing=True, held=cast(Held, told))
+        assert [outcome.result.value for outcome in orders] == ["done", "failed", "taken back"]
+    assert told.said == ["4 enable", "clear", "5 enable", "clear", "4 enable", "clear"]
+
+
+def test_a_write_after_which_the_kernel_may_need_another_is_noted() -> None:
+    """auto_online_blocks may set a block online that is to be offline."""
+    with lpar() as machine:
+        told = Told()
+        offline = Order(Action.APPLY, condition=Condition.OFFLINE)
+        list(carry_out(machine, offline, [4], held=cast(Held, told)))
+        list(carry_out(machine, Order(Action.DECONFIGURE), [4], held=cast(Held, told)))
+    assert told.said == ["4 apply", "clear"]

@@ -10,17 +10,12 @@ from memory_blocks import block
 from memory_hotplug.block import State
 from memory_hotplug.condition import condition_of
 from memory_hotplug.hold import hold
-from memory_hotplug.journal import (
-    UNDO,
-    Record,
-    format_record,
-    last_change,
-    parse_record,
-)
+from memory_hotplug.journal import last_change
 from memory_hotplug.layout_files import LONGEST
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Action, Change, Order, change_to, order_to
+from memory_hotplug.plan import Action, Change, Order, change_to
 from memory_hotplug.settings import Setting
+from memory_hotplug.undo import UNDO, Record, format_record, parse_record
 from simulated import Make, s390
 from static_tree import MEMORY
 
@@ -51,11 +46,10 @@ def test_the_record_has_a_row_for_blocks_that_were_alike_and_changed_in_a_row() 
     ends = [(row.first, row.last) for row in record.rows]
     assert ends == [(9, 7), (3, 6), (20, 20), (2, 1), (0, 0)]
     here = [block(number, State.OFFLINE, "Normal Movable") for number in range(12)]
-    changes = record.changes(here)
-    assert [change.number for change in changes] == [0, 1, 2, 6, 5, 4, 3, 7, 8, 9]
-    assert changes[0].order == order_to(block(0, zones="DMA"))
-    assert changes[1].order == order_to(block(1))
-    assert changes[1].block == here[1]
+    present = record.present(here)
+    assert [now.number for _, now in present] == [9, 8, 7, 3, 4, 5, 6, 2, 1, 0]
+    assert present[-1] == (block(0, zones="DMA"), here[0])
+    assert present[-2] == (block(1), here[1])
 
 
 ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
@@ -111,7 +105,7 @@ def test_a_record_at_the_ends_of_what_is_allowed_is_read() -> None:
     record = parse_record(text.encode())
     assert (record.rows[0].lowest, record.rows[0].highest) == (0, (1 << 60) - 1)
     # Only blocks that the machine has cost anything.
-    assert len(record.changes([block(5), block(7)])) == 2
+    assert len(record.present([block(5), block(7)])) == 2
     for damaged in (b"", b"[" * 100_000, b"\xff"):
         with pytest.raises(ValueError, match=r"^(too deep$|Expecting|'utf-8')"):
             parse_record(damaged)

@@ -145,6 +145,9 @@ class Spy:
     def __init__(self) -> None:
         self.told: list[str] = []
 
+    def touch(self, block: MemoryBlock) -> None:
+        pass
+
     def note(self, block: MemoryBlock, action: str) -> None:
         self.told.append(f"{action} {block.number}, {block.state.value}")
 

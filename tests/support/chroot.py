@@ -73,7 +73,10 @@ def bootstrap(suite: str, packages: str) -> Chroot:
     subprocess.run(words, check=True)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
-    return Chroot(root)
+    chroot = Chroot(root)
+    # What mount makes is there from now on, and not taken for what a package has left.
+    chroot.do("true")
+    return chroot
 
 
 def copy_checkout(into: Path) -> None:
