@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import run_program, runs, start_program
+from commands import SCRIPTS, run_program, runs, start_program
 from memsim import directory
 from memsim.machine import Fault
 from memsim.profile import boot
@@ -199,6 +199,16 @@ class TestShell:
         done = run_program("memsim", "shell", tmp_path / "m", "--", "sh", "-c", script)
         assert (done.returncode, done.stderr) == (0, "")
         assert (tmp_path / "m" / MEMORY / "memory16/state").read_text() == "online\n"
+
+    @pytest.mark.parametrize("words", [["--undo"], ["--save"], ["-e", "-b", "16", "--persistent"]])
+    def test_memsim_shell_keeps_chmem_from_the_layout_and_the_record_of_the_real_machine(
+        self, words: list[str], tmp_path: Path
+    ) -> None:
+        directory.create(tmp_path / "m", boot("s390-lpar"))
+        done = run_program("memsim", "shell", tmp_path / "m", "--", SCRIPTS / "chmem", *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "but /etc and /run are not its own" in done.stderr
+        assert not (tmp_path / "m" / MEMORY / "memory16").exists()
 
     def test_memsim_shell_covers_only_memory_and_leaves_no_mount(self, tmp_path: Path) -> None:
         names = sorted(set(os.listdir("/sys/firmware")) | {"memory"})
