@@ -106,14 +106,15 @@ class Held(Journal):
         self._lock = None
 
 
-# Where the lock and the record are, and who holds the lock.
+# Where the lock and the line about a half changed block are, and who holds the lock.
 
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
 def _places(root: str, this_machine: bool) -> tuple[int | None, int | None, str]:
-    """Descriptors of the lock and of the directory of the record, and the name of the record."""
+    """Descriptors of the lock and of the directory of the line about a block, and the name of that
+    line's file."""
     try:
         memory = os.open(f"{root}/{MEMORY}", _DIRECTORY)
         if not this_machine:

@@ -67,7 +67,7 @@ class Watch:
         return nullcontext()
 
     def limiting(self, step: str) -> AbstractContextManager[object]:
-        """The context of an offline that must not be stopped, but may have a time limit."""
+        """The context of a write that must not be stopped; an offline may have a time limit."""
         return nullcontext()
 
 
