@@ -186,15 +186,17 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
     if where is None:
         check_own(machine)
     found = [block for block in machine.read(NEEDED).blocks() if not stays_by_itself(block)]
+    entries = entries_of(found)
+    alone = format_layout(Layout(entries=entries), _NO_HEADING)
     if where == "-":
-        output.write([_text(Layout(entries=entries_of(found)), _NO_HEADING).removesuffix("\n")])
+        output.write([alone.removesuffix("\n")])
         return Exit.SUCCESS
     if where is None:
-        layout = replace(_saved(machine), entries=entries_of(found))
-        _write(machine.tree.root, SAVED, _text(layout, _HEADING))
+        layout = replace(_saved(machine), entries=entries)
+        _write(machine.tree.root, SAVED, format_layout(layout, _HEADING))
     else:
         with output_file(where) as stream:
-            stream.write(_text(Layout(entries=entries_of(found)), _NO_HEADING))
+            stream.write(alone)
     return Exit.SUCCESS
 
 
@@ -214,7 +216,7 @@ def persist(machine: Machine, job: Job, done: Done, held: Held | None) -> bool:
     else:
         blocks: list[MemoryBlock] = list(machine.read(NEEDED, numbers).blocks())
         layout = added(layout, blocks)
-    _rewrite(machine, _text(layout, _HEADING), held)
+    _rewrite(machine, format_layout(layout, _HEADING), held)
     return True
 
 
@@ -265,10 +267,6 @@ def _saved_text(machine: Machine) -> str:
         return read_file(machine.tree.root, SAVED).decode(errors="replace")
     except FileNotFoundError:
         return ""
-
-
-def _text(layout: Layout, heading: str) -> str:
-    return format_layout(layout, heading)
 
 
 def _write(root: str, path: str, text: str) -> None:
