@@ -17,7 +17,7 @@ from hotplug_cli import messages as shared
 from hotplug_cli import tree_messages
 from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean
 from hotplug_cli.message import Message, Sentence
-from memory_hotplug.settings import ATTRIBUTES
+from memory_hotplug.layout.settings import ATTRIBUTES
 
 _UNIT = re.compile("[kmgtpe](i?b)?", re.IGNORECASE)
 

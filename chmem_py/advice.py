@@ -16,19 +16,19 @@ from chmem_py.output import NAME
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes, tree_messages
-from hotplug_cli.block_names import named, named_runs, runs, some
+from hotplug_cli.block_names import named, named_runs, ranges_named, some
 from hotplug_cli.message import Message, Sentence
 from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.guard import ratio_of
+from memory_hotplug.change.outcome import Outcome, Result
+from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
-from memory_hotplug.guard import ratio_of
 from memory_hotplug.machine import Machine
-from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import Action
-from memory_hotplug.ranges import MEMMAP_FRACTION
-from memory_hotplug.tree import Tree
-from memory_hotplug.usage import usage
+from memory_hotplug.seen.in_use import usage
+from memory_hotplug.table import MEMMAP_FRACTION
+from memory_hotplug.trees.files import Tree
 
 PASSED_OVER = (Cause.NOT_OFFLINE, Cause.NOT_DECONFIGURED)
 """Causes for which a block is passed over, with a SIZE, before anything is written to it."""
@@ -248,7 +248,7 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
             )
     stay = tally.still_configured
     if stay:
-        ways = [command(f"--deconfigure --blocks {run}", tree) for run in runs(stay)]
+        ways = [command(f"--deconfigure --blocks {run}", tree) for run in ranges_named(stay)]
         yield messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
 
 

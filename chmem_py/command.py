@@ -12,8 +12,8 @@ from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import GIVEN, GetoptCommand, GetoptOption, write_example
 from hotplug_cli.message import Sentence
 from memory_hotplug.errors import MemoryHotplugError
+from memory_hotplug.layout.settings import ATTRIBUTES
 from memory_hotplug.machine import Machine
-from memory_hotplug.settings import ATTRIBUTES
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -76,11 +76,11 @@ def offer_devices(
     """Offer the devices that brought memory."""
     from click.shell_completion import CompletionItem
 
-    from memory_hotplug.owners import owners
+    from memory_hotplug.seen.owners import owners_of
 
     try:
         with _machine(ctx) as machine:
-            names = owners(machine, machine.read(()).numbers).names
+            names = owners_of(machine, machine.read(()).numbers).names
     except MemoryHotplugError:
         return []
     return [CompletionItem(name) for name in names if name.startswith(typed)]

@@ -11,10 +11,10 @@ from chmem_py.tally import Tally
 from hotplug_cli.exits import Exit
 from memory_hotplug.block import State
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.outcome import Outcome, Result, Write
+from memory_hotplug.change.plan import Action
 from memory_hotplug.condition import condition_of
 from memory_hotplug.errors import BlockError
-from memory_hotplug.outcome import Outcome, Result, Write
-from memory_hotplug.plan import Action
 
 SCHEMA_VERSION = 1
 """The version of the document. It grows when scripts that read the document must change."""
@@ -28,7 +28,7 @@ _WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)
 _OUTCOMES = {Exit.SUCCESS: "done", Exit.PARTLY: "partial"}
 
 
-def document(
+def document_of(
     tally: Tally,
     status: int,
     signal: int | None,

@@ -15,13 +15,13 @@ from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
-from memory_hotplug.guard import takes_memory
-from memory_hotplug.layout_files import read_layout
+from memory_hotplug.change.guard import takes_memory
+from memory_hotplug.change.outcome import Result
+from memory_hotplug.change.plan import Action
+from memory_hotplug.layout.places import read_layout
 from memory_hotplug.machine import Machine
-from memory_hotplug.outcome import Result
-from memory_hotplug.plan import Action
-from memory_hotplug.ranges import MEMMAP_FRACTION
-from memory_hotplug.usage import Usage, usage
+from memory_hotplug.seen.in_use import Usage, usage
+from memory_hotplug.table import MEMMAP_FRACTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from chmem_py.options import Options
 from chmem_py.request import Request, RequestError, parse
 from chmem_py.run import NONE
 from hotplug_cli import sizes
-from hotplug_cli.block_names import runs, some
+from hotplug_cli.block_names import ranges_named, some
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.machine import Machine
-from memory_hotplug.usage import usage
+from memory_hotplug.seen.in_use import usage
 
 __all__ = ["requested"]
 
@@ -233,7 +233,7 @@ def _all_blocks(mistake: _Mistake) -> Sentence | None:
     if not re.fullmatch(r"all|max|\*|[0-9]{1,3}%|[0-9]+-", mistake.text.lower()):
         return None
     with suppress(MemoryHotplugError):
-        there = some(runs(mistake.machine.read(()).numbers))
+        there = some(ranges_named(mistake.machine.read(()).numbers))
         return messages.BLOCKS_HERE.of(blocks=", ".join(there))
     return None
 

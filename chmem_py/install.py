@@ -14,14 +14,15 @@ from chmem_py.output import Output
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
-from memory_hotplug.boot_files import RULES, UNIT, WANTED, rules_text, unit_text
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import CannotWriteError
-from memory_hotplug.layout import Layout
-from memory_hotplug.layout_files import link_file, read_layout, remove_file, replace_file
+from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED, rules_text, unit_text
+from memory_hotplug.layout.model import Layout
+from memory_hotplug.layout.places import read_layout
+from memory_hotplug.layout.udev import online_rules
 from memory_hotplug.machine import Machine
-from memory_hotplug.tree import Tree
-from memory_hotplug.udev_rules import online_rules
+from memory_hotplug.trees.files import Tree
+from memory_hotplug.trees.root_files import link_file, remove_file, replace_file
 
 
 def check_program() -> None:
@@ -48,7 +49,7 @@ def _is_open(found: os.stat_result) -> bool:
     return found.st_uid != 0 or bool(writable and not found.st_mode & stat.S_ISVTX)
 
 
-def install(machine: Machine, output: Output, *, dry_run: bool) -> None:
+def install_units(machine: Machine, output: Output, *, dry_run: bool) -> None:
     """Write the unit and the rules for the layout in memory-layout.d.
 
     Raises LayoutError, and OSError if a file cannot be written.

@@ -16,8 +16,8 @@ from typing import Self
 from chmem_py import messages
 from chmem_py.output import NAME
 from hotplug_cli.exits import by_signal
+from memory_hotplug.change.transaction import Watch
 from memory_hotplug.errors import StoppedError
-from memory_hotplug.transaction import Watch
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDED = f"{NAME}: {messages.ENDED_AT_ONCE.text}\n".encode()

@@ -8,24 +8,24 @@ from typing import Any, NamedTuple
 
 from chmem_py import messages
 from chmem_py.hints import requested
-from chmem_py.holding import holding, say_held, say_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.layouts import Job, check_own, check_saved, persist, put_back, save, to_total
+from chmem_py.operands import owned_by, read_selection, unable, zone_named
 from chmem_py.options import Options
 from chmem_py.output import NAME, Output
-from chmem_py.reading import owned_by, read_selection, unable, zone_named
+from chmem_py.recovery import holding, say_held, say_left
 from chmem_py.request import Request
-from chmem_py.run import Done, Site, gave_up, interrupted, run
+from chmem_py.run import Done, Site, gave_up, interrupted, run_changes
 from chmem_py.selection import select_nothing
 from hotplug_cli import program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
+from memory_hotplug.change.lock import Held
+from memory_hotplug.change.plan import Action
+from memory_hotplug.change.undo import Rewritten
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
-from memory_hotplug.hold import Held
-from memory_hotplug.layout_files import SAVED
+from memory_hotplug.layout.places import SAVED
 from memory_hotplug.machine import Machine, open_tree
-from memory_hotplug.plan import Action
-from memory_hotplug.undo import Rewritten
 
 
 class Asked(NamedTuple):
@@ -60,7 +60,9 @@ def change(make: Maker, asked: Asked) -> int:
         with Interrupts(options.timeout) as interrupts:
             try:
                 with _held(machine, job, options, interrupts, output) as held:
-                    done = run(Site(machine, output, interrupts, held), job.select(), options.how)
+                    done = run_changes(
+                        Site(machine, output, interrupts, held), job.select(), options.how
+                    )
                     done = _keep(machine, job, done, asked, held)
             except (StoppedError, HeldError) as error:
                 nothing = select_nothing(job.request, machine)
@@ -71,10 +73,10 @@ def change(make: Maker, asked: Asked) -> int:
                     done = interrupted(nothing, interrupts.signal, output)
             # A signal that comes now is too late, and must not keep the report back.
             if options.json:
-                from chmem_py.document import document
+                from chmem_py.document import document_of
 
                 root = machine.tree.root
-                output.write([document(*done, _shown(options), output.messages, root)])
+                output.write([document_of(*done, _shown(options), output.messages, root)])
             return output.finish(done.status)
 
 
@@ -97,9 +99,9 @@ def _keep(machine: Machine, job: Job, done: Done, asked: Asked, held: Held | Non
         if said and not options.json:
             output.write([said])
         if options.install and done.signal is None:
-            from chmem_py.install import install
+            from chmem_py.install import install_units
 
-            install(machine, output, dry_run=options.dry_run)
+            install_units(machine, output, dry_run=options.dry_run)
     except (MemoryHotplugError, OSError) as error:
         program.complain_of(NAME, error, output.say)
         changed = bool(done.tally.changed or done.tally.settings)

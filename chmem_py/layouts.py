@@ -11,33 +11,27 @@ from chmem_py.request import Request
 from chmem_py.run import Done
 from chmem_py.selection import Selection, Undoing, needed, select, select_changes
 from hotplug_cli.exits import Exit
-from hotplug_cli.output_file import output_file
+from hotplug_cli.output_file import open_output
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.change.guard import ZoneBalance, ratio_of
+from memory_hotplug.change.journal import last_change
+from memory_hotplug.change.lock import Held, is_own
+from memory_hotplug.change.outcome import Result
+from memory_hotplug.change.plan import NEEDED, Action, change_back
+from memory_hotplug.change.saved import added, entries_of, stays_by_itself
+from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, absence_of, is_on, targets_of
+from memory_hotplug.change.undo import UNDO, Rewritten
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.guard import ZoneBalance, ratio_of
-from memory_hotplug.hold import Held, is_own
-from memory_hotplug.journal import last_change
-from memory_hotplug.layout import Entry, Layout, Policy, Where
-from memory_hotplug.layout_files import (
-    LONGEST,
-    SAVED,
-    read_file,
-    read_layout,
-    remove_file,
-    replace_file,
-)
-from memory_hotplug.layout_text import format_layout, parse_layout, parse_policy
+from memory_hotplug.layout.model import Entry, Layout, Policy, Where
+from memory_hotplug.layout.notation import format_layout, parse_layout, parse_policy
+from memory_hotplug.layout.places import SAVED, read_layout
+from memory_hotplug.layout.settings import differing, settings_to, with_policy
 from memory_hotplug.machine import Machine
-from memory_hotplug.outcome import Result
-from memory_hotplug.plan import NEEDED, Action, change_back
-from memory_hotplug.ranges import BlockTable
 from memory_hotplug.runs import gaps
-from memory_hotplug.saving import added, entries_of, stays_by_itself
-from memory_hotplug.settings import differing, settings_to, with_policy
-from memory_hotplug.simulated import is_simulated
-from memory_hotplug.targets import NEEDED_FOR_LAYOUT, absence_of, is_on, targets_of
-from memory_hotplug.undo import UNDO, Rewritten
+from memory_hotplug.table import BlockTable
+from memory_hotplug.trees.root_files import LONGEST, read_file, remove_file, replace_file
+from memory_hotplug.trees.simulated import is_simulated
 
 _HEADING = """\
 The memory layout as chmem saved it; see memory-layout.d(5).
@@ -195,7 +189,7 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
         layout = replace(_saved(machine), entries=entries)
         _write(machine.tree.root, SAVED, format_layout(layout, _HEADING))
     else:
-        with output_file(where) as stream:
+        with open_output(where) as stream:
             stream.write(alone)
     return Exit.SUCCESS
 

@@ -11,8 +11,8 @@ from hotplug_cli import sizes
 from hotplug_cli.message import Sentence
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import Zone
+from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BadSizeError, SizeTooLargeError
-from memory_hotplug.plan import Action
 from memory_hotplug.size import SIZE_LIMIT
 
 _SPACE = " \t\n\v\f\r"

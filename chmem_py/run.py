@@ -17,28 +17,28 @@ from chmem_py.advice import (
 from chmem_py.foresight import format_forecast, kept_free, need_of, refuse, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
+from chmem_py.policies import take_back_settings, write_settings
 from chmem_py.selection import Selection
-from chmem_py.settings import take_back_settings, write_settings
 from chmem_py.tally import Tally, Why
 from chmem_py.text import Text, format_script
 from hotplug_cli.exits import Exit
 from hotplug_cli.progress import Progress
 from memory_hotplug.attribute import Attribute, path_of
-from memory_hotplug.batch import carry_out_each
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.batch import carry_out_each
+from memory_hotplug.change.guard import Guard
+from memory_hotplug.change.lock import Held
+from memory_hotplug.change.plan import Action, Change
+from memory_hotplug.change.rehearsal import Rehearsal
+from memory_hotplug.change.steps import OFFLINE
+from memory_hotplug.change.transaction import NOT_MOVED, Patience
 from memory_hotplug.errors import (
     BlockError,
     CannotWriteError,
     LayoutError,
     MemoryHotplugError,
 )
-from memory_hotplug.guard import Guard
-from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Action, Change
-from memory_hotplug.rehearsal import Rehearsal
-from memory_hotplug.steps import OFFLINE
-from memory_hotplug.transaction import NOT_MOVED, Patience
 
 NONE: Literal["none"] = "none"
 KeepFree = int | Literal["none"] | None
@@ -86,7 +86,7 @@ class Site:
     """What keeps memory available; None if no memory is taken, or all may be."""
 
 
-def run(site: Site, selection: Selection, how: How) -> Done:
+def run_changes(site: Site, selection: Selection, how: How) -> Done:
     """Change the blocks of SELECTION, or rehearse that, and write what was done."""
     machine, output = site.machine, site.output
     tally = Tally(selection, all_or_nothing=how.all_or_nothing)
@@ -111,7 +111,7 @@ def run(site: Site, selection: Selection, how: How) -> Done:
     choice = selection.by_size and selection.request.action is Action.DISABLE
     if not choice or how.order == "highest":
         return _carry_out(site, text, selection.changes, how)
-    from chmem_py.pages import arranged
+    from chmem_py.best_first import arranged
 
     with arranged(machine, selection, how.order) as changes:
         return _carry_out(site, text, changes, how)
@@ -216,7 +216,7 @@ def _why(machine: Machine, error: BlockError | None) -> Why:
     """What the machine itself says about a failure."""
     if error is None:
         return Why()
-    from chmem_py.pages import staying
+    from chmem_py.best_first import staying
 
     page, not_removable, nowhere_else = None, False, False
     with contextlib.suppress(OSError, MemoryHotplugError):

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from chmem_py.request import Request
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.guard import ZoneBalance
+from memory_hotplug.change.guard import ZoneBalance
+from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
+from memory_hotplug.change.targets import Absence, absence_of, is_on
+from memory_hotplug.change.undo import Record, Rewritten
+from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import NEEDED, Action, Change, Order, change_to
-from memory_hotplug.ranges import BlockTable
 from memory_hotplug.runs import gaps
-from memory_hotplug.settings import Setting
-from memory_hotplug.targets import Absence, absence_of, is_on
-from memory_hotplug.undo import Record, Rewritten
+from memory_hotplug.table import BlockTable
 
 
 class Undoing(NamedTuple):

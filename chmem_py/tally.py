@@ -7,13 +7,13 @@ from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, same_condition, zone_of
 from memory_hotplug.causes import Cause
-from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import Action
-from memory_hotplug.settings import Setting
-from memory_hotplug.undo import format_record
+from memory_hotplug.change.outcome import Outcome, Result
+from memory_hotplug.change.plan import Action
+from memory_hotplug.change.undo import format_record
+from memory_hotplug.layout.settings import Setting
 
 if TYPE_CHECKING:
-    from chmem_py.pages import Staying
+    from chmem_py.best_first import Staying
 
 
 class Why(NamedTuple):

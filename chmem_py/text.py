@@ -23,12 +23,12 @@ from chmem_py.tally import Tally
 from hotplug_cli import sizes
 from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
+from memory_hotplug.change.outcome import Outcome, Result
+from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.machine import Machine
-from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import Action
-from memory_hotplug.simulated import is_simulated
-from memory_hotplug.tree import Tree
+from memory_hotplug.trees.files import Tree
+from memory_hotplug.trees.simulated import is_simulated
 
 STEPS = {
     "memmap-on-memory": "memmap-on-memory",

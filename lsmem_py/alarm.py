@@ -11,7 +11,7 @@ import click
 
 from hotplug_cli.exits import by_signal
 from memory_hotplug.machine import open_tree
-from memory_hotplug.uevents import Uevents
+from memory_hotplug.seen.uevents import Uevents
 
 __all__ = ["ENDING", "UNANNOUNCED", "Alarm", "end_by"]
 

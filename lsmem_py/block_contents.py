@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from hotplug_cli.progress import Progress
 from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.kernel_log import Failed, failures_on
 from memory_hotplug.machine import Machine
-from memory_hotplug.pages import Candidate, Contents, Kind, Pages, candidate
-from memory_hotplug.ranges import BlockTable, MemoryRange
+from memory_hotplug.seen.kernel_log import Failed, failures_on
+from memory_hotplug.seen.pages import Candidate, Contents, Kind, Pages, candidate
+from memory_hotplug.table import BlockTable, MemoryRange
 
 __all__ = ["BlockContents", "format_log", "read_contents"]
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from lsmem_py.columns import BY_NAME
 from memory_hotplug.block import DISABLED
 from memory_hotplug.errors import printable
-from memory_hotplug.ranges import MERGED_BY, BlockTable, Remark
+from memory_hotplug.table import MERGED_BY, BlockTable, Remark
 
 __all__ = [
     "ATTRIBUTES",
-    "Change",
+    "Difference",
     "Snapshot",
     "Span",
     "Values",
@@ -67,7 +67,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Difference:
     """Contiguous blocks that changed in the same way."""
 
     first: int
@@ -111,7 +111,7 @@ def snapshot(table: BlockTable, head: Mapping[str, Any] | None = None) -> Snapsh
     return Snapshot(table.block_size, spans, head or {}, table.remarks)
 
 
-def compare(before: Snapshot, after: Snapshot) -> list[Change]:
+def compare(before: Snapshot, after: Snapshot) -> list[Difference]:
     """The changes from one snapshot to another, ascending.
 
     An attribute of a block that only one side knows is not compared: a newer kernel may have more
@@ -122,7 +122,7 @@ def compare(before: Snapshot, after: Snapshot) -> list[Change]:
             *compare(before, replace(before, spans=())),
             *compare(replace(after, spans=()), after),
         ]
-    changes: list[Change] = []
+    changes: list[Difference] = []
     for first, last, old, new in _pairs(before.spans, after.spans):
         if old is not None and new is not None:
             names = [name for name in old if name in new and _differ(name, old, new)]
@@ -132,7 +132,7 @@ def compare(before: Snapshot, after: Snapshot) -> list[Change]:
         previous = changes[-1] if changes else None
         if previous and (previous.last, previous.before, previous.after) == (first - 1, old, new):
             first = changes.pop().first
-        changes.append(Change(first, last, after.block_size, old, new))
+        changes.append(Difference(first, last, after.block_size, old, new))
     return changes
 
 
@@ -171,7 +171,7 @@ def _differ(name: str, old: Values, new: Values) -> bool:
     return {old.get("configured"), new.get("configured")} == {True, False}
 
 
-def record(change: Change) -> dict[str, Any]:
+def record(change: Difference) -> dict[str, Any]:
     """The change as JSON. Blocks that exist on both sides have only the attributes that differ."""
     return {
         "change": change.kind,
@@ -184,7 +184,7 @@ def record(change: Change) -> dict[str, Any]:
     }
 
 
-def format_change(change: Change) -> str:
+def format_change(change: Difference) -> str:
     """The change as text: ``online -> offline, zones Normal -> Normal/Movable``."""
     old, new = change.before, change.after
     if old is None or new is None:
@@ -212,7 +212,7 @@ def format_stamped(sentence: str, now: datetime) -> str:
     return f"{now:%H:%M:%S} {sentence}"
 
 
-def format_news(change: Change, now: datetime) -> str:
+def format_news(change: Difference, now: datetime) -> str:
     """The change as a line of a log: when it was seen, the blocks, and what changed."""
     return format_stamped(f"{change.name}: {format_change(change)}", now)
 
@@ -234,7 +234,7 @@ def _text(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def format_lines(changes: Sequence[Change], format_size: Callable[[int], str]) -> Iterator[str]:
+def format_lines(changes: Sequence[Difference], format_size: Callable[[int], str]) -> Iterator[str]:
     """One line for each change, aligned, with newlines."""
     sizes = [format_size(change.size) for change in changes]
     name_width = max((len(change.name) for change in changes), default=0)
@@ -243,6 +243,6 @@ def format_lines(changes: Sequence[Change], format_size: Callable[[int], str]) -
         yield f"{change.name:<{name_width}} {size:>{size_width}}  {format_change(change)}\n"
 
 
-def numbers(changes: Iterable[Change]) -> set[int]:
+def numbers(changes: Iterable[Difference]) -> set[int]:
     """The numbers of the blocks that changed."""
     return {number for one in changes for number in range(one.first, one.last + 1)}

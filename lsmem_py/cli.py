@@ -268,9 +268,9 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
         return _show(context, options)
     from contextlib import redirect_stdout
 
-    from hotplug_cli.output_file import output_file
+    from hotplug_cli.output_file import open_output
 
-    with output_file(options.output_file) as file, redirect_stdout(file):
+    with open_output(options.output_file) as file, redirect_stdout(file):
         return _show(context, options)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from memory_hotplug.ranges import MemoryRange
+from memory_hotplug.table import MemoryRange
 
 __all__ = ["READS", "painter"]
 

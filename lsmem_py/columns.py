@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.sizes import human
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
-from memory_hotplug.ranges import MemoryRange
+from memory_hotplug.table import MemoryRange
 
 __all__ = [
     "BY_NAME",

@@ -11,8 +11,8 @@ from hotplug_cli.program import complain_of
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py import layout_targets, messages
-from lsmem_py.changes import Change
-from lsmem_py.earlier import earlier, snapshot
+from lsmem_py.changes import Difference
+from lsmem_py.earlier import earlier_state, snapshot
 from memory_hotplug.errors import MemoryHotplugError, printable
 from memory_hotplug.machine import Machine
 
@@ -37,7 +37,7 @@ def run_diff(
                 after = snapshot(machine)
                 before, missing = layout_targets.wanted(machine, after, path)
         else:
-            before = earlier(path)
+            before = earlier_state(path)
             with Machine.at(root) as machine:
                 after = snapshot(machine)
         settings = dict(_settings(before.head, after.head))
@@ -80,7 +80,7 @@ def _settings(
             yield name, {"before": old, "after": new}
 
 
-def _format_document(found: list[Change], settings: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _format_document(found: list[Difference], settings: dict[str, dict[str, Any]]) -> Iterator[str]:
     import json
 
     head = {
@@ -97,7 +97,7 @@ def _format_document(found: list[Change], settings: dict[str, dict[str, Any]]) -
 
 
 def _format_text(
-    found: list[Change], settings: dict[str, dict[str, Any]], format_size: Callable[[int], str]
+    found: list[Difference], settings: dict[str, dict[str, Any]], format_size: Callable[[int], str]
 ) -> Iterator[str]:
     """The text of the changes; like diff(1), nothing if there are none."""
     for name, pair in settings.items():

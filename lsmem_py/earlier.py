@@ -16,7 +16,7 @@ from memory_hotplug.errors import MemoryHotplugError, NoRootError
 from memory_hotplug.machine import Machine
 from memory_hotplug.reading import ADDRESS_LIMIT
 
-__all__ = ["EarlierError", "earlier", "snapshot"]
+__all__ = ["EarlierError", "earlier_state", "snapshot"]
 
 _LONGEST = 1 << 29
 """The maximum size of a document in bytes: enough for a million ranges."""
@@ -40,7 +40,7 @@ def snapshot(machine: Machine) -> Snapshot:
     return changes_.snapshot(table, head)
 
 
-def earlier(path: str) -> Snapshot:
+def earlier_state(path: str) -> Snapshot:
     """The condition in a file, a directory or an archive; PATH ``-`` is standard input.
 
     Raises EarlierError, and OSError if PATH cannot be opened.

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from lsmem_py.options import Options, on_terminal
 from lsmem_py.reports import BYTES, Pieces, Report, document, schema_of
 from memory_hotplug.block import State
-from memory_hotplug.iomem import Region, read_iomem
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import MEMMAP_FRACTION
-from memory_hotplug.tree import Tree
-from memory_hotplug.usage import Usage, usage
+from memory_hotplug.seen.in_use import Usage, usage
+from memory_hotplug.seen.iomem import Region, read_iomem
+from memory_hotplug.table import MEMMAP_FRACTION
+from memory_hotplug.trees.files import Tree
 
 __all__ = ["REPORT"]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from hotplug_cli.getopt import UsageError
 from lsmem_py.columns import Column, plain
 from lsmem_py.options import METRICS
-from memory_hotplug.ranges import MemoryRange
+from memory_hotplug.table import MemoryRange
 
 __all__ = [
     "FORMATS",

@@ -11,9 +11,9 @@ from lsmem_py.options import Options
 from lsmem_py.reports import DIALECT, Pieces, Report, closed
 from lsmem_py.sources import Sources
 from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.iomem import Region
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable, MemoryRange
+from memory_hotplug.seen.iomem import Region
+from memory_hotplug.table import BlockTable, MemoryRange
 
 __all__ = ["REPORT"]
 

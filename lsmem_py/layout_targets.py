@@ -10,14 +10,14 @@ from hotplug_cli.message import Sentence
 from hotplug_cli.remarks import absent_sentence
 from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
 from memory_hotplug.block import MemoryBlock
+from memory_hotplug.change.guard import balanced, ratio_of
+from memory_hotplug.change.plan import Change
+from memory_hotplug.change.targets import Targets, targets_of
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.guard import balanced, ratio_of
-from memory_hotplug.layout import Layout, Policy
-from memory_hotplug.layout_files import read_layout
+from memory_hotplug.layout.model import Layout, Policy
+from memory_hotplug.layout.places import read_layout
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Change
-from memory_hotplug.ranges import BlockTable
-from memory_hotplug.targets import Targets, targets_of
+from memory_hotplug.table import BlockTable
 
 __all__ = ["DEFAULT", "is_layout", "persistence", "wanted"]
 

@@ -13,7 +13,7 @@ from lsmem_py.options import Options
 from lsmem_py.reports import Pieces, Report
 from memory_hotplug.block import MemoryBlock, zone_of
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable
+from memory_hotplug.table import BlockTable
 
 __all__ = ["REPORT"]
 

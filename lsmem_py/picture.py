@@ -18,16 +18,16 @@ from rich.text import Text
 from hotplug_cli.sizes import human
 from lsmem_py.columns import BY_NAME, STATUS, ZONES
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
-from memory_hotplug.ranges import BlockTable
+from memory_hotplug.table import BlockTable
 
-__all__ = ["KINDS", "Kind", "Picture", "reads", "window", "write_picture"]
+__all__ = ["KINDS", "Fill", "Picture", "reads", "window", "write_picture"]
 
 ROWS_IN_A_PIPE = 24
 """The maximum of rows of cells if output is not a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Fill:
     """A kind of memory, and how its cells are drawn.
 
     Characters distinguish the kinds even without colour. They are ASCII, so that a serial console
@@ -42,26 +42,26 @@ class Kind:
     explanation: str = ""
 
 
-HOLE = Kind("_", ",", "", "hole", "no memory here")
-_OFFLINE = Kind("-", "=", "black on yellow", "offline")
-_LEAVING = Kind("~", "s", "black on bright_red", "going offline")
-_DISABLED = Kind(".", ":", "white on bright_black", "disabled", "not configured")
-_UNKNOWN = Kind("?", "!", "white on red", "unknown")
+HOLE = Fill("_", ",", "", "hole", "no memory here")
+_OFFLINE = Fill("-", "=", "black on yellow", "offline")
+_LEAVING = Fill("~", "s", "black on bright_red", "going offline")
+_DISABLED = Fill(".", ":", "white on bright_black", "disabled", "not configured")
+_UNKNOWN = Fill("?", "!", "white on red", "unknown")
 
 _STATES = {
-    "online": Kind("#", "+", "black on green", "online"),
+    "online": Fill("#", "+", "black on green", "online"),
     "offline": _OFFLINE,
     "going-offline": _LEAVING,
     "disabled": _DISABLED,
 }
 _ZONES = {
-    Zone.DMA: Kind("D", "d", "black on cyan", "zone DMA"),
-    Zone.DMA32: Kind("3", "2", "white on blue", "zone DMA32"),
-    Zone.NORMAL: Kind("N", "n", "black on green", "zone Normal"),
-    Zone.HIGHMEM: Kind("H", "h", "black on bright_green", "zone Highmem"),
-    Zone.MOVABLE: Kind("M", "m", "black on bright_cyan", "zone Movable"),
-    Zone.DEVICE: Kind("V", "v", "black on white", "zone Device"),
-    Zone.NONE: Kind("*", "x", "white on magenta", "several zones"),
+    Zone.DMA: Fill("D", "d", "black on cyan", "zone DMA"),
+    Zone.DMA32: Fill("3", "2", "white on blue", "zone DMA32"),
+    Zone.NORMAL: Fill("N", "n", "black on green", "zone Normal"),
+    Zone.HIGHMEM: Fill("H", "h", "black on bright_green", "zone Highmem"),
+    Zone.MOVABLE: Fill("M", "m", "black on bright_cyan", "zone Movable"),
+    Zone.DEVICE: Fill("V", "v", "black on white", "zone Device"),
+    Zone.NONE: Fill("*", "x", "white on magenta", "several zones"),
 }
 _ONLINE, *_REST = _STATES.values()
 KINDS = (_ONLINE, *_ZONES.values(), *_REST, _UNKNOWN, HOLE)
@@ -73,7 +73,7 @@ _CHANGED = "bold red"
 class _Cell(NamedTuple):
     """A cell of the picture."""
 
-    kind: Kind
+    kind: Fill
     """The kind of most blocks of the cell."""
     mixed: bool
 
@@ -82,18 +82,18 @@ class _Cell(NamedTuple):
         return self.kind.mostly if self.mixed else self.kind.character
 
 
-def _by_status(block: MemoryBlock) -> Kind:
+def _by_status(block: MemoryBlock) -> Fill:
     return _STATES.get(block.status or "", _UNKNOWN)
 
 
-def _by_zone(block: MemoryBlock) -> Kind:
+def _by_zone(block: MemoryBlock) -> Fill:
     if block.status != State.ONLINE.value:
         return _by_status(block)
     zones = block.zones or ()
     return _ZONES.get(zones[0], _UNKNOWN) if len(zones) == 1 else _UNKNOWN
 
 
-_KIND_OF: dict[str, Callable[[MemoryBlock], Kind]] = {STATUS: _by_status, ZONES: _by_zone}
+_KIND_OF: dict[str, Callable[[MemoryBlock], Fill]] = {STATUS: _by_status, ZONES: _by_zone}
 
 
 def _merged_by(by: str) -> set[str]:
@@ -134,7 +134,7 @@ class Picture:
     # So the addresses at the left are round, and a block keeps its place when others go.
 
     @cached_property
-    def _kinds(self) -> dict[int, Kind]:
+    def _kinds(self) -> dict[int, Fill]:
         """Block number -> its kind."""
         kind_of = _KIND_OF[self.by]
         return {
@@ -189,7 +189,7 @@ class Picture:
 
     def lines(self) -> Iterator[Text]:
         """The lines of the picture."""
-        mixed: set[Kind] = set()
+        mixed: set[Fill] = set()
         for heading, numbers in self._nodes.items():
             if heading:
                 size = self._size(len(numbers))
@@ -198,7 +198,7 @@ class Picture:
         yield Text()
         yield from self._legend(mixed)
 
-    def _rows(self, numbers: Sequence[int], mixed: set[Kind]) -> Iterator[Text]:
+    def _rows(self, numbers: Sequence[int], mixed: set[Fill]) -> Iterator[Text]:
         """The rows of a node. MIXED gets the kind of each cell that holds several."""
         per_row = self._group * self._cells
         before = None
@@ -214,7 +214,7 @@ class Picture:
         what = "other nodes" if others else f"{self._size(after - first)} of hole"
         return Text(f"  ... {what}", style=HOLE.style)
 
-    def _row(self, first: int, numbers: Sequence[int], mixed: set[Kind]) -> Iterator[Text]:
+    def _row(self, first: int, numbers: Sequence[int], mixed: set[Fill]) -> Iterator[Text]:
         line = Text(f"  0x{first * self.table.block_size:0{self._address_digits}x} ")
         indent = len(line)
         starts = range(first, first + self._group * self._cells, self._group)
@@ -261,7 +261,7 @@ class Picture:
             _between(numbers, first, after)
         )
 
-    def _legend(self, mixed: Collection[Kind]) -> Iterator[Text]:
+    def _legend(self, mixed: Collection[Fill]) -> Iterator[Text]:
         counts = Counter(self._kinds.values())
         numbers = self.table.numbers
         counts[HOLE] = numbers[-1] - numbers[0] + 1 - len(numbers)

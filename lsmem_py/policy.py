@@ -7,9 +7,9 @@ from lsmem_py.options import Options
 from lsmem_py.reports import BYTES, Pieces, Report, closed, document, schema_of
 from memory_hotplug.attribute import path_of
 from memory_hotplug.block import Zone, zone_of
+from memory_hotplug.layout.settings import ATTRIBUTES, present
+from memory_hotplug.layout.udev import OnlineRule, online_rules
 from memory_hotplug.machine import Machine
-from memory_hotplug.settings import ATTRIBUTES, present
-from memory_hotplug.udev_rules import OnlineRule, online_rules
 
 __all__ = ["REPORT"]
 
@@ -18,7 +18,7 @@ _MOVABLE_AT_MOST = 4
 (Documentation/admin-guide/mm/memory-hotplug.rst)."""
 
 
-class Policy(NamedTuple):
+class PolicyReport(NamedTuple):
     """What says what becomes of memory that is added."""
 
     settings: dict[str, str]
@@ -47,27 +47,27 @@ class Policy(NamedTuple):
         return self.movable > _MOVABLE_AT_MOST * self.others
 
 
-def _read(machine: Machine) -> Policy:
+def _read(machine: Machine) -> PolicyReport:
     """Raises the errors of Machine, and OSError if a rule cannot be read."""
     table = machine.read(("state", "zones"))
     zones = [zone_of(block) for block in table.blocks()]
     movable = zones.count(Zone.MOVABLE) * table.block_size
     others = table.total(online=True) - movable
-    return Policy(present(machine), online_rules(machine.tree.system), movable, others)
+    return PolicyReport(present(machine), online_rules(machine.tree.system), movable, others)
 
 
 FormatSize = Callable[[int], str]
 
 
-class Row(NamedTuple):
+class PolicyRow(NamedTuple):
     """A row of the report."""
 
     key: str
     help: str
     typed: dict[str, Any]
     """JSON Schema of the value, without the description."""
-    value: Callable[[Policy], Any]
-    text: Callable[[Policy, FormatSize], Iterable[str]] = lambda policy, format_size: ()
+    value: Callable[[PolicyReport], Any]
+    text: Callable[[PolicyReport, FormatSize], Iterable[str]] = lambda policy, format_size: ()
     """The lines, with newlines."""
     optional: bool = False
 
@@ -76,11 +76,11 @@ class Row(NamedTuple):
         return {**self.typed, "description": self.help}
 
 
-def _settings(policy: Policy, _: FormatSize) -> Iterator[str]:
+def _settings(policy: PolicyReport, _: FormatSize) -> Iterator[str]:
     return (f"{_file(key):<24} {value}\n" for key, value in policy.settings.items())
 
 
-def _rules(policy: Policy, _: FormatSize) -> Iterator[str]:
+def _rules(policy: PolicyReport, _: FormatSize) -> Iterator[str]:
     if policy.rules:
         yield "\nudev rules that set memory online:\n"
         places = [_place(rule) for rule in policy.rules]
@@ -102,7 +102,7 @@ def _words(rule: OnlineRule) -> str:
     return " or ".join(rule.words) or "a program"
 
 
-def _becomes(policy: Policy) -> str:
+def _becomes(policy: PolicyReport) -> str:
     if policy.by_kernel:
         late = ", and udev comes too late" if policy.rules else ""
         return f"becomes {policy.by_kernel}: the kernel does that itself{late}"
@@ -113,7 +113,7 @@ def _becomes(policy: Policy) -> str:
     return "stays offline: neither the kernel nor a udev rule sets it online"
 
 
-def _added_memory(policy: Policy) -> dict[str, Any]:
+def _added_memory(policy: PolicyReport) -> dict[str, Any]:
     rule = policy.by_rule
     return {
         "words": [policy.by_kernel] if policy.by_kernel else list(rule.words) if rule else [],
@@ -122,7 +122,7 @@ def _added_memory(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _warning(policy: Policy, format_size: FormatSize) -> Iterator[str]:
+def _warning(policy: PolicyReport, format_size: FormatSize) -> Iterator[str]:
     if policy.too_movable:
         yield (
             f"Zone Movable has {format_size(policy.movable)}, more than {_MOVABLE_AT_MOST} times"
@@ -134,14 +134,14 @@ def _warning(policy: Policy, format_size: FormatSize) -> Iterator[str]:
 _TEXT = {"type": "string"}
 _WORDS = {"type": "array", "items": _TEXT}
 _ROWS = (
-    Row(
+    PolicyRow(
         "settings",
         "what the kernel has of its settings, as sysfs shows it",
         closed({_file(key): _TEXT for key in ATTRIBUTES}, ()),
         lambda policy: {_file(key): value for key, value in policy.settings.items()},
         _settings,
     ),
-    Row(
+    PolicyRow(
         "rules",
         "udev rules that set memory online",
         {
@@ -161,7 +161,7 @@ _ROWS = (
         ],
         _rules,
     ),
-    Row(
+    PolicyRow(
         "added_memory",
         "what becomes of memory that is added; without words, it stays offline",
         closed(
@@ -174,9 +174,9 @@ _ROWS = (
         _added_memory,
         lambda policy, _: [f"\nMemory that is added {_becomes(policy)}.\n"],
     ),
-    Row("movable", "bytes online in zone Movable", BYTES, lambda policy: policy.movable),
-    Row("other_zones", "bytes online in other zones", BYTES, lambda policy: policy.others),
-    Row(
+    PolicyRow("movable", "bytes online in zone Movable", BYTES, lambda policy: policy.movable),
+    PolicyRow("other_zones", "bytes online in other zones", BYTES, lambda policy: policy.others),
+    PolicyRow(
         "too_movable",
         "whether zone Movable is so large that the kernel can run out of memory for itself",
         {"type": "boolean"},

@@ -17,11 +17,11 @@ from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py import formats, messages
 from lsmem_py.alarm import ENDING, Alarm, end_by
-from lsmem_py.changes import Change
+from lsmem_py.changes import Difference
 from lsmem_py.sources import Sources
 from lsmem_py.view import View
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable
+from memory_hotplug.table import BlockTable
 
 __all__ = ["run_screen"]
 
@@ -76,7 +76,7 @@ def run_screen(
             before = after
 
 
-def _news(found: Sequence[Change]) -> str:
+def _news(found: Sequence[Difference]) -> str:
     """A text with the first change, and the number of changes."""
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return changes_.format_news(found[0], datetime.now()) + more

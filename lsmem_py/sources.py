@@ -5,13 +5,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable, MemoryRange
+from memory_hotplug.table import BlockTable, MemoryRange
 
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
     from lsmem_py.block_contents import BlockContents
     from lsmem_py.columns import Column
-    from memory_hotplug.iomem import Region
+    from memory_hotplug.seen.iomem import Region
 
 __all__ = ["Sources"]
 
@@ -63,9 +63,9 @@ class Sources:
     @cached_property
     def devices(self) -> Mapping[int, str]:
         """Block -> the device that brought it."""
-        from memory_hotplug.owners import owners
+        from memory_hotplug.seen.owners import owners_of
 
-        found = owners(self.machine, self.table.numbers)
+        found = owners_of(self.machine, self.table.numbers)
         if not found.known:
             from lsmem_py import messages
 
@@ -75,7 +75,7 @@ class Sources:
     @cached_property
     def tiers(self) -> Mapping[int, int]:
         """Node -> its memory tier."""
-        from memory_hotplug.owners import tiers
+        from memory_hotplug.seen.owners import tiers
 
         return tiers(self.machine.tree)
 
@@ -96,6 +96,6 @@ class Sources:
     @cached_property
     def regions(self) -> "Sequence[Region]":
         """The map of the address space."""
-        from memory_hotplug.iomem import read_iomem
+        from memory_hotplug.seen.iomem import read_iomem
 
         return read_iomem(self.machine.tree)

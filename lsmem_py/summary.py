@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable
+from memory_hotplug.table import BlockTable
 
 __all__ = ["READS", "format_summary"]
 

@@ -7,7 +7,7 @@ from lsmem_py.columns import BY_NAME, COLUMNS, Column
 from lsmem_py.formats import Listing
 from lsmem_py.reports import BYTES, DIALECT, closed
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable
+from memory_hotplug.table import BlockTable
 
 __all__ = [
     "DEFAULT",

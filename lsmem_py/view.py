@@ -9,7 +9,7 @@ from lsmem_py.columns import BY_NAME, COLUMNS, DEFAULT, FIRMWARE_ONLY, WHY, Colu
 from lsmem_py.options import Options, on_terminal
 from lsmem_py.sources import Sources
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable, MemoryRange
+from memory_hotplug.table import BlockTable, MemoryRange
 
 __all__ = ["View", "wanted_view"]
 

@@ -14,10 +14,10 @@ from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py import messages
 from lsmem_py.alarm import ENDING, Alarm, end_by
-from lsmem_py.changes import Change
+from lsmem_py.changes import Difference
 from lsmem_py.view import View
 from memory_hotplug.machine import Machine
-from memory_hotplug.ranges import BlockTable, Remark
+from memory_hotplug.table import BlockTable, Remark
 
 __all__ = ["run_watch"]
 
@@ -30,7 +30,7 @@ def run_watch(view: View, root: str, seconds: float, json: bool, live: bool) -> 
     """
     gc.enable()
     attributes = view.attributes if live else ()
-    with Alarm(root, seconds) as alarm, _Reader(root, attributes) as reader:
+    with Alarm(root, seconds) as alarm, _Reading(root, attributes) as reader:
         if live:
             from lsmem_py.screen import run_screen
 
@@ -64,7 +64,7 @@ def _handled(
             signal.signal(number, old)
 
 
-class _Reader:
+class _Reading:
     """Reads the machine below a root, which may be another one each time."""
 
     def __init__(self, root: str, attributes: Collection[str] = ()) -> None:
@@ -85,7 +85,7 @@ class _Reader:
         return machine, machine.read(self._attributes)
 
 
-def _write_changes(reader: _Reader, json: bool, alarm: Alarm) -> None:
+def _write_changes(reader: _Reading, json: bool, alarm: Alarm) -> None:
     """Write one line for each change and, on standard error, what could not be read."""
     before = changes_.snapshot(reader()[1])
     _write_remarks(before.remarks)
@@ -111,7 +111,7 @@ def _write_remarks(remarks: Iterable[Remark]) -> None:
         complain("lsmem", sentence_of(remark))
 
 
-def _formatter(json: bool, now: datetime) -> Callable[[Change], str]:
+def _formatter(json: bool, now: datetime) -> Callable[[Difference], str]:
     if not json:
         return lambda change: f"{changes_.format_news(change, now)}\n"
     from json import dumps

@@ -127,8 +127,8 @@ def boot_command(
         raise CommandError(messages.CANNOT_BOOT.of(reason=f"{kernel}: no such file to read"))
     with _as_sentences():
         from lpar import states, terminal, userland
-        from lpar.description import partition
         from lpar.fetch import cache
+        from lpar.parameters import partition
 
         described = partition(machine, kaslr=kaslr)
         if append:
@@ -160,13 +160,12 @@ def _of_sizes(memory: int, standby: int, increment: int) -> Machine:
 def _artifacts(fetch: bool, mirror: str | None) -> Artifacts:
     """The kernel and programs. Raises CommandError if they or QEMU are missing."""
     from lpar import qemu
-    from lpar.fetch import cache, fetched
-    from lpar.fetch import fetch as fetch_into
+    from lpar.fetch import cache, fetch_kernel, fetched
 
     if reason := qemu.missing():
         raise CommandError(messages.CANNOT_BOOT.of(reason=reason))
     directory = cache() / "debian"
-    found = fetch_into(directory, _tell, mirror) if fetch else fetched(directory)
+    found = fetch_kernel(directory, _tell, mirror) if fetch else fetched(directory)
     if found is None:
         raise CommandError(messages.NOT_FETCHED.of())
     return found
@@ -192,8 +191,8 @@ def _greet(machine: Machine, release: str) -> None:
 def _as_sentences() -> Iterator[None]:
     """A context that turns errors of booting into messages."""
     from lpar.apt import FetchError
-    from lpar.description import DescriptionError
     from lpar.machine import LparError
+    from lpar.parameters import DescriptionError
 
     try:
         yield

@@ -25,8 +25,8 @@ from memsim import directory, profile, tree
 from memsim.description import dump
 from memsim.directory import Directory
 from memsim.errors import UnknownProfileError
+from memsim.from_capture import like
 from memsim.kernel import Kernel
-from memsim.likeness import like
 from memsim.machine import TRANSITIONS
 from memsim_py import messages, options
 from memsim_py.boot import boot_command
@@ -268,12 +268,12 @@ def reboot(machine: Directory) -> None:
 @click.argument("target", metavar="FILE.tar.gz|DIR")
 @option("-s", "--sysroot", metavar="DIR", default="/", help="capture the tree below DIR")
 def capture(target: str, sysroot: str) -> None:
-    from memsim.capture import capture as pack
+    from memsim.capture import capture_tree
 
     if target.endswith(options.OTHER_ARCHIVES) and not target.endswith(".tar.gz"):
         raise UsageError(messages.OTHER_ARCHIVE.of(file=target))
     with ended_in_order():
-        pack(target, sysroot)
+        capture_tree(target, sysroot)
 
 
 @commands.command("mount", help="Mount a machine, so that any program can write to it.")
@@ -281,9 +281,9 @@ def capture(target: str, sysroot: str) -> None:
 @click.argument("mountpoint", metavar="MOUNTPOINT", shell_complete=offers.directories)
 @flag("-f", "--foreground", help="stay until it is unmounted (fusermount3 -u MOUNTPOINT)")
 def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
-    from memsim.mount import mount as mount_
+    from memsim.mount import mount_machine
 
-    mount_(machine.root, mountpoint, foreground=foreground)
+    mount_machine(machine.root, mountpoint, foreground=foreground)
 
 
 @commands.command(

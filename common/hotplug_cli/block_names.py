@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from memory_hotplug.runs import runs as runs_of
+from memory_hotplug.runs import runs_of
 
-__all__ = ["named", "named_runs", "runs", "some"]
+__all__ = ["named", "named_runs", "ranges_named", "some"]
 
 MOST = 8
 """The maximum of ranges of blocks that a sentence names."""
 
 
-def runs(numbers: Iterable[int]) -> list[str]:
+def ranges_named(numbers: Iterable[int]) -> list[str]:
     """The numbers as arguments of the command line: ``0-3`` and ``7``."""
     return [_run(*run) for run in runs_of(sorted(numbers))]
 
@@ -26,7 +26,7 @@ def some(texts: Sequence[str]) -> Sequence[str]:
 
 def named(numbers: Iterable[int]) -> str:
     """Names the blocks in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
-    return _named(runs(numbers))
+    return _named(ranges_named(numbers))
 
 
 def named_runs(ends: Iterable[tuple[int, int]]) -> str:

@@ -12,7 +12,7 @@ from safe_files.replace import replacing
 
 
 @contextmanager
-def output_file(path: str) -> Iterator[TextIO]:
+def open_output(path: str) -> Iterator[TextIO]:
     """A stream whose text replaces the file PATH at the end, if no error comes.
 
     The file can be read by all. Raises OSError; EINVAL if something else than a regular file is

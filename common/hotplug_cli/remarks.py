@@ -6,8 +6,8 @@ from hotplug_cli import sizes, tree_messages
 from hotplug_cli.block_names import named_runs
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import TABLE
-from memory_hotplug.ranges import Remark, RemarkKind
-from memory_hotplug.targets import Absence
+from memory_hotplug.change.targets import Absence
+from memory_hotplug.table import Remark, RemarkKind
 
 __all__ = ["absent_sentence", "sentence_of"]
 

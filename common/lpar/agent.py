@@ -42,7 +42,7 @@ FORKED_NEED = ("chmem_py", "memory_hotplug", "hotplug_cli", "safe_files", "json"
 """The packages whose modules these programs come to import."""
 
 
-class Program:
+class GuestProgram:
     """A running program, and the descriptors of its input and output."""
 
     def __init__(self, request: dict[str, Any]) -> None:
@@ -181,7 +181,7 @@ class Agent:
     def __init__(self, port: str) -> None:
         self.port = os.open(port, os.O_RDWR)
         self.buffer = b""
-        self.programs: dict[int, Program] = {}
+        self.programs: dict[int, GuestProgram] = {}
         self.sources: dict[str, types.ModuleType] = {}
 
     def say(self, number: int, **message: Any) -> None:
@@ -212,7 +212,7 @@ class Agent:
             if self.port in ready:
                 self.receive()
 
-    def pass_on(self, number: int, program: Program, descriptor: int) -> bool:
+    def pass_on(self, number: int, program: GuestProgram, descriptor: int) -> bool:
         """Send what a program has written; return whether there was anything."""
         try:
             data = os.read(descriptor, 1 << 15)
@@ -257,7 +257,7 @@ class Agent:
 
     def do_start(self, number: int, request: dict[str, Any]) -> None:
         """Start a program."""
-        program = self.programs[number] = Program(request)
+        program = self.programs[number] = GuestProgram(request)
         self.say(number, pid=program.pid)
 
     def do_input(self, number: int, request: dict[str, Any]) -> None:

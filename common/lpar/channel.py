@@ -26,7 +26,7 @@ class CallError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Ended:
     """The result of a program: its status (128 + n for signal n; None if it was killed after its
     time) and its output, with a character for each byte that is not UTF-8."""
 
@@ -138,7 +138,7 @@ class Program:
 
     def finish(
         self, patience: float = PATIENCE, heard: Callable[[Message], object] | None = None
-    ) -> Result:
+    ) -> Ended:
         """Wait for its end. After `patience` seconds of the host's clock the program is killed.
 
         `heard` is called with each message.
@@ -162,7 +162,7 @@ class Program:
                 written[name] += message[name]
             if "status" in message:
                 status = None if killed else message["status"]
-                return Result(status, *(_text(written[name]) for name in ("out", "err")))
+                return Ended(status, *(_text(written[name]) for name in ("out", "err")))
 
 
 def _text(latin: str) -> str:

@@ -102,7 +102,9 @@ def fetched(directory: Path) -> Artifacts | None:
     return Artifacts(directory, tuple(record["packages"]), record["digest"])
 
 
-def fetch(directory: Path, tell: Callable[[str], object], mirror: str | None = None) -> Artifacts:
+def fetch_kernel(
+    directory: Path, tell: Callable[[str], object], mirror: str | None = None
+) -> Artifacts:
     """Fetch all packages into a directory, unless they are there. Raises FetchError.
 
     `tell` is called with lines about the progress. `mirror` is the address of the archive; without

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from lpar.calls import ServiceCalls
-from lpar.channel import PATIENCE, Channel, ChannelError, Program, Result
-from lpar.description import Partition
+from lpar.channel import PATIENCE, Channel, ChannelError, Ended, Program
 from lpar.gdb import Gdb, GdbClosedError, GdbError
+from lpar.parameters import Partition
 from lpar.qemu import Qemu, QemuError
 from lpar.servc import NoServiceCallError
 from lpar.service_element import ServiceElement
@@ -157,7 +157,7 @@ class Lpar:
 
     def run(
         self, command: Sequence[str] | str, *, stdin: str = "", patience: float = PATIENCE
-    ) -> Result:
+    ) -> Ended:
         """Run a program, or a line of shell. It is killed after `patience` seconds."""
         words = ["sh", "-c", command] if isinstance(command, str) else command
         program = self.start(words)

@@ -31,7 +31,7 @@ MAX_INCREMENTS: Final = 0xFFFF
 """In the SCCB of assign and unassign the number of an increment has 16 bits."""
 
 
-class Command(IntEnum):
+class SclpCommand(IntEnum):
     """The commands about storage. Bits 8 to 15 are the number of an element, if it takes one."""
 
     READ_STORAGE_INFO = 0x00040001
@@ -54,11 +54,11 @@ class Response(IntEnum):
 SUCCESSES: Final = frozenset({Response.DONE, Response.ALREADY})
 
 
-class Change(Enum):
+class StorageChange(Enum):
     """A change of an increment, which can be refused."""
 
-    ASSIGN = Command.ASSIGN
-    UNASSIGN = Command.UNASSIGN
+    ASSIGN = SclpCommand.ASSIGN
+    UNASSIGN = SclpCommand.UNASSIGN
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,10 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Answered:
     """A row of the log: a request about storage, and its response code."""
 
-    command: Command
+    command: SclpCommand
     number: int
     """The number of the increment or, for READ_STORAGE_INFO and ATTACH, of the element."""
     code: int
@@ -119,14 +119,14 @@ class ServiceElement:
 
     storage: Storage
     assigned: set[int] = field(default_factory=set)
-    refusals: dict[tuple[Change, int], Refusal] = field(default_factory=dict)
-    log: list[Asked] = field(default_factory=list)
+    refusals: dict[tuple[StorageChange, int], Refusal] = field(default_factory=dict)
+    log: list[Answered] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.assigned = self.assigned or set(self.storage.assigned)
 
     def refuse(
-        self, change: Change, increments: Iterable[int], refusal: Refusal | None = None
+        self, change: StorageChange, increments: Iterable[int], refusal: Refusal | None = None
     ) -> None:
         """Refuse a change of these increments from now on."""
         self.refusals |= dict.fromkeys(((change, n) for n in increments), refusal or Refusal())
@@ -145,14 +145,14 @@ class ServiceElement:
             return self._scp_info(sccb)
         number = command >> 8 & 0xFF
         try:
-            known = Command(command & ~0xFF00)
+            known = SclpCommand(command & ~0xFF00)
         except ValueError:
             return None
-        if known is Command.READ_STORAGE_INFO:
+        if known is SclpCommand.READ_STORAGE_INFO:
             return self._storage_info(number, sccb)
-        if known is Command.ATTACH:
+        if known is SclpCommand.ATTACH:
             return self._attach(number, sccb)
-        return self._change(Change(known), sccb)
+        return self._change(StorageChange(known), sccb)
 
     def _scp_info(self, sccb: bytes) -> bytes:
         """The answer with sizes and facilities; an error, as for a short SCCB, is unchanged."""
@@ -179,9 +179,9 @@ class ServiceElement:
     def _storage_info(self, number: int, sccb: bytes) -> bytes:
         elements = self.elements()
         if number >= len(elements):
-            return self._answered(Command.READ_STORAGE_INFO, number, Response.NO_ELEMENT, sccb)
+            return self._answered(SclpCommand.READ_STORAGE_INFO, number, Response.NO_ELEMENT, sccb)
         code, increments = elements[number]
-        out = bytearray(self._answered(Command.READ_STORAGE_INFO, number, code, sccb))
+        out = bytearray(self._answered(SclpCommand.READ_STORAGE_INFO, number, code, sccb))
         standby = self.storage.increments - len(self.assigned)
         struct.pack_into(">HHHH", out, 8, len(elements) - 1, len(increments), standby, 0)
         struct.pack_into(f">{len(increments)}I", out, 16, *(entry << 16 for entry in increments))
@@ -189,19 +189,19 @@ class ServiceElement:
 
     def _attach(self, number: int, sccb: bytes) -> bytes:
         """Answer ATTACH, which does not assign the increments of the element."""
-        out = bytearray(self._answered(Command.ATTACH, number, Response.DONE, sccb))
+        out = bytearray(self._answered(SclpCommand.ATTACH, number, Response.DONE, sccb))
         struct.pack_into(">HHHH", out, 8, 0, 0, 0, 0)
         return bytes(out)
 
-    def _change(self, change: Change, sccb: bytes) -> bytes:
+    def _change(self, change: StorageChange, sccb: bytes) -> bytes:
         (number,) = struct.unpack_from(">H", sccb, 8)
         code = self._refused(change, number)
         if code in SUCCESSES:
-            move = self.assigned.add if change is Change.ASSIGN else self.assigned.discard
+            move = self.assigned.add if change is StorageChange.ASSIGN else self.assigned.discard
             move(number)
         return self._answered(change.value, number, code, sccb)
 
-    def _refused(self, change: Change, number: int) -> int:
+    def _refused(self, change: StorageChange, number: int) -> int:
         """The response code for a change of an increment, if it is refused."""
         refusal = self.refusals.get((change, number))
         if refusal is not None:
@@ -212,9 +212,9 @@ class ServiceElement:
             return refusal.code
         if not 1 <= number <= self.storage.increments:
             return Response.REFUSED
-        if (number in self.assigned) == (change is Change.ASSIGN):
+        if (number in self.assigned) == (change is StorageChange.ASSIGN):
             return Response.ALREADY
-        if change is Change.ASSIGN and self._spent():
+        if change is StorageChange.ASSIGN and self._spent():
             return Response.REFUSED
         return Response.DONE
 
@@ -224,9 +224,9 @@ class ServiceElement:
             return False
         return len(self.assigned) >= len(self.storage.assigned) + self.storage.spare
 
-    def _answered(self, command: Command, number: int, code: int, sccb: bytes) -> bytes:
+    def _answered(self, command: SclpCommand, number: int, code: int, sccb: bytes) -> bytes:
         """Add a row to the log; return the SCCB with a response code."""
-        self.log.append(Asked(command, number, code))
+        self.log.append(Answered(command, number, code))
         return sccb[:6] + struct.pack(">H", code) + sccb[8:]
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from lpar import qemu
-from lpar.description import Partition
 from lpar.fetch import alone
 from lpar.machine import Lpar, LparError
+from lpar.parameters import Partition
 from lpar.userland import FileSystem
 
 BEFORE_SAVING: Final = ("def answer(): return True", "answer")

@@ -17,9 +17,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memory_hotplug.attribute import Attribute
-    from memory_hotplug.batch import bring_back, carry_out
     from memory_hotplug.block import NOT_READ, NUMA_NO_NODE, MemoryBlock, State, Zone
     from memory_hotplug.causes import Cause
+    from memory_hotplug.change.batch import bring_back, carry_out
+    from memory_hotplug.change.guard import Guard
+    from memory_hotplug.change.journal import Left
+    from memory_hotplug.change.lock import Held, Holder
+    from memory_hotplug.change.outcome import Outcome, Result, Write
+    from memory_hotplug.change.plan import Action, Change, Order, Plan
+    from memory_hotplug.change.steps import Step
+    from memory_hotplug.change.transaction import Patience, Watch
     from memory_hotplug.condition import Condition
     from memory_hotplug.errors import (
         BadBlockSizeError,
@@ -44,17 +51,10 @@ if TYPE_CHECKING:
         StuckError,
         UnknownNameError,
     )
-    from memory_hotplug.guard import Guard
-    from memory_hotplug.hold import Held, Holder
-    from memory_hotplug.journal import Left
     from memory_hotplug.machine import Machine
-    from memory_hotplug.outcome import Outcome, Result, Write
-    from memory_hotplug.plan import Action, Change, Order, Plan
-    from memory_hotplug.ranges import BlockTable, MemoryRange, Remark, RemarkKind
+    from memory_hotplug.seen.uevents import Uevent, Uevents
     from memory_hotplug.size import human, parse_size
-    from memory_hotplug.steps import Step
-    from memory_hotplug.transaction import Patience, Watch
-    from memory_hotplug.uevents import Uevent, Uevents
+    from memory_hotplug.table import BlockTable, MemoryRange, Remark, RemarkKind
 
 __all__ = [
     "NOT_READ",
@@ -116,20 +116,20 @@ __all__ = [
 _HOMES = {
     "attribute": ("Attribute",),
     "block": ("NOT_READ", "NUMA_NO_NODE", "MemoryBlock", "State", "Zone"),
-    "batch": ("bring_back", "carry_out"),
+    "change.batch": ("bring_back", "carry_out"),
     "causes": ("Cause",),
     "condition": ("Condition",),
-    "guard": ("Guard",),
-    "hold": ("Held", "Holder"),
-    "journal": ("Left",),
+    "change.guard": ("Guard",),
+    "change.lock": ("Held", "Holder"),
+    "change.journal": ("Left",),
     "machine": ("Machine",),
-    "plan": ("Action", "Change", "Order", "Plan"),
-    "ranges": ("BlockTable", "MemoryRange", "Remark", "RemarkKind"),
+    "change.plan": ("Action", "Change", "Order", "Plan"),
+    "table": ("BlockTable", "MemoryRange", "Remark", "RemarkKind"),
     "size": ("human", "parse_size"),
-    "outcome": ("Outcome", "Result", "Write"),
-    "steps": ("Step",),
-    "transaction": ("Patience", "Watch"),
-    "uevents": ("Uevent", "Uevents"),
+    "change.outcome": ("Outcome", "Result", "Write"),
+    "change.steps": ("Step",),
+    "change.transaction": ("Patience", "Watch"),
+    "seen.uevents": ("Uevent", "Uevents"),
 }
 """Module -> the names that it has; all other names are those of errors. A name is imported when it
 is used, because lsmem must start fast."""

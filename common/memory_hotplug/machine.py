@@ -29,9 +29,9 @@ from memory_hotplug.errors import (
     NoSuchBlockError,
     printable,
 )
-from memory_hotplug.ranges import MERGED_BY, BlockTable, MemoryRange, Remark
 from memory_hotplug.reading import ADDRESS_LIMIT, Reading, memory_names, node_numbers, possible
-from memory_hotplug.tree import FileTree, Tree, gone
+from memory_hotplug.table import MERGED_BY, BlockTable, MemoryRange, Remark
+from memory_hotplug.trees.files import FileTree, Tree, gone
 
 __all__ = ["Machine", "open_tree"]
 
@@ -49,13 +49,13 @@ def open_tree(root: str) -> Tree:
 
 def _tree(root: str) -> Tree:
     if os.path.isfile(root):
-        from memory_hotplug.archive import ArchiveTree
+        from memory_hotplug.trees.archive import ArchiveTree
 
         return ArchiveTree(root)
     tree = FileTree(root)
     if tree.is_this_machine:
         return tree
-    from memory_hotplug.simulated import SimulatedTree, is_simulated
+    from memory_hotplug.trees.simulated import SimulatedTree, is_simulated
 
     if not is_simulated(root):
         return tree
@@ -96,7 +96,7 @@ class Machine:
 
         Raises BadMachineError.
         """
-        from memory_hotplug.simulated import booted
+        from memory_hotplug.trees.simulated import booted
 
         return cls(booted(profile))
 

@@ -19,8 +19,8 @@ from memory_hotplug.attribute import (
 )
 from memory_hotplug.block import NUMA_NO_NODE
 from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, NoSuchBlockError
-from memory_hotplug.ranges import BlockTable, Remark, RemarkKind
-from memory_hotplug.tree import Tree, gone
+from memory_hotplug.table import BlockTable, Remark, RemarkKind
+from memory_hotplug.trees.files import Tree, gone
 
 __all__ = ["ADDRESS_LIMIT", "Reading", "memory_names", "node_numbers", "possible"]
 

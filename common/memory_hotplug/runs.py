@@ -3,12 +3,12 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Run", "gaps", "runs"]
+__all__ = ["Run", "gaps", "runs_of"]
 
 Run = tuple[int, int]
 
 
-def runs(numbers: Iterable[int]) -> list[Run]:
+def runs_of(numbers: Iterable[int]) -> list[Run]:
     """The runs of NUMBERS, which ascend."""
     found: list[Run] = []
     for number in numbers:

@@ -27,7 +27,7 @@ from safe_files.linkless import Beneath
 from safe_files.signals import undisturbed
 from safe_files.tar import BrokenArchiveError, Member, members
 
-__all__ = ["capture", "read_tree"]
+__all__ = ["capture_tree", "read_tree"]
 
 _NUMBER: Final = "(?:0|[1-9][0-9]{0,17})"
 _FILE: Final = re.compile(
@@ -181,7 +181,7 @@ def _most(path: str) -> int:
     return MOST_BYTES if is_system_file(path) else PAGE_SIZE
 
 
-def capture(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") -> int:
+def capture_tree(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") -> int:
     """Copy the tree below a root into TARGET, a .tar.gz or a new directory; return how many files.
 
     TARGET appears complete or not at all. Raises FileExistsError if it exists already, and what

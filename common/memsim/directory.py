@@ -41,7 +41,7 @@ from memsim.errors import DamagedError, MachineError, wrong
 from memsim.kernel import Kernel
 from memsim.kernel.transitions import Uevent
 from memsim.machine import MAX_BLOCKS, Machine
-from memsim.private import (
+from memsim.machine_files import (
     BLOCKS,
     JOURNAL,
     LIVE,
@@ -53,7 +53,7 @@ from memsim.private import (
     patch,
     staging,
 )
-from memsim.records import Journal
+from memsim.records import JournalRecord
 from memsim.sysfs import Changes, Sysfs
 from memsim.tree import create, put_in_place, stage
 from safe_files.linkless import Beneath, close
@@ -229,7 +229,7 @@ class Directory:
             kernel.going_offline = journal.going_offline
         return kernel
 
-    def _after(self, found: _Records, journal: Journal) -> Kernel:
+    def _after(self, found: _Records, journal: JournalRecord) -> Kernel:
         """The kernel after the write of a journal."""
         machine = self._machine(found)
         with self._damage(JOURNAL):
@@ -259,7 +259,7 @@ class Directory:
             finally:
                 close(lock)
 
-    def _recover(self, files: Beneath, found: _Records, journal: Journal) -> None:
+    def _recover(self, files: Beneath, found: _Records, journal: JournalRecord) -> None:
         """Undo the write of a killed writer or, if it has taken effect, complete the files."""
         kernel = self._state(found)
         if journal.going_offline is not None:
@@ -333,7 +333,7 @@ class _Records(NamedTuple):
     blocks: bytes
     raw: bytes | None
     """The content of the journal."""
-    journal: Journal | None
+    journal: JournalRecord | None
 
 
 def _records_of(mark: bytes, sysfs: Sysfs) -> _Records:

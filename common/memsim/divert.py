@@ -106,12 +106,12 @@ def listen() -> int:
     program = b"".join(_filter(processor))
     buffer = ctypes.create_string_buffer(program, len(program))
 
-    class Program(ctypes.Structure):
+    class FilterProgram(ctypes.Structure):
         """struct sock_fprog"""
 
         _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
-    described = Program(len(program) // 8, ctypes.addressof(buffer))
+    described = FilterProgram(len(program) // 8, ctypes.addressof(buffer))
     found: int = _libc.syscall(
         ctypes.c_long(processor.seccomp),
         ctypes.c_ulong(_SET_MODE_FILTER),
@@ -154,7 +154,7 @@ def _filter(processor: _Processor) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Request:
     """A call that waits for its answer."""
 
     id: int
@@ -217,7 +217,7 @@ def answer_all(listener: int, elsewhere: Callable[[str], str | None]) -> None:
         with suppress(OSError):
             fcntl.ioctl(listener, _RECEIVE, buffer)
             identity, pid, _, number, _, _, *arguments = _NOTICE.unpack(buffer)
-            asked = _Asked(identity, pid, names[number], tuple(arguments))
+            asked = _Request(identity, pid, names[number], tuple(arguments))
             target = _target(asked, elsewhere)
             if target is None:
                 _send(listener, identity, flags=_CONTINUE)
@@ -225,7 +225,7 @@ def answer_all(listener: int, elsewhere: Callable[[str], str | None]) -> None:
                 _answer(listener, asked, target)
 
 
-def _target(asked: _Asked, elsewhere: Callable[[str], str | None]) -> str | None:
+def _target(asked: _Request, elsewhere: Callable[[str], str | None]) -> str | None:
     """The file in the place of the one that was meant; None if the call may go on."""
     try:
         writes = "access" in asked.name or asked.name == "truncate" or asked.how() & _WRITING
@@ -235,7 +235,7 @@ def _target(asked: _Asked, elsewhere: Callable[[str], str | None]) -> str | None
         return None
 
 
-def _answer(listener: int, asked: _Asked, target: str) -> None:
+def _answer(listener: int, asked: _Request, target: str) -> None:
     """Do the call with another file. Raises OSError if the process has gone."""
     try:
         how = asked.how()

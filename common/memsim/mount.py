@@ -16,10 +16,10 @@ from typing import Any, Final, NoReturn
 from memsim.directory import Directory
 from memsim.errors import MountError, Obstacle
 from memsim.reader import Reader
-from memsim.surroundings import Shown, Surroundings
+from memsim.shell_files import ShellFiles, Shown
 from memsim.sysfs import PAGE_SIZE
 
-__all__ = ["Attributes", "Surrounded", "fuse", "is_mounted", "mount"]
+__all__ = ["Attributes", "Surrounded", "fuse", "is_mounted", "mount_machine"]
 
 _FORMATS: Final = {"dir": stat.S_IFDIR, "file": stat.S_IFREG, "link": stat.S_IFLNK}
 
@@ -44,12 +44,12 @@ def fuse() -> Any:
     return mfusepy
 
 
-def mount(
-    root: str, mountpoint: str, *, foreground: bool = False, surroundings: bool = False
+def mount_machine(
+    root: str, mountpoint: str, *, foreground: bool = False, shell_files: bool = False
 ) -> None:
     """Mount the machine in the directory ROOT on MOUNTPOINT until it is unmounted.
 
-    With SURROUNDINGS there are also the files that surroundings.py describes.
+    With SHELL_FILES there are also the files that shell_files.py describes.
 
     In the foreground this returns when it is unmounted. Otherwise another process serves the file
     system, and this process exits with status 0 once it is mounted. Raises MountError.
@@ -65,7 +65,7 @@ def mount(
         raise MountError(Obstacle.ITSELF, mountpoint)
     if os.path.ismount(mountpoint):
         raise MountError(Obstacle.OCCUPIED, mountpoint)
-    operations = Surrounded if surroundings else Attributes
+    operations = Surrounded if shell_files else Attributes
     try:
         module.FUSE(
             operations(machine, module._libfuse.fuse_interrupted),
@@ -171,7 +171,7 @@ class Surrounded(Attributes):
 
     def __init__(self, machine: Directory, interrupted: Callable[[], int]) -> None:
         super().__init__(machine, interrupted)
-        self._surroundings = Surroundings(self._reader)
+        self._shell_files = ShellFiles(self._reader)
         self._began = time.time_ns()
 
     def getattr(self, path: str, file: Any = None) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class Surrounded(Attributes):
         shown = self._shown(path)
         if shown:
             return [".", "..", *(shown.names or ())]
-        return [*super().readdir(path, file), *self._surroundings.names(path.strip("/"))]
+        return [*super().readdir(path, file), *self._shell_files.names(path.strip("/"))]
 
     def readlink(self, path: str) -> str:
         shown = self._shown(path)
@@ -224,7 +224,7 @@ class Surrounded(Attributes):
             super().truncate(path, length, file)
 
     def _shown(self, path: str) -> Shown | None:
-        return self._surroundings.find(path.strip("/"))
+        return self._shell_files.find(path.strip("/"))
 
 
 _ACTIONS: Final = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")

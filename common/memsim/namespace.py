@@ -28,7 +28,7 @@ from memsim.addresses import ACPI, IOMEM
 from memsim.child import fork_and_wait
 from memsim.directory import Directory
 from memsim.errors import MountError, NamespaceError, Obstacle
-from memsim.surroundings import BUSES, MEMINFO
+from memsim.shell_files import BUSES, MEMINFO
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 __all__ = ["TREES", "run"]
@@ -157,7 +157,7 @@ def _serve(root: str, machine: str) -> int:
         try:
             syscalls.die_with_parent()
             os.setsid()
-            mount.mount(root, machine, foreground=True, surroundings=True)
+            mount.mount_machine(root, machine, foreground=True, shell_files=True)
         except Exception:
             os._exit(1)
         os._exit(0)

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from memsim.description import parse
 from memsim.errors import MachineError, UnknownProfileError, wrong
+from memsim.from_capture import like
 from memsim.kernel import Kernel
-from memsim.likeness import like
 from memsim.machine import MIB, Machine
 from memsim.schema import loads
 from safe_files.linkless import read_file

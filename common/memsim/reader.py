@@ -10,7 +10,7 @@ from memsim import records
 from memsim.directory import Directory
 from memsim.errors import DamagedError
 from memsim.kernel import Kernel
-from memsim.private import JOURNAL, LIVE, PRIVATE
+from memsim.machine_files import JOURNAL, LIVE, PRIVATE
 from memsim.sysfs import Sysfs
 from safe_files.linkless import DIRECTORY, Beneath, close
 

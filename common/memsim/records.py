@@ -24,7 +24,7 @@ __all__ = [
     "MOST",
     "MOST_JOURNAL",
     "THE_BLOCKS",
-    "Journal",
+    "JournalRecord",
     "journal_from",
     "journal_of_change",
     "journal_of_offline",
@@ -93,7 +93,7 @@ _LIVE_KEYS: Final = {**VALUES, "blocks": Value("a checksum", text, needed=True)}
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class JournalRecord:
     """A write that has begun: either a change, or a block that goes offline."""
 
     going_offline: int | None
@@ -124,13 +124,13 @@ def journal_of_change(live: bytes, blocks: Mapping[int, tuple[int, int]]) -> byt
     return _sealed({"blocks": values, "live": live.decode()})
 
 
-def journal_from(record: bytes) -> Journal:
+def journal_from(record: bytes) -> JournalRecord:
     """The write of a journal.json."""
     values = _unsealed(record, _JOURNAL_KEYS)
     if values.keys() == {"going_offline"}:
-        return Journal(values["going_offline"], None, b"")
+        return JournalRecord(values["going_offline"], None, b"")
     if values.keys() == {"blocks", "live"}:
-        return Journal(None, values["blocks"], values["live"].encode())
+        return JournalRecord(None, values["blocks"], values["live"].encode())
     raise MachineError("keys", "going_offline, or blocks and live", f"not {sorted(values)}")
 
 

@@ -16,7 +16,7 @@ from memsim import records
 from memsim.child import beside
 from memsim.errors import NoParentError
 from memsim.kernel import Kernel
-from memsim.private import BLOCKS, LIVE, LOCK, MARK, PRIVATE
+from memsim.machine_files import BLOCKS, LIVE, LOCK, MARK, PRIVATE
 from memsim.sysfs import NODE, Kind, Sysfs, SysfsEntry, block_named
 from safe_files.fork import processors
 from safe_files.linkless import DIRECTORY, Beneath

@@ -13,7 +13,7 @@ from click.shell_completion import ShellComplete
 from chmem_py.cli import chmem as command
 from commands import TOP, Command
 from hotplug_cli.getopt import GetoptOption
-from memory_hotplug.hold import hold
+from memory_hotplug.change.lock import hold
 from simulated import Make, conditions, make, s390
 
 LONG = {"-e": "enable", "-d": "disable", "-c": "configure", "-g": "deconfigure"}

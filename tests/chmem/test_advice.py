@@ -17,9 +17,9 @@ from chmem_py.tally import Tally
 from commands import Command
 from memory_hotplug import Machine
 from memory_hotplug.block import State
+from memory_hotplug.change.outcome import Outcome, Result, Write
+from memory_hotplug.change.plan import NEEDED, Action, Change, Plan, order_to
 from memory_hotplug.errors import CannotWriteError
-from memory_hotplug.outcome import Outcome, Result, Write
-from memory_hotplug.plan import NEEDED, Action, Change, Plan, order_to
 from simulated import conditions, make, s390, x86
 from terminal import Terminal, clean_environment
 

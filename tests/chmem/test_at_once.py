@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from chmem_py.holding import holding, say_held
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
+from chmem_py.recovery import holding, say_held
 from commands import Command, start_program, start_python
 from holding import held_by_another
 from memory_hotplug.attribute import MEMORY
+from memory_hotplug.change.journal import HALF_DONE
+from memory_hotplug.change.lock import hold
 from memory_hotplug.errors import HeldError, StoppedError
-from memory_hotplug.hold import hold
-from memory_hotplug.journal import HALF_DONE
 from memory_hotplug.machine import Machine
 from simulated import Make, conditions, half_done, make, online, s390, write
 
 DYING = """
 import os, signal, sys
-from memory_hotplug.simulated import SimulatedTree
+from memory_hotplug.trees.simulated import SimulatedTree
 from hotplug_cli.program import status_of
 from chmem_py.cli import chmem
 after = int(sys.argv.pop(1))

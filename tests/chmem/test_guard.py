@@ -8,7 +8,7 @@ import pytest
 
 from commands import Command
 from memory_hotplug import Machine
-from memory_hotplug.usage import usage
+from memory_hotplug.seen.in_use import usage
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.machine import Fault

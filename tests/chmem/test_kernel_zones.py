@@ -10,7 +10,7 @@ import pytest
 from commands import Command
 from memory_hotplug import Machine
 from memory_hotplug.block import Zone, zone_of
-from memory_hotplug.plan import NEEDED
+from memory_hotplug.change.plan import NEEDED
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.machine import Fault

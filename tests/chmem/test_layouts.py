@@ -19,8 +19,8 @@ from commands import SCRIPTS, Command, run_program, start_program
 from layouts import layout
 from memory_hotplug import Machine
 from memory_hotplug.block import zone_of
-from memory_hotplug.layout_files import LONGEST
-from memory_hotplug.undo import UNDO
+from memory_hotplug.change.undo import UNDO
+from memory_hotplug.trees.root_files import LONGEST
 from memsim.profile import PROFILES
 from simulated import Make, s390
 from static_tree import MEMORY, make

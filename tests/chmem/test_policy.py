@@ -10,7 +10,7 @@ from layouts import layout
 from memory_hotplug import Machine
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, path_of
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.settings import present, settings_to
+from memory_hotplug.layout.settings import present, settings_to
 from simulated import Make, s390, x86
 
 AUTO = path_of(AUTO_ONLINE_BLOCKS)

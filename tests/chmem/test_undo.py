@@ -9,8 +9,8 @@ import pytest
 from commands import Command, start_python
 from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, Zone, zone_of
-from memory_hotplug.journal import HALF_DONE
-from memory_hotplug.plan import NEEDED
+from memory_hotplug.change.journal import HALF_DONE
+from memory_hotplug.change.plan import NEEDED
 from memsim.profile import PROFILES
 from simulated import Make, half_done
 
@@ -73,7 +73,7 @@ def test_a_change_that_was_taken_back_into_another_zone_says_so(
 def test_no_plan_is_made_twice_for_a_block(
     chmem: Command, lpar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from memory_hotplug import plan
+    from memory_hotplug.change import plan
 
     made: list[int] = []
     for action, function in dict(plan._PLANS).items():
@@ -235,7 +235,7 @@ def test_undo_knows_the_blocks_that_took_the_place_of_others(
     memsim("fault", lpar, "--offline", "15=EBUSY", "--offline", "14=EBUSY")
     code = (
         "import os, sys\n"
-        "from memory_hotplug.journal import Journal\n"
+        "from memory_hotplug.change.journal import Journal\n"
         "Journal.finish = lambda *_: os._exit(9)\n"
         "from hotplug_cli.program import run\n"
         "from chmem_py.cli import chmem\n"

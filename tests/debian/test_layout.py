@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from memory_hotplug.boot_files import RULES, UNIT, WANTED
+from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED
 from vm import debian
 from vm.guest import Guest, Snapshot
 from vm.machines import GIB, MIB, Dimm, Machine

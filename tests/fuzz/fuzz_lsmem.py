@@ -587,7 +587,9 @@ def preload() -> None:
                 sys.argv = ["lsmem", "-s", "/", *words]
                 hotplug_cli.program.status_of(lsmem, "lsmem")
         more = sorted(set(sys.modules) - names)
-        os.write(write, " ".join([*more, "lsmem_py.screen", "memory_hotplug.archive"]).encode())
+        os.write(
+            write, " ".join([*more, "lsmem_py.screen", "memory_hotplug.trees.archive"]).encode()
+        )
         os._exit(0)
     os.wait()
     for name in os.read(read, 1 << 16).decode().split():

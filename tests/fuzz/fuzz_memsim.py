@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from damage import STRANGERS, damaged, failing
 from memsim import directory, records
-from memsim.capture import capture
+from memsim.capture import capture_tree
 from memsim.description import dump
 from memsim.directory import PRIVATE, Directory
 from memsim.machine import TRANSITIONS
@@ -189,7 +189,7 @@ def archives(shop: Shop, count: int) -> None:
     right = []
     for number, machine in enumerate([s390(), x86(), dump(load("x86-two-nodes"))]):
         root = make(shop.root / f"m/{number}", machine)
-        capture(shop.root / f"{number}.tar.gz", root)
+        capture_tree(shop.root / f"{number}.tar.gz", root)
         right.append((shop.root / f"{number}.tar.gz").read_bytes())
         subprocess.run(["tar", "cf", shop.root / f"{number}.tar", "-C", root, "sys"], check=True)
         right.append((shop.root / f"{number}.tar").read_bytes())

@@ -6,14 +6,14 @@ import pytest
 
 from memory_hotplug import Machine
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, path_of
-from memory_hotplug.batch import carry_out_each
 from memory_hotplug.block import MemoryBlock, Zone, same_condition, zone_of
+from memory_hotplug.change.batch import carry_out_each
+from memory_hotplug.change.outcome import Outcome, Result
+from memory_hotplug.change.plan import NEEDED, Action, Order, change_to
+from memory_hotplug.change.rehearsal import Rehearsal
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadOrderError
-from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import NEEDED, Action, Order, change_to
-from memory_hotplug.rehearsal import Rehearsal
-from memory_hotplug.simulated import KernelTree
+from memory_hotplug.trees.simulated import KernelTree
 from memsim.profile import PROFILES, boot
 
 ZONES = (None, Zone.NORMAL, Zone.MOVABLE)

@@ -3,14 +3,14 @@
 from typing import cast
 
 from memory_hotplug import Machine
-from memory_hotplug.batch import carry_out, carry_out_each
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.batch import carry_out, carry_out_each
+from memory_hotplug.change.lock import Held
+from memory_hotplug.change.outcome import Outcome, Result
+from memory_hotplug.change.plan import Action, Change, Order, change_to
 from memory_hotplug.condition import Condition
-from memory_hotplug.hold import Held
-from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import Action, Change, Order, change_to
-from memory_hotplug.simulated import KernelTree
+from memory_hotplug.trees.simulated import KernelTree
 from memsim.machine import Fault
 from memsim.profile import boot
 from simulated import s390

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
-from memory_hotplug.batch import carry_out
 from memory_hotplug.block import MemoryBlock, same_condition
+from memory_hotplug.change.batch import carry_out
+from memory_hotplug.change.outcome import Outcome, Result
+from memory_hotplug.change.plan import Action, Order, change_to
 from memory_hotplug.machine import Machine
-from memory_hotplug.outcome import Outcome, Result
-from memory_hotplug.plan import Action, Order, change_to
-from memory_hotplug.simulated import KernelTree
+from memory_hotplug.trees.simulated import KernelTree
 from memsim.profile import boot
 from simulated import s390, x86
 

@@ -8,14 +8,14 @@ import pytest
 
 from memory_blocks import block
 from memory_hotplug.block import State
+from memory_hotplug.change.journal import last_change
+from memory_hotplug.change.lock import hold
+from memory_hotplug.change.plan import Action, Change, Order, change_to
+from memory_hotplug.change.undo import UNDO, Record, format_record, parse_record
 from memory_hotplug.condition import condition_of
-from memory_hotplug.hold import hold
-from memory_hotplug.journal import last_change
-from memory_hotplug.layout_files import LONGEST
+from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
-from memory_hotplug.plan import Action, Change, Order, change_to
-from memory_hotplug.settings import Setting
-from memory_hotplug.undo import UNDO, Record, format_record, parse_record
+from memory_hotplug.trees.root_files import LONGEST
 from simulated import Make, s390
 from static_tree import MEMORY
 

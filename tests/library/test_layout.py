@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.layout import Entry, Layout, Missing, Policy, Where
-from memory_hotplug.layout_files import (
+from memory_hotplug.layout.model import Entry, Layout, Missing, Policy, Where
+from memory_hotplug.layout.notation import format_layout, parse_layout
+from memory_hotplug.layout.places import read_layout
+from memory_hotplug.trees.root_files import (
     LONGEST,
     link_file,
     names_in,
     read_file,
-    read_layout,
     remove_file,
     replace_file,
 )
-from memory_hotplug.layout_text import format_layout, parse_layout
 
 WHOLE = """\
 version = 1

@@ -24,8 +24,8 @@ from memory_hotplug import (
     State,
     Zone,
 )
-from memory_hotplug.simulated import KernelTree
-from memory_hotplug.tree import FileTree
+from memory_hotplug.trees.files import FileTree
+from memory_hotplug.trees.simulated import KernelTree
 from memsim import directory
 from memsim.profile import boot
 from simulated import tree_at, tree_of

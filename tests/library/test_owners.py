@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from memory_hotplug import Machine
-from memory_hotplug.iomem import Region, parse_iomem, read_iomem
-from memory_hotplug.owners import Owners, owners, tiers
+from memory_hotplug.seen.iomem import Region, parse_iomem, read_iomem
+from memory_hotplug.seen.owners import Owners, owners_of, tiers
 from static_tree import MEMORY
 
 ACPI = "sys/bus/acpi/devices"
@@ -44,7 +44,7 @@ def write(root: Path, files: Mapping[str, str]) -> None:
 
 def found(root: Path, numbers: range = range(8)) -> Owners:
     with Machine.at(root) as machine:
-        return owners(machine, numbers)
+        return owners_of(machine, numbers)
 
 
 def test_the_map_of_the_address_space_is_parsed() -> None:

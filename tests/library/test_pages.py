@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from memory_hotplug import MemoryBlock, State, Zone, kernel_log
-from memory_hotplug.kernel_log import Failed, failures
-from memory_hotplug.pages import Candidate, Contents, Kind, Pages, candidate
-from memory_hotplug.tree import FileTree
+from memory_hotplug import MemoryBlock, State, Zone
+from memory_hotplug.seen import kernel_log
+from memory_hotplug.seen.kernel_log import Failed, failures
+from memory_hotplug.seen.pages import Candidate, Contents, Kind, Pages, candidate
+from memory_hotplug.trees.files import FileTree
 from page_flags import FREE, HUGE, LRU, SLAB, show_flags
 
 BLOCK = 64 << 20

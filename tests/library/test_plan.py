@@ -7,9 +7,9 @@ import pytest
 
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.plan import Action, Order, change_back, change_to
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadOrderError, NotReadError
-from memory_hotplug.plan import Action, Order, change_back, change_to
 
 ZONES = (Zone.NORMAL, Zone.MOVABLE)
 

@@ -6,7 +6,7 @@ import pytest
 
 from memory_hotplug import Machine
 from memory_hotplug.block import State
-from memory_hotplug.rehearsal import Rehearsal
+from memory_hotplug.change.rehearsal import Rehearsal
 from memsim import directory
 from simulated import Make, s390
 from static_tree import FIRMWARE, MEMORY, PARAMETERS, plain

@@ -15,10 +15,11 @@ import pytest
 
 from commands import Command, run_program
 from forking import forks, noted_forks
-from memory_hotplug import Attribute, reading, sharing
-from memory_hotplug import tree as tree_module
-from memory_hotplug.sharing import Result, read_shared
-from memory_hotplug.tree import FileTree
+from memory_hotplug import Attribute, reading
+from memory_hotplug.trees import files as tree_module
+from memory_hotplug.trees import sharing
+from memory_hotplug.trees.files import FileTree
+from memory_hotplug.trees.sharing import Result, read_shared
 from safe_files import fork
 from static_tree import MEMORY, plain
 

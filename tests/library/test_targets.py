@@ -7,11 +7,11 @@ import pytest
 
 from memory_hotplug import Machine
 from memory_hotplug.block import Zone
+from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, Targets, is_on, targets_of
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.layout_text import parse_layout
-from memory_hotplug.simulated import KernelTree
-from memory_hotplug.targets import NEEDED_FOR_LAYOUT, Targets, is_on, targets_of
+from memory_hotplug.layout.notation import parse_layout
+from memory_hotplug.trees.simulated import KernelTree
 from memsim.profile import boot
 from simulated import s390, x86
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from commands import Command, run_program
-from memory_hotplug.tree import FileTree
+from memory_hotplug.trees.files import FileTree
 
 THE_OTHER = Path("/usr/bin/lsmem")
 

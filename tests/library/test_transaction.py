@@ -7,16 +7,16 @@ from typing import Any, cast
 
 import pytest
 
-from memory_hotplug.batch import carry_out
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.batch import carry_out
+from memory_hotplug.change.lock import Held
+from memory_hotplug.change.outcome import Result
+from memory_hotplug.change.plan import Action, Order
+from memory_hotplug.change.transaction import Patience, Watch
 from memory_hotplug.errors import NoSuchBlockError, StoppedError
-from memory_hotplug.hold import Held
 from memory_hotplug.machine import Machine
-from memory_hotplug.outcome import Result
-from memory_hotplug.plan import Action, Order
-from memory_hotplug.simulated import KernelTree
-from memory_hotplug.transaction import Patience, Watch
+from memory_hotplug.trees.simulated import KernelTree
 from memsim.profile import boot
 from simulated import s390, x86
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from commands import start_python
-from memory_hotplug.uevents import Uevent, Uevents, parse
+from memory_hotplug.seen.uevents import Uevent, Uevents, parse
 
 FORGER = """
 import socket
-from memory_hotplug.uevents import NETLINK_KOBJECT_UEVENT, Uevents
+from memory_hotplug.seen.uevents import NETLINK_KOBJECT_UEVENT, Uevents
 
 def uevents():
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT)

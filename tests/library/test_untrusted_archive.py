@@ -16,9 +16,9 @@ import pytest
 import static_tree
 from commands import run_program
 from memory_hotplug import Attribute, Machine, MemoryHotplugError, NoMemoryTreeError
-from memory_hotplug import archive as archive_module
-from memory_hotplug.archive import ArchiveTree
 from memory_hotplug.attribute import path_of
+from memory_hotplug.trees import archive as archive_module
+from memory_hotplug.trees.archive import ArchiveTree
 from safe_files import tar
 from static_tree import FIRMWARE, MEMORY, NODE
 

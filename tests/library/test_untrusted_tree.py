@@ -14,8 +14,8 @@ import static_tree
 from commands import start_python
 from memory_hotplug import Attribute, Machine, MemoryHotplugError, State
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, BLOCK_SIZE, TABLE, path_of
-from memory_hotplug.ranges import Remark, RemarkKind
-from memory_hotplug.tree import FileTree
+from memory_hotplug.table import Remark, RemarkKind
+from memory_hotplug.trees.files import FileTree
 from static_tree import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 PARAMETER_NAMES = [row.file for name, row in TABLE.items() if name.startswith("parameters/")]

@@ -9,13 +9,13 @@ from lpar.service_element import (
     FACILITIES,
     MIB,
     READ_SCP_INFO,
-    Asked,
-    Change,
-    Command,
+    Answered,
     Refusal,
     Response,
+    SclpCommand,
     ServiceElement,
     Storage,
+    StorageChange,
 )
 
 LPAR = Storage(increment=128 * MIB, increments=32, assigned=frozenset(range(1, 17)))
@@ -26,7 +26,7 @@ def sccb(code: int = 0x01F0, size: int = 4096, number: int = 0) -> bytes:
     return struct.pack(">H4xHH", size, code, number).ljust(size, b"\0")
 
 
-def change(element: ServiceElement, what: Change, number: int) -> int:
+def change(element: ServiceElement, what: StorageChange, number: int) -> int:
     """The response code for assigning, or unassigning, an increment."""
     answer = element.answer(what.value, sccb(size=16, number=number))
     assert answer is not None
@@ -36,7 +36,7 @@ def change(element: ServiceElement, what: Change, number: int) -> int:
 
 def listed(element: ServiceElement, number: int) -> tuple[int, int, list[int]]:
     """Response code of a storage element, the number of the last one, and its increments."""
-    answer = element.answer(Command.READ_STORAGE_INFO | number << 8, sccb())
+    answer = element.answer(SclpCommand.READ_STORAGE_INFO | number << 8, sccb())
     assert answer is not None
     code, last, count = struct.unpack_from(">HHH", answer, 6)
     entries = struct.unpack_from(f">{count}I", answer, 16)
@@ -98,53 +98,53 @@ def test_boot_memory_may_have_holes() -> None:
 
 def test_an_increment_goes_and_comes() -> None:
     element = ServiceElement(LPAR)
-    assert change(element, Change.UNASSIGN, 6) == Response.DONE
+    assert change(element, StorageChange.UNASSIGN, 6) == Response.DONE
     assert 6 not in element.assigned
-    assert change(element, Change.UNASSIGN, 6) == Response.ALREADY
-    assert change(element, Change.ASSIGN, 6) == Response.DONE
-    assert change(element, Change.ASSIGN, 6) == Response.ALREADY
+    assert change(element, StorageChange.UNASSIGN, 6) == Response.ALREADY
+    assert change(element, StorageChange.ASSIGN, 6) == Response.DONE
+    assert change(element, StorageChange.ASSIGN, 6) == Response.ALREADY
     assert element.assigned == set(LPAR.assigned)
 
 
 def test_an_increment_that_the_machine_does_not_have_is_refused() -> None:
-    assert change(ServiceElement(LPAR), Change.ASSIGN, 33) == Response.REFUSED
+    assert change(ServiceElement(LPAR), StorageChange.ASSIGN, 33) == Response.REFUSED
 
 
 def test_a_refusal_has_the_code_that_was_asked_for_and_ends_when_it_is_used_up() -> None:
     element = ServiceElement(LPAR)
-    element.refuse(Change.ASSIGN, [17, 18], Refusal(0x0920, times=1))
-    element.refuse(Change.UNASSIGN, [1])
-    assert change(element, Change.ASSIGN, 17) == 0x0920
+    element.refuse(StorageChange.ASSIGN, [17, 18], Refusal(0x0920, times=1))
+    element.refuse(StorageChange.UNASSIGN, [1])
+    assert change(element, StorageChange.ASSIGN, 17) == 0x0920
     assert 17 not in element.assigned
-    assert change(element, Change.ASSIGN, 17) == Response.DONE
-    assert [change(element, Change.UNASSIGN, 1) for _ in range(3)] == [Response.REFUSED] * 3
+    assert change(element, StorageChange.ASSIGN, 17) == Response.DONE
+    assert [change(element, StorageChange.UNASSIGN, 1) for _ in range(3)] == [Response.REFUSED] * 3
     element.permit()
-    assert change(element, Change.UNASSIGN, 1) == Response.DONE
-    assert change(element, Change.ASSIGN, 18) == Response.DONE
+    assert change(element, StorageChange.UNASSIGN, 1) == Response.DONE
+    assert change(element, StorageChange.ASSIGN, 18) == Response.DONE
 
 
 def test_a_refusal_with_the_code_of_success_is_one() -> None:
     element = ServiceElement(LPAR)
-    element.refuse(Change.ASSIGN, [17], Refusal(Response.ALREADY))
-    assert change(element, Change.ASSIGN, 17) == Response.ALREADY
+    element.refuse(StorageChange.ASSIGN, [17], Refusal(Response.ALREADY))
+    assert change(element, StorageChange.ASSIGN, 17) == Response.ALREADY
     assert 17 in element.assigned
 
 
 def test_the_hypervisor_gives_no_more_than_it_has() -> None:
     element = ServiceElement(Storage(128 * MIB, 32, frozenset(range(1, 17)), spare=1))
-    assert change(element, Change.ASSIGN, 17) == Response.DONE
-    assert change(element, Change.ASSIGN, 18) == Response.REFUSED
-    assert change(element, Change.UNASSIGN, 1) == Response.DONE
-    assert change(element, Change.ASSIGN, 18) == Response.DONE
+    assert change(element, StorageChange.ASSIGN, 17) == Response.DONE
+    assert change(element, StorageChange.ASSIGN, 18) == Response.REFUSED
+    assert change(element, StorageChange.UNASSIGN, 1) == Response.DONE
+    assert change(element, StorageChange.ASSIGN, 18) == Response.DONE
 
 
 def test_everything_that_is_asked_about_storage_is_in_the_log() -> None:
     element = ServiceElement(LPAR)
-    change(element, Change.ASSIGN, 17)
+    change(element, StorageChange.ASSIGN, 17)
     listed(element, 1)
     assert element.log == [
-        Asked(Command.ASSIGN, 17, Response.DONE),
-        Asked(Command.READ_STORAGE_INFO, 1, Response.STORAGE_STANDBY),
+        Answered(SclpCommand.ASSIGN, 17, Response.DONE),
+        Answered(SclpCommand.READ_STORAGE_INFO, 1, Response.STORAGE_STANDBY),
     ]
     assert str(element.log[0]) == "ASSIGN 17 -> 0x0020"
 

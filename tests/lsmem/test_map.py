@@ -218,7 +218,7 @@ def test_map_of_every_profile_fits_the_width_and_its_legend_adds_up(
 def test_map_of_4_to_262144_blocks_fits_the_window(blocks: int) -> None:
     from lsmem_py.picture import Picture
     from memory_hotplug.block import State
-    from memory_hotplug.ranges import BlockTable
+    from memory_hotplug.table import BlockTable
 
     columns: dict[str, list[object]] = {"state": [State.ONLINE] * blocks, "node": [0] * blocks}
     table = BlockTable(1 << 28, range(blocks), {**columns, "configured": [None] * blocks})

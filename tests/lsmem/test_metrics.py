@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
-from hotplug_cli.output_file import output_file
+from hotplug_cli.output_file import open_output
 from simulated import Make, s390, x86
 
 LAYOUT = """\
@@ -143,9 +143,9 @@ def test_metrics_refuse_what_is_no_file(
 
 def test_metrics_keep_the_name_of_another_file_in_an_error(tmp_path: Path) -> None:
     file = tmp_path / "there"
-    with pytest.raises(OSError, match="elsewhere"), output_file(str(file)):
+    with pytest.raises(OSError, match="elsewhere"), open_output(str(file)):
         raise OSError(errno.EACCES, "Permission denied", "elsewhere")
-    with pytest.raises(OSError, match="there"), output_file(str(file)) as stream:
+    with pytest.raises(OSError, match="there"), open_output(str(file)) as stream:
         stream.write("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from commands import Command
-from memory_hotplug.archive import ArchiveTree
-from memsim.capture import capture
+from memory_hotplug.trees.archive import ArchiveTree
+from memsim.capture import capture_tree
 from memsim.system_files import cleaned, read_system_files
 from safe_files.linkless import Beneath
 from simulated import make
@@ -71,7 +71,7 @@ def machine(tmp_path: Path, memsim: Command) -> Path:
     """A captured machine with files of many kinds, as somebody might have unpacked it."""
     make(tmp_path / "simulated", "s390-lpar")
     tree = tmp_path / "machine"
-    capture(tree, tmp_path / "simulated")
+    capture_tree(tree, tmp_path / "simulated")
     for name, text in FILES.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
@@ -91,11 +91,11 @@ def unpacked(archive: Path, target: Path) -> Path:
 def test_a_capture_has_what_a_support_case_needs_and_no_names(
     machine: Path, tmp_path: Path
 ) -> None:
-    capture(tmp_path / "case.tar.gz", machine)
+    capture_tree(tmp_path / "case.tar.gz", machine)
     case = unpacked(tmp_path / "case.tar.gz", tmp_path / "case")
     assert beside_sysfs(case) == KEPT
     # What was captured once can be captured again.
-    capture(tmp_path / "again", tmp_path / "case.tar.gz")
+    capture_tree(tmp_path / "again", tmp_path / "case.tar.gz")
     assert beside_sysfs(tmp_path / "again") == KEPT
 
 
@@ -104,7 +104,7 @@ def test_an_archive_that_hides_names_gives_them_no_more_than_a_tree(
 ) -> None:
     with tarfile.open(tmp_path / "raw.tar", "w") as archive:
         archive.add(machine, "home/etc/case")
-    capture(tmp_path / "case", tmp_path / "raw.tar")
+    capture_tree(tmp_path / "case", tmp_path / "raw.tar")
     assert set(beside_sysfs(tmp_path / "case")) - {"etc/udev/rules.d/61-of-nothing.rules"} == set(
         KEPT
     )
@@ -116,7 +116,7 @@ def test_lsmem_reads_what_was_captured(
     packed: str, machine: Path, tmp_path: Path, lsmem: Command
 ) -> None:
     (machine / "etc/memory-layout.d/10-db.toml").write_text(LAYOUT.replace("0-3", "16-17"))
-    capture(tmp_path / packed, machine)
+    capture_tree(tmp_path / packed, machine)
     policy = lsmem("-s", tmp_path / packed, "--policy").stdout
     assert "becomes online: by /usr/lib/udev/rules.d/40-memory.rules:2." in policy
     assert "41-masked" not in policy
@@ -130,7 +130,7 @@ def test_an_archive_is_read_once(
     machine: Path, tmp_path: Path, lsmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By lsmem, for the blocks, the rules and the layout in it."""
-    capture(tmp_path / "case.tar.gz", machine)
+    capture_tree(tmp_path / "case.tar.gz", machine)
     read: list[str] = []
     begin = ArchiveTree.__init__
 
@@ -148,7 +148,7 @@ def test_an_archive_is_read_once(
 def test_a_capture_becomes_the_same_simulated_machine_as_without(
     machine: Path, tmp_path: Path, memsim: Command
 ) -> None:
-    capture(tmp_path / "case.tar.gz", machine)
+    capture_tree(tmp_path / "case.tar.gz", machine)
     for tree in (machine, tmp_path / "case.tar.gz"):
         done = memsim("create", tmp_path / f"of-{tree.name}", "--capture", tree)
         assert (done.status, done.stderr) == (0, "")
@@ -239,7 +239,7 @@ def test_a_link_is_not_followed(machine: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(RULE)
     (machine / "usr/lib/udev/rules.d/70-x.rules").symlink_to(tmp_path / "secret")
     (machine / "run").symlink_to("etc")
-    capture(tmp_path / "case", machine)
+    capture_tree(tmp_path / "case", machine)
     found = beside_sysfs(tmp_path / "case")
     assert found == KEPT
 

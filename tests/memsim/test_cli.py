@@ -19,7 +19,7 @@ import pytest
 from commands import Command, run_program
 from hotplug_cli.progress import Progress
 from memsim import directory, profile, tree
-from memsim.capture import capture, read_tree
+from memsim.capture import capture_tree, read_tree
 from memsim.description import parse
 from memsim.profile import boot
 from memsim.sysfs import FIRMWARE, MEMORY
@@ -297,7 +297,7 @@ def test_memsim_capture_holds_the_memory_tree_and_nothing_else(
 
 @pytest.mark.needs("memory blocks")
 def test_memsim_capture_of_this_machine_can_be_simulated(tmp_path: Path) -> None:
-    assert capture(tmp_path / "c") > 2
+    assert capture_tree(tmp_path / "c") > 2
     captured = dict(read_tree(tmp_path / "c"))
     kernel = profile.from_tree(tmp_path / "c")
     shown = tree_of(kernel)
@@ -396,7 +396,7 @@ def test_a_second_signal_while_files_are_removed_leaves_none(
         if what == "create":
             directory.create(tmp_path / "new", boot("s390-lpar"))
         else:
-            capture(tmp_path / "new", root)
+            capture_tree(tmp_path / "new", root)
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -11,8 +11,8 @@ import pytest
 from commands import VECTORS, Command
 from memsim import profile
 from memsim.description import MachineError, dump, parse
+from memsim.from_capture import like
 from memsim.kernel import Kernel
-from memsim.likeness import like
 from memsim.profile import boot, layout, load
 from memsim.sysfs import FIRMWARE, MEMORY, Sysfs
 from simulated import tree_of
@@ -201,11 +201,11 @@ def test_a_tree_without_blocks_is_no_machine(tmp_path: Path) -> None:
 
 def captured(tmp_path: Path, description: dict[str, Any] | str) -> Path:
     """A tree as `memsim capture` makes it of a machine with this description."""
-    from memsim.capture import capture
+    from memsim.capture import capture_tree
     from memsim.directory import create
 
     create(tmp_path / "m", boot(description))
-    capture(tmp_path / "tree", tmp_path / "m")
+    capture_tree(tmp_path / "tree", tmp_path / "m")
     return tmp_path / "tree"
 
 

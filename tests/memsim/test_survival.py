@@ -242,7 +242,7 @@ def half_made(*_):
         # A second one, as from a terminal that closes.
         signal.raise_signal(number)
         print("removed", flush=True)
-capture.capture = half_made
+capture.capture_tree = half_made
 number = int(sys.argv.pop())
 sys.argv += ["capture", "target"]
 run(cli.commands, "memsim")

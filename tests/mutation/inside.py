@@ -4,7 +4,7 @@ mutmut starts pytest anew for each mutant, which takes longer than the tests. He
 collected once. Each mutant is tried in a process that is forked then: first the tests that noticed
 other changes of the same function, then the others that reach it, of each file in turn.
 
-    python inside.py JOBS [NAME...]    modules such as memory_hotplug.plan; all without one
+    python inside.py JOBS [NAME...]    modules such as memory_hotplug.change.plan; all without one
 
 What was found is kept where mutmut keeps it: `mutmut results` and `mutmut show` know it. Mutants
 that survived are tried again.
@@ -37,7 +37,7 @@ BUDGET = float(os.environ.get("BUDGET", "inf"))
 SAMPLE = int(os.environ["SAMPLE"]) if "SAMPLE" in os.environ else None
 """The number of mutants to look at, chosen at random; None for all."""
 SEED = int(os.environ.get("SEED", 0))
-BESIDE = {"memory_hotplug.sharing.x__work": "memory_hotplug.sharing.x_read_shared"}
+BESIDE = {"memory_hotplug.trees.sharing.x__work": "memory_hotplug.trees.sharing.x_read_shared"}
 """A function that runs in another process only -> the one that starts it."""
 LEAST, TIMES = 60, 5
 """A mutant is in an endless loop after LEAST seconds, and TIMES the time of its tests."""
@@ -80,7 +80,7 @@ class Trials:
 
     def mutants(self) -> list[tuple[str, Path]]:
         found: list[tuple[str, Path, int | None]] = []
-        for meta in sorted(Path().glob("*/*.py.meta")):
+        for meta in sorted(Path().rglob("*.py.meta")):
             module = ".".join(Path(str(meta).removesuffix(".py.meta")).parts)
             if self.modules and module not in self.modules:
                 continue

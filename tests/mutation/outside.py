@@ -4,7 +4,7 @@ mutmut changes what is in plain functions only. Its own operators are used here 
 for imports, annotations and decorators. A mutant takes the place of its module in the copy that
 `run` has made, while pytest looks for a test that notices.
 
-    python outside.py [NAME...]      modules such as memory_hotplug.plan; all without one
+    python outside.py [NAME...]      modules such as memory_hotplug.change.plan; all without one
 
 What was found is kept in outside.json beside the packages, by the text of the change: a second run
 tries only what is new, and what survived. Each mutant is tried in a process that is forked after
@@ -111,7 +111,7 @@ def main() -> None:
     for name in PRELOADED:
         import_module(name)
     kept: dict[str, dict[str, bool]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    for path in sorted(path for package in PACKAGES for path in Path(package).glob("*.py")):
+    for path in sorted(path for package in PACKAGES for path in Path(package).rglob("*.py")):
         name = ".".join(path.with_suffix("").parts)
         if wanted and name not in wanted:
             continue

@@ -14,7 +14,7 @@ import pytest
 
 from commands import SCRIPTS, TOP, run_program
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.layout_text import parse_layout
+from memory_hotplug.layout.notation import parse_layout
 from simulated import make
 
 pytestmark = [pytest.mark.package, pytest.mark.needs("ansible")]

@@ -10,7 +10,7 @@ import pytest
 
 from chroot import Chroot, bootstrap, copy_checkout
 from commands import TOP, run_program
-from memsim.capture import capture
+from memsim.capture import capture_tree
 from needs import CHROOT
 from simulated import make
 
@@ -86,7 +86,7 @@ def test_sos_report_takes_what_a_support_case_needs(built: Built) -> None:
     chroot = built.chroot
     chroot.do("apt-get -qq install ./*.deb sosreport")
     shutil.copy(TOP / "contrib/sos/memory_hotplug.py", chroot.root / SOS_PLUGINS)
-    capture(chroot.root / "root/machine", make(chroot.root / "root/simulated", "s390-lpar"))
+    capture_tree(chroot.root / "root/machine", make(chroot.root / "root/simulated", "s390-lpar"))
     chroot.do("cp -r machine/sys / && mkdir out")
     chroot.do("sos report --batch --only-plugins memory_hotplug --tmp-dir /root/out")
     chroot.do("mkdir report && tar -C report --strip-components=1 -xf out/*.tar.xz")

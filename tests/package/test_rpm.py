@@ -14,7 +14,7 @@ import pytest
 
 from chroot import Chroot, bootstrap, copy_checkout
 from commands import TOP
-from memory_hotplug.boot_files import RULES, UNIT, WANTED
+from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED
 from needs import CHROOT
 
 pytestmark = [pytest.mark.package, pytest.mark.needs(*CHROOT)]

@@ -106,12 +106,12 @@ FLOORS = (
     "kstrtox attributes addresses",
     "sysfs",
     "system_files",
-    "description private",
+    "description machine_files",
     "records syscalls child divert",
     "capture tree",
-    "likeness directory",
+    "from_capture directory",
     "profile reader",
-    "surroundings",
+    "shell_files",
     "mount",
     "namespace",
 )
@@ -145,12 +145,13 @@ def test_the_simulated_kernel_knows_no_path() -> None:
 
 
 OPENING = {
-    "tree.py",
+    "files.py",
     "simulated.py",
     "archive.py",
-    "hold.py",
+    "lock.py",
     "journal.py",
-    "layout_files.py",
+    "root_files.py",
+    "places.py",
     "kernel_log.py",
 }
 """The modules of the library that open files."""
@@ -168,6 +169,46 @@ def test_only_some_modules_of_the_library_touch_files() -> None:
         if called & opening:
             found.add(path.name)
     assert found == OPENING
+
+
+PARTS = ("", "trees", "machine reading", "seen", "layout", "change")
+"""The library from the ground up: the modules beside its parts, but for those named here, and the
+parts. Each imports from its own and from earlier ones only."""
+
+
+def test_the_parts_of_the_library_stand_on_those_below() -> None:
+    floors = {name: n for n, names in enumerate(PARTS) for name in names.split()}
+    modules = {
+        dotted("memory_hotplug", path): path for path in PACKAGES["memory_hotplug"].rglob("*.py")
+    }
+    modules.pop("memory_hotplug")
+
+    def floor(name: str) -> int:
+        return floors.get(name.split(".")[1], 0)
+
+    for name, path in modules.items():
+        for below in set(imported_modules(path, set(modules))) - {name}:
+            assert floor(below) <= floor(name), f"{name} imports {below}"
+
+
+IN_SEVERAL = {"__init__.py", "__main__.py", "cli.py", "options.py", "messages.py", "errors.py"}
+"""The names that modules of several packages have, besides that of a machine."""
+
+
+def test_no_two_packages_have_modules_of_one_name() -> None:
+    homes: dict[str, set[str]] = {}
+    for package, folder in PACKAGES.items():
+        for path in folder.rglob("*.py"):
+            homes.setdefault(path.name, set()).add(package)
+    shared = {name for name, packages in homes.items() if len(packages) > 1}
+    assert shared == IN_SEVERAL | {"machine.py"}
+
+
+@pytest.mark.parametrize(("path", "package"), MODULES)
+def test_no_module_is_named_like_its_function(path: Path, package: str) -> None:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, functions)]
+    assert path.stem not in found, package
 
 
 LONGEST = 400

@@ -13,7 +13,7 @@ from chmem_py.cli import chmem
 from commands import TOP
 from lsmem_py.cli import lsmem
 from lsmem_py.columns import COLUMNS
-from memory_hotplug.steps import CONFIGURE, MEMMAP, ONLINE
+from memory_hotplug.change.steps import CONFIGURE, MEMMAP, ONLINE
 from memsim import description
 from memsim_py.cli import commands as memsim
 from sessions import replay

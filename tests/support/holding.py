@@ -8,7 +8,7 @@ from commands import start_python
 
 _PROGRAM = """
 import sys, time
-from memory_hotplug.hold import hold
+from memory_hotplug.change.lock import hold
 with hold(sys.argv[1], this_machine=False):
     print("held", flush=True)
     time.sleep(600)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from lpar.channel import Result
+from lpar.channel import Ended
 from lpar.machine import Lpar
 from vm.lpar_guest import FIRMWARE, MEMORY
 from vm.lpars import call
@@ -52,7 +52,7 @@ GOALS: Final[dict[str, Callable[[Condition, Condition], bool]]] = {
 """An action, and what it makes of a block: its condition before and after."""
 
 
-def check(result: Result, before: Conditions, after: Conditions) -> dict[str, Any]:
+def check(result: Ended, before: Conditions, after: Conditions) -> dict[str, Any]:
     """The report, when it, the status and the machine agree and no block is half done."""
     assert result.stdout, f"no document, status {result.status}: {result.stderr}"
     report: dict[str, Any] = json.loads(result.stdout)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from lpar import states, userland
-from lpar.description import Partition, partition
 from lpar.fetch import cache, fetched
 from lpar.machine import Lpar
+from lpar.parameters import Partition, partition
 from memsim import profile
 from memsim.description import parse
 

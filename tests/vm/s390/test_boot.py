@@ -12,7 +12,7 @@ from commands import SCRIPTS, run_program, runs, start_program
 from lpar.fetch import cache, fetched
 from lpar.machine import Lpar, LparError
 from lpar.servc import OPCODE, service_calls
-from lpar.service_element import Change
+from lpar.service_element import StorageChange
 from lpar.states import restarted
 from vm.agreement import conditions
 from vm.lpar_machines import COVER_LETTER
@@ -129,7 +129,7 @@ def test_a_guest_that_ends_by_itself_is_an_error_with_the_end_of_its_console(lpa
 def test_an_ipl_keeps_files_and_nothing_else(lpar: Lpar) -> None:
     """Memory is then as described, not as it was left."""
     at_boot = conditions(lpar)
-    lpar.element.refuse(Change.ASSIGN, [20])
+    lpar.element.refuse(StorageChange.ASSIGN, [20])
     done = lpar.run(
         "echo kept > /etc/kept; echo gone > /root/gone; chmem -e -b 16 && chmem -d -b 5"
     )

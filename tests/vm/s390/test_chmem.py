@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lpar.channel import Result
-from lpar.description import Partition
+from lpar.channel import Ended
 from lpar.machine import Lpar
-from lpar.service_element import Asked, Change, Command, Refusal, Response
+from lpar.parameters import Partition
+from lpar.service_element import Answered, Refusal, Response, SclpCommand, StorageChange
 from vm.agreement import Conditions, check, conditions
 from vm.lpar_guest import FIRMWARE, MEMORY
 from vm.lpar_machines import FUZZED, SCARCE
@@ -38,7 +38,7 @@ def prepare(lpar: Lpar, blocks: dict[int, tuple[str, bool]]) -> Conditions:
     return conditions(lpar)
 
 
-def chmem(lpar: Lpar, options: str) -> Result:
+def chmem(lpar: Lpar, options: str) -> Ended:
     """Run chmem --json."""
     return lpar.run(["chmem", "--json", *options.split()])
 
@@ -104,7 +104,7 @@ def test_storage_that_the_hypervisor_refuses_is_told_and_nothing_is_half_done(
     lpar: Lpar, action: str, refused: int, nothing: str
 ) -> None:
     before = prepare(lpar, ALL_DISABLED)
-    lpar.element.refuse(Change.ASSIGN, [refused + 1])
+    lpar.element.refuse(StorageChange.ASSIGN, [refused + 1])
     report = checked(lpar, f"{ACTIONS[action]} {nothing} -b 16-18", before)
     assert report["status"] == (1 if nothing else 64)
     (error,) = [block["error"] for block in report["blocks"] if block["error"]]
@@ -122,7 +122,7 @@ def test_storage_that_the_hypervisor_refuses_is_told_and_nothing_is_half_done(
 @pytest.mark.parametrize("nothing", ["", "--all-or-nothing"])
 def test_a_block_whose_storage_is_refused_once_is_brought_back(lpar: Lpar, nothing: str) -> None:
     before = prepare(lpar, ALL_ONLINE)
-    lpar.element.refuse(Change.ASSIGN, [18], Refusal(times=1))
+    lpar.element.refuse(StorageChange.ASSIGN, [18], Refusal(times=1))
     report = checked(lpar, f"--reconfigure -m 0 {nothing} -b 16-18", before)
     assert report["status"] == (1 if nothing else 64)
     assert conditions(lpar)[17] == before[17]
@@ -131,7 +131,7 @@ def test_a_block_whose_storage_is_refused_once_is_brought_back(lpar: Lpar, nothi
 def test_a_block_whose_storage_is_gone_is_said_to_be_gone(lpar: Lpar) -> None:
     """The hypervisor gave the increment to somebody else meanwhile."""
     before = prepare(lpar, ALL_ONLINE)
-    lpar.element.refuse(Change.ASSIGN, [18])
+    lpar.element.refuse(StorageChange.ASSIGN, [18])
     report = checked(lpar, "--reconfigure -m 0 -b 16-18", before)
     assert report["status"] == 64
     (lost,) = [block for block in report["blocks"] if block["not_undone"]]
@@ -146,7 +146,7 @@ def test_storage_that_the_hypervisor_does_not_take_back_is_given_up_all_the_same
     """The kernel only logs it (sclp_mem.c); assigning it again is no error."""
     state = "online_movable" if request_.startswith("-d") else "offline"
     before = prepare(lpar, dict.fromkeys((16, 17, 18), (state, True)))
-    lpar.element.refuse(Change.UNASSIGN, [17, 18, 19])
+    lpar.element.refuse(StorageChange.UNASSIGN, [17, 18, 19])
     report = checked(lpar, request_, before)
     assert report["status"] == 0
     assert {17, 18, 19} <= lpar.element.assigned
@@ -159,7 +159,7 @@ def test_storage_that_is_not_taken_back_does_not_hinder_a_block_that_gets_it_aga
     lpar: Lpar,
 ) -> None:
     before = prepare(lpar, ALL_ONLINE)
-    lpar.element.refuse(Change.UNASSIGN, [17, 18, 19])
+    lpar.element.refuse(StorageChange.UNASSIGN, [17, 18, 19])
     report = checked(lpar, "--reconfigure -m 0 --all-or-nothing -b 16-18", before)
     assert report["status"] == 0
     after = conditions(lpar)
@@ -180,7 +180,7 @@ def test_a_refusal_is_told_on_machines_with_holes(
     lpar = boot(FUZZED[name].partition)
     assert lpar.run("echo offline > /sys/devices/system/memory/auto_online_blocks").status == 0
     before = conditions(lpar)
-    lpar.element.refuse(Change.ASSIGN, [12])
+    lpar.element.refuse(StorageChange.ASSIGN, [12])
     report = checked(lpar, "-c -b 10-12 --all-or-nothing", before)
     assert report["status"] == 1
     report = checked(lpar, "-c -b 10-12", conditions(lpar))
@@ -195,7 +195,7 @@ def test_a_block_of_which_one_increment_is_refused_is_not_configured(
     """16 increments of 8 MiB: those that were assigned stay so, and a retry asks for all."""
     lpar = boot(FUZZED["N, increments of 8 MiB, added memory online"].partition)
     before = conditions(lpar)
-    lpar.element.refuse(Change.ASSIGN, [10 * 16 + 5])
+    lpar.element.refuse(StorageChange.ASSIGN, [10 * 16 + 5])
     report = checked(lpar, "-c -b 10", before)
     assert report["status"] == 1
     assert len(lpar.element.assigned) == len(lpar.partition.storage.assigned) + 15
@@ -204,7 +204,7 @@ def test_a_block_of_which_one_increment_is_refused_is_not_configured(
     assert lpar.run("echo offline > /sys/devices/system/memory/auto_online_blocks").status == 0
     assert checked(lpar, "-c -b 10", before)["status"] == 0
     assert lpar.element.log == [
-        Asked(Command.ASSIGN, number, Response.DONE if number == 165 else Response.ALREADY)
+        Answered(SclpCommand.ASSIGN, number, Response.DONE if number == 165 else Response.ALREADY)
         for number in range(161, 177)
     ]
 
@@ -302,7 +302,7 @@ def test_a_block_that_a_kill_left_half_done_is_brought_back_by_the_next_chmem(lp
     assert (after[17], after[18]) == (before[17], before[18])
 
 
-def interrupted(lpar: Lpar, options: str, number: int) -> Result:
+def interrupted(lpar: Lpar, options: str, number: int) -> Ended:
     """Run chmem --json, and send it a signal while the kernel tries to set block 17 offline."""
     program = lpar.start(["chmem", "--json", *options.split()])
     path = f"{MEMORY}/memory17/state"
@@ -316,6 +316,6 @@ def interrupted(lpar: Lpar, options: str, number: int) -> Result:
 
 def test_plain_writes_and_chmem_meet_the_same_refusals(lpar: Lpar) -> None:
     """What chmem says failed is what the kernel says to the write itself."""
-    lpar.element.refuse(Change.ASSIGN, [20])
+    lpar.element.refuse(StorageChange.ASSIGN, [20])
     assert call(lpar, "write", path=f"{FIRMWARE}/memory19/config", text="1\n") == "EIO"
     assert chmem(lpar, "-c -b 19").status == 1

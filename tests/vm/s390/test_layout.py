@@ -7,7 +7,7 @@ import pytest
 
 from lpar.machine import Lpar
 from lpar.states import restarted
-from memory_hotplug.boot_files import RULES, UNIT
+from memory_hotplug.layout.at_boot import RULES, UNIT
 from vm.agreement import conditions
 from vm.lpars import call
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lpar.machine import Lpar
-from lpar.service_element import Command
+from lpar.service_element import SclpCommand
 from vm.lpars import call
 
 FIRMWARE = "/sys/firmware/memory/memory{}/"
@@ -72,7 +72,9 @@ def test_the_cover_letters_session_goes_as_it_says(lpar: Lpar, by_chmem: bool) -
                 assert call(lpar, "write", path=path, text=f"{text}\n") == ""
         assert rows(lpar) == expected
     log = [
-        asked for asked in lpar.element.log if asked.command in (Command.ASSIGN, Command.UNASSIGN)
+        asked
+        for asked in lpar.element.log
+        if asked.command in (SclpCommand.ASSIGN, SclpCommand.UNASSIGN)
     ]
     changes = [f"{asked.command.name} {asked.number}" for asked in log]
     assert changes == ["ASSIGN 17", "UNASSIGN 17", *["UNASSIGN 6", "ASSIGN 6"] * 2]

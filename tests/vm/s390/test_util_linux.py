@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from lpar.channel import Result
-from lpar.description import Partition
+from lpar.channel import Ended
 from lpar.machine import Lpar
-from lpar.service_element import Change
+from lpar.parameters import Partition
+from lpar.service_element import StorageChange
 from vm.agreement import Conditions, conditions
 from vm.lpar_machines import COVER_LETTER
 from vm.lpars import call
@@ -90,7 +90,7 @@ def prepare(lpar: Lpar, blocks: Blocks) -> Conditions:
     return conditions(lpar)
 
 
-def named_alike(result: Result) -> Result:
+def named_alike(result: Ended) -> Ended:
     """Without the directory: getopt_long names the program as it was called."""
     return replace(result, stderr=re.sub(rf"^{UTIL_LINUX}/", "", result.stderr, flags=re.M))
 
@@ -155,7 +155,7 @@ def test_chmem_undoes_the_configuring_of_a_block_that_util_linuxs_leaves(lpar: L
 
 
 def test_chmem_fails_as_util_linuxs_where_the_hypervisor_refuses(lpar: Lpar) -> None:
-    lpar.element.refuse(Change.ASSIGN, [18])
+    lpar.element.refuse(StorageChange.ASSIGN, [18])
     for options in ("-v -c -b 16-18", "-v -e -b 16-18", "-v -c -b 17", "-v -e 384m"):
         compared(lpar, options, {16: ("disabled", True)})
         prepare(lpar, AT_BOOT)

@@ -1,0 +1,1 @@
+"""Changing blocks: plan, guard, run, journal, undo, and what a dry run expects."""

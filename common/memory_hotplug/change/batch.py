@@ -1,0 +1,226 @@
+"""Carry out an order on many blocks, one after another.
+
+>>> from memory_hotplug import Action, Machine, Order, Zone, carry_out
+>>> machine = Machine.simulated("s390-lpar")
+>>> for outcome in carry_out(machine, Order(Action.ENABLE, zone=Zone.MOVABLE), [16, 17]):
+...     print(outcome.number, outcome.result.value)
+16 done
+17 done
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from memory_hotplug.block import NOT_READ, MemoryBlock, State, same_condition
+from memory_hotplug.causes import Cause
+from memory_hotplug.change.guard import GUARDED, Guard
+from memory_hotplug.change.lock import Held
+from memory_hotplug.change.outcome import Outcome, Result
+from memory_hotplug.change.plan import NEEDED, Change, Order, Plan, change_to, order_to
+from memory_hotplug.change.transaction import UNDOING, Patience, Site, Transaction, Watch
+from memory_hotplug.errors import BlockError, NoSuchBlockError
+from memory_hotplug.machine import Machine
+
+__all__ = ["bring_back", "carry_out", "carry_out_each"]
+
+
+def carry_out(
+    machine: Machine,
+    order: Order,
+    blocks: Iterable[int | MemoryBlock],
+    *,
+    enough: int | None = None,
+    watch: Watch | None = None,
+    patience: Patience | None = None,
+    all_or_nothing: bool = False,
+    observe: bool = True,
+    held: Held | None = None,
+    guard: Guard | None = None,
+) -> Iterator[Outcome]:
+    """Carry out ORDER on BLOCKS, one after another; yield what became of each.
+
+    A block given by its number is read when its turn comes. So is a block that lacks an attribute
+    on which the steps depend. Other blocks are taken to be as given. For a number that the
+    machine does not have, the result is FAILED.
+
+    ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
+    blocks are to be changed. With ALL_OR_NOTHING the first failure without ENOUGH, or fewer
+    successes than ENOUGH, undoes all changes. An undone block is yielded again, with the result
+    TAKEN_BACK, or FAILED if it could not be undone. Without OBSERVE a block is not read after a
+    success. HELD records a block that takes several writes, for `bring_back`.
+
+    Once two blocks in a row had no memory for their struct pages, others that need some are
+    NOT_TRIED. So are blocks that GUARD does not let go.
+
+    If WATCH raises an exception other than StoppedError and OSError during a write, the block is
+    restored, and the exception is raised again.
+    """
+    return carry_out_each(
+        machine,
+        (_change_of(machine, order, named) for named in blocks),
+        enough=enough,
+        watch=watch,
+        patience=patience,
+        all_or_nothing=all_or_nothing,
+        observe=observe,
+        held=held,
+        guard=guard,
+    )
+
+
+def carry_out_each(
+    machine: Machine,
+    changes: Iterable[Change],
+    *,
+    enough: int | None = None,
+    watch: Watch | None = None,
+    patience: Patience | None = None,
+    all_or_nothing: bool = False,
+    observe: bool = True,
+    held: Held | None = None,
+    guard: Guard | None = None,
+) -> Iterator[Outcome]:
+    """Carry out CHANGES, one after another, as `carry_out` does. Where one fails, its spares are
+    tried, each only once."""
+    watch = watch or Watch()
+    site = Site(machine, watch, patience or Patience(), held, guard, all_or_nothing, observe)
+    done: deque[Outcome] = deque(maxlen=None if all_or_nothing else 0)
+    changed, complete = 0, True
+    taken: set[int] = set()
+    for change in changes:
+        if enough is not None and changed >= enough:
+            break
+        if watch.stopping:
+            complete = False
+            break
+        for outcome in _with_spares(site, change, taken):  # the last one counts
+            yield outcome
+        if outcome.result is Result.DONE:
+            changed += 1
+            done.append(outcome)
+        elif outcome.result is not Result.ALREADY and enough is None:
+            complete = False
+            if all_or_nothing:
+                break
+        elif outcome.error and outcome.error.cause in GUARDED:
+            # Another block instead would be refused as well.
+            break
+    if all_or_nothing and (not complete or (enough is not None and changed < enough)):
+        for outcome in reversed(done):
+            yield _take_back(site, outcome)
+
+
+def _with_spares(site: Site, change: Change, taken: set[int]) -> Iterator[Outcome]:
+    """The outcome of a change and, where it failed, those of its spares that are not TAKEN."""
+    for one in chain((change,), change.spares):
+        if one is not change and (one.number in taken or site.forbids(one)):
+            continue
+        taken.add(one.number)
+        outcome = _carry_out_one(site, one)
+        yield outcome
+        if outcome.result is not Result.FAILED or site.atomic or site.watch.stopping:
+            return
+
+
+def _change_of(machine: Machine, order: Order, named: int | MemoryBlock) -> Change:
+    """The change of a block that is read now, unless all that a plan needs is given."""
+    try:
+        if isinstance(named, int):
+            named = machine.block(named, NEEDED)
+        elif NOT_READ in (named.state, named.zones, named.configured, named.memmap_on_memory):
+            named = machine.block(named.number, NEEDED)
+    except NoSuchBlockError as error:
+        block = MemoryBlock(
+            error.number, State.UNKNOWN, zones=None, configured=None, memmap_on_memory=None
+        )
+        missing = BlockError(error.number, order.action.value, Cause.NO_SUCH_BLOCK)
+        return Change(block, order, Plan(refused=missing))
+    return change_to(named, order)
+
+
+def _carry_out_one(site: Site, change: Change) -> Outcome:
+    block, plan = change.block, change.plan
+    site.watch.begin(change.number)
+    if plan.refused:
+        return Outcome(Result.FAILED, change, block, error=plan.refused)
+    if plan.already:
+        return Outcome(Result.ALREADY, change, block)
+    if error := site.forbids(change):
+        return Outcome(Result.NOT_TRIED, change, block, error=error)
+    outcome = _run(site, change)
+    site.count(outcome)
+    return outcome
+
+
+def _run(site: Site, change: Change) -> Outcome:
+    work = Transaction(site, change)
+    if site.held is None:
+        return work.run()
+    site.held.touch(change.block)
+    if _is_one_write(change):
+        # It is done or not, even if this process is killed.
+        return work.run()
+    site.held.note(change.block, change.order.action.value)
+    outcome = work.run()
+    site.held.clear()
+    return outcome
+
+
+def _is_one_write(change: Change) -> bool:
+    """Whether a change takes one write only, also if the kernel sets a block online by itself."""
+    ahead = [step for step, _ in change.stages()]
+    return len(ahead) < 2 and all(step.certain or step is change.plan.steps[-1] for step in ahead)
+
+
+def _take_back(site: Site, outcome: Outcome) -> Outcome:
+    work = Transaction(site, outcome.change)
+    work.writes = list(outcome.writes)
+    if site.held:
+        site.held.note(outcome.before, outcome.change.order.action.value)
+    stuck = work.restore()
+    if site.held:
+        site.held.clear()
+    after = site.machine.block_now(outcome.number)
+    result = Result.FAILED if stuck else Result.TAKEN_BACK
+    if stuck and same_condition(after, outcome.after):
+        # It could not even be begun: the block is as it was asked to be.
+        result = Result.DONE
+    return Outcome(result, outcome.change, after, tuple(work.writes), stuck, stuck)
+
+
+def bring_back(machine: Machine, held: Held) -> Outcome | None:
+    """Bring the block that a killed process left back to the condition in the journal of HELD.
+
+    Returns None if there is no such block, or it has that condition already. Otherwise the result
+    is TAKEN_BACK and the line is cleared, or the kernel refused: then the result is FAILED and
+    the line is kept, for the next time. A block that was online and is online again is left
+    alone: somebody has restored it. So is one that cannot have been as the line says, because its
+    memory is configured and that of the line is not, or the other way round.
+    """
+    left = held.left
+    if left is None:
+        return None
+    number = left.before.number
+    try:
+        now = machine.block(number)
+    except NoSuchBlockError:
+        held.clear()
+        return None
+    foreign = (left.before.configured is None) != (now.configured is None)
+    if foreign or left.before.state is State.ONLINE is now.state:
+        held.clear()
+        return None
+    # Of the change that was interrupted only the condition before it is known.
+    unknown = Change(left.before, order_to(left.before), Plan())
+    work = Transaction(Site(machine, Watch(), UNDOING), unknown)
+    stuck = work.restore(anyway=True)
+    if stuck:
+        held.keep()
+    else:
+        held.clear()
+    if not (stuck or any(write.happened for write in work.writes)):
+        return None
+    result = Result.FAILED if stuck else Result.TAKEN_BACK
+    after = machine.block_now(number)
+    return Outcome(result, unknown, after, tuple(work.writes), stuck, stuck)

@@ -1,0 +1,264 @@
+"""The journal of a machine that is changed: which block is half done, and what can be undone.
+
+    with hold(tree) as held:
+        held.note(block, "enable")      # before the first of several writes to a block
+        held.clear()                    # after the last
+        held.begin(changes, settings)   # before a whole change
+        held.touch(block)               # before each block of it
+    held.finish(before, settings)   # after it
+
+What is half done is one line about one block, for the next process if this one is killed. What can
+be undone is a JSON document: every block and setting that a change touches, as it was before. Both
+have the same words for the condition of a block. For this machine both are in RUN, to which only
+root can write, and which is empty after a boot. In any other tree the line is a file in its root;
+only this machine and a simulated one keep what can be undone. Where a file cannot be written, as in
+a read-only tree, the work goes on without it.
+
+This module opens files itself, because they are not part of sysfs.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from memory_hotplug.block import MemoryBlock
+from memory_hotplug.change.plan import Change
+from memory_hotplug.change.undo import UNDO, Record, Rewritten, format_record, parse_record
+from memory_hotplug.condition import parse_condition, settled_condition
+from memory_hotplug.layout.settings import Setting
+from memory_hotplug.trees.root_files import LONGEST, read_file, remove_file, replace_file
+
+__all__ = ["HALF_DONE", "RUN", "Journal", "Left", "last_change"]
+
+RUN = "run/memory-hotplug"
+"""The directory for this machine, below its root."""
+HALF_DONE = ".memory-hotplug-block"
+"""The name of the line about a block in the root of any other tree."""
+
+_LONGEST_LINE = 4096
+"""Bytes; this module writes much shorter ones."""
+
+
+# What is half done.
+
+
+class Left(NamedTuple):
+    """A block that a process was changing when it was killed."""
+
+    before: MemoryBlock
+    """The block before that change."""
+    action: str
+    pid: int
+
+
+def _line(before: MemoryBlock, action: str) -> bytes:
+    words = {
+        "block": before.number,
+        **settled_condition(before),
+        "action": action,
+        "pid": os.getpid(),
+    }
+    return json.dumps(words).encode() + b"\n"
+
+
+_ACTION = re.compile("[a-z-]{1,20}")
+
+
+def _left(data: bytes) -> Left | None:
+    """What the first line says; None if it is damaged."""
+    line, newline, _ = data.partition(b"\n")
+    try:
+        found = json.loads(line) if newline else None
+        if not isinstance(found, dict):
+            return None
+        action, pid = found.get("action"), found.get("pid")
+        if type(pid) is not int or not 0 <= pid < 1 << 30:
+            return None
+        if not (isinstance(action, str) and _ACTION.fullmatch(action)):
+            return None
+        return Left(parse_condition(found.get("block", -1), found), action, pid)
+    except (ValueError, RecursionError):
+        return None
+
+
+class Journal:
+    """The journal of one machine."""
+
+    def __init__(self, root: str, directory: int | None, name: str, *, undoable: bool) -> None:
+        """The line about a block is the file NAME in the open DIRECTORY; without one nothing is
+        recorded. ROOT is that of the machine, UNDOABLE whether it keeps what can be undone."""
+        self._root, self._directory, self._name = root, directory, name
+        self._line: int | None = None
+        self._stuck = False
+        self._undoable = undoable and directory is not None
+        self._older: bytes | None = None
+        self._begun = False
+        self._before: dict[int, MemoryBlock] = {}
+        self._settings: Sequence[Setting] = ()
+        self._done: tuple[Sequence[MemoryBlock], Sequence[Setting]] = ((), ())
+        self.left = self._read()
+        """The block that a killed process left; None if there is none, or the line is damaged."""
+
+    def close(self) -> None:
+        """Remove an empty line, and close the files."""
+        if self._line is not None and os.fstat(self._line).st_size == 0:
+            with contextlib.suppress(OSError):
+                os.unlink(self._name, dir_fd=self._directory)
+        for descriptor in (self._line, self._directory):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._line = self._directory = None
+
+    def note(self, before: MemoryBlock, action: str) -> None:
+        """Record the block that is about to be changed, in its present condition."""
+        if self._line is None:
+            self._line = self._open(os.O_RDWR | os.O_CREAT)
+        if self._line is not None:
+            # One write. An older line may be longer, so only the first line counts.
+            self._write(self._line, _line(before, action))
+
+    def clear(self) -> None:
+        """Clear the line: no block is half changed any more."""
+        self.left = None
+        if self._line is None:
+            self._line = self._open(os.O_RDWR)
+        if self._line is not None:
+            os.ftruncate(self._line, 0)
+
+    def keep(self) -> None:
+        """Leave the line about a block that could not be brought back as it is, for the next time.
+        No other block is recorded meanwhile."""
+        if self._line is not None:
+            os.close(self._line)
+        self._line = None
+        self._stuck = True
+
+    @staticmethod
+    def _write(file: int, line: bytes) -> None:
+        try:
+            if os.pwrite(file, line, 0) != len(line):
+                os.ftruncate(file, 0)
+        except OSError:
+            # The work goes on, even on a full disk.
+            os.ftruncate(file, 0)
+
+    def _open(self, flags: int) -> int | None:
+        if self._directory is None or self._stuck:
+            return None
+        try:
+            found = os.open(
+                self._name,
+                flags | os.O_NOFOLLOW | os.O_NONBLOCK,
+                0o600,
+                dir_fd=self._directory,
+            )
+        except OSError:
+            return None
+        if not stat.S_ISREG(os.fstat(found).st_mode) or os.fstat(found).st_nlink > 1:
+            os.close(found)
+            return None
+        return found
+
+    def _read(self) -> Left | None:
+        self._line = self._open(os.O_RDWR)
+        if self._line is None:
+            return None
+        return _left(os.pread(self._line, _LONGEST_LINE, 0))
+
+    # What can be undone.
+
+    def begin(self, changes: Iterable[Change], settings: Sequence[Setting]) -> None:
+        """Record all that may be changed, in case this process is killed."""
+        if not self._undoable:
+            return
+        self._before = {one.number: one.block for one in changes}
+        self._settings = settings
+        if not (self._before or settings):
+            return
+        with contextlib.suppress(OSError):
+            self._older = read_file(self._root, UNDO)
+        try:
+            self._record(list(self._before.values()), settings)
+        except OSError:
+            # That of an older change is not that of the last one.
+            with contextlib.suppress(OSError):
+                remove_file(self._root, UNDO)
+            return
+        self._begun = True
+
+    def touch(self, before: MemoryBlock) -> None:
+        """Add a block that is about to be changed to the record, if it is not there: what takes the
+        place of a block that failed was not known when the change began."""
+        if self._begun and before.number not in self._before:
+            self._before[before.number] = before
+            with contextlib.suppress(OSError):
+                self._record(list(self._before.values()), self._settings)
+
+    def finish(self, before: Sequence[MemoryBlock], settings: Sequence[Setting]) -> None:
+        """Record what was changed, as it was BEFORE; if nothing was, the change before remains the
+        last one."""
+        self._done = before, settings
+        if not self._begun:
+            return
+        with contextlib.suppress(OSError):
+            if before or settings:
+                self._record(before, settings)
+            elif self._older is not None:
+                replace_file(self._root, UNDO, self._older, 0o600)
+            else:
+                remove_file(self._root, UNDO)
+
+    def finish_undo(
+        self,
+        before: Sequence[MemoryBlock],
+        settings: Sequence[Setting],
+        rest: bytes | None,
+    ) -> None:
+        """Record an undoing, for which nothing was recorded before: if it was complete, as any
+        change; else REST, the record of what is still to be undone, so that it can be repeated."""
+        if not self._undoable:
+            return
+        with contextlib.suppress(OSError):
+            if rest is not None:
+                self._put(rest)
+                return
+            self._older = read_file(self._root, UNDO)
+        self._begun = True
+        self.finish(before, settings)
+
+    def add_layout(self, layout: Rewritten) -> None:
+        """Record also what the change makes of the layout that chmem writes."""
+        if self._undoable:
+            with contextlib.suppress(OSError):
+                self._record(*self._done, layout)
+
+    def _record(
+        self,
+        before: Sequence[MemoryBlock],
+        settings: Sequence[Setting],
+        layout: Rewritten | None = None,
+    ) -> None:
+        words = {setting.key: setting.before for setting in settings}
+        self._put(format_record(before, words, layout))
+
+    def _put(self, data: bytes) -> None:
+        if len(data) > LONGEST:
+            # Nobody could read it, and the record of an older change is not that of the last.
+            remove_file(self._root, UNDO)
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), UNDO)
+        replace_file(self._root, UNDO, data, 0o600)
+
+
+def last_change(root: str) -> Record | None:
+    """What can be undone; None if there is nothing. Raises ValueError if the record is damaged, and
+    OSError if it cannot be read."""
+    try:
+        data = read_file(root, UNDO)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return parse_record(data)

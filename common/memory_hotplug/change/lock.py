@@ -1,0 +1,209 @@
+"""Hold a machine while it is changed.
+
+    with hold(tree.root, this_machine=tree.is_this_machine) as held:
+        if held.left: ...          # a block that a killed process left between two conditions
+
+The lock is advisory (flock). Only one program that uses this library changes a machine at a time;
+readers do not wait. For this machine the lock is a file in /run/memory-hotplug; for any other tree
+it is on the root directory. Where that is not possible, as in a read-only tree, the work goes on
+without it. journal.py has what is recorded meanwhile.
+
+This module opens files itself, because they are not part of sysfs.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from memory_hotplug.attribute import MEMORY
+from memory_hotplug.change.journal import HALF_DONE, RUN, Journal
+from memory_hotplug.errors import HeldError
+from memory_hotplug.trees.simulated import is_simulated
+
+__all__ = ["Held", "Holder", "hold", "is_own"]
+
+_RUN = f"/{RUN}"
+"""The directory for this machine; it belongs to root."""
+_LOOK_AGAIN = 0.05
+_WONDER = 0.5
+"""Seconds."""
+
+
+class Holder(NamedTuple):
+    """The process that holds a machine."""
+
+    pid: int | None
+    """None if /proc does not tell."""
+    since: float | None
+    """When that process began, in seconds since the epoch."""
+
+
+def hold(
+    tree_root: str,
+    *,
+    this_machine: bool,
+    timeout: float | None = None,
+    waiting: Callable[[Holder], None] = lambda holder: None,
+) -> "Held":
+    """Wait until no other process changes the machine whose /sys is below TREE_ROOT, and hold it.
+
+    After half a second WAITING is called once with the holder. Raises HeldError after TIMEOUT
+    seconds. An exception from a signal handler ends the waiting.
+    """
+    lock, directory, name = _places(tree_root, this_machine)
+    # Only what lives can be undone: a tree that is only files takes any word.
+    undoable = this_machine or is_simulated(tree_root)
+    if lock is None:
+        return Held(tree_root, None, None, name, undoable=undoable)
+    began, told = time.monotonic(), False
+    try:
+        while not _taken(lock):
+            waited = time.monotonic() - began
+            if timeout is not None and waited >= timeout:
+                raise HeldError(*_holder(lock))
+            if waited >= _WONDER and not told:
+                told = True
+                waiting(_holder(lock))
+            time.sleep(_LOOK_AGAIN)
+    except BaseException:
+        os.close(lock)
+        if directory is not None:
+            os.close(directory)
+        raise
+    return Held(tree_root, lock, directory, name, undoable=undoable)
+
+
+class Held(Journal):
+    """A machine that is held, with its journal, until it is closed."""
+
+    def __init__(
+        self, root: str, lock: int | None, directory: int | None, name: str, *, undoable: bool
+    ) -> None:
+        self._lock = lock
+        super().__init__(root, directory, name, undoable=undoable)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal, and release the machine."""
+        super().close()
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+
+
+# Where the lock and the line about a half changed block are, and who holds the lock.
+
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+
+
+def _places(root: str, this_machine: bool) -> tuple[int | None, int | None, str]:
+    """Descriptors of the lock and of the directory of the line about a block, and the name of that
+    line's file."""
+    try:
+        memory = os.open(f"{root}/{MEMORY}", _DIRECTORY)
+        if not this_machine:
+            os.close(memory)
+            return os.open(root, _DIRECTORY), os.open(root, _DIRECTORY), HALF_DONE
+        if not _is_sysfs(os.fstat(memory).st_dev):
+            # A simulated machine is mounted over this one's /sys; ROOT is not its directory.
+            return memory, None, HALF_DONE
+        os.close(memory)
+        directory = _run_directory()
+        lock = os.open("lock", _CREATING, 0o600, dir_fd=directory)
+    except OSError:
+        return None, None, HALF_DONE
+    return lock, directory, "block"
+
+
+_CREATING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+
+
+def _run_directory() -> int:
+    """A descriptor of _RUN. Raises OSError if the directory is missing, or not only root's."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(_RUN, 0o700)
+    found = os.open(_RUN, _DIRECTORY | os.O_NOFOLLOW)
+    status = os.fstat(found)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(found)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), _RUN)
+    return found
+
+
+def is_own(root: str) -> bool:
+    """Whether /run and /etc below ROOT are those of the machine that its /sys shows. They are not
+    where a simulated machine is mounted over this one's /sys."""
+    try:
+        return _is_sysfs(os.stat(f"{root}/{MEMORY}").st_dev)
+    except OSError:
+        return True
+
+
+def _is_sysfs(device: int) -> bool:
+    """Whether the file system with that device number is sysfs, by /proc/self/mountinfo."""
+    wanted = b"%d:%d" % (os.major(device), os.minor(device))
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            for line in mounts:
+                fields, _, kinds = line.partition(b" - ")
+                if fields.split()[2] == wanted:
+                    return kinds.split()[0] == b"sysfs"
+    except (OSError, IndexError):
+        pass
+    return False
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # The file system has no locks, so no process can hold one.
+        if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+            return True
+        raise
+    return True
+
+
+def _holder(lock: int) -> Holder:
+    """The holder of a lock, from /proc/locks (fs/locks.c, lock_get_status) and /proc/PID/stat."""
+    status = os.fstat(lock)
+    numbers = os.major(status.st_dev), os.minor(status.st_dev), status.st_ino
+    try:
+        with open("/proc/locks", "rb") as locks:
+            pid = next(
+                int(words[4])
+                for words in map(bytes.split, locks)
+                if words[1] == b"FLOCK" and words[5] == b"%02x:%02x:%d" % numbers
+            )
+    except (OSError, StopIteration, ValueError, IndexError):
+        return Holder(None, None)
+    return Holder(pid, _began(pid)) if pid > 0 else Holder(None, None)
+
+
+def _began(pid: int) -> float | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        with open("/proc/stat", "rb") as file:
+            boot = next(int(line.split()[1]) for line in file if line.startswith(b"btime"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+    return boot + ticks / os.sysconf("SC_CLK_TCK")

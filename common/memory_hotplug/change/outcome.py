@@ -1,0 +1,92 @@
+"""The outcome of an order for a block, and the writes that were tried."""
+
+from enum import Enum
+from typing import NamedTuple
+
+from memory_hotplug.block import MemoryBlock, Zone, zone_of
+from memory_hotplug.change.plan import Change
+from memory_hotplug.errors import BlockError, StuckError
+
+__all__ = ["Outcome", "Result", "Write"]
+
+
+class Result(Enum):
+    """What became of a block."""
+
+    DONE = "done"
+    ALREADY = "already"
+    """It was as requested before."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    TAKEN_BACK = "taken back"
+    """It was changed, and the change was undone because another block failed."""
+    NOT_TRIED = "not tried"
+    """Not begun, to keep the machine alive: no memory was left for its struct pages, too little
+    would have stayed available, or zone Movable would be too large. The error says which."""
+
+
+class Write(NamedTuple):
+    """A write that was tried."""
+
+    step: str
+    path: str
+    """Relative to the root, without a leading slash."""
+    word: str
+    errno: int | None
+    """Of the last try; None if it succeeded."""
+    happened: bool
+    """Whether the effect of the step is there, even if the write failed."""
+    undoing: bool
+    tries: int = 1
+
+
+_INVERSE = {
+    "online": "offline",
+    "offline": "online",
+    "configure": "deconfigure",
+    "deconfigure": "configure",
+}
+
+
+class Outcome(NamedTuple):
+    """What was done to a block."""
+
+    result: Result
+    change: Change
+    """What was to be done."""
+    after: MemoryBlock
+    """Read from the machine; after a success without OBSERVE, what the steps should leave."""
+    writes: tuple[Write, ...] = ()
+    error: BlockError | None = None
+    stuck: StuckError | None = None
+    """Why the block could not be brought back."""
+
+    @property
+    def before(self) -> MemoryBlock:
+        return self.change.block
+
+    @property
+    def number(self) -> int:
+        return self.change.number
+
+    @property
+    def home(self) -> Zone | None:
+        """The zone that the block was in, or to which it is brought back; None if there is none."""
+        target = self.change.plan.target
+        return zone_of(self.before) or (target.zone if target.returning else None)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the block is online in another zone than `home`. At the edge of a zone's span
+        the kernel may offer no way back."""
+        zones = self.home, zone_of(self.after)
+        return None not in zones and zones[0] is not zones[1]
+
+    @property
+    def undone(self) -> tuple[str, ...]:
+        """The steps that were undone, in the order of undoing."""
+        return tuple(
+            _INVERSE.get(write.step, write.step)
+            for write in self.writes
+            if write.undoing and write.happened
+        )

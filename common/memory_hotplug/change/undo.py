@@ -1,0 +1,140 @@
+"""The record of a change, with which it can be undone; as data. Nothing is read or written here."""
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from memory_hotplug.block import MemoryBlock
+from memory_hotplug.condition import parse_condition, settled_condition
+from memory_hotplug.layout.notation import parse_layout
+from memory_hotplug.layout.settings import ATTRIBUTES
+
+__all__ = ["UNDO", "Before", "Record", "Rewritten", "format_record", "parse_record"]
+
+UNDO = "run/memory-hotplug/undo.json"
+"""The record of the last change, below the root of this machine and of simulated ones."""
+
+
+class Before(NamedTuple):
+    """Blocks in a row that had the same condition before they were changed."""
+
+    first: int
+    last: int
+    """The numbers of the first block that was changed and of the last, both inclusive; the last may
+    be the lower one."""
+    block: MemoryBlock
+    """The condition, as that of the first block."""
+
+    @property
+    def lowest(self) -> int:
+        return min(self.first, self.last)
+
+    @property
+    def highest(self) -> int:
+        return max(self.first, self.last)
+
+
+class Rewritten(NamedTuple):
+    """The text of the layout that chmem writes, of which a change has made another; empty for no
+    file."""
+
+    before: str
+    after: str
+
+
+class Record(NamedTuple):
+    """The record of a change: what it changed, as it was before."""
+
+    rows: Sequence[Before]
+    """In the order of the change; no block is in two of them."""
+    settings: Mapping[str, str] = {}
+    """Key of a policy -> the word."""
+    layout: Rewritten | None = None
+    """Given if the change has written the layout."""
+
+    def present(self, blocks: Sequence[MemoryBlock]) -> list[tuple[MemoryBlock, MemoryBlock]]:
+        """Those of BLOCKS, which ascend, that are in the record, in the order of the change: each
+        as it was before, and as it is now."""
+        numbers = [block.number for block in blocks]
+        found = []
+        for row in self.rows:
+            there = blocks[bisect_left(numbers, row.lowest) : bisect_right(numbers, row.highest)]
+            for now in reversed(there) if row.last < row.first else there:
+                found.append((row.block._replace(number=now.number), now))
+        return found
+
+
+def format_record(
+    before: Iterable[MemoryBlock],
+    settings: Mapping[str, str] = {},
+    layout: Rewritten | None = None,
+) -> bytes:
+    """The record of a change of blocks and settings that were as BEFORE and SETTINGS say, and of
+    LAYOUT; None if that was not changed."""
+    rows: list[dict[str, Any]] = []
+    condition, way = None, 0
+    for block in before:
+        number, found = block.number, settled_condition(block)
+        step = number - rows[-1]["last"] if rows else 0
+        if found == condition and step in ((1, -1) if way == 0 else (way,)):
+            rows[-1]["last"], way = number, step
+        else:
+            rows.append({"first": number, "last": number, **found})
+            condition, way = found, 0
+    record = {
+        "version": 1,
+        "before": rows,
+        "settings": dict(settings),
+        "layout": layout and layout._asdict(),
+    }
+    return json.dumps(record).encode() + b"\n"
+
+
+_KEYS = {"version", "before", "settings", "layout"}
+_ROW = {"first", "last", "state", "zone", "configured", "memmap_on_memory"}
+_WORD = re.compile("[A-Za-z0-9_-]{1,40}")
+
+
+def parse_record(data: bytes) -> Record:
+    """The record of a change. Raises ValueError if it is damaged."""
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("too deep") from None
+    if not isinstance(found, dict) or found.keys() != _KEYS or found["version"] != 1:
+        raise ValueError("no record")
+    settings = found["settings"]
+    if not isinstance(settings, dict) or not ATTRIBUTES.keys() >= settings.keys():
+        raise ValueError("no settings")
+    if not all(isinstance(word, str) and _WORD.fullmatch(word) for word in settings.values()):
+        raise ValueError("no settings")
+    if not isinstance(found["before"], list):
+        raise ValueError("no record")
+    rows = [_row(row) for row in found["before"]]
+    ascending = sorted(rows, key=lambda row: row.lowest)
+    if any(row.highest >= after.lowest for row, after in pairwise(ascending)):
+        raise ValueError("a block twice")
+    return Record(rows, settings, _rewritten(found["layout"]))
+
+
+def _rewritten(found: Any) -> Rewritten | None:
+    if found is None:
+        return None
+    if not isinstance(found, dict) or found.keys() != {"before", "after"}:
+        raise ValueError("no layout")
+    if not all(isinstance(text, str) for text in found.values()):
+        raise ValueError("no layout")
+    if found["before"].strip():
+        # Also a LayoutError is a ValueError.
+        parse_layout(found["before"], f"/{UNDO}")
+    return Rewritten(**found)
+
+
+def _row(found: Any) -> Before:
+    if not isinstance(found, dict) or found.keys() != _ROW:
+        raise ValueError("no row")
+    parse_condition(found["last"], found)
+    return Before(found["first"], found["last"], parse_condition(found["first"], found))

@@ -1,0 +1,56 @@
+"""Find the zones in which a block can be set online, from the spans of the zones of its node.
+
+Facts: mm/memory_hotplug.c, zone_for_pfn_range and default_kernel_zone_for_pfn (since Linux 4.13).
+The online policy ``auto-movable`` and the boot parameter ``movable_node`` are not considered.
+"""
+
+from bisect import bisect_left, insort
+
+from memory_hotplug.attribute import Attribute
+from memory_hotplug.block import State, Zone
+from memory_hotplug.table import BlockTable
+
+__all__ = ["NEEDED", "Spans"]
+
+NEEDED = (Attribute.STATE, Attribute.ZONES, Attribute.NODE)
+"""The attributes that a table of blocks must have."""
+
+_BEFORE_NORMAL = (Zone.DMA, Zone.DMA32)
+
+
+class Spans:
+    """The online blocks of each node and zone. A span goes from the lowest to the highest."""
+
+    def __init__(self, table: BlockTable) -> None:
+        columns = (table.columns[name] for name in NEEDED)
+        self._nodes: dict[int, int | None] = {}
+        """Block -> node; of a block that is not configured, that of the nearest block below it."""
+        self._members: dict[tuple[int | None, Zone], list[int]] = {}
+        for number, state, zones, node in zip(table.numbers, *columns, strict=True):
+            self._nodes[number] = self._nodes.get(number - 1) if node is None else node
+            if state is State.ONLINE and zones:
+                self._members.setdefault((node, zones[0]), []).append(number)
+
+    def set_online(self, number: int, zone: Zone) -> None:
+        """Add a block that was set online in ZONE."""
+        insort(self._members.setdefault((self._nodes.get(number), zone), []), number)
+
+    def set_offline(self, number: int) -> None:
+        """Remove a block that was set offline."""
+        for members in self._members.values():
+            index = bisect_left(members, number)
+            if members[index : index + 1] == [number]:
+                del members[index]
+
+    def valid_zones(self, number: int) -> tuple[Zone, ...]:
+        """The zones in which the block can be set online; first the zone of ``online``."""
+        kernel_zone = next(
+            (zone for zone in _BEFORE_NORMAL if self._meets(number, zone)), Zone.NORMAL
+        )
+        in_kernel, in_movable = self._meets(number, kernel_zone), self._meets(number, Zone.MOVABLE)
+        movable = in_movable and not in_kernel
+        return (Zone.MOVABLE, kernel_zone) if movable else (kernel_zone, Zone.MOVABLE)
+
+    def _meets(self, number: int, zone: Zone) -> bool:
+        members = self._members.get((self._nodes.get(number), zone), [])
+        return bool(members) and members[0] <= number <= members[-1]

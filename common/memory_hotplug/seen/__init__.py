@@ -1,0 +1,1 @@
+"""What a machine shows beside its blocks: memory in use, pages, devices, logs, events."""

@@ -1,0 +1,104 @@
+"""Which device brought a memory block, and the memory tier of a node.
+
+* A DIMM: its ACPI device has a link to each of its blocks (drivers/acpi/acpi_memhotplug.c,
+  acpi_bind_memory_blocks; drivers/acpi/glue.c, acpi_bind_one).
+* Memory that a driver adds has a name of its own in /proc/iomem, "System RAM (virtio_mem)" or
+  "System RAM (kmem)", and is in the region of its device (mm/memory_hotplug.c,
+  add_memory_driver_managed; drivers/virtio/virtio_mem.c; drivers/dax/kmem.c).
+
+Memory that was there at boot, and standby memory of s390, has no device.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from memory_hotplug.attribute import ACPI, TABLE
+from memory_hotplug.machine import Machine
+from memory_hotplug.seen.iomem import read_iomem
+from memory_hotplug.trees.files import Tree
+
+__all__ = ["Owners", "node_list", "owners_of", "tiers"]
+
+TIERS = "sys/devices/virtual/memory_tiering"
+
+_ACPI_MEMORY = re.compile(r"PNP0C80:[0-9a-f]{2,8}")
+"""An ACPI memory device (ACPI 6.5, 9.11)."""
+_BLOCK_OF = re.compile(r"physical_node\d{0,9}", re.ASCII)
+_TIER = re.compile(r"memory_tier(\d{1,9})", re.ASCII)
+_NODES = re.compile(rb"(\d{1,4})(?:-(\d{1,4}))?")
+"""A part of a list of nodes; no kernel has more than 1024 (CONFIG_NODES_SHIFT)."""
+_DRIVER_MANAGED = re.compile(r"System RAM \(.+\)")
+
+
+class Owners(NamedTuple):
+    """The devices that brought blocks into a machine."""
+
+    devices: Mapping[int, str]
+    """Block number -> name of the device, such as PNP0C80:00, virtio0 or dax0.0."""
+    known: bool
+    """Whether the machine, or its tree, tells this user the devices of virtio-mem and dax."""
+
+    @property
+    def names(self) -> list[str]:
+        """The devices, each once, by name."""
+        return sorted(set(self.devices.values()))
+
+
+def owners_of(machine: Machine, numbers: Collection[int]) -> Owners:
+    """The devices of the blocks NUMBERS of a machine."""
+    regions = read_iomem(machine.tree)
+    wanted, size = sorted(numbers), machine.block_size
+    devices = {number: device for number, device in _dimms(machine.tree) if number in numbers}
+    for region in regions:
+        if len(region.names) > 1 and _DRIVER_MANAGED.fullmatch(region.name):
+            first = bisect_left(wanted, region.start // size)
+            after = bisect_right(wanted, region.end // size)
+            devices |= dict.fromkeys(wanted[first:after], region.names[-2])
+    return Owners(devices, known=bool(regions))
+
+
+def _dimms(tree: Tree) -> Iterator[tuple[int, str]]:
+    """The blocks of ACPI memory devices."""
+    parse = TABLE["phys_index"].parse
+    for device in filter(_ACPI_MEMORY.fullmatch, _names(tree, ACPI)):
+        for name in filter(_BLOCK_OF.fullmatch, _names(tree, f"{ACPI}/{device}")):
+            try:
+                number = parse(tree.read(f"{ACPI}/{device}/{name}/phys_index"))
+            except OSError:
+                continue  # it disappeared
+            if number is not None:
+                yield number, device
+
+
+def tiers(tree: Tree) -> dict[int, int]:
+    """Node -> number of its memory tier; the lower, the faster. Empty before Linux 6.1.
+
+    mm/memory-tiers.c; Documentation/ABI/testing/sysfs-kernel-mm-memory-tiers.
+    """
+    found: dict[int, int] = {}
+    for name in _names(tree, TIERS):
+        if tier := _TIER.fullmatch(name):
+            try:
+                text = tree.read(f"{TIERS}/{name}/nodelist")
+            except OSError:
+                continue
+            found |= dict.fromkeys(node_list(text), int(tier[1]))
+    return found
+
+
+def node_list(text: bytes) -> set[int]:
+    """The numbers in a list of nodes, such as 0-1,4 (lib/bitmap.c, bitmap_print_to_pagebuf)."""
+    found: set[int] = set()
+    for part in map(_NODES.fullmatch, text.strip().split(b",")):
+        if part:
+            found.update(range(int(part[1]), int(part[2] or part[1]) + 1))
+    return found
+
+
+def _names(tree: Tree, directory: str) -> list[str]:
+    try:
+        return sorted(tree.names(directory))
+    except OSError:
+        return []

@@ -1,0 +1,176 @@
+"""A tree in a tar archive, which may be damaged or malicious: it is read once, and closed."""
+
+import errno
+import os
+import re
+from collections.abc import Iterable
+from typing import Self
+
+from memory_hotplug.attribute import TABLE, node_number
+from memory_hotplug.trees.files import PAGE
+from memory_hotplug.trees.root_files import LAYOUTS, RULES
+from safe_files.beneath import MOST_LINKS, check_regular, os_error
+from safe_files.tar import BrokenArchiveError, Member, members
+
+__all__ = ["ArchiveTree"]
+
+_FILES = frozenset(row.file for row in TABLE.values())
+"""The files of sysfs that programs read. Other members of the archive are skipped."""
+
+_ROOT = re.compile(r"(?:^|/)(sys(?:/.+)?)\Z")
+_SYSTEM_FILE = re.compile(
+    r"(?:^|/)(proc/(?:iomem|meminfo)"
+    rf"|(?:{'|'.join(map(re.escape, LAYOUTS))})/[^/]+\.toml"
+    rf"|(?:{'|'.join(map(re.escape, RULES))})/[^/]+\.rules)\Z"
+)
+"""What else is read."""
+_LONGEST = 1 << 20
+"""The maximum size of such a file, in bytes."""
+
+
+class ArchiveTree:
+    """A tree in a tar archive, compressed or not, as ``memsim capture`` writes; read-only."""
+
+    is_this_machine = False
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError if the file cannot be read, or is not a complete archive."""
+        self.root = path
+        self.system = self
+        self._files: dict[str, bytes | OSError] = {}
+        self._names: dict[str, set[str]] = {"": set()}
+        self._links: dict[str, str] = {}
+        """The symbolic links that can be part of the path of an attribute."""
+        self._texts: dict[bytes, bytes] = {}
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(file, "rb") as packed:
+            check_regular(os.fstat(file), path)
+            try:
+                for member in members(packed, _place):
+                    self._add(member)
+            except BrokenArchiveError as error:
+                why = f" ({error})" if str(error) else ""
+                text = f"not an archive, or a damaged one{why}"
+                raise OSError(errno.EINVAL, text, path) from None
+            except MemoryError:
+                raise os_error(errno.ENOMEM, path) from None
+
+    def _add(self, member: Member) -> None:
+        name, kind, longest = member.path, member.kind, _longest(member.path)
+        above, last = os.path.split(name)
+        is_directory, is_link = kind == "a directory", kind == "a symbolic link"
+        if not (longest or is_directory or is_link):
+            return
+        self._files.pop(name, None)
+        self._links.pop(name, None)
+        if is_directory:
+            self._names.setdefault(name, set())
+        elif is_link:
+            # Of a node's link the name says all, and a machine has two for each block.
+            if node_number(last) is None and node_number(os.path.basename(above)) is None:
+                self._links[name] = member.target
+        elif kind == "a regular file":
+            if member.size > longest > PAGE:
+                raise BrokenArchiveError("too large a file, or too many")
+            self._files[name] = self._texts.setdefault(member.content, member.content)
+        elif kind == "a hard link":
+            target = self._files.get(member.target)
+            self._files[name] = os_error(errno.ENOENT, name) if target is None else target
+        else:
+            self._files[name] = OSError(errno.EMEDIUMTYPE, f"{kind}, not a regular file", name)
+        while last and last not in self._names.setdefault(above, set()):
+            self._names[above].add(last)
+            above, last = os.path.split(above)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def revision(self) -> object:
+        return None
+
+    def names(self, directory: str) -> list[str]:
+        directory = self._resolved(directory)
+        try:
+            return list(self._names[directory])
+        except KeyError:
+            kind = errno.ENOTDIR if directory in self._files else errno.ENOENT
+            raise os_error(kind, directory) from None
+
+    def read(self, path: str) -> bytes:
+        path = self._resolved(path)
+        found = self._files.get(path)
+        if isinstance(found, bytes):
+            return found
+        if path in self._names:
+            raise OSError(errno.EMEDIUMTYPE, "a directory, not a regular file", path)
+        raise found or os_error(errno.ENOENT, path)
+
+    def link(self, path: str) -> str | None:
+        """The target of a symbolic link; None if it is none."""
+        return self._links.get(path)
+
+    def read_each(
+        self, directory: str, numbers: Iterable[int], attribute: str
+    ) -> list[bytes | OSError]:
+        missing = os_error(errno.ENOENT, directory)
+        values: list[bytes | OSError] = []
+        for number in numbers:
+            path = f"{directory}/memory{number}/{attribute}"
+            found = self._files.get(path)
+            if found is None and (self._links or path in self._names):
+                try:
+                    found = self.read(path)
+                except OSError as error:
+                    found = error
+            values.append(missing if found is None else found)
+        return values
+
+    def _resolved(self, path: str) -> str:
+        """The path without symbolic links. Raises OSError; EXDEV for a link out of the tree."""
+        if not self._links:
+            return path
+        todo, way, links = path.split("/")[::-1], list[str](), 0
+        while todo:
+            name = todo.pop()
+            if name == "..":
+                if not way:
+                    raise os_error(errno.EXDEV, path)
+                way.pop()
+            elif name not in ("", "."):
+                way.append(name)
+                target = self._links.get("/".join(way))
+                if target is None:
+                    continue
+                links += 1
+                if links > MOST_LINKS or target.startswith("/"):
+                    raise os_error(errno.EXDEV if target.startswith("/") else errno.ELOOP, path)
+                way.pop()
+                todo += target.split("/")[::-1]
+        return "/".join(way)
+
+    def write(self, path: str, word: str) -> None:
+        raise os_error(errno.EROFS, f"{self.root}/{path}")
+
+    def refusal(self, path: str) -> OSError | None:
+        return os_error(errno.EROFS, f"{self.root}/{path}")
+
+
+def _place(name: str) -> tuple[str, int] | None:
+    """The path of a member relative to the root, which may be a directory in the archive, and how
+    much of it is read; None for a member that is not part of the tree."""
+    path = os.path.normpath(name)
+    found = _ROOT.search(path) or _SYSTEM_FILE.search(path)
+    return (found[1], _longest(found[1])) if found else None
+
+
+def _longest(path: str) -> int:
+    """The maximum size of a file that is read, in bytes; 0 for others."""
+    if path.rpartition("/")[2] in _FILES:
+        return PAGE
+    return _LONGEST if _SYSTEM_FILE.fullmatch(path) else 0

@@ -1,0 +1,388 @@
+"""Read, write and list attributes below a root.
+
+Paths are relative to the root, without a leading slash: ``sys/devices/system/memory``. A tree below
+any root except ``/`` is not trusted: no file outside of it is read or written, and a file that is
+not a regular file is refused.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+
+from safe_files.beneath import (
+    check_regular,
+    check_writable,
+    directory_above,
+    open_beneath,
+    os_error,
+)
+
+if TYPE_CHECKING:
+    from memory_hotplug.trees.sharing import Result
+
+__all__ = ["IOMEM", "PAGE", "FileTree", "Packed", "Tree", "gone"]
+
+IOMEM = "proc/iomem"
+PAGE = 4096
+"""The maximum size of a sysfs attribute in bytes (fs/sysfs/file.c)."""
+
+_LONGEST = 1 << 20
+"""The maximum of a file of /proc that is read, in bytes; those are not limited to a page."""
+
+_SHORT = 128
+"""More than an attribute of a block has. Allocating a whole page takes longer than the read."""
+
+_MANY = 4096
+"""So many blocks are read by several processes."""
+
+_FILE_CLOCK = 5
+"""CLOCK_REALTIME_COARSE (include/uapi/linux/time.h), the clock of the times of files (fs/inode.c,
+current_time). Python has no name for it."""
+
+_LINKS_KEPT = 1000
+"""The maximum of symbolic links in a directory that are remembered; blocks have fewer."""
+
+# O_NONBLOCK keeps a FIFO or a device from blocking; it has no effect on a regular file.
+_READING = os.O_RDONLY | os.O_NONBLOCK
+_WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW
+_LISTING = os.O_RDONLY | os.O_DIRECTORY
+
+
+class Packed(Protocol):
+    """An archive that is open. The paths are below its root."""
+
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory, not sorted. Raises OSError."""
+
+    def read(self, path: str) -> bytes:
+        """The content of a regular file. Raises OSError."""
+
+    def link(self, path: str) -> str | None:
+        """The target of a symbolic link; None if it is none."""
+
+
+class Tree(Protocol):
+    """A tree that a machine is read from and written to. All errors are OSError."""
+
+    root: str
+    """The path of the directory or the archive, as the user gave it."""
+    is_this_machine: bool
+    """Whether this is the /sys of the running kernel."""
+
+    @property
+    def system(self) -> str | Packed:
+        """Where layouts and udev rules are: below this directory, or in this archive."""
+
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory, not sorted."""
+
+    def read(self, path: str) -> bytes:
+        """The text of an attribute."""
+
+    def read_each(
+        self, directory: str, numbers: Iterable[int], attribute: str
+    ) -> list[bytes | OSError]:
+        """An attribute of memoryN in a directory for each N of NUMBERS: its text, or an error."""
+
+    def write(self, path: str, word: str) -> None:
+        """Write one word to an attribute, in a single write, and without a newline."""
+
+    def refusal(self, path: str) -> OSError | None:
+        """The reason why the attribute cannot be opened for a write; None if it can."""
+
+    def revision(self) -> object:
+        """A value that differs after each change of the machine; None if there is no cheap one."""
+
+    def close(self) -> None:
+        """Close all descriptors. Nothing can be read or written afterwards."""
+
+
+class _Version(NamedTuple):
+    """The identity of a directory, and its time of change. It differs after a name in the directory
+    became another file."""
+
+    device: int
+    inode: int
+    changed: int
+    """Nanoseconds since the epoch."""
+
+
+class FileTree:
+    """A tree of files: the machine's own /sys, or a captured one."""
+
+    def __init__(self, root: str) -> None:
+        """Raises OSError if ROOT is not a directory that can be opened."""
+        self.root = self.system = root or "/"
+        self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
+        self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
+        self._links: dict[str, tuple[_Version, frozenset[str]]] = {}
+        """Directory -> its version, and the symbolic links that it had then."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        root, self._root = self._root, -1
+        if root >= 0:
+            os.close(root)
+
+    def revision(self) -> object:
+        return None
+
+    # Reading. On this machine the kernel is trusted, and resolves the paths.
+
+    def names(self, directory: str) -> list[str]:
+        with self._opened(directory, _LISTING) as at:
+            return os.listdir(at) if self.is_this_machine else self._list(directory, at)
+
+    def read(self, path: str) -> bytes:
+        """The text of an attribute. Raises OSError, also for a symbolic link out of the tree and
+        for a file that is not a regular file."""
+        try:
+            file = self._open(path, _READING)
+            try:
+                return _whole(file, os.pread(file, _SHORT, 0), path)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise self._explained(path, error) from None
+
+    def descriptor(self, path: str) -> int:
+        """A descriptor of a regular file that is longer than an attribute; the caller closes it.
+        Raises OSError as `read` does."""
+        file = self._open(path, _READING)
+        try:
+            check_regular(os.fstat(file), path)
+        except OSError:
+            os.close(file)
+            raise
+        return file
+
+    def read_each(
+        self, directory: str, numbers: Iterable[int], attribute: str
+    ) -> list[bytes | OSError]:
+        """See `Tree`. Raises OSError if DIRECTORY cannot be opened.
+
+        On another machine memoryN can be a symbolic link out of the tree. Opening each memoryN for
+        itself would take half as long again. So a listing of the directory shows that no block is
+        a link, and the directory's time of change shows that none has become one since. If it
+        has, nothing that was read is used. Then, and if there are links, each attribute is read
+        for itself, which is slow.
+        """
+        numbers = list(numbers)
+        with self._opened(directory, _LISTING) as at:
+            if self.is_this_machine:
+                return _read_each(at, numbers, attribute, _READING)[0]
+            version = self._version_without_links(directory, at, numbers)
+            if version is None:
+                return [self._read_one(directory, number, attribute) for number in numbers]
+            values, odd = _read_each(at, numbers, attribute, _READING | os.O_NOFOLLOW)
+            if _version(at) != version:
+                odd = range(len(numbers))
+        for index in odd:
+            values[index] = self._read_one(directory, numbers[index], attribute)
+        return values
+
+    def _read_one(self, directory: str, number: int, attribute: str) -> bytes | OSError:
+        try:
+            return self.read(f"{directory}/memory{number}/{attribute}")
+        except OSError as error:
+            return error
+
+    def _list(self, directory: str, at: int) -> list[str]:
+        """The names in a directory. Its symbolic links are remembered."""
+        # A later change gets a later time of this clock, which the kernel uses for files.
+        clock, version = time.clock_gettime_ns(_FILE_CLOCK), _version(at)
+        names: list[str] = []
+        links: set[str] = set()
+        with os.scandir(at) as entries:
+            for entry in entries:
+                names.append(entry.name)
+                if entry.is_symlink():
+                    links.add(entry.name)
+        self._links.pop(directory, None)
+        if version.changed < clock and len(links) <= _LINKS_KEPT:
+            self._links[directory] = version, frozenset(links)
+        return names
+
+    def _version_without_links(
+        self, directory: str, at: int, numbers: Iterable[int]
+    ) -> _Version | None:
+        """The version of a directory in which none of these blocks is a symbolic link.
+
+        None if one is, and if the directory changes too often to know.
+        """
+        version = _version(at)
+        if directory not in self._links or self._links[directory][0] != version:
+            self._list(directory, at)
+        known, links = self._links.get(directory, (None, frozenset[str]()))
+        if known != version or (links and any(f"memory{number}" in links for number in numbers)):
+            return None
+        return version
+
+    def _open(self, path: str, flags: int) -> int:
+        """A new descriptor of a path, for reading."""
+        if self.is_this_machine:
+            return os.open(path, flags, dir_fd=self._root)
+        return open_beneath(self._root, self.root, path, flags)
+
+    @contextmanager
+    def _opened(self, path: str, flags: int) -> Iterator[int]:
+        file = self._open(path, flags)
+        try:
+            yield file
+        finally:
+            os.close(file)
+
+    def _explained(self, path: str, error: OSError) -> OSError:
+        """The error, or another one that says that the file is not a regular file."""
+        if gone(error) or error.errno in (errno.EXDEV, errno.EMEDIUMTYPE):
+            return error
+        try:
+            with self._opened(path, os.O_PATH) as file:
+                check_regular(os.fstat(file), path)
+        except OSError as explained:
+            return explained if explained.errno == errno.EMEDIUMTYPE else error
+        return error
+
+    # Writing. No symbolic link is followed, on this machine either.
+
+    def write(self, path: str, word: str) -> None:
+        """Write WORD as the whole content of the attribute, in one write.
+
+        Directories are opened one by one from the root, each relative to the one before, and so is
+        the attribute. A symbolic link on the way is ELOOP or ENOTDIR, even if it was a directory a
+        moment ago: a captured tree can have links into this machine's own /sys. In a tree that is
+        not this machine's, a file with other names (hard links) is EMLINK, and a file that is not a
+        regular file EMEDIUMTYPE. Nothing is written then.
+        """
+        data = word.encode()
+        at, name = directory_above(self._root, path)
+        try:
+            if not self.is_this_machine:
+                # Even opening a device can have an effect.
+                check_writable(os.stat(name, dir_fd=at, follow_symlinks=False), path)
+            file = os.open(name, _WRITING, dir_fd=at)
+        finally:
+            os.close(at)
+        try:
+            found = os.fstat(file)
+            if not self.is_this_machine:
+                check_writable(found, path)
+            if os.write(file, data) != len(data):
+                raise os_error(errno.ENOSPC, path)
+            if not self.is_this_machine and found.st_size > len(data):
+                # A captured file must have the word and nothing else. O_TRUNC doubles the time:
+                # file systems then flush the file when it is closed.
+                os.ftruncate(file, len(data))
+        finally:
+            os.close(file)
+
+    def refusal(self, path: str) -> OSError | None:
+        """The reason why `write` would fail, found without opening the attribute; None if there is
+        none.
+
+        A file without permission to write is refused for root, too: it may be on a read-only
+        medium, or protected by its owner.
+        """
+        return self._refusal(path, shared=self.is_this_machine)
+
+    def _refusal(self, path: str, *, shared: bool) -> OSError | None:
+        try:
+            at, name = directory_above(self._root, path)
+            try:
+                found = os.stat(name, dir_fd=at, follow_symlinks=False)
+                check_writable(found, path, shared=shared)
+                allowed = os.access(name, os.W_OK, dir_fd=at) and found.st_mode & 0o222
+                if not allowed and os.fstatvfs(at).f_flag & os.ST_RDONLY:
+                    return os_error(errno.EROFS, path)
+            finally:
+                os.close(at)
+        except OSError as error:
+            return error
+        return None if allowed else os_error(errno.EACCES, path)
+
+
+def _version(directory: int) -> _Version:
+    found = os.fstat(directory)
+    return _Version(found.st_dev, found.st_ino, found.st_ctime_ns)
+
+
+def _read_each(
+    at: int, numbers: Sequence[int], attribute: str, flags: int
+) -> tuple[list[bytes | OSError], Collection[int]]:
+    """An attribute of each block in the directory AT, or its error; and the indexes of errors to
+    look at again, which are all except that the file does not exist."""
+    path = b"memory%d/" + os.fsencode(attribute)
+
+    def read(part: Sequence[int]) -> "list[Result]":
+        return _read_part(at, part, path, flags)
+
+    if len(numbers) < _MANY:
+        results = read(numbers)
+    else:
+        from memory_hotplug.trees.sharing import read_shared
+
+        results = read_shared(read, numbers)
+    if all(isinstance(result, bytes) for result in set(results)):
+        return results, ()  # type: ignore[return-value]  # there is no errno
+    values = [
+        result if isinstance(result, bytes) else OSError(result, os.strerror(result), path % number)
+        for number, result in zip(numbers, results, strict=True)
+    ]
+    odd = [
+        index
+        for index, value in enumerate(values)
+        if isinstance(value, OSError) and not gone(value)
+    ]
+    return values, odd
+
+
+def _read_part(at: int, numbers: Sequence[int], path: bytes, flags: int) -> "list[Result]":
+    # On a large machine this loop takes most of the time of lsmem: three system calls, and nothing
+    # else. Paths of bytes need no encoding. A read at an offset fails on a FIFO. The type of a file
+    # is checked once for each text, because a machine has few different texts.
+    open_, read, close = os.open, os.pread, os.close
+    results: list[Result] = []
+    append = results.append
+    known: dict[bytes, bytes] = {}
+    for number in numbers:
+        try:
+            file = open_(path % number, flags, dir_fd=at)
+            try:
+                text = read(file, _SHORT, 0)
+                if text not in known:
+                    whole = _whole(file, text)
+                    if whole is not text:
+                        append(whole)
+                        continue
+                    known[text] = text
+                append(known[text])
+            finally:
+                close(file)
+        except OSError as error:
+            append(error.errno or errno.EIO)
+    return results
+
+
+def _whole(file: int, start: bytes, path: str = "") -> bytes:
+    """The text of a file that begins with START. Raises OSError if it is not a regular file."""
+    check_regular(os.fstat(file), path)
+    if len(start) < _SHORT:
+        return start
+    limit = _LONGEST if path.startswith("proc/") else PAGE
+    # One read of a file of /proc gives a page or less, however much is asked for.
+    while len(start) < limit and (more := os.pread(file, limit - len(start), len(start))):
+        start += more
+    return start
+
+
+def gone(error: OSError) -> bool:
+    """Whether the error says that the file does not exist, or does not exist any more."""
+    return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)

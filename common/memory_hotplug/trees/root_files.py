@@ -1,0 +1,165 @@
+"""Read, write and remove files below a root that are no part of sysfs.
+
+Paths begin without a slash. Below any root except ``/`` no link is followed that leads out. What
+is read may also be in an archive, which is open then.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from memory_hotplug.errors import printable
+from memory_hotplug.trees.files import Packed
+from safe_files.beneath import check_regular, open_beneath
+from safe_files.replace import replaced, replacing
+
+__all__ = [
+    "LAYOUTS",
+    "LONGEST",
+    "RULES",
+    "content_of",
+    "is_masked",
+    "link_file",
+    "names_in",
+    "read_file",
+    "remove_file",
+    "replace_file",
+]
+
+LAYOUTS = ("etc/memory-layout.d", "run/memory-layout.d", "usr/lib/memory-layout.d")
+"""Where layouts are; a file in an earlier directory overrides those of its name."""
+RULES = (
+    *("etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d"),
+    *("usr/lib/udev/rules.d", "lib/udev/rules.d"),
+)
+"""Where udev rules are, in the same way."""
+
+LONGEST = 4 << 20
+"""The maximum size of a file in bytes; a layout of all blocks of a large machine is smaller."""
+
+_MASK = "/dev/null"
+_LISTING = os.O_RDONLY | os.O_DIRECTORY
+_READING = os.O_RDONLY | os.O_NONBLOCK
+
+
+def is_masked(root: str | Packed, path: str) -> bool:
+    """Whether the file is a symbolic link to /dev/null, which masks the files of its name."""
+    if not isinstance(root, str):
+        return root.link(path) == _MASK
+    directory, _, name = path.rpartition("/")
+    try:
+        with _opened(root, directory, _LISTING) as at:
+            return os.readlink(name, dir_fd=at) == _MASK
+    except OSError:
+        return False
+
+
+def content_of(file: int, path: str) -> bytes:
+    """The content of an open file. Raises OSError if it is larger than LONGEST."""
+    os.set_blocking(file, True)
+    parts, size = [], 0
+    while part := os.read(file, 1 << 16):
+        parts.append(part)
+        size += len(part)
+        if size > LONGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return b"".join(parts)
+
+
+@contextmanager
+def _root(root: str) -> Iterator[tuple[int, bool]]:
+    """A descriptor of ROOT, and whether it is this machine's, whose links are followed."""
+    at = os.open(root or "/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield at, os.path.samestat(os.fstat(at), os.stat("/"))
+    finally:
+        os.close(at)
+
+
+@contextmanager
+def _opened(root: str, path: str, flags: int) -> Iterator[int]:
+    with _root(root) as (at, here):
+        file = os.open(path, flags, dir_fd=at) if here else open_beneath(at, root, path, flags)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def names_in(root: str | Packed, directory: str) -> list[str]:
+    """The names in a directory, not sorted; none if it does not exist."""
+    with _named(directory):
+        try:
+            if not isinstance(root, str):
+                return root.names(directory)
+            with _opened(root, directory, _LISTING) as at:
+                return os.listdir(at)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def read_file(root: str | Packed, path: str) -> bytes:
+    """The content of a regular file. Raises OSError."""
+    with _named(path):
+        if not isinstance(root, str):
+            return root.read(path)
+        with _opened(root, path, _READING) as file:
+            check_regular(os.fstat(file), path)
+            return content_of(file, path)
+
+
+def replace_file(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a file as a whole or not at all; make its directories. Raises OSError."""
+    with (
+        _named(path),
+        _directory_for(root, path) as (at, name),
+        replacing(at, name, mode) as stream,
+    ):
+        stream.write(data)
+
+
+def link_file(root: str, path: str, target: str) -> None:
+    """Make a symbolic link, in place of one that is there. Raises OSError."""
+    with _named(path), _directory_for(root, path) as (at, name), replaced(at, name) as new:
+        os.symlink(target, new, dir_fd=at)
+
+
+def remove_file(root: str, path: str) -> bool:
+    """Remove a file; whether it was there. Raises OSError."""
+    directory, _, name = path.rpartition("/")
+    with _named(path):
+        try:
+            with _opened(root, directory, _LISTING) as at:
+                os.unlink(name, dir_fd=at)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+@contextmanager
+def _directory_for(root: str, path: str) -> Iterator[tuple[int, str]]:
+    """A descriptor of the directory of PATH, which is made where it is missing; and the name."""
+    *way, name = f"./{path}".split("/")
+    with _root(root) as (at, here):
+        opened: list[int] = []
+        flags = _LISTING if here else _LISTING | os.O_NOFOLLOW
+        try:
+            for directory in way:
+                with suppress(FileExistsError):
+                    os.mkdir(directory, 0o755, dir_fd=at)
+                at = os.open(directory, flags, dir_fd=at)
+                opened.append(at)
+            yield at, name
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """A context whose OSErrors name PATH."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, printable(f"/{path}")) from None
