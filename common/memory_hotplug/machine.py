@@ -31,7 +31,8 @@ from memory_hotplug.errors import (
 )
 from memory_hotplug.reading import ADDRESS_LIMIT, Reading, memory_names, node_numbers, possible
 from memory_hotplug.table import MERGED_BY, BlockTable, MemoryRange, Remark
-from memory_hotplug.trees.files import FileTree, Tree, gone
+from memory_hotplug.trees.files import FileTree, Tree
+from memory_hotplug.trees.many import gone
 
 __all__ = ["Machine", "open_tree"]
 

@@ -20,7 +20,8 @@ from memory_hotplug.attribute import (
 from memory_hotplug.block import NUMA_NO_NODE
 from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, NoSuchBlockError
 from memory_hotplug.table import BlockTable, Remark, RemarkKind
-from memory_hotplug.trees.files import Tree, gone
+from memory_hotplug.trees.files import Tree
+from memory_hotplug.trees.many import gone
 
 __all__ = ["ADDRESS_LIMIT", "Reading", "memory_names", "node_numbers", "possible"]
 
@@ -189,23 +190,30 @@ class Reading:
     ) -> list[Any]:
         """The values; each text is parsed once. An error adds a remark, a missing file does not."""
         row: SysfsAttribute = TABLE[name]
-        distinct = set(texts)
-        errors = [text for text in distinct if isinstance(text, OSError)]
+        self._remark_on_errors(name, numbers, texts)
+        values = {
+            text: row.parse(text) if isinstance(text, bytes) else row.unreadable
+            for text in set(texts)
+        }
+        return list(map(values.__getitem__, texts))
+
+    def _remark_on_errors(
+        self, name: Attribute, numbers: Sequence[int], found: Sequence[bytes | OSError]
+    ) -> None:
+        errors = [error for error in set(found) if isinstance(error, OSError)]
         for why in sorted({_reason(error) for error in errors if not gone(error)}):
             unread = tuple(
                 number
-                for number, text in zip(numbers, texts, strict=True)
-                if isinstance(text, OSError) and _reason(text) == why
+                for number, error in zip(numbers, found, strict=True)
+                if isinstance(error, OSError) and _reason(error) == why
             )
             self._remark(Remark(RemarkKind.UNREADABLE, unread, name, why))
-        values: dict[bytes | OSError, Any] = dict.fromkeys(errors, row.unreadable)
-        for text in distinct.difference(errors):
-            values[text] = row.parse(text)  # type: ignore[arg-type]  # no error is left
-        return list(map(values.__getitem__, texts))
 
     def _nodes(self, present: Sequence[int]) -> list[tuple[int, ...] | None]:
         """The nodes of each block. The directory of each node is listed once; a captured tree may
         have these links, or those in the blocks' directories."""
+        if _has_no_nodes(self._tree):
+            return [None] * len(present)
         nodes = self._linked_from(present) if self._few else {}
         if not self._few or len(nodes) < len(present):
             nodes = self._linked_to() | nodes
@@ -225,24 +233,31 @@ class Reading:
             nodes |= dict.fromkeys(linked - again, (node,))
         return nodes
 
-    def _linked_from(self, numbers: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    def _linked_from(self, numbers: Sequence[int]) -> dict[int, tuple[int, ...]]:
         """The nodes of those of these blocks that have links to any, ascending."""
-        nodes: dict[int, tuple[int, ...]] = {}
-        for number in numbers:
-            directory = directory_of(Attribute.NODE, number)
-            links = node_numbers(self._names_or_nothing(directory, number))
-            if links:
-                nodes[number] = tuple(links)
-        return nodes
+        try:
+            found = self._tree.names_each(MEMORY, numbers, "node")
+        except OSError as error:
+            raise _no_memory(self._tree, error) from None
+        self._remark_on_errors(Attribute.NODE, numbers, found)
+        nodes = {
+            names: tuple(node_numbers(os.fsdecode(names).split("/")))
+            for names in set(found)
+            if isinstance(names, bytes)
+        }
+        return {
+            number: nodes[names]
+            for number, names in zip(numbers, found, strict=True)
+            if isinstance(names, bytes) and nodes[names]
+        }
 
-    def _names_or_nothing(self, directory: str, *blocks: int) -> list[str]:
-        """The names in a directory about nodes. An error adds a remark on all blocks or BLOCKS."""
+    def _names_or_nothing(self, directory: str) -> list[str]:
+        """The names in a directory about nodes. An error adds a remark on all blocks."""
         try:
             return self._tree.names(directory)
         except OSError as error:
             if not gone(error):
-                remark = Remark(RemarkKind.UNREADABLE, blocks, Attribute.NODE, _reason(error))
-                self._remark(remark)
+                self._remark(Remark(RemarkKind.UNREADABLE, (), Attribute.NODE, _reason(error)))
             return []
 
     def _firmware_column(self, name: Attribute, numbers: Sequence[int]) -> list[Any]:
@@ -269,14 +284,27 @@ def _removable_is_alike(tree: Tree) -> bool:
 
     Since Linux 5.8 it only says whether the kernel was built with CONFIG_MEMORY_HOTREMOVE
     (drivers/base/memory.c, removable_show). Only this machine's own sysfs is trusted to be of this
-    kernel: another file system may be mounted there, as in memsim shell.
+    kernel.
     """
-    if not tree.is_this_machine:
-        return False
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if release is None or (int(release[1]), int(release[2])) < (5, 8):
         return False
-    return _device("/sys") == _device(f"/{MEMORY}")
+    return _is_sysfs(tree)
+
+
+def _has_no_nodes(tree: Tree) -> bool:
+    """Whether this is the sysfs of a kernel that was built without CONFIG_NUMA.
+
+    Then the directory of nodes does not exist, nor does a link to one in a block (Linux builds
+    drivers/base/node.c with CONFIG_NUMA only). A captured tree may have only the links.
+    """
+    return tree.is_this_machine and not os.path.lexists(f"/{NODE}") and _is_sysfs(tree)
+
+
+def _is_sysfs(tree: Tree) -> bool:
+    """Whether the kernel of this machine shows its memory here, and not, as in memsim shell,
+    another file system that is mounted there."""
+    return tree.is_this_machine and _device("/sys") == _device(f"/{MEMORY}")
 
 
 def _device(path: str) -> int:

@@ -16,7 +16,7 @@ import pytest
 from commands import Command, run_program
 from forking import forks, noted_forks
 from memory_hotplug import Attribute, reading
-from memory_hotplug.trees import files as tree_module
+from memory_hotplug.trees import many as tree_module
 from memory_hotplug.trees import sharing
 from memory_hotplug.trees.files import FileTree
 from memory_hotplug.trees.sharing import Result, read_shared
@@ -209,6 +209,29 @@ def tree(tmp_path: Path) -> Iterator[Path]:
     # A directory that has just changed is not trusted to have no links, and is read block by block.
     time.sleep(0.05)
     yield root
+
+
+def test_nodes_in_the_blocks_of_a_large_machine_are_read_as_by_one_process(
+    tmp_path: Path, four: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = plain(tmp_path / "tree", ["online"] * 40)
+    for number in (3, 20, 39):
+        (root / MEMORY / f"memory{number}/node{number}").mkdir()
+    (root / MEMORY / "memory3/node1").mkdir()
+    shutil.rmtree(root / MEMORY / "memory7")
+    time.sleep(0.05)
+
+    def read() -> list[str]:
+        with FileTree(str(root)) as opened:
+            return [f"{value!r}" for value in opened.names_each(str(MEMORY), MANY, "node")]
+
+    shared = read()
+    assert len(four) == 3
+    monkeypatch.setattr(tree_module, "_MANY", 1000)
+    assert shared == read()
+    assert shared[3] == repr(b"node1/node3")
+    assert shared[20:22] == [repr(b"node20"), repr(b"")]
+    assert shared[7].startswith("FileNotFoundError(2, ")
 
 
 def test_a_tree_is_read_as_by_one_process(

@@ -304,6 +304,21 @@ def test_a_directory_that_became_a_link_after_the_listing_is_not_followed(
     assert texts[1].strerror == LEADS_OUT
 
 
+def test_a_block_that_became_a_link_after_the_listing_has_no_nodes_from_there(
+    root: Path, outside: Path
+) -> None:
+    (outside / "memory/node7").mkdir(parents=True)
+    settle()
+    with FileTree(str(root)) as tree:
+        assert "memory1" in tree.names(str(MEMORY))
+        (root / MEMORY / "memory1").rename(root / "before")
+        (root / MEMORY / "memory1").symlink_to(outside / "memory")
+        names = tree.names_each(str(MEMORY), range(3), "node")
+    assert names[0] == names[2] == b"node0"
+    assert isinstance(names[1], OSError)
+    assert names[1].strerror == LEADS_OUT
+
+
 def test_a_directory_that_becomes_a_link_while_blocks_are_read_is_not_followed(
     root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

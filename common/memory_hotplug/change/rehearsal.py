@@ -64,6 +64,11 @@ class Rehearsal:
                 values.append(error)
         return values
 
+    def names_each(
+        self, directory: str, numbers: Iterable[int], prefix: str
+    ) -> list[bytes | OSError]:
+        return self._behind.names_each(directory, numbers, prefix)
+
     def refusal(self, path: str) -> OSError | None:
         return None
 

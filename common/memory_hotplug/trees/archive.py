@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Self
 
 from memory_hotplug.attribute import TABLE, node_number
-from memory_hotplug.trees.files import PAGE
+from memory_hotplug.trees.files import names_one_by_one
+from memory_hotplug.trees.many import PAGE
 from memory_hotplug.trees.root_files import LAYOUTS, RULES
 from safe_files.beneath import MOST_LINKS, check_regular, os_error
 from safe_files.tar import BrokenArchiveError, Member, members
@@ -130,6 +131,11 @@ class ArchiveTree:
                     found = error
             values.append(missing if found is None else found)
         return values
+
+    def names_each(
+        self, directory: str, numbers: Iterable[int], prefix: str
+    ) -> list[bytes | OSError]:
+        return names_one_by_one(self, directory, numbers, prefix)
 
     def _resolved(self, path: str) -> str:
         """The path without symbolic links. Raises OSError; EXDEV for a link out of the tree."""

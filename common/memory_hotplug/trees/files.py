@@ -8,10 +8,23 @@ not a regular file is refused.
 import errno
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
+from memory_hotplug.trees.many import (
+    LISTING,
+    READING,
+    SHORT,
+    gone,
+    joined,
+    list_part,
+    or_error,
+    outcomes,
+    read_part,
+    whole,
+)
 from safe_files.beneath import (
     check_regular,
     check_writable,
@@ -23,20 +36,10 @@ from safe_files.beneath import (
 if TYPE_CHECKING:
     from memory_hotplug.trees.sharing import Result
 
-__all__ = ["IOMEM", "PAGE", "FileTree", "Packed", "Tree", "gone"]
+__all__ = ["IOMEM", "FileTree", "Packed", "Tree", "names_one_by_one"]
 
 IOMEM = "proc/iomem"
-PAGE = 4096
-"""The maximum size of a sysfs attribute in bytes (fs/sysfs/file.c)."""
 
-_LONGEST = 1 << 20
-"""The maximum of a file of /proc that is read, in bytes; those are not limited to a page."""
-
-_SHORT = 128
-"""More than an attribute of a block has. Allocating a whole page takes longer than the read."""
-
-_MANY = 4096
-"""So many blocks are read by several processes."""
 
 _FILE_CLOCK = 5
 """CLOCK_REALTIME_COARSE (include/uapi/linux/time.h), the clock of the times of files (fs/inode.c,
@@ -45,10 +48,7 @@ current_time). Python has no name for it."""
 _LINKS_KEPT = 1000
 """The maximum of symbolic links in a directory that are remembered; blocks have fewer."""
 
-# O_NONBLOCK keeps a FIFO or a device from blocking; it has no effect on a regular file.
-_READING = os.O_RDONLY | os.O_NONBLOCK
 _WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW
-_LISTING = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Packed(Protocol):
@@ -87,6 +87,12 @@ class Tree(Protocol):
     ) -> list[bytes | OSError]:
         """An attribute of memoryN in a directory for each N of NUMBERS: its text, or an error."""
 
+    def names_each(
+        self, directory: str, numbers: Iterable[int], prefix: str
+    ) -> list[bytes | OSError]:
+        """The names in memoryN that begin with PREFIX, for each N of NUMBERS, as `joined` has them,
+        or an error."""
+
     def write(self, path: str, word: str) -> None:
         """Write one word to an attribute, in a single write, and without a newline."""
 
@@ -98,6 +104,17 @@ class Tree(Protocol):
 
     def close(self) -> None:
         """Close all descriptors. Nothing can be read or written afterwards."""
+
+
+def names_one_by_one(
+    tree: Tree, directory: str, numbers: Iterable[int], prefix: str
+) -> list[bytes | OSError]:
+    """`Tree.names_each`, for a tree in which nothing is gained by reading many blocks at once."""
+
+    def names(number: int) -> bytes:
+        return joined(tree.names(f"{directory}/memory{number}"), prefix)
+
+    return [or_error(names, number) for number in numbers]
 
 
 class _Version(NamedTuple):
@@ -138,16 +155,16 @@ class FileTree:
     # Reading. On this machine the kernel is trusted, and resolves the paths.
 
     def names(self, directory: str) -> list[str]:
-        with self._opened(directory, _LISTING) as at:
+        with self._opened(directory, LISTING) as at:
             return os.listdir(at) if self.is_this_machine else self._list(directory, at)
 
     def read(self, path: str) -> bytes:
         """The text of an attribute. Raises OSError, also for a symbolic link out of the tree and
         for a file that is not a regular file."""
         try:
-            file = self._open(path, _READING)
+            file = self._open(path, READING)
             try:
-                return _whole(file, os.pread(file, _SHORT, 0), path)
+                return whole(file, os.pread(file, SHORT, 0), path)
             finally:
                 os.close(file)
         except OSError as error:
@@ -156,7 +173,7 @@ class FileTree:
     def descriptor(self, path: str) -> int:
         """A descriptor of a regular file that is longer than an attribute; the caller closes it.
         Raises OSError as `read` does."""
-        file = self._open(path, _READING)
+        file = self._open(path, READING)
         try:
             check_regular(os.fstat(file), path)
         except OSError:
@@ -167,7 +184,37 @@ class FileTree:
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
     ) -> list[bytes | OSError]:
-        """See `Tree`. Raises OSError if DIRECTORY cannot be opened.
+        """See `Tree`. Raises OSError if DIRECTORY cannot be opened."""
+        path = b"memory%d/" + os.fsencode(attribute)
+        return self._each(
+            directory,
+            numbers,
+            path,
+            partial(read_part, path),
+            lambda number: self.read(f"{directory}/memory{number}/{attribute}"),
+        )
+
+    def names_each(
+        self, directory: str, numbers: Iterable[int], prefix: str
+    ) -> list[bytes | OSError]:
+        """See `Tree`. Raises OSError if DIRECTORY cannot be opened."""
+        return self._each(
+            directory,
+            numbers,
+            b"memory%d",
+            partial(list_part, prefix),
+            lambda number: joined(self.names(f"{directory}/memory{number}"), prefix),
+        )
+
+    def _each(
+        self,
+        directory: str,
+        numbers: Iterable[int],
+        path: bytes,
+        read: "Callable[[int, int, Sequence[int]], list[Result]]",
+        read_alone: Callable[[int], bytes],
+    ) -> list[bytes | OSError]:
+        """What READ gives for the blocks, or where that is not safe, READ_ALONE for each of them.
 
         On another machine memoryN can be a symbolic link out of the tree. Opening each memoryN for
         itself would take half as long again. So a listing of the directory shows that no block is
@@ -176,24 +223,18 @@ class FileTree:
         for itself, which is slow.
         """
         numbers = list(numbers)
-        with self._opened(directory, _LISTING) as at:
+        with self._opened(directory, LISTING) as at:
             if self.is_this_machine:
-                return _read_each(at, numbers, attribute, _READING)[0]
+                return outcomes(path, partial(read, at, 0), numbers)[0]
             version = self._version_without_links(directory, at, numbers)
             if version is None:
-                return [self._read_one(directory, number, attribute) for number in numbers]
-            values, odd = _read_each(at, numbers, attribute, _READING | os.O_NOFOLLOW)
+                return [or_error(read_alone, number) for number in numbers]
+            values, odd = outcomes(path, partial(read, at, os.O_NOFOLLOW), numbers)
             if _version(at) != version:
                 odd = range(len(numbers))
         for index in odd:
-            values[index] = self._read_one(directory, numbers[index], attribute)
+            values[index] = or_error(read_alone, numbers[index])
         return values
-
-    def _read_one(self, directory: str, number: int, attribute: str) -> bytes | OSError:
-        try:
-            return self.read(f"{directory}/memory{number}/{attribute}")
-        except OSError as error:
-            return error
 
     def _list(self, directory: str, at: int) -> list[str]:
         """The names in a directory. Its symbolic links are remembered."""
@@ -312,77 +353,3 @@ class FileTree:
 def _version(directory: int) -> _Version:
     found = os.fstat(directory)
     return _Version(found.st_dev, found.st_ino, found.st_ctime_ns)
-
-
-def _read_each(
-    at: int, numbers: Sequence[int], attribute: str, flags: int
-) -> tuple[list[bytes | OSError], Collection[int]]:
-    """An attribute of each block in the directory AT, or its error; and the indexes of errors to
-    look at again, which are all except that the file does not exist."""
-    path = b"memory%d/" + os.fsencode(attribute)
-
-    def read(part: Sequence[int]) -> "list[Result]":
-        return _read_part(at, part, path, flags)
-
-    if len(numbers) < _MANY:
-        results = read(numbers)
-    else:
-        from memory_hotplug.trees.sharing import read_shared
-
-        results = read_shared(read, numbers)
-    if all(isinstance(result, bytes) for result in set(results)):
-        return results, ()  # type: ignore[return-value]  # there is no errno
-    values = [
-        result if isinstance(result, bytes) else OSError(result, os.strerror(result), path % number)
-        for number, result in zip(numbers, results, strict=True)
-    ]
-    odd = [
-        index
-        for index, value in enumerate(values)
-        if isinstance(value, OSError) and not gone(value)
-    ]
-    return values, odd
-
-
-def _read_part(at: int, numbers: Sequence[int], path: bytes, flags: int) -> "list[Result]":
-    # On a large machine this loop takes most of the time of lsmem: three system calls, and nothing
-    # else. Paths of bytes need no encoding. A read at an offset fails on a FIFO. The type of a file
-    # is checked once for each text, because a machine has few different texts.
-    open_, read, close = os.open, os.pread, os.close
-    results: list[Result] = []
-    append = results.append
-    known: dict[bytes, bytes] = {}
-    for number in numbers:
-        try:
-            file = open_(path % number, flags, dir_fd=at)
-            try:
-                text = read(file, _SHORT, 0)
-                if text not in known:
-                    whole = _whole(file, text)
-                    if whole is not text:
-                        append(whole)
-                        continue
-                    known[text] = text
-                append(known[text])
-            finally:
-                close(file)
-        except OSError as error:
-            append(error.errno or errno.EIO)
-    return results
-
-
-def _whole(file: int, start: bytes, path: str = "") -> bytes:
-    """The text of a file that begins with START. Raises OSError if it is not a regular file."""
-    check_regular(os.fstat(file), path)
-    if len(start) < _SHORT:
-        return start
-    limit = _LONGEST if path.startswith("proc/") else PAGE
-    # One read of a file of /proc gives a page or less, however much is asked for.
-    while len(start) < limit and (more := os.pread(file, limit - len(start), len(start))):
-        start += more
-    return start
-
-
-def gone(error: OSError) -> bool:
-    """Whether the error says that the file does not exist, or does not exist any more."""
-    return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)

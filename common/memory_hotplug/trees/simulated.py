@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from memory_hotplug.attribute import ACPI, MEMORY
 from memory_hotplug.errors import BadMachineError
-from memory_hotplug.trees.files import IOMEM, FileTree
+from memory_hotplug.trees.files import IOMEM, FileTree, names_one_by_one
 from safe_files.beneath import os_error
 
 if TYPE_CHECKING:
@@ -178,6 +178,11 @@ class KernelTree:
             except OSError as error:
                 values.append(error)
         return values
+
+    def names_each(
+        self, directory: str, numbers: Iterable[int], prefix: str
+    ) -> list[bytes | OSError]:
+        return names_one_by_one(self, directory, numbers, prefix)
 
     def write(self, path: str, word: str) -> None:
         self.sysfs.write(path, word.encode())

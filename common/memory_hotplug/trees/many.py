@@ -1,0 +1,145 @@
+"""Read an attribute of many blocks, or names in their directories: each has a directory memoryN."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from safe_files.beneath import check_regular
+
+if TYPE_CHECKING:
+    from memory_hotplug.trees.sharing import Result
+
+__all__ = [
+    "LISTING",
+    "PAGE",
+    "READING",
+    "SHORT",
+    "gone",
+    "joined",
+    "list_part",
+    "or_error",
+    "outcomes",
+    "read_part",
+    "whole",
+]
+
+PAGE = 4096
+"""The maximum size of a sysfs attribute in bytes (fs/sysfs/file.c)."""
+
+_LONGEST = 1 << 20
+"""The maximum of a file of /proc that is read, in bytes; those are not limited to a page."""
+
+SHORT = 128
+"""More than an attribute of a block has. Allocating a whole page takes longer than the read."""
+
+_MANY = 4096
+"""So many blocks are read by several processes."""
+
+# O_NONBLOCK keeps a FIFO or a device from blocking; it has no effect on a regular file.
+READING = os.O_RDONLY | os.O_NONBLOCK
+LISTING = os.O_RDONLY | os.O_DIRECTORY
+
+
+def outcomes(
+    path: bytes, read: Callable[[Sequence[int]], list[Result]], numbers: Sequence[int]
+) -> tuple[list[bytes | OSError], Collection[int]]:
+    """What READ gives for each block, or its error, about PATH with the number; and the indexes of
+    errors to look at again, which are all except that the file does not exist."""
+    if len(numbers) < _MANY:
+        results = read(numbers)
+    else:
+        from memory_hotplug.trees.sharing import read_shared
+
+        results = read_shared(read, numbers)
+    if all(isinstance(result, bytes) for result in set(results)):
+        return results, ()  # type: ignore[return-value]  # there is no errno
+    values = [
+        result if isinstance(result, bytes) else OSError(result, os.strerror(result), path % number)
+        for number, result in zip(numbers, results, strict=True)
+    ]
+    odd = [
+        index
+        for index, value in enumerate(values)
+        if isinstance(value, OSError) and not gone(value)
+    ]
+    return values, odd
+
+
+def read_part(path: bytes, at: int, flags: int, numbers: Sequence[int]) -> list[Result]:
+    """The text of a file in each block, whose name is PATH with the number."""
+    # On a large machine this loop takes most of the time of lsmem: three system calls, and nothing
+    # else. Paths of bytes need no encoding. A read at an offset fails on a FIFO. The type of a file
+    # is checked once for each text, because a machine has few different texts.
+    flags |= READING
+    open_, read, close = os.open, os.pread, os.close
+    results: list[Result] = []
+    append = results.append
+    known: dict[bytes, bytes] = {}
+    for number in numbers:
+        try:
+            file = open_(path % number, flags, dir_fd=at)
+            try:
+                text = read(file, SHORT, 0)
+                if text not in known:
+                    full = whole(file, text)
+                    if full is not text:
+                        append(full)
+                        continue
+                    known[text] = text
+                append(known[text])
+            finally:
+                close(file)
+        except OSError as error:
+            append(error.errno or errno.EIO)
+    return results
+
+
+def list_part(prefix: str, at: int, flags: int, numbers: Sequence[int]) -> list[Result]:
+    """The names in the directory of each block that begin with PREFIX, joined."""
+    flags |= LISTING
+    results: list[Result] = []
+    known: dict[bytes, bytes] = {}
+    for number in numbers:
+        try:
+            directory = os.open(b"memory%d" % number, flags, dir_fd=at)
+            try:
+                names = joined(os.listdir(directory), prefix)
+            finally:
+                os.close(directory)
+            results.append(known.setdefault(names, names))
+        except OSError as error:
+            results.append(error.errno or errno.EIO)
+    return results
+
+
+def whole(file: int, start: bytes, path: str = "") -> bytes:
+    """The text of a file that begins with START. Raises OSError if it is not a regular file."""
+    check_regular(os.fstat(file), path)
+    if len(start) < SHORT:
+        return start
+    limit = _LONGEST if path.startswith("proc/") else PAGE
+    # One read of a file of /proc gives a page or less, however much is asked for.
+    while len(start) < limit and (more := os.pread(file, limit - len(start), len(start))):
+        start += more
+    return start
+
+
+def joined(names: Iterable[str], prefix: str) -> bytes:
+    """The names that begin with PREFIX, sorted, with a slash between two: no name has one."""
+    return os.fsencode("/".join(sorted(name for name in names if name.startswith(prefix))))
+
+
+def or_error(read: Callable[[int], bytes], number: int) -> bytes | OSError:
+    """What READ gives for a block, or its error."""
+    try:
+        return read(number)
+    except OSError as error:
+        return error
+
+
+def gone(error: OSError) -> bool:
+    """Whether the error says that the file does not exist, or does not exist any more."""
+    return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
