@@ -252,6 +252,17 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
         yield messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
 
 
+def format_devices(tally: Tally) -> Iterator[Sentence]:
+    """Messages about devices that are empty now, and those of which only a part is offline."""
+    size = tally.selection.block_size
+    empty = [one.device for one in tally.emptied if not one.left]
+    if empty:
+        yield messages.EMPTY.of(devices=", ".join(empty))
+    for device, _, left in tally.emptied:
+        if left:
+            yield messages.EMPTY_IN_PART.of(device=device, size=sizes.human(left * size))
+
+
 def _on_online(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     """Messages about blocks that the kernel itself set online, where that may be unexpected."""
     for zone, numbers in tally.set_online.items():

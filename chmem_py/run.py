@@ -14,7 +14,7 @@ from chmem_py.advice import (
     format_interruption,
     format_refusal,
 )
-from chmem_py.foresight import format_forecast, kept_free, need_of, refuse, warn
+from chmem_py.foresight import forecast, kept_free, need_of, refuse, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from chmem_py.policies import take_back_settings, write_settings
@@ -149,9 +149,10 @@ def _carry_out(site: Site, text: Text, changes: Iterable[Change], how: How) -> D
                 if tally.all_or_nothing and not tally.complete:
                     take_back_settings(machine.tree, tally)
     output.write(text.format_end(machine, interrupts.signal))
-    if how.dry_run and not how.json:
-        forecast = format_forecast(machine, tally)
-        output.write(format_script(writes, tally, machine.tree, forecast))
+    if how.dry_run:
+        tally.forecast = tuple(forecast(machine, tally))
+        if not how.json:
+            output.write(format_script(writes, tally, machine.tree))
     return Done(tally, tally.status(interrupts.signal), interrupts.signal)
 
 

@@ -12,6 +12,7 @@ from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
+from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
 from memory_hotplug.change.targets import Absence, absence_of, is_on
 from memory_hotplug.change.undo import Record, Rewritten
 from memory_hotplug.layout.settings import Setting
@@ -61,6 +62,8 @@ class Selection:
     """The change that is undone."""
     balance: ZoneBalance | None = None
     """What bounds zone Movable; None if it may be of any size."""
+    removal: Removal = NOTHING_KNOWN
+    """What is known of memory that may be set offline for a size."""
 
     @property
     def by_size(self) -> bool:
@@ -132,8 +135,12 @@ def select(
         return is_on(block, node, machine.nodes) and (not owned or block.number in owned.numbers)
 
     if request.size is not None:
-        asked = request.size // machine.block_size
-        return replace(of_machine, asked=asked, changes=list(_candidates(table, order, meant)))
+        return replace(
+            of_machine,
+            asked=request.size // machine.block_size,
+            changes=list(_candidates(table, order, meant)),
+            removal=removal_of(machine) if order.action is Action.DISABLE else NOTHING_KNOWN,
+        )
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
     there = islice(table.blocks(), start, stop)

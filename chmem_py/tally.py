@@ -9,6 +9,7 @@ from memory_hotplug.block import State, Zone, same_condition, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
+from memory_hotplug.change.removal import Emptied, emptied
 from memory_hotplug.change.undo import format_record
 from memory_hotplug.layout.settings import Setting
 
@@ -51,6 +52,8 @@ class Tally:
         self.settings: Sequence[Setting] = ()
         """The settings that were written, and not taken back."""
         self.settings_failed: Sequence[tuple[Setting, OSError]] = ()
+        self.forecast: Sequence[str] = ()
+        """What a dry run finds, in sentences."""
         self._offline: list[int] = []
         """The numbers of blocks that were already offline, and configured."""
 
@@ -112,6 +115,11 @@ class Tally:
             return ()
         failed = [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
         return sorted(self._offline + failed)
+
+    @property
+    def emptied(self) -> Sequence[Emptied]:
+        """The devices of which memory was set offline."""
+        return emptied(self.selection.removal, self.outcomes.values())
 
     @property
     def set_online(self) -> dict[Zone | None, list[int]]:

@@ -5,7 +5,7 @@ Nothing is written here. A text is for standard output, a Sentence for standard 
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chmem_py import messages
@@ -13,6 +13,7 @@ from chmem_py.advice import (
     PASSED_OVER,
     done_word,
     format_advice,
+    format_devices,
     format_interruption,
     format_mib,
     format_not_tried,
@@ -89,6 +90,8 @@ class Text:
             yield messages.POLICY_CHANGED.of()
         yield from format_shortage(tally.selection)
         yield from format_advice(tally, machine)
+        if not self.rehearsed:
+            yield from format_devices(tally)
         if self.plain:
             yield from format_mib(tally)
         if signal is not None:
@@ -185,10 +188,8 @@ class Text:
             yield f"{block} {step} failed"
 
 
-def format_script(
-    writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree, forecast: Iterable[str] = ()
-) -> Iterator[str]:
-    """The lines that an administrator would type, FORECAST, and one comment on what they would
+def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -> Iterator[str]:
+    """The lines that an administrator would type, the forecast, and one comment on what they would
     change."""
     numbers = tally.numbers(Result.DONE)
     root = os.path.abspath(tree.root).rstrip("/")
@@ -200,7 +201,7 @@ def format_script(
             yield f"memsim write {shlex.quote(root)} {path} {word}"
         else:
             yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
-    yield from forecast
+    yield from (f"# {line}" for line in tally.forecast)
     if not numbers:
         yield "# nothing would be changed"
         return
