@@ -68,6 +68,8 @@ def format_doubts(selection: Selection) -> Iterator[Sentence]:
             yield messages.NOT_HERE.of(blocks=blocks)
         else:
             yield messages.SOME_NOT_HERE.of(count=absent.blocks, blocks=blocks)
+    elif not selection.changes and selection.request.whole:
+        yield _none(selection)
     elif not selection.changes:
         yield messages.NONE_ON_NODE.of(node=selection.request.node)
 

@@ -115,7 +115,7 @@ def select(
     request: Request, machine: Machine, table: BlockTable, owned: Owned | None = None
 ) -> Selection:
     """Select the blocks of TABLE for a request about a size or a range; with OWNED only those of
-    that device.
+    that device. Of a whole node or device those are set offline that are in the zone.
 
     For a request with a node the attribute nodes must have been read. A block in several nodes is
     one of each. Blocks of a range ascend. For a size, blocks to enable or to configure ascend,
@@ -134,18 +134,23 @@ def select(
     def meant(block: MemoryBlock) -> bool:
         return is_on(block, node, machine.nodes) and (not owned or block.number in owned.numbers)
 
+    if order.action is Action.DISABLE and (request.size is not None or request.whole):
+        of_machine = replace(of_machine, removal=removal_of(machine))
     if request.size is not None:
-        return replace(
-            of_machine,
-            asked=request.size // machine.block_size,
-            changes=list(_candidates(table, order, meant)),
-            removal=removal_of(machine) if order.action is Action.DISABLE else NOTHING_KNOWN,
-        )
+        asked = request.size // machine.block_size
+        return replace(of_machine, asked=asked, changes=list(_candidates(table, order, meant)))
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
     there = islice(table.blocks(), start, stop)
-    changes = [change_to(block, order) for block in there if meant(block)]
-    missing = [] if owned else list(gaps(table.numbers, request.first, request.last))
+    only_of_zone = request.whole and order.action is Action.DISABLE
+    changes = [
+        change_to(block, order)
+        for block in there
+        if meant(block) and not (only_of_zone and _wrong_zone(block, order))
+    ]
+    missing = (
+        [] if owned or request.whole else list(gaps(table.numbers, request.first, request.last))
+    )
     absent = absence_of(missing)
     return replace(
         of_machine,
@@ -203,7 +208,7 @@ def _candidates(
 
 
 def _wrong_zone(block: MemoryBlock, order: Order) -> bool:
-    """Whether a block is not taken for a size because of its zone."""
+    """Whether a block is not taken because of its zone, where it was not named."""
     if order.zone is None or block.configured is False:
         return False
     return order.zone not in (block.zones or ())
