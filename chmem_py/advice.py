@@ -251,7 +251,8 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     stay = tally.still_configured
     if stay:
         ways = [command(f"--deconfigure --blocks {run}", tree) for run in ranges_named(stay)]
-        yield messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
+        said = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
+        yield said._replace(always=bool(tally.left_configured))
 
 
 def format_devices(tally: Tally) -> Iterator[Sentence]:

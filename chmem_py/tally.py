@@ -113,8 +113,12 @@ class Tally:
         """The numbers of the blocks to disable that are offline, but still configured."""
         if self.selection.request.action is not Action.DISABLE:
             return ()
-        failed = [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
-        return sorted(self._offline + failed)
+        return sorted([*self._offline, *self.left_configured])
+
+    @property
+    def left_configured(self) -> Sequence[int]:
+        """The numbers of the blocks that were set offline, and could not be deconfigured."""
+        return [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
 
     @property
     def emptied(self) -> Sequence[Emptied]:
@@ -150,7 +154,7 @@ class Tally:
         if not asked and not selection.by_size:
             return Exit.FAILURE
         good = self.done + (0 if selection.by_size else self.already) + len(self.settings)
-        if good >= asked:
+        if good >= asked and not self.left_configured:
             return Exit.SUCCESS
         kept = good and not self.all_or_nothing
         return Exit.PARTLY if kept or self.changed or self.settings else Exit.FAILURE

@@ -1,5 +1,6 @@
 """What to do now: where something failed, or was left half done, a sentence says how to go on."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,27 @@ def test_disable_whose_deconfigure_fails_says_how_to_go_on(chmem: Command, machi
     assert f"\nchmem: go on with chmem --deconfigure --blocks 3 --sysroot {root}\n" in done.stderr
     assert conditions(root)[3] == Condition(1, 0, "offline", None)
     assert chmem("-s", root, "-g", "-b", "3").status == 0
+
+
+@pytest.mark.parametrize("words", [["-d", "256m"], ["--total", "256m"], ["-d", "-b", "2-3"]])
+@pytest.mark.parametrize("advice", ["never", "always"])
+def test_that_a_block_stays_configured_is_always_told_and_the_status_agrees(
+    words: list[str], advice: str, chmem: Command, machine: Make
+) -> None:
+    root = machine(s390(faults={"deconfig": {"3": "EBUSY"}}))
+    done = chmem("-s", root, *words, f"--advice={advice}")
+    assert done.status == 64
+    assert "chmem: memory block 3: offline, but still configured\n" in done.stderr
+
+
+def test_the_document_says_that_a_block_stays_configured(chmem: Command, machine: Make) -> None:
+    root = machine(s390(faults={"deconfig": {"3": "EBUSY"}}))
+    document = json.loads(chmem("-s", root, "-d", "256m", "--json").stdout)
+    assert (document["status"], document["outcome"]) == (64, "partial")
+    assert "memory block 3: offline, but still configured" in document["messages"]
+    failed = document["blocks"][0]
+    assert (failed["block"], failed["error"]["step"]) == (3, "deconfigure")
+    assert failed["after"]["configured"] is True
 
 
 def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it(
