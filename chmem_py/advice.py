@@ -21,7 +21,7 @@ from hotplug_cli.message import Message, Sentence
 from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
-from memory_hotplug.change.guard import ratio_of
+from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
@@ -264,6 +264,28 @@ def format_devices(tally: Tally) -> Iterator[Sentence]:
     for device, _, left in tally.emptied:
         if left:
             yield messages.EMPTY_IN_PART.of(device=device, size=sizes.human(left * size))
+
+
+def share_of(zones: ZoneBalance) -> str:
+    """How much zone Movable has, in words."""
+    return "all memory" if zones.percent is None else f"{zones.percent} % of all other zones"
+
+
+def may_have(zones: ZoneBalance) -> str:
+    """How much the kernel itself would let zone Movable have, in words."""
+    return f"the kernel itself lets it grow to {zones.ratio} %"
+
+
+def format_crowded(tally: Tally, machine: Machine) -> Iterator[Sentence]:
+    """The message that little memory is left to the zones of the kernel."""
+    if crowded := tally.crowded(ratio_of(machine)):
+        size = sizes.exact(crowded.excess * tally.selection.block_size)
+        yield messages.CROWDED.of(
+            share=share_of(crowded),
+            most=may_have(crowded),
+            disable=command(f"--disable {size} --zone Movable", machine.tree),
+            enable=command(f"--enable {size} --zone Normal", machine.tree),
+        )
 
 
 def _on_online(tally: Tally, machine: Machine) -> Iterator[Sentence]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from chmem_py import messages
-from chmem_py.advice import command
+from chmem_py.advice import command, may_have, share_of
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
@@ -15,7 +15,7 @@ from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
-from memory_hotplug.change.guard import takes_memory
+from memory_hotplug.change.guard import ratio_of, takes_memory
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.change.removal import not_removable
@@ -133,10 +133,12 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
 
 
 def forecast(machine: Machine, tally: Tally) -> Iterator[str]:
-    """What a dry run finds: what would remain of each node, what could fail, and which devices
-    would be empty."""
+    """What a dry run finds: whether zone Movable would be large, what would remain of each node,
+    what could fail, and which devices would be empty."""
     done = [one for one in tally.outcomes.values() if one.result is Result.DONE]
     taken = [one.before for one in done if _comes(one.after, one.before)]
+    if crowded := tally.crowded(ratio_of(machine)):
+        yield f"zone Movable would have {share_of(crowded)}; {may_have(crowded)}"
     if not taken:
         return
     yield from _what_remains(

@@ -313,6 +313,12 @@ STILL_CONFIGURED = Message(
     "go on with {commands}",
     manual="memory block N: offline, but still configured",
 )
+CROWDED = Message(
+    "",
+    "zone Movable has {share}, and {most}: what the kernel needs for itself fits into the others "
+    "only (lsmem -o +ZONES); {disable}, then {enable}, gives them enough",
+    manual="zone Movable has N % of all other zones, and the kernel itself lets it grow to N %",
+)
 EMPTY = Message(
     "empty now, and can be removed: {devices}",
     manual="empty now, and can be removed: devices",

@@ -93,7 +93,8 @@ def run_changes(site: Site, selection: Selection, how: How) -> Done:
     if selection.impossible:
         return Done(tally, Exit.FAILURE)
     plain = not (how.json or how.dry_run)
-    text = Text(tally, how.verbose and plain, plain, rehearsed=how.dry_run)
+    advised = output.advice or how.json
+    text = Text(tally, how.verbose and plain, plain, rehearsed=how.dry_run, advised=advised)
     output.write(format_doubts(selection))
     need = need_of(machine, selection)
     if tally.refused:

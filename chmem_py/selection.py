@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -62,6 +62,8 @@ class Selection:
     """The change that is undone."""
     balance: ZoneBalance | None = None
     """What bounds zone Movable; None if it may be of any size."""
+    zones: Callable[[int], ZoneBalance] | None = None
+    """Counts the zones as they were before, given the ratio; None if nothing is set online."""
     removal: Removal = NOTHING_KNOWN
     """What is known of memory that may be set offline for a size."""
 
@@ -129,6 +131,7 @@ def select(
         asked=0,
         machine_size=len(table.numbers) * machine.block_size,
         node_exists=node is None or node in machine.nodes,
+        zones=partial(ZoneBalance, table) if request.action is Action.ENABLE else None,
     )
 
     def meant(block: MemoryBlock) -> bool:

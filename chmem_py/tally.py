@@ -7,6 +7,7 @@ from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, same_condition, zone_of
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.change.removal import Emptied, emptied
@@ -124,6 +125,19 @@ class Tally:
     def emptied(self) -> Sequence[Emptied]:
         """The devices of which memory was set offline."""
         return emptied(self.selection.removal, self.outcomes.values())
+
+    def crowded(self, ratio: int) -> ZoneBalance | None:
+        """The zones afterwards, if memory was set online in Movable, which has more than RATIO
+        percent of all others then; else None."""
+        zones, done = self.selection.zones, self.outcomes.values()
+        if zones is None or self.selection.balance is not None:
+            return None
+        if not any(zone_of(one.after) is Zone.MOVABLE is not zone_of(one.before) for one in done):
+            return None
+        found = zones(ratio)
+        for outcome in done:
+            found.count(outcome.before, outcome.after)
+        return found if found.excess else None
 
     @property
     def set_online(self) -> dict[Zone | None, list[int]]:

@@ -13,6 +13,7 @@ from chmem_py.advice import (
     PASSED_OVER,
     done_word,
     format_advice,
+    format_crowded,
     format_devices,
     format_interruption,
     format_mib,
@@ -62,6 +63,8 @@ class Text:
     """Whether standard output has util-linux's lines, and not a document or a script."""
     rehearsed: bool = False
     """Whether the outcomes are those of a dry run."""
+    advised: bool = True
+    """Whether advice is written at all, so that work for it is not in vain."""
 
     def format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
         """The lines to write as soon as a block has its outcome."""
@@ -92,6 +95,8 @@ class Text:
         yield from format_advice(tally, machine)
         if not self.rehearsed:
             yield from format_devices(tally)
+            if self.advised:
+                yield from format_crowded(tally, machine)
         if self.plain:
             yield from format_mib(tally)
         if signal is not None:
