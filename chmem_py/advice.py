@@ -5,14 +5,11 @@ They are made from data. Nothing is read or written here, except who the user is
 
 import errno
 import os
-import shlex
-import sys
 from collections.abc import Iterator
-from functools import cache
 from typing import NamedTuple
 
 from chmem_py import cause_messages, messages
-from chmem_py.output import NAME
+from chmem_py.command_lines import SAME_BLOCKS, command, options_of, program
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes, tree_messages
@@ -42,12 +39,6 @@ def done_word(action: Action) -> str:
     if action is Action.APPLY:
         return "changed"
     return f"{action.value.removesuffix('e')}ed"
-
-
-def command(words: str, tree: Tree) -> str:
-    """A command line for the same machine, to print as advice."""
-    elsewhere = "" if tree.is_this_machine else f" --sysroot {shlex.quote(tree.root)}"
-    return f"chmem {words}{elsewhere}"
 
 
 # What is not there
@@ -197,26 +188,6 @@ def _row(cause: Cause, where: str) -> Message:
     return cause_messages.BY_CAUSE[cause]
 
 
-def program() -> str:
-    """The command that is running. sudo has another PATH, and may find util-linux's."""
-    return _command_of(sys.argv[0])
-
-
-@cache
-def _command_of(path: str) -> str:
-    import shutil
-
-    if os.path.basename(path) == "__main__.py":
-        package = os.path.basename(os.path.dirname(os.path.abspath(path)))
-        return f"{shlex.quote(sys.executable)} -m {package}"
-    found = path if "/" in path else shutil.which(path)
-    if found is None:
-        return NAME
-    command = shlex.quote(os.path.abspath(found))
-    # The single file has all commands; by its own name it wants to be told which.
-    return f"{command} {NAME}" if path.endswith(".pyz") else command
-
-
 # After the work
 
 
@@ -226,7 +197,7 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     outcomes = tally.outcomes.values()
     for outcome in outcomes:
         if outcome.stuck:
-            yield format_left(outcome, tree)
+            yield format_left(outcome, tree, options_of(tally.said, *SAME_BLOCKS))
     yield from _on_causes(tally)
     for number, why in tally.why.items():
         if why.page:
@@ -250,9 +221,10 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
             )
     stay = tally.still_configured
     if stay:
-        ways = [command(f"--deconfigure --blocks {run}", tree) for run in ranges_named(stay)]
-        said = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
-        yield said._replace(always=bool(tally.left_configured))
+        said = options_of(tally.said, *SAME_BLOCKS)
+        ways = [command(f"--deconfigure --blocks {run}{said}", tree) for run in ranges_named(stay)]
+        sentence = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
+        yield sentence._replace(always=bool(tally.left_configured))
 
 
 def format_devices(tally: Tally) -> Iterator[Sentence]:
@@ -344,13 +316,13 @@ def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
             yield messages.NOT_TRIED.of(blocks=blocks)
 
 
-def format_left(outcome: Outcome, tree: Tree) -> Sentence:
-    """The messages about a block that could not be brought back."""
+def format_left(outcome: Outcome, tree: Tree, options: str = "") -> Sentence:
+    """The messages about a block that could not be brought back; OPTIONS are for the command."""
     block, condition = named([outcome.number]), format_condition(outcome.after)
     if outcome.before.state is not State.ONLINE or outcome.after.state is State.ONLINE:
         return messages.LEFT.of(block=block, condition=condition)
     return messages.LEFT_OFFLINE.of(
-        block=block, condition=condition, command=_way_back(outcome, tree)
+        block=block, condition=condition, command=_way_back(outcome, tree, options)
     )
 
 
@@ -364,7 +336,7 @@ def format_condition(block: MemoryBlock) -> str:
     return ", ".join(words)
 
 
-def _way_back(outcome: Outcome, tree: Tree) -> str:
+def _way_back(outcome: Outcome, tree: Tree, options: str) -> str:
     """The command that sets a block online again as it was before."""
     before, words = outcome.before, f"--enable --blocks {outcome.number}"
     if before.memmap_on_memory is not None and not outcome.after.configured:
@@ -372,7 +344,7 @@ def _way_back(outcome: Outcome, tree: Tree) -> str:
     zone = zone_of(before)
     if zone not in (None, Zone.NONE, Zone.UNKNOWN):
         words += f" --zone {zone.value}"
-    return command(words, tree)
+    return command(f"{words}{options}", tree)
 
 
 def format_interruption(tally: Tally, *, rehearsed: bool = False) -> Sentence:

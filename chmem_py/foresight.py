@@ -1,13 +1,13 @@
 """Look before memory is taken away: what is in use, what can go, and what would remain."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
 from chmem_py import messages
-from chmem_py.advice import command, may_have, share_of
+from chmem_py.advice import may_have, share_of
+from chmem_py.command_lines import SAME_ACTION, command, options_of
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
@@ -53,14 +53,12 @@ def kept_free(machine: Machine, selection: Selection, given: int | None) -> int 
     return read_layout(machine.tree.system).keep_free
 
 
-def refuse(
-    machine: Machine, selection: Selection, need: Need, keep_free: int | None
-) -> Sentence | None:
+def refuse(machine: Machine, tally: Tally, need: Need, keep_free: int | None) -> Sentence | None:
     """The reason not to begin, because too much memory is in use; None if there is none.
 
     KEEP_FREE bytes are to stay available; None is the default.
     """
-    now = need.now
+    now, selection = need.now, tally.selection
     size = selection.block_size
     possible = now.most_to_take(keep_free) // size
     if need.blocks <= possible:
@@ -70,19 +68,18 @@ def refuse(
         used=sizes.human(now.used),
         possible=sizes.human(possible * size) if possible else "nothing",
         asked=sizes.exact(asked * size),
-        advice=_instead(machine, selection, possible),
+        advice=_instead(machine, tally, possible),
     )
 
 
-def _instead(machine: Machine, selection: Selection, possible: int) -> str:
+def _instead(machine: Machine, tally: Tally, possible: int) -> str:
     """What to type, in words."""
+    selection = tally.selection
     request = selection.request
     if possible and selection.by_size and request.action is Action.DISABLE:
-        zone = f" --zone {request.zone.value}" if request.zone else ""
-        node = "" if request.node is None else f" --node {request.node}"
-        device = f" --device {shlex.quote(request.device)}" if request.device else ""
         size = sizes.exact(possible * selection.block_size)
-        words = command(f"--disable {size}{zone}{node}{device}", machine.tree)
+        said = options_of(tally.said, *(name for name in SAME_ACTION if name != "dry-run"))
+        words = command(f"--disable {size}{said}", machine.tree)
         return f"{words} sets that much offline; --force takes what the kernel gives"
     return "--force takes what the kernel gives"
 

@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -62,6 +62,8 @@ class How:
     verbose: bool = False
     json: bool = False
     """Whether a document is written."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """The options as they were given, for commands that are advised."""
 
 
 class Done(NamedTuple):
@@ -89,7 +91,7 @@ class Site:
 def run_changes(site: Site, selection: Selection, how: How) -> Done:
     """Change the blocks of SELECTION, or rehearse that, and write what was done."""
     machine, output = site.machine, site.output
-    tally = Tally(selection, all_or_nothing=how.all_or_nothing)
+    tally = Tally(selection, all_or_nothing=how.all_or_nothing, said=how.said)
     if selection.impossible:
         return Done(tally, Exit.FAILURE)
     plain = not (how.json or how.dry_run)
@@ -103,7 +105,7 @@ def run_changes(site: Site, selection: Selection, how: How) -> Done:
         keep_free = None
         if need and need.takes:
             keep_free = _kept_free(site, selection, how.keep_free)
-            if refusal := refuse(machine, selection, need, keep_free):
+            if refusal := refuse(machine, tally, need, keep_free):
                 output.say(refusal)
                 return Done(tally, Exit.FAILURE)
         site = replace(site, guard=Guard(machine, keep_free, selection.balance))

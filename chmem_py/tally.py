@@ -1,6 +1,7 @@
 """Count the outcomes of blocks, and derive the exit status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from chmem_py.selection import Selection
@@ -35,8 +36,16 @@ _NOTHING = Why()
 class Tally:
     """The outcomes of a selection so far."""
 
-    def __init__(self, selection: Selection, *, all_or_nothing: bool = False) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        *,
+        all_or_nothing: bool = False,
+        said: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.selection = selection
+        self.said = said
+        """The options as they were given, for commands that are advised."""
         self.all_or_nothing = all_or_nothing
         self.outcomes: dict[int, Outcome] = {}
         """Block number -> its latest outcome, without the blocks that were already as requested."""

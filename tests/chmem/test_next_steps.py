@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,66 @@ def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it
     run_program("memsim", "fault", lpar, "--clear")
     assert chmem(*command.split()).status == 0
     assert Machine.at(lpar).block(5) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "advised"),
+    [
+        # Another size
+        (
+            "-d 50% -z DMA --node 0 --order best --keep-free 512m --retry 2 --timeout=9",
+            "--disable --zone DMA --node 0 --timeout 9 --retry 2 --order best --keep-free 512m 1G",
+        ),
+        ("-d 50% --force --all-or-nothing", "--disable --all-or-nothing --force 1G"),
+        ("-d 50% --keep-free none --persistent", "--disable --persistent --keep-free none 1G"),
+        ("--total 50% -m 1 -z Movable --dry-run", "--total --memmap-on-memory 1 --zone Movable"),
+        ("-e all -m0 --node=0", "--enable --memmap-on-memory 0 --node 0 2G"),
+        ("-d 1400m", "nothing"),
+        # Another kind of argument
+        ("-d memory5 --order best --timeout 3", "--disable --blocks --timeout 3 5"),
+        ("-b -d 256m --device virtio0 --keep-free 1g", "nothing"),
+        ("-b -d 256m --keep-free 1g", "--disable --keep-free 1g 256m"),
+        ("-d /x/memory5 --keep-free 1g", "nothing"),
+        # Another action
+        (
+            "--total +1g -z Movable --order best --keep-free 1g --retry 2",
+            "--enable 1g --zone Movable --retry 2",
+        ),
+        ("-d big.toml --keep-free 1g -z DMA", "--apply big.toml --keep-free 1g"),
+        ("-e 'my big.toml' --dry-run", "--apply 'my big.toml' --dry-run"),
+    ],
+)
+def test_an_advised_command_keeps_the_options(
+    words: str, advised: str, chmem: Command, lpar: Path
+) -> None:
+    done = chmem("-s", lpar, *shlex.split(words), "--advice=always")
+    if advised == "nothing":
+        assert "chmem --disable" not in done.stderr
+        return
+    assert f"chmem {advised}" in done.stderr
+    assert f" --sysroot {lpar}" in done.stderr
+
+
+def test_what_can_go_is_offered_with_the_options(chmem: Command, lpar: Path) -> None:
+    words = "-d 2g --keep-free 1g --order best --retry 3 -z DMA --dry-run --persistent"
+    done = chmem("-s", lpar, *words.split(), "--advice=always")
+    (command,) = re.findall("chmem (--disable .*) sets that much", done.stderr)
+    offered = "--zone DMA --persistent --retry 3 --order best --keep-free 1g"
+    assert command == f"--disable 640M {offered} --sysroot {lpar}"
+    assert chmem(*command.split()).status == 0
+
+
+def test_a_command_that_goes_on_with_blocks_keeps_what_is_about_all(
+    chmem: Command, lpar: Path
+) -> None:
+    run_program("memsim", "fault", lpar, "--deconfig", "5=EBUSY:1", "--config", "7=EIO")
+    words = ["-s", lpar, "--retry", "0", "--persistent", "--timeout", "60", "--advice=always"]
+    done = chmem(*words, "-d", "-b", "5", "-v")
+    more = "--persistent --timeout 60 --retry 0"
+    assert f"go on with chmem --deconfigure --blocks 5 {more} --sysroot {lpar}\n" in done.stderr
+    done = chmem(*words, "--reconfigure", "-m", "1", "-b", "7")
+    way = f"chmem --enable --blocks 7 --memmap-on-memory 0 --zone DMA {more} --sysroot {lpar} rest"
+    assert way in done.stderr
 
 
 def test_disable_of_offline_but_configured_blocks_says_how_to_deconfigure_them(
