@@ -5,7 +5,7 @@ They are made from data. Nothing is read or written here, except who the user is
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from chmem_py import cause_messages, messages
@@ -210,21 +210,31 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
         )
     if machine.configurable:
         yield from _on_online(tally, machine)
-    for outcome in outcomes:
-        back = outcome.change.plan.target.returning or outcome.result is not Result.DONE
-        if back and outcome.moved:
-            now, before = zone_of(outcome.after), outcome.home
-            yield messages.ANOTHER_ZONE.of(
-                block=named([outcome.number]),
-                now=now.value if now else None,
-                before=before.value if before else None,
-            )
+    yield from _on_zones(outcomes)
     stay = tally.still_configured
     if stay:
         said = options_of(tally.said, *SAME_BLOCKS)
         ways = [command(f"--deconfigure --blocks {run}{said}", tree) for run in ranges_named(stay)]
         sentence = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
         yield sentence._replace(always=bool(tally.left_configured))
+
+
+def _on_zones(outcomes: Iterable[Outcome]) -> Iterator[Sentence]:
+    """Messages about blocks that came back in another zone, by both zones."""
+    found: dict[tuple[str | None, str | None], list[int]] = {}
+    for outcome in outcomes:
+        back = outcome.change.plan.target.returning or outcome.result is not Result.DONE
+        if back and outcome.moved:
+            now, before = zone_of(outcome.after), outcome.home
+            zones = now.value if now else None, before.value if before else None
+            found.setdefault(zones, []).append(outcome.number)
+    for (is_in, was_in), numbers in found.items():
+        yield messages.ANOTHER_ZONE.of(
+            blocks=named(numbers),
+            now=is_in,
+            before=was_in,
+            were="it was" if len(numbers) == 1 else "they were",
+        )
 
 
 def format_devices(tally: Tally) -> Iterator[Sentence]:

@@ -305,7 +305,7 @@ SET_ONLINE = Message(
     always=True,
 )
 ANOTHER_ZONE = Message(
-    "{block} came back in zone {now}; it was in {before}",
+    "{blocks} came back in zone {now}; {were} in {before}",
     manual="memory block N came back in zone A; it was in B",
 )
 STILL_CONFIGURED = Message(
