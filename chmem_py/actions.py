@@ -151,8 +151,10 @@ def check(options: Options, operands: Sequence[str]) -> ActionRow:
 
 def _check_operands(taken: Operands, options: Options, operands: Sequence[str]) -> None:
     count = len(operands)
-    # All blocks of a device can be meant without saying which.
-    least = 0 if options.device is not None and not options.blocks else taken.least
+    # All blocks of a device or a node can be meant without saying which.
+    whole = taken is MEMORY and not options.blocks
+    whole = whole and (options.device is not None or options.node is not None)
+    least = 0 if whole else taken.least
     if least <= count and (taken.most is None or count <= taken.most):
         return
     if taken in (MEMORY, SIZE) and count == 2 and _UNIT.fullmatch(operands[1]):

@@ -5,14 +5,11 @@ They are made from data. Nothing is read or written here, except who the user is
 
 import errno
 import os
-import shlex
-import sys
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from chmem_py import cause_messages, messages
-from chmem_py.output import NAME
+from chmem_py.command_lines import SAME_BLOCKS, command, options_of, program
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes, tree_messages
@@ -21,7 +18,7 @@ from hotplug_cli.message import Message, Sentence
 from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
-from memory_hotplug.change.guard import ratio_of
+from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
@@ -44,12 +41,6 @@ def done_word(action: Action) -> str:
     return f"{action.value.removesuffix('e')}ed"
 
 
-def command(words: str, tree: Tree) -> str:
-    """A command line for the same machine, to print as advice."""
-    elsewhere = "" if tree.is_this_machine else f" --sysroot {shlex.quote(tree.root)}"
-    return f"chmem {words}{elsewhere}"
-
-
 # What is not there
 
 
@@ -68,6 +59,8 @@ def format_doubts(selection: Selection) -> Iterator[Sentence]:
             yield messages.NOT_HERE.of(blocks=blocks)
         else:
             yield messages.SOME_NOT_HERE.of(count=absent.blocks, blocks=blocks)
+    elif not selection.changes and selection.request.whole:
+        yield _none(selection)
     elif not selection.changes:
         yield messages.NONE_ON_NODE.of(node=selection.request.node)
 
@@ -195,26 +188,6 @@ def _row(cause: Cause, where: str) -> Message:
     return cause_messages.BY_CAUSE[cause]
 
 
-def program() -> str:
-    """The command that is running. sudo has another PATH, and may find util-linux's."""
-    return _command_of(sys.argv[0])
-
-
-@cache
-def _command_of(path: str) -> str:
-    import shutil
-
-    if os.path.basename(path) == "__main__.py":
-        package = os.path.basename(os.path.dirname(os.path.abspath(path)))
-        return f"{shlex.quote(sys.executable)} -m {package}"
-    found = path if "/" in path else shutil.which(path)
-    if found is None:
-        return NAME
-    command = shlex.quote(os.path.abspath(found))
-    # The single file has all commands; by its own name it wants to be told which.
-    return f"{command} {NAME}" if path.endswith(".pyz") else command
-
-
 # After the work
 
 
@@ -224,7 +197,7 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     outcomes = tally.outcomes.values()
     for outcome in outcomes:
         if outcome.stuck:
-            yield format_left(outcome, tree)
+            yield format_left(outcome, tree, options_of(tally.said, *SAME_BLOCKS))
     yield from _on_causes(tally)
     for number, why in tally.why.items():
         if why.page:
@@ -237,19 +210,64 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
         )
     if machine.configurable:
         yield from _on_online(tally, machine)
+    yield from _on_zones(outcomes)
+    stay = tally.still_configured
+    if stay:
+        said = options_of(tally.said, *SAME_BLOCKS)
+        ways = [command(f"--deconfigure --blocks {run}{said}", tree) for run in ranges_named(stay)]
+        sentence = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
+        yield sentence._replace(always=bool(tally.left_configured))
+
+
+def _on_zones(outcomes: Iterable[Outcome]) -> Iterator[Sentence]:
+    """Messages about blocks that came back in another zone, by both zones."""
+    found: dict[tuple[str | None, str | None], list[int]] = {}
     for outcome in outcomes:
         back = outcome.change.plan.target.returning or outcome.result is not Result.DONE
         if back and outcome.moved:
             now, before = zone_of(outcome.after), outcome.home
-            yield messages.ANOTHER_ZONE.of(
-                block=named([outcome.number]),
-                now=now.value if now else None,
-                before=before.value if before else None,
-            )
-    stay = tally.still_configured
-    if stay:
-        ways = [command(f"--deconfigure --blocks {run}", tree) for run in ranges_named(stay)]
-        yield messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
+            zones = now.value if now else None, before.value if before else None
+            found.setdefault(zones, []).append(outcome.number)
+    for (is_in, was_in), numbers in found.items():
+        yield messages.ANOTHER_ZONE.of(
+            blocks=named(numbers),
+            now=is_in,
+            before=was_in,
+            were="it was" if len(numbers) == 1 else "they were",
+        )
+
+
+def format_devices(tally: Tally) -> Iterator[Sentence]:
+    """Messages about devices that are empty now, and those of which only a part is offline."""
+    size = tally.selection.block_size
+    empty = [one.device for one in tally.emptied if not one.left]
+    if empty:
+        yield messages.EMPTY.of(devices=", ".join(empty))
+    for device, _, left in tally.emptied:
+        if left:
+            yield messages.EMPTY_IN_PART.of(device=device, size=sizes.human(left * size))
+
+
+def share_of(zones: ZoneBalance) -> str:
+    """How much zone Movable has, in words."""
+    return "all memory" if zones.percent is None else f"{zones.percent} % of all other zones"
+
+
+def may_have(zones: ZoneBalance) -> str:
+    """How much the kernel itself would let zone Movable have, in words."""
+    return f"the kernel itself lets it grow to {zones.ratio} %"
+
+
+def format_crowded(tally: Tally, machine: Machine) -> Iterator[Sentence]:
+    """The message that little memory is left to the zones of the kernel."""
+    if crowded := tally.crowded(ratio_of(machine)):
+        size = sizes.exact(crowded.excess * tally.selection.block_size)
+        yield messages.CROWDED.of(
+            share=share_of(crowded),
+            most=may_have(crowded),
+            disable=command(f"--disable {size} --zone Movable", machine.tree),
+            enable=command(f"--enable {size} --zone Normal", machine.tree),
+        )
 
 
 def _on_online(tally: Tally, machine: Machine) -> Iterator[Sentence]:
@@ -308,13 +326,13 @@ def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
             yield messages.NOT_TRIED.of(blocks=blocks)
 
 
-def format_left(outcome: Outcome, tree: Tree) -> Sentence:
-    """The messages about a block that could not be brought back."""
+def format_left(outcome: Outcome, tree: Tree, options: str = "") -> Sentence:
+    """The messages about a block that could not be brought back; OPTIONS are for the command."""
     block, condition = named([outcome.number]), format_condition(outcome.after)
     if outcome.before.state is not State.ONLINE or outcome.after.state is State.ONLINE:
         return messages.LEFT.of(block=block, condition=condition)
     return messages.LEFT_OFFLINE.of(
-        block=block, condition=condition, command=_way_back(outcome, tree)
+        block=block, condition=condition, command=_way_back(outcome, tree, options)
     )
 
 
@@ -328,7 +346,7 @@ def format_condition(block: MemoryBlock) -> str:
     return ", ".join(words)
 
 
-def _way_back(outcome: Outcome, tree: Tree) -> str:
+def _way_back(outcome: Outcome, tree: Tree, options: str) -> str:
     """The command that sets a block online again as it was before."""
     before, words = outcome.before, f"--enable --blocks {outcome.number}"
     if before.memmap_on_memory is not None and not outcome.after.configured:
@@ -336,7 +354,7 @@ def _way_back(outcome: Outcome, tree: Tree) -> str:
     zone = zone_of(before)
     if zone not in (None, Zone.NONE, Zone.UNKNOWN):
         words += f" --zone {zone.value}"
-    return command(words, tree)
+    return command(f"{words}{options}", tree)
 
 
 def format_interruption(tally: Tally, *, rehearsed: bool = False) -> Sentence:

@@ -1,13 +1,14 @@
 """Which blocks to try first, and which page kept a block online, by what the pages hold."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 from chmem_py.selection import Selection
 from memory_hotplug.attribute import NODE, Attribute
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.change.plan import Change
+from memory_hotplug.change.removal import emptying
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.kernel_log import failures_on
 from memory_hotplug.seen.owners import node_list
@@ -23,27 +24,33 @@ class Staying(NamedTuple):
     """What it is."""
 
 
-class Likely:
-    """Changes of blocks, of which those that cannot be set offline come last.
+class Arranged:
+    """Changes of blocks for a SIZE, in the order of trying: those that cannot be set offline come
+    last, and devices become empty one after the other.
 
     A block is looked at when its turn comes, and once only, however often this is iterated.
     """
 
-    def __init__(self, pages: Pages, changes: Sequence[Change]) -> None:
-        self._pages, self._changes = pages, changes
+    def __init__(
+        self, machine: Machine, selection: Selection, pages: Pages | None, *, best: bool
+    ) -> None:
+        """With BEST what costs least comes first; PAGES must be known then."""
+        self._pages, self._selection, self._best = pages, selection, best
+        self._changes = selection.changes
+        if best and pages:
+            self._changes = _fewest_used(machine, pages, selection.changes)
         self._stays: dict[int, bool] = {}
 
     def __iter__(self) -> Iterator[Change]:
-        last = []
-        for change in self._changes:
-            if self.stays(change.block):
-                last.append(change)
-            else:
-                yield change
-        yield from last
+        selection = self._selection
+        return emptying(
+            self._changes, selection.asked, selection.removal, self.stays, fewest=not self._best
+        )
 
     def stays(self, block: MemoryBlock) -> bool:
         """Whether the block holds what cannot be moved."""
+        if self._pages is None:
+            return False
         if block.number not in self._stays:
             judged = candidate(block, self._pages.contents(block.number))
             self._stays[block.number] = judged is Candidate.NO
@@ -53,13 +60,9 @@ class Likely:
 @contextmanager
 def arranged(machine: Machine, selection: Selection, order: str) -> Iterator[Iterable[Change]]:
     """The changes of a SELECTION that leaves a choice, in the order of trying: `auto` or `best`."""
-    changes = selection.changes
     pages = Pages.of(machine.tree, machine.block_size)
-    if pages is None:
-        yield changes
-        return
-    with pages:
-        yield Likely(pages, _fewest_used(machine, pages, changes) if order == "best" else changes)
+    with pages or nullcontext():
+        yield Arranged(machine, selection, pages, best=order == "best" and pages is not None)
 
 
 def _fewest_used(machine: Machine, pages: Pages, changes: Sequence[Change]) -> Sequence[Change]:

@@ -14,7 +14,7 @@ from chmem_py.options import ORDERS, ZONES, Options
 from chmem_py.output import NAME
 from chmem_py.run import NONE
 from hotplug_cli import advice_option, offers, program
-from hotplug_cli.getopt import answer, flag, option
+from hotplug_cli.getopt import GIVEN, answer, flag, option
 
 _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
 
@@ -218,8 +218,9 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
 )
 def chmem(operands: Sequence[str], **given: Any) -> int:
     """Set memory online or offline, and configure or deconfigure it."""
-    options = Options(**given)
     context = click.get_current_context()
+    said = dict(word[2:].partition("=")[::2] for word in context.meta[GIVEN])
+    options = Options(**given, said=said)
     assert isinstance(context.command, Chmem)
     output = context.command.prepare(context)
     row = check(options, operands)

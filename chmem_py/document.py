@@ -50,7 +50,12 @@ def document_of(
         bytes_changed=len(tally.changed) * size,
         blocks_already=tally.already,
         messages=messages,
+        forecast=list(tally.forecast),
         settings=_settings(tally, top),
+        devices=[
+            {"device": one.device, "bytes_taken": one.taken * size, "bytes_online": one.left * size}
+            for one in tally.emptied
+        ],
         blocks=[_block(outcome, tally, top) for outcome in outcomes],
     )
 
@@ -66,7 +71,9 @@ def failure(status: int, messages: Sequence[str]) -> str:
         bytes_changed=0,
         blocks_already=0,
         messages=messages,
+        forecast=[],
         settings=[],
+        devices=[],
         blocks=[],
     )
 
@@ -201,7 +208,12 @@ def schema() -> dict[str, Any]:
             bytes_changed=count,
             blocks_already=count,
             messages=names,
+            forecast=names,
             settings={"type": "array", "items": _setting_schema()},
+            devices={
+                "type": "array",
+                "items": _object(device={"type": "string"}, bytes_taken=count, bytes_online=count),
+            },
             blocks={"type": "array", "items": _block_schema()},
         ),
     }

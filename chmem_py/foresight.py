@@ -1,13 +1,13 @@
 """Look before memory is taken away: what is in use, what can go, and what would remain."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
 from chmem_py import messages
-from chmem_py.advice import command
+from chmem_py.advice import may_have, share_of
+from chmem_py.command_lines import SAME_ACTION, command, options_of
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
@@ -15,9 +15,10 @@ from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
-from memory_hotplug.change.guard import takes_memory
+from memory_hotplug.change.guard import ratio_of, takes_memory
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import Action
+from memory_hotplug.change.removal import not_removable
 from memory_hotplug.layout.places import read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import Usage, usage
@@ -52,14 +53,12 @@ def kept_free(machine: Machine, selection: Selection, given: int | None) -> int 
     return read_layout(machine.tree.system).keep_free
 
 
-def refuse(
-    machine: Machine, selection: Selection, need: Need, keep_free: int | None
-) -> Sentence | None:
+def refuse(machine: Machine, tally: Tally, need: Need, keep_free: int | None) -> Sentence | None:
     """The reason not to begin, because too much memory is in use; None if there is none.
 
     KEEP_FREE bytes are to stay available; None is the default.
     """
-    now = need.now
+    now, selection = need.now, tally.selection
     size = selection.block_size
     possible = now.most_to_take(keep_free) // size
     if need.blocks <= possible:
@@ -69,19 +68,18 @@ def refuse(
         used=sizes.human(now.used),
         possible=sizes.human(possible * size) if possible else "nothing",
         asked=sizes.exact(asked * size),
-        advice=_instead(machine, selection, possible),
+        advice=_instead(machine, tally, possible),
     )
 
 
-def _instead(machine: Machine, selection: Selection, possible: int) -> str:
+def _instead(machine: Machine, tally: Tally, possible: int) -> str:
     """What to type, in words."""
+    selection = tally.selection
     request = selection.request
     if possible and selection.by_size and request.action is Action.DISABLE:
-        zone = f" --zone {request.zone.value}" if request.zone else ""
-        node = "" if request.node is None else f" --node {request.node}"
-        device = f" --device {shlex.quote(request.device)}" if request.device else ""
         size = sizes.exact(possible * selection.block_size)
-        words = command(f"--disable {size}{zone}{node}{device}", machine.tree)
+        said = options_of(tally.said, *(name for name in SAME_ACTION if name != "dry-run"))
+        words = command(f"--disable {size}{said}", machine.tree)
         return f"{words} sets that much offline; --force takes what the kernel gives"
     return "--force takes what the kernel gives"
 
@@ -131,38 +129,65 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
 # A dry run
 
 
-def format_forecast(machine: Machine, tally: Tally) -> Iterator[str]:
-    """Comments on what a dry run would take: what would remain of each node, what could fail."""
-    taken = [
-        outcome.before
-        for outcome in tally.outcomes.values()
-        if outcome.result is Result.DONE
-        and outcome.before.state is State.ONLINE
-        and outcome.after.state is not State.ONLINE
-    ]
-    now = usage(machine) if taken else None
+def forecast(machine: Machine, tally: Tally) -> Iterator[str]:
+    """What a dry run finds: whether zone Movable would be large, what would remain of each node,
+    what could fail, and which devices would be empty."""
+    done = [one for one in tally.outcomes.values() if one.result is Result.DONE]
+    taken = [one.before for one in done if _comes(one.after, one.before)]
+    if crowded := tally.crowded(ratio_of(machine)):
+        yield f"zone Movable would have {share_of(crowded)}; {may_have(crowded)}"
+    if not taken:
+        return
+    yield from _what_remains(
+        machine, taken, [one.after for one in done if _comes(one.before, one.after)]
+    )
+    staying = not_removable(machine)
+    if refused := [block.number for block in taken if block.number in staying]:
+        yield f"not removable, so that the kernel will probably refuse: {named(refused)}"
+    size = tally.selection.block_size
+    if empty := [one.device for one in tally.emptied if not one.left]:
+        yield f"would be empty, and could be removed: {', '.join(empty)}"
+    for device, _, left in tally.emptied:
+        if left:
+            online = sizes.human(left * size)
+            yield f"would be emptied in part: {device}, of which {online} would stay online"
+
+
+def _comes(before: MemoryBlock, after: MemoryBlock) -> bool:
+    """Whether a block is online only afterwards."""
+    return before.state is not State.ONLINE and after.state is State.ONLINE
+
+
+def _what_remains(
+    machine: Machine, taken: Sequence[MemoryBlock], given: Sequence[MemoryBlock]
+) -> Iterator[str]:
+    now = usage(machine)
     if now is None:
         return
-    size = tally.selection.block_size
-    per_node = _per_node(machine, taken)
+    size = machine.block_size
+    less, more, used = _per_node(machine, taken), _per_node(machine, given), now.used_by_node
     for node, there in now.nodes.items():
-        rest = max(there.total - per_node[node] * size, 0)
+        total = there.total + more[node] * size
+        rest = max(total - less[node] * size, 0)
         yield (
-            f"# node {node}: {sizes.human(rest)} of {sizes.human(there.total)} would remain; "
-            f"{sizes.human(there.total - there.free)} is in use"
+            f"node {node}: {sizes.human(rest)} of {sizes.human(total)} would remain; "
+            f"{sizes.human(used[node])} is in use"
         )
-    rest = max(now.total - len(taken) * size, 0)
+    total = now.total + len(given) * size
+    rest = max(total - len(taken) * size, 0)
     yield (
-        f"# {sizes.human(rest)} of {sizes.human(now.total)} would remain; "
+        f"{sizes.human(rest)} of {sizes.human(total)} would remain; "
         f"{sizes.human(now.used)} is in use"
     )
     doubtful = [block.number for block in taken if zone_of(block) is not Zone.MOVABLE]
     if doubtful:
-        yield f"# not in zone Movable, so that the kernel may refuse: {named(doubtful)}"
+        yield f"not in zone Movable, so that the kernel may refuse: {named(doubtful)}"
 
 
 def _per_node(machine: Machine, blocks: Sequence[MemoryBlock]) -> Counter[int]:
-    """Node -> number of blocks. A block of several nodes is counted in the first one."""
+    """Node -> number of blocks. A block of several nodes is counted in the first one; one that is
+    not configured has none yet, unless the machine has only one."""
     numbers = {block.number for block in blocks}
-    found = machine.read((Attribute.NODES,), numbers).blocks()
-    return Counter(min(block.nodes) for block in found if block.nodes)
+    found = machine.read((Attribute.NODES,), numbers).blocks() if numbers else ()
+    only = machine.nodes if len(machine.nodes) == 1 else ()
+    return Counter(min(block.nodes or only) for block in found if block.nodes or only)

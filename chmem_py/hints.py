@@ -1,11 +1,12 @@
 """What a SIZE, RANGE or BLOCKRANGE that is refused may be meant as, and what to type instead."""
 
 import re
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 
 from chmem_py import messages
-from chmem_py.advice import command
+from chmem_py.command_lines import HOW, SAME_ACTION, command, options_of
 from chmem_py.options import Options
 from chmem_py.request import Request, RequestError, parse
 from chmem_py.run import NONE
@@ -14,6 +15,7 @@ from hotplug_cli.block_names import ranges_named, some
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
 from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.change.targets import is_on
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import usage
@@ -25,7 +27,8 @@ def requested(text: str, machine: Machine, options: Options) -> Request:
     """The request in TEXT. Raises RequestError with util-linux's messages and our advice, and
     UsageError for what only looks like a total."""
     if options.action == "total" and text.lstrip().startswith("+"):
-        more = command(f"--enable {text.strip()[1:]}", machine.tree)
+        kept = options_of(options.said, "memmap-on-memory", "zone", "node", *HOW)
+        more = command(f"--enable {text.strip()[1:]}{kept}", machine.tree)
         advice = messages.MORE_ONLINE.of(command=more).advice
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=advice))
     try:
@@ -50,10 +53,10 @@ class _Mistake:
 
     def command(self, operand: str, more: str = "") -> str:
         """The same command with another operand."""
-        zone, node = self.options.zone, self.options.node
-        more += "" if zone is None else f"--zone {zone} "
-        more += "" if node is None else f"--node {node} "
-        return command(f"--{self.options.action} {more}{operand}", self.machine.tree)
+        # No order goes with blocks.
+        kept = [name for name in SAME_ACTION if not (more and name == "order")]
+        said = options_of(self.options.said, *kept)
+        return command(f"--{self.options.action}{more}{said} {operand}", self.machine.tree)
 
 
 _UNIT = "[kmgtpezyKMGTPEZY](?:[iI]?[bB])?"
@@ -127,12 +130,14 @@ def _name(mistake: _Mistake) -> Sentence | None:
     found = re.fullmatch("(?:/sys/.*/)?memory([0-9]+)/?", mistake.text)
     if found is None:
         return None
-    return messages.BLOCK_BY_NUMBER.of(command=mistake.command(found[1], "--blocks "))
+    return messages.BLOCK_BY_NUMBER.of(command=mistake.command(found[1], " --blocks"))
 
 
 def _file(mistake: _Mistake) -> Sentence | None:
     if re.search(r"\.(toml|json)$", mistake.text):
-        return messages.LAYOUT_BY_APPLY.of(command=f"chmem --apply {mistake.text}")
+        said = options_of(mistake.options.said, *HOW, "keep-free", "force")
+        words = f"--apply {shlex.quote(mistake.text)}{said}"
+        return messages.LAYOUT_BY_APPLY.of(command=command(words, mistake.machine.tree))
     return None
 
 
@@ -185,10 +190,13 @@ def _share(mistake: _Mistake) -> Sentence | None:
 
 
 def _meets(block: MemoryBlock, mistake: _Mistake) -> bool:
-    """Whether a block is of the node and of the zone that are asked for."""
-    node, zone = mistake.options.node, mistake.options.zone
-    of_zone = zone is None or zone in {one.value for one in block.zones or ()}
-    return of_zone and (node is None or node in (block.nodes or ()))
+    """Whether a block is of the node and of the zone that are asked for. One that is not configured
+    can come into any zone."""
+    zone = mistake.options.zone
+    of_zone = (
+        zone is None or block.configured is False or zone in {z.value for z in block.zones or ()}
+    )
+    return of_zone and is_on(block, mistake.options.node, mistake.machine.nodes)
 
 
 def _amount(mistake: _Mistake, kind: str, blocks: int) -> Sentence | None:

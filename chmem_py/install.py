@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chmem_py import messages
-from chmem_py.advice import program
+from chmem_py.command_lines import program
 from chmem_py.output import Output
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError

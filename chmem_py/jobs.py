@@ -140,14 +140,15 @@ def _shown(options: Options) -> dict[str, Any]:
 
 
 def to_memory(machine: Machine, asked: Asked) -> Job:
-    """The job for an action on a SIZE, a RANGE, a BLOCKRANGE, or the blocks of a device."""
+    """The job for an action on a SIZE, a RANGE, a BLOCKRANGE, or all blocks of a device or node."""
     options, _, output = asked
     owned = owned_by(machine, options.device)
     if asked.operand is not None:
         request = requested(asked.operand, machine, options)
     else:
-        assert owned
-        request = Request(owned.device, first=min(owned.numbers), last=max(owned.numbers))
+        numbers = owned.numbers if owned else machine.read(()).numbers
+        text = owned.device if owned else f"node {options.node}"
+        request = Request(text, first=min(numbers), last=max(numbers), whole=True)
     if request.size is None and options.order is not None:
         raise UsageError(messages.ORDER_OF_WHAT.of(text=request.text))
     meant = _meant(request, Action(options.action), options)

@@ -305,13 +305,28 @@ SET_ONLINE = Message(
     always=True,
 )
 ANOTHER_ZONE = Message(
-    "{block} came back in zone {now}; it was in {before}",
+    "{blocks} came back in zone {now}; {were} in {before}",
     manual="memory block N came back in zone A; it was in B",
 )
 STILL_CONFIGURED = Message(
     "{blocks}: offline, but still configured",
     "go on with {commands}",
     manual="memory block N: offline, but still configured",
+)
+CROWDED = Message(
+    "",
+    "zone Movable has {share}, and {most}: what the kernel needs for itself fits into the others "
+    "only (lsmem -o +ZONES); {disable}, then {enable}, gives them enough",
+    manual="zone Movable has N % of all other zones, and the kernel itself lets it grow to N %",
+)
+EMPTY = Message(
+    "empty now, and can be removed: {devices}",
+    manual="empty now, and can be removed: devices",
+)
+EMPTY_IN_PART = Message(
+    "emptied in part: {device}, of which {size} is still online",
+    "a device can be removed once all of its memory is offline: lsmem -o +DEVICE",
+    manual="emptied in part: device, of which size is still online",
 )
 INTERRUPTED = Message("interrupted; {done} before that: {blocks}", always=True)
 ENDED_AT_ONCE = Message("ended at once; the block at work may be half done", always=True)

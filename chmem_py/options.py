@@ -1,7 +1,7 @@
 """The values of chmem's options, and the errors about wrong ones."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TypeVar
 
@@ -44,6 +44,8 @@ class Options:
     keep_free: KeepFree
     order: str | None
     advice: str | None
+    said: Mapping[str, str] = field(default_factory=dict)
+    """The options as they were given: name without hyphens -> value."""
 
     @property
     def force(self) -> bool:
@@ -53,7 +55,7 @@ class Options:
     @property
     def how(self) -> How:
         """The options about how to do it."""
-        values = {field.name: getattr(self, field.name) for field in fields(How)}
+        values = {one.name: getattr(self, one.name) for one in fields(How)}
         return How(**{**values, "order": self.order or ORDERS[0]})
 
 

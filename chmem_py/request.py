@@ -42,6 +42,8 @@ class Request:
     """Only blocks of this node are meant."""
     device: str | None = None
     """Only blocks that this device brought are meant."""
+    whole: bool = False
+    """Whether all blocks of the node or of the device are meant, so that none is missing."""
 
 
 def parse(text: str, block_size: int, *, blocks: bool) -> Request:

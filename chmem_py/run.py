@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from chmem_py.advice import (
     format_interruption,
     format_refusal,
 )
-from chmem_py.foresight import format_forecast, kept_free, need_of, refuse, warn
+from chmem_py.foresight import forecast, kept_free, need_of, refuse, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from chmem_py.policies import take_back_settings, write_settings
@@ -62,6 +62,8 @@ class How:
     verbose: bool = False
     json: bool = False
     """Whether a document is written."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """The options as they were given, for commands that are advised."""
 
 
 class Done(NamedTuple):
@@ -89,11 +91,12 @@ class Site:
 def run_changes(site: Site, selection: Selection, how: How) -> Done:
     """Change the blocks of SELECTION, or rehearse that, and write what was done."""
     machine, output = site.machine, site.output
-    tally = Tally(selection, all_or_nothing=how.all_or_nothing)
+    tally = Tally(selection, all_or_nothing=how.all_or_nothing, said=how.said)
     if selection.impossible:
         return Done(tally, Exit.FAILURE)
     plain = not (how.json or how.dry_run)
-    text = Text(tally, how.verbose and plain, plain, rehearsed=how.dry_run)
+    advised = output.advice or how.json
+    text = Text(tally, how.verbose and plain, plain, rehearsed=how.dry_run, advised=advised)
     output.write(format_doubts(selection))
     need = need_of(machine, selection)
     if tally.refused:
@@ -102,7 +105,7 @@ def run_changes(site: Site, selection: Selection, how: How) -> Done:
         keep_free = None
         if need and need.takes:
             keep_free = _kept_free(site, selection, how.keep_free)
-            if refusal := refuse(machine, selection, need, keep_free):
+            if refusal := refuse(machine, tally, need, keep_free):
                 output.say(refusal)
                 return Done(tally, Exit.FAILURE)
         site = replace(site, guard=Guard(machine, keep_free, selection.balance))
@@ -149,9 +152,10 @@ def _carry_out(site: Site, text: Text, changes: Iterable[Change], how: How) -> D
                 if tally.all_or_nothing and not tally.complete:
                     take_back_settings(machine.tree, tally)
     output.write(text.format_end(machine, interrupts.signal))
-    if how.dry_run and not how.json:
-        forecast = format_forecast(machine, tally)
-        output.write(format_script(writes, tally, machine.tree, forecast))
+    if how.dry_run:
+        tally.forecast = tuple(forecast(machine, tally))
+        if not how.json:
+            output.write(format_script(writes, tally, machine.tree))
     return Done(tally, tally.status(interrupts.signal), interrupts.signal)
 
 

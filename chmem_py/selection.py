@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
+from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
 from memory_hotplug.change.targets import Absence, absence_of, is_on
 from memory_hotplug.change.undo import Record, Rewritten
 from memory_hotplug.layout.settings import Setting
@@ -61,6 +62,10 @@ class Selection:
     """The change that is undone."""
     balance: ZoneBalance | None = None
     """What bounds zone Movable; None if it may be of any size."""
+    zones: Callable[[int], ZoneBalance] | None = None
+    """Counts the zones as they were before, given the ratio; None if nothing is set online."""
+    removal: Removal = NOTHING_KNOWN
+    """What is known of memory that may be set offline for a size."""
 
     @property
     def by_size(self) -> bool:
@@ -112,7 +117,7 @@ def select(
     request: Request, machine: Machine, table: BlockTable, owned: Owned | None = None
 ) -> Selection:
     """Select the blocks of TABLE for a request about a size or a range; with OWNED only those of
-    that device.
+    that device. Of a whole node or device those are set offline that are in the zone.
 
     For a request with a node the attribute nodes must have been read. A block in several nodes is
     one of each. Blocks of a range ascend. For a size, blocks to enable or to configure ascend,
@@ -126,19 +131,29 @@ def select(
         asked=0,
         machine_size=len(table.numbers) * machine.block_size,
         node_exists=node is None or node in machine.nodes,
+        zones=partial(ZoneBalance, table) if request.action is Action.ENABLE else None,
     )
 
     def meant(block: MemoryBlock) -> bool:
         return is_on(block, node, machine.nodes) and (not owned or block.number in owned.numbers)
 
+    if order.action is Action.DISABLE and (request.size is not None or request.whole):
+        of_machine = replace(of_machine, removal=removal_of(machine))
     if request.size is not None:
         asked = request.size // machine.block_size
         return replace(of_machine, asked=asked, changes=list(_candidates(table, order, meant)))
     start = bisect_left(table.numbers, request.first)
     stop = bisect_right(table.numbers, request.last)
     there = islice(table.blocks(), start, stop)
-    changes = [change_to(block, order) for block in there if meant(block)]
-    missing = [] if owned else list(gaps(table.numbers, request.first, request.last))
+    only_of_zone = request.whole and order.action is Action.DISABLE
+    changes = [
+        change_to(block, order)
+        for block in there
+        if meant(block) and not (only_of_zone and _wrong_zone(block, order))
+    ]
+    missing = (
+        [] if owned or request.whole else list(gaps(table.numbers, request.first, request.last))
+    )
     absent = absence_of(missing)
     return replace(
         of_machine,
@@ -196,7 +211,7 @@ def _candidates(
 
 
 def _wrong_zone(block: MemoryBlock, order: Order) -> bool:
-    """Whether a block is not taken for a size because of its zone."""
+    """Whether a block is not taken because of its zone, where it was not named."""
     if order.zone is None or block.configured is False:
         return False
     return order.zone not in (block.zones or ())

@@ -1,14 +1,17 @@
 """Count the outcomes of blocks, and derive the exit status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from chmem_py.selection import Selection
 from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, same_condition, zone_of
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
+from memory_hotplug.change.removal import Emptied, emptied
 from memory_hotplug.change.undo import format_record
 from memory_hotplug.layout.settings import Setting
 
@@ -33,8 +36,16 @@ _NOTHING = Why()
 class Tally:
     """The outcomes of a selection so far."""
 
-    def __init__(self, selection: Selection, *, all_or_nothing: bool = False) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        *,
+        all_or_nothing: bool = False,
+        said: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.selection = selection
+        self.said = said
+        """The options as they were given, for commands that are advised."""
         self.all_or_nothing = all_or_nothing
         self.outcomes: dict[int, Outcome] = {}
         """Block number -> its latest outcome, without the blocks that were already as requested."""
@@ -51,6 +62,8 @@ class Tally:
         self.settings: Sequence[Setting] = ()
         """The settings that were written, and not taken back."""
         self.settings_failed: Sequence[tuple[Setting, OSError]] = ()
+        self.forecast: Sequence[str] = ()
+        """What a dry run finds, in sentences."""
         self._offline: list[int] = []
         """The numbers of blocks that were already offline, and configured."""
 
@@ -110,8 +123,30 @@ class Tally:
         """The numbers of the blocks to disable that are offline, but still configured."""
         if self.selection.request.action is not Action.DISABLE:
             return ()
-        failed = [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
-        return sorted(self._offline + failed)
+        return sorted([*self._offline, *self.left_configured])
+
+    @property
+    def left_configured(self) -> Sequence[int]:
+        """The numbers of the blocks that were set offline, and could not be deconfigured."""
+        return [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
+
+    @property
+    def emptied(self) -> Sequence[Emptied]:
+        """The devices of which memory was set offline."""
+        return emptied(self.selection.removal, self.outcomes.values())
+
+    def crowded(self, ratio: int) -> ZoneBalance | None:
+        """The zones afterwards, if memory was set online in Movable, which has more than RATIO
+        percent of all others then; else None."""
+        zones, done = self.selection.zones, self.outcomes.values()
+        if zones is None or self.selection.balance is not None:
+            return None
+        if not any(zone_of(one.after) is Zone.MOVABLE is not zone_of(one.before) for one in done):
+            return None
+        found = zones(ratio)
+        for outcome in done:
+            found.count(outcome.before, outcome.after)
+        return found if found.excess else None
 
     @property
     def set_online(self) -> dict[Zone | None, list[int]]:
@@ -142,7 +177,7 @@ class Tally:
         if not asked and not selection.by_size:
             return Exit.FAILURE
         good = self.done + (0 if selection.by_size else self.already) + len(self.settings)
-        if good >= asked:
+        if good >= asked and not self.left_configured:
             return Exit.SUCCESS
         kept = good and not self.all_or_nothing
         return Exit.PARTLY if kept or self.changed or self.settings else Exit.FAILURE

@@ -5,14 +5,17 @@ Nothing is written here. A text is for standard output, a Sentence for standard 
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from chmem_py import messages
 from chmem_py.advice import (
     PASSED_OVER,
     done_word,
     format_advice,
+    format_crowded,
+    format_devices,
     format_interruption,
     format_mib,
     format_not_tried,
@@ -22,7 +25,7 @@ from chmem_py.advice import (
 from chmem_py.tally import Tally
 from hotplug_cli import sizes
 from hotplug_cli.block_names import named
-from hotplug_cli.message import Sentence
+from hotplug_cli.message import Message, Sentence
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, StuckError
@@ -51,6 +54,18 @@ _ON_STDERR = (Action.ENABLE, Action.DISABLE)
 """Actions for which util-linux writes "Could only ..." to standard error."""
 
 
+_OF_UTIL_LINUX = (*_ON_STDERR, Action.CONFIGURE, Action.DECONFIGURE)
+"""Actions for which util-linux has a line for each block that failed."""
+
+
+class Waiting(NamedTuple):
+    """A message about blocks that are side by side, as far as they are known."""
+
+    row: Message
+    fields: Mapping[str, str]
+    numbers: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """The lines about the outcomes that TALLY counts."""
@@ -61,11 +76,16 @@ class Text:
     """Whether standard output has util-linux's lines, and not a document or a script."""
     rehearsed: bool = False
     """Whether the outcomes are those of a dry run."""
+    advised: bool = True
+    """Whether advice is written at all, so that work for it is not in vain."""
+    _waiting: list[Waiting] = field(default_factory=list)
+    """What is said about the latest block, if it may be said about the next one, too."""
 
     def format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
         """The lines to write as soon as a block has its outcome."""
         if outcome.result is Result.ALREADY:
             if self.verbose and self.plain:
+                yield from self._said()
                 yield f"{self._block(outcome.number)} already {self._already}"
         elif not self.tally.all_or_nothing:
             yield from self._format_changes(outcome)
@@ -77,6 +97,7 @@ class Text:
             # Only now it is known which changes were taken back.
             for outcome in tally.outcomes.values():
                 yield from self._format_changes(outcome)
+        yield from self._said()
         yield from self._format_total()
         yield from format_not_tried(tally, machine)
         for setting, error in tally.settings_failed:
@@ -89,6 +110,10 @@ class Text:
             yield messages.POLICY_CHANGED.of()
         yield from format_shortage(tally.selection)
         yield from format_advice(tally, machine)
+        if not self.rehearsed:
+            yield from format_devices(tally)
+            if self.advised:
+                yield from format_crowded(tally, machine)
         if self.plain:
             yield from format_mib(tally)
         if signal is not None:
@@ -126,24 +151,44 @@ class Text:
     def _done(self) -> str:
         return done_word(self.tally.selection.request.action)
 
-    def _block(self, number: int) -> str:
-        size = self.tally.selection.block_size
-        start, end = number * size, (number + 1) * size - 1
-        return f"Memory Block {number} (0x{start:016x}-0x{end:016x})"
+    def _block(self, *numbers: int) -> str:
+        """The name of a block, or of several that are side by side."""
+        size, first, last = self.tally.selection.block_size, min(numbers), max(numbers)
+        name = f"Memory Block {first}" if first == last else f"Memory Blocks {first}-{last}"
+        return f"{name} (0x{first * size:016x}-0x{(last + 1) * size - 1:016x})"
+
+    def _say(self, number: int, row: Message, **fields: str) -> Iterator[Sentence]:
+        """What is said about a block. Where util-linux has no line for each block, it waits for
+        the blocks beside it."""
+        if self._waiting:
+            waiting = self._waiting[0]
+            if (row, fields) == waiting[:2] and abs(number - waiting.numbers[-1]) == 1:
+                waiting.numbers.append(number)
+                return
+        yield from self._said()
+        self._waiting.append(Waiting(row, fields, [number]))
+        if row.reference and self.tally.selection.request.action in _OF_UTIL_LINUX:
+            yield from self._said()
+
+    def _said(self) -> Iterator[Sentence]:
+        """What has waited until now."""
+        while self._waiting:
+            row, fields, numbers = self._waiting.pop()
+            yield row.of(block=self._block(*numbers), **fields)
 
     def _format_changes(self, outcome: Outcome) -> Iterator[str | Sentence]:
         if outcome.result is Result.DONE and not self.verbose:
             return
-        block = self._block(outcome.number)
         if self.verbose and self.plain:
             for word in self._words(outcome):
-                yield f"{block} {word}"
+                yield from self._said()
+                yield f"{self._block(outcome.number)} {word}"
         if outcome.result is Result.TAKEN_BACK:
-            yield messages.TAKEN_BACK.of(block=block)
+            yield from self._say(outcome.number, messages.TAKEN_BACK)
         if outcome.error:
-            yield from self._format_error(block, outcome, outcome.error)
+            yield from self._format_error(outcome, outcome.error)
         if outcome.stuck and outcome.stuck is not outcome.error:
-            yield from self._format_error(block, outcome, outcome.stuck)
+            yield from self._format_error(outcome, outcome.stuck)
 
     def _words(self, outcome: Outcome) -> list[str]:
         """util-linux's words for the steps that were done; a step that was undone has none."""
@@ -164,10 +209,8 @@ class Text:
             words.append("disabled")
         return words
 
-    def _format_error(
-        self, block: str, outcome: Outcome, error: BlockError
-    ) -> Iterator[str | Sentence]:
-        by_size = self.tally.selection.by_size
+    def _format_error(self, outcome: Outcome, error: BlockError) -> Iterator[str | Sentence]:
+        by_size, block = self.tally.selection.by_size, self._block(outcome.number)
         reason = words_of(error, self.tally).reason
         if error.cause in PASSED_OVER:
             sentence = messages.PASSED_OVER.of(block=block, reason=reason)
@@ -178,17 +221,15 @@ class Text:
             return
         step = STEPS.get(error.step, error.step)
         if isinstance(error, StuckError):
-            yield messages.UNDOING_FAILED.of(block=block, step=step, reason=reason)
+            yield from self._say(outcome.number, messages.UNDOING_FAILED, step=step, reason=reason)
         elif not by_size or outcome.result is not Result.FAILED:
-            yield messages.STEP_FAILED.of(block=block, step=step, reason=reason)
+            yield from self._say(outcome.number, messages.STEP_FAILED, step=step, reason=reason)
         elif self.verbose and self.plain:
             yield f"{block} {step} failed"
 
 
-def format_script(
-    writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree, forecast: Iterable[str] = ()
-) -> Iterator[str]:
-    """The lines that an administrator would type, FORECAST, and one comment on what they would
+def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -> Iterator[str]:
+    """The lines that an administrator would type, the forecast, and one comment on what they would
     change."""
     numbers = tally.numbers(Result.DONE)
     root = os.path.abspath(tree.root).rstrip("/")
@@ -200,7 +241,7 @@ def format_script(
             yield f"memsim write {shlex.quote(root)} {path} {word}"
         else:
             yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
-    yield from forecast
+    yield from (f"# {line}" for line in tally.forecast)
     if not numbers:
         yield "# nothing would be changed"
         return

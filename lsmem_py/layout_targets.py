@@ -12,7 +12,8 @@ from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.change.guard import balanced, ratio_of
 from memory_hotplug.change.plan import Change
-from memory_hotplug.change.targets import Targets, targets_of
+from memory_hotplug.change.removal import NOTHING_KNOWN, removal_of
+from memory_hotplug.change.targets import Targets, takes_size, targets_of
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Layout, Policy
 from memory_hotplug.layout.places import read_layout
@@ -42,6 +43,7 @@ def _targets(machine: Machine, table: BlockTable, layout: Layout) -> Targets:
         configurable=machine.configurable,
         zones=table.has_zones,
         nodes=machine.nodes,
+        removal=removal_of(machine) if takes_size(layout) else NOTHING_KNOWN,
     )
 
 

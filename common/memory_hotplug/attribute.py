@@ -38,6 +38,7 @@ NODE = "sys/devices/system/node"
 FIRMWARE = "sys/firmware/memory"
 ACPI = "sys/bus/acpi/devices"
 DLPAR = "sys/kernel/dlpar"
+RELEASE = "proc/sys/kernel/osrelease"
 """Through this file drmgr adds memory to an LPAR on POWER, and removes it
 (arch/powerpc/platforms/pseries/dlpar.c)."""
 PARAMETERS = "sys/module/memory_hotplug/parameters"

@@ -29,7 +29,14 @@ from memory_hotplug.errors import (
     NoSuchBlockError,
     printable,
 )
-from memory_hotplug.reading import ADDRESS_LIMIT, Reading, memory_names, node_numbers, possible
+from memory_hotplug.reading import (
+    ADDRESS_LIMIT,
+    Reading,
+    judges_removable,
+    memory_names,
+    node_numbers,
+    possible,
+)
 from memory_hotplug.table import MERGED_BY, BlockTable, MemoryRange, Remark
 from memory_hotplug.trees.files import FileTree, Tree
 from memory_hotplug.trees.many import gone
@@ -158,6 +165,12 @@ class Machine:
             return name in self.tree.names(directory)
         except OSError:
             return False
+
+    @cached_property
+    def judges_removable(self) -> bool:
+        """Whether the kernel says in `removable` which blocks can be set offline, as far as it
+        knows: Linux before 5.8 does. Later it says the same of all blocks."""
+        return judges_removable(self.tree) is True
 
     def parameter(self, name: str) -> str | None:
         """A parameter of the kernel's module memory_hotplug; None if this kernel does not have it.

@@ -10,6 +10,7 @@ from typing import Any
 from memory_hotplug.attribute import (
     MEMORY,
     NODE,
+    RELEASE,
     TABLE,
     Attribute,
     SysfsAttribute,
@@ -23,7 +24,14 @@ from memory_hotplug.table import BlockTable, Remark, RemarkKind
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.many import gone
 
-__all__ = ["ADDRESS_LIMIT", "Reading", "memory_names", "node_numbers", "possible"]
+__all__ = [
+    "ADDRESS_LIMIT",
+    "Reading",
+    "judges_removable",
+    "memory_names",
+    "node_numbers",
+    "possible",
+]
 
 ADDRESS_LIMIT = 1 << 64
 
@@ -286,10 +294,7 @@ def _removable_is_alike(tree: Tree) -> bool:
     (drivers/base/memory.c, removable_show). Only this machine's own sysfs is trusted to be of this
     kernel.
     """
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    if release is None or (int(release[1]), int(release[2])) < (5, 8):
-        return False
-    return _is_sysfs(tree)
+    return _is_sysfs(tree) and judges_removable(tree) is False
 
 
 def _has_no_nodes(tree: Tree) -> bool:
@@ -305,6 +310,21 @@ def _is_sysfs(tree: Tree) -> bool:
     """Whether the kernel of this machine shows its memory here, and not, as in memsim shell,
     another file system that is mounted there."""
     return tree.is_this_machine and _device("/sys") == _device(f"/{MEMORY}")
+
+
+def judges_removable(tree: Tree) -> bool | None:
+    """Whether `removable` says of a block what its pages allow, as before Linux 5.8; None if the
+    kernel's release is not known."""
+    text = os.uname().release.encode() if tree.is_this_machine else _release(tree)
+    found = re.match(rb"(\d{1,3})\.(\d{1,3})(?!\d)", text)
+    return (int(found[1]), int(found[2])) < (5, 8) if found else None
+
+
+def _release(tree: Tree) -> bytes:
+    try:
+        return tree.read(RELEASE)
+    except OSError:
+        return b""
 
 
 def _device(path: str) -> int:

@@ -22,6 +22,7 @@ from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS
 __all__ = [
     "BLOCK",
     "FIRMWARE",
+    "KERNEL",
     "MEMORY",
     "NODE",
     "PARAMETERS",
@@ -77,7 +78,7 @@ def _store_online(kernel: Kernel, block: int, text: str) -> None:
 
 
 def _show_removable(kernel: Kernel, block: int) -> str:
-    return str(int(kernel.blocks.group(block).removable))
+    return str(int(kernel.removable(block)))
 
 
 def _show_valid_zones(kernel: Kernel, block: int) -> str | None:
@@ -169,6 +170,10 @@ MEMORY: Final = {
     ),
     "uevent": UEVENT,
 }
+
+# Of the kernel (kernel/utsname_sysctl.c).
+
+KERNEL: Final = {"osrelease": SysfsAttribute(lambda kernel, _: kernel.machine.release)}
 
 # Of all nodes.
 

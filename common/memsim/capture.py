@@ -15,11 +15,14 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from memsim.errors import NoBlocksError, NotACaptureError
-from memsim.sysfs import FIRMWARE, MEMORY, NODE, PAGE_SIZE, PARAMETERS
+from memsim.machine import RELEASE
+from memsim.paths import FIRMWARE, KERNEL, MEMORY, NODE, PARAMETERS
+from memsim.sysfs import PAGE_SIZE
 from memsim.system_files import MASK, MOST_BYTES, cleaned, is_system_file, read_system_files
 from safe_files.beneath import kind_of
 from safe_files.errors import IrregularError
@@ -27,7 +30,7 @@ from safe_files.linkless import Beneath
 from safe_files.signals import undisturbed
 from safe_files.tar import BrokenArchiveError, Member, members
 
-__all__ = ["capture_tree", "read_tree"]
+__all__ = ["capture_tree", "read_release", "read_tree"]
 
 _NUMBER: Final = "(?:0|[1-9][0-9]{0,17})"
 _FILE: Final = re.compile(
@@ -46,6 +49,8 @@ _DIRECTORY: Final = re.compile(
 
 _STARTS: Final = re.compile(r"(?:^|/)(?=(?:sys|proc|etc|run|usr|lib)/.|memsim-capture\.json\Z)")
 """Where the path from the root may begin, which can be a directory in an archive."""
+
+_RELEASE: Final = f"{KERNEL}/osrelease"
 
 _GONE: Final = (errno.ENOENT, errno.ENODEV)
 
@@ -67,6 +72,19 @@ def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]
         for tree in (MEMORY, NODE, FIRMWARE, PARAMETERS):
             if files.kind(tree):
                 yield from _below(files, tree)
+
+
+def read_release(root: str | os.PathLike[str]) -> str | None:
+    """The release of the kernel of a tree or an archive; None if it does not tell that."""
+    found: bytes | str | None = None
+    if os.path.isfile(root):
+        wanted = (_RELEASE, f"{MEMORY}/block_size_bytes").__contains__
+        found = dict(_read_archive(os.fspath(root), wanted)).get(_RELEASE)
+    else:
+        with Beneath(os.fspath(root)) as files, suppress(FileNotFoundError, NotADirectoryError):
+            found = files.read(_RELEASE, PAGE_SIZE)
+    text = found.decode(errors="replace").strip() if isinstance(found, bytes) else ""
+    return text if RELEASE.fullmatch(text) else None
 
 
 def _read_all(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from memsim.capture import read_tree
+from memsim.capture import read_release, read_tree
 from memsim.description import parse
 from memsim.errors import MachineError, wrong
 from memsim.kernel import Kernel
-from memsim.sysfs import FIRMWARE, MEMORY, PARAMETERS, Sysfs
+from memsim.paths import FIRMWARE, MEMORY, PARAMETERS
+from memsim.sysfs import Sysfs
 
 __all__ = ["like"]
 
@@ -29,7 +30,7 @@ def like(root: str | os.PathLike[str]) -> tuple[Kernel, tuple[str, ...]]:
         path: content if isinstance(content, str) else content.decode(errors="replace").strip()
         for path, content in read_tree(root)
     }
-    description = _described(root, files)
+    description = _described(root, files) | {"release": read_release(root)}
     kernel = Kernel(parse(description, os.fspath(root)))
     differing = _differing(kernel, files)
     if any(path.endswith("/valid_zones") for path in differing):

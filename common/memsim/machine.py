@@ -6,6 +6,7 @@ A field whose metadata is a `_key` is a key of a description (description.py), w
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
@@ -19,6 +20,7 @@ __all__ = [
     "MIB",
     "ONLINE_POLICIES",
     "ONLINE_WORDS",
+    "RELEASE",
     "TRANSITIONS",
     "ZONES",
     "Fault",
@@ -95,6 +97,16 @@ def _zone_words(value: Any) -> tuple[str, ...]:
     return words
 
 
+RELEASE: Final = re.compile(r"(\d{1,3})\.(\d{1,3})(?!\d)[\w.+~-]{0,60}", re.ASCII)
+"""A release of Linux: version and patchlevel, and more."""
+
+
+def _release(value: Any) -> str:
+    if not RELEASE.fullmatch(text(value)):
+        raise ValueError
+    return text(value)
+
+
 _YES_NO: Final = _key("true or false", yes_no)
 _ZONES: Final = _key(f"zones of {', '.join(ZONES[1:])}, separated by spaces", _zone_words)
 _BY_TRANSITION: Final = f"with the transitions {', '.join(TRANSITIONS)}"
@@ -143,6 +155,9 @@ class Machine:
     valid_zones: bool = field(default=True, metadata=_YES_NO)
     contiguous_zones: bool = field(default=False, metadata=_YES_NO)
     movable_node: bool = field(default=False, metadata=_YES_NO)
+    release: str | None = field(
+        default=None, metadata=_key("a text such as 4.18.0, or null", or_null(_release))
+    )
     auto_online_blocks: str | None = field(
         default="offline",
         metadata=_key(
@@ -185,6 +200,13 @@ class Machine:
             f"{{transition: {{block: seconds}}}} {_BY_TRANSITION}", by_transition(seconds)
         ),
     )
+
+    @property
+    def judges_removable(self) -> bool:
+        """Whether `removable` says of a block what its pages allow, as before Linux 5.8
+        (drivers/base/memory.c, show_mem_removable; is_mem_section_removable)."""
+        found = RELEASE.fullmatch(self.release or "")
+        return found is not None and (int(found[1]), int(found[2])) < (5, 8)
 
 
 MACHINE_VALUES: Final = _values(Machine)

@@ -211,6 +211,23 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         ],
         "faults": {"offline": {"1": "EBUSY"}},
     },
+    "x86-rhel8": {
+        "description": "An x86 virtual machine on Linux 4.18, as in RHEL 8, whose removable says "
+        "which blocks can go: 8 GiB, of which the last 1 GiB is movable, and room for 8 GiB more.",
+        **_X86,
+        "release": "4.18.0-80.el8.x86_64",
+        "memmap_param": None,
+        "used": 2 * GIB,
+        "blocks": [
+            {"range": [0, 23]},
+            {"range": [32, 63]},
+            {"range": [64, 71], "zones": "Movable"},
+            {"range": [72, 135], "config": False},
+        ],
+        "faults": {
+            "offline": dict.fromkeys(map(str, (0, 1, 2, 8, 23, 32, 33, 40, 60, 61, 63)), "EBUSY")
+        },
+    },
     "arm64-offset": {
         "description": "An arm64 server whose memory begins at 1 TiB (block 8192): 14 GiB online, "
         "2 GiB offline.",

@@ -1,4 +1,4 @@
-"""The /sys of a running kernel: what is at each path, and what a write does.
+"""The /sys of a running kernel: what is at each path, and what a write does. Beside it the release.
 
 Facts: fs/sysfs and fs/kernfs (permissions, how a write reaches an attribute), drivers/base/memory.c
 and drivers/base/node.c (which directories and links there are).
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -23,6 +22,17 @@ from memsim.kernel import Kernel
 from memsim.kernel.blocks import ABSENT, HOLE, MEMMAP, OFFLINE
 from memsim.kernel.transitions import Uevent
 from memsim.kernel.zones import Rules
+from memsim.paths import (
+    BLOCK_PATH,
+    FIRMWARE,
+    KERNEL,
+    MEMORY,
+    NODE,
+    NODE_PATH,
+    PARAMETERS,
+    block_named,
+    skeleton,
+)
 
 __all__ = [
     "FIRMWARE",
@@ -36,11 +46,6 @@ __all__ = [
     "SysfsEntry",
     "block_named",
 ]
-
-MEMORY: Final = "sys/devices/system/memory"
-NODE: Final = "sys/devices/system/node"
-FIRMWARE: Final = "sys/firmware/memory"
-PARAMETERS: Final = "sys/module/memory_hotplug/parameters"
 
 PAGE_SIZE: Final = 4096
 """The maximum of bytes in one write to an attribute (kernfs_fop_write_iter, fs/kernfs/file.c)."""
@@ -107,7 +112,7 @@ class Sysfs:
     the OSError of the system call.
     """
 
-    __slots__ = ("_rules", "_texts", "kernel", "listeners")
+    __slots__ = ("_rules", "_texts", "_unmovable", "kernel", "listeners")
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -115,6 +120,7 @@ class Sysfs:
         """Called with the action and the devpath of every uevent."""
         kernel.listeners.append(self._emit)
         self._rules, self._texts = self._all_rules(), self._fixed_texts()
+        self._unmovable = kernel.unmovable
 
     def entry(self, path: str) -> SysfsEntry:
         """What is at a path. A link at the end of the path is not followed."""
@@ -202,9 +208,9 @@ class Sysfs:
             exists = path == FIRMWARE and self.kernel.machine.firmware
             exists = exists or any(self.kind(child) for child in _SKELETON[path].values())
             return SysfsEntry("dir", names=lambda: self._skeleton_names(path)) if exists else None
-        if match := _BLOCK_PATH.fullmatch(path):
+        if match := BLOCK_PATH.fullmatch(path):
             return self._find_block(match["below"], int(match["block"]), match["rest"])
-        if match := _NODE_PATH.fullmatch(path):
+        if match := NODE_PATH.fullmatch(path):
             return self._find_node(int(match["node"]), match["rest"])
         return None
 
@@ -299,7 +305,10 @@ class Sysfs:
         for node, of in rules.items():
             if of != self._rules[node]:
                 paths |= dict.fromkeys(self._changed_zones(node, self._rules[node], of))
-        self._rules, self._texts = rules, texts
+        unmovable = self.kernel.unmovable
+        for block in filter(blocks.present, unmovable ^ self._unmovable):
+            paths[f"{MEMORY}/memory{block}/removable"] = None
+        self._rules, self._texts, self._unmovable = rules, texts, unmovable
         return Changes(now, tuple(paths), self.kernel.take_changed())
 
     def _changed_of(
@@ -318,6 +327,8 @@ class Sysfs:
             yield from (f"{memory}/state", f"{memory}/online")
             if self.kernel.machine.valid_zones:
                 yield f"{memory}/valid_zones"
+            if self.kernel.machine.judges_removable:
+                yield f"{memory}/removable"
         if (before[1] ^ after[1]) & MEMMAP and self.kernel.machine.firmware:
             yield f"{firmware}/memmap_on_memory"
 
@@ -353,12 +364,6 @@ class Sysfs:
             listener(uevent, f"/devices/system/memory/memory{block}")
 
 
-def block_named(name: str) -> int | None:
-    """The number of the block that a directory or link of this name is of; None: of none."""
-    match = _BLOCK_NAME.fullmatch(name)
-    return int(match["block"]) if match else None
-
-
 def _error(number: int, path: str) -> OSError:
     """The error that a system call ends with."""
     return OSError(number, os.strerror(number), path)
@@ -373,27 +378,9 @@ _FIXED: Final[dict[str, SysfsAttribute]] = {
         (MEMORY, attributes.MEMORY),
         (NODE, attributes.NODE),
         (PARAMETERS, attributes.PARAMETERS),
+        (KERNEL, attributes.KERNEL),
     )
     for name, attribute in table.items()
 }
 
-
-def _skeleton(paths: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Every parent directory of these paths, with the names in it and their paths."""
-    tree: dict[str, dict[str, str]] = {FIRMWARE: {}}
-    for path in paths:
-        while path:
-            above, _, name = path.rpartition("/")
-            tree.setdefault(above, {})[name] = path
-            path = above
-    return tree
-
-
-_SKELETON: Final = _skeleton([*_FIXED, FIRMWARE])
-_BLOCK_NAME: Final = re.compile(r"memory(?P<block>0|[1-9][0-9]{0,17})", re.ASCII)
-_BLOCK_PATH: Final = re.compile(
-    rf"(?P<below>{MEMORY}|{FIRMWARE})/{_BLOCK_NAME.pattern}(?:/(?P<rest>.+))?", re.ASCII
-)
-_NODE_PATH: Final = re.compile(
-    rf"{NODE}/node(?P<node>0|[1-9][0-9]{{0,8}})(?:/(?P<rest>.+))?", re.ASCII
-)
+_SKELETON: Final = skeleton([*_FIXED, FIRMWARE])

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import static_tree
-from chmem_py.advice import command, format_advice, format_cannot_write, format_left
+from chmem_py.advice import format_advice, format_cannot_write, format_left
+from chmem_py.command_lines import command
 from chmem_py.request import parse
 from chmem_py.selection import select_nothing
 from chmem_py.tally import Tally

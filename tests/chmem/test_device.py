@@ -30,7 +30,8 @@ def test_a_device_is_emptied_and_can_then_go(
         assert chmem("-s", plugged, "-e", "--device", device).status == 0
     assert online(plugged) == list(range(9))
     done = chmem("-s", plugged, "-d", "--device", "PNP0C80:00")
-    assert (done.status, done.stdout, done.stderr) == (0, "", "")
+    said = "chmem: empty now, and can be removed: PNP0C80:00\n"
+    assert (done.status, done.stdout, done.stderr) == (0, "", said)
     assert online(plugged) == [0, 1, 2, 3, 4, 5, 8]
     assert memsim("unplug", plugged, "--as", "dimm", "--memory", "256M").status == 0
 

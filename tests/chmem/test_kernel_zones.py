@@ -2,6 +2,7 @@
 auto_movable_ratio percent of them."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -144,6 +145,48 @@ def test_enable_into_movable_is_as_with_util_linux(chmem: Command, machine: Make
     root = machine(s390(4, 28))
     done = chmem("-s", root, "-e", "3g", "-z", "Movable")
     assert (done.status, zones(root)[Zone.MOVABLE]) == (0, 24)
+
+
+@pytest.mark.parametrize("words", [["-e", "3g", "-z", "Movable"], ["-e", "-b", "4-27"]])
+def test_enable_says_that_movable_is_large_and_what_helps(
+    words: list[str], chmem: Command, machine: Make
+) -> None:
+    root = machine(s390(4, 28))
+    dry = chmem("-s", root, *words, "--dry-run")
+    large = "# zone Movable would have 600 % of all other zones; the kernel itself lets it grow to"
+    assert f"{large} 301 %" in dry.stdout.splitlines()
+    done = chmem("-s", root, *words, "--advice=always")
+    assert (done.status, done.stdout) == (0, "")
+    assert "zone Movable has 600 % of all other zones, and the kernel itself lets it" in done.stderr
+    commands = re.findall(r"chmem (--\w+ 384M --zone \w+ --sysroot \S+),", done.stderr)
+    assert len(commands) == 2
+    for command in commands:
+        assert chmem(*command.split()).status == 0
+    assert zones(root) == {Zone.NORMAL: 7, Zone.MOVABLE: 21, None: 4}
+    assert "zone Movable" not in chmem("-s", root, "-e", "-b", "4", "--advice=always").stderr
+
+
+def test_that_movable_is_large_is_advice(
+    chmem: Command, machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHMEM_ADVICE")
+    assert chmem("-s", machine(s390(4, 28)), "-e", "3g", "-z", "Movable").stderr == ""
+
+
+def test_the_documents_say_that_movable_is_large(chmem: Command, machine: Make) -> None:
+    root = machine(s390(4, 28))
+    write(root, RATIO, "50")
+    words = ["-s", root, "-e", "384m", "-z", "Movable", "--json"]
+    (line,) = json.loads(chmem(*words, "--dry-run").stdout)["forecast"]
+    assert line.startswith("zone Movable would have 75 % of all other zones; the kernel itself")
+    (said,) = json.loads(chmem(*words).stdout)["messages"]
+    assert said.startswith("zone Movable has 75 % of all other zones, and the kernel itself lets")
+
+
+def test_where_movable_is_not_too_large_nothing_is_said(chmem: Command, machine: Make) -> None:
+    root = machine(s390(4, 28))
+    assert chmem("-s", root, "-e", "1536m", "-z", "Movable").stderr == ""
+    assert chmem("-s", root, "-e", "128m", "-z", "Normal").stderr == ""
 
 
 def test_the_kernels_zones_get_theirs_first_and_the_dry_run_says_the_same(

@@ -1,6 +1,8 @@
 """What to do now: where something failed, or was left half done, a sentence says how to go on."""
 
+import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,27 @@ def test_disable_whose_deconfigure_fails_says_how_to_go_on(chmem: Command, machi
     assert chmem("-s", root, "-g", "-b", "3").status == 0
 
 
+@pytest.mark.parametrize("words", [["-d", "256m"], ["--total", "256m"], ["-d", "-b", "2-3"]])
+@pytest.mark.parametrize("advice", ["never", "always"])
+def test_that_a_block_stays_configured_is_always_told_and_the_status_agrees(
+    words: list[str], advice: str, chmem: Command, machine: Make
+) -> None:
+    root = machine(s390(faults={"deconfig": {"3": "EBUSY"}}))
+    done = chmem("-s", root, *words, f"--advice={advice}")
+    assert done.status == 64
+    assert "chmem: memory block 3: offline, but still configured\n" in done.stderr
+
+
+def test_the_document_says_that_a_block_stays_configured(chmem: Command, machine: Make) -> None:
+    root = machine(s390(faults={"deconfig": {"3": "EBUSY"}}))
+    document = json.loads(chmem("-s", root, "-d", "256m", "--json").stdout)
+    assert (document["status"], document["outcome"]) == (64, "partial")
+    assert "memory block 3: offline, but still configured" in document["messages"]
+    failed = document["blocks"][0]
+    assert (failed["block"], failed["error"]["step"]) == (3, "deconfigure")
+    assert failed["after"]["configured"] is True
+
+
 def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it(
     chmem: Command, lpar: Path
 ) -> None:
@@ -93,6 +116,66 @@ def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it
     run_program("memsim", "fault", lpar, "--clear")
     assert chmem(*command.split()).status == 0
     assert Machine.at(lpar).block(5) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "advised"),
+    [
+        # Another size
+        (
+            "-d 50% -z DMA --node 0 --order best --keep-free 512m --retry 2 --timeout=9",
+            "--disable --zone DMA --node 0 --timeout 9 --retry 2 --order best --keep-free 512m 1G",
+        ),
+        ("-d 50% --force --all-or-nothing", "--disable --all-or-nothing --force 1G"),
+        ("-d 50% --keep-free none --persistent", "--disable --persistent --keep-free none 1G"),
+        ("--total 50% -m 1 -z Movable --dry-run", "--total --memmap-on-memory 1 --zone Movable"),
+        ("-e all -m0 --node=0", "--enable --memmap-on-memory 0 --node 0 2G"),
+        ("-d 1400m", "nothing"),
+        # Another kind of argument
+        ("-d memory5 --order best --timeout 3", "--disable --blocks --timeout 3 5"),
+        ("-b -d 256m --device virtio0 --keep-free 1g", "nothing"),
+        ("-b -d 256m --keep-free 1g", "--disable --keep-free 1g 256m"),
+        ("-d /x/memory5 --keep-free 1g", "nothing"),
+        # Another action
+        (
+            "--total +1g -z Movable --order best --keep-free 1g --retry 2",
+            "--enable 1g --zone Movable --retry 2",
+        ),
+        ("-d big.toml --keep-free 1g -z DMA", "--apply big.toml --keep-free 1g"),
+        ("-e 'my big.toml' --dry-run", "--apply 'my big.toml' --dry-run"),
+    ],
+)
+def test_an_advised_command_keeps_the_options(
+    words: str, advised: str, chmem: Command, lpar: Path
+) -> None:
+    done = chmem("-s", lpar, *shlex.split(words), "--advice=always")
+    if advised == "nothing":
+        assert "chmem --disable" not in done.stderr
+        return
+    assert f"chmem {advised}" in done.stderr
+    assert f" --sysroot {lpar}" in done.stderr
+
+
+def test_what_can_go_is_offered_with_the_options(chmem: Command, lpar: Path) -> None:
+    words = "-d 2g --keep-free 1g --order best --retry 3 -z DMA --dry-run --persistent"
+    done = chmem("-s", lpar, *words.split(), "--advice=always")
+    (command,) = re.findall("chmem (--disable .*) sets that much", done.stderr)
+    offered = "--zone DMA --persistent --retry 3 --order best --keep-free 1g"
+    assert command == f"--disable 640M {offered} --sysroot {lpar}"
+    assert chmem(*command.split()).status == 0
+
+
+def test_a_command_that_goes_on_with_blocks_keeps_what_is_about_all(
+    chmem: Command, lpar: Path
+) -> None:
+    run_program("memsim", "fault", lpar, "--deconfig", "5=EBUSY:1", "--config", "7=EIO")
+    words = ["-s", lpar, "--retry", "0", "--persistent", "--timeout", "60", "--advice=always"]
+    done = chmem(*words, "-d", "-b", "5", "-v")
+    more = "--persistent --timeout 60 --retry 0"
+    assert f"go on with chmem --deconfigure --blocks 5 {more} --sysroot {lpar}\n" in done.stderr
+    done = chmem(*words, "--reconfigure", "-m", "1", "-b", "7")
+    way = f"chmem --enable --blocks 7 --memmap-on-memory 0 --zone DMA {more} --sysroot {lpar} rest"
+    assert way in done.stderr
 
 
 def test_disable_of_offline_but_configured_blocks_says_how_to_deconfigure_them(

@@ -152,6 +152,7 @@ def document_of(chmem: Command, root: Path, request: str) -> dict[str, Any]:
     done = chmem("-s", root, "--json", *request.split())
     document: dict[str, Any] = json.loads(done.stdout.replace(str(root), "ROOT"))
     assert document["status"] == done.status
+    assert (document.pop("forecast"), document.pop("devices")) == ([], [])
     del document["messages"]
     for block in document["blocks"]:
         for error in (block["error"], block["not_undone"]):

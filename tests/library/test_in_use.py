@@ -119,3 +119,32 @@ def test_no_text_takes_long(text: str, tree: Path, tmp_path: Path) -> None:
         archive.add(tree, ".")
     with Machine.at(tmp_path / "case.tar") as machine:
         assert usage(machine) is None
+
+
+def test_what_the_nodes_use_comes_to_what_the_machine_uses(tree: Path) -> None:
+    """The page cache, which fills all memory in time, is no memory in use."""
+    (tree / "proc/meminfo").write_text(REAL)
+    for node, free, cached in ((0, 100000, 6000000), (1, 212044, 3000000)):
+        (tree / f"sys/devices/system/node/node{node}/meminfo").write_text(
+            f"Node {node} MemTotal:  8158206 kB\nNode {node} MemFree: {free} kB\n"
+            f"Node {node} Active(file):  {cached} kB\nNode {node} Inactive(file): 200000 kB\n"
+            f"Node {node} SReclaimable: 100000 kB\nNode {node} Active(anon): 1000000 kB\n"
+        )
+    now = found(tree)
+    assert now
+    used = now.used_by_node
+    assert 0 <= now.used - sum(used.values()) < 2
+    idle = {node: there.free // KIB for node, there in now.nodes.items()}
+    assert idle == {0: 6400000, 1: 3512044}
+    assert used[0] * (8158206 - 3512044) // (8158206 - 6400000) == pytest.approx(used[1])
+
+
+def test_nodes_with_nothing_in_use_have_no_part(tree: Path) -> None:
+    (tree / "proc/meminfo").write_text(REAL)
+    for node in (0, 1):
+        (tree / f"sys/devices/system/node/node{node}/meminfo").write_text(
+            f"Node {node} MemTotal:  1000 kB\nNode {node} MemFree: 1000 kB\n"
+        )
+    now = found(tree)
+    assert now
+    assert now.used_by_node == {0: 0, 1: 0}

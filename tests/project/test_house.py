@@ -103,7 +103,7 @@ FLOORS = (
     "kernel.zones kernel.storage",
     "kernel.transitions",
     "kernel kernel.slots",
-    "kstrtox attributes addresses",
+    "kstrtox attributes addresses paths",
     "sysfs",
     "system_files",
     "description machine_files",

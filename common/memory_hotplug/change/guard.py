@@ -50,7 +50,8 @@ class ZoneBalance:
     ) -> None:
         """TABLE has the attributes state and zones; without zones nothing is refused. What CHANGES
         are going to take from the kernel's zones is not theirs any more."""
-        self._ratio = ratio
+        self.ratio = ratio
+        """In percent."""
         zones = [_side(block) for block in table.blocks()] if table.has_zones else []
         self._movable = zones.count(True)
         self._kernel = zones.count(False)
@@ -73,7 +74,19 @@ class ZoneBalance:
             return True
         own = _side(change.block) is False and change.number not in self._to_lose
         kernel = self._kernel - len(self._to_lose) - own
-        return (self._movable + 1) * 100 <= kernel * self._ratio
+        return (self._movable + 1) * 100 <= kernel * self.ratio
+
+    @property
+    def percent(self) -> int | None:
+        """What Movable has, in percent of the kernel's zones; None if these have nothing."""
+        return self._movable * 100 // self._kernel if self._kernel else None
+
+    @property
+    def excess(self) -> int:
+        """How many blocks would have to leave Movable for the kernel's zones, so that Movable is no
+        larger than it may be; 0 if it is not."""
+        above = self._movable * 100 - self._kernel * self.ratio
+        return max(-(-above // (100 + self.ratio)), 0)
 
     def count(self, before: MemoryBlock, after: MemoryBlock) -> None:
         """Count a block that has changed."""

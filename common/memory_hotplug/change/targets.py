@@ -4,23 +4,33 @@ The entries are gone through from the last to the first, and a block belongs to 
 claims it. An entry with a size claims blocks until it has enough; blocks that later entries bring
 to the same condition count. Before all else it claims blocks that are so already, unless a later
 entry names them; then those that take the fewest writes, and online memory that must be changed
-last. So on a machine that is as the layout says, the same blocks are claimed again, and nothing is
-written.
+last; of what is to go, `emptying` says which. So on a machine that is as the layout says, the same
+blocks are claimed again, and nothing is written.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
+from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, emptying
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Entry, Layout, Missing
 from memory_hotplug.runs import Run, gaps
 from memory_hotplug.table import BlockTable
 
-__all__ = ["NEEDED_FOR_LAYOUT", "Absence", "Targets", "absence_of", "is_on", "targets_of"]
+__all__ = [
+    "NEEDED_FOR_LAYOUT",
+    "Absence",
+    "Targets",
+    "absence_of",
+    "is_on",
+    "takes_size",
+    "targets_of",
+]
 
 NEEDED_FOR_LAYOUT = (*NEEDED, Attribute.NODES)
 """The attributes that a table of blocks must have."""
@@ -52,9 +62,17 @@ class Targets(NamedTuple):
 
 
 def targets_of(
-    layout: Layout, table: BlockTable, *, configurable: bool, zones: bool, nodes: Sequence[int]
+    layout: Layout,
+    table: BlockTable,
+    *,
+    configurable: bool,
+    zones: bool,
+    nodes: Sequence[int],
+    removal: Removal = NOTHING_KNOWN,
 ) -> Targets:
     """What LAYOUT makes of the blocks of TABLE, which has the attributes NEEDED_FOR_LAYOUT.
+
+    REMOVAL is used only if the layout `takes_size`.
 
     Raises LayoutError for what is impossible on a machine with such blocks, for example a size that
     is not a multiple of their size; and for missing blocks, where an entry wants that.
@@ -76,7 +94,7 @@ def targets_of(
         else:
             orders = {number: change.order for number, change in claimed.items()}
             count = max(part.wanted - _serving(part, orders), 0)
-            free, spares[id(entry)], short = _made_up(free, entry, count)
+            free, spares[id(entry)], short = _made_up(free, entry, count, removal)
             absence = Absence(entry, short)
         claimed.update((change.number, change) for change in free)
         if absence.blocks and entry.missing is Missing.ERROR:
@@ -234,7 +252,7 @@ def _is_so(block: MemoryBlock, order: Order) -> bool:
 
 
 def _made_up(
-    free: Sequence[Change], entry: Entry, count: int
+    free: Sequence[Change], entry: Entry, count: int, removal: Removal
 ) -> tuple[list[Change], Sequence[Change], int]:
     """The changes that make up a floor of COUNT blocks, those that can replace them, and how many
     are lacking."""
@@ -243,7 +261,18 @@ def _made_up(
     named = entry.blocks or entry.addresses
     free = [change for change in free if named or not _moves_kernel_memory(change)]
     ordered = sorted(free, key=lambda change: (_cost(change), sign * change.number))
+    if entry.condition is not Condition.ONLINE:
+        first, last = (bisect_left(ordered, cost, key=_cost) for cost in (_ONLINE, _NEVER))
+        ordered[first:last] = emptying(ordered[first:last], count - first, removal)
     return ordered[:count], ordered[count:], max(count - len(ordered), 0)
+
+
+def takes_size(layout: Layout) -> bool:
+    """Whether a layout wants an amount of memory to be offline or deconfigured."""
+    return any(
+        entry.size is not None and entry.condition is not Condition.ONLINE
+        for entry in layout.entries
+    )
 
 
 def _moves_kernel_memory(change: Change) -> bool:

@@ -19,7 +19,10 @@ MIN_FREE = "proc/sys/vm/min_free_kbytes"
 """What the min watermarks of all zones come to (mm/page_alloc.c, __setup_per_zone_wmarks)."""
 
 # It begins at a word and has limits, so that no text takes long.
-_LINE = re.compile(rb"(?:Node \d{1,9} )?\b(\w{1,40}): {1,40}(\d{1,15}) kB")
+_LINE = re.compile(rb"(?:Node \d{1,9} )?\b(\w{1,40}(?:\(\w{1,10}\))?): {1,40}(\d{1,15}) kB")
+_FREE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
+"""What of a node is free or could be given back, as the kernel counts for MemAvailable
+(mm/show_mem.c, si_mem_available)."""
 _KEPT = 20
 """Without another wish, one part in so many of the memory that remains is to stay free."""
 
@@ -29,7 +32,7 @@ class NodeUsage(NamedTuple):
 
     total: int
     free: int
-    """Without what the page cache could give back: the kernel does not tell that for a node."""
+    """What is free, and what the page cache and the kernel could give back."""
 
 
 class Usage(NamedTuple):
@@ -48,6 +51,14 @@ class Usage(NamedTuple):
     def used(self) -> int:
         """What is in use, huge pages that are set aside included."""
         return self.total - self.available
+
+    @property
+    def used_by_node(self) -> dict[int, int]:
+        """How the nodes share `used`: each has a part by what of it is not free. The kernel tells
+        what is available of the whole machine only."""
+        parts = {node: max(there.total - there.free, 0) for node, there in self.nodes.items()}
+        whole = max(sum(parts.values()), 1)
+        return {node: self.used * part // whole for node, part in parts.items()}
 
     def most_to_take(self, keep_free: int | None = None) -> int:
         """How many bytes can be taken away, so that KEEP_FREE bytes remain available.
@@ -71,7 +82,8 @@ def usage(machine: Machine) -> Usage | None:
     for node in machine.nodes:
         of_node = _read(tree, f"{NODE}/node{node}/meminfo")
         if "MemTotal" in of_node and "MemFree" in of_node:
-            nodes[node] = NodeUsage(of_node["MemTotal"], of_node["MemFree"])
+            free = sum(of_node.get(name, 0) for name in _FREE)
+            nodes[node] = NodeUsage(of_node["MemTotal"], free)
     return Usage(found["MemTotal"], found["MemAvailable"], _min_free(tree), nodes)
 
 

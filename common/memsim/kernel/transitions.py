@@ -96,6 +96,22 @@ class Kernel:
         room = blocks * self.machine.block_size - self.struct_pages.in_other_blocks
         return min(self.free_memory(), room - self.machine.used)
 
+    @property
+    def unmovable(self) -> frozenset[int]:
+        """The blocks whose pages a kernel sees that cannot be moved, if it judges removable."""
+        if not self.machine.judges_removable:
+            return frozenset()
+        faults = self.state.faults.get("offline", {}).items()
+        return frozenset(block for block, fault in faults if fault == Fault("EBUSY"))
+
+    def removable(self, block: int) -> bool:
+        """The attribute `removable` of a present block: what is described; of a kernel that judges
+        it, whether an online block could go offline, and true of others."""
+        described = self.blocks.group(block).removable
+        if not self.machine.judges_removable:
+            return described
+        return not self.blocks.online(block) or (described and block not in self.unmovable)
+
     # Online and offline.
 
     def set_online_type(self, block: int, word: str) -> None:
@@ -150,6 +166,8 @@ class Kernel:
         finally:
             self.going_offline = None
         self._fail("offline", block)
+        if self.machine.judges_removable and not self.removable(block):
+            raise _error(errno.EBUSY)
         has_own = self.blocks.flag(block, MEMMAP)
         size = self.machine.block_size
         # Linux would try to move the block's pages until a signal comes.
