@@ -126,9 +126,9 @@ OURS = "etc/udev/rules.d/40-vendor.rules"
         (VENDOR, CPUS + SET, "takes line 2 out, in a copy that comes before it", "processors"),
         (
             VENDOR,
-            SET + 'SUBSYSTEM=="net", NAME="x%n"\nATTR{x}=="1", MODE="0600"\n',
+            SET + 'KERNEL=="eth[0-9]*", NAME="x%n"\nATTR{x}=="1", MODE="0600"\n',
             "takes line 1 out, in a copy that comes before it",
-            "other devices, network interfaces",
+            "other devices, devices of eth",
         ),
         (OURS, SET.replace(", A", ", \\\n A", 1), "takes lines 1 to 2 out", ""),
         (VENDOR, f'{GUARD}ENV{{.x}}="1"\n{SET}LABEL="end"\n', "masks it", None),

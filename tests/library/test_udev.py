@@ -299,6 +299,14 @@ DMI = "sys/class/dmi/id/sys_vendor"
         # A block that a rule sets offline again, in the same event or in the next, is not online.
         (f'{SET}{ADD}ATTR{{state}}="offline"\n', "perhaps"),
         (f'{SET}SUBSYSTEM=="memory", ACTION=="online", ATTR{{state}}="offline"\n', "perhaps"),
+        # An event of another device
+        ('SUBSYSTEM=="acpi", RUN+="/bin/sh -c \'echo online >'
+         '/sys/devices/system/memory/memory9/state\'"\n', "perhaps"),
+        ('SUBSYSTEM=="acpi", CONST{virt}=="x", ATTR{[memory/memory9]state}="online"\n', "perhaps"),
+        ('SUBSYSTEM=="acpi", RUN+="/usr/sbin/acpi-thing"\n', "no"),
+        ('SUBSYSTEM=="cpu", ATTR{online}="1"\n', "no"),
+        ('SUBSYSTEM=="memory", ACTION=="remove", RUN+="/usr/sbin/chmem -e 1G"\n', "no"),
+        ('GOTO="x"\nSUBSYSTEM=="acpi", RUN+="/usr/sbin/chmem -e 1G"\nLABEL="x"\n', "no"),
         # Other blocks, and the policy for them.
         (f'{ADD}ATTR{{[memory/memory9]state}}="online"\n', "perhaps"),
         (f'{ADD}ATTR{{../auto_online_blocks}}="online"\n', "perhaps"),
@@ -385,6 +393,14 @@ def test_a_part_of_a_machines_files_leaves_variables_unknown(tmp_path: Path) -> 
     assert answer(of(text, tmp_path)) == "no"
     rule(tmp_path, "memsim-capture.json", "{}")
     assert answer(of(text, tmp_path)) == "perhaps"
+
+
+def test_a_file_that_is_empty_masks_and_a_link_to_nowhere_is_none(tmp_path: Path) -> None:
+    rule(tmp_path, "usr/lib/udev/rules.d/40-b.rules", ONLINE % "")
+    rule(tmp_path, "etc/udev/rules.d/40-b.rules", "")
+    assert answer(added(tmp_path)) == "no"
+    (tmp_path / "etc/udev/rules.d/50-c.rules").symlink_to("nowhere")
+    assert answer(added(tmp_path)) == "no"
 
 
 def test_many_jumps_that_may_be_taken_take_no_time(tmp_path: Path) -> None:

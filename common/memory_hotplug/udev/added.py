@@ -11,8 +11,9 @@ from typing import NamedTuple
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.udev.event import ONLINE, Course
 from memory_hotplug.udev.facts import Facts
-from memory_hotplug.udev.matches import Event
-from memory_hotplug.udev.syntax import RuleFile, rule_files
+from memory_hotplug.udev.matches import Event, place_of
+from memory_hotplug.udev.programs import of_memory
+from memory_hotplug.udev.syntax import Kind, RuleFile, Token, rule_files
 from memory_hotplug.udev.world import Place, World
 
 __all__ = ["AddedMemory", "OnlineRule", "added_memory", "outcome"]
@@ -109,6 +110,11 @@ def _of_one(files: list[RuleFile], facts: Facts, number: int | None) -> _Found:
     all_rules = Course(files, event, changes=False)
     always = frozenset.intersection(*(end.reached for end in all_rules.worlds(start.copy())))
     words = all_rules.found
+    for file in files:
+        if any(_speaks_of_memory(token) for rule in file.rules for token in rule.tokens):
+            elsewhere = Course([file], event._replace(elsewhere=True), changes=False)
+            elsewhere.worlds(World(others=None, other_tags=None))
+            _merge(words, elsewhere.found)
     if not words:
         return _Found({}, frozenset(), False, frozenset(), frozenset())
     course = Course(files, event, changes=True)
@@ -125,6 +131,13 @@ def _of_one(files: list[RuleFile], facts: Facts, number: int | None) -> _Found:
         _after(files, event._replace(action="offline"), offline, words)
     becomes = frozenset(word for end in ends for word in end.words)
     return _Found(words, always, certain, becomes, frozenset(p for end in ends for p in end.by))
+
+
+def _speaks_of_memory(token: Token) -> bool:
+    """Whether a rule with this token may set a block online for the event of another device."""
+    if token.kind is Kind.SET_ATTR:
+        return (place_of(token.name) or "").startswith("*")
+    return token.kind in (Kind.RUN_PROGRAM, Kind.PROGRAM) and of_memory(token.value)
 
 
 def _after(

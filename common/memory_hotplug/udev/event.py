@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from memory_hotplug.udev.facts import NOTHING, Values
 from memory_hotplug.udev.matches import Event, expanded, holds, parents_hold, place_of, stable
-from memory_hotplug.udev.programs import may_write, output_of
+from memory_hotplug.udev.programs import may_write, of_memory, output_of
 from memory_hotplug.udev.syntax import Kind, Rule, RuleFile, Token
 from memory_hotplug.udev.world import MOST_WORLDS, Place, World, fewer, limited
 
@@ -126,7 +126,7 @@ class Course:
 
     def _program(self, token: Token, world: World) -> bool | None:
         commands = expanded(token.value, world, self._event)
-        if may_write(token.value):
+        if self._may_write(token.value):
             self._note(())
             world.touched = True
             world.cache = dict.fromkeys(world.cache)
@@ -138,6 +138,11 @@ class Course:
         else:
             world.result = found[1]
         return found[0]
+
+    def _may_write(self, command: str) -> bool:
+        """Whether a command may set a block online: any may for a block, but for other devices only
+        one that speaks of memory."""
+        return may_write(command) and (not self._event.elsewhere or of_memory(command))
 
     def _note(self, words: Iterable[str]) -> None:
         self.found.setdefault(self._place, set()).update(words)
@@ -156,7 +161,7 @@ class Course:
             if token.operator != "+=":
                 world.commands = frozenset()
             world.final = token.operator == ":="
-            if token.kind is Kind.RUN_PROGRAM and may_write(token.value):
+            if token.kind is Kind.RUN_PROGRAM and self._may_write(token.value):
                 world.commands = world.commands | {self._place}
         return [world]
 
@@ -188,7 +193,7 @@ class Course:
     def _write(self, token: Token, world: World) -> list[World]:
         """The worlds after a write to an attribute."""
         place = place_of(token.name)
-        if place is None:
+        if place is None or (self._event.elsewhere and not place.startswith("*")):
             return [world]
         values = expanded(token.value, world, self._event)
         words: set[str | None] = set(ONLINE) | {None}
@@ -236,6 +241,8 @@ class Course:
     def _run(self, world: World) -> Iterator[World]:
         """Programs, and units of systemd, that are run when udev has gone through all rules."""
         places = set(world.commands)
+        if self._event.elsewhere:
+            world.wants = None
         units = world.variable("SYSTEMD_WANTS") != NOTHING
         if units and world.wants and (world.tags.get("systemd") or world.other_tags is None):
             places.add(world.wants)

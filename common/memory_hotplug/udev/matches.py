@@ -36,11 +36,16 @@ class Event(NamedTuple):
     number: int | None
     """The block; None for one of any number."""
     facts: Facts
+    elsewhere: bool = False
+    """Whether it is an event of any other device, of which nothing else is known."""
 
 
 def holds(token: Token, world: World, event: Event) -> bool | None:
     """Whether a match holds; not those that run something, and not those of parents."""
     kind = token.kind
+    if event.elsewhere and kind not in (Kind.CONST, Kind.RESULT):
+        memory = kind in (Kind.SUBSYSTEM, Kind.KERNEL) and token.equal
+        return False if memory and re.match(r"memory[^|]*\Z", token.value) else None
     if kind in (Kind.KERNEL, Kind.DEVPATH):
         return _of_numbers(token, "memory" if kind is Kind.KERNEL else f"{_DEVICES}/memory", event)
     if kind is Kind.TAG:

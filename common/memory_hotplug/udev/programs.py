@@ -6,7 +6,7 @@ import shlex
 
 from memory_hotplug.udev.facts import Facts, Values
 
-__all__ = ["may_write", "output_of"]
+__all__ = ["may_write", "of_memory", "output_of"]
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 _HARMLESS = frozenset(
@@ -48,6 +48,13 @@ def may_write(command: str) -> bool:
     if name in _SHELLS and len(words) >= 3 and words[1] in ("-c", "-ec"):
         return _script_may_write(words[2])
     return name not in _HARMLESS
+
+
+def of_memory(command: str) -> bool:
+    """Whether a command speaks of setting memory online."""
+    return bool(
+        re.search(r"/system/memory|chmem|memory.{0,999}online|online.{0,999}memory", command)
+    )
 
 
 def _script_may_write(script: str) -> bool:

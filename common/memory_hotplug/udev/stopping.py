@@ -42,13 +42,12 @@ def _subsystems(rule: Rule) -> Iterable[str]:
     """What a rule is about, if it does anything."""
     if not any(_has_effect(token) for token in rule.tokens):
         return ()
-    names = [
-        name
-        for token in rule.tokens
-        if token.kind in (Kind.SUBSYSTEM, Kind.SUBSYSTEMS) and token.equal
-        for name in token.value.split("|")
-    ]
-    return names or ("",)
+    for kinds in ((Kind.SUBSYSTEM, Kind.SUBSYSTEMS), (Kind.KERNEL, Kind.KERNELS)):
+        tokens = [token for token in rule.tokens if token.kind in kinds and token.equal]
+        names = [name for token in tokens for name in re.findall("(?:^|[|])([a-z]+)", token.value)]
+        if names:
+            return names
+    return ("",)
 
 
 def _has_effect(token: Token) -> bool:

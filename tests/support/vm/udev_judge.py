@@ -112,13 +112,15 @@ def quiet(number: int, daemon: int) -> None:
     """
     RULES.unlink(missing_ok=True)
     ROUND.write_text(f'SUBSYSTEM=="memory", ENV{{JUDGED}}="quiet {number}"\n')
-    for _ in range(2):
+    while True:
         while not data(0).exists() or f"E:JUDGED=quiet {number}\n" not in data(0).read_text():
             os.kill(daemon, signal.SIGHUP)
             heard()
-        for block in blocks():
-            offline(block)
+        busy = [block for block in blocks() if state(block) != "offline"]
+        kept = [block for block in busy if not offline(block)]
         heard()
+        if len(kept) == len([block for block in blocks() if state(block) != "offline"]):
+            return
 
 
 def heard() -> None:
