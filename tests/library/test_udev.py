@@ -240,7 +240,7 @@ DMI = "sys/class/dmi/id/sys_vendor"
         (
             'CONST{virt}=="kvm", ATTR{state}="online_movable"\n'
             'CONST{virt}!="kvm", ATTR{state}="online"\n',
-            "perhaps",
+            "certain: online or online_movable",
         ),
         (
             'CONST{virt}=="kvm", ENV{w}="online_movable"\n'
@@ -295,6 +295,7 @@ DMI = "sys/class/dmi/id/sys_vendor"
          "perhaps"),
         (f'{ADD}IMPORT{{builtin}}="path_id"\n{ADD}ENV{{a}}=="1", ATTR{{state}}="online"\n',
          "perhaps"),
+        (f'{ADD}IMPORT{{file}}="/etc/x", TAG+="systemd"\n', "perhaps"),
         (f'{ADD}IMPORT{{builtin}}="nothing", ATTR{{state}}="online"\n', "no"),
         # A block that a rule sets offline again, in the same event or in the next, is not online.
         (f'{SET}{ADD}ATTR{{state}}="offline"\n', "perhaps"),
@@ -323,6 +324,8 @@ def test_rules_are_gone_through_as_udev_does(text: str, expected: str, tmp_path:
         (DMI, "Dell Inc.\n", 'ATTR{[dmi/id]sys_vendor}=="Xen"', False),
         (DMI.replace("class", "devices/virtual"), "Xen\n", 'ATTR{[dmi/id]sys_vendor}=="X*"', True),
         (DMI, "VMware, Inc.\n", 'CONST{virt}=="vmware"', True),
+        (DMI, "Dell Inc.\n", 'CONST{arch}=="s390*"', False),
+        (DMI, "Dell Inc.\n", 'CONST{arch}=="x86*"', None),
         (DMI, "QEMU\n", 'CONST{virt}=="none"', False),
         (DMI, "QEMU\n", 'CONST{virt}=="kvm"', None),
         ("proc/sysinfo", "VM00 Control Program: z/VM 7\n", 'CONST{virt}=="zvm"', True),

@@ -41,7 +41,9 @@ class Course:
         live = [start]
         for file in self._files:
             live = self._through(file, live)
-        return [after for world in live for after in self._run(world)]
+        for world in live:
+            self._run(world)
+        return live
 
     def _through(self, file: RuleFile, live: list[World]) -> list[World]:
         jumped: dict[int, list[World]] = {}
@@ -86,8 +88,9 @@ class Course:
             else:
                 found, match = self._match(token, world)
             if found is None:
-                yield world.assume(match, False), False
-                world = world.assume(match, True)
+                holds_if = token.equal or not _has_opposite(token)
+                yield world.assume(match, not holds_if), False
+                world = world.assume(match, holds_if)
             elif not found:
                 yield world, False
                 return
@@ -101,7 +104,7 @@ class Course:
             return (None if found is None else found is token.equal), ""
         match = stable(token, self._event)
         if match in world.known:
-            return world.known[match], match
+            return world.known[match] is (token.equal or not _has_opposite(token)), match
         return holds(token, world, self._event), match
 
     # What runs something
@@ -118,10 +121,11 @@ class Course:
         plain = not re.search(r"[*?\[$%]", token.value)
         if token.kind is Kind.IMPORT_DB or (token.kind is Kind.IMPORT_PARENT and plain):
             world.set(token.value, None)
+        elif token.kind is Kind.IMPORT_FILE:
+            self._forget(world)
         else:
-            # Those with a dot are no part of any data base.
-            hidden = token.kind is not Kind.IMPORT_FILE
-            _forget(world, hidden)
+            hidden = {name: value for name, value in world.variables.items() if name[0] == "."}
+            world.variables, world.others = hidden, None
         return None
 
     def _program(self, token: Token, world: World) -> bool | None:
@@ -134,10 +138,14 @@ class Course:
         if commands is not None and len(commands) == 1:
             found = output_of(min(commands), self._event.facts)
         if token.kind is Kind.IMPORT_PROGRAM:
-            _forget(world, False)
+            self._forget(world)
         else:
             world.result = found[1]
         return found[0]
+
+    def _forget(self, world: World) -> None:
+        """Any variable may have any value now, that for systemd, too."""
+        world.variables, world.others, world.wants = {}, None, self._place
 
     def _may_write(self, command: str) -> bool:
         """Whether a command may set a block online: any may for a block, but for other devices only
@@ -238,8 +246,8 @@ class Course:
 
     # After all rules
 
-    def _run(self, world: World) -> Iterator[World]:
-        """Programs, and units of systemd, that are run when udev has gone through all rules."""
+    def _run(self, world: World) -> None:
+        """Run programs, and units of systemd, when udev has gone through all rules."""
         places = set(world.commands)
         if self._event.elsewhere:
             world.wants = None
@@ -248,15 +256,12 @@ class Course:
             places.add(world.wants)
         for place in places:
             self.found.setdefault(place, set())
-        if places:
-            world.touched = True
-        yield world
+        world.touched = world.touched or bool(places)
 
 
-def _forget(world: World, hidden: bool) -> None:
-    """Any variable may have any value now; those with a dot keep theirs, if HIDDEN."""
-    kept = {name: value for name, value in world.variables.items() if hidden and name[0] == "."}
-    world.variables, world.others = kept, None
+def _has_opposite(token: Token) -> bool:
+    """Whether == and != never both fail. They do for an attribute that is not there."""
+    return token.kind is not Kind.ATTR
 
 
 def _word(attribute: str, value: str) -> str | None:

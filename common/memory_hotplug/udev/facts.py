@@ -105,7 +105,7 @@ class Facts:
     def arch(self) -> Values:
         """CONST{arch}."""
         if self.machine is None:
-            return None
+            return frozenset(_WITH_DMI) if self._dmi("sys_vendor") else None
         return frozenset({_ARCHITECTURES.get(self.machine, self.machine)})
 
     @cached_property
@@ -147,7 +147,7 @@ class Facts:
             text = self._dmi(name) if kernel == "id" else None
             if text is not None:
                 return frozenset({text})
-            without = self.arch is not None and not self.arch & set(_WITH_DMI)
+            without = self.arch is not None and not self.arch & frozenset(_WITH_DMI)
             return False if self._here or without else None
         places = (f"sys/class/{subsystem}/{kernel}", f"sys/bus/{subsystem}/devices/{kernel}")
         found = [text for place in places if (text := self.text(f"{place}/{name}")) is not None]

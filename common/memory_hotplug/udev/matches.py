@@ -244,13 +244,14 @@ def _has(name: str, event: Event) -> bool | None:
 
 
 def stable(token: Token, event: Event) -> str:
-    """A name for a match that holds or does not for all of an event; "" for others."""
+    """A name for a match that has one answer for all of an event, with == and !=; "" for others."""
     constant = token.kind in (Kind.CONST, Kind.KERNEL, Kind.DEVPATH)
     if token.kind is Kind.ATTR:
         constant = token.name.startswith("[") and "memory" not in token.name
     if not constant:
         return ""
-    return f"{token.kind:d} {token.name} {token.equal} {token.fold} {token.value}"
+    operator = token.operator if token.kind is Kind.ATTR else ""
+    return f"{token.kind:d} {token.name} {operator} {token.fold} {token.value}"
 
 
 # Substitution

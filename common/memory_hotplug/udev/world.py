@@ -55,7 +55,7 @@ class World:
     wants: Place | None = None
     """The rule that names units for systemd to start."""
     known: dict[str, bool] = field(default_factory=dict)
-    """Matches that depend on the machine alone, and whether they hold in this world."""
+    """Matches that depend on the machine alone, and whether they hold with == in this world."""
 
     def copy(self) -> Self:
         return replace(self)
