@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shlex
 import stat
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from chmem_py import messages
 from chmem_py.command_lines import program
 from chmem_py.output import Output
+from chmem_py.rule_advice import format_rules
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
@@ -19,7 +19,6 @@ from memory_hotplug.errors import CannotWriteError
 from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED, rules_text, unit_text
 from memory_hotplug.layout.model import Layout
 from memory_hotplug.layout.places import read_layout
-from memory_hotplug.layout.udev import online_rules
 from memory_hotplug.machine import Machine
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.root_files import link_file, remove_file, replace_file
@@ -105,10 +104,4 @@ def _conflicts(machine: Machine, layout: Layout) -> Iterator[Sentence]:
     if not (offline or layout.policy.auto_online == "offline"):
         # A rule that comes later finds the blocks of the layout online already.
         return
-    for rule in online_rules(machine.tree.system):
-        if rule.file != f"/{RULES}":
-            name = os.path.basename(rule.file)
-            masked = shlex.quote(f"/etc/udev/rules.d/{name}")
-            yield messages.RULE_UNDOES.of(
-                place=f"{rule.file}:{rule.line}", command=f"ln -s /dev/null {masked}"
-            )
+    yield from format_rules(machine, layout)

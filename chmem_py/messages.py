@@ -196,9 +196,26 @@ NO_ROOM = Message(
 NO_ROOM_ANYWHERE = NO_ROOM._replace(advice="free some memory first, or take fewer blocks")
 RULE_UNDOES = Message(
     "{place} sets added memory online, also where the layout says offline",
-    "{command} masks it",
     manual="rule sets added memory online, also where the layout says offline",
     always=True,
+)
+RULE_MAY_UNDO = Message(
+    "{place} may set added memory online, also where the layout says offline",
+    manual="rule may set added memory online, also where the layout says offline",
+    always=True,
+)
+PROGRAM_MAY_UNDO = Message(
+    "{place} runs a program, which may set added memory online, also where the layout says offline",
+    manual="rule runs a program, which may set added memory online, also where the layout says"
+    " offline",
+    always=True,
+)
+STOP_BY_MASK = Message("", "{command} masks it", RULE_UNDOES.manual)
+STOP_BY_EDITING = Message("", "{command} {what}{kept}", RULE_UNDOES.manual)
+STOP_BY_HAND = Message(
+    "",
+    "a copy of {file} in /etc/udev/rules.d without that, in {lines}, stops it{kept}",
+    RULE_UNDOES.manual,
 )
 KERNEL_IS_FIRST = Message(
     "auto_online_blocks is {word}: the kernel sets added memory online before a zone of the layout "

@@ -1,6 +1,6 @@
 """`lsmem --policy`: what becomes of memory that is added."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lsmem_py.options import Options
@@ -8,8 +8,8 @@ from lsmem_py.reports import BYTES, Pieces, Report, closed, document, schema_of
 from memory_hotplug.attribute import path_of
 from memory_hotplug.block import Zone, zone_of
 from memory_hotplug.layout.settings import ATTRIBUTES, present
-from memory_hotplug.layout.udev import OnlineRule, online_rules
 from memory_hotplug.machine import Machine
+from memory_hotplug.udev.added import AddedMemory, OnlineRule, added_memory
 
 __all__ = ["REPORT"]
 
@@ -23,7 +23,8 @@ class PolicyReport(NamedTuple):
 
     settings: dict[str, str]
     """Key of a layout's policy -> value; only those that the kernel has."""
-    rules: list[OnlineRule]
+    added: AddedMemory
+    """What udev rules make of memory that the kernel leaves offline."""
     movable: int
     """Bytes online in zone Movable."""
     others: int
@@ -36,11 +37,9 @@ class PolicyReport(NamedTuple):
         return None if word == "offline" else word
 
     @property
-    def by_rule(self) -> OnlineRule | None:
-        """The rule that sets added memory online: the first one, for it is offline only once."""
-        if self.by_kernel:
-            return None
-        return next((rule for rule in self.rules if rule.certain), None)
+    def by_rules(self) -> tuple[OnlineRule, ...]:
+        """The rules that are sure to set added memory online: one, or one of several."""
+        return () if self.by_kernel or not self.added.certain else self.added.by
 
     @property
     def too_movable(self) -> bool:
@@ -53,7 +52,7 @@ def _read(machine: Machine) -> PolicyReport:
     zones = [zone_of(block) for block in table.blocks()]
     movable = zones.count(Zone.MOVABLE) * table.block_size
     others = table.total(online=True) - movable
-    return PolicyReport(present(machine), online_rules(machine.tree.system), movable, others)
+    return PolicyReport(present(machine), added_memory(machine.tree), movable, others)
 
 
 FormatSize = Callable[[int], str]
@@ -81,44 +80,50 @@ def _settings(policy: PolicyReport, _: FormatSize) -> Iterator[str]:
 
 
 def _rules(policy: PolicyReport, _: FormatSize) -> Iterator[str]:
-    if policy.rules:
+    rules = policy.added.rules
+    if rules:
         yield "\nudev rules that set memory online:\n"
-        places = [_place(rule) for rule in policy.rules]
-        width = max(map(len, places))
-        for place, rule in zip(places, policy.rules, strict=True):
+        width = max(len(rule.place) for rule in rules)
+        for rule in rules:
             unknown = "" if rule.certain else ", perhaps"
-            yield f"  {place:<{width}} {_words(rule)}{unknown}\n"
-
-
-def _place(rule: OnlineRule) -> str:
-    return f"{rule.file}:{rule.line}"
+            yield f"  {rule.place:<{width}} {_words(rule.words) or 'a program'}{unknown}\n"
 
 
 def _file(key: str) -> str:
     return path_of(ATTRIBUTES[key]).rpartition("/")[2]
 
 
-def _words(rule: OnlineRule) -> str:
-    return " or ".join(rule.words) or "a program"
+def _words(words: Sequence[str]) -> str:
+    return " or ".join(words)
+
+
+def _places(rules: Iterable[OnlineRule]) -> str:
+    return " or ".join(rule.place for rule in rules)
 
 
 def _becomes(policy: PolicyReport) -> str:
+    added = policy.added
     if policy.by_kernel:
-        late = ", and udev comes too late" if policy.rules else ""
+        late = ", and udev comes too late" if added.rules else ""
         return f"becomes {policy.by_kernel}: the kernel does that itself{late}"
-    if rule := policy.by_rule:
-        return f"becomes {_words(rule)}: by {_place(rule)}"
-    if policy.rules:
-        return "stays offline, unless one of these rules is for this machine"
+    if policy.by_rules:
+        return f"becomes {_words(added.words)}: by {_places(policy.by_rules)}"
+    programs = [rule for rule in added.rules if not rule.words]
+    if programs:
+        also = "one of these rules may be for it, or " if len(programs) < len(added.rules) else ""
+        return f"may be set online: {also}a program decides: {_places(programs)}"
+    if added.rules:
+        return "stays offline, unless one of these rules is for it"
     return "stays offline: neither the kernel nor a udev rule sets it online"
 
 
 def _added_memory(policy: PolicyReport) -> dict[str, Any]:
-    rule = policy.by_rule
+    rules, added = policy.by_rules, policy.added
     return {
-        "words": [policy.by_kernel] if policy.by_kernel else list(rule.words) if rule else [],
-        "by": "kernel" if policy.by_kernel else "udev" if rule else None,
-        "rule": _place(rule) if rule else None,
+        "words": [policy.by_kernel] if policy.by_kernel else list(added.words) if rules else [],
+        "by": "kernel" if policy.by_kernel else "udev" if rules else None,
+        "rule": rules[-1].place if rules else None,
+        "certain": bool(policy.by_kernel or rules or not added.rules),
     }
 
 
@@ -150,25 +155,35 @@ _ROWS = (
                 {
                     "file": _TEXT,
                     "line": {"type": "integer", "minimum": 1},
-                    "words": {**_WORDS, "description": "states it may write; none for a program"},
-                    "certain": {"type": "boolean", "description": "whether it is for this machine"},
+                    "words": {
+                        **_WORDS,
+                        "description": "states it may write; none for a program that may do so",
+                    },
+                    "certain": {
+                        "type": "boolean",
+                        "description": "whether it is for all added memory",
+                    },
                 }
             ),
         },
         lambda policy: [
             {"file": one.file, "line": one.line, "words": one.words, "certain": one.certain}
-            for one in policy.rules
+            for one in policy.added.rules
         ],
         _rules,
     ),
     PolicyRow(
         "added_memory",
-        "what becomes of memory that is added; without words, it stays offline",
+        "what becomes of memory that is added; without words, it stays offline if that is certain",
         closed(
             {
                 "words": {**_WORDS, "description": "the state that it is set to, or may be"},
                 "by": {"enum": ["kernel", "udev", None]},
                 "rule": {"type": ["string", "null"], "description": "its file and line"},
+                "certain": {
+                    "type": "boolean",
+                    "description": "false where it may be set online by one of the rules",
+                },
             }
         ),
         _added_memory,

@@ -1,4 +1,5 @@
-"""What a support case needs beside sysfs: files of /proc, udev rules, and memory layouts.
+"""What a support case needs beside memory in sysfs: files of /proc, udev rules, what these ask for,
+and memory layouts.
 
 What tells whose machine it is stays out: comments, serial numbers, and parts of the kernel's
 command line that are not about memory.
@@ -29,14 +30,23 @@ _ABOUT: Final = "memsim-capture.json"
 
 _PROC: Final = (
     *("proc/buddyinfo", "proc/cmdline", "proc/iomem", "proc/meminfo", "proc/zoneinfo"),
-    "proc/sys/kernel/osrelease",
+    *("proc/sys/kernel/osrelease", "proc/sys/kernel/arch", "proc/sysinfo", "sys/hypervisor/type"),
 )
+_DMI: Final = tuple(
+    f"sys/{above}/dmi/id/{name}"
+    for above in ("class", "devices/virtual")
+    for name in (
+        *("sys_vendor", "product_name", "product_version", "product_family"),
+        *("board_vendor", "board_name", "bios_vendor", "chassis_vendor", "chassis_type"),
+    )
+)
+"""What udev rules ask for to know a hypervisor; numbers that only one machine has are not there."""
 _RULES: Final = tuple(
     f"{above}/udev/rules.d" for above in ("etc", "run", "usr/local/lib", "usr/lib", "lib")
 )
 _LAYOUTS: Final = tuple(f"{above}/memory-layout.d" for above in ("etc", "run", "usr/lib"))
 _FILE: Final = re.compile(
-    rf"{'|'.join((_ABOUT, *_PROC))}"
+    rf"{'|'.join((_ABOUT, *_PROC, *_DMI))}"
     rf"|(?:{'|'.join(_RULES)})/[\w.@:+-]{{1,100}}\.rules"
     rf"|(?:{'|'.join(_LAYOUTS)})/[\w.@:+-]{{1,100}}\.toml"
 )
@@ -45,10 +55,11 @@ _FILE: Final = re.compile(
 # to take long does not.
 
 _ABOUT_MEMORY: Final = re.compile(
-    r"\b(?:SUBSYSTEM|KERNEL|DEVPATH|ATTR\{[^}\n]{0,99}\})[ \t]{0,9}==[ \t]{0,9}"
-    r'[ei]?"[^"\n]{0,999}(?:memory|auto_online)'
+    r"\b(?:(?:SUBSYSTEM|KERNEL|DEVPATH)S?|ATTRS?\{[^}\n]{0,99}\})[ \t]{0,9}[!=]=[ \t]{0,9}"
+    r'[ei]{0,2}"[^"\n]{0,999}(?:memory|auto_online|mem[*?\[])'
+    r"|\bATTR\{(?:state|online)\}[ \t]{0,9}[+:]?=[^=]|/sys/devices/system/memory|\bmemory[%$/]"
 )
-"""A match in a udev rule."""
+"""What shows that a file of udev rules may be about memory."""
 
 _IDENTITY: Final = re.compile(
     r"((?:serial|wwn|wwid|uuid|guid|mac|address|hostname|machine_id)[\w}]{0,99}"
@@ -83,7 +94,7 @@ def read_system_files(files: Beneath) -> Iterator[tuple[str, bytes | str]]:
 
     What is not there, or may not be read, is left out. Raises IrregularError and OSError.
     """
-    for path in (_ABOUT, *_PROC):
+    for path in (_ABOUT, *_PROC, *_DMI):
         found = _read(files, path) if _has_directory(files, os.path.dirname(path)) else None
         if path == _ABOUT and found is None and files.name == "/":
             about = {"page_size": os.sysconf("SC_PAGESIZE"), "machine": os.uname().machine}
@@ -138,6 +149,11 @@ def cleaned(path: str, content: bytes) -> bytes:
         return _known(text)
     if path.endswith("/cmdline"):
         return (" ".join(filter(_PARAMETER.fullmatch, text.split())) + "\n").encode()
+    if path.endswith("/sysinfo"):
+        # Of a guest the name of its hypervisor; the name of the guest and of the machine stay out.
+        return (
+            "".join(re.findall(r"^VM00 Control Program:.*\n", text, re.MULTILINE)) or "\n"
+        ).encode()
     if path.endswith("/iomem"):
         # Who is not root sees no address.
         return content if re.search(r"^ *0*[1-9a-f]", text, re.MULTILINE) else b""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -104,11 +105,94 @@ def test_a_vendors_rule_that_would_undo_the_layout_is_named(
     assert done.status == 0
     expected = (
         f"chmem: /{VENDOR}:2 sets added memory online, also where the layout says offline\n"
-        "chmem: ln -s /dev/null /etc/udev/rules.d/40-vendor.rules masks it\n"
+        f"chmem: ln -s /dev/null {tree}/etc/udev/rules.d/40-vendor.rules masks it\n"
     )
     assert done.stderr == (expected if conflict else "")
     (tree / "etc/udev/rules.d/40-vendor.rules").symlink_to("/dev/null")
     assert chmem("-s", tree, "--apply", "--install", "--advice=always").stderr == ""
+
+
+CPUS = 'SUBSYSTEM=="cpu", ACTION=="add", ATTR{online}=="0", ATTR{online}="1"\n'
+SET = 'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online"\n'
+GUARD = 'SUBSYSTEM!="memory", GOTO="end"\n'
+OURS = "etc/udev/rules.d/40-vendor.rules"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said", "kept"),
+    [
+        (OURS, CPUS + SET, "takes line 2 out", "processors"),
+        (OURS, SET + SET, "takes line 1 and line 2 out", ""),
+        (VENDOR, CPUS + SET, "takes line 2 out, in a copy that comes before it", "processors"),
+        (
+            VENDOR,
+            SET + 'KERNEL=="eth[0-9]*", NAME="x%n"\nATTR{x}=="1", MODE="0600"\n',
+            "takes line 1 out, in a copy that comes before it",
+            "other devices, devices of eth",
+        ),
+        (OURS, SET.replace(", A", ", \\\n A", 1), "takes lines 1 to 2 out", ""),
+        (VENDOR, f'{GUARD}ENV{{.x}}="1"\n{SET}LABEL="end"\n', "masks it", None),
+        (
+            OURS,
+            f'{GUARD}SUBSYSTEM=="memory", ATTR{{state}}="online", LABEL="end"\n',
+            "takes what does it out of line 2",
+            "",
+        ),
+        (
+            VENDOR,
+            'SUBSYSTEM=="memory", RUN+="/bin/x /a.b*", GOTO="end"\nLABEL="end"\n',
+            "takes what does it out of line 1, in a copy that comes before it",
+            "",
+        ),
+    ],
+)
+def test_the_advice_stops_a_rule_and_keeps_the_rest(
+    name: str, text: str, said: str, kept: str | None, tree: Path, chmem: Command
+) -> None:
+    """The command of the advice is carried out."""
+    file = tree / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    layout(tree, OFFLINE, MINE)
+    advice = chmem("-s", tree, "--apply", "--install", "--advice=always").stderr.splitlines()[-1]
+    command, _, rest = advice.removeprefix("chmem: ").partition(f" {said}")
+    also = f"; masking the file would also drop its rules for {kept}" if kept else ""
+    assert (rest, advice.count(said)) == (also, 1)
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert chmem("-s", tree, "--apply", "--install", "--advice=always").stderr == ""
+    if kept is not None:
+        left = (tree / OURS).read_text()
+        lines = [
+            line for line in text.splitlines() if "memory" not in line and "online" not in line
+        ]
+        assert all(line in left for line in lines)
+        assert 'ATTR{state}="online"' not in left
+
+
+@pytest.mark.parametrize(
+    ("match", "sentence"),
+    [
+        ('CONST{virt}=="kvm", ATTR{state}="online"', "may set added memory online"),
+        ('RUN+="/bin/x"', "runs a program, which may set added memory online"),
+        ('KERNEL=="memory6", ATTR{state}="online"', "sets added memory online"),
+        ('KERNEL=="memory[0-57-9]", ATTR{state}="online"', ""),
+        ('CONST{arch}=="s390x", ATTR{state}="online"', ""),
+    ],
+)
+def test_a_rule_is_named_that_may_set_a_block_of_the_layout_online(
+    match: str, sentence: str, tree: Path, chmem: Command
+) -> None:
+    """The layout wants block 6 offline."""
+    for path, text in (
+        (VENDOR, f'SUBSYSTEM=="memory", {match}\n'),
+        ("proc/sys/kernel/arch", "x86_64"),
+    ):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(text)
+    layout(tree, OFFLINE, MINE)
+    told = chmem("-s", tree, "--apply", "--install", "--advice=always").stderr
+    expected = f"chmem: /{VENDOR}:1 {sentence}, also where the layout says offline\n"
+    assert told.startswith(expected) if sentence else told == ""
 
 
 def test_a_kernel_that_is_quicker_than_the_rules_is_named(tree: Path, chmem: Command) -> None:

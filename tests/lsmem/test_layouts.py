@@ -175,20 +175,34 @@ PLACE = "/usr/lib/udev/rules.d/60-x.rules"
         (
             "offline",
             PERHAPS + ONLINE,
-            f"{HEADING}  {PLACE}:1 online, perhaps\n  {PLACE}:2 online_movable\n"
-            f"\nMemory that is added becomes online_movable: by {PLACE}:2.\n",
+            f"{HEADING}  {PLACE}:1 online, perhaps\n  {PLACE}:2 online_movable\n\nMemory that is"
+            f" added becomes online or online_movable: by {PLACE}:1 or {PLACE}:2.\n",
         ),
         (
             "online_kernel",
             PROGRAM,
-            f"{HEADING}  {PLACE}:1 a program\n\nMemory that is added becomes online_kernel: the"
+            f"{HEADING}  {PLACE}:1 a program, perhaps\n\nMemory that is added becomes"
+            " online_kernel: the"
             " kernel does that itself, and udev comes too late.\n",
         ),
         (
             "offline",
             PERHAPS,
             f"{HEADING}  {PLACE}:1 online, perhaps\n\nMemory that is added stays offline, unless"
-            " one of these rules is for this machine.\n",
+            " one of these rules is for it.\n",
+        ),
+        (
+            "offline",
+            PROGRAM,
+            f"{HEADING}  {PLACE}:1 a program, perhaps\n\nMemory that is added may be set online: a"
+            f" program decides: {PLACE}:1.\n",
+        ),
+        (
+            "offline",
+            PERHAPS + PROGRAM,
+            f"{HEADING}  {PLACE}:1 online, perhaps\n  {PLACE}:2 a program, perhaps\n"
+            "\nMemory that is added may be set online: one of these rules may be for it, or a"
+            f" program decides: {PLACE}:2.\n",
         ),
     ],
 )
@@ -215,14 +229,24 @@ def test_policy_in_json_has_all_settings(machine: Make, lsmem: Command) -> None:
             "auto_movable_numa_aware": "Y",
         },
         "rules": [{"file": PLACE, "line": 1, "words": ["online_movable"], "certain": True}],
-        "added_memory": {"words": ["online_movable"], "by": "udev", "rule": f"{PLACE}:1"},
+        "added_memory": {
+            "words": ["online_movable"],
+            "by": "udev",
+            "rule": f"{PLACE}:1",
+            "certain": True,
+        },
         "movable": 0,
         "other_zones": 512 << 20,
         "too_movable": False,
     }
+    nobody: dict[str, object] = {"words": [], "by": None, "rule": None}
+    for text, certain in ((PERHAPS, False), (PROGRAM, False), ("", True)):
+        rule(root, text)
+        added = json.loads(lsmem("-s", root, "--policy", "-J").stdout)["added_memory"]
+        assert added == {**nobody, "certain": certain}
     write(root, f"{MEMORY}/auto_online_blocks", "online")
     added = json.loads(lsmem("-s", root, "--policy", "-J").stdout)["added_memory"]
-    assert added == {"words": ["online"], "by": "kernel", "rule": None}
+    assert added == {"words": ["online"], "by": "kernel", "rule": None, "certain": True}
 
 
 @pytest.mark.parametrize(("movable", "warned"), [(8, False), (9, True)])

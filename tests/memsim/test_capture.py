@@ -28,6 +28,15 @@ FILES = {
     "proc/buddyinfo": "Node 0, zone      DMA      1      1\n",
     "proc/iomem": "00000000-7fffffff : System RAM\n  01000000-01ffffff : Kernel code\n",
     "proc/sys/kernel/osrelease": "6.19.0\n",
+    "proc/sys/kernel/arch": "s390x\n",
+    "proc/sysinfo": "Sequence Code: 02\nLPAR Name: db17\nVM00 Name: db17\n"
+    "VM00 Control Program: z/VM    7.3.0\n",
+    "sys/hypervisor/type": "xen\n",
+    "sys/class/dmi/id/sys_vendor": "Xen\n",
+    "sys/class/dmi/id/product_name": "HVM domU\n",
+    "sys/class/dmi/id/product_serial": "db17\n",
+    "sys/devices/virtual/dmi/id/board_vendor": "Xen\n",
+    "sys/devices/virtual/dmi/id/product_uuid": "db17\n",
     "proc/sys/kernel/hostname": "db17\n",
     "proc/version": "Linux version 6.19.0 (root@db17)\n",
     "etc/hostname": "db17\n",
@@ -37,6 +46,9 @@ FILES = {
     'ATTRS{serial}=="AB\\"C", KERNEL=="sd*"\n',
     "usr/lib/udev/rules.d/60-net.rules": 'SUBSYSTEM=="net", ATTR{address}=="52:54:00:12:34:56"\n',
     "usr/lib/udev/rules.d/41-masked.rules": RULE,
+    "usr/lib/udev/rules.d/42-all.rules": 'ACTION=="add", ATTR{state}="online"\n',
+    "usr/lib/udev/rules.d/43-others.rules": 'SUBSYSTEM!="memory", GOTO="x"\nLABEL="x"\n',
+    "usr/lib/udev/rules.d/44-path.rules": 'RUN+="/bin/x /sys/devices/system/memory"\n',
 }
 KEPT = {
     "proc/cmdline": "memory_hotplug.online_policy=auto-movable hugepages=4 crashkernel=256M@16M\n",
@@ -44,12 +56,18 @@ KEPT = {
         name: FILES[name]
         for name in FILES
         if name.startswith("proc/")
-        and name.rpartition("/")[2] not in ("hostname", "version", "cmdline")
+        and name.rpartition("/")[2] not in ("hostname", "version", "cmdline", "sysinfo")
     },
     "etc/memory-layout.d/10-db.toml": f'\n{LAYOUT}zone = "Movable" \n',
     "usr/lib/udev/rules.d/40-memory.rules": f'\n{RULE}ENV{{ID_SERIAL}}=="", ATTRS{{serial}}=="", '
     'KERNEL=="sd*"\n',
     "usr/lib/udev/rules.d/41-masked.rules": RULE,
+    **{
+        name: FILES[name]
+        for name in FILES
+        if re.search("4[2-4]-.*rules|dmi/id/[a-z]*_(?:name|vendor)|hypervisor", name)
+    },
+    "proc/sysinfo": "VM00 Control Program: z/VM    7.3.0\n",
     "etc/udev/rules.d/41-masked.rules": "-> /dev/null",
 }
 
@@ -63,7 +81,8 @@ def beside_sysfs(tree: Path) -> dict[str, str]:
             found[name] = f"-> {os.readlink(path)}"
         elif path.is_file():
             found[name] = path.read_text()
-    return {name: text for name, text in found.items() if not name.startswith("sys/")}
+    ours = re.compile("sys/(?:devices/system|firmware|module)/")
+    return {name: text for name, text in found.items() if not ours.match(name)}
 
 
 @pytest.fixture
@@ -124,6 +143,33 @@ def test_lsmem_reads_what_was_captured(
     assert drift.stdout == "memory16-17 256M  online -> disabled\n"
     explained = lsmem("-s", tmp_path / packed, "--explain").stdout
     assert re.search("^  in use +1G$", explained, re.MULTILINE)
+
+
+@pytest.mark.parametrize("packed", ["case", "case.tar.gz"])
+@pytest.mark.parametrize(
+    ("match", "becomes"),
+    [
+        ('ATTR{[dmi/id]sys_vendor}=="Xen"', "becomes online"),
+        ('ATTR{[dmi/id]board_vendor}!="Xen"', "stays offline: neither"),
+        ('CONST{arch}=="s390*"', "becomes online"),
+        ('CONST{virt}=="zvm"', "becomes online"),
+        ('ATTRS{auto_online_blocks}=="online"', "stays offline: neither"),
+        ('IMPORT{cmdline}="hugepages"', "becomes online"),
+        # A file that is not captured may set it.
+        ('ENV{WANTED}=="1"', "stays offline, unless one of these rules is for it"),
+    ],
+)
+def test_lsmem_knows_of_a_captured_machine_what_its_rules_ask_for(
+    match: str, becomes: str, packed: str, machine: Path, tmp_path: Path, lsmem: Command
+) -> None:
+    for rules in (machine / "usr/lib/udev/rules.d").iterdir():
+        rules.unlink()
+    rule = RULE.replace('ACTION=="add"', match)
+    (machine / "usr/lib/udev/rules.d/50.rules").write_text(rule)
+    (machine / "memsim-capture.json").write_text('{"machine": "s390x"}')
+    capture_tree(tmp_path / packed, machine)
+    told = lsmem("-s", tmp_path / packed, "--policy").stdout.splitlines()[-1]
+    assert told.startswith(f"Memory that is added {becomes}")
 
 
 def test_an_archive_is_read_once(

@@ -9,7 +9,16 @@ from typing import Self
 from memory_hotplug.attribute import TABLE, node_number
 from memory_hotplug.trees.files import names_one_by_one
 from memory_hotplug.trees.many import PAGE
-from memory_hotplug.trees.root_files import LAYOUTS, RULES
+from memory_hotplug.trees.root_files import (
+    ABOUT,
+    ARCH,
+    CMDLINE,
+    DMI,
+    HYPERVISOR,
+    LAYOUTS,
+    RULES,
+    SYSINFO,
+)
 from safe_files.beneath import MOST_LINKS, check_regular, os_error
 from safe_files.tar import BrokenArchiveError, Member, members
 
@@ -20,7 +29,8 @@ _FILES = frozenset(row.file for row in TABLE.values())
 
 _ROOT = re.compile(r"(?:^|/)(sys(?:/.+)?)\Z")
 _SYSTEM_FILE = re.compile(
-    r"(?:^|/)(proc/(?:iomem|meminfo)"
+    rf"(?:^|/)(proc/(?:iomem|meminfo)|{'|'.join(map(re.escape, (ABOUT, ARCH, CMDLINE, SYSINFO)))}"
+    rf"|{HYPERVISOR}|(?:{'|'.join(DMI)})/[a-z_]{{1,40}}"
     rf"|(?:{'|'.join(map(re.escape, LAYOUTS))})/[^/]+\.toml"
     rf"|(?:{'|'.join(map(re.escape, RULES))})/[^/]+\.rules)\Z"
 )
@@ -171,7 +181,7 @@ def _place(name: str) -> tuple[str, int] | None:
     """The path of a member relative to the root, which may be a directory in the archive, and how
     much of it is read; None for a member that is not part of the tree."""
     path = os.path.normpath(name)
-    found = _ROOT.search(path) or _SYSTEM_FILE.search(path)
+    found = _SYSTEM_FILE.search(path) or _ROOT.search(path)
     return (found[1], _longest(found[1])) if found else None
 
 

@@ -15,9 +15,15 @@ from safe_files.beneath import check_regular, open_beneath
 from safe_files.replace import replaced, replacing
 
 __all__ = [
+    "ABOUT",
+    "ARCH",
+    "CMDLINE",
+    "DMI",
+    "HYPERVISOR",
     "LAYOUTS",
     "LONGEST",
     "RULES",
+    "SYSINFO",
     "content_of",
     "is_masked",
     "link_file",
@@ -34,6 +40,15 @@ RULES = (
     *("usr/lib/udev/rules.d", "lib/udev/rules.d"),
 )
 """Where udev rules are, in the same way."""
+ABOUT = "memsim-capture.json"
+"""A captured tree has it: only a part of the machine's files is there."""
+DMI = ("sys/class/dmi/id", "sys/devices/virtual/dmi/id")
+"""Where the DMI data are: the first is a link to the second in sysfs, and a directory in a tree
+that somebody made."""
+ARCH, SYSINFO, HYPERVISOR, CMDLINE = (
+    *("proc/sys/kernel/arch", "proc/sysinfo", "sys/hypervisor/type", "proc/cmdline"),
+)
+"""What else says of which kind a machine is."""
 
 LONGEST = 4 << 20
 """The maximum size of a file in bytes; a layout of all blocks of a large machine is smaller."""
