@@ -146,6 +146,7 @@ def test_the_simulated_kernel_knows_no_path() -> None:
 
 OPENING = {
     "files.py",
+    "many.py",
     "simulated.py",
     "archive.py",
     "lock.py",
