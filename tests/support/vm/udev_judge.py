@@ -23,7 +23,7 @@ RULES = Path("/etc/udev/rules.d/50-judged.rules")
 ROUND = Path("/run/udev/rules.d/99-zz-round.rules")
 MOST_EVENTS = 200
 """More events than these for two blocks have no end."""
-PATIENCE = 60
+PATIENCE = 180
 """Seconds for anything that udev does."""
 
 

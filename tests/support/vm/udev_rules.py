@@ -275,7 +275,6 @@ class _Maker:
                 "/bin/sh -c 'echo online_movable > /sys%p/state'",
                 "/bin/sh -c 'echo %k >> /tmp/heard'",
                 "/bin/true",
-                "/usr/local/sbin/chmem --enable --blocks %n",
                 "",
             )
         )

@@ -35,6 +35,9 @@ FILES = {
 }
 
 
+_ZONES = {"online_kernel": "Normal", "online_movable": "Movable"}
+
+
 class Verdict(NamedTuple):
     """A file, what became of a block, and what was said of it."""
 
@@ -55,10 +58,10 @@ class Verdict(NamedTuple):
         return self._wrong_zone()
 
     def _wrong_zone(self) -> str:
-        """Whether a block is in another zone than was certain. Here `online` means Movable."""
-        _, *exact = zip(self.answer["general"], self.answer["words"], strict=True)
+        """What is wrong with the zone of a block; `online` leaves that to the kernel."""
+        exact = list(zip(self.answer["general"], self.answer["words"], strict=True))[1:]
         for zone, (said, words) in zip(self.answer["zones"], exact, strict=True):
-            zones = {"Normal" if word == "online_kernel" else "Movable" for word in words}
+            zones = {_ZONES.get(word, zone) for word in words}
             if said == "certain" and zone not in zones:
                 return f"{words} was certain, and a block is in zone {zone}"
         return ""
