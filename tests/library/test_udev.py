@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from memory_hotplug.trees.files import FileTree
-from memory_hotplug.udev.added import AddedMemory, added_memory
+from memory_hotplug.udev.added import AddedMemory, added_memory, outcome
+from memory_hotplug.udev.facts import Facts
+from memory_hotplug.udev.syntax import rule_files
 
 GUARDED = """\
 # Added memory goes online, on most machines
@@ -395,6 +397,32 @@ def test_a_pattern_of_numbers_is_for_these_blocks(
     assert answer(of(text, tmp_path)) == ("perhaps" if inside else "no")
     if inside:
         assert answer(of(text, tmp_path, inside + outside)) == "perhaps"
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ('ATTR{[dmi/id]nothing}=="*"', "certain: online"),
+        ('ATTR{[dmi/id]nothing}=="?*"', "no"),
+        ('ATTR{[dmi/id]nothing}!="x"', "certain: online"),
+        ('ATTR{[dmi/other]nothing}!="x"', "no"),
+        ('ATTR{[net/lo]nothing}!="x"', "no"),
+        ('TEST=="/nothing"', "no"),
+        ('IMPORT{cmdline}="nothing"', "no"),
+    ],
+)
+def test_what_is_not_on_a_whole_machine_is_known_not_to_be(
+    match: str, expected: str, tmp_path: Path
+) -> None:
+    """An attribute that a device does not have is empty; of a device that is not there it matches
+    nothing."""
+    rule(tmp_path, DMI, "QEMU\n")
+    rule(tmp_path, "proc/cmdline", "quiet\n")
+    text = f'{match}, SUBSYSTEM=="memory", ATTR{{state}}="online"\n'
+    assert answer(of(text, tmp_path)) in (expected, "perhaps")
+    with FileTree(str(tmp_path)) as tree:
+        files, facts = list(rule_files(str(tmp_path))), Facts(tree, whole=True)
+        assert answer(outcome(files, facts, None)) == expected
 
 
 def test_a_part_of_a_machines_files_leaves_variables_unknown(tmp_path: Path) -> None:

@@ -64,15 +64,17 @@ between some of them."""
 class Facts:
     """What the files below a tree's root say; each is read once, when it is asked for."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, whole: bool = False) -> None:
+        """WHOLE says that the tree has all of the machine's files that are asked for."""
         self._root = tree.system
+        self._whole = whole or tree.is_this_machine
         self._here = tree.is_this_machine
         self._texts: dict[str, str | None] = {}
 
     @cached_property
     def partial(self) -> bool:
         """Whether the machine may have rules that are not in the tree."""
-        return not self._here and (not isinstance(self._root, str) or self.text(ABOUT) is not None)
+        return not self._whole and (not isinstance(self._root, str) or self.text(ABOUT) is not None)
 
     def text(self, path: str) -> str | None:
         """The text of a file without what is blank at its end; None if it cannot be read."""
@@ -121,7 +123,7 @@ class Facts:
         for pattern, values in _BY_DMI:
             if re.search(pattern, data):
                 return frozenset(values)
-        cpus = self.text(_CPUS) if self._here else None
+        cpus = self.text(_CPUS) if self._whole else None
         flags = re.search(r"^flags\s*:(.*)$", cpus or "", re.MULTILINE)
         return frozenset({"none"}) if flags and " hypervisor" not in flags[1] else None
 
@@ -139,7 +141,7 @@ class Facts:
         text = self.text(f"{_MEMORY}/{name}")
         if text is not None:
             return frozenset({text})
-        return False if self._here else None
+        return False if self._whole else None
 
     def of_device(self, subsystem: str, kernel: str, name: str) -> Attribute:
         """An attribute of any device, such as sys_vendor of dmi/id; False if there is none."""
@@ -148,12 +150,18 @@ class Facts:
             if text is not None:
                 return frozenset({text})
             without = self.arch is not None and not self.arch & frozenset(_WITH_DMI)
-            return False if self._here or without else None
+            return False if without else self._missing(DMI if kernel == "id" else ())
         places = (f"sys/class/{subsystem}/{kernel}", f"sys/bus/{subsystem}/devices/{kernel}")
         found = [text for place in places if (text := self.text(f"{place}/{name}")) is not None]
         if found:
             return frozenset(found[:1])
-        return False if self._here else None
+        return self._missing(places)
+
+    def _missing(self, places: tuple[str, ...]) -> Attribute:
+        """An attribute that a device does not have is empty; False if there is no such device."""
+        if not self._whole:
+            return None
+        return NOTHING if any(self._names(place) for place in places) else False
 
     def exists(self, path: str) -> bool | None:
         """Whether a file or directory is there, by its absolute path; None if that is not known."""
@@ -161,7 +169,7 @@ class Facts:
         above, _, name = path.rpartition("/")
         if name in self._names(above):
             return True
-        return False if self._here else None
+        return False if self._whole else None
 
     def parameter(self, name: str) -> Attribute:
         """A parameter of the kernel's command line; False if it was not given."""

@@ -224,7 +224,7 @@ def _test(token: Token, world: World, event: Event) -> bool | None:
     if path.startswith("["):
         subsystem, kernel, below = _device(path)
         found = event.facts.of_device(subsystem, kernel, below) if below else None
-        there = None if found is None else found is not False
+        there = None if found in (None, NOTHING) else found is not False
     elif path.startswith("/"):
         there = event.facts.exists(posixpath.normpath(path))
     else:

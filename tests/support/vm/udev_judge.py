@@ -1,7 +1,7 @@
-"""Runs in a Debian guest: what udev does with files of rules, and what lsmem says of each.
+"""Runs in a Debian guest: what udev does with files of rules.
 
-Standard input is a JSON list of texts; for each, a line of JSON tells the states of two blocks that
-were added, and what was said of them before.
+Standard input is a JSON list of texts; for each, a line of JSON tells what became of two blocks
+that were added.
 """
 
 import json
@@ -12,11 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from memory_hotplug.trees.files import FileTree
-from memory_hotplug.udev.added import outcome
-from memory_hotplug.udev.facts import Facts
-from memory_hotplug.udev.syntax import RuleFile, rule_files, rules_of
 
 MEMORY = Path("/sys/devices/system/memory")
 RULES = Path("/etc/udev/rules.d/50-judged.rules")
@@ -137,29 +132,9 @@ def blocks() -> list[int]:
     return sorted(number for number in numbers if number >= 32)
 
 
-def said(text: str, others: list[RuleFile], two: list[int]) -> dict[str, object]:
-    """What the library says of a file beside those of Debian: of any block, and of these."""
-    files = [*others, RuleFile(str(RULES).lstrip("/"), *rules_of(text))]
-    files.sort(key=lambda file: file.path.rpartition("/")[2])
-    with FileTree("/") as tree:
-        facts = Facts(tree)
-        general, *exact = (
-            outcome(files, facts, numbers) for numbers in (None, *([n] for n in two))
-        )
-    return {
-        "general": [
-            "no" if not one.rules else "certain" if one.certain else "perhaps"
-            for one in (general, *exact)
-        ],
-        "words": [list(one.words) for one in (general, *exact)],
-        "rules": [[rule.place, rule.words, rule.certain] for rule in general.rules],
-    }
-
-
 def main() -> None:
     daemon = udevd()
     texts = json.load(sys.stdin)
-    others = list(rule_files("/"))
     ROUND.parent.mkdir(parents=True, exist_ok=True)
     for number, text in enumerate(texts):
         quiet(number, daemon)
@@ -170,7 +145,6 @@ def main() -> None:
         two = [free[number % len(free)], free[(number + 1) % len(free)]]
         RULES.write_text(text)
         ROUND.write_text(f'SUBSYSTEM=="memory", ENV{{JUDGED}}="{number}"\n')
-        before = said(text, others, two)
         if not added(two, number, daemon):
             print(json.dumps({"endless": True}), flush=True)
             continue
@@ -180,7 +154,7 @@ def main() -> None:
             until("the queue", settled)
         states = [state(block) for block in two]
         zones = [(MEMORY / f"memory{block}/valid_zones").read_text().strip() for block in two]
-        print(json.dumps({"blocks": two, "states": states, "zones": zones, **before}), flush=True)
+        print(json.dumps({"blocks": two, "states": states, "zones": zones}), flush=True)
     quiet(len(texts), daemon)
 
 

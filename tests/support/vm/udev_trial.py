@@ -2,17 +2,25 @@
 
 import json
 import random
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from memory_hotplug.trees.files import FileTree
+from memory_hotplug.udev.added import AddedMemory, outcome
+from memory_hotplug.udev.facts import Facts
+from memory_hotplug.udev.syntax import RuleFile, rule_files, rules_of
 from vm import debian, udev_judge, udev_rules
 from vm.guest import Guest
 from vm.machines import GIB, Dimm, Machine
 
 MACHINE = Machine(
-    nodes=(GIB,), dimms=(Dimm("added", GIB),), most=8 * GIB, parameters=("movable_node",)
+    nodes=(GIB,),
+    dimms=(Dimm("added", GIB),),
+    most=8 * GIB,
+    parameters=("movable_node", "no_timer_check"),
 )
 """Blocks 32 to 39 can be set online and offline again: they go into zone Movable."""
 BLOCKS = tuple(range(32, 40))
@@ -35,40 +43,74 @@ FILES = {
 }
 
 
+CASES = "cases"
+"""The file that keeps cases, a line of JSON each."""
 _ZONES = {"online_kernel": "Normal", "online_movable": "Movable"}
 
 
-class Verdict(NamedTuple):
-    """A file, what became of a block, and what was said of it."""
+FACTS = (
+    *("/proc/sys/kernel/arch", "/proc/cmdline", "/proc/cpuinfo"),
+    *(f"/sys/class/dmi/id/{name}" for name in ("sys_vendor", "product_name", "bios_vendor")),
+)
+"""What files of rules may ask for beside the memory in sysfs."""
+
+
+class Case(NamedTuple):
+    """A file, and what a real udev made of two blocks with it."""
 
     text: str
-    answer: dict[str, Any]
+    blocks: list[int]
+    states: list[str]
+    zones: list[str]
+
+
+class Verdict(NamedTuple):
+    """A case, and what is said of its file."""
+
+    case: Case
+    general: AddedMemory
+    """Of a block of any number."""
+    exact: list[AddedMemory]
+    """Of each of the two."""
 
     @property
     def wrong(self) -> str:
-        """What is wrong with what was said; "" for nothing."""
-        general, *exact = self.answer["general"]
-        for block, state, one in zip(
-            self.answer["blocks"], self.answer["states"], exact, strict=True
-        ):
+        """What is wrong with what is said; "" for nothing."""
+        for block, state, zone, one in zip(*self.case[1:], self.exact, strict=True):
             online = state == "online"
-            for said, of in ((general, "any block"), (one, f"block {block}")):
-                if said == ("no" if online else "certain"):
-                    return f"{said!r} was said of {of}, and block {block} is {state}"
-        return self._wrong_zone()
-
-    def _wrong_zone(self) -> str:
-        """What is wrong with the zone of a block; `online` leaves that to the kernel."""
-        exact = list(zip(self.answer["general"], self.answer["words"], strict=True))[1:]
-        for zone, (said, words) in zip(self.answer["zones"], exact, strict=True):
-            zones = {_ZONES.get(word, zone) for word in words}
-            if said == "certain" and zone not in zones:
-                return f"{words} was certain, and a block is in zone {zone}"
+            for found, of in ((self.general, "any block"), (one, f"block {block}")):
+                if word(found) == ("no" if online else "certain"):
+                    return f"{word(found)} is said of {of}, and block {block} is {state}"
+            zones = {_ZONES.get(written, zone) for written in one.words}
+            if one.certain and zone not in zones:
+                return f"{one.words} is certain, and block {block} is in zone {zone}"
         return ""
 
 
-def judged(guest: Guest, texts: list[str]) -> Iterator[Verdict]:
-    """What udev makes of the files, in their order."""
+def word(found: AddedMemory) -> str:
+    return "certain" if found.certain else "perhaps" if found.rules else "no"
+
+
+class Library:
+    """What the library says of files, for the machine whose files are below a directory."""
+
+    def __init__(self, root: Path) -> None:
+        with FileTree(str(root)) as tree:
+            self._facts = Facts(tree, whole=True)
+        self._others = list(rule_files(str(debian.fetched())))
+
+    def says(self, case: Case) -> Verdict:
+        files = [*self._others, RuleFile("etc/udev/rules.d/50-judged.rules", *rules_of(case.text))]
+        files.sort(key=lambda file: file.path.rpartition("/")[2])
+        general, *exact = (
+            outcome(files, self._facts, numbers)
+            for numbers in (None, *([block] for block in case.blocks))
+        )
+        return Verdict(case, general, exact)
+
+
+def cases(guest: Guest, texts: list[str]) -> Iterator[Case]:
+    """What udev makes of the files, in their order, but for those with which it comes to no end."""
     script = Path(udev_judge.__file__)
     while texts:
         done = guest.python(script, json.dumps(texts), timeout=60 + 30 * len(texts))
@@ -80,8 +122,9 @@ def judged(guest: Guest, texts: list[str]) -> Iterator[Verdict]:
             answers.pop()
             guest.restart()
             prepare(guest)
-        pairs = zip(texts, answers, strict=False)
-        yield from (Verdict(*pair) for pair in pairs if "endless" not in pair[1])
+        for text, answer in zip(texts, answers, strict=False):
+            if "endless" not in answer:
+                yield Case(text, answer["blocks"], answer["states"], answer["zones"])
         texts = texts[len(answers) :]
 
 
@@ -91,28 +134,64 @@ def prepare(guest: Guest) -> None:
     guest.put(udev_rules.QUIET_PROGRAM, b"#!/bin/sh\nexit 0\n", 0o755)
 
 
+def copy_facts(guest: Guest, root: Path) -> None:
+    """Put what rules ask for below a directory of the host."""
+    guest.tree(root)
+    for path in FACTS:
+        file = root / path.removeprefix("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(guest.run(["cat", path]).stdout)
+
+
 def judge(
-    count: int, seed: int, say: Callable[[str], object] = print
+    count: int, seed: int, say: Callable[[str], object] = print, keep: Path | None = None
 ) -> tuple[Counter[str], list[Verdict]]:
-    """Judge files; how often what was said met which state, and the disagreements."""
-    figures: Counter[str] = Counter()
-    wrong: list[Verdict] = []
+    """Have udev judge files; how often what was said met which state, and the disagreements.
+
+    KEEP is a new directory for what `judge_again` needs.
+    """
     chance = random.Random(seed)
     texts = [
         udev_rules.random_rules(f"{seed} {index}", tuple(chance.sample(BLOCKS, 2)))
         for index in range(count)
     ]
-    with debian.booted(FILES, MACHINE) as guest:
+    with tempfile.TemporaryDirectory() as scratch, debian.booted(FILES, MACHINE) as guest:
+        root = keep or Path(scratch)
         prepare(guest)
-        for first in range(0, count, AT_ONCE):
-            for verdict in judged(guest, texts[first : first + AT_ONCE]):
-                for said, state in zip(
-                    verdict.answer["general"][1:], verdict.answer["states"], strict=True
-                ):
-                    figures[f"{said}, {state}"] += 1
-                figures[f"any block: {verdict.answer['general'][0]}"] += 1
-                if verdict.wrong:
-                    wrong.append(verdict)
-                    say(f"{verdict.wrong}; said: {json.dumps(verdict.answer)}\n{verdict.text}")
-            say(f"{min(first + AT_ONCE, count)} files: {dict(sorted(figures.items()))}")
+        copy_facts(guest, root)
+        with (root / CASES).open("w") as file:
+
+            def found() -> Iterator[Case]:
+                for first in range(0, count, AT_ONCE):
+                    for case in cases(guest, texts[first : first + AT_ONCE]):
+                        print(json.dumps(case), file=file, flush=True)
+                        yield case
+
+            return _compared(found(), Library(root), say)
+
+
+def judge_again(
+    keep: Path, say: Callable[[str], object] = print
+) -> tuple[Counter[str], list[Verdict]]:
+    """Compare what is said now with what udev did then."""
+    kept = (Case(*json.loads(line)) for line in (keep / CASES).read_text().splitlines())
+    return _compared(kept, Library(keep), say)
+
+
+def _compared(
+    found: Iterable[Case], library: Library, say: Callable[[str], object]
+) -> tuple[Counter[str], list[Verdict]]:
+    figures: Counter[str] = Counter()
+    wrong: list[Verdict] = []
+    for number, case in enumerate(found, 1):
+        verdict = library.says(case)
+        for state, one in zip(case.states, verdict.exact, strict=True):
+            figures[f"{word(one)}, {state}"] += 1
+        figures[f"any block: {word(verdict.general)}"] += 1
+        if verdict.wrong:
+            wrong.append(verdict)
+            said = [[rule.place, rule.words, rule.certain] for rule in verdict.general.rules]
+            say(f"{verdict.wrong}; rules: {said}\n{case.text}")
+        if number % AT_ONCE == 0:
+            say(f"{number} files: {dict(sorted(figures.items()))}")
     return figures, wrong
