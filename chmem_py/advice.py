@@ -217,6 +217,8 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
         ways = [command(f"--deconfigure --blocks {run}{said}", tree) for run in ranges_named(stay)]
         sentence = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
         yield sentence._replace(always=bool(tally.left_configured))
+    if tally.storage_kept:
+        yield messages.STORAGE_KEPT.of(blocks=named(tally.storage_kept))
 
 
 def _on_zones(outcomes: Iterable[Outcome]) -> Iterator[Sentence]:

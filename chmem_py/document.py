@@ -56,6 +56,7 @@ def document_of(
             {"device": one.device, "bytes_taken": one.taken * size, "bytes_online": one.left * size}
             for one in tally.emptied
         ],
+        storage_kept=list(tally.storage_kept),
         blocks=[_block(outcome, tally, top) for outcome in outcomes],
     )
 
@@ -74,6 +75,7 @@ def failure(status: int, messages: Sequence[str]) -> str:
         forecast=[],
         settings=[],
         devices=[],
+        storage_kept=[],
         blocks=[],
     )
 
@@ -214,6 +216,7 @@ def schema() -> dict[str, Any]:
                 "type": "array",
                 "items": _object(device={"type": "string"}, bytes_taken=count, bytes_online=count),
             },
+            storage_kept={"type": "array", "items": count},
             blocks={"type": "array", "items": _block_schema()},
         ),
     }

@@ -330,6 +330,12 @@ STILL_CONFIGURED = Message(
     "go on with {commands}",
     manual="memory block N: offline, but still configured",
 )
+STORAGE_KEPT = Message(
+    "{blocks}: deconfigured, but the hypervisor keeps the storage",
+    "the kernel log (dmesg) has its answer; to ask again, configure the block and deconfigure it",
+    manual="memory block N: deconfigured, but the hypervisor keeps the storage",
+    always=True,
+)
 CROWDED = Message(
     "",
     "zone Movable has {share}, and {most}: what the kernel needs for itself fits into the others "

@@ -16,6 +16,7 @@ from chmem_py.advice import (
 )
 from chmem_py.foresight import forecast, kept_free, need_of, refuse, warn
 from chmem_py.interrupts import Interrupts
+from chmem_py.kept_storage import storage_before
 from chmem_py.output import Output
 from chmem_py.policies import take_back_settings, write_settings
 from chmem_py.selection import Selection
@@ -196,6 +197,7 @@ def _change(site: Site, changes: Iterable[Change], how: How, text: Text) -> None
     selection = tally.selection
     progress = Progress(selection.asked, selection.block_size)
     site.interrupts.last_words, site.interrupts.began = progress.abandon, progress.begin
+    kept = storage_before(site.machine, selection)
     progress.start()
     try:
         for outcome in carry_out_each(
@@ -214,6 +216,7 @@ def _change(site: Site, changes: Iterable[Change], how: How, text: Text) -> None
             progress.done(tally.done + tally.already)
     finally:
         progress.stop()
+    tally.storage_kept = kept(tally)
 
 
 def _why(machine: Machine, error: BlockError | None) -> Why:

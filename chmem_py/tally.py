@@ -64,6 +64,8 @@ class Tally:
         self.settings_failed: Sequence[tuple[Setting, OSError]] = ()
         self.forecast: Sequence[str] = ()
         """What a dry run finds, in sentences."""
+        self.storage_kept: Sequence[int] = ()
+        """The deconfigured blocks of which the hypervisor has kept storage."""
         self._offline: list[int] = []
         """The numbers of blocks that were already offline, and configured."""
 
@@ -177,7 +179,7 @@ class Tally:
         if not asked and not selection.by_size:
             return Exit.FAILURE
         good = self.done + (0 if selection.by_size else self.already) + len(self.settings)
-        if good >= asked and not self.left_configured:
+        if good >= asked and not (self.left_configured or self.storage_kept):
             return Exit.SUCCESS
         kept = good and not self.all_or_nothing
         return Exit.PARTLY if kept or self.changed or self.settings else Exit.FAILURE

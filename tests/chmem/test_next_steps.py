@@ -100,6 +100,33 @@ def test_the_document_says_that_a_block_stays_configured(chmem: Command, machine
     assert failed["after"]["configured"] is True
 
 
+@pytest.mark.parametrize("increment", [16, 128])
+@pytest.mark.parametrize("words", [["-d", "-b", "12-15"], ["-d", "512m"], ["--total", "1536m"]])
+def test_storage_that_the_hypervisor_keeps_is_told_though_the_kernel_succeeds(
+    words: list[str], increment: int, chmem: Command, machine: Make
+) -> None:
+    faults = {"deconfig": {"13": {"errno": "EIO", "times": 2}, "14": "EIO"}}
+    root = machine(s390(16, 0, faults=faults, increment=increment << 20))
+    done = chmem("-s", root, *words, "--advice=never")
+    told = "memory blocks 13-14: deconfigured, but the hypervisor keeps the storage"
+    assert (done.status, done.stderr) == (64, f"chmem: {told}\n")
+    # What the log says of earlier times is no news.
+    assert chmem("-s", root, "-e", "-b", "12-15").status == 0
+    report = json.loads(chmem("-s", root, "-d", "-b", "12-14", "--json").stdout)
+    assert (report["status"], report["storage_kept"]) == (64, [13, 14])
+    assert told in report["messages"]
+    assert chmem("-s", root, "-e", "-b", "12-15").status == 0
+    assert chmem("-s", root, "-d", "-b", "12-13").status == 0
+    assert conditions(root)[14].state == "online"
+
+
+def test_storage_that_is_refused_is_none_that_is_kept(chmem: Command, machine: Make) -> None:
+    root = machine(s390(4, 4, faults={"config": {"5": "EIO"}}))
+    report = json.loads(chmem("-s", root, "--reconfigure", "-m", "0", "-b", "2-5", "--json").stdout)
+    assert report["storage_kept"] == []
+    assert chmem("-s", root, "-e", "-b", "4-7", "--json").status == 64
+
+
 def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it(
     chmem: Command, lpar: Path
 ) -> None:

@@ -152,7 +152,8 @@ def document_of(chmem: Command, root: Path, request: str) -> dict[str, Any]:
     done = chmem("-s", root, "--json", *request.split())
     document: dict[str, Any] = json.loads(done.stdout.replace(str(root), "ROOT"))
     assert document["status"] == done.status
-    assert (document.pop("forecast"), document.pop("devices")) == ([], [])
+    for name in ("forecast", "devices", "storage_kept"):
+        assert document.pop(name) == []
     del document["messages"]
     for block in document["blocks"]:
         for error in (block["error"], block["not_undone"]):

@@ -1,4 +1,4 @@
-"""What the kernel log says about pages that could not be moved.
+"""What the kernel log says about pages that could not be moved, and storage that was kept.
 
 Linux prints ``migrating pfn N failed`` (mm/memory_hotplug.c, do_migrate_range) and dumps the page
 with the reason ``migration failure`` or ``unmovable page`` (mm/debug.c, dump_page). /proc/kmsg can
@@ -7,20 +7,35 @@ be read once only; /dev/kmsg as often as one likes (Documentation/ABI/testing/de
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from memory_hotplug.machine import Machine
+from memory_hotplug.trees.files import LOG
 
-__all__ = ["Failed", "failures", "failures_on", "parse_log", "read_log"]
+__all__ = [
+    "Failed",
+    "failures",
+    "failures_on",
+    "log_of",
+    "parse_log",
+    "read_log",
+    "storage_kept",
+]
 
-KMSG = "/dev/kmsg"
+KMSG = f"/{LOG}"
 _RECORD = 8192
 """More than one record of /dev/kmsg has (kernel/printk/printk.c, PRINTK_MESSAGE_MAX)."""
 
 _MIGRATING = re.compile(r"migrating pfn ([0-9a-f]{1,16}) failed")
 _PAGE = re.compile(r"\bpfn:0x([0-9a-f]{1,16})")
 _BECAUSE = re.compile(r"page dumped because: (migration failure|unmovable page)")
+
+
+_KEPT = re.compile(r"assign storage failed \(cmd=0x0{0,4}c0001\b.{0,40}\brn=0x([0-9a-f]{1,8})\)")
+"""The hypervisor of an s390 did not take an increment of storage back; the command is
+SCLP_CMDW_UNASSIGN_STORAGE (drivers/s390/char/sclp_mem.c, do_assign_storage)."""
 
 
 class Failed(NamedTuple):
@@ -71,6 +86,26 @@ def parse_log(lines: Sequence[str]) -> Iterator[Failed]:
 def failures(lines: Sequence[str], block_size: int, page_size: int) -> dict[int, Failed]:
     """Block -> the page that kept it online the last time. Sizes are in bytes."""
     return {failed.frame * page_size // block_size: failed for failed in parse_log(lines)}
+
+
+def log_of(machine: Machine) -> list[str]:
+    """The messages in the log of this machine, or of a simulated one; none of another."""
+    if machine.tree.is_this_machine:
+        return read_log()
+    try:
+        return machine.tree.read(LOG).decode(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def storage_kept(lines: Iterable[str], block_size: int, increment: int) -> Counter[int]:
+    """Block -> how often the hypervisor did not take storage of it back, by LINES of the log.
+
+    Sizes are in bytes. The kernel ignores such a refusal: deconfiguring a block succeeds.
+    """
+    found = filter(None, map(_KEPT.search, lines))
+    # Increments are counted from 1.
+    return Counter((int(one[1], 16) - 1) * increment // block_size for one in found)
 
 
 def failures_on(machine: Machine) -> dict[int, Failed]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["IOMEM", "FileTree", "Packed", "Tree", "names_one_by_one"]
 
 IOMEM = "proc/iomem"
+LOG = "dev/kmsg"
 
 
 _FILE_CLOCK = 5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from memory_hotplug.attribute import ACPI, MEMORY
 from memory_hotplug.errors import BadMachineError
-from memory_hotplug.trees.files import IOMEM, FileTree, names_one_by_one
+from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one
 from safe_files.beneath import os_error
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class SimulatedTree(FileTree):
 
             kernel = self._kernel()
             text = meminfo(kernel, path) if kernel.machine.used else None
+        elif path == LOG:
+            text = "".join(f"{line}\n" for line in self._kernel().state.log)
         elif path == IOMEM:
             from memsim.addresses import iomem
 
