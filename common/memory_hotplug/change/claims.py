@@ -201,7 +201,7 @@ class Claims:
         known."""
         known = self._removal.devices or self._removal.staying
         goes = order.condition is not Condition.ONLINE
-        return bool(known) and goes and _ONLINE <= choices[0].cost < _NEVER
+        return bool(known) and goes and _ONLINE <= choices[0].cost < _RESERVED
 
     def _emptying(
         self, choices: "Sequence[_Choice]", among: int, count: int, entry: Entry
