@@ -225,19 +225,24 @@ class _Place:
         return {node: set_of(indexes, len(self.blocks)) for node, indexes in found.items()}
 
 
-def _lasting(parts: Sequence[_Part], place: _Place) -> dict[int, int]:
+def _lasting(parts: Sequence[_Part], place: _Place) -> dict[int, tuple[int, int]]:
     """For each entry with a size, the blocks that are as it wants them, and that earlier entries
-    leave so if it does not claim them."""
-    before, found = Claims(place.blocks, place.enterable), dict[int, int]()
+    leave so if it does not claim them; and those that earlier sizes may count on, too."""
+    before, found = Claims(place.blocks, place.enterable), dict[int, tuple[int, int]]()
+    whole = Claims(place.blocks, place.enterable)
+    counted = 0
     for part in parts:
         if part.entry.size is None:
             before.claim(part.found, part.order, part.entry, again=True)
         else:
-            found[id(part.entry)] = before.lasting(part.found, part.order)
+            found[id(part.entry)] = before.lasting(part.found, part.order), counted
+            counted |= whole.so(part.found, part.order)
     return found
 
 
-def _reserved(parts: Sequence[_Part], place: _Place, lasting: Mapping[int, int]) -> dict[int, int]:
+def _reserved(
+    parts: Sequence[_Part], place: _Place, lasting: Mapping[int, tuple[int, int]]
+) -> dict[int, int]:
     """For each entry with a size, blocks that are so already and that it may need. Without that, a
     later entry would take such memory at the next run, and so on until nothing is left."""
     claims, found = Claims(place.blocks, place.enterable), dict[int, int]()
@@ -249,7 +254,7 @@ def _reserved(parts: Sequence[_Part], place: _Place, lasting: Mapping[int, int])
     return found
 
 
-def _claim_size(claims: Claims, part: _Part, lasting: int) -> int:
+def _claim_size(claims: Claims, part: _Part, lasting: tuple[int, int]) -> int:
     """Have an entry with a size claim its blocks; return how many are lacking."""
     claims.hold(part.found, part.wanted, part.order, part.entry)
     _claim_what_is_so(claims, part, lasting)
@@ -257,17 +262,18 @@ def _claim_size(claims: Claims, part: _Part, lasting: int) -> int:
     return claims.claim_best(part.found, max(count, 0), part.order, part.entry)
 
 
-def _claim_what_is_so(claims: Claims, part: _Part, lasting: int) -> int:
+def _claim_what_is_so(claims: Claims, part: _Part, lasting: tuple[int, int]) -> int:
     """Have an entry with a size claim what is so already, as far as it needs that; return it.
 
-    First what an earlier entry would change: of the rest, it makes no difference which is claimed
-    now, and which at the next run.
+    First what an earlier entry would change, and last what earlier sizes may count on: so the next
+    run claims the same, also if there is more then that is so.
     """
     order, highest = part.order, part.entry.highest
     count = max(part.wanted - claims.serving(part.found, order), 0)
-    so = claims.so(part.found, order)
-    found = ends_of(so & ~lasting, count, highest=highest)
-    found |= ends_of(so & lasting, count - found.bit_count(), highest=highest)
+    so, found = claims.so(part.found, order), 0
+    stays, counted = lasting
+    for some in (so & ~stays, so & stays & ~counted, so & stays & counted):
+        found |= ends_of(some, count - found.bit_count(), highest=highest)
     claims.claim(found, order, part.entry)
     return found
 
