@@ -40,14 +40,11 @@ def program() -> str:
 
 @cache
 def _command_of(path: str) -> str:
-    import shutil
-
     if os.path.basename(path) == "__main__.py":
         package = os.path.basename(os.path.dirname(os.path.abspath(path)))
         return f"{shlex.quote(sys.executable)} -m {package}"
-    found = path if "/" in path else shutil.which(path)
-    if found is None:
+    if "/" not in path and not os.path.isfile(path):
         return NAME
-    command = shlex.quote(os.path.abspath(found))
+    command = shlex.quote(os.path.abspath(path))
     # The single file has all commands; by its own name it wants to be told which.
     return f"{command} {NAME}" if path.endswith(".pyz") else command

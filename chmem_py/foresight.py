@@ -15,6 +15,7 @@ from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.change.claims import examples
 from memory_hotplug.change.guard import ratio_of, takes_memory
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import Action
@@ -122,7 +123,7 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
         if was.state is State.ONLINE and change.block.state is not State.ONLINE:
             room -= size
     spares = {id(change.spares): change.spares for change in selection.changes}
-    takes = takes or any(map(takes_memory, chain.from_iterable(spares.values())))
+    takes = takes or any(map(takes_memory, chain.from_iterable(map(examples, spares.values()))))
     return Need(most_taken, most_room, takes, now)
 
 

@@ -2,14 +2,12 @@
 
 import errno
 import os
-import stat
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from chmem_py import messages
 from chmem_py.command_lines import program
 from chmem_py.output import Output
+from chmem_py.root_only import first_open
 from chmem_py.rule_advice import format_rules
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
@@ -27,25 +25,9 @@ from memory_hotplug.trees.root_files import link_file, remove_file, replace_file
 def check_program() -> None:
     """Raise UsageError if others than root can change what the unit runs: the commands, their
     packages, or Python."""
-    modules = (getattr(module, "__file__", None) for module in sys.modules.values())
-    for file in {*modules, os.path.abspath(sys.argv[0]), sys.executable} - {None}:
-        for path in _on_the_way(Path(str(file))):
-            if path.exists() and _is_open(path.stat()):
-                raise UsageError(messages.PROGRAM_IS_OPEN.of(path=path))
-
-
-def _on_the_way(file: Path) -> Iterator[Path]:
-    """A file and the directories above it, by the name it is known by and by its real name."""
-    for name in {file, file.resolve()}:
-        yield name
-        yield from name.parents
-
-
-def _is_open(found: os.stat_result) -> bool:
-    """Whether others than root can change or replace the file."""
-    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    # In a sticky directory, nobody can replace what root owns.
-    return found.st_uid != 0 or bool(writable and not found.st_mode & stat.S_ISVTX)
+    path = first_open()
+    if path is not None:
+        raise UsageError(messages.PROGRAM_IS_OPEN.of(path=path))
 
 
 def install_units(machine: Machine, output: Output, *, dry_run: bool) -> None:

@@ -32,7 +32,7 @@ from memory_hotplug.change.undo import UNDO, Rewritten
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Entry, Layout, Policy, Where
 from memory_hotplug.layout.notation import format_layout, parse_layout, parse_policy
-from memory_hotplug.layout.places import SAVED, read_layout
+from memory_hotplug.layout.places import SAVED, decoded, read_layout
 from memory_hotplug.layout.settings import differing, settings_to, with_policy
 from memory_hotplug.machine import Machine
 from memory_hotplug.runs import gaps
@@ -74,7 +74,7 @@ def to_apply(machine: Machine, where: str | None, *, force: bool) -> Job:
             layout,
             table,
             configurable=machine.configurable,
-            zones=table.has_zones,
+            zones=table.shows_zones,
             nodes=machine.nodes,
             removal=removal,
         )
@@ -110,11 +110,7 @@ def _standard_input() -> Layout:
     data = sys.stdin.buffer.read(LONGEST + 1)
     if len(data) > LONGEST:
         raise LayoutError("-", None, "too long")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise LayoutError("-", None, "not UTF-8") from None
-    return parse_layout(text, "-")
+    return parse_layout(decoded(data, "-"), "-")
 
 
 # A total

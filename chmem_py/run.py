@@ -125,9 +125,12 @@ def _kept_free(site: Site, selection: Selection, given: int | None) -> int | Non
     """The bytes that are to stay available. A broken layout is told, and does not keep memory from
     being taken."""
     try:
-        return kept_free(site.machine, selection, given)
+        # Nothing is written yet, and a layout may be long.
+        with site.interrupts.during("layout"):
+            return kept_free(site.machine, selection, given)
     except (LayoutError, OSError) as error:
-        site.output.say(messages.LAYOUT_LEFT_OUT.of(reason=error))
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        site.output.say(messages.LAYOUT_LEFT_OUT.of(reason=reason))
         return None
 
 

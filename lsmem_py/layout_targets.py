@@ -1,6 +1,7 @@
 """The memory layout of a machine beside what it is: the column PERSISTENT, and --diff LAYOUT."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from hotplug_cli.message import Sentence
 from hotplug_cli.remarks import absent_sentence
 from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
 from memory_hotplug.block import MemoryBlock
+from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import balanced, ratio_of
 from memory_hotplug.change.plan import Change
 from memory_hotplug.change.removal import NOTHING_KNOWN, removal_of
@@ -19,6 +21,7 @@ from memory_hotplug.layout.model import Layout, Policy
 from memory_hotplug.layout.places import read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.table import BlockTable
+from memory_hotplug.trees.root_files import LONGEST
 
 __all__ = ["DEFAULT", "is_layout", "persistence", "wanted"]
 
@@ -27,13 +30,22 @@ DEFAULT = "layout"
 
 
 def is_layout(path: str) -> bool:
-    """Whether a path is that of a layout: DEFAULT, a file with the name of one, or a directory with
-    such files."""
+    """Whether a path is that of a layout: DEFAULT, a file with the name of one, a file in JSON with
+    the key that only a layout has, or a directory with such names."""
     if path == DEFAULT or path.endswith(".toml"):
         return True
-    if not os.path.isdir(path) or os.path.isdir(f"{path}/sys"):
+    if os.path.isdir(path) and not os.path.isdir(f"{path}/sys"):
+        return any(name.endswith(".toml") for name in os.listdir(path))
+    if not os.path.isfile(path):
         return False
-    return any(name.endswith(".toml") for name in os.listdir(path))
+    with open(path, "rb") as file:
+        start = file.read(LONGEST)
+    return start.lstrip(_BEFORE).startswith(b"{") and bool(_VERSION.search(start))
+
+
+_BEFORE = b"\xef\xbb\xbf \t\r\n"
+"""A byte order mark, and white space."""
+_VERSION = re.compile(rb'"version"\s*:')
 
 
 def _targets(machine: Machine, table: BlockTable, layout: Layout) -> Targets:
@@ -41,7 +53,7 @@ def _targets(machine: Machine, table: BlockTable, layout: Layout) -> Targets:
         layout,
         table,
         configurable=machine.configurable,
-        zones=table.has_zones,
+        zones=table.shows_zones,
         nodes=machine.nodes,
         removal=removal_of(machine) if takes_size(layout) else NOTHING_KNOWN,
     )
@@ -83,7 +95,8 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     head = _head(now.head, layout.policy)
     then = snapshot(table._replace(columns=columns, remarks=()), head)
     missing = [absent_sentence(absence, table.block_size) for absence in found.absences]
-    kept = [change.number for change in changes if change.plan.refused]
+    causes = {change.number: change.plan.refused.cause for change in changes if change.plan.refused}
+    kept = [number for number, cause in causes.items() if cause is Cause.KERNEL_ZONES]
     if kept:
         missing.append(tree_messages.KERNEL_ZONES.of(blocks=named(kept), ratio=ratio))
     return then, missing

@@ -111,8 +111,7 @@ def window() -> tuple[int, int]:
     if sys.stdout.isatty():
         columns, lines = shutil.get_terminal_size()
         return columns, max(lines - 10, 4)
-    columns_asked = os.environ.get("COLUMNS", "")
-    return int(columns_asked) if columns_asked.isdecimal() else 80, ROWS_IN_A_PIPE
+    return int(os.environ.get("COLUMNS") or 80), ROWS_IN_A_PIPE
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """A file for the output, which changes at once and as a whole, or not at all."""
 
-import errno
 import io
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -21,11 +19,6 @@ def open_output(path: str) -> Iterator[TextIO]:
     directory, name = os.path.split(path)
     foreign: OSError | None = None
     try:
-        try:
-            if not stat.S_ISREG(os.lstat(path).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
-        except FileNotFoundError:
-            pass  # it is made
         at = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
             with replacing(at, name) as stream:

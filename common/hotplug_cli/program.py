@@ -144,6 +144,21 @@ def _refuse_catalogues() -> None:
             del os.environ[variable]
 
 
+_LARGEST_WINDOW = 1000
+"""Columns, or lines."""
+
+
+def _bound_window() -> None:
+    """Let no variable make the output wider or longer than any terminal is, which could take all
+    memory. What is no number is left out."""
+    for variable in ("COLUMNS", "LINES"):
+        size = os.environ.get(variable, "")
+        if not (size.isascii() and size.isdecimal()):
+            os.environ.pop(variable, None)
+        elif len(size) > 9 or int(size) > _LARGEST_WINDOW:
+            os.environ[variable] = f"{_LARGEST_WINDOW}"
+
+
 class _Closed(io.TextIOBase):
     """Standard output of a process that was started with it closed."""
 
@@ -153,6 +168,7 @@ class _Closed(io.TextIOBase):
 
 def status_of(command: click.Command, name: str) -> int:
     """Run COMMAND with the arguments of the process; return its status, or that of its error."""
+    _bound_window()
     if sys.stdout is None:
         sys.stdout = _Closed()
     elif isinstance(sys.stdout, io.TextIOWrapper):

@@ -40,6 +40,8 @@ _FEW = 16
 
 _IN_MEMORY = (Attribute.STATE, Attribute.REMOVABLE, Attribute.ZONES, Attribute.PHYS_DEVICE)
 """The attributes that are files in memoryN."""
+_OF_NODES = frozenset((Attribute.NODE, Attribute.NODES))
+"""Links to and from the directories of nodes."""
 _IN_FIRMWARE = (Attribute.CONFIGURED, Attribute.MEMMAP_ON_MEMORY)
 
 
@@ -95,11 +97,13 @@ class Reading:
         if one of these does not exist, and NoMemoryTreeError if the tree has disappeared."""
         present = self._found(wanted)
         texts = {name: self._texts(name, present) for name in _IN_MEMORY if name in attributes}
-        vanished = self._vanished(present, texts)
+        nodes = self._nodes(present) if _OF_NODES.intersection(attributes) else None
+        vanished = self._vanished(present, texts, nodes)
         if vanished:
             kept = [number not in vanished for number in present]
             present = list(compress(present, kept))
             texts = {name: list(compress(values, kept)) for name, values in texts.items()}
+            nodes = nodes and list(compress(nodes, kept))
         numbers = present
         if self._firmware:
             ours = self._firmware if wanted is None else self._firmware & wanted
@@ -108,8 +112,8 @@ class Reading:
             name: _spread(self._parsed(name, present, values), present, numbers, TABLE[name].absent)
             for name, values in texts.items()
         }
-        if Attribute.NODE in attributes or Attribute.NODES in attributes:
-            nodes = _spread(self._nodes(present), present, numbers)
+        if nodes is not None:
+            nodes = _spread(nodes, present, numbers)
             if Attribute.NODE in attributes:
                 columns[Attribute.NODE] = [_lowest(some) for some in nodes]
             if Attribute.NODES in attributes:
@@ -158,7 +162,10 @@ class Reading:
             raise BrokenTreeError(row.directory, error.strerror or str(error)) from None
 
     def _vanished(
-        self, present: Sequence[int], texts: dict[Attribute, list[bytes | OSError]]
+        self,
+        present: Sequence[int],
+        texts: dict[Attribute, list[bytes | OSError]],
+        nodes: Sequence[tuple[int, ...] | None] | None,
     ) -> frozenset[int]:
         """The numbers of blocks that were listed, but do not exist, or are not directories."""
         suspects = {
@@ -168,6 +175,9 @@ class Reading:
             for number, value in zip(present, values, strict=True)
             if isinstance(value, OSError) and gone(value)
         }
+        if nodes is not None:
+            # Its links may have gone after its files were read.
+            suspects.update(number for number, of in zip(present, nodes, strict=True) if of == ())
         if not suspects:
             return frozenset()
         there = self._present()
@@ -276,13 +286,17 @@ class Reading:
     def _settle(
         self, numbers: Sequence[int], present: Sequence[int], columns: dict[str, list[Any]]
     ) -> None:
-        """Treat a block that was deconfigured during the reading as not configured throughout."""
+        """Treat a block that is configured or deconfigured during the reading as not configured
+        throughout: `config` is 1 from after its memoryN came until after that went (sclp_mem.c)."""
         if not self._firmware or Attribute.CONFIGURED not in columns:
             return
         there = frozenset(present)
+        configured = columns[Attribute.CONFIGURED]
         for index, number in enumerate(numbers):
-            if columns[Attribute.CONFIGURED][index] is False and number in there:
-                for name in (*_IN_MEMORY, Attribute.NODE, Attribute.NODES):
+            if configured[index] is True and number not in there:
+                configured[index] = False
+            elif configured[index] is False and number in there:
+                for name in (*_IN_MEMORY, *_OF_NODES):
                     if name in columns:
                         columns[name][index] = TABLE[name].absent
 

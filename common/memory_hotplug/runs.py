@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Run", "gaps", "runs_of"]
+__all__ = ["Run", "gaps", "gaps_between", "runs_of"]
 
 Run = tuple[int, int]
 
@@ -21,10 +21,24 @@ def runs_of(numbers: Iterable[int]) -> list[Run]:
 
 def gaps(numbers: Sequence[int], first: int, last: int) -> Iterator[Run]:
     """The runs from FIRST to LAST that are not among NUMBERS, which ascend."""
+    among = numbers[bisect_left(numbers, first) : bisect_right(numbers, last)]
+    return gaps_between(runs_of(among), first, last)
+
+
+def gaps_between(runs: Sequence[Run], first: int, last: int) -> Iterator[Run]:
+    """The runs from FIRST to LAST that are not in RUNS, which ascend."""
     at = first
-    for number in numbers[bisect_left(numbers, first) : bisect_right(numbers, last)]:
-        if number > at:
-            yield at, number - 1
-        at = number + 1
+    for one, end in runs[bisect_left(runs, first, key=_end) : bisect_right(runs, last, key=_first)]:
+        if one > at:
+            yield at, one - 1
+        at = end + 1
     if at <= last:
         yield at, last
+
+
+def _first(run: Run) -> int:
+    return run[0]
+
+
+def _end(run: Run) -> int:
+    return run[1]

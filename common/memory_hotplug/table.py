@@ -102,6 +102,11 @@ class BlockTable(NamedTuple):
         not configured, zones are ignored. The attribute zones must have been read."""
         return bool(self.numbers) and self.columns[Attribute.ZONES][0] is not None
 
+    @property
+    def shows_zones(self) -> bool:
+        """Whether any block tells its zones, which must have been read."""
+        return any(zones is not None for zones in self.columns[Attribute.ZONES])
+
     def blocks(self) -> Iterator[MemoryBlock]:
         """All blocks, ascending. Attributes that were not read are NOT_READ."""
         columns = [self.columns.get(name, repeat(NOT_READ)) for name in Attribute]

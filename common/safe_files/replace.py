@@ -5,7 +5,9 @@ AT is a descriptor of that directory. All raises OSError.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
@@ -41,7 +43,12 @@ def replacing(at: int, name: str, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A stream whose content replaces the file NAME, if no error comes.
 
     Until then nobody sees it: it is written beside the file, under a name that begins with a dot.
+    Raises OSError, EINVAL, if something else than a regular file has that name: a device, a FIFO,
+    or a link, which may mask a file.
     """
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", name)
     with replaced(at, name) as new:
         file = os.open(new, _NEW, mode, dir_fd=at)
         with os.fdopen(file, "wb") as stream:

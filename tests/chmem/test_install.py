@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -236,7 +239,18 @@ def test_what_cannot_be_made_persistent_is_not_changed(machine: Make, chmem: Com
         ("its directory", 0o1777, 0, False),
         ("its directory", 0o1777, 1000, True),
         ("what a link leads to", 0o775, 0, True),
+        ("the link", 0o777, 0, False),
+        ("the link", 0o777, 1000, True),
+        ("a link on the way", 0o777, 1000, True),
+        ("where that link is", 0o777, 0, True),
         ("a module", 0o775, 0, True),
+        ("a package", 0o775, 0, True),
+        ("its bytecode", 0o664, 0, True),
+        ("its data", 0o664, 0, True),
+        ("a .pth file", 0o664, 0, True),
+        ("sitecustomize", 0o664, 0, True),
+        ("pyvenv.cfg", 0o664, 0, True),
+        ("the standard library", 0o664, 0, True),
         ("Python", 0o775, 0, True),
     ],
 )
@@ -244,30 +258,55 @@ def test_what_others_can_change_is_not_run_at_boot(
     which: str, mode: int, owner: int, open_to_others: bool,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    places = {"the command": "bin/chmem", "its directory": "bin", "a module": "lib/module.py"}
-    places |= {"what a link leads to": "opt/chmem", "Python": "python/python3"}
+    places = {
+        "the command": "bin/chmem",
+        "its directory": "bin",
+        "what a link leads to": "opt/chmem",
+        "the link": "bin/chmem",
+        "a link on the way": "home/chmem",
+        "where that link is": "home",
+        "a module": "lib/module.py",
+        "a package": "lib/click",
+        "its bytecode": "lib/click/__pycache__/core.cpython-311.pyc",
+        "its data": "lib/click/inner/data.json",
+        "a .pth file": "lib/evil.pth",
+        "sitecustomize": "lib/sitecustomize.py",
+        "pyvenv.cfg": "pyvenv.cfg",
+        "the standard library": "std/json/__pycache__/x.pyc",
+        "Python": "python/python3",
+    }
+    links = {
+        "what a link leads to": "../opt/chmem",
+        "the link": "../opt/chmem",
+        "a link on the way": "../home/chmem",
+        "where that link is": "../home/chmem",
+    }
     for place in places.values():
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        if place != "bin":
+        (tmp_path / place).parent.mkdir(exist_ok=True, parents=True)
+        if place not in ("bin", "home", "lib/click", "home/chmem"):
             (tmp_path / place).touch()
-    if which == "what a link leads to":
+    (tmp_path / "home/chmem").symlink_to("../opt/chmem")
+    (tmp_path / "lib/click/__init__.py").touch()
+    if which in links:
         (tmp_path / "bin/chmem").unlink()
-        (tmp_path / "bin/chmem").symlink_to("../opt/chmem")
+        (tmp_path / "bin/chmem").symlink_to(links[which])
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin/chmem")])
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python/python3"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "lib")])
     module = type(sys)("module")
     module.__file__ = str(tmp_path / "lib/module.py")
     monkeypatch.setattr(sys, "modules", {"module": module, "sys": sys})
-    real = Path.stat
+    monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(tmp_path / "std"))
+    real = os.lstat
 
-    def stat(path: Path, **options: bool) -> os.stat_result:
-        found = list(real(path, **options))
-        found[0], found[4] = 0o100755, 0
-        if path == tmp_path / places[which]:
-            found[0], found[4] = 0o100000 | mode, owner
+    def lstat(path: str) -> os.stat_result:
+        found: list[Any] = list(real(path))
+        found[0], found[4] = stat.S_IFMT(found[0]) | 0o755, 0
+        if path == str(tmp_path / places[which]):
+            found[0], found[4] = stat.S_IFMT(found[0]) | mode, owner
         return os.stat_result(found)
 
-    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(os, "lstat", lstat)
     if open_to_others:
         with pytest.raises(UsageError) as caught:
             check_program()

@@ -550,7 +550,7 @@ def test_a_persistent_change_writes_what_became_of_the_memory(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"version = 1\n#\xff\n", "-: not UTF-8"),
+        (b"version = 1\n#\xff\n", "-:2: not UTF-8"),
         (b"{", "-:1: not JSON: Expecting property name enclosed in double quotes"),
         (b"version = 3\n", "-:1: version must be 1"),
         (b"#" * LONGEST, "-: version must be 1, and is missing"),

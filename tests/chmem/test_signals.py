@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from commands import Command, start_program
+from layouts import MINE, layout
 from memory_hotplug.attribute import MEMORY
 from paused import Paused
 from simulated import Condition, Make, conditions, make, s390, x86
@@ -271,3 +272,23 @@ def test_after_a_kill_the_same_command_converges(
                 # Offline, though the one at work may have kept its storage.
                 assert now[block].state != "online"
     assert killed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_reading_of_a_long_layout(number: int, machine: Make) -> None:
+    """Which would say at its end that the layout is broken."""
+    root = machine(s390())
+    before = conditions(root)
+    layout(root, "[[memory]]\nnode = 0\n" * 100_000 + "wrong", MINE)
+    with start_program("chmem", "-s", root, "-d", "-b", "3") as process:
+        # The lock is taken first.
+        while f" {process.pid} " not in Path("/proc/locks").read_text():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (
+        128 + number,
+        "chmem: interrupted; disabled before that: nothing\n",
+    )
+    assert conditions(root) == before

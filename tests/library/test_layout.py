@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import socket
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from memory_hotplug.layout.model import Entry, Layout, Missing, Policy, Where
 from memory_hotplug.layout.notation import format_layout, parse_layout
 from memory_hotplug.layout.places import read_layout
 from memory_hotplug.trees.root_files import (
+    LAYOUTS,
     LONGEST,
     link_file,
     names_in,
@@ -92,7 +95,10 @@ AFTER = "Expected newline or end of document after a statement"
 OF_STATE = "only memory with state online is in a zone"
 SIZE_TWICE = "a size for the same memory is given in line 2"
 NO_VALUE = "Expected '=' after a key in a key/value pair"
-TOO_DEEP = "not TOML: a value is too large or too deep"
+TOO_MUCH = "too much for a layout"
+TOO_DEEP = f"{TOO_MUCH}: more than 8 brackets in each other"
+TOO_LONG = f"{TOO_MUCH}: a number or a key of more than 64 characters"
+TOO_MANY_PARTS = f"{TOO_MUCH}: a key of more than 4 parts"
 
 IN_ENTRY = {
     "block = 3": f"unknown key block {ENTRY_KEYS}",
@@ -105,7 +111,7 @@ IN_ENTRY = {
     'node = 0\nzone = "Device"': f'{ZONES}, not "Device"',
     'node = 0\nfrom = "lowest"': "from needs size",
     "size = 8": 'size is a size as text, such as "8G", not 8',
-    'size = "0"': 'size is a size as text, such as "8G", not "0"',
+    'size = "0"': 'size is a size as text, such as "8G", and more than 0, not "0"',
     "size = 8G": f'not TOML: {AFTER}; text is in quotes: size = "8G"',
     "size = 8G  # half": f'not TOML: {AFTER}; text is in quotes: size = "8G"',
     "blocks = 0-3": f'not TOML: {AFTER}; text is in quotes: blocks = "0-3"',
@@ -159,8 +165,19 @@ LINES = [
     ("a = ", 2, "not TOML: Invalid value; the value of a is missing"),
     ("a = 1\nb = =", 3, "not TOML: Invalid value"),
     ("a = 1\nb = =\nc = 1\n", 3, "not TOML: Invalid value"),
-    (f"a = {'[' * 5000}", None, TOO_DEEP),
-    (f"a = {'9' * 5000}", None, TOO_DEEP),
+    (f"a = {'[' * 5000}", 2, TOO_DEEP),
+    (f"a = {'{a=' * 5000}", 2, TOO_DEEP),
+    (f"a = {'9' * 5000}", 2, TOO_LONG),
+    (f"a = 0x{'f' * 5000}", 2, TOO_LONG),
+    (f"{'k' * 65} = 1", 2, TOO_LONG),
+    (f"a{'.a' * 5000} = 1", 2, TOO_MANY_PARTS),
+    ('a . \'b\'\t."c.\\"" . d.e = 1', 2, TOO_MANY_PARTS),
+    (f"[a{'.a' * 5000}]", 2, TOO_MANY_PARTS),
+    (f"[[memory]]\nnode.a{'.a' * 5000} = 1", 3, TOO_MANY_PARTS),
+    ("".join(f"[a{n}]\n" for n in range(101)), 102, f"{TOO_MUCH}: more than 100 tables"),
+    ("[[memory]]\n" * 150_001, 150_002, f"{TOO_MUCH}: more than 300000 brackets"),
+    ("b.c.d.e = 1", 2, f"unknown key b {TOP_KEYS}"),
+    (f"'{'k' * 99}' = 1", 2, f"unknown key {'k' * 60}... {TOP_KEYS}"),
     (
         '[[memory]]\nsize = "1G"\n[[memory]]\nnode = 3\nstate = "offline"\n[[memory]]\nsize="2G"',
         7,
@@ -191,8 +208,10 @@ AS_JSON = [
     ('{"version": 1, "memory": null}', None, "memory must be [[memory]], one for each entry"),
     ('{"version": 1, "policy": []}', None, "policy must be a table"),
     ('{"version": "1"}', None, 'version is a whole number, 0 or more, not "1"'),
-    (f'{{"version": {"[" * 100_000}', None, "not JSON: a value is too large or too deep"),
-    (f'{{"version": {"9" * 5000}}}', None, "not JSON: a value is too large or too deep"),
+    (f'{{"version": {"[" * 100_000}', 1, TOO_DEEP),
+    (f'{{"a":\n{{"version": {"{" * 100_000}', 2, TOO_DEEP),
+    (f'{{"version":\n{"9" * 5000}}}', 2, TOO_LONG),
+    (f'{{"{"k" * 99}": 1, "{"k" * 99}": 1}}', None, f"{'k' * 60}... is given twice"),
     (
         '{"version": 1, "memory": [{"size": "1G"}, {"size": "2G"}]}',
         None,
@@ -219,6 +238,51 @@ def test_what_is_wrong_in_a_layout_is_told_with_its_line(
     error = caught.value
     assert (error.file, error.line, error.reason) == ("a.toml", line, reason)
     assert str(error) == f"a.toml{f':{line}' if line else ''}: {reason}"
+
+
+MANY = "[{(.0f)}]#.a1" * 40
+"""Much of what is counted."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"# it's {MANY}",
+        f'a = "" # " {MANY}',
+        f'a = "{MANY}"',
+        f'a = "\\"{MANY}"',
+        f"a = 'x\\' # {MANY}",
+        f"a = '{MANY}'",
+        f'a = """\n""\\"""{MANY}"""',
+        f'a = """x""""" # {MANY}',
+        f"a = '''\n''{MANY}'''",
+        f"a = '''x''''' # {MANY}",
+        "a = [[[[[[[[1]]]]]]]] # [",
+        "a = [\n[1],\n" + "[2],\n" * 200 + "]",
+    ],
+)
+def test_what_is_in_strings_and_comments_is_not_counted(line: str) -> None:
+    """And what comes after them is."""
+    with pytest.raises(LayoutError, match=r"unknown key [ab]"):
+        parse_layout(f"version = 1\n{line}\nb = 1\n", "-")
+    with pytest.raises(LayoutError, match="8 brackets in each other"):
+        parse_layout(f"version = 1\n{line}\nb = {'[' * 9}", "-")
+
+
+def test_a_text_in_another_encoding_form_is_read_or_refused(tmp_path: Path) -> None:
+    file, text = tmp_path / "a.toml", "version = 1\r\n[[memory]]\r\n# \u2028 \x85\r\nnode = 3\r\n"
+    for data in (text.encode(), f"\ufeff{text}".encode()):
+        file.write_bytes(data)
+        (entry,) = read_layout("/", str(file)).entries
+        assert (entry.node, entry.where.line) == (3, 2)
+    file.write_bytes(text.encode().replace(b"3", b"x"))
+    with pytest.raises(LayoutError, match=r"a\.toml:4: not TOML"):
+        read_layout("/", str(file))
+    file.write_bytes(text.encode("utf-16"))
+    with pytest.raises(LayoutError, match=r"a\.toml:1: not UTF-8"):
+        read_layout("/", str(file))
+    file.write_bytes(b'\xef\xbb\xbf {"version": 1}')
+    assert read_layout("/", str(file)) == Layout()
 
 
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda data: data.decode("latin1")))
@@ -571,6 +635,46 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "missing")
     with pytest.raises(OSError, match="regular file"):
         read_layout("/", "/dev/null")
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a socket", "a directory", "a character device"])
+def test_what_is_no_regular_file_is_refused_in_a_directory_of_layouts(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / LAYOUTS[0]
+    directory.mkdir(parents=True)
+    place = directory / "a.toml"
+    with socket.socket(socket.AF_UNIX) as listening, ExitStack() as opened:
+        if kind == "a FIFO":
+            os.mkfifo(place)
+            # A writer that stays: whoever reads it to its end waits for ever.
+            opened.callback(os.close, os.open(place, os.O_RDWR))
+        elif kind == "a socket":
+            monkeypatch.chdir(directory)  # the path of a socket is short
+            listening.bind("a.toml")
+        elif kind == "a directory":
+            place.mkdir()
+        else:
+            place.symlink_to("/dev/zero")
+        roots = ["/"] if kind == "a character device" else [str(tmp_path)]
+        for root in roots:
+            where = str(directory) if root == "/" else None
+            with pytest.raises(OSError) as caught:
+                read_layout(root, where)
+            assert caught.value.strerror == f"{kind}, not a regular file"
+            assert str(caught.value.filename).endswith("/memory-layout.d/a.toml")
+        with pytest.raises(OSError, match="not a regular file"):
+            read_layout("/", str(directory))
+
+
+def test_the_files_of_a_layout_have_a_maximum_size_together(tmp_path: Path) -> None:
+    for name in "ab":
+        put(tmp_path, f"{LAYOUTS[0]}/{name}.toml", 1)
+        with (tmp_path / LAYOUTS[0] / f"{name}.toml").open("a") as file:
+            file.write("#" * (LONGEST // 2))
+    with pytest.raises(OSError, match="larger than 4M") as caught:
+        read_layout(str(tmp_path))
+    assert caught.value.filename == f"/{LAYOUTS[0]}/b.toml"
 
 
 def test_a_pipe_that_is_named_is_read_to_its_end(tmp_path: Path) -> None:

@@ -139,6 +139,32 @@ def test_a_block_that_is_deconfigured_while_it_is_read_is_so(tmp_path: Path) -> 
         tmp_path = tmp_path / "again"
 
 
+@pytest.mark.parametrize("config", ["0", "1"])
+@pytest.mark.parametrize(
+    "attribute", ["state", "removable", "valid_zones", "phys_device", "config", "memmap_on_memory"]
+)
+def test_a_block_that_is_just_being_deconfigured_has_one_condition_in_all(
+    attribute: str, config: str, tmp_path: Path
+) -> None:
+    """Its memoryN goes before `config` is 0."""
+    static_tree.make(tmp_path, S390)
+    tree = Recording(tmp_path)
+
+    def deconfigure() -> None:
+        remove(tmp_path, 1)
+        static_tree.write(tmp_path / FIRMWARE / "memory1/config", config)
+
+    tree.meanwhile[attribute] = deconfigure
+    _, block, disabled, _ = Machine(tree).blocks()
+    if attribute == "memmap_on_memory":
+        # All else was read before.
+        assert block.status == "online"
+    elif (attribute, config) == ("config", "1"):
+        assert (block.status, block.node) == ("online", 0)
+    else:
+        assert block._replace(number=2, memmap_on_memory=True) == disabled
+
+
 def test_nodes_come_from_the_blocks_where_no_node_directory_tells(tmp_path: Path) -> None:
     static_tree.make(
         tmp_path,

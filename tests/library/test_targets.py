@@ -1,12 +1,19 @@
 """What each block is to become by a layout: pure data, from a machine in memory."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from memory_hotplug import Machine
-from memory_hotplug.block import Zone
+from memory_hotplug.block import Zone, zone_of
+from memory_hotplug.causes import Cause
+from memory_hotplug.change.batch import carry_out_each
+from memory_hotplug.change.outcome import Result
+from memory_hotplug.change.plan import Change
 from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, Targets, is_on, targets_of
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
@@ -218,3 +225,202 @@ def test_standby_memory_is_on_the_only_node() -> None:
     assert is_on(standby, 0, (0,))
     assert not is_on(standby, 0, (0, 1))
     assert not is_on(standby, 1, (0,))
+
+
+ALL = s390(first=4, standby=4)
+"""Blocks 0 to 3 are online in zone Normal, 4 to 7 are not configured."""
+
+
+def orders(found: Targets) -> dict[int, tuple[Zone | None, bool | None]]:
+    """The zone and memmap_on_memory that are asked for, by block."""
+    return {
+        change.number: (change.order.zone, change.order.memmap_on_memory)
+        for change in found.changes
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        (entry(size="128M", memmap_on_memory=True) + entry(node=0), (None, True)),
+        (entry(size="128M", zone="Movable") + entry(blocks="0-7"), (Zone.MOVABLE, None)),
+        (entry(size="128M", zone="Movable") + entry(size="1G"), (Zone.MOVABLE, None)),
+        (
+            entry(size="640M", memmap_on_memory=False) + entry(blocks="4-7", zone="Movable"),
+            (Zone.MOVABLE, False),
+        ),
+    ],
+)
+def test_a_size_shares_a_block_with_an_entry_that_leaves_open_what_it_asks_for(
+    text: str, shared: tuple[Zone | None, bool | None]
+) -> None:
+    found = wanted(ALL, text)
+    assert not absent(found)
+    assert [number for number, order in orders(found).items() if order == shared] == [4]
+
+
+MACHINES = st.lists(
+    st.fixed_dictionaries(
+        {"blocks": st.integers(1, 4)},
+        optional={
+            "config": st.just(0),
+            "zones": st.sampled_from(["Normal", "Movable"]),
+            "state": st.just("offline"),
+            "memmap": st.booleans(),
+        },
+    ),
+    max_size=4,
+).map(lambda groups: described([{"blocks": 4}, *groups]))
+"""Blocks 0 to 3 are online in Normal."""
+
+
+def described(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    at, blocks = 0, []
+    for group in groups:
+        made = {key: value for key, value in group.items() if key != "blocks"}
+        if "config" in made or "state" in made:
+            made.pop("zones", None)
+        if "config" in made:
+            made.pop("state", None)
+        blocks.append({"range": [at, at + group["blocks"] - 1], **made})
+        at += group["blocks"]
+    return s390() | {"blocks": blocks, "contiguous_zones": True, "auto_online_blocks": "offline"}
+
+
+ENTRIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "blocks": st.sampled_from(["0-3", "2-5", "4-9", "6", "7-12", "0-99"]),
+        "size": st.sampled_from(["128M", "384M", "1G", "2G"]),
+        "from": st.sampled_from(["lowest", "highest"]),
+        "state": st.sampled_from(["online", "offline", "deconfigured"]),
+        "zone": st.sampled_from(["DMA", "Normal", "Movable"]),
+        "memmap_on_memory": st.booleans(),
+    },
+)
+
+
+def sound(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry without what would be an error."""
+    kept = dict(keys)
+    if not {"blocks", "size"} & kept.keys():
+        kept["node"] = 0
+    if "size" not in kept:
+        kept.pop("from", None)
+    if kept.get("state", "online") != "online":
+        kept.pop("zone", None)
+    return kept
+
+
+def takes_kernel_memory(change: Change) -> bool:
+    """Whether memory of the kernel's zones becomes such that may go into any other."""
+    own = zone_of(change.block)
+    return own is Zone.NORMAL and change.is_ahead and zone_of(change.after) is not own
+
+
+@settings(max_examples=200)
+@given(MACHINES, st.lists(ENTRIES.map(sound), min_size=1, max_size=3))
+def test_what_a_layout_makes_of_a_machine_it_leaves_as_it_is(
+    description: dict[str, Any], entries: list[dict[str, Any]]
+) -> None:
+    """And what is missing is the same as before."""
+    text = json.dumps({"version": 1, "memory": entries})
+    try:
+        layout = parse_layout(text, "file")
+    except LayoutError:
+        assume(False)
+    with booted(description) as machine:
+
+        def targets() -> Targets:
+            table = machine.read(NEEDED_FOR_LAYOUT)
+            return targets_of(layout, table, configurable=True, zones=True, nodes=machine.nodes)
+
+        first = targets()
+        # Then a size that may not have the kernel's memory can have what another entry made of it.
+        assume(not (first.absences and any(map(takes_kernel_memory, first.changes))))
+        done = [outcome.result for outcome in carry_out_each(machine, first.changes)]
+        assume(all(result in (Result.DONE, Result.ALREADY) for result in done))
+        second = targets()
+        assert [change.number for change in second.changes if not change.plan.already] == []
+        assert absent(second) == absent(first)
+
+
+def test_a_size_shares_no_block_with_an_entry_that_asks_for_something_else() -> None:
+    text = entry(size="128M", memmap_on_memory=True) + entry(node=0, memmap_on_memory=False)
+    assert absent(wanted(ALL, text)) == [(2, 1, ())]
+    text = entry(size="128M", state="offline") + entry(node=0)
+    assert absent(wanted(ALL, text)) == [(2, 1, ())]
+
+
+def test_what_a_size_counts_on_is_left_to_it() -> None:
+    """Blocks 4 and 5 are in Movable, in which the second entry wants two; the first may not have
+    them, though the last leaves their zone open."""
+    text = (
+        entry(blocks="0-13", size="768M", zone="Normal")
+        + entry(size="256M", zone="Movable")
+        + entry(blocks="0-5")
+    )
+    found = wanted(MIXED, text)
+    assert [orders(found)[number] for number in (4, 5)] == [(Zone.MOVABLE, None)] * 2
+
+
+def test_an_entry_takes_last_what_is_so_and_stays_so_without_it() -> None:
+    """What the first entry would change belongs to the size, so that the next run is the same."""
+    machine = x86(4, 0) | {"blocks": [{"range": [0, 1], "zones": "Movable"}, {"range": [2, 5]}]}
+    text = entry(blocks="0-5", zone="Movable") + entry(size="512M")
+    found = wanted(machine, text)
+    assert all(change.plan.already for change in found.changes)
+    assert [number for number, order in orders(found).items() if order[0] is None] == [2, 3, 4, 5]
+
+
+def test_what_a_size_would_need_is_not_taken_for_another_zone_by_way_of_it() -> None:
+    """Else the next run would move what this one sets offline."""
+    found = wanted(
+        x86(6, 2), entry(size="256M", state="offline") + entry(size="1G", zone="Movable")
+    )
+    assert numbers(found) == [6, 7]
+    assert {change.order.condition for change in found.changes} == {Condition.OFFLINE}
+
+
+LOW: dict[str, Any] = x86(4, 0) | {
+    "contiguous_zones": True,
+    "blocks": [
+        {"range": [0, 3], "zones": "DMA32"},
+        {"range": [4, 7]},
+        {"range": [8, 9], "state": "offline"},
+    ],
+}
+
+
+def test_a_zone_in_which_a_block_cannot_be_is_refused_without_a_write() -> None:
+    found = wanted(LOW, entry(blocks="4,9", zone="DMA32") + entry(blocks="5", zone="DMA"))
+    assert {
+        change.number: change.plan.refused and change.plan.refused.cause for change in found.changes
+    } == dict.fromkeys((4, 5, 9), Cause.ZONE_NOT_VALID)
+    assert not any(change.is_ahead for change in found.changes)
+    # A size does not count on them, not even as a spare.
+    assert absent(wanted(LOW, entry(size="768M", zone="DMA32"))) == [(2, 2, ())]
+    found = wanted(LOW, entry(size="640M", zone="Normal", blocks="1-9"))
+    assert [spare.number for spare in found.changes[0].spares] == [9, 3]
+
+
+@pytest.mark.parametrize(("blocks", "turns"), [("2-3", [3, 2]), ("0-1", [0, 1])])
+def test_a_zone_gives_its_blocks_from_its_ends(blocks: str, turns: list[int]) -> None:
+    """A block in the middle of DMA32 can be in Movable or DMA32 only."""
+    found = wanted(LOW, entry(blocks=blocks, zone="Normal"))
+    assert numbers(found) == turns
+    assert all(change.is_ahead for change in found.changes)
+
+
+def test_many_entries_on_many_blocks() -> None:
+    """Each takes a moment, however many blocks there are."""
+    machine = s390(first=1500, standby=1500)
+    kinds: list[Callable[[int], str]] = [
+        lambda at: entry(node=0),
+        lambda at: entry(blocks=f"0-{at}"),
+        lambda at: entry(blocks=f"{at}-9999", size="128M", memmap_on_memory=at % 2 == 0),
+        lambda at: entry(node=at + 1),
+    ]
+    for make in kinds:
+        found = wanted(machine, "".join(make(at) for at in range(3000)))
+        assert len(found.changes) + len(found.absences) >= 2

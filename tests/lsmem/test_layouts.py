@@ -126,6 +126,28 @@ def test_diff_with_a_layout_shows_each_kind_of_drift(
     assert done.stdout == told
 
 
+@pytest.mark.parametrize("before", ["", "\n  ", "\ufeff"])
+@pytest.mark.parametrize("name", ["one.json", "one.toml", "one"])
+def test_diff_takes_a_layout_in_json(
+    name: str, before: str, tree: Path, lsmem: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / name
+    file.write_text(f'{before}{{"memory": [{{"blocks": "3", "zone": "Movable"}}], "version": 1}}')
+    done = lsmem("-s", tree, "--diff", file)
+    assert (done.status, done.stderr) == (1, "")
+    assert done.stdout == "memory3 128M  zones Movable -> Normal\n"
+
+
+def test_diff_takes_no_listing_for_a_layout(tree: Path, lsmem: Command, tmp_path: Path) -> None:
+    file = tmp_path / "listing"
+    file.write_text(lsmem("-s", tree, "-J").stdout)
+    done = lsmem("-s", tree, "--diff", file)
+    assert (done.status, done.stdout) == (2, "")
+    assert "--typed" in done.stderr
+    file.write_text(lsmem("-s", tree, "-J", "--typed").stdout)
+    assert lsmem("-s", tree, "--diff", file).status == 0
+
+
 def test_diff_with_a_layout_shows_what_the_machine_lacks(tree: Path, lsmem: Command) -> None:
     file = layout(tree, '[[memory]]\nblocks = "3,20-21"\n[[memory]]\nsize = "2G"\n', "one.toml")
     done = lsmem("-s", tree, "--diff", file, "--advice=never")

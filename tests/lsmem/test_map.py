@@ -290,3 +290,17 @@ def test_map_refuses_options_of_a_listing(lsmem: Command, options: list[str], me
     done = lsmem(*options)
     status = 2 if "--diff" in message else 1
     assert (done.status, done.stdout, done.stderr) == (status, "", f"lsmem: {message}\n")
+
+
+@pytest.mark.parametrize(
+    "columns", ["99999999", "9" * 5000, "\N{ARABIC-INDIC DIGIT FOUR}" * 2, "-5"]
+)
+def test_no_variable_makes_a_window_without_bound(
+    columns: str, lsmem: Command, lpar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", columns)
+    done = lsmem("--map", "-s", lpar)
+    assert (done.status, done.stderr) == (0, "")
+    widest = max(map(len, done.stdout.splitlines()))
+    assert 60 < widest <= (1000 if columns.startswith("9") else 80)

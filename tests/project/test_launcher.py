@@ -58,6 +58,27 @@ def test_a_link_to_a_command_finds_its_python(name: str, tmp_path: Path) -> None
         assert out.startswith(f"{name} from".encode())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_program_of_the_caller_is_run(name: str, tmp_path: Path) -> None:
+    """Neither to find the file behind a link, nor as the Python of a launcher that has none
+    beside it."""
+    evil, bare = tmp_path / "evil", tmp_path / "bare"
+    evil.mkdir()
+    bare.mkdir()
+    for program in ("readlink", "python3", "python", "dirname", "env", "sh"):
+        (evil / program).write_text(f"#!/bin/sh\n: >{tmp_path}/was-here\n")
+        (evil / program).chmod(0o755)
+    (tmp_path / name).symlink_to(SCRIPTS / name)
+    (bare / name).write_bytes((SCRIPTS / name).read_bytes())
+    (bare / name).chmod(0o755)
+    status, out, error = ran(tmp_path / name, "--version", env={"PATH": str(evil)})
+    assert (status, error) == (0, b"")
+    assert out.startswith(f"{name} from".encode())
+    # The Python of the system may lack the packages, or be absent.
+    ran(bare / name, "--version", env={"PATH": str(evil)})
+    assert not (tmp_path / "was-here").exists()
+
+
 def test_what_it_says_arrives_on_standard_error_and_is_missed_nowhere(tmp_path: Path) -> None:
     status, out, error = ran(SCRIPTS / "lsmem", "--nonsense")
     assert (status, out) == (1, b"")

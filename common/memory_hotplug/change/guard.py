@@ -52,7 +52,7 @@ class ZoneBalance:
         are going to take from the kernel's zones is not theirs any more."""
         self.ratio = ratio
         """In percent."""
-        zones = [_side(block) for block in table.blocks()] if table.has_zones else []
+        zones = [_side(block) for block in table.blocks()] if table.shows_zones else []
         self._movable = zones.count(True)
         self._kernel = zones.count(False)
         self._known = bool(zones)

@@ -2,24 +2,33 @@
 
 The entries are gone through from the last to the first, and a block belongs to the first one that
 claims it. An entry with a size claims blocks until it has enough; blocks that later entries bring
-to the same condition count. Before all else it claims blocks that are so already, unless a later
-entry names them; then those that take the fewest writes, and online memory that must be changed
-last; of what is to go, `emptying` says which. So on a machine that is as the layout says, the same
-blocks are claimed again, and nothing is written.
+to the same condition count. Blocks that are so already, and that no later entry names, are reserved
+for it before all else, and claimed first; then those that take the fewest writes, and online memory
+that must be changed last; of what is to go, `emptying` says which. So on a machine that is as the
+layout says, the same blocks are claimed again, and nothing is written.
+
+A block that a later entry claims is not lost for an entry with a size if that one leaves open what
+this one asks for, such as the zone: it is claimed for both, and becomes what both ask for. Else the
+size would be missing, or be there by chance at the next run.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
-from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
-from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, emptying
+from memory_hotplug.causes import Cause
+from memory_hotplug.change.claims import Claims, ends_of, set_of
+from memory_hotplug.change.plan import NEEDED, Action, Change, Order
+from memory_hotplug.change.removal import NOTHING_KNOWN, Removal
+from memory_hotplug.change.steps import ONLINE
+from memory_hotplug.change.zone_spans import Spans
 from memory_hotplug.condition import Condition
-from memory_hotplug.errors import LayoutError
+from memory_hotplug.errors import BlockError, LayoutError
 from memory_hotplug.layout.model import Entry, Layout, Missing
-from memory_hotplug.runs import Run, gaps
+from memory_hotplug.runs import Run, gaps_between, runs_of
 from memory_hotplug.table import BlockTable
 
 __all__ = [
@@ -32,7 +41,7 @@ __all__ = [
     "targets_of",
 ]
 
-NEEDED_FOR_LAYOUT = (*NEEDED, Attribute.NODES)
+NEEDED_FOR_LAYOUT = (*NEEDED, Attribute.NODES, Attribute.NODE)
 """The attributes that a table of blocks must have."""
 
 
@@ -77,92 +86,230 @@ def targets_of(
     Raises LayoutError for what is impossible on a machine with such blocks, for example a size that
     is not a multiple of their size; and for missing blocks, where an entry wants that.
     """
-    blocks = list(table.blocks())
-    parts = [_part(entry, table, blocks, configurable, zones, nodes) for entry in layout.entries]
-    claimed: dict[int, Change] = _so_already(parts)
+    place = _Place(table, configurable, zones, nodes)
+    parts = [place.part(entry) for entry in layout.entries]
+    lasting = _lasting(parts, place)
+    reserved = _reserved(parts, place, lasting)
+    claims = Claims(place.blocks, place.enterable, sum(reserved.values()), removal)
     absences: list[Absence] = []
     spares: dict[int, Sequence[Change]] = {}
     for part in reversed(parts):
         entry = part.entry
-        free = [
-            change_to(block, part.order, entry)
-            for block in part.found
-            if block.number not in claimed
-        ]
         if entry.size is None:
-            absence = _not_there(entry, part.ranges, table.numbers, part.found)
+            claims.claim(part.found, part.order, entry)
+            absence = place.not_there(part)
         else:
-            orders = {number: change.order for number, change in claimed.items()}
-            count = max(part.wanted - _serving(part, orders), 0)
-            free, spares[id(entry)], short = _made_up(free, entry, count, removal)
+            claims.reserved &= ~reserved[id(entry)]
+            short = _claim_size(claims, part, lasting[id(entry)])
             absence = Absence(entry, short)
-        claimed.update((change.number, change) for change in free)
+            spares[id(entry)] = claims.spares(part.found, part.order, entry)
         if absence.blocks and entry.missing is Missing.ERROR:
             raise LayoutError(*entry.where, "the machine does not have all these blocks")
         if absence.blocks and entry.missing is Missing.WAIT:
             absences.append(absence)
-    left = {
-        entry: [spare for spare in rest if spare.number not in claimed]
-        for entry, rest in spares.items()
-    }
     changes = [
-        change._replace(spares=left.get(id(change.entry), ())) for change in claimed.values()
+        change._replace(spares=spares.get(id(change.entry), ())) for change in claims.changes()
     ]
-    return Targets(sorted(changes, key=_turn), absences[::-1])
+    return Targets(place.in_turn(sorted(changes, key=_turn)), absences[::-1])
 
 
 class _Part(NamedTuple):
-    """An entry of a layout, on a machine."""
+    """An entry of a layout, on a machine. A set of blocks is an integer, as claims.py has it."""
 
     entry: Entry
     order: Order
     ranges: Sequence[Run]
     """Block numbers; empty for all blocks."""
-    found: Sequence[MemoryBlock]
-    """The blocks that the entry may be about."""
+    within: int
+    """The blocks in these ranges."""
+    found: int
+    """Those of them that the entry may be about."""
     wanted: int
     """With a size, the number of blocks."""
 
 
-def _part(
-    entry: Entry,
-    table: BlockTable,
-    blocks: Sequence[MemoryBlock],
-    configurable: bool,
-    zones: bool,
-    nodes: Sequence[int],
-) -> _Part:
-    _check(entry, table.block_size, configurable)
-    online = entry.condition is Condition.ONLINE
-    zone = entry.zone if zones and online else None
-    order = Order(Action.APPLY, zone, entry.memmap_on_memory, zones, entry.condition)
-    ranges = _ranges(entry, table.block_size)
-    found = [block for block in _within(blocks, ranges) if _is_meant(block, entry, nodes)]
-    return _Part(entry, order, ranges, found, (entry.size or 0) // table.block_size)
+class _Place:
+    """A machine to which a layout is applied."""
+
+    def __init__(
+        self, table: BlockTable, configurable: bool, zones: bool, nodes: Sequence[int]
+    ) -> None:
+        self.blocks = list(table.blocks())
+        self._table, self._configurable, self._zones = table, configurable, zones
+        self._nodes, self._several = nodes, len(nodes) > 1
+        self._runs = runs_of(table.numbers)
+        self._enterable: dict[Zone, int] = {}
+
+    def part(self, entry: Entry) -> _Part:
+        """Raises LayoutError for what is impossible here."""
+        size = self._table.block_size
+        _check(entry, size, self._configurable)
+        if entry.node is not None and entry.condition is Condition.DECONFIGURED and self._several:
+            reason = "node and state deconfigured: memory that is not configured has no node"
+            raise LayoutError(*entry.where, reason)
+        online = entry.condition is Condition.ONLINE
+        zone = entry.zone if self._zones and online else None
+        order = Order(Action.APPLY, zone, entry.memmap_on_memory, self._zones, entry.condition)
+        ranges = _ranges(entry, size)
+        within = self._within(ranges) if ranges else (1 << len(self.blocks)) - 1
+        found = within if entry.node is None else within & self._on_node(entry.node)
+        return _Part(entry, order, ranges, within, found, (entry.size or 0) // size)
+
+    def not_there(self, part: _Part) -> Absence:
+        """What an entry without a size names and the machine lacks. A node without blocks counts as
+        one block."""
+        if not part.ranges:
+            return Absence(part.entry, 0 if part.found else 1)
+        if part.within.bit_count() == sum(last - first + 1 for first, last in part.ranges):
+            return Absence(part.entry, 0)
+        lacking = tuple(gap for run in part.ranges for gap in gaps_between(self._runs, *run))
+        return absence_of(lacking, part.entry)
+
+    def enterable(self, zone: Zone) -> int:
+        """The blocks that are in ZONE, or can be set online in it, as far as that is known."""
+        if zone not in self._enterable:
+            indexes = (at for at, block in enumerate(self.blocks) if self._may_enter(block, zone))
+            self._enterable[zone] = set_of(indexes, len(self.blocks))
+        return self._enterable[zone]
+
+    def _may_enter(self, block: MemoryBlock, zone: Zone) -> bool:
+        if block.zones and block.configured is not False:
+            return zone in block.zones or (
+                block.state is State.ONLINE and self._spans.can_enter(block.number, zone)
+            )
+        return self._spans.can_enter(block.number, zone)
+
+    @cached_property
+    def _spans(self) -> Spans:
+        return Spans(self._table)
+
+    def in_turn(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """CHANGES in an order in which each finds its zone valid, as near to theirs as can be; what
+        would not is refused. Tried, it would set blocks offline and online again each time."""
+        if not any(change.is_ahead and change.order.zone in _OF_KERNEL for change in changes):
+            return changes
+        spans, found, rest = Spans(self._table), list[Change](), list(changes)
+        for _ in range(_PASSES):
+            later = []
+            for change in rest:
+                if _finds_zone(change, spans):
+                    found.append(change)
+                    _follow(change, spans)
+                else:
+                    later.append(change)
+            # The span of a zone becomes shorter at both of its ends.
+            rest = later[::-1]
+        return found + [_without_zone(change, spans) for change in rest]
+
+    def _within(self, ranges: Sequence[Run]) -> int:
+        numbers, found = self._table.numbers, 0
+        for first, last in ranges:
+            low, high = bisect_left(numbers, first), bisect_right(numbers, last)
+            if low < high:
+                found |= (1 << high) - (1 << low)
+        return found
+
+    def _on_node(self, node: int) -> int:
+        return self._on.get(node, 0)
+
+    @cached_property
+    def _on(self) -> dict[int, int]:
+        """Node -> the blocks on it."""
+        found: dict[int, list[int]] = {}
+        alone = {*self._nodes} if len(self._nodes) == 1 else set()
+        for index, block in enumerate(self.blocks):
+            nodes = {*(block.nodes or ())}
+            # As is_on has it.
+            for node in nodes | alone if block.configured is False else nodes:
+                found.setdefault(node, []).append(index)
+        return {node: set_of(indexes, len(self.blocks)) for node, indexes in found.items()}
 
 
-def _so_already(parts: Sequence[_Part]) -> dict[int, Change]:
-    """What entries with a size claim because it is so already. Without that, a later entry would
-    take such memory at the next run, and so on until nothing is left."""
-    claimed: dict[int, Change] = {}
-    orders: dict[int, Order] = {}
-    """Of blocks that are claimed, or that an entry names."""
+def _lasting(parts: Sequence[_Part], place: _Place) -> dict[int, tuple[int, int]]:
+    """For each entry with a size, the blocks that are as it wants them, and that earlier entries
+    leave so if it does not claim them; and those that earlier sizes may count on, too."""
+    before, found = Claims(place.blocks, place.enterable), dict[int, tuple[int, int]]()
+    whole = Claims(place.blocks, place.enterable)
+    counted = 0
+    for part in parts:
+        if part.entry.size is None:
+            before.claim(part.found, part.order, part.entry, again=True)
+        else:
+            found[id(part.entry)] = before.lasting(part.found, part.order), counted
+            counted |= whole.so(part.found, part.order)
+    return found
+
+
+def _reserved(
+    parts: Sequence[_Part], place: _Place, lasting: Mapping[int, tuple[int, int]]
+) -> dict[int, int]:
+    """For each entry with a size, blocks that are so already and that it may need. Without that, a
+    later entry would take such memory at the next run, and so on until nothing is left."""
+    claims, found = Claims(place.blocks, place.enterable), dict[int, int]()
     for part in reversed(parts):
         if part.entry.size is None:
-            for block in part.found:
-                orders.setdefault(block.number, part.order)
-            continue
-        lacking = part.wanted - _serving(part, orders)
-        for block in reversed(part.found) if part.entry.highest else part.found:
-            if lacking <= 0:
-                break
-            if block.number in orders:
-                continue
-            if _is_so(block, part.order):
-                claimed[block.number] = change_to(block, part.order, part.entry)
-                orders[block.number] = part.order
-                lacking -= 1
-    return claimed
+            claims.claim(part.found, part.order, part.entry)
+        else:
+            found[id(part.entry)] = _claim_what_is_so(claims, part, lasting[id(part.entry)])
+    return found
+
+
+def _claim_size(claims: Claims, part: _Part, lasting: tuple[int, int]) -> int:
+    """Have an entry with a size claim its blocks; return how many are lacking."""
+    claims.hold(part.found, part.wanted, part.order, part.entry)
+    _claim_what_is_so(claims, part, lasting)
+    count = part.wanted - claims.serving(part.found, part.order)
+    return claims.claim_best(part.found, max(count, 0), part.order, part.entry)
+
+
+def _claim_what_is_so(claims: Claims, part: _Part, lasting: tuple[int, int]) -> int:
+    """Have an entry with a size claim what is so already, as far as it needs that; return it.
+
+    First what an earlier entry would change, and last what earlier sizes may count on: so the next
+    run claims the same, also if there is more then that is so.
+    """
+    order, highest = part.order, part.entry.highest
+    count = max(part.wanted - claims.serving(part.found, order), 0)
+    so, found = claims.so(part.found, order), 0
+    stays, counted = lasting
+    for some in (so & ~stays, so & stays & ~counted, so & stays & counted):
+        found |= ends_of(some, count - found.bit_count(), highest=highest)
+    claims.claim(found, order, part.entry)
+    return found
+
+
+_OF_KERNEL = (Zone.DMA, Zone.DMA32, Zone.NORMAL)
+_PASSES = 4
+"""Two from each end of a zone."""
+
+
+def _finds_zone(change: Change, spans: Spans) -> bool:
+    """Whether the zone that a change asks for is valid at its turn."""
+    block, zone = change.block, change.order.zone
+    if zone is None or not change.is_ahead:
+        return True
+    shown = () if block.state is State.ONLINE else block.zones or ()
+    return zone in shown or spans.can_enter(block.number, zone)
+
+
+def _follow(change: Change, spans: Spans) -> None:
+    """Have SPANS follow a change."""
+    if not change.is_ahead:
+        return
+    if change.block.state is State.ONLINE:
+        spans.set_offline(change.number)
+    after = change.after
+    if after.state is State.ONLINE:
+        zone = change.plan.target.zone or zone_of(after) or Zone.MOVABLE
+        spans.set_online(change.number, zone)
+
+
+def _without_zone(change: Change, spans: Spans) -> Change:
+    zones = spans.valid_zones(change.number)
+    refused = BlockError(
+        change.number, ONLINE.name, Cause.ZONE_NOT_VALID, zone=change.order.zone, zones=zones
+    )
+    return change._replace(plan=change.plan._replace(refused=refused))
 
 
 def _check(entry: Entry, block_size: int, configurable: bool) -> None:
@@ -190,25 +337,6 @@ def _ranges(entry: Entry, block_size: int) -> tuple[tuple[int, int], ...]:
     return entry.blocks
 
 
-def _within(
-    blocks: Sequence[MemoryBlock], ranges: tuple[tuple[int, int], ...]
-) -> Iterator[MemoryBlock]:
-    """The blocks in RANGES, which ascend, as the blocks do."""
-    if not ranges:
-        yield from blocks
-        return
-    rest = iter(ranges)
-    first, last = next(rest)
-    for block in blocks:
-        while block.number > last:
-            try:
-                first, last = next(rest)
-            except StopIteration:
-                return
-        if block.number >= first:
-            yield block
-
-
 def is_on(block: MemoryBlock, node: int | None, nodes: Sequence[int]) -> bool:
     """Whether a block is on a node, be it on others as well, of a machine with NODES. A block that
     is not configured has no node yet; it counts if the machine has only this node."""
@@ -217,95 +345,12 @@ def is_on(block: MemoryBlock, node: int | None, nodes: Sequence[int]) -> bool:
     return block.configured is False and tuple(nodes) == (node,)
 
 
-def _is_meant(block: MemoryBlock, entry: Entry, nodes: Sequence[int]) -> bool:
-    return entry.node is None or is_on(block, entry.node, nodes)
-
-
-def _not_there(
-    entry: Entry,
-    ranges: Sequence[Run],
-    numbers: Sequence[int],
-    found: Sequence[MemoryBlock],
-) -> Absence:
-    """What an entry names and the machine lacks. A node without blocks counts as one block."""
-    lacking = tuple(gap for first, last in ranges for gap in gaps(numbers, first, last))
-    if not ranges and not found:
-        return Absence(entry, 1)
-    return absence_of(lacking, entry)
-
-
-def _serving(part: _Part, orders: Mapping[int, Order]) -> int:
-    """How many blocks of an entry have ORDERS that do what the entry wants, too."""
-    count = 0
-    for block in part.found:
-        other = orders.get(block.number)
-        if other is None:
-            continue
-        # A block that stays as it is serves all that want it so.
-        stays = _is_so(block, other) and _is_so(block, part.order)
-        count += stays or _serves(other, part.order)
-    return count
-
-
-def _is_so(block: MemoryBlock, order: Order) -> bool:
-    return block.state is not State.UNKNOWN and change_to(block, order).plan.already
-
-
-def _made_up(
-    free: Sequence[Change], entry: Entry, count: int, removal: Removal
-) -> tuple[list[Change], Sequence[Change], int]:
-    """The changes that make up a floor of COUNT blocks, those that can replace them, and how many
-    are lacking."""
-    sign = -1 if entry.highest else 1
-    # Memory of the kernel's own zones is moved only where its blocks are named.
-    named = entry.blocks or entry.addresses
-    free = [change for change in free if named or not _moves_kernel_memory(change)]
-    ordered = sorted(free, key=lambda change: (_cost(change), sign * change.number))
-    if entry.condition is not Condition.ONLINE:
-        first, last = (bisect_left(ordered, cost, key=_cost) for cost in (_ONLINE, _NEVER))
-        ordered[first:last] = emptying(ordered[first:last], count - first, removal)
-    return ordered[:count], ordered[count:], max(count - len(ordered), 0)
-
-
 def takes_size(layout: Layout) -> bool:
     """Whether a layout wants an amount of memory to be offline or deconfigured."""
     return any(
         entry.size is not None and entry.condition is not Condition.ONLINE
         for entry in layout.entries
     )
-
-
-def _moves_kernel_memory(change: Change) -> bool:
-    zone, wanted = zone_of(change.block), change.order.zone
-    return zone not in (None, Zone.MOVABLE) and wanted not in (None, zone)
-
-
-def _serves(other: Order, order: Order) -> bool:
-    """Whether a block with the OTHER order is also as ORDER wants it."""
-    return (
-        other.condition is order.condition
-        and order.zone in (None, other.zone)
-        and order.memmap_on_memory in (None, other.memmap_on_memory)
-    )
-
-
-_ONLINE, _NEVER = 100, 1000
-"""More writes than any plan has."""
-
-
-def _cost(change: Change) -> int:
-    """The number of writes that a change takes; _NEVER if it is known to be in vain. To change
-    online memory costs more than anything else that may succeed."""
-    block, plan = change.block, change.plan
-    if plan.refused or block.state is State.UNKNOWN:
-        return _NEVER
-    ahead = [step for step, _ in change.stages()]
-    if ahead and ahead[0].refuse(block, plan.target):
-        return _NEVER
-    if not ahead or block.state is not State.ONLINE:
-        return len(ahead)
-    # A block in several zones does not go offline (mm/memory_hotplug.c, offline_pages).
-    return _NEVER if zone_of(block) is Zone.NONE else _ONLINE + len(ahead)
 
 
 def _turn(change: Change) -> tuple[int, int]:

@@ -44,13 +44,21 @@ class Spans:
 
     def valid_zones(self, number: int) -> tuple[Zone, ...]:
         """The zones in which the block can be set online; first the zone of ``online``."""
-        kernel_zone = next(
-            (zone for zone in _BEFORE_NORMAL if self._meets(number, zone)), Zone.NORMAL
-        )
+        kernel_zone = self._kernel_zone(number)
         in_kernel, in_movable = self._meets(number, kernel_zone), self._meets(number, Zone.MOVABLE)
         movable = in_movable and not in_kernel
         return (Zone.MOVABLE, kernel_zone) if movable else (kernel_zone, Zone.MOVABLE)
 
+    def can_enter(self, number: int, zone: Zone) -> bool:
+        """Whether the block can be set online in ZONE, after it was set offline if it is online. Of
+        zone Highmem that is not known."""
+        return zone in (Zone.MOVABLE, Zone.HIGHMEM, self._kernel_zone(number))
+
+    def _kernel_zone(self, number: int) -> Zone:
+        met = (zone for zone in _BEFORE_NORMAL if self._meets(number, zone))
+        return next(met, Zone.NORMAL)
+
     def _meets(self, number: int, zone: Zone) -> bool:
+        """Whether the block is in the span that a zone has without it."""
         members = self._members.get((self._nodes.get(number), zone), [])
-        return bool(members) and members[0] <= number <= members[-1]
+        return len(members) > 1 and members[0] < number < members[-1]

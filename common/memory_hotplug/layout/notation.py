@@ -18,7 +18,7 @@ from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadSizeError, LayoutError, printable
 from memory_hotplug.layout.model import VERSION, Entry, Layout, Missing, Policy, Where
-from memory_hotplug.layout.syntax import load_json, load_toml
+from memory_hotplug.layout.syntax import cut, load_json, load_toml
 from memory_hotplug.size import SIZE_LIMIT, parse_size
 
 __all__ = ["format_layout", "parse_layout", "parse_policy"]
@@ -26,14 +26,13 @@ __all__ = ["format_layout", "parse_layout", "parse_policy"]
 _ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE)
 """The zones in which hotplugged memory can be set online."""
 
-_MOST_ENTRIES = 100_000
-
 
 def parse_layout(text: str, file: str) -> Layout:
     """The layout in TEXT, TOML or JSON. FILE is its name, for messages.
 
     Raises LayoutError for everything that is not as memory-layout.d(5) says.
     """
+    text = text.removeprefix("\ufeff")  # a byte order mark, which some editors write
     if text.lstrip().startswith("{"):
         return _Parser(file, load_json(text, file)).layout()
     return _Parser(file, load_toml(text, file), text).layout()
@@ -69,7 +68,7 @@ class _Lines:
         self._lines: dict[tuple[str, int, str], int] = {}
         """Table, its number from 1, and key ("" for the heading) -> line from 1."""
         table, count, entries = "", 0, 0
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if found := self._TABLE.match(line):
                 table = found[1]
                 entries += table == "memory"
@@ -121,8 +120,7 @@ class _Table:
         except LayoutError:
             raise
         except ValueError as error:
-            shown = json.dumps(value, default=str)
-            shown = shown if len(shown) <= 60 else f"{shown[:60]}..."
+            shown = cut(json.dumps(value, default=str))
             raise self.error(f"{key} is {error}, not {shown}", key) from None
 
     def end(self) -> None:
@@ -130,7 +128,7 @@ class _Table:
         for key in self.values:
             if key not in self._known:
                 known = ", ".join(sorted(self._known))
-                raise self.error(f"unknown key {key} (known: {known})", key)
+                raise self.error(f"unknown key {cut(key)} (known: {known})", key)
 
 
 def _integer(value: Any) -> int:
@@ -146,6 +144,7 @@ def _truth(value: Any) -> bool:
 
 
 _A_SIZE = 'a size as text, such as "8G"'
+_SOME_SIZE = f"{_A_SIZE}, and more than 0"
 
 
 def _amount(value: Any) -> int:
@@ -160,7 +159,7 @@ def _amount(value: Any) -> int:
 def _size(value: Any) -> int:
     size = _amount(value)
     if not size:
-        raise ValueError(_A_SIZE)
+        raise ValueError(_SOME_SIZE)
     return size
 
 
@@ -250,7 +249,7 @@ class _Parser:
         return policy
 
     def _entries(self, found: Any) -> tuple[Entry, ...]:
-        if not isinstance(found, list) or len(found) > _MOST_ENTRIES:
+        if not isinstance(found, list):
             raise self._top.error("memory must be [[memory]], one for each entry", "memory")
         return tuple(self._entry(count, values) for count, values in enumerate(found, 1))
 

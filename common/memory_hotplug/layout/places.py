@@ -1,16 +1,25 @@
 """Find and read the files of memory layouts: in /etc, /run and /usr/lib below a root, or named."""
 
+import errno
 import os
 import stat
+from collections.abc import Iterator
 
-from memory_hotplug.errors import LayoutError
+from memory_hotplug.errors import LayoutError, printable
 from memory_hotplug.layout.model import Layout, joined
 from memory_hotplug.layout.notation import parse_layout
 from memory_hotplug.trees.files import Packed
-from memory_hotplug.trees.root_files import LAYOUTS, content_of, is_masked, names_in, read_file
+from memory_hotplug.trees.root_files import (
+    LAYOUTS,
+    LONGEST,
+    content_of,
+    is_masked,
+    names_in,
+    read_file,
+)
 from safe_files.beneath import check_regular
 
-__all__ = ["SAVED", "layout_file_names", "read_layout"]
+__all__ = ["SAVED", "decoded", "layout_file_names", "read_layout"]
 
 SAVED = "etc/memory-layout.d/50-chmem.toml"
 """The file that chmem writes."""
@@ -25,18 +34,37 @@ def read_layout(root: str | Packed, where: str | None = None) -> Layout:
     the same name in later directories, and a link to /dev/null masks them. WHERE is a path of this
     machine. Raises LayoutError, and OSError if WHERE cannot be read.
     """
-    if where is None:
-        found = [(f"/{path}", read_file(root, path)) for path in layout_file_names(root)]
-    elif os.path.isdir(where):
-        names = _toml(os.listdir(where))
-        found = [
-            (os.path.join(where, name), _read_here(os.path.join(where, name))) for name in names
-        ]
-    else:
-        found = [(where, _read_here(where))]
     return joined(
-        [parse_layout(_decoded(data, file), file) for file, data in found if data.strip()]
+        [
+            parse_layout(decoded(data, file), file)
+            for file, data in _bounded(_files(root, where))
+            if data.strip()
+        ]
     )
+
+
+def _files(root: str | Packed, where: str | None) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file that counts."""
+    if where is None:
+        for path in layout_file_names(root):
+            yield f"/{path}", read_file(root, path)
+    elif os.path.isdir(where):
+        for path in (os.path.join(where, name) for name in _toml(os.listdir(where))):
+            check_regular(os.stat(path), path)
+            yield path, _read_here(path)
+    else:
+        yield where, _read_here(where, pipe=True)
+
+
+def _bounded(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """The files. Raises OSError if all of them have more than LONGEST bytes."""
+    size = 0
+    for file, data in files:
+        size += len(data)
+        if size > LONGEST:
+            reason = f"the files of the layout are larger than {LONGEST >> 20}M"
+            raise OSError(errno.EFBIG, reason, printable(file))
+        yield file, data
 
 
 def _toml(names: list[str]) -> list[str]:
@@ -54,7 +82,8 @@ def layout_file_names(root: str | Packed) -> list[str]:
     return [path for _, path in sorted(found.items()) if path]
 
 
-def _decoded(data: bytes, file: str) -> str:
+def decoded(data: bytes, file: str) -> str:
+    """The text of a layout. Raises LayoutError; FILE is its name."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -62,12 +91,13 @@ def _decoded(data: bytes, file: str) -> str:
         raise LayoutError(file, line, "not UTF-8") from None
 
 
-def _read_here(path: str) -> bytes:
-    """The content of a file that is named. A pipe is read to its end, for a shell's <(...)."""
+def _read_here(path: str, *, pipe: bool = False) -> bytes:
+    """The content of a regular file; of a PIPE too, which is read to its end, for a shell's
+    <(...)."""
     file = os.open(path, _READING)
     try:
         found = os.fstat(file)
-        if not stat.S_ISFIFO(found.st_mode):
+        if not (pipe and stat.S_ISFIFO(found.st_mode)):
             check_regular(found, path)
         return content_of(file, path)
     finally:

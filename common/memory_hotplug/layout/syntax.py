@@ -1,4 +1,8 @@
-"""Load a memory layout, TOML or JSON; and what is likely wrong with a text that is neither."""
+"""Load a memory layout, TOML or JSON; and what is likely wrong with a text that is neither.
+
+A text is looked through before it is loaded: json and tomllib take memory and time without bound
+for a key of many parts, for many brackets in each other, and for a number of many digits.
+"""
 
 import json
 import re
@@ -6,17 +10,85 @@ from typing import Any
 
 from memory_hotplug.errors import LayoutError, printable
 
-__all__ = ["load_json", "load_toml"]
+__all__ = ["cut", "load_json", "load_toml"]
+
+_MOST_BRACKETS = 300_000
+"""The maximum of brackets; an entry of a layout has three at most, two of them in its heading."""
+_MOST_TABLES = 100
+"""The maximum of headings in single brackets; a layout has one, [policy]."""
+_MOST_DEEP = 8
+"""The maximum of brackets in each other; a layout has three, in ``memory = [{blocks = ["0"]}]``."""
+_MOST_PARTS = 4
+"""The maximum of parts of a key; a layout has two, in ``policy.auto_online``."""
+_LONGEST_WORD = 64
+"""The maximum length of a number or of a key without quotes."""
+
+_TOKEN = re.compile(
+    rf"""
+      (?P<skipped> \#[^\n]*+
+        | \"\"\"(?: [^"\\]++ | \\(?s:.)? | "(?!"") )*+"{{0,5}}
+        | '''(?: [^']++ | '(?!'') )*+'{{0,5}}
+        | "(?: [^"\\\n]++ | \\[^\n]? )*+"?
+        | '[^'\n]*+'? )
+    | ^[ \t]*+ (?P<heading> \[\[? )
+    | (?P<opening> [\[{{] )
+    | (?P<closing> [\]}}] )
+    | (?P<parts> (?: \. [ \t]*+
+        (?: [\w-]++ | "(?: [^"\\\n]++ | \\[^\n]? )*+"? | '[^'\n]*+'? ) [ \t]*+ ){{{_MOST_PARTS}}} )
+    | (?P<word> [\w+-]{{{_LONGEST_WORD + 1}}} )
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+"""What is looked at in TOML, and in JSON, whose strings are TOML's. Nothing is tried twice, so that
+the time is in proportion to the text. A string without an end takes the rest of its line, or of the
+text: a parser gets no further than that."""
+
+
+def _check_bounds(text: str, file: str) -> None:
+    """Raises LayoutError for a text that would take much memory or time to load."""
+    deep = brackets = tables = 0
+    reason = ""
+    for token in _TOKEN.finditer(text):
+        kind = token.lastgroup
+        if kind == "skipped":
+            continue
+        if kind == "closing":
+            deep -= 1
+            continue
+        if kind == "parts":
+            reason = f"a key of more than {_MOST_PARTS} parts"
+        elif kind == "word":
+            reason = f"a number or a key of more than {_LONGEST_WORD} characters"
+        else:
+            opened = token.end() - token.start(token.lastindex or 0)
+            tables += kind == "heading" and not deep and opened == 1
+            deep += opened
+            brackets += opened
+            if deep > _MOST_DEEP:
+                reason = f"more than {_MOST_DEEP} brackets in each other"
+            elif brackets > _MOST_BRACKETS:
+                reason = f"more than {_MOST_BRACKETS} brackets"
+            elif tables > _MOST_TABLES:
+                reason = f"more than {_MOST_TABLES} tables"
+        if reason:
+            line = text.count("\n", 0, token.start()) + 1
+            raise LayoutError(file, line, f"too much for a layout: {reason}")
+
+
+def cut(text: str) -> str:
+    """TEXT, of which the beginning is enough in a message."""
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def load_json(text: str, file: str) -> dict[str, Any]:
     """The object of a JSON text. Raises LayoutError; FILE is its name for that."""
+    _check_bounds(text, file)
 
     def no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise LayoutError(file, None, f"{key} is given twice")
+                raise LayoutError(file, None, printable(f"{cut(key)} is given twice"))
             found[key] = value
         return found
 
@@ -44,6 +116,7 @@ def load_toml(text: str, file: str) -> dict[str, Any]:
     """The table of a TOML text. Raises LayoutError; FILE is its name for that."""
     import tomllib  # not at the start of each chmem
 
+    _check_bounds(text, file)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

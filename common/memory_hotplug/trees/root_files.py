@@ -119,6 +119,9 @@ def read_file(root: str | Packed, path: str) -> bytes:
     with _named(path):
         if not isinstance(root, str):
             return root.read(path)
+        # To open a device can do something, and a FIFO could be waited for.
+        with _opened(root, path, os.O_PATH) as file:
+            check_regular(os.fstat(file), path)
         with _opened(root, path, _READING) as file:
             check_regular(os.fstat(file), path)
             return content_of(file, path)
