@@ -19,14 +19,13 @@ from memory_hotplug.change.journal import last_change
 from memory_hotplug.change.lock import Held, is_own
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import NEEDED, Action, change_back
-from memory_hotplug.change.removal import NOTHING_KNOWN, removal_of
 from memory_hotplug.change.saved import added, entries_of, stays_by_itself
 from memory_hotplug.change.targets import (
     NEEDED_FOR_LAYOUT,
     absence_of,
     is_on,
-    takes_size,
-    targets_of,
+    removal_for,
+    targets_on,
 )
 from memory_hotplug.change.undo import UNDO, Rewritten
 from memory_hotplug.errors import LayoutError
@@ -69,15 +68,8 @@ def to_apply(machine: Machine, where: str | None, *, force: bool) -> Job:
 
     def chosen() -> Selection:
         table = machine.read(NEEDED_FOR_LAYOUT)
-        removal = removal_of(machine) if takes_size(layout) else NOTHING_KNOWN
-        targets = targets_of(
-            layout,
-            table,
-            configurable=machine.configurable,
-            zones=table.has_zones,
-            nodes=machine.nodes,
-            removal=removal,
-        )
+        removal = removal_for(machine, layout)
+        targets = targets_on(machine, layout, table, removal)
         settings = differing(layout.policy, machine)
         found = select_changes(request, machine, *targets, settings, layout.keep_free)
         found = replace(found, removal=removal)

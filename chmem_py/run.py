@@ -31,7 +31,7 @@ from memory_hotplug.change.lock import Held
 from memory_hotplug.change.plan import Action, Change
 from memory_hotplug.change.rehearsal import Rehearsal
 from memory_hotplug.change.steps import OFFLINE
-from memory_hotplug.change.transaction import NOT_MOVED, Patience
+from memory_hotplug.change.transaction import NOT_MOVED, Patience, Terms
 from memory_hotplug.errors import (
     BlockError,
     CannotWriteError,
@@ -201,19 +201,28 @@ def _change(site: Site, changes: Iterable[Change], how: How, text: Text) -> None
         for outcome in carry_out_each(
             site.machine,
             changes,
-            enough=selection.enough,
-            watch=site.interrupts,
-            patience=Patience(busy=how.retry, again=max(how.retry, Patience().again)),
-            all_or_nothing=how.all_or_nothing,
-            observe=how.json or selection.balance is not None,
-            held=site.held,
-            guard=site.guard,
+            replace(
+                _terms(site, selection, how),
+                patience=Patience(busy=how.retry, again=max(how.retry, Patience().again)),
+                observe=how.json or selection.balance is not None,
+                held=site.held,
+            ),
         ):
             tally.add(outcome, _why(site.machine, outcome.error))
             site.output.write(text.format_outcome(outcome))
             progress.done(tally.done + tally.already)
     finally:
         progress.stop()
+
+
+def _terms(site: Site, selection: Selection, how: How) -> Terms:
+    """The terms that hold for a dry run, too."""
+    return Terms(
+        enough=selection.enough,
+        watch=site.interrupts,
+        all_or_nothing=how.all_or_nothing,
+        guard=site.guard,
+    )
 
 
 def _why(machine: Machine, error: BlockError | None) -> Why:
@@ -244,14 +253,7 @@ def _rehearse(
     selection = text.tally.selection
     if text.tally.refused or not write_settings(rehearsal, text.tally):
         return ()
-    for outcome in carry_out_each(
-        Machine(rehearsal),
-        changes,
-        enough=selection.enough,
-        watch=site.interrupts,
-        all_or_nothing=how.all_or_nothing,
-        guard=site.guard,
-    ):
+    for outcome in carry_out_each(Machine(rehearsal), changes, _terms(site, selection, how)):
         text.tally.add(outcome)
         site.output.write(text.format_outcome(outcome))
     if text.tally.all_or_nothing and not text.tally.complete:

@@ -23,6 +23,7 @@ from memory_hotplug.change.journal import HALF_DONE, Left
 from memory_hotplug.change.lock import Holder, hold
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import Action, Order
+from memory_hotplug.change.transaction import Terms
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.machine import Machine
 from memsim import directory
@@ -37,6 +38,7 @@ from memory_hotplug import Machine
 from memory_hotplug.change.lock import hold
 from memory_hotplug.change.plan import Action, Order
 from memory_hotplug.change.batch import carry_out
+from memory_hotplug.change.transaction import Terms
 
 root, after, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 machine = Machine.at(root)
@@ -49,7 +51,8 @@ def counted(path, word):
     write(path, word)
 machine.tree.write = counted
 with hold(root, this_machine=False) as held:
-    list(carry_out(machine, Order(Action.RECONFIGURE, memmap_on_memory=True), [number], held=held))
+    order = Order(Action.RECONFIGURE, memmap_on_memory=True)
+    list(carry_out(machine, order, [number], Terms(held=held)))
 """
 
 
@@ -101,7 +104,7 @@ def test_nothing_stays_in_the_tree(lpar: Path) -> None:
     machine = Machine.at(lpar)
     order = Order(Action.RECONFIGURE, memmap_on_memory=True)
     with hold(str(lpar), this_machine=False) as held:
-        (outcome,) = carry_out(machine, order, [1], held=held)
+        (outcome,) = carry_out(machine, order, [1], Terms(held=held))
         assert (lpar / HALF_DONE).read_bytes() == b""
     assert outcome.result is Result.DONE
     assert not (lpar / HALF_DONE).exists()
@@ -204,7 +207,7 @@ def test_a_record_that_is_no_file_of_its_own_is_not_touched(
         place.hardlink_to(outside)
     with hold(str(lpar), this_machine=False) as held:
         order = Order(Action.RECONFIGURE, memmap_on_memory=True)
-        (outcome,) = carry_out(Machine.at(lpar), order, [1], held=held)
+        (outcome,) = carry_out(Machine.at(lpar), order, [1], Terms(held=held))
     assert outcome.result is Result.DONE
     assert outside.read_text() == "precious"
     assert place.exists()
