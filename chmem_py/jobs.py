@@ -13,7 +13,7 @@ from chmem_py.layouts import Job, check_own, check_saved, persist, put_back, sav
 from chmem_py.operands import owned_by, read_selection, unable, zone_named
 from chmem_py.options import Options
 from chmem_py.output import NAME, Output
-from chmem_py.recovery import holding, say_held, say_left
+from chmem_py.recovery import after_recovery, holding, say_held
 from chmem_py.request import Request
 from chmem_py.run import Done, Site, gave_up, interrupted, run_changes
 from chmem_py.selection import select_nothing
@@ -56,6 +56,8 @@ def change(make: Maker, asked: Asked) -> int:
             check_own(machine)
         if options.persistent:
             check_saved(machine)
+        if options.dry_run:
+            machine = after_recovery(machine, output)
         job = make(machine, asked)
         with Interrupts(options.timeout) as interrupts:
             try:
@@ -113,10 +115,7 @@ def _held(
     machine: Machine, job: Job, options: Options, interrupts: Interrupts, output: Output
 ) -> AbstractContextManager[Held | None]:
     """The machine held, if anything is to be written to it."""
-    if options.dry_run:
-        say_left(machine, output)
-        return nullcontext()
-    if unable(machine, job.request.action, options):
+    if options.dry_run or unable(machine, job.request.action, options):
         return nullcontext()
     return holding(machine, interrupts, options.timeout, output)
 

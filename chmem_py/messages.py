@@ -156,6 +156,11 @@ NOT_ITS_FILES = Message(
     "outside of memsim shell, with --sysroot DIR, this works",
 )
 NOTHING_TO_UNDO = Message("there is no change to undo", always=True)
+UNRECORDED = Message(
+    "{file} cannot be written: {reason}; chmem --undo cannot take back all of this change",
+    manual="/run/memory-hotplug/undo.json cannot be written: reason",
+    always=True,
+)
 UNDO_DAMAGED = Message("{file}: the record of the last change is damaged", always=True)
 NOT_HERE = Message("not on this machine: {blocks}")
 SOME_NOT_HERE = Message("not on this machine: {count} of {blocks}", manual=NOT_HERE.entry)

@@ -116,7 +116,9 @@ def run_changes(site: Site, selection: Selection, how: How) -> Done:
         return _carry_out(site, text, selection.changes, how)
     from chmem_py.best_first import arranged
 
-    with arranged(machine, selection, how.order) as changes:
+    # A rehearsal has no pages.
+    real = machine.tree.machine if isinstance(machine.tree, Rehearsal) else machine
+    with arranged(real, selection, how.order) as changes:
         return _carry_out(site, text, changes, how)
 
 
@@ -249,7 +251,9 @@ def _rehearse(
     site: Site, changes: Iterable[Change], how: How, text: Text
 ) -> Sequence[tuple[str, str]]:
     """The writes, path and word, that would be made."""
-    rehearsal = Rehearsal(site.machine)
+    tree = site.machine.tree
+    # What a killed chmem left may be restored in it already.
+    rehearsal = tree if isinstance(tree, Rehearsal) else Rehearsal(site.machine)
     selection = text.tally.selection
     if text.tally.refused or not write_settings(rehearsal, text.tally):
         return ()

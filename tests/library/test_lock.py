@@ -20,7 +20,7 @@ from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.change import lock as module
 from memory_hotplug.change.batch import bring_back, carry_out
 from memory_hotplug.change.journal import HALF_DONE, Left
-from memory_hotplug.change.lock import Holder, hold
+from memory_hotplug.change.lock import Holder, hold, left_by
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import Action, Order
 from memory_hotplug.change.transaction import Terms
@@ -428,6 +428,23 @@ def test_this_machine_is_held_in_a_directory_of_roots(run: Run) -> None:
     assert open_descriptors() == before
     assert os.listdir(run.place) == ["lock"]
     assert sorted(os.listdir(run.memory)) == ["run", "sys"]
+
+
+def test_what_a_killed_process_left_is_read_without_a_trace(run: Run) -> None:
+    root = str(run.memory)
+    before = open_descriptors()
+    assert left_by(root, this_machine=True) is None
+    assert not run.place.exists()
+    with hold(root, this_machine=True) as held:
+        held.note(BLOCK, "enable")
+        # It is the block at work of this process.
+        assert left_by(root, this_machine=True) is None
+    files = {path: path.stat() for path in run.place.iterdir()}
+    left = left_by(root, this_machine=True)
+    assert left is not None
+    assert (left.before.number, left.action) == (BLOCK.number, "enable")
+    assert {path: path.stat() for path in run.place.iterdir()} == files
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("how", ["others may write", "group may write", "another's", "a link"])

@@ -15,6 +15,7 @@ from itertools import chain
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, same_condition
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import GUARDED
+from memory_hotplug.change.journal import Left
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import NEEDED, Change, Order, Plan, change_to, order_to
@@ -22,7 +23,7 @@ from memory_hotplug.change.transaction import UNDOING, Site, Terms, Transaction
 from memory_hotplug.errors import BlockError, NoSuchBlockError
 from memory_hotplug.machine import Machine
 
-__all__ = ["bring_back", "carry_out", "carry_out_each"]
+__all__ = ["bring_back", "carry_out", "carry_out_each", "restored"]
 
 
 def carry_out(
@@ -173,27 +174,30 @@ def bring_back(machine: Machine, held: Held) -> Outcome | None:
     alone: somebody has restored it. So is one that cannot have been as the line says, because its
     memory is configured and that of the line is not, or the other way round.
     """
-    left = held.left
-    if left is None:
+    if held.left is None:
         return None
+    outcome = restored(machine, held.left)
+    if outcome and outcome.stuck:
+        held.keep()
+    else:
+        held.clear()
+    return outcome
+
+
+def restored(machine: Machine, left: Left) -> Outcome | None:
+    """Bring a block that was LEFT back, as `bring_back` does; the journal is left alone."""
     number = left.before.number
     try:
         now = machine.block(number)
     except NoSuchBlockError:
-        held.clear()
         return None
     foreign = (left.before.configured is None) != (now.configured is None)
     if foreign or left.before.state is State.ONLINE is now.state:
-        held.clear()
         return None
     # Of the change that was interrupted only the condition before it is known.
     unknown = Change(left.before, order_to(left.before), Plan())
     work = Transaction(Site(machine, Terms(patience=UNDOING)), unknown)
     stuck = work.restore(anyway=True)
-    if stuck:
-        held.keep()
-    else:
-        held.clear()
     if not (stuck or any(write.happened for write in work.writes)):
         return None
     result = Result.FAILED if stuck else Result.TAKEN_BACK

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 
 from memory_hotplug.errors import printable
 from memory_hotplug.trees.files import Packed
-from safe_files.beneath import check_regular, open_beneath
-from safe_files.replace import replaced, replacing
+from safe_files.beneath import check_regular, check_writable, open_beneath
+from safe_files.replace import replaced, replacing, write_all
 
 __all__ = [
     "ABOUT",
@@ -24,6 +24,7 @@ __all__ = [
     "LONGEST",
     "RULES",
     "SYSINFO",
+    "append_to_file",
     "content_of",
     "is_masked",
     "link_file",
@@ -56,6 +57,7 @@ LONGEST = 4 << 20
 _MASK = "/dev/null"
 _LISTING = os.O_RDONLY | os.O_DIRECTORY
 _READING = os.O_RDONLY | os.O_NONBLOCK
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def is_masked(root: str | Packed, path: str) -> bool:
@@ -132,6 +134,23 @@ def replace_file(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
         replacing(at, name, mode) as stream,
     ):
         stream.write(data)
+
+
+def append_to_file(root: str, path: str, data: bytes) -> None:
+    """Add DATA to the end of a regular file, as a whole or not at all. Raises OSError."""
+    directory, _, name = path.rpartition("/")
+    with _named(path), _opened(root, directory, _LISTING) as at:
+        file = os.open(name, _APPENDING, dir_fd=at)
+        try:
+            found = os.fstat(file)
+            check_writable(found, path)
+            try:
+                write_all(file, data)
+            except OSError:
+                os.ftruncate(file, found.st_size)
+                raise
+        finally:
+            os.close(file)
 
 
 def link_file(root: str, path: str, target: str) -> None:
