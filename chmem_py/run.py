@@ -62,6 +62,8 @@ class How:
     verbose: bool = False
     json: bool = False
     """Whether a document is written."""
+    persistent: bool = False
+    """Whether more is written afterwards, to the layout."""
     said: Mapping[str, str] = field(default_factory=dict)
     """The options as they were given, for commands that are advised."""
 
@@ -95,8 +97,14 @@ def run_changes(site: Site, selection: Selection, how: How) -> Done:
     if selection.impossible:
         return Done(tally, Exit.FAILURE)
     plain = not (how.json or how.dry_run)
-    advised = output.advice or how.json
-    text = Text(tally, how.verbose and plain, plain, rehearsed=how.dry_run, advised=advised)
+    text = Text(
+        tally,
+        how.verbose and plain,
+        plain,
+        rehearsed=how.dry_run,
+        persistent=how.persistent,
+        advised=output.advice or how.json,
+    )
     output.write(format_doubts(selection))
     need = need_of(machine, selection)
     if tally.refused:

@@ -541,7 +541,7 @@ def test_a_persistent_change_writes_what_became_of_the_memory(
     assert chmem("-s", tree, "-e", "-b", "6", "--persistent").status == 1
     dry = chmem("-s", tree, "-d", "-b", "4", "--persistent", "--dry-run")
     assert dry.status == 0
-    assert dry.stdout.endswith("\n# would write /etc/memory-layout.d/50-chmem.toml\n")
+    assert "\n# would write /etc/memory-layout.d/50-chmem.toml\n" in dry.stdout
     assert file.read_text() == kept
     assert chmem("-s", tree, "-d", "-b", "5", "--persistent").status == 0
     assert 'blocks = "5"\nstate = "deconfigured"\n' in file.read_text()

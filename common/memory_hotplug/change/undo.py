@@ -43,6 +43,9 @@ class Rewritten(NamedTuple):
 
     before: str
     after: str
+    installed: bool | None = None
+    """Whether the change has installed what applies the layout at boot, too; False if it has
+    removed that, None if it was left alone."""
 
 
 class Record(NamedTuple):
@@ -135,9 +138,11 @@ def parse_record(data: bytes) -> Record:
 def _rewritten(found: Any) -> Rewritten | None:
     if found is None:
         return None
-    if not isinstance(found, dict) or found.keys() != {"before", "after"}:
+    if not isinstance(found, dict) or found.keys() != set(Rewritten._fields):
         raise ValueError("no layout")
-    if not all(isinstance(text, str) for text in found.values()):
+    if not (isinstance(found["before"], str) and isinstance(found["after"], str)):
+        raise ValueError("no layout")
+    if not isinstance(found["installed"], bool | None):
         raise ValueError("no layout")
     if found["before"].strip():
         # Also a LayoutError is a ValueError.

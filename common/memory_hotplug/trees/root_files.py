@@ -6,8 +6,9 @@ is read may also be in an archive, which is open then.
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from memory_hotplug.errors import printable
 from memory_hotplug.trees.files import Packed
@@ -27,11 +28,13 @@ __all__ = [
     "append_to_file",
     "content_of",
     "is_masked",
+    "is_there",
     "link_file",
     "names_in",
     "read_file",
     "remove_file",
     "replace_file",
+    "why_not_written",
 ]
 
 LAYOUTS = ("etc/memory-layout.d", "run/memory-layout.d", "usr/lib/memory-layout.d")
@@ -114,6 +117,38 @@ def names_in(root: str | Packed, directory: str) -> list[str]:
                 return os.listdir(at)
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def is_there(root: str, path: str) -> bool:
+    """Whether there is something with this name, be it a link that leads nowhere."""
+    directory, _, name = path.rpartition("/")
+    return name in names_in(root, directory)
+
+
+def why_not_written(root: str, path: str) -> OSError | None:
+    """Why `replace_file` would fail, as far as that is known before; None if nothing is."""
+    *way, name = f"./{path}".split("/")
+    try:
+        with _named(path), _root(root) as (at, here), ExitStack() as opened:
+            flags = _LISTING if here else _LISTING | os.O_NOFOLLOW
+            for directory in way:
+                try:
+                    at = os.open(directory, flags, dir_fd=at)
+                except FileNotFoundError:
+                    break
+                opened.callback(os.close, at)
+            else:
+                with suppress(FileNotFoundError):
+                    found = os.stat(name, dir_fd=at, follow_symlinks=False)
+                    if stat.S_ISDIR(found.st_mode):
+                        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not os.access(".", os.W_OK | os.X_OK, dir_fd=at, effective_ids=True):
+                read_only = os.fstatvfs(at).f_flag & os.ST_RDONLY
+                code = errno.EROFS if read_only else errno.EACCES
+                raise OSError(code, os.strerror(code))
+    except OSError as error:
+        return error
+    return None
 
 
 def read_file(root: str | Packed, path: str) -> bytes:
