@@ -144,7 +144,7 @@ def _held(
     """The machine held, if anything is to be written to it."""
     if options.dry_run or unable(machine, job.request.action, options):
         return nullcontext()
-    return holding(machine, interrupts, options.timeout, output)
+    return holding(machine, interrupts, options.timeout, output, options.action)
 
 
 def _shown(asked: Asked, job: Job) -> dict[str, Any]:

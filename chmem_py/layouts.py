@@ -192,6 +192,9 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
     if where is None:
         text = format_layout(replace(saved_layout(machine), entries=entries), HEADING)
         replace_file(machine.tree.root, SAVED, text.encode())
+        from chmem_py.install import refresh_rules
+
+        refresh_rules(machine, read_layout(machine.tree.root), output)
     else:
         with open_output(where) as stream:
             stream.write(alone)
@@ -199,9 +202,14 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
 
 
 def saved_layout(machine: Machine) -> Layout:
-    """The layout in the file that chmem writes; without one, that of the vendor's file with its
-    name, which a new file hides. Raises LayoutError, and OSError."""
-    text = saved_text(machine) or _text(machine, _VENDORS)
+    """The layout in the file that chmem writes, as `layout_in`."""
+    return layout_in(machine, saved_text(machine))
+
+
+def layout_in(machine: Machine, text: str) -> Layout:
+    """The layout that the file that chmem writes has with this TEXT; where there is none, that of
+    the vendor's file with its name, which a new file hides. Raises LayoutError, and OSError."""
+    text = text or _text(machine, _VENDORS)
     return parse_layout(text, f"/{SAVED}") if text.strip() else Layout()
 
 

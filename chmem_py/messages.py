@@ -258,9 +258,8 @@ OVERRIDDEN_NOW = Message(
     always=True,
 )
 TOO_MUCH_MOVABLE = Message(
-    "no layout gives zone Movable more than {ratio} % of all other zones, as these blocks would;"
-    " nothing was changed",
-    "without --persistent the change lasts until the next boot",
+    "no layout gives zone Movable more than {ratio} % of all other zones, as these blocks would",
+    "without --zone they go into Movable if they can, at each boot",
     manual="no layout gives zone Movable more than N % of all other zones, as these blocks would",
 )
 NOT_APPLIED = Message(

@@ -1,7 +1,7 @@
 """Make a change stay: the layout that --persistent writes, and what applies it at boot."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from chmem_py.install import (
     refresh_rules,
     remove_units,
 )
-from chmem_py.layouts import HEADING, Job, check_own, saved_layout, saved_text
+from chmem_py.layouts import HEADING, Job, check_own, layout_in, saved_layout, saved_text
 from chmem_py.output import FileChange, Output
 from chmem_py.run import Done
 from chmem_py.selection import Selection
@@ -25,6 +25,7 @@ from hotplug_cli.exits import Exit
 from hotplug_cli.message import Message, Sentence
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import balanced, ratio_of
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Result
@@ -90,7 +91,7 @@ class Contest(NamedTuple):
         """Raise CommandError if what is planned would not stay."""
         planned = [change for change in selection.changes if not change.plan.refused]
         likely = [change.after for change in islice(planned, selection.enough)]
-        if reason := self.refusal(likely, job.policy, messages.OVERRIDDEN):
+        if reason := self.refusal(self.settled(likely, selection), job.policy, messages.OVERRIDDEN):
             raise CommandError(reason)
 
     def refusal(
@@ -101,26 +102,37 @@ class Contest(NamedTuple):
         if policy and (place := self._other_policy(policy)):
             what, file = place
             return row.of(place=file, what=what, saved=SAVED)
-        if not blocks:
-            return None
-        layout = self.whole(added(self.saved, sorted(blocks, key=lambda block: block.number)))
-        found = targets_on(self.machine, layout, self.table)
-        ratio = ratio_of(self.machine)
-        changes = balanced(found.changes, self.table, ratio)
-        claimed = {change.number: change for change in changes}
         contested: dict[Where, list[int]] = {}
-        for block in blocks:
-            change = claimed.get(block.number)
-            if change is None or change.entry is None:
-                continue
-            if change.entry.where.file in ("", f"/{SAVED}"):
-                if change.plan.refused and zone_of(block) is Zone.MOVABLE:
-                    return messages.TOO_MUCH_MOVABLE.of(ratio=ratio)
-            elif not _agrees(change, block):
+        for block, change in self._claims(blocks):
+            if _overfills(change):
+                return messages.TOO_MUCH_MOVABLE.of(ratio=ratio_of(self.machine))
+            if change.entry and not (_is_ours(change) or _agrees(change, block)):
                 contested.setdefault(change.entry.where, []).append(block.number)
         for where, numbers in contested.items():
             return row.of(place=_place(where), what=named(numbers), saved=SAVED)
         return None
+
+    def settled(self, blocks: Sequence[MemoryBlock], selection: Selection) -> Sequence[MemoryBlock]:
+        """BLOCKS as the layout is to have them. Where nobody asked for a zone, and no layout gives
+        so much memory to Movable, any zone will do: they go there if they can, as they did."""
+        if selection.request.zone or not any(_overfills(one) for _, one in self._claims(blocks)):
+            return blocks
+        return [
+            block._replace(zones=None) if zone_of(block) is Zone.MOVABLE else block
+            for block in blocks
+        ]
+
+    def _claims(self, blocks: Sequence[MemoryBlock]) -> Iterator[tuple[MemoryBlock, Change]]:
+        """Each of BLOCKS, and what the whole layout with these blocks makes of it after a boot."""
+        if not blocks:
+            return
+        layout = self.whole(added(self.saved, sorted(blocks, key=lambda block: block.number)))
+        found = targets_on(self.machine, layout, self.table)
+        changes = balanced(found.changes, self.table, ratio_of(self.machine))
+        claimed = {change.number: change for change in changes}
+        for block in blocks:
+            if change := claimed.get(block.number):
+                yield block, change
 
     def whole(self, saved: Layout) -> Layout:
         """All files together, with SAVED for that which chmem writes."""
@@ -163,6 +175,17 @@ def other_layouts(machine: Machine) -> list[tuple[str, Layout]]:
     return found
 
 
+def _is_ours(change: Change) -> bool:
+    """Whether the entry is one of the file that chmem writes, or one that it is about to write."""
+    return change.entry is not None and change.entry.where.file in ("", f"/{SAVED}")
+
+
+def _overfills(change: Change) -> bool:
+    """Whether a change of ours is refused because zone Movable would be too large."""
+    refused = change.plan.refused
+    return _is_ours(change) and refused is not None and refused.cause is Cause.KERNEL_ZONES
+
+
 def _agrees(change: Change, block: MemoryBlock) -> bool:
     """Whether a CHANGE that a layout asks for leaves the block in the condition of BLOCK, as far as
     its zone is known."""
@@ -187,7 +210,8 @@ def persist(
 
     Without HELD, as in a dry run, it is only said. Raises LayoutError, and OSError.
     """
-    blocks = _to_persist(machine, done, rehearsed=held is None)
+    found = _to_persist(machine, done, rehearsed=held is None)
+    blocks = others.settled(found, done.tally.selection)
     if not (done.status == Exit.SUCCESS if job.policy else blocks):
         return done.status
     layout = others.saved
@@ -234,25 +258,26 @@ def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Out
 
     Without HELD it is only said. Raises LayoutError, and OSError.
     """
-    if held is None:
-        output.tell(FileChange(SAVED, removed=not layout.before, rehearsed=True))
-        return True
-    root = machine.tree.root
-    if saved_text(machine) != layout.after:
+    root, dry_run = machine.tree.root, held is None
+    now = saved_text(machine)
+    # A process that was killed may have recorded the text without writing it.
+    if now not in (layout.before, layout.after):
         return False
-    back = None if layout.installed is None else not layout.installed
-    as_before = f"/{SAVED} is as it was before"
-    _rewrite(machine, layout.before, held, output, installed=back, line=as_before)
-    rest = read_layout(root)
+    if held:
+        back = None if layout.installed is None else not layout.installed
+        as_before = f"/{SAVED} is as it was before"
+        _rewrite(machine, layout.before, held, output, installed=back, line=as_before)
+    elif now != layout.before:
+        output.tell(FileChange(SAVED, removed=not layout.before, rehearsed=True))
+    rest = contest(machine).whole(layout_in(machine, layout.before))
     if layout.installed and not (rest.entries or rest.policy.said):
-        remove_units(root, output)
+        remove_units(root, output, dry_run=dry_run)
     elif layout.installed is False and not is_applied_at_boot(root):
-        if reason := hindrance(machine.tree):
-            output.say(reason)
-            return True
-        install_units(machine, output, dry_run=False)
+        if hindrance(machine.tree):
+            raise CommandError(messages.NOT_APPLIED.of(files=f"/{SAVED}"))
+        install_units(machine, output, dry_run=dry_run)
     else:
-        refresh_rules(machine, rest, output)
+        refresh_rules(machine, rest, output, dry_run=dry_run)
     return True
 
 

@@ -23,9 +23,13 @@ from memory_hotplug.machine import Machine
 
 @contextmanager
 def holding(
-    machine: Machine, interrupts: Interrupts, timeout: float | None, output: Output
+    machine: Machine,
+    interrupts: Interrupts,
+    timeout: float | None,
+    output: Output,
+    action: str | None = None,
 ) -> Iterator[Held]:
-    """A context that holds the machine. A block that was left half done is restored.
+    """A context that holds the machine for ACTION. A block that was left half done is restored.
 
     Waits TIMEOUT seconds at most; says for whom it waits. Raises HeldError if that was not long
     enough, and StoppedError if a signal ends the wait.
@@ -43,6 +47,7 @@ def holding(
         )
     with held:
         _mend(machine, held, output)
+        held.action = action
         yield held
 
 

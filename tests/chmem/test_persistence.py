@@ -320,6 +320,19 @@ def test_more_movable_memory_than_a_layout_gives_is_not_made_persistent(
     assert chmem("-s", tree, "-e", "-b", "2-7", "-z", "Movable", "--persistent").status == 0
 
 
+def test_memory_that_found_its_zone_by_itself_goes_there_again(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    """As much of it as nobody could ask for: any zone will do then."""
+    tree = machine(s390(first=2, standby=10))
+    assert chmem("-s", tree, "-e", "1152m", "--persistent").status == 0
+    after = conditions(tree)
+    assert [found.zone for found in after.values()].count("Movable") == 9
+    assert 'zone = "Movable"' not in (tree / SAVED).read_text()
+    assert boot(tree, chmem, memsim) == 0
+    assert conditions(tree) == after
+
+
 # What does not stay
 
 
@@ -382,6 +395,36 @@ def test_undo_takes_back_what_was_installed_and_undoing_that_installs_it_again(
     assert installed(tree) == [False] * 3
 
 
+def test_undo_after_a_kill_finds_a_layout_that_was_not_written_yet(
+    tree: Path, chmem: Command
+) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
+    (tree / SAVED).unlink()
+    (tree / UNIT).unlink()
+    done = chmem("-s", tree, "--undo")
+    assert (done.status, done.stderr) == (0, "")
+    assert installed(tree) == [False] * 3
+    assert conditions(tree)[4].config == 0
+
+
+def test_an_undo_that_cannot_install_again_says_so(tree: Path, chmem: Command) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
+    assert chmem("-s", tree, "--undo").status == 0
+    (tree / UNIT).symlink_to("/dev/null")
+    done = chmem("-s", tree, "--undo")
+    assert done.status == 64
+    assert done.stderr.startswith(f"chmem: nothing applies /{SAVED} at boot any more\n")
+    assert (tree / UNIT).is_symlink()
+
+
+def test_save_has_the_rules_follow_the_layout(tree: Path, chmem: Command) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
+    assert chmem("-s", tree, "-e", "-b", "5", "-z", "Movable").status == 0
+    done = chmem("-s", tree, "--save")
+    assert (done.status, done.stdout) == (0, f"wrote /{RULES}\n")
+    assert 'KERNEL=="memory[45]"' in (tree / RULES).read_text()
+
+
 def test_undo_leaves_what_another_layout_needs(tree: Path, chmem: Command) -> None:
     assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
     layout(tree, '[[memory]]\nblocks = "6"\n', MINE)
@@ -414,7 +457,7 @@ def test_the_document_has_the_files(tree: Path, chmem: Command) -> None:
     assert files(*enable, "--dry-run") == all_of("write", False, *places)
     assert files(*enable) == all_of("write", True, *places)
     assert files(*enable) == []
-    assert files("--undo", "--dry-run") == all_of("remove", False, SAVED)
+    assert files("--undo", "--dry-run") == all_of("remove", False, SAVED, WANTED, UNIT, RULES)
     assert files("--undo") == all_of("remove", True, SAVED, WANTED, UNIT, RULES)
     layout(tree, '[[memory]]\nblocks = "6"\n', MINE)
     assert files("--apply", "--install") == all_of("write", True, *places[1:])

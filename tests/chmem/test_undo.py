@@ -160,9 +160,8 @@ def test_undo_takes_back_what_persistent_wrote(chmem: Command, lpar: Path) -> No
 
 def test_undo_removes_a_layout_that_there_was_not(chmem: Command, lpar: Path) -> None:
     assert chmem("-s", lpar, "-e", "-b", "16", "--persistent").status == 0
-    assert chmem("-s", lpar, "--undo", "--dry-run").stdout.splitlines()[-1] == (
-        f"# would remove /{SAVED}"
-    )
+    done = chmem("-s", lpar, "--undo", "--dry-run")
+    assert f"# would remove /{SAVED}" in done.stdout.splitlines()
     assert (lpar / SAVED).exists()
     assert chmem("-s", lpar, "--undo").status == 0
     assert not (lpar / SAVED).exists()
@@ -280,6 +279,20 @@ def test_persistent_writes_only_what_is_so(lpar: Path, chmem: Command, memsim: C
     words = ["--reconfigure", "-m", "1", "-b", "1-15", "--keep-free", "1500m", "--persistent"]
     assert chmem("-s", lpar, *words).status != 0
     assert not (lpar / SAVED).exists()
+
+
+def test_a_change_that_cannot_be_recorded_is_made_and_told_once(lpar: Path, chmem: Command) -> None:
+    record = lpar / "run/memory-hotplug/undo.json"
+    record.mkdir(parents=True)
+    (record / "in the way").touch()
+    said = "/run/memory-hotplug/undo.json cannot be written: Is a directory; chmem --undo cannot"
+    done = chmem("-s", lpar, "-e", "-b", "16-18", "--persistent")
+    assert (done.status, status_of(lpar, 16, 18)) == (0, ["online", "online"])
+    assert done.stderr == f"chmem: {said} take back all of this change\n"
+    (message,) = json.loads(chmem("-s", lpar, "-d", "-b", "16", "--json").stdout)["messages"][:1]
+    assert message == f"{said} take back all of this change"
+    # Nothing that could be undone was done.
+    assert chmem("-s", lpar, "-d", "-b", "16").stderr == ""
 
 
 def test_undo_leaves_a_layout_that_was_written_since(lpar: Path, chmem: Command) -> None:

@@ -151,6 +151,8 @@ class Journal:
         self._before: dict[int, MemoryBlock] = {}
         self._settings: Sequence[Setting] = ()
         self._done: tuple[Sequence[MemoryBlock], Sequence[Setting]] = ((), ())
+        self.action: str | None = None
+        """What a person asked for, where that is more than the action on each block."""
         self.left = self._read()
         """The block that a killed process left; None if there is none, or the line is damaged."""
 
@@ -170,7 +172,7 @@ class Journal:
             self._line = self._open(os.O_RDWR | os.O_CREAT)
         if self._line is not None:
             # One write. An older line may be longer, so only the first line counts.
-            self._write(self._line, _line(before, action))
+            self._write(self._line, _line(before, self.action or action))
 
     def clear(self) -> None:
         """Clear the line: no block is half changed any more."""
