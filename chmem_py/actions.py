@@ -104,7 +104,7 @@ CONTRADICTORY = (
 )
 """Groups of options of which only one can be given."""
 
-MEANINGLESS = (("order", "blocks"), ("verbose", "json"), ("json", "install"))
+MEANINGLESS = (("order", "blocks"), ("verbose", "json"))
 """Pairs of options whose first one would be ignored where the second one is given."""
 
 

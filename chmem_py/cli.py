@@ -134,7 +134,7 @@ _WHAT, _HOW, _OUTPUT = "What to do", "How to do it", "What to show"
     section=_WHAT,
     help="change the machine whose sys is in DIR",
 )
-@flag("--persistent", own=True, section=_HOW, help="write the change to the layout as well")
+@flag("--persistent", own=True, section=_HOW, help="have the change made again at each boot")
 @flag(
     "--install",
     own=True,
@@ -224,7 +224,7 @@ def chmem(operands: Sequence[str], **given: Any) -> int:
     assert isinstance(context.command, Chmem)
     output = context.command.prepare(context)
     row = check(options, operands)
-    return row.function(Asked(options, operands, output))
+    return row.function(Asked(options, operands, output, row.takes))
 
 
 def main() -> None:

@@ -123,6 +123,7 @@ class Chmem(GetoptCommand):
         output: Output = ctx.obj
         given = ctx.meta[GIVEN]
         output.advice = advice_option.wanted(given, "CHMEM_ADVICE")
+        output.document = "--json" in given
         output.own = bool({word.partition("=")[0] for word in given} & self.own_options)
         return output
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chmem_py.advice import words_of
+from chmem_py.output import FileChange, Output
 from chmem_py.selection import Selection
 from chmem_py.tally import Tally
 from hotplug_cli.exits import Exit
@@ -33,10 +34,11 @@ def document_of(
     status: int,
     signal: int | None,
     options: dict[str, Any],
-    messages: Sequence[str],
+    output: Output,
     root: str,
 ) -> str:
-    """The document about a request that was tried below ROOT. OPTIONS are those about how."""
+    """The document about a request that was tried below ROOT. OPTIONS has the action, and how it
+    was done; OUTPUT what was told."""
     selection = tally.selection
     size = selection.block_size
     top = os.path.abspath(root).rstrip("/")
@@ -49,8 +51,9 @@ def document_of(
         bytes_asked=selection.bytes_asked,
         bytes_changed=len(tally.changed) * size,
         blocks_already=tally.already,
-        messages=messages,
+        messages=output.messages,
         forecast=list(tally.forecast),
+        files=[_file(change, top) for change in output.files],
         settings=_settings(tally, top),
         devices=[
             {"device": one.device, "bytes_taken": one.taken * size, "bytes_online": one.left * size}
@@ -73,6 +76,7 @@ def failure(status: int, messages: Sequence[str]) -> str:
         blocks_already=0,
         messages=messages,
         forecast=[],
+        files=[],
         settings=[],
         devices=[],
         storage_kept=[],
@@ -96,7 +100,7 @@ def _request(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
     request = selection.request
     by_number = not (selection.by_size or request.action is Action.APPLY)
     return {
-        "action": request.action.value,
+        "action": options["action"],
         "text": request.text,
         "size": request.size,
         "first_block": request.first if by_number else None,
@@ -106,6 +110,14 @@ def _request(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
         "node": request.node,
         "device": request.device,
         **options,
+    }
+
+
+def _file(change: FileChange, root: str) -> dict[str, Any]:
+    return {
+        "path": f"{root}/{change.path}",
+        "change": "remove" if change.removed else "write",
+        "happened": not change.rehearsed,
     }
 
 
@@ -211,6 +223,7 @@ def schema() -> dict[str, Any]:
             blocks_already=count,
             messages=names,
             forecast=names,
+            files={"type": "array", "items": _file_schema()},
             settings={"type": "array", "items": _setting_schema()},
             devices={
                 "type": "array",
@@ -226,7 +239,8 @@ def _request_schema() -> dict[str, Any]:
     text, yes_no = {"type": "string"}, {"type": "boolean"}
     count = {"type": "integer", "minimum": 0}
     return _object(
-        action={"enum": [action.value for action in Action]},
+        action={"enum": [*(action.value for action in Action), "total", "undo", "policy"]},
+        layout_files={"type": "array", "items": text},
         text=text,
         size=_or_null(count),
         first_block=_or_null(count),
@@ -243,6 +257,14 @@ def _request_schema() -> dict[str, Any]:
         force=yes_no,
         keep_free=_or_null(count),
         order=text,
+    )
+
+
+def _file_schema() -> dict[str, Any]:
+    return _object(
+        path={"type": "string"},
+        change={"enum": ["write", "remove"]},
+        happened={"type": "boolean"},
     )
 
 

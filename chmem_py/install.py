@@ -6,20 +6,29 @@ from collections.abc import Iterator
 
 from chmem_py import messages
 from chmem_py.command_lines import program
-from chmem_py.output import Output
+from chmem_py.output import FileChange, Output
 from chmem_py.root_only import first_open
 from chmem_py.rule_advice import format_rules
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
+from hotplug_cli.program import CommandError
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import CannotWriteError
 from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED, rules_text, unit_text
 from memory_hotplug.layout.model import Layout
-from memory_hotplug.layout.places import read_layout
+from memory_hotplug.layout.places import layout_file_names, read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.trees.files import Tree
-from memory_hotplug.trees.root_files import link_file, remove_file, replace_file
+from memory_hotplug.trees.root_files import (
+    is_masked,
+    is_there,
+    link_file,
+    read_file,
+    remove_file,
+    replace_file,
+    why_not_written,
+)
 
 
 def check_program() -> None:
@@ -30,50 +39,105 @@ def check_program() -> None:
         raise UsageError(messages.PROGRAM_IS_OPEN.of(path=path))
 
 
+def hindrance(tree: Tree) -> Sentence | None:
+    """Why the unit and the rules cannot be installed; None if nothing is known to be in the way."""
+    if tree.is_this_machine:
+        try:
+            check_program()
+        except UsageError as error:
+            return error.sentence
+    for path in (UNIT, WANTED, RULES):
+        if is_masked(tree.root, path):
+            return messages.MASKED.of(file=f"/{path}")
+        if reason := not_writable(tree, path):
+            return reason
+    return None
+
+
+def not_writable(tree: Tree, path: str) -> Sentence | None:
+    """Why a file below the root of TREE cannot be written; None if nothing is known against it."""
+    refusal = why_not_written(tree.root, path)
+    if not isinstance(tree.system, str):
+        # An archive.
+        refusal = OSError(errno.EROFS, os.strerror(errno.EROFS), f"/{path}")
+    if refusal is None:
+        return None
+    return messages.NOT_WRITABLE.of(file=refusal.filename, reason=refusal.strerror)
+
+
+def check_install(tree: Tree) -> None:
+    """Raise CommandError if the unit and the rules cannot be installed."""
+    if reason := hindrance(tree):
+        raise CommandError(reason)
+
+
 def install_units(machine: Machine, output: Output, *, dry_run: bool) -> None:
-    """Write the unit and the rules for the layout in memory-layout.d.
+    """Write the unit and the rules for the layout in memory-layout.d, where they are not there.
 
     Raises LayoutError, and OSError if a file cannot be written.
     """
-    root = machine.tree.root
+    root, before = machine.tree.root, len(output.files)
     layout = read_layout(root)
-    texts = {
-        UNIT: unit_text(program()),
-        RULES: rules_text(layout, machine.block_size),
-    }
-    for path, text in texts.items():
+    target = f"../{os.path.basename(UNIT)}"
+    _bring(root, UNIT, unit_text(program()), output, dry_run=dry_run)
+    _bring(root, RULES, rules_text(layout, machine.block_size), output, dry_run=dry_run)
+    if not is_there(root, WANTED):
         if not dry_run:
-            replace_file(root, path, text.encode())
-        output.write([_told("write", path, dry_run)])
-    if not dry_run:
-        link_file(root, WANTED, f"../{os.path.basename(UNIT)}")
-    output.write([_told("write", WANTED, dry_run)])
+            link_file(root, WANTED, target)
+        output.tell(FileChange(WANTED, rehearsed=dry_run))
     output.write(_conflicts(machine, layout))
-    if not dry_run and machine.tree.is_this_machine:
+    if len(output.files) == before:
+        if not output.document:
+            output.write(["nothing to install"])
+    elif not dry_run and machine.tree.is_this_machine:
         output.say(messages.RELOAD.of())
+
+
+def refresh_rules(
+    machine: Machine, layout: Layout, output: Output, *, dry_run: bool = False
+) -> None:
+    """Write the rules anew, if they are installed and not those of LAYOUT. Raises OSError."""
+    root = machine.tree.root
+    if is_there(root, RULES) and not is_masked(root, RULES):
+        text = rules_text(layout, machine.block_size)
+        _bring(root, RULES, text, output, dry_run=dry_run)
+
+
+def _bring(root: str, path: str, text: str, output: Output, *, dry_run: bool) -> None:
+    """Have a file with that text."""
+    data = text.encode()
+    if is_there(root, path) and read_file(root, path) == data:
+        return
+    if not dry_run:
+        replace_file(root, path, data)
+    output.tell(FileChange(path, rehearsed=dry_run))
+
+
+def remove_units(root: str, output: Output, *, dry_run: bool = False) -> bool:
+    """Remove what --install has written; whether anything was there. Raises OSError."""
+    found = [path for path in (WANTED, UNIT, RULES) if is_there(root, path)]
+    for path in found:
+        if not dry_run:
+            remove_file(root, path)
+        output.tell(FileChange(path, removed=True, rehearsed=dry_run))
+    return bool(found)
 
 
 def uninstall(tree: Tree, output: Output, *, dry_run: bool) -> int:
     """Remove what `install` has written; the exit status. Raises CannotWriteError and OSError."""
-    root, found = tree.root, False
+    root = tree.root
     refusal = tree.refusal(UNIT)
     if refusal and refusal.errno == errno.EROFS:
         raise CannotWriteError(root, refusal)
-    for path in (WANTED, UNIT, RULES):
-        if dry_run or remove_file(root, path):
-            output.write([_told("remove", path, dry_run)])
-            found = True
-    if not found:
+    if not remove_units(root, output, dry_run=dry_run):
         output.write(["nothing to remove"])
-    elif not dry_run and tree.is_this_machine:
+        return Exit.SUCCESS
+    files = [f"/{path}" for path in layout_file_names(root)]
+    if files and not dry_run:
+        output.say(messages.NOT_APPLIED.of(files=", ".join(files)))
+    if not dry_run and tree.is_this_machine:
         output.say(messages.RELOAD.of())
     return Exit.SUCCESS
-
-
-def _told(verb: str, path: str, dry_run: bool) -> str:
-    if dry_run:
-        return f"# would {verb} /{path}"
-    return f"{'wrote' if verb == 'write' else 'removed'} /{path}"
 
 
 def _conflicts(machine: Machine, layout: Layout) -> Iterator[Sentence]:

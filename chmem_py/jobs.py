@@ -4,16 +4,16 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chmem_py import messages
 from chmem_py.hints import requested
 from chmem_py.interrupts import Interrupts
-from chmem_py.layouts import Job, check_own, check_saved, persist, put_back, save, to_total
+from chmem_py.layouts import Job, check_own, save, to_total
 from chmem_py.operands import owned_by, read_selection, unable, zone_named
 from chmem_py.options import Options
 from chmem_py.output import NAME, Output
-from chmem_py.recovery import holding, say_held, say_left
+from chmem_py.recovery import after_recovery, holding, say_held
 from chmem_py.request import Request
 from chmem_py.run import Done, Site, gave_up, interrupted, run_changes
 from chmem_py.selection import select_nothing
@@ -22,10 +22,12 @@ from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.plan import Action
-from memory_hotplug.change.undo import Rewritten
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.layout.places import SAVED
 from memory_hotplug.machine import Machine, open_tree
+
+if TYPE_CHECKING:
+    from chmem_py.persistence import Contest
 
 
 class Asked(NamedTuple):
@@ -34,6 +36,8 @@ class Asked(NamedTuple):
     options: Options
     operands: Sequence[str]
     output: Output
+    takes: frozenset[str] = frozenset()
+    """The options that go with the action, without their hyphens."""
 
     @property
     def operand(self) -> str | None:
@@ -46,24 +50,16 @@ Maker = Callable[[Machine, Asked], Job]
 
 def change(make: Maker, asked: Asked) -> int:
     """Do the job that MAKE makes; the exit status."""
-    options, _, output = asked
+    options, output = asked.options, asked.output
     with Machine.at(options.sysroot) as machine:
-        if options.install and machine.tree.is_this_machine:
-            from chmem_py.install import check_program
-
-            check_program()
-        if options.persistent or options.install:
-            check_own(machine)
-        if options.persistent:
-            check_saved(machine)
+        _check_place(machine, options)
+        if options.dry_run:
+            machine = after_recovery(machine, output)
         job = make(machine, asked)
         with Interrupts(options.timeout) as interrupts:
             try:
                 with _held(machine, job, options, interrupts, output) as held:
-                    done = run_changes(
-                        Site(machine, output, interrupts, held), job.select(), options.how
-                    )
-                    done = _keep(machine, job, done, asked, held)
+                    done = _do(Site(machine, output, interrupts, held), job, asked)
             except (StoppedError, HeldError) as error:
                 nothing = select_nothing(job.request, machine)
                 if isinstance(error, HeldError):
@@ -75,56 +71,89 @@ def change(make: Maker, asked: Asked) -> int:
             if options.json:
                 from chmem_py.document import document_of
 
-                root = machine.tree.root
-                output.write([document_of(*done, _shown(options), output.messages, root)])
+                output.write([document_of(*done, _shown(asked, job), output, machine.tree.root)])
             return output.finish(done.status)
 
 
-def _keep(machine: Machine, job: Job, done: Done, asked: Asked, held: Held | None) -> Done:
-    """Write what is to outlive a boot. If that fails, the memory is changed nevertheless."""
-    options, _, output = asked
-    selection = done.tally.selection
-    undone = selection.undoes and done.status == Exit.SUCCESS and selection.undoes.layout
-    said = f"# would write /{SAVED}" if options.dry_run else ""
-    try:
-        if options.persistent and not selection.impossible:
-            said = said if persist(machine, job, done, held) else ""
-        elif isinstance(undone, Rewritten):
-            if held and not put_back(machine, undone, held):
-                output.say(messages.LAYOUT_KEPT.of(file=f"/{SAVED}"))
-                return done._replace(status=Exit.PARTLY)
-            said = said or f"/{SAVED} is as it was before"
-        else:
-            said = ""
-        if said and not options.json:
-            output.write([said])
-        if options.install and done.signal is None:
-            from chmem_py.install import install_units
+def _check_place(machine: Machine, options: Options) -> None:
+    """Check that what is to outlive a boot can do so. Raises UsageError, CommandError, LayoutError
+    and OSError."""
+    if options.persistent:
+        from chmem_py.persistence import check_place
 
-            install_units(machine, output, dry_run=options.dry_run)
+        check_place(machine)
+    if options.install:
+        from chmem_py.install import check_install
+
+        check_own(machine)
+        check_install(machine.tree)
+
+
+def _do(site: Site, job: Job, asked: Asked) -> Done:
+    """Do the job, and write what is to outlive a boot. If that fails, the memory is changed
+    nevertheless."""
+    options, output = asked.options, asked.output
+    selection = job.select()
+    others = None
+    if options.persistent and not selection.impossible:
+        from chmem_py.persistence import contest
+
+        others = contest(site.machine)
+        others.check(job, selection)
+    done = run_changes(site, selection, options.how)
+    try:
+        return done._replace(status=_keep(site, job, done, others, asked))
     except (MemoryHotplugError, OSError) as error:
         program.complain_of(NAME, error, output.say)
         changed = bool(done.tally.changed or done.tally.settings)
         return done._replace(status=Exit.PARTLY if changed else Exit.FAILURE)
-    return done
+
+
+def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Asked) -> int:
+    """Write what is to outlive a boot; the exit status."""
+    options, output = asked.options, asked.output
+    machine, held, status = site.machine, site.held, done.status
+    selection = done.tally.selection
+    if others:
+        from chmem_py.persistence import persist
+
+        status = persist(machine, job, done, others, held, output)
+    elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
+        from chmem_py.persistence import put_back
+
+        if not put_back(machine, selection.undoes.layout, held, output):
+            output.say(messages.LAYOUT_KEPT.of(file=f"/{SAVED}"))
+            status = Exit.PARTLY
+    if options.install and done.signal is None:
+        from chmem_py.install import install_units
+
+        install_units(machine, output, dry_run=options.dry_run)
+    if held and not others and (output.advice or options.json):
+        from chmem_py.persistence import reverted
+
+        lasting = "persistent" in asked.takes
+        keeps = "--persistent keeps it" if lasting else "chmem --save keeps it"
+        if sentence := reverted(machine, done.tally, keeps):
+            output.say(sentence)
+    return status
 
 
 def _held(
     machine: Machine, job: Job, options: Options, interrupts: Interrupts, output: Output
 ) -> AbstractContextManager[Held | None]:
     """The machine held, if anything is to be written to it."""
-    if options.dry_run:
-        say_left(machine, output)
+    if options.dry_run or unable(machine, job.request.action, options):
         return nullcontext()
-    if unable(machine, job.request.action, options):
-        return nullcontext()
-    return holding(machine, interrupts, options.timeout, output)
+    return holding(machine, interrupts, options.timeout, output, options.action)
 
 
-def _shown(options: Options) -> dict[str, Any]:
-    """The options about how to do it, for the document."""
+def _shown(asked: Asked, job: Job) -> dict[str, Any]:
+    """The action and the options about how to do it, for the document."""
+    options = asked.options
     how = options.how
     return {
+        "action": options.action,
+        "layout_files": job.layout_files,
         "dry_run": how.dry_run,
         "all_or_nothing": how.all_or_nothing,
         "timeout": how.timeout,
@@ -141,7 +170,7 @@ def _shown(options: Options) -> dict[str, Any]:
 
 def to_memory(machine: Machine, asked: Asked) -> Job:
     """The job for an action on a SIZE, a RANGE, a BLOCKRANGE, or all blocks of a device or node."""
-    options, _, output = asked
+    options, output = asked.options, asked.output
     owned = owned_by(machine, options.device)
     if asked.operand is not None:
         request = requested(asked.operand, machine, options)
@@ -157,7 +186,7 @@ def to_memory(machine: Machine, asked: Asked) -> Job:
 
 def to_online(machine: Machine, asked: Asked) -> Job:
     """The job for --total."""
-    options, operands, output = asked
+    options, operands, output = asked.options, asked.operands, asked.output
     request = requested(operands[0], machine, options)
     if request.size is None:
         advice = messages.RANGES_ELSEWHERE.of().advice
@@ -194,6 +223,6 @@ def remove(asked: Asked) -> int:
     status."""
     from chmem_py.install import uninstall
 
-    options, _, output = asked
+    options, output = asked.options, asked.output
     with closing(open_tree(options.sysroot)) as tree:
         return output.finish(uninstall(tree, output, dry_run=options.dry_run))

@@ -8,42 +8,40 @@ from typing import NamedTuple
 from chmem_py import messages
 from chmem_py.output import Output
 from chmem_py.request import Request
-from chmem_py.run import Done
 from chmem_py.selection import Selection, Undoing, needed, select, select_changes
 from hotplug_cli.exits import Exit
 from hotplug_cli.output_file import open_output
 from hotplug_cli.program import CommandError
-from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.block import State
 from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.journal import last_change
-from memory_hotplug.change.lock import Held, is_own
-from memory_hotplug.change.outcome import Result
+from memory_hotplug.change.lock import is_own
 from memory_hotplug.change.plan import NEEDED, Action, change_back
-from memory_hotplug.change.removal import NOTHING_KNOWN, removal_of
-from memory_hotplug.change.saved import added, entries_of, stays_by_itself
+from memory_hotplug.change.saved import entries_of, stays_by_itself
 from memory_hotplug.change.targets import (
     NEEDED_FOR_LAYOUT,
     absence_of,
     is_on,
-    takes_size,
-    targets_of,
+    removal_for,
+    targets_on,
 )
-from memory_hotplug.change.undo import UNDO, Rewritten
+from memory_hotplug.change.undo import UNDO
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Entry, Layout, Policy, Where
 from memory_hotplug.layout.notation import format_layout, parse_layout, parse_policy
-from memory_hotplug.layout.places import SAVED, decoded, read_layout
-from memory_hotplug.layout.settings import differing, settings_to, with_policy
+from memory_hotplug.layout.places import SAVED, decoded, layout_file_names, read_layout
+from memory_hotplug.layout.settings import differing, settings_to
 from memory_hotplug.machine import Machine
 from memory_hotplug.runs import gaps
 from memory_hotplug.table import BlockTable
-from memory_hotplug.trees.root_files import LONGEST, read_file, remove_file, replace_file
+from memory_hotplug.trees.root_files import LONGEST, is_there, read_file, replace_file
 from memory_hotplug.trees.simulated import is_simulated
 
-_HEADING = """\
+HEADING = """\
 The memory layout as chmem saved it; see memory-layout.d(5).
 chmem --save and --persistent write this file anew. Lines of your own belong
 into another file of this directory; one that sorts later overrides this one."""
+_VENDORS = f"usr/lib/{SAVED.removeprefix('etc/')}"
 _NO_HEADING = "The memory layout as chmem saved it; see memory-layout.d(5)."
 
 
@@ -54,6 +52,8 @@ class Job(NamedTuple):
     select: Callable[[], Selection]
     policy: Policy | None = None
     """The policy that is asked for, with --policy."""
+    layout_files: Sequence[str] = ()
+    """The files, or the directory, that the layout of --apply is read from."""
 
 
 # Apply
@@ -69,21 +69,15 @@ def to_apply(machine: Machine, where: str | None, *, force: bool) -> Job:
 
     def chosen() -> Selection:
         table = machine.read(NEEDED_FOR_LAYOUT)
-        removal = removal_of(machine) if takes_size(layout) else NOTHING_KNOWN
-        targets = targets_of(
-            layout,
-            table,
-            configurable=machine.configurable,
-            zones=table.shows_zones,
-            nodes=machine.nodes,
-            removal=removal,
-        )
+        removal = removal_for(machine, layout)
+        targets = targets_on(machine, layout, table, removal)
         settings = differing(layout.policy, machine)
         found = select_changes(request, machine, *targets, settings, layout.keep_free)
         found = replace(found, removal=removal)
         return found if force else _balanced(found, machine, table)
 
-    return Job(request, chosen)
+    files = [where] if where else [f"/{path}" for path in layout_file_names(machine.tree.system)]
+    return Job(request, chosen, layout_files=files)
 
 
 def _balanced(selection: Selection, machine: Machine, table: BlockTable) -> Selection:
@@ -192,82 +186,38 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
         output.write([alone.removesuffix("\n")])
         return Exit.SUCCESS
     if where is None:
-        layout = replace(_saved(machine), entries=entries)
-        _write(machine.tree.root, SAVED, format_layout(layout, _HEADING))
+        text = format_layout(replace(saved_layout(machine), entries=entries), HEADING)
+        replace_file(machine.tree.root, SAVED, text.encode())
+        from chmem_py.install import refresh_rules
+
+        refresh_rules(machine, read_layout(machine.tree.root), output)
     else:
         with open_output(where) as stream:
             stream.write(alone)
     return Exit.SUCCESS
 
 
-def persist(machine: Machine, job: Job, done: Done, held: Held | None) -> bool:
-    """Write what was changed, or was so already, to the layout: blocks, or the policy of JOB.
-
-    Returns whether anything is to be written. Without HELD, as after a dry run, nothing is.
-    """
-    numbers = _to_persist(done)
-    if not (done.status == Exit.SUCCESS if job.policy else numbers):
-        return False
-    if held is None:
-        return True
-    layout = _saved(machine)
-    if job.policy:
-        layout = with_policy(layout, job.policy)
-    else:
-        blocks: list[MemoryBlock] = list(machine.read(NEEDED, numbers).blocks())
-        layout = added(layout, blocks)
-    _rewrite(machine, format_layout(layout, _HEADING), held)
-    return True
+def saved_layout(machine: Machine) -> Layout:
+    """The layout in the file that chmem writes, as `layout_in`."""
+    return layout_in(machine, saved_text(machine))
 
 
-def put_back(machine: Machine, layout: Rewritten, held: Held) -> bool:
-    """Let the layout that chmem writes have its text again; whether nobody else wrote it since."""
-    if _saved_text(machine) != layout.after:
-        return False
-    _rewrite(machine, layout.before, held)
-    return True
-
-
-def check_saved(machine: Machine) -> None:
-    """Raises LayoutError if the layout that chmem writes is broken, so that nothing could be added;
-    and OSError if it cannot be read."""
-    _saved(machine)
-
-
-def _rewrite(machine: Machine, text: str, held: Held) -> None:
-    """Write the layout that chmem writes; with an empty text, remove it."""
-    # First, because this process may be killed between the two.
-    held.add_layout(Rewritten(_saved_text(machine), text))
-    if text:
-        _write(machine.tree.root, SAVED, text)
-    else:
-        remove_file(machine.tree.root, SAVED)
-
-
-def _to_persist(done: Done) -> set[int]:
-    """The blocks that were changed, or were already as requested."""
-    tally = done.tally
-    if tally.all_or_nothing and not tally.complete:
-        return set()
-    numbers = set(tally.numbers(Result.DONE))
-    if not tally.selection.by_size:
-        numbers.update(tally.as_wanted)
-    return numbers
-
-
-def _saved(machine: Machine) -> Layout:
-    """The layout in the file that chmem writes."""
-    text = _saved_text(machine)
+def layout_in(machine: Machine, text: str) -> Layout:
+    """The layout that the file that chmem writes has with this TEXT; where there is none, that of
+    the vendor's file with its name, which a new file hides. Raises LayoutError, and OSError."""
+    text = text or _text(machine, _VENDORS)
     return parse_layout(text, f"/{SAVED}") if text.strip() else Layout()
 
 
-def _saved_text(machine: Machine) -> str:
-    """The text of that file; empty without one."""
+def saved_text(machine: Machine) -> str:
+    """The text of the file that chmem writes; empty without one, and a line without text for an
+    empty file, which masks those with its name."""
+    text = _text(machine, SAVED)
+    return text or ("\n" if is_there(machine.tree.root, SAVED) else "")
+
+
+def _text(machine: Machine, path: str) -> str:
     try:
-        return read_file(machine.tree.root, SAVED).decode(errors="replace")
+        return read_file(machine.tree.root, path).decode(errors="replace")
     except FileNotFoundError:
         return ""
-
-
-def _write(root: str, path: str, text: str) -> None:
-    replace_file(root, path, text.encode())

@@ -156,6 +156,11 @@ NOT_ITS_FILES = Message(
     "outside of memsim shell, with --sysroot DIR, this works",
 )
 NOTHING_TO_UNDO = Message("there is no change to undo", always=True)
+UNRECORDED = Message(
+    "{file} cannot be written: {reason}; chmem --undo cannot take back all of this change",
+    manual="/run/memory-hotplug/undo.json cannot be written: reason",
+    always=True,
+)
 UNDO_DAMAGED = Message("{file}: the record of the last change is damaged", always=True)
 NOT_HERE = Message("not on this machine: {blocks}")
 SOME_NOT_HERE = Message("not on this machine: {count} of {blocks}", manual=NOT_HERE.entry)
@@ -224,6 +229,49 @@ KERNEL_IS_FIRST = Message(
     manual="auto_online_blocks is word: the kernel sets added memory online before a zone of the"
     " layout can be chosen",
     always=True,
+)
+MASKED = Message(
+    "{file} is a link to /dev/null, which masks it; nothing was changed",
+    "remove the link first, or change the memory without --persistent and --install",
+    manual="file is a link to /dev/null, which masks it",
+)
+NOT_WRITABLE = Message(
+    "{file} cannot be written: {reason}; nothing was changed",
+    "without --persistent and --install the change lasts until the next boot",
+    manual="file cannot be written: reason; nothing was changed",
+)
+NO_SYSTEMD = Message(
+    "nothing applies the layout at boot: this system does not run systemd; nothing was changed",
+    "chmem --save writes the present layout; have the system run chmem --apply when it boots",
+    manual="nothing applies the layout at boot: this system does not run systemd",
+)
+OVERRIDDEN = Message(
+    "{place} says otherwise of {what}, and counts more than /{saved}; nothing was changed",
+    "change or remove that entry first",
+    manual="file says otherwise of memory block N, and counts more than"
+    " /etc/memory-layout.d/50-chmem.toml",
+)
+OVERRIDDEN_NOW = Message(
+    "{place} says otherwise of {what}, and counts more than /{saved}: it does not stay",
+    "change or remove that entry",
+    manual=OVERRIDDEN.entry,
+    always=True,
+)
+TOO_MUCH_MOVABLE = Message(
+    "no layout gives zone Movable more than {ratio} % of all other zones, as these blocks would",
+    "without --zone they go into Movable if they can, at each boot",
+    manual="no layout gives zone Movable more than N % of all other zones, as these blocks would",
+)
+NOT_APPLIED = Message(
+    "nothing applies {files} at boot any more",
+    "chmem --apply --install has that applied at boot again",
+    manual="nothing applies file at boot any more",
+    always=True,
+)
+WILL_REVERT = Message(
+    "",
+    "{what}: {files} changes this back at the next boot; {keeps}",
+    manual="what: file changes this back at the next boot",
 )
 RELOAD = Message("", "systemctl daemon-reload; udevadm control --reload", "wrote file")
 SETTING_FAILED = Message("{name}: cannot be set to {word}: {reason}", always=True)

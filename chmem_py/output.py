@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from hotplug_cli import messages as shared
 from hotplug_cli.exits import Exit
@@ -10,6 +11,21 @@ from hotplug_cli.message import Sentence
 from hotplug_cli.program import complain
 
 NAME = "chmem"
+
+
+class FileChange(NamedTuple):
+    """A file of the layout, or of what applies it, that was written or removed."""
+
+    path: str
+    """Below the root, without a slash at the beginning."""
+    removed: bool = False
+    rehearsed: bool = False
+    """Whether a run would do so, and nothing was done."""
+
+    def __str__(self) -> str:
+        if self.rehearsed:
+            return f"# would {'remove' if self.removed else 'write'} /{self.path}"
+        return f"{'removed' if self.removed else 'wrote'} /{self.path}"
 
 
 class Output:
@@ -26,6 +42,10 @@ class Output:
         """Whether an option is given that util-linux does not have, so that it has no texts."""
         self.messages: list[str] = []
         """All messages with their advice, for the document."""
+        self.document = False
+        """Whether standard output has a document and nothing else."""
+        self.files: list[FileChange] = []
+        """The files that were written or removed, for the document."""
         self._spoken = False
         self._held = ""
         self._lost: OSError | None = None
@@ -47,6 +67,12 @@ class Output:
             self._complain(sentence._replace(advice=""))
         else:
             self._held = self._held or sentence.text
+
+    def tell(self, change: FileChange, line: str | None = None) -> None:
+        """Write what was done to a file; as LINE, if that is given."""
+        self.files.append(change)
+        if not self.document:
+            self._write(line or str(change))
 
     def finish(self, status: int) -> int:
         """The exit status, after all is written; STATUS unless standard output failed."""

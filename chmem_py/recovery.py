@@ -10,17 +10,26 @@ from chmem_py.advice import format_condition, format_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from hotplug_cli.block_names import named
-from memory_hotplug.change.batch import bring_back
-from memory_hotplug.change.lock import Held, Holder, hold
+from hotplug_cli.message import Message
+from memory_hotplug.change.batch import bring_back, restored
+from memory_hotplug.change.journal import Left
+from memory_hotplug.change.lock import Held, Holder, hold, left_by
+from memory_hotplug.change.outcome import Outcome
+from memory_hotplug.change.rehearsal import Rehearsal
+from memory_hotplug.change.undo import UNDO
 from memory_hotplug.errors import HeldError
 from memory_hotplug.machine import Machine
 
 
 @contextmanager
 def holding(
-    machine: Machine, interrupts: Interrupts, timeout: float | None, output: Output
+    machine: Machine,
+    interrupts: Interrupts,
+    timeout: float | None,
+    output: Output,
+    action: str | None = None,
 ) -> Iterator[Held]:
-    """A context that holds the machine. A block that was left half done is restored.
+    """A context that holds the machine for ACTION. A block that was left half done is restored.
 
     Waits TIMEOUT seconds at most; says for whom it waits. Raises HeldError if that was not long
     enough, and StoppedError if a signal ends the wait.
@@ -32,9 +41,13 @@ def holding(
             this_machine=tree.is_this_machine,
             timeout=timeout,
             waiting=lambda holder: output.say(messages.WAITING.of(holder=_named(holder))),
+            unrecorded=lambda error: output.say(
+                messages.UNRECORDED.of(file=f"/{UNDO}", reason=error.strerror or error)
+            ),
         )
     with held:
         _mend(machine, held, output)
+        held.action = action
         yield held
 
 
@@ -57,41 +70,34 @@ def _named(holder: Holder) -> str:
 def _mend(machine: Machine, held: Held, output: Output) -> None:
     left = held.left
     outcome = bring_back(machine, held)
-    if left is None or outcome is None:
-        return
+    if left and outcome:
+        _say_restored(messages.BROUGHT_BACK, left, outcome, machine, output)
+
+
+def _say_restored(
+    said: Message, left: Left, outcome: Outcome, machine: Machine, output: Output
+) -> None:
+    """Say what became of the block that was LEFT; in the words SAID if it could be restored."""
+    block = named([outcome.number])
     if outcome.stuck:
-        block = named([outcome.number])
-        output.say(
-            messages.UNDOING_FAILED.of(
-                block=block, step=outcome.stuck.step, reason=outcome.stuck.reason
-            )
-        )
+        stuck = outcome.stuck
+        output.say(messages.UNDOING_FAILED.of(block=block, step=stuck.step, reason=stuck.reason))
         output.say(format_left(outcome, machine.tree))
         return
-    output.say(
-        messages.BROUGHT_BACK.of(
-            block=named([outcome.number]),
-            pid=left.pid,
-            action=left.action,
-            condition=format_condition(outcome.after),
-        )
-    )
+    condition = format_condition(outcome.after)
+    output.say(said.of(block=block, pid=left.pid, action=left.action, condition=condition))
 
 
-def say_left(machine: Machine, output: Output) -> None:
-    """Say what a run would bring back first; for a dry run, which waits for nobody."""
+def after_recovery(machine: Machine, output: Output) -> Machine:
+    """The machine as a run finds it, for a dry run: a block that a killed chmem left is restored in
+    a rehearsal. It is said that a run restores it. Nothing is written, and nobody is waited for."""
     tree = machine.tree
-    try:
-        with hold(tree.root, this_machine=tree.is_this_machine, timeout=0) as held:
-            left = held.left
-    except HeldError:
-        return
-    if left:
-        output.say(
-            messages.WOULD_BRING_BACK.of(
-                block=named([left.before.number]),
-                pid=left.pid,
-                action=left.action,
-                condition=format_condition(left.before),
-            )
-        )
+    left = left_by(tree.root, this_machine=tree.is_this_machine)
+    if left is None:
+        return machine
+    ahead = Machine(Rehearsal(machine))
+    outcome = restored(ahead, left)
+    if outcome is None:
+        return machine
+    _say_restored(messages.WOULD_BRING_BACK, left, outcome, ahead, output)
+    return ahead

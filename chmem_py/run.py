@@ -32,7 +32,7 @@ from memory_hotplug.change.lock import Held
 from memory_hotplug.change.plan import Action, Change
 from memory_hotplug.change.rehearsal import Rehearsal
 from memory_hotplug.change.steps import OFFLINE
-from memory_hotplug.change.transaction import NOT_MOVED, Patience
+from memory_hotplug.change.transaction import NOT_MOVED, Patience, Terms
 from memory_hotplug.errors import (
     BlockError,
     CannotWriteError,
@@ -63,6 +63,8 @@ class How:
     verbose: bool = False
     json: bool = False
     """Whether a document is written."""
+    persistent: bool = False
+    """Whether more is written afterwards, to the layout."""
     said: Mapping[str, str] = field(default_factory=dict)
     """The options as they were given, for commands that are advised."""
 
@@ -96,8 +98,14 @@ def run_changes(site: Site, selection: Selection, how: How) -> Done:
     if selection.impossible:
         return Done(tally, Exit.FAILURE)
     plain = not (how.json or how.dry_run)
-    advised = output.advice or how.json
-    text = Text(tally, how.verbose and plain, plain, rehearsed=how.dry_run, advised=advised)
+    text = Text(
+        tally,
+        how.verbose and plain,
+        plain,
+        rehearsed=how.dry_run,
+        persistent=how.persistent,
+        advised=output.advice or how.json,
+    )
     output.write(format_doubts(selection))
     need = need_of(machine, selection)
     if tally.refused:
@@ -117,7 +125,9 @@ def run_changes(site: Site, selection: Selection, how: How) -> Done:
         return _carry_out(site, text, selection.changes, how)
     from chmem_py.best_first import arranged
 
-    with arranged(machine, selection, how.order) as changes:
+    # A rehearsal has no pages.
+    real = machine.tree.machine if isinstance(machine.tree, Rehearsal) else machine
+    with arranged(real, selection, how.order) as changes:
         return _carry_out(site, text, changes, how)
 
 
@@ -206,13 +216,12 @@ def _change(site: Site, changes: Iterable[Change], how: How, text: Text) -> None
         for outcome in carry_out_each(
             site.machine,
             changes,
-            enough=selection.enough,
-            watch=site.interrupts,
-            patience=Patience(busy=how.retry, again=max(how.retry, Patience().again)),
-            all_or_nothing=how.all_or_nothing,
-            observe=how.json or selection.balance is not None,
-            held=site.held,
-            guard=site.guard,
+            replace(
+                _terms(site, selection, how),
+                patience=Patience(busy=how.retry, again=max(how.retry, Patience().again)),
+                observe=how.json or selection.balance is not None,
+                held=site.held,
+            ),
         ):
             tally.add(outcome, _why(site.machine, outcome.error))
             site.output.write(text.format_outcome(outcome))
@@ -220,6 +229,16 @@ def _change(site: Site, changes: Iterable[Change], how: How, text: Text) -> None
     finally:
         progress.stop()
     tally.storage_kept = kept(tally)
+
+
+def _terms(site: Site, selection: Selection, how: How) -> Terms:
+    """The terms that hold for a dry run, too."""
+    return Terms(
+        enough=selection.enough,
+        watch=site.interrupts,
+        all_or_nothing=how.all_or_nothing,
+        guard=site.guard,
+    )
 
 
 def _why(machine: Machine, error: BlockError | None) -> Why:
@@ -246,18 +265,13 @@ def _rehearse(
     site: Site, changes: Iterable[Change], how: How, text: Text
 ) -> Sequence[tuple[str, str]]:
     """The writes, path and word, that would be made."""
-    rehearsal = Rehearsal(site.machine)
+    tree = site.machine.tree
+    # What a killed chmem left may be restored in it already.
+    rehearsal = tree if isinstance(tree, Rehearsal) else Rehearsal(site.machine)
     selection = text.tally.selection
     if text.tally.refused or not write_settings(rehearsal, text.tally):
         return ()
-    for outcome in carry_out_each(
-        Machine(rehearsal),
-        changes,
-        enough=selection.enough,
-        watch=site.interrupts,
-        all_or_nothing=how.all_or_nothing,
-        guard=site.guard,
-    ):
+    for outcome in carry_out_each(Machine(rehearsal), changes, _terms(site, selection, how)):
         text.tally.add(outcome)
         site.output.write(text.format_outcome(outcome))
     if text.tally.all_or_nothing and not text.tally.complete:

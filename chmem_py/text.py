@@ -76,6 +76,8 @@ class Text:
     """Whether standard output has util-linux's lines, and not a document or a script."""
     rehearsed: bool = False
     """Whether the outcomes are those of a dry run."""
+    persistent: bool = False
+    """Whether something may be written to the layout afterwards."""
     advised: bool = True
     """Whether advice is written at all, so that work for it is not in vain."""
     _waiting: list[Waiting] = field(default_factory=list)
@@ -140,7 +142,7 @@ class Text:
             selection.undoes and selection.undoes.record.layout is not None
         ):
             return
-        elif tally.already == len(selection.changes):
+        elif tally.already == len(selection.changes) and not self.persistent:
             yield "nothing to change"
 
     @property

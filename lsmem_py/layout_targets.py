@@ -14,10 +14,9 @@ from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import balanced, ratio_of
 from memory_hotplug.change.plan import Change
-from memory_hotplug.change.removal import NOTHING_KNOWN, removal_of
-from memory_hotplug.change.targets import Targets, takes_size, targets_of
+from memory_hotplug.change.targets import targets_on
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.layout.model import Layout, Policy
+from memory_hotplug.layout.model import Policy
 from memory_hotplug.layout.places import read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.table import BlockTable
@@ -48,17 +47,6 @@ _BEFORE = b"\xef\xbb\xbf \t\r\n"
 _VERSION = re.compile(rb'"version"\s*:')
 
 
-def _targets(machine: Machine, table: BlockTable, layout: Layout) -> Targets:
-    return targets_of(
-        layout,
-        table,
-        configurable=machine.configurable,
-        zones=table.shows_zones,
-        nodes=machine.nodes,
-        removal=removal_of(machine) if takes_size(layout) else NOTHING_KNOWN,
-    )
-
-
 def persistence(machine: Machine, table: BlockTable) -> Mapping[int, str | None]:
     """What the layout of the machine says of each block of TABLE: ``yes`` if the block is as it
     says, ``differs`` if it is not, ``no`` if no entry is about it; None if there is no layout.
@@ -68,9 +56,8 @@ def persistence(machine: Machine, table: BlockTable) -> Mapping[int, str | None]
     layout = read_layout(machine.tree.system)
     if not layout.entries:
         return dict.fromkeys(table.numbers)
-    already = {
-        change.number: change.plan.already for change in _targets(machine, table, layout).changes
-    }
+    changes = targets_on(machine, layout, table).changes
+    already = {change.number: change.plan.already for change in changes}
     return {number: _WORDS[already.get(number)] for number in table.numbers}
 
 
@@ -86,7 +73,7 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     if path == DEFAULT and not (layout.entries or layout.policy.said):
         raise LayoutError("memory-layout.d", None, "there is no layout")
     table = machine.read(ATTRIBUTES)
-    found = _targets(machine, table, layout)
+    found = targets_on(machine, layout, table)
     ratio = ratio_of(machine)
     changes = balanced(found.changes, table, ratio)
     after = {change.number: _after(change) for change in changes}

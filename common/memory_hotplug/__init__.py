@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from memory_hotplug.change.outcome import Outcome, Result, Write
     from memory_hotplug.change.plan import Action, Change, Order, Plan
     from memory_hotplug.change.steps import Step
-    from memory_hotplug.change.transaction import Patience, Watch
+    from memory_hotplug.change.transaction import Patience, Terms, Watch
     from memory_hotplug.condition import Condition
     from memory_hotplug.errors import (
         BadBlockSizeError,
@@ -101,6 +101,7 @@ __all__ = [
     "Step",
     "StoppedError",
     "StuckError",
+    "Terms",
     "Uevent",
     "Uevents",
     "UnknownNameError",
@@ -128,7 +129,7 @@ _HOMES = {
     "size": ("human", "parse_size"),
     "change.outcome": ("Outcome", "Result", "Write"),
     "change.steps": ("Step",),
-    "change.transaction": ("Patience", "Watch"),
+    "change.transaction": ("Patience", "Terms", "Watch"),
     "seen.uevents": ("Uevent", "Uevents"),
 }
 """Module -> the names that it has; all other names are those of errors. A name is imported when it

@@ -43,7 +43,6 @@ NEVER_TOGETHER = {
     frozenset({"force", "keep-free"}): "options {0} and {1} cannot be combined",
     frozenset({"order", "blocks"}): "--order means nothing to --blocks",
     frozenset({"verbose", "json"}): "--verbose means nothing to --json",
-    frozenset({"json", "install"}): "--json means nothing to --install",
 }
 VALUES = {
     "memmap-on-memory": "1",
@@ -202,6 +201,8 @@ def left(root: Path, action: str, words: Sequence[str], chmem: Command) -> Left:
     if action == "undo":
         chmem("-s", root, "-e", "-b", "4-5", "--retry", "3")
     words = [str(root / word) if word.startswith("etc/") else word for word in words]
+    if action == "uninstall":
+        chmem("-s", root, "--apply", "--install")
     done = chmem("-s", root, *words)
     out, error = (text.replace(str(root), "ROOT") for text in (done.stdout, done.stderr))
     files = sorted(str(path.relative_to(root)) for path in (root / "etc").rglob("*"))

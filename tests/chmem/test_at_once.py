@@ -14,11 +14,12 @@ from chmem_py.output import Output
 from chmem_py.recovery import holding, say_held
 from commands import Command, start_program, start_python
 from holding import held_by_another
-from memory_hotplug.attribute import MEMORY
+from memory_hotplug.attribute import FIRMWARE, MEMORY
 from memory_hotplug.change.journal import HALF_DONE
 from memory_hotplug.change.lock import hold
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.machine import Machine
+from paused import Paused
 from simulated import Make, conditions, half_done, make, online, s390, write
 
 DYING = """
@@ -92,6 +93,13 @@ def test_what_a_killed_one_left_is_brought_back_and_told(chmem: Command, machine
         f"{KILLED}without --dry-run the block is restored first: online, configured, "
         "memmap_on_memory 0\n"
     )
+    # The script begins with that, and the plan with the machine as it is then.
+    assert done.stdout.splitlines()[1:] == [
+        f"memsim write {root} {MEMORY}/memory1/state online",
+        f"memsim write {root} {FIRMWARE}/memory4/config 1",
+        f"memsim write {root} {MEMORY}/memory4/state online_movable",
+        "# 128M would be enabled: memory block 4",
+    ]
     assert (root / HALF_DONE).exists()
     done = chmem("-s", root, "-b", "-e", "4")
     assert (done.status, done.stderr) == (
@@ -115,6 +123,79 @@ def test_what_a_killed_one_left_and_cannot_be_brought_back_is_told_each_time(
             f"chmem: chmem --enable --blocks 1 --zone Normal --sysroot {root} restores it once the "
             "cause is fixed\n",
         )
+
+
+def test_a_dry_run_plans_from_the_machine_as_it_is_once_it_is_restored(
+    chmem: Command, machine: Make
+) -> None:
+    root = left_half_done(machine)
+    files = sorted(str(path) for path in root.rglob("*"))
+    done = chmem("-s", root, "--dry-run", "-e", "-b", "1", "--json")
+    found = json.loads(done.stdout)
+    # The block is online again by then.
+    assert (found["blocks_already"], found["blocks"]) == (1, [])
+    done = chmem("-s", root, "--dry-run", "--json", "-d", "128m", "--order", "best")
+    assert [block["block"] for block in json.loads(done.stdout)["blocks"]] == [3]
+    done = chmem("-s", root, "--dry-run", "-d", "-b", "1")
+    assert "128M would be disabled: memory block 1" in done.stdout
+    assert sorted(str(path) for path in root.rglob("*")) == files
+
+
+def test_a_dry_run_says_nothing_of_a_block_that_needs_no_repair(
+    chmem: Command, machine: Make
+) -> None:
+    root = left_half_done(machine)
+    write(root, f"{MEMORY}/memory1/state", "online")
+    done = chmem("-s", root, "--dry-run", "-e", "-b", "4")
+    assert (done.status, done.stderr) == (0, "")
+    # Nor does the run.
+    done = chmem("-s", root, "-e", "-b", "4")
+    assert (done.status, done.stderr) == (0, "")
+
+
+HELD = 600
+"""Seconds for which a delay holds a step; no test waits that long."""
+
+
+def killed_where_it_stands_still(root: Path, *words: str) -> None:
+    """Kill a chmem in the delay of a machine."""
+    chmem = Paused("-s", root, *words)
+    chmem.until_it_stands_still()
+    chmem.process.kill()
+    chmem.process.communicate()
+    assert (root / HALF_DONE).exists()
+
+
+def test_an_undo_in_a_dry_run_after_a_kill_repairs_nothing_that_needs_no_repair(
+    chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "m", s390(delays={"online": {"5": HELD}}))
+    before = conditions(root)
+    killed_where_it_stands_still(root, "-e", "-b", "4-6", "-m", "0")
+    done = chmem("-s", root, "--undo", "--dry-run", "--json")
+    found = json.loads(done.stdout)
+    (said,) = found["messages"]
+    assert "without --dry-run the block is restored first: offline, deconfigured" in said
+    assert "changed memory block 5 (--enable); " in said
+    # Block 5 is as it was by then, and block 6 was never begun.
+    assert [block["block"] for block in found["blocks"]] == [4]
+    assert (found["status"], found["blocks_already"]) == (0, 2)
+    assert chmem("-s", root, "--undo").status == 0
+    assert conditions(root) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "transition"), [(["--undo"], "deconfig"), (["--total", "768m"], "online")]
+)
+def test_what_was_asked_for_is_named_after_a_kill(
+    words: list[str], transition: str, chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "m", s390(delays={transition: {"5": HELD}}))
+    if words == ["--undo"]:
+        assert chmem("-s", root, "-e", "-b", "4-5").status == 0
+    killed_where_it_stands_still(root, *words)
+    done = chmem("-s", root, "-e", "-b", "0")
+    assert f"ended while it changed memory block 5 ({words[0]}); the block was rest" in done.stderr
 
 
 def test_a_dry_run_waits_for_nobody(chmem: Command, machine: Make) -> None:

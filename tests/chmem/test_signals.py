@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import signal
 import threading
@@ -239,28 +238,28 @@ def test_output_that_is_lost_is_told_of_when_the_work_is_done(tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "target"),
+    ("arguments", "target", "steps"),
     [
-        (("-e", "-b", "8-15"), Condition(1, 1, "online", "Movable")),
-        (("-c", "-m", "0", "-b", "8-15"), Condition(1, 0, "offline", None)),
-        (("-d", "-b", "0-7"), None),
+        (("-e", "-b", "8-15"), Condition(1, 1, "online", "Movable"), 16),
+        (("-c", "-m", "0", "-b", "8-15"), Condition(1, 0, "offline", None), 8),
+        (("-d", "-b", "0-7"), None, 16),
     ],
     ids=["enable", "configure", "disable"],
 )
-def test_after_a_kill_the_same_command_converges(
-    arguments: tuple[str, ...], target: Condition | None, tmp_path: Path
+def test_after_a_kill_in_any_step_the_same_command_converges(
+    arguments: tuple[str, ...], target: Condition | None, steps: int, tmp_path: Path
 ) -> None:
-    chance = random.Random(8)
-    killed = 0
-    for attempt in range(12):
+    for step in range(steps):
         transitions = ("config", "online", "offline", "deconfig")
-        delays = {name: {str(block): 0.02 for block in range(16)} for name in transitions}
-        root = make(tmp_path / str(attempt), s390(8, 8, delays=delays))
-        process = start_program("chmem", "-s", root, *arguments)
-        time.sleep(0.15 + chance.random() * 0.35)
-        process.kill()
-        process.communicate()
-        killed += process.returncode == -signal.SIGKILL
+        delays = {name: {str(block): 0.001 for block in range(16)} for name in transitions}
+        root = make(tmp_path / str(step), s390(8, 8, delays=delays))
+        killed = Paused("-s", root, *arguments)
+        killed.until_it_stands_still()
+        for _ in range(step):
+            killed.go_on()
+            killed.until_it_stands_still()
+        killed.process.kill()
+        killed.process.communicate()
         again = start_program("chmem", "-s", root, *arguments)
         _, err = again.communicate()
         assert again.returncode == 0, err
@@ -271,7 +270,6 @@ def test_after_a_kill_the_same_command_converges(
             else:
                 # Offline, though the one at work may have kept its storage.
                 assert now[block].state != "online"
-    assert killed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED
+from memory_hotplug.layout.places import SAVED
 from vm import debian
 from vm.guest import Guest, Snapshot
 from vm.machines import GIB, MIB, Dimm, Machine
@@ -72,7 +73,8 @@ def installed() -> dict[str, str]:
         link = guest.run(f"readlink /{WANTED}").stdout.strip()
         # What is removed leaves nothing.
         done = guest.run("chmem --uninstall")
-        assert (done.status, done.stderr) == (0, "")
+        assert done.status == 0
+        assert done.stderr == f"chmem: nothing applies {LAYOUT_FILE} at boot any more\n"
         left = guest.run(f"ls /{UNIT} /{RULES} /{WANTED} 2>/dev/null").stdout
         assert left == ""
     return {LAYOUT_FILE: LAYOUT, **texts, f"/{WANTED}": f"->{link}"}
@@ -146,8 +148,11 @@ def test_a_cloud_machine_keeps_added_memory_movable_and_lets_it_go_again() -> No
     with debian.booted({}) as guest:
         before = guest.run("cat /sys/devices/system/memory/auto_online_blocks").stdout
         words = "--policy auto_online=online_movable --persistent"
-        assert guest.run(f"chmem {words}").status == 0
-        assert guest.run("chmem --apply --install").status == 0
+        done = guest.run(f"chmem {words}")
+        assert done.status == 0
+        wrote = [f"wrote /{path}" for path in (SAVED, UNIT, RULES, WANTED)]
+        assert done.stdout.splitlines()[-4:] == wrote
+        assert guest.run("chmem --apply --install").stdout.endswith("nothing to install\n")
         guest.plug(LATER)
         assert set(condition(guest).values()) == {"Movable"}
         guest.unplug(LATER)

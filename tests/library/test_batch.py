@@ -9,6 +9,7 @@ from memory_hotplug.change.batch import carry_out, carry_out_each
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action, Change, Order, change_to
+from memory_hotplug.change.transaction import Terms
 from memory_hotplug.condition import Condition
 from memory_hotplug.trees.simulated import KernelTree
 from memsim.machine import Fault
@@ -92,7 +93,7 @@ def test_a_spare_takes_the_place_of_a_block_that_failed_and_serves_once() -> Non
 def test_all_or_nothing_tries_no_spare() -> None:
     with lpar(config_5="EIO") as machine:
         changes = [with_spares(machine, number, 8) for number in (4, 5)]
-        found = list(carry_out_each(machine, changes, all_or_nothing=True))
+        found = list(carry_out_each(machine, changes, Terms(all_or_nothing=True)))
     assert results(found) == [(4, "done"), (5, "failed"), (4, "taken back")]
 
 
@@ -127,7 +128,8 @@ class Told:
 def test_taking_back_is_noted_like_the_change_itself() -> None:
     with lpar(config_5="EIO") as machine:
         told = Told()
-        orders = carry_out(machine, ENABLE, [4, 5], all_or_nothing=True, held=cast(Held, told))
+        terms = Terms(all_or_nothing=True, held=cast(Held, told))
+        orders = carry_out(machine, ENABLE, [4, 5], terms)
         assert [outcome.result.value for outcome in orders] == ["done", "failed", "taken back"]
     assert told.said == ["4 enable", "clear", "5 enable", "clear", "4 enable", "clear"]
 
@@ -137,6 +139,6 @@ def test_a_write_after_which_the_kernel_may_need_another_is_noted() -> None:
     with lpar() as machine:
         told = Told()
         offline = Order(Action.APPLY, condition=Condition.OFFLINE)
-        list(carry_out(machine, offline, [4], held=cast(Held, told)))
-        list(carry_out(machine, Order(Action.DECONFIGURE), [4], held=cast(Held, told)))
+        list(carry_out(machine, offline, [4], Terms(held=cast(Held, told))))
+        list(carry_out(machine, Order(Action.DECONFIGURE), [4], Terms(held=cast(Held, told))))
     assert told.said == ["4 apply", "clear"]

@@ -12,6 +12,7 @@ from memory_hotplug.block import MemoryBlock, same_condition
 from memory_hotplug.change.batch import carry_out
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action, Order, change_to
+from memory_hotplug.change.transaction import Terms
 from memory_hotplug.machine import Machine
 from memory_hotplug.trees.simulated import KernelTree
 from memsim.profile import boot
@@ -116,7 +117,7 @@ def test_what_is_told_is_what_is_so_after_two_faults(
         tree.faults = faults
         told = {
             outcome.number: outcome
-            for outcome in carry_out(machine, order, numbers, all_or_nothing=all_or_nothing)
+            for outcome in carry_out(machine, order, numbers, Terms(all_or_nothing=all_or_nothing))
         }
         tree.faults = ()
         for block in machine.blocks():

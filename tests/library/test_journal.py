@@ -1,6 +1,8 @@
 """The journal: the record of the last change, for --undo, as data."""
 
 import json
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +10,22 @@ import pytest
 
 from memory_blocks import block
 from memory_hotplug.block import State
+from memory_hotplug.change import journal
 from memory_hotplug.change.journal import last_change
 from memory_hotplug.change.lock import hold
 from memory_hotplug.change.plan import Action, Change, Order, change_to
-from memory_hotplug.change.undo import UNDO, Record, format_record, parse_record
+from memory_hotplug.change.undo import (
+    UNDO,
+    Record,
+    Rewritten,
+    format_record,
+    format_row,
+    parse_record,
+)
 from memory_hotplug.condition import condition_of
 from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
-from memory_hotplug.trees.root_files import LONGEST
+from memory_hotplug.trees.root_files import LONGEST, append_to_file
 from simulated import Make, s390
 from static_tree import MEMORY
 
@@ -155,6 +165,94 @@ def test_a_record_that_nobody_could_read_takes_the_older_one_away(machine: Make)
         many = [block(2 * number) for number in range(LONGEST // 80)]
         held.finish(many, [])
     assert last_change(str(root)) is None
+
+
+def test_a_block_that_was_not_foreseen_is_added_to_the_record_as_it_is(machine: Make) -> None:
+    root = machine(s390(20, 0))
+    record = root / UNDO
+    with Machine.at(root) as opened, hold(str(root), this_machine=False) as held:
+        held.begin(changes_of(opened, 1), [])
+        first, file = record.read_bytes(), record.stat().st_ino
+        for number in range(2, 20):
+            before = record.read_bytes()
+            held.touch(opened.block(number))
+            # Nothing that was written is written again.
+            assert record.read_bytes().startswith(before)
+            assert record.stat().st_ino == file
+            held.touch(opened.block(number))
+        added = record.read_bytes()[len(first) :]
+        assert added.count(b"\n") == 18
+        found = last_change(str(root))
+        assert found is not None
+        assert [row.first for row in found.rows] == list(range(1, 20))
+        assert {row.block.state for row in found.rows} == {State.ONLINE}
+        held.finish([opened.block(3)], [])
+    assert record.read_bytes().count(b"\n") == 1
+
+
+def test_a_record_that_would_get_too_long_is_written_anew_and_shorter(
+    machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = machine(s390(20, 0))
+    monkeypatch.setattr(journal, "LONGEST", 1000)
+    with Machine.at(root) as opened, hold(str(root), this_machine=False) as held:
+        held.begin(changes_of(opened, 0), [])
+        for number in range(1, 20):
+            held.touch(opened.block(number))
+            assert (root / UNDO).stat().st_size <= 1000
+        found = last_change(str(root))
+    assert found is not None
+    assert found.rows[-1].last == 19
+    assert len(found.present([block(number) for number in range(20)])) == 20
+
+
+def test_a_row_that_a_killed_process_has_not_written_whole_does_not_count() -> None:
+    whole = format_record([block(1)]) + format_row(block(5))
+    for end in (b"", b'{"first": 6, "la'):
+        found = parse_record(whole + end)
+        assert [(row.first, row.last) for row in found.rows] == [(1, 1), (5, 5)]
+    for damaged in (b"{}\n", b"x\n", format_row(block(5))):
+        with pytest.raises(ValueError, match=r"^(no row|a block twice|Expecting)"):
+            parse_record(whole + damaged)
+
+
+def test_a_record_that_cannot_be_written_is_told_once(machine: Make) -> None:
+    root = machine(s390())
+    (root / UNDO).mkdir(parents=True)
+    (root / UNDO / "in the way").touch()
+    told: list[OSError] = []
+    with (
+        Machine.at(root) as opened,
+        hold(str(root), this_machine=False, unrecorded=told.append) as held,
+    ):
+        blocks = [opened.block(number) for number in (1, 2)]
+        held.begin([], [])
+        held.finish([], [])
+        assert told == []
+        held.begin(changes_of(opened, 1), [])
+        held.touch(blocks[1])
+        held.finish(blocks, [])
+        held.add_layout(Rewritten("", "x"))
+    assert [error.filename for error in told] == [f"/{UNDO}"]
+
+
+def test_what_does_not_fit_to_the_end_of_a_file_leaves_it_as_it_was(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, hard))
+    try:
+        with pytest.raises(OSError, match="File too large: '/file'"):
+            append_to_file(str(tmp_path), "file", b"y" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert file.read_bytes() == b"x" * 10
+    append_to_file(str(tmp_path), "file", b"y")
+    assert file.read_bytes() == b"x" * 10 + b"y"
 
 
 def test_a_tree_of_mere_files_keeps_no_record(tmp_path: Path) -> None:

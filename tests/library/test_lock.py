@@ -20,9 +20,10 @@ from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.change import lock as module
 from memory_hotplug.change.batch import bring_back, carry_out
 from memory_hotplug.change.journal import HALF_DONE, Left
-from memory_hotplug.change.lock import Holder, hold
+from memory_hotplug.change.lock import Holder, hold, left_by
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import Action, Order
+from memory_hotplug.change.transaction import Terms
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.machine import Machine
 from memsim import directory
@@ -37,6 +38,7 @@ from memory_hotplug import Machine
 from memory_hotplug.change.lock import hold
 from memory_hotplug.change.plan import Action, Order
 from memory_hotplug.change.batch import carry_out
+from memory_hotplug.change.transaction import Terms
 
 root, after, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 machine = Machine.at(root)
@@ -49,7 +51,8 @@ def counted(path, word):
     write(path, word)
 machine.tree.write = counted
 with hold(root, this_machine=False) as held:
-    list(carry_out(machine, Order(Action.RECONFIGURE, memmap_on_memory=True), [number], held=held))
+    order = Order(Action.RECONFIGURE, memmap_on_memory=True)
+    list(carry_out(machine, order, [number], Terms(held=held)))
 """
 
 
@@ -101,7 +104,7 @@ def test_nothing_stays_in_the_tree(lpar: Path) -> None:
     machine = Machine.at(lpar)
     order = Order(Action.RECONFIGURE, memmap_on_memory=True)
     with hold(str(lpar), this_machine=False) as held:
-        (outcome,) = carry_out(machine, order, [1], held=held)
+        (outcome,) = carry_out(machine, order, [1], Terms(held=held))
         assert (lpar / HALF_DONE).read_bytes() == b""
     assert outcome.result is Result.DONE
     assert not (lpar / HALF_DONE).exists()
@@ -204,7 +207,7 @@ def test_a_record_that_is_no_file_of_its_own_is_not_touched(
         place.hardlink_to(outside)
     with hold(str(lpar), this_machine=False) as held:
         order = Order(Action.RECONFIGURE, memmap_on_memory=True)
-        (outcome,) = carry_out(Machine.at(lpar), order, [1], held=held)
+        (outcome,) = carry_out(Machine.at(lpar), order, [1], Terms(held=held))
     assert outcome.result is Result.DONE
     assert outside.read_text() == "precious"
     assert place.exists()
@@ -425,6 +428,23 @@ def test_this_machine_is_held_in_a_directory_of_roots(run: Run) -> None:
     assert open_descriptors() == before
     assert os.listdir(run.place) == ["lock"]
     assert sorted(os.listdir(run.memory)) == ["run", "sys"]
+
+
+def test_what_a_killed_process_left_is_read_without_a_trace(run: Run) -> None:
+    root = str(run.memory)
+    before = open_descriptors()
+    assert left_by(root, this_machine=True) is None
+    assert not run.place.exists()
+    with hold(root, this_machine=True) as held:
+        held.note(BLOCK, "enable")
+        # It is the block at work of this process.
+        assert left_by(root, this_machine=True) is None
+    files = {path: path.stat() for path in run.place.iterdir()}
+    left = left_by(root, this_machine=True)
+    assert left is not None
+    assert (left.before.number, left.action) == (BLOCK.number, "enable")
+    assert {path: path.stat() for path in run.place.iterdir()} == files
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("how", ["others may write", "group may write", "another's", "a link"])

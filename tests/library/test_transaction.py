@@ -13,7 +13,7 @@ from memory_hotplug.change.batch import carry_out
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import Action, Order
-from memory_hotplug.change.transaction import Patience, Watch
+from memory_hotplug.change.transaction import Patience, Terms, Watch
 from memory_hotplug.errors import NoSuchBlockError, StoppedError
 from memory_hotplug.machine import Machine
 from memory_hotplug.trees.simulated import KernelTree
@@ -168,7 +168,7 @@ def test_a_block_that_takes_several_writes_is_recorded(
     order: Order, number: int, told: list[str]
 ) -> None:
     spy, machine = Spy(), Machine(KernelTree(boot(s390())))
-    (outcome,) = carry_out(machine, order, [number], held=cast(Held, spy))
+    (outcome,) = carry_out(machine, order, [number], Terms(held=cast(Held, spy)))
     assert (outcome.result, spy.told) == (Result.DONE, told)
 
 
@@ -225,7 +225,7 @@ def test_who_watches_is_told_the_step_and_the_pause_before_it_is_tried_again() -
     machine = Machine(KernelTree(boot(s390(faults={"offline": {"3": "EBUSY"}}))))
     watch = Watching()
     (outcome,) = carry_out(
-        machine, Order(Action.DISABLE), [3], watch=watch, patience=Patience(busy=1)
+        machine, Order(Action.DISABLE), [3], Terms(watch=watch, patience=Patience(busy=1))
     )
     assert outcome.result is Result.FAILED
     assert watch.seen == ["offline", "pause", "offline"]
@@ -239,7 +239,7 @@ def test_who_stops_between_blocks_gets_all_of_them_back() -> None:
     before = list(machine.blocks())
     watch, results = Stopping(), []
     for outcome in carry_out(
-        machine, Order(Action.ENABLE), [4, 5, 6], watch=watch, all_or_nothing=True
+        machine, Order(Action.ENABLE), [4, 5, 6], Terms(watch=watch, all_or_nothing=True)
     ):
         results.append((outcome.number, outcome.result))
         watch.stopping = len(results) == 2
@@ -253,7 +253,7 @@ def test_who_stops_between_blocks_gets_all_of_them_back() -> None:
 @pytest.mark.parametrize("zone", [Zone.MOVABLE, Zone.NORMAL])
 def test_without_observation_the_zone_of_a_block_is_known_if_it_was_chosen(zone: Zone) -> None:
     machine = Machine(KernelTree(boot(x86())))
-    (outcome,) = carry_out(machine, Order(Action.ENABLE, zone), [4], observe=False)
+    (outcome,) = carry_out(machine, Order(Action.ENABLE, zone), [4], Terms(observe=False))
     assert outcome.result is Result.DONE
     assert outcome.after.zones == (zone,)
     assert zone_of(machine.block(4)) is zone
@@ -270,10 +270,10 @@ def test_a_block_that_is_given_whole_is_not_read_before_it_is_changed() -> None:
     machine = Machine(tree := Counting(boot(x86())))
     block = machine.block(4)
     tree.reads = 0
-    (outcome,) = carry_out(machine, Order(Action.ENABLE), [block], observe=False)
+    (outcome,) = carry_out(machine, Order(Action.ENABLE), [block], Terms(observe=False))
     assert outcome.result is Result.DONE
     read_once = tree.reads
     list(carry_out(machine, Order(Action.DISABLE), [4]))
-    (outcome,) = carry_out(machine, Order(Action.ENABLE), [5], observe=False)
+    (outcome,) = carry_out(machine, Order(Action.ENABLE), [5], Terms(observe=False))
     assert outcome.result is Result.DONE
     assert read_once <= 4

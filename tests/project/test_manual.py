@@ -84,7 +84,7 @@ def test_commands_for_real_machines_have_options_that_exist() -> None:
         "chmem": [name for option in chmem.params for name in option.opts],
     }
     found = re.findall(r"\b(lsmem|chmem)((?: --[\w-]+)+)", displays(TASKS, "# "))
-    assert len(found) > 3
+    assert len(found) >= 3
     for command, options in found:
         assert set(options.split()) <= set(known[command])
 

@@ -14,29 +14,23 @@ from itertools import chain
 
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, same_condition
 from memory_hotplug.causes import Cause
-from memory_hotplug.change.guard import GUARDED, Guard
+from memory_hotplug.change.guard import GUARDED
+from memory_hotplug.change.journal import Left
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import NEEDED, Change, Order, Plan, change_to, order_to
-from memory_hotplug.change.transaction import UNDOING, Patience, Site, Transaction, Watch
+from memory_hotplug.change.transaction import UNDOING, Site, Terms, Transaction
 from memory_hotplug.errors import BlockError, NoSuchBlockError
 from memory_hotplug.machine import Machine
 
-__all__ = ["bring_back", "carry_out", "carry_out_each"]
+__all__ = ["bring_back", "carry_out", "carry_out_each", "restored"]
 
 
 def carry_out(
     machine: Machine,
     order: Order,
     blocks: Iterable[int | MemoryBlock],
-    *,
-    enough: int | None = None,
-    watch: Watch | None = None,
-    patience: Patience | None = None,
-    all_or_nothing: bool = False,
-    observe: bool = True,
-    held: Held | None = None,
-    guard: Guard | None = None,
+    terms: Terms = Terms(),  # noqa: B008  # frozen
 ) -> Iterator[Outcome]:
     """Carry out ORDER on BLOCKS, one after another; yield what became of each.
 
@@ -44,47 +38,28 @@ def carry_out(
     on which the steps depend. Other blocks are taken to be as given. For a number that the
     machine does not have, the result is FAILED.
 
-    ENOUGH is the number of blocks to change; after it no other block is begun. Without ENOUGH all
-    blocks are to be changed. With ALL_OR_NOTHING the first failure without ENOUGH, or fewer
-    successes than ENOUGH, undoes all changes. An undone block is yielded again, with the result
-    TAKEN_BACK, or FAILED if it could not be undone. Without OBSERVE a block is not read after a
-    success. HELD records a block that takes several writes, for `bring_back`.
+    With `Terms.all_or_nothing` the first failure, or fewer successes than `Terms.enough` asks for,
+    undoes all changes. An undone block is yielded again, with the result TAKEN_BACK, or FAILED if
+    it could not be undone.
 
     Once two blocks in a row had no memory for their struct pages, others that need some are
-    NOT_TRIED. So are blocks that GUARD does not let go.
+    NOT_TRIED. So are blocks that `Terms.guard` does not let go.
 
-    If WATCH raises an exception other than StoppedError and OSError during a write, the block is
-    restored, and the exception is raised again.
+    If `Terms.watch` raises an exception other than StoppedError and OSError during a write, the
+    block is restored, and the exception is raised again.
     """
-    return carry_out_each(
-        machine,
-        (_change_of(machine, order, named) for named in blocks),
-        enough=enough,
-        watch=watch,
-        patience=patience,
-        all_or_nothing=all_or_nothing,
-        observe=observe,
-        held=held,
-        guard=guard,
-    )
+    return carry_out_each(machine, (_change_of(machine, order, named) for named in blocks), terms)
 
 
 def carry_out_each(
     machine: Machine,
     changes: Iterable[Change],
-    *,
-    enough: int | None = None,
-    watch: Watch | None = None,
-    patience: Patience | None = None,
-    all_or_nothing: bool = False,
-    observe: bool = True,
-    held: Held | None = None,
-    guard: Guard | None = None,
+    terms: Terms = Terms(),  # noqa: B008  # frozen
 ) -> Iterator[Outcome]:
     """Carry out CHANGES, one after another, as `carry_out` does. Where one fails, its spares are
     tried, each only once."""
-    watch = watch or Watch()
-    site = Site(machine, watch, patience or Patience(), held, guard, all_or_nothing, observe)
+    site = Site(machine, terms)
+    enough, watch, all_or_nothing = terms.enough, terms.watch, terms.all_or_nothing
     done: deque[Outcome] = deque(maxlen=None if all_or_nothing else 0)
     changed, complete = 0, True
     taken: set[int] = set()
@@ -113,13 +88,14 @@ def carry_out_each(
 
 def _with_spares(site: Site, change: Change, taken: set[int]) -> Iterator[Outcome]:
     """The outcome of a change and, where it failed, those of its spares that are not TAKEN."""
+    terms = site.terms
     for one in chain((change,), change.spares):
         if one is not change and (one.number in taken or site.forbids(one)):
             continue
         taken.add(one.number)
         outcome = _carry_out_one(site, one)
         yield outcome
-        if outcome.result is not Result.FAILED or site.atomic or site.watch.stopping:
+        if outcome.result is not Result.FAILED or terms.all_or_nothing or terms.watch.stopping:
             return
 
 
@@ -141,7 +117,7 @@ def _change_of(machine: Machine, order: Order, named: int | MemoryBlock) -> Chan
 
 def _carry_out_one(site: Site, change: Change) -> Outcome:
     block, plan = change.block, change.plan
-    site.watch.begin(change.number)
+    site.terms.watch.begin(change.number)
     if plan.refused:
         return Outcome(Result.FAILED, change, block, error=plan.refused)
     if plan.already:
@@ -154,16 +130,16 @@ def _carry_out_one(site: Site, change: Change) -> Outcome:
 
 
 def _run(site: Site, change: Change) -> Outcome:
-    work = Transaction(site, change)
-    if site.held is None:
+    work, held = Transaction(site, change), site.terms.held
+    if held is None:
         return work.run()
-    site.held.touch(change.block)
+    held.touch(change.block)
     if _is_one_write(change):
         # It is done or not, even if this process is killed.
         return work.run()
-    site.held.note(change.block, change.order.action.value)
+    held.note(change.block, change.order.action.value)
     outcome = work.run()
-    site.held.clear()
+    held.clear()
     return outcome
 
 
@@ -174,13 +150,13 @@ def _is_one_write(change: Change) -> bool:
 
 
 def _take_back(site: Site, outcome: Outcome) -> Outcome:
-    work = Transaction(site, outcome.change)
+    work, held = Transaction(site, outcome.change), site.terms.held
     work.writes = list(outcome.writes)
-    if site.held:
-        site.held.note(outcome.before, outcome.change.order.action.value)
+    if held:
+        held.note(outcome.before, outcome.change.order.action.value)
     stuck = work.restore()
-    if site.held:
-        site.held.clear()
+    if held:
+        held.clear()
     after = site.machine.block_now(outcome.number)
     result = Result.FAILED if stuck else Result.TAKEN_BACK
     if stuck and same_condition(after, outcome.after):
@@ -198,27 +174,30 @@ def bring_back(machine: Machine, held: Held) -> Outcome | None:
     alone: somebody has restored it. So is one that cannot have been as the line says, because its
     memory is configured and that of the line is not, or the other way round.
     """
-    left = held.left
-    if left is None:
+    if held.left is None:
         return None
+    outcome = restored(machine, held.left)
+    if outcome and outcome.stuck:
+        held.keep()
+    else:
+        held.clear()
+    return outcome
+
+
+def restored(machine: Machine, left: Left) -> Outcome | None:
+    """Bring a block that was LEFT back, as `bring_back` does; the journal is left alone."""
     number = left.before.number
     try:
         now = machine.block(number)
     except NoSuchBlockError:
-        held.clear()
         return None
     foreign = (left.before.configured is None) != (now.configured is None)
     if foreign or left.before.state is State.ONLINE is now.state:
-        held.clear()
         return None
     # Of the change that was interrupted only the condition before it is known.
     unknown = Change(left.before, order_to(left.before), Plan())
-    work = Transaction(Site(machine, Watch(), UNDOING), unknown)
+    work = Transaction(Site(machine, Terms(patience=UNDOING)), unknown)
     stuck = work.restore(anyway=True)
-    if stuck:
-        held.keep()
-    else:
-        held.clear()
     if not (stuck or any(write.happened for write in work.writes)):
         return None
     result = Result.FAILED if stuck else Result.TAKEN_BACK

@@ -12,7 +12,7 @@ be undone is a JSON document: every block and setting that a change touches, as 
 have the same words for the condition of a block. For this machine both are in RUN, to which only
 root can write, and which is empty after a boot. In any other tree the line is a file in its root;
 only this machine and a simulated one keep what can be undone. Where a file cannot be written, as in
-a read-only tree, the work goes on without it.
+a read-only tree, the work goes on without it, and a record that lacks something is told once.
 
 This module opens files itself, because they are not part of sysfs.
 """
@@ -23,17 +23,30 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.change.plan import Change
-from memory_hotplug.change.undo import UNDO, Record, Rewritten, format_record, parse_record
+from memory_hotplug.change.undo import (
+    UNDO,
+    Record,
+    Rewritten,
+    format_record,
+    format_row,
+    parse_record,
+)
 from memory_hotplug.condition import parse_condition, settled_condition
 from memory_hotplug.layout.settings import Setting
-from memory_hotplug.trees.root_files import LONGEST, read_file, remove_file, replace_file
+from memory_hotplug.trees.root_files import (
+    LONGEST,
+    append_to_file,
+    read_file,
+    remove_file,
+    replace_file,
+)
 
-__all__ = ["HALF_DONE", "RUN", "Journal", "Left", "last_change"]
+__all__ = ["HALF_DONE", "RUN", "Journal", "Left", "last_change", "left_in"]
 
 RUN = "run/memory-hotplug"
 """The directory for this machine, below its root."""
@@ -86,21 +99,60 @@ def _left(data: bytes) -> Left | None:
         return None
 
 
+def _line_file(directory: int, name: str, flags: int) -> int | None:
+    """A descriptor of the file with the line; None if there is none that can be used."""
+    try:
+        found = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=directory)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(found).st_mode) or os.fstat(found).st_nlink > 1:
+        os.close(found)
+        return None
+    return found
+
+
+def left_in(directory: int, name: str) -> Left | None:
+    """What the line in the file NAME of an open DIRECTORY says; nothing is written."""
+    file = _line_file(directory, name, os.O_RDONLY)
+    if file is None:
+        return None
+    try:
+        return _left(os.pread(file, _LONGEST_LINE, 0))
+    finally:
+        os.close(file)
+
+
 class Journal:
     """The journal of one machine."""
 
-    def __init__(self, root: str, directory: int | None, name: str, *, undoable: bool) -> None:
+    def __init__(
+        self,
+        root: str,
+        directory: int | None,
+        name: str,
+        *,
+        undoable: bool,
+        missing: OSError | None = None,
+        unrecorded: Callable[[OSError], None] = lambda error: None,
+    ) -> None:
         """The line about a block is the file NAME in the open DIRECTORY; without one nothing is
-        recorded. ROOT is that of the machine, UNDOABLE whether it keeps what can be undone."""
+        recorded. ROOT is that of the machine, UNDOABLE whether it keeps what can be undone, and
+        MISSING why there is no directory for it. UNRECORDED is called, once, if the record of what
+        can be undone lacks something."""
         self._root, self._directory, self._name = root, directory, name
         self._line: int | None = None
         self._stuck = False
-        self._undoable = undoable and directory is not None
+        self._undoable = undoable and (directory is not None or missing is not None)
+        self._missing, self._unrecorded = missing, unrecorded
+        self._told = False
+        self._size = 0
         self._older: bytes | None = None
         self._begun = False
         self._before: dict[int, MemoryBlock] = {}
         self._settings: Sequence[Setting] = ()
         self._done: tuple[Sequence[MemoryBlock], Sequence[Setting]] = ((), ())
+        self.action: str | None = None
+        """What a person asked for, where that is more than the action on each block."""
         self.left = self._read()
         """The block that a killed process left; None if there is none, or the line is damaged."""
 
@@ -120,7 +172,7 @@ class Journal:
             self._line = self._open(os.O_RDWR | os.O_CREAT)
         if self._line is not None:
             # One write. An older line may be longer, so only the first line counts.
-            self._write(self._line, _line(before, action))
+            self._write(self._line, _line(before, self.action or action))
 
     def clear(self) -> None:
         """Clear the line: no block is half changed any more."""
@@ -150,19 +202,7 @@ class Journal:
     def _open(self, flags: int) -> int | None:
         if self._directory is None or self._stuck:
             return None
-        try:
-            found = os.open(
-                self._name,
-                flags | os.O_NOFOLLOW | os.O_NONBLOCK,
-                0o600,
-                dir_fd=self._directory,
-            )
-        except OSError:
-            return None
-        if not stat.S_ISREG(os.fstat(found).st_mode) or os.fstat(found).st_nlink > 1:
-            os.close(found)
-            return None
-        return found
+        return _line_file(self._directory, self._name, flags)
 
     def _read(self) -> Left | None:
         self._line = self._open(os.O_RDWR)
@@ -184,20 +224,28 @@ class Journal:
             self._older = read_file(self._root, UNDO)
         try:
             self._record(list(self._before.values()), settings)
-        except OSError:
+        except OSError as error:
             # That of an older change is not that of the last one.
             with contextlib.suppress(OSError):
                 remove_file(self._root, UNDO)
+            self._tell(error)
             return
         self._begun = True
 
     def touch(self, before: MemoryBlock) -> None:
         """Add a block that is about to be changed to the record, if it is not there: what takes the
         place of a block that failed was not known when the change began."""
-        if self._begun and before.number not in self._before:
-            self._before[before.number] = before
-            with contextlib.suppress(OSError):
+        if not self._begun or before.number in self._before:
+            return
+        self._before[before.number] = before
+        row = format_row(before)
+        with self._telling():
+            if self._size + len(row) > LONGEST:
+                # As a whole it may be shorter: blocks in a row that were alike have one row.
                 self._record(list(self._before.values()), self._settings)
+                return
+            append_to_file(self._root, UNDO, row)
+            self._size += len(row)
 
     def finish(self, before: Sequence[MemoryBlock], settings: Sequence[Setting]) -> None:
         """Record what was changed, as it was BEFORE; if nothing was, the change before remains the
@@ -205,7 +253,7 @@ class Journal:
         self._done = before, settings
         if not self._begun:
             return
-        with contextlib.suppress(OSError):
+        with self._telling():
             if before or settings:
                 self._record(before, settings)
             elif self._older is not None:
@@ -223,10 +271,11 @@ class Journal:
         change; else REST, the record of what is still to be undone, so that it can be repeated."""
         if not self._undoable:
             return
-        with contextlib.suppress(OSError):
-            if rest is not None:
+        if rest is not None:
+            with self._telling():
                 self._put(rest)
-                return
+            return
+        with contextlib.suppress(OSError):
             self._older = read_file(self._root, UNDO)
         self._begun = True
         self.finish(before, settings)
@@ -234,8 +283,21 @@ class Journal:
     def add_layout(self, layout: Rewritten) -> None:
         """Record also what the change makes of the layout that chmem writes."""
         if self._undoable:
-            with contextlib.suppress(OSError):
+            with self._telling():
                 self._record(*self._done, layout)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """A context in which a record that cannot be written is told, and keeps nothing back."""
+        try:
+            yield
+        except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._told:
+            self._told = True
+            self._unrecorded(error)
 
     def _record(
         self,
@@ -247,11 +309,14 @@ class Journal:
         self._put(format_record(before, words, layout))
 
     def _put(self, data: bytes) -> None:
+        if self._missing:
+            raise self._missing
         if len(data) > LONGEST:
             # Nobody could read it, and the record of an older change is not that of the last.
             remove_file(self._root, UNDO)
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), UNDO)
         replace_file(self._root, UNDO, data, 0o600)
+        self._size = len(data)
 
 
 def last_change(root: str) -> Record | None:

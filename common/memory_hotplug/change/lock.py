@@ -21,11 +21,11 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from memory_hotplug.attribute import MEMORY
-from memory_hotplug.change.journal import HALF_DONE, RUN, Journal
+from memory_hotplug.change.journal import HALF_DONE, RUN, Journal, Left, left_in
 from memory_hotplug.errors import HeldError
 from memory_hotplug.trees.simulated import is_simulated
 
-__all__ = ["Held", "Holder", "hold", "is_own"]
+__all__ = ["Held", "Holder", "hold", "is_own", "left_by"]
 
 _RUN = f"/{RUN}"
 """The directory for this machine; it belongs to root."""
@@ -49,17 +49,25 @@ def hold(
     this_machine: bool,
     timeout: float | None = None,
     waiting: Callable[[Holder], None] = lambda holder: None,
+    unrecorded: Callable[[OSError], None] = lambda error: None,
 ) -> "Held":
     """Wait until no other process changes the machine whose /sys is below TREE_ROOT, and hold it.
 
     After half a second WAITING is called once with the holder. Raises HeldError after TIMEOUT
-    seconds. An exception from a signal handler ends the waiting.
+    seconds. An exception from a signal handler ends the waiting. UNRECORDED is called once if it
+    cannot be recorded what can be undone.
     """
-    lock, directory, name = _places(tree_root, this_machine)
     # Only what lives can be undone: a tree that is only files takes any word.
     undoable = this_machine or is_simulated(tree_root)
-    if lock is None:
-        return Held(tree_root, None, None, name, undoable=undoable)
+    try:
+        lock, directory, name = _places(tree_root, this_machine, _CREATING)
+    except OSError as error:
+        return Held(
+            *(tree_root, None, None, HALF_DONE),
+            undoable=undoable,
+            missing=error,
+            unrecorded=unrecorded,
+        )
     began, told = time.monotonic(), False
     try:
         while not _taken(lock):
@@ -75,17 +83,47 @@ def hold(
         if directory is not None:
             os.close(directory)
         raise
-    return Held(tree_root, lock, directory, name, undoable=undoable)
+    return Held(tree_root, lock, directory, name, undoable=undoable, unrecorded=unrecorded)
+
+
+def left_by(tree_root: str, *, this_machine: bool) -> Left | None:
+    """The block that a killed process left. Nothing is created, written or held for it.
+
+    None also while another process holds the machine: that one has the block at work.
+    """
+    try:
+        lock, directory, name = _places(tree_root, this_machine, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None if directory is None else left_in(directory, name)
+    except OSError:
+        return None
+    finally:
+        os.close(lock)
+        if directory is not None:
+            os.close(directory)
 
 
 class Held(Journal):
     """A machine that is held, with its journal, until it is closed."""
 
     def __init__(
-        self, root: str, lock: int | None, directory: int | None, name: str, *, undoable: bool
+        self,
+        root: str,
+        lock: int | None,
+        directory: int | None,
+        name: str,
+        *,
+        undoable: bool,
+        missing: OSError | None = None,
+        unrecorded: Callable[[OSError], None] = lambda error: None,
     ) -> None:
         self._lock = lock
-        super().__init__(root, directory, name, undoable=undoable)
+        super().__init__(
+            root, directory, name, undoable=undoable, missing=missing, unrecorded=unrecorded
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -112,32 +150,32 @@ class Held(Journal):
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
-def _places(root: str, this_machine: bool) -> tuple[int | None, int | None, str]:
+def _places(root: str, this_machine: bool, flags: int) -> tuple[int, int | None, str]:
     """Descriptors of the lock and of the directory of the line about a block, and the name of that
-    line's file."""
+    line's file. FLAGS are those of the lock's file on this machine. Raises OSError."""
+    memory = os.open(f"{root}/{MEMORY}", _DIRECTORY)
+    if this_machine and not _is_sysfs(os.fstat(memory).st_dev):
+        # A simulated machine is mounted over this one's /sys; ROOT is not its directory.
+        return memory, None, HALF_DONE
+    os.close(memory)
+    if not this_machine:
+        return os.open(root, _DIRECTORY), os.open(root, _DIRECTORY), HALF_DONE
+    directory = _run_directory(create=bool(flags & os.O_CREAT))
     try:
-        memory = os.open(f"{root}/{MEMORY}", _DIRECTORY)
-        if not this_machine:
-            os.close(memory)
-            return os.open(root, _DIRECTORY), os.open(root, _DIRECTORY), HALF_DONE
-        if not _is_sysfs(os.fstat(memory).st_dev):
-            # A simulated machine is mounted over this one's /sys; ROOT is not its directory.
-            return memory, None, HALF_DONE
-        os.close(memory)
-        directory = _run_directory()
-        lock = os.open("lock", _CREATING, 0o600, dir_fd=directory)
+        return os.open("lock", flags, 0o600, dir_fd=directory), directory, "block"
     except OSError:
-        return None, None, HALF_DONE
-    return lock, directory, "block"
+        os.close(directory)
+        raise
 
 
 _CREATING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
-def _run_directory() -> int:
+def _run_directory(*, create: bool) -> int:
     """A descriptor of _RUN. Raises OSError if the directory is missing, or not only root's."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(_RUN, 0o700)
+    if create:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(_RUN, 0o700)
     found = os.open(_RUN, _DIRECTORY | os.O_NOFOLLOW)
     status = os.fstat(found)
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:

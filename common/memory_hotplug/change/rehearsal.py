@@ -30,7 +30,8 @@ class Rehearsal:
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}
         """Path -> the text that the attribute would have; None if it would be gone."""
-        self._machine = machine
+        self.machine = machine
+        """The machine itself."""
         self.writes: list[tuple[str, str]] = []
         """The recorded writes in order: path and word."""
 
@@ -147,12 +148,12 @@ class Rehearsal:
 
     @cached_property
     def _spans_now(self) -> Spans:
-        return Spans(self._machine.read(NEEDED))
+        return Spans(self.machine.read(NEEDED))
 
     @cached_property
     def _has_zones(self) -> bool:
         """Whether the kernel has valid_zones at all (since 3.18)."""
         return any(
             zones is not None
-            for zones in self._machine.read((Attribute.ZONES,)).columns[Attribute.ZONES]
+            for zones in self.machine.read((Attribute.ZONES,)).columns[Attribute.ZONES]
         )

@@ -22,12 +22,13 @@ from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.claims import Claims, ends_of, set_of
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order
-from memory_hotplug.change.removal import NOTHING_KNOWN, Removal
+from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
 from memory_hotplug.change.steps import ONLINE
 from memory_hotplug.change.zone_spans import Spans
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BlockError, LayoutError
 from memory_hotplug.layout.model import Entry, Layout, Missing
+from memory_hotplug.machine import Machine
 from memory_hotplug.runs import Run, gaps_between, runs_of
 from memory_hotplug.table import BlockTable
 
@@ -37,8 +38,10 @@ __all__ = [
     "Targets",
     "absence_of",
     "is_on",
+    "removal_for",
     "takes_size",
     "targets_of",
+    "targets_on",
 ]
 
 NEEDED_FOR_LAYOUT = (*NEEDED, Attribute.NODES, Attribute.NODE)
@@ -68,6 +71,25 @@ class Targets(NamedTuple):
     """In the order of changing."""
     absences: Sequence[Absence] = ()
     """Without those of entries that ignore them."""
+
+
+def removal_for(machine: Machine, layout: Layout) -> Removal:
+    """What is known of how the memory of MACHINE can be removed, as far as LAYOUT depends on it."""
+    return removal_of(machine) if takes_size(layout) else NOTHING_KNOWN
+
+
+def targets_on(
+    machine: Machine, layout: Layout, table: BlockTable, removal: Removal | None = None
+) -> Targets:
+    """What LAYOUT makes of MACHINE, whose blocks are in TABLE. See `targets_of`."""
+    return targets_of(
+        layout,
+        table,
+        configurable=machine.configurable,
+        zones=table.has_zones,
+        nodes=machine.nodes,
+        removal=removal_for(machine, layout) if removal is None else removal,
+    )
 
 
 def targets_of(

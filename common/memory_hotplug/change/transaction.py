@@ -8,7 +8,7 @@ there already, and a signal can arrive just after the kernel has done its work.
 import errno
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause, cause_of
@@ -21,7 +21,7 @@ from memory_hotplug.errors import BlockError, MemoryHotplugError, StoppedError, 
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import usage
 
-__all__ = ["NOT_MOVED", "UNDOING", "Patience", "Site", "Transaction", "Watch"]
+__all__ = ["NOT_MOVED", "UNDOING", "Patience", "Site", "Terms", "Transaction", "Watch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +71,30 @@ class Watch:
         return nullcontext()
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an order is carried out on many blocks."""
+
+    enough: int | None = None
+    """The number of blocks to change; after it no other block is begun. None changes all."""
+    watch: Watch = field(default_factory=Watch)
+    patience: Patience = Patience()
+    all_or_nothing: bool = False
+    """Whether all changes are undone if not all blocks, or fewer than ENOUGH, can be changed."""
+    observe: bool = True
+    """Whether a block is read after a success as well."""
+    held: Held | None = None
+    """The journal of the machine, in case this process is killed; for `bring_back`."""
+    guard: Guard | None = None
+    """What some blocks are kept for."""
+
+
 @dataclass(slots=True)
 class Site:
-    """The machine to change, the rules for all blocks, and what was seen of its memory so far."""
+    """The machine to change, the terms for all blocks, and what was seen of its memory so far."""
 
     machine: Machine
-    watch: Watch
-    patience: Patience
-    held: Held | None = None
-    """The journal of the block that is being changed, in case this process is killed."""
-    guard: Guard | None = None
-    atomic: bool = False
-    """Undo also the steps that `Plan.keeps` would keep."""
-    observe: bool = True
+    terms: Terms
     without_memory: int = 0
     """The number of blocks, since the last one that was done, that the kernel could not configure
     for want of memory."""
@@ -97,7 +108,8 @@ class Site:
         """
         if self.without_memory > 1 and _takes_struct_pages(change):
             return BlockError(change.number, CONFIGURE.name, Cause.NO_STRUCT_PAGES)
-        return self.guard.refusal(change) if self.guard else None
+        guard = self.terms.guard
+        return guard.refusal(change) if guard else None
 
     def cause(self, step: Step, code: int, block: MemoryBlock) -> Cause:
         """The cause why STEP failed with the error number CODE; BLOCK is as it is now."""
@@ -120,8 +132,8 @@ class Site:
 
     def count(self, outcome: Outcome) -> None:
         error = outcome.error
-        if self.guard:
-            self.guard.count(outcome)
+        if self.terms.guard:
+            self.terms.guard.count(outcome)
         if outcome.result is Result.DONE:
             self.without_memory = 0
         elif error and error.step == CONFIGURE.name and error.cause in _WANTS_MEMORY:
@@ -164,7 +176,7 @@ class Transaction:
         """Take the steps of the plan; if one fails, undo those before it."""
         keeps = self.plan.keeps
         try:
-            self._take_all(self.site.patience, undoing=False)
+            self._take_all(self.site.terms.patience, undoing=False)
             # A write that a signal interrupted may have had its effect nevertheless.
             if self.writes and all(write.errno not in (None, errno.EINTR) for write in self.writes):
                 # Another process changed the block as requested, after it was read.
@@ -172,7 +184,8 @@ class Transaction:
         except BlockError as error:
             stopped = error.cause is Cause.STOPPED
             stuck = None
-            if self.site.atomic or stopped or error.step != keeps:
+            # All or nothing undoes also the steps that `Plan.keeps` would keep.
+            if self.site.terms.all_or_nothing or stopped or error.step != keeps:
                 stuck = self.restore()
             self.block = None
             return self._outcome(Result.INTERRUPTED if stopped else Result.FAILED, error, stuck)
@@ -180,7 +193,7 @@ class Transaction:
             # Another exception was raised into a write, which may have had its effect or not.
             self.restore(anyway=True)
             raise
-        if self.site.observe or self.plan.target.returning:
+        if self.site.terms.observe or self.plan.target.returning:
             self.block = None
         return self._outcome(Result.DONE)
 
@@ -218,13 +231,14 @@ class Transaction:
         """Do the write of STEP, and retry it as PATIENCE says. Raises BlockError."""
         site, target, number = self.site, self.plan.target, self.before.number
         word, path = step.word(self.known(), target), step.path(number)
+        watch = site.terms.watch
         # A step that leads back to the condition before must not be stopped: undoing would need it.
         steady = undoing or (not step.endless and step.holds(self.before, target))
         tries = 0
         while True:
             tries += 1
             try:
-                with (site.watch.limiting if steady else site.watch.during)(step.name):
+                with (watch.limiting if steady else watch.during)(step.name):
                     site.machine.tree.write(path, word)
             except (OSError, StoppedError) as error:
                 failed: OSError | StoppedError = error
@@ -283,5 +297,5 @@ class Transaction:
         if steady:
             time.sleep(seconds)
             return
-        with self.site.watch.during("pause"):
+        with self.site.terms.watch.during("pause"):
             time.sleep(seconds)

@@ -12,7 +12,7 @@ from memory_hotplug.condition import parse_condition, settled_condition
 from memory_hotplug.layout.notation import parse_layout
 from memory_hotplug.layout.settings import ATTRIBUTES
 
-__all__ = ["UNDO", "Before", "Record", "Rewritten", "format_record", "parse_record"]
+__all__ = ["UNDO", "Before", "Record", "Rewritten", "format_record", "format_row", "parse_record"]
 
 UNDO = "run/memory-hotplug/undo.json"
 """The record of the last change, below the root of this machine and of simulated ones."""
@@ -43,6 +43,9 @@ class Rewritten(NamedTuple):
 
     before: str
     after: str
+    installed: bool | None = None
+    """Whether the change has installed what applies the layout at boot, too; False if it has
+    removed that, None if it was left alone."""
 
 
 class Record(NamedTuple):
@@ -93,15 +96,27 @@ def format_record(
     return json.dumps(record).encode() + b"\n"
 
 
+def format_row(before: MemoryBlock) -> bytes:
+    """A block that is added to the end of a record."""
+    ends = {"first": before.number, "last": before.number}
+    return json.dumps({**ends, **settled_condition(before)}).encode() + b"\n"
+
+
 _KEYS = {"version", "before", "settings", "layout"}
 _ROW = {"first", "last", "state", "zone", "configured", "memmap_on_memory"}
 _WORD = re.compile("[A-Za-z0-9_-]{1,40}")
 
 
 def parse_record(data: bytes) -> Record:
-    """The record of a change. Raises ValueError if it is damaged."""
+    """The record of a change. Raises ValueError if it is damaged.
+
+    The first line is what `format_record` made, each other one a row that was added. What a killed
+    process has not written to its end does not count.
+    """
+    head, newline, more = data.partition(b"\n")
+    added = more.split(b"\n")[:-1] if newline else []
     try:
-        found = json.loads(data)
+        found, *ends = map(json.loads, (head, *added))
     except RecursionError:
         raise ValueError("too deep") from None
     if not isinstance(found, dict) or found.keys() != _KEYS or found["version"] != 1:
@@ -113,7 +128,7 @@ def parse_record(data: bytes) -> Record:
         raise ValueError("no settings")
     if not isinstance(found["before"], list):
         raise ValueError("no record")
-    rows = [_row(row) for row in found["before"]]
+    rows = [_row(row) for row in (*found["before"], *ends)]
     ascending = sorted(rows, key=lambda row: row.lowest)
     if any(row.highest >= after.lowest for row, after in pairwise(ascending)):
         raise ValueError("a block twice")
@@ -123,9 +138,11 @@ def parse_record(data: bytes) -> Record:
 def _rewritten(found: Any) -> Rewritten | None:
     if found is None:
         return None
-    if not isinstance(found, dict) or found.keys() != {"before", "after"}:
+    if not isinstance(found, dict) or found.keys() != set(Rewritten._fields):
         raise ValueError("no layout")
-    if not all(isinstance(text, str) for text in found.values()):
+    if not (isinstance(found["before"], str) and isinstance(found["after"], str)):
+        raise ValueError("no layout")
+    if not isinstance(found["installed"], bool | None):
         raise ValueError("no layout")
     if found["before"].strip():
         # Also a LayoutError is a ValueError.

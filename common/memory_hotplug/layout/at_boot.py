@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
 from memory_hotplug.layout.model import Entry, Layout
+from memory_hotplug.trees.root_files import is_masked, is_there
 
-__all__ = ["RULES", "UNIT", "WANTED", "globs", "rules_text", "unit_text"]
+__all__ = ["RULES", "UNIT", "WANTED", "globs", "is_applied_at_boot", "rules_text", "unit_text"]
 
 UNIT = "etc/systemd/system/memory-layout.service"
 WANTED = "etc/systemd/system/sysinit.target.wants/memory-layout.service"
@@ -18,8 +19,26 @@ WANTED = "etc/systemd/system/sysinit.target.wants/memory-layout.service"
 RULES = "etc/udev/rules.d/10-memory-layout.rules"
 """Its name sorts before those that distributions use: a block is set online only once."""
 
+_UNITS = (
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+)
+"""Where systemd looks for units; see systemd.unit(5)."""
+
 _MOST_GLOBS = 64
 """The maximum of patterns in one rule; udev's lines are of limited length."""
+
+
+def is_applied_at_boot(root: str) -> bool:
+    """Whether the machine with this ROOT applies its layout at boot: the unit, of a package or of
+    --install, is there, is enabled, and is not masked. Raises OSError."""
+    name = UNIT.rpartition("/")[2]
+    if not is_there(root, WANTED) or is_masked(root, UNIT):
+        return False
+    return any(is_there(root, f"{directory}/{name}") for directory in _UNITS)
 
 
 def unit_text(program: str) -> str:

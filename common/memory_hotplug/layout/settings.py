@@ -12,7 +12,7 @@ from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Layout, Policy
 from memory_hotplug.machine import Machine
 
-__all__ = ["ATTRIBUTES", "Setting", "differing", "present", "settings_to", "with_policy"]
+__all__ = ["ATTRIBUTES", "Setting", "differing", "present", "settings_to", "with_policy", "word_of"]
 
 ATTRIBUTES = {
     "auto_online": AUTO_ONLINE_BLOCKS,
@@ -67,7 +67,7 @@ def differing(policy: Policy, machine: Machine) -> tuple[Setting, ...]:
 
     Raises LayoutError for a setting that this kernel does not have, and BrokenTreeError.
     """
-    words = {key: _word(value) for key, value in policy.said.items()}
+    words = {key: word_of(value) for key, value in policy.said.items()}
     return settings_to(words, machine, policy)
 
 
@@ -87,7 +87,7 @@ def settings_to(
     return tuple(found)
 
 
-def _word(value: object) -> str:
+def word_of(value: object) -> str:
     """What is written for a value of a policy."""
     return {True: "Y", False: "N"}[value] if isinstance(value, bool) else str(value)
 

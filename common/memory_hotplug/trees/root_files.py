@@ -6,13 +6,14 @@ is read may also be in an archive, which is open then.
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from memory_hotplug.errors import printable
 from memory_hotplug.trees.files import Packed
-from safe_files.beneath import check_regular, open_beneath
-from safe_files.replace import replaced, replacing
+from safe_files.beneath import check_regular, check_writable, open_beneath
+from safe_files.replace import replaced, replacing, write_all
 
 __all__ = [
     "ABOUT",
@@ -24,13 +25,16 @@ __all__ = [
     "LONGEST",
     "RULES",
     "SYSINFO",
+    "append_to_file",
     "content_of",
     "is_masked",
+    "is_there",
     "link_file",
     "names_in",
     "read_file",
     "remove_file",
     "replace_file",
+    "why_not_written",
 ]
 
 LAYOUTS = ("etc/memory-layout.d", "run/memory-layout.d", "usr/lib/memory-layout.d")
@@ -56,6 +60,7 @@ LONGEST = 4 << 20
 _MASK = "/dev/null"
 _LISTING = os.O_RDONLY | os.O_DIRECTORY
 _READING = os.O_RDONLY | os.O_NONBLOCK
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def is_masked(root: str | Packed, path: str) -> bool:
@@ -114,6 +119,38 @@ def names_in(root: str | Packed, directory: str) -> list[str]:
             return []
 
 
+def is_there(root: str, path: str) -> bool:
+    """Whether there is something with this name, be it a link that leads nowhere."""
+    directory, _, name = path.rpartition("/")
+    return name in names_in(root, directory)
+
+
+def why_not_written(root: str, path: str) -> OSError | None:
+    """Why `replace_file` would fail, as far as that is known before; None if nothing is."""
+    *way, name = f"./{path}".split("/")
+    try:
+        with _named(path), _root(root) as (at, here), ExitStack() as opened:
+            flags = _LISTING if here else _LISTING | os.O_NOFOLLOW
+            for directory in way:
+                try:
+                    at = os.open(directory, flags, dir_fd=at)
+                except FileNotFoundError:
+                    break
+                opened.callback(os.close, at)
+            else:
+                with suppress(FileNotFoundError):
+                    found = os.stat(name, dir_fd=at, follow_symlinks=False)
+                    if stat.S_ISDIR(found.st_mode):
+                        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not os.access(".", os.W_OK | os.X_OK, dir_fd=at, effective_ids=True):
+                read_only = os.fstatvfs(at).f_flag & os.ST_RDONLY
+                code = errno.EROFS if read_only else errno.EACCES
+                raise OSError(code, os.strerror(code))
+    except OSError as error:
+        return error
+    return None
+
+
 def read_file(root: str | Packed, path: str) -> bytes:
     """The content of a regular file. Raises OSError."""
     with _named(path):
@@ -135,6 +172,23 @@ def replace_file(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
         replacing(at, name, mode) as stream,
     ):
         stream.write(data)
+
+
+def append_to_file(root: str, path: str, data: bytes) -> None:
+    """Add DATA to the end of a regular file, as a whole or not at all. Raises OSError."""
+    directory, _, name = path.rpartition("/")
+    with _named(path), _opened(root, directory, _LISTING) as at:
+        file = os.open(name, _APPENDING, dir_fd=at)
+        try:
+            found = os.fstat(file)
+            check_writable(found, path)
+            try:
+                write_all(file, data)
+            except OSError:
+                os.ftruncate(file, found.st_size)
+                raise
+        finally:
+            os.close(file)
 
 
 def link_file(root: str, path: str, target: str) -> None:

@@ -1,0 +1,340 @@
+"""Make a change stay: the layout that --persistent writes, and what applies it at boot."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+from chmem_py import messages
+from chmem_py.install import (
+    check_install,
+    hindrance,
+    install_units,
+    not_writable,
+    refresh_rules,
+    remove_units,
+)
+from chmem_py.layouts import HEADING, Job, check_own, layout_in, saved_layout, saved_text
+from chmem_py.output import FileChange, Output
+from chmem_py.run import Done
+from chmem_py.selection import Selection
+from chmem_py.tally import Tally
+from hotplug_cli.block_names import named
+from hotplug_cli.exits import Exit
+from hotplug_cli.message import Message, Sentence
+from hotplug_cli.program import CommandError
+from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.causes import Cause
+from memory_hotplug.change.guard import balanced, ratio_of
+from memory_hotplug.change.lock import Held
+from memory_hotplug.change.outcome import Result
+from memory_hotplug.change.plan import NEEDED, Change, change_to
+from memory_hotplug.change.saved import added
+from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, targets_on
+from memory_hotplug.change.undo import Rewritten
+from memory_hotplug.errors import LayoutError
+from memory_hotplug.layout.at_boot import is_applied_at_boot
+from memory_hotplug.layout.model import Layout, Policy, Where, joined
+from memory_hotplug.layout.notation import format_layout, parse_layout
+from memory_hotplug.layout.places import SAVED, layout_file_names, read_layout
+from memory_hotplug.layout.settings import with_policy, word_of
+from memory_hotplug.machine import Machine
+from memory_hotplug.table import BlockTable
+from memory_hotplug.trees.files import Tree
+from memory_hotplug.trees.root_files import (
+    is_masked,
+    read_file,
+    remove_file,
+    replace_file,
+)
+
+_SYSTEMD_RUNS = "/run/systemd/system"
+"""This directory is there if systemd is what booted this machine; see sd_booted(3)."""
+
+_NAME = os.path.basename(SAVED)
+
+
+def check_place(machine: Machine) -> None:
+    """Raise CommandError if no layout could be written that is applied at boot; LayoutError if the
+    present one is broken, so that nothing of it is applied; and OSError."""
+    check_own(machine)
+    tree = machine.tree
+    if is_masked(tree.root, SAVED):
+        raise CommandError(messages.MASKED.of(file=f"/{SAVED}"))
+    if reason := not_writable(tree, SAVED):
+        raise CommandError(reason)
+    other_layouts(machine)
+    saved_layout(machine)
+    if not is_applied_at_boot(tree.root):
+        if not _has_systemd(tree):
+            raise CommandError(messages.NO_SYSTEMD.of())
+        check_install(tree)
+
+
+def _has_systemd(tree: Tree) -> bool:
+    return not tree.is_this_machine or os.path.isdir(_SYSTEMD_RUNS)
+
+
+class Contest(NamedTuple):
+    """What else says what the memory is to be, when a change is to stay."""
+
+    machine: Machine
+    others: Sequence[tuple[str, Layout]]
+    """Name and layout of each file, without that which chmem writes; ascending."""
+    saved: Layout
+    """The layout in that file, before the change."""
+    table: BlockTable
+    """The blocks before the change, which are the nearest to those after a boot."""
+
+    def check(self, job: Job, selection: Selection) -> None:
+        """Raise CommandError if what is planned would not stay."""
+        planned = [change for change in selection.changes if not change.plan.refused]
+        likely = [change.after for change in islice(planned, selection.enough)]
+        if reason := self.refusal(self.settled(likely, selection), job.policy, messages.OVERRIDDEN):
+            raise CommandError(reason)
+
+    def refusal(
+        self, blocks: Sequence[MemoryBlock], policy: Policy | None, row: Message
+    ) -> Sentence | None:
+        """Why BLOCKS would not be so again, or a POLICY, after a boot: ROW for what another file
+        says; None if they would. Raises LayoutError."""
+        if policy and (place := self._other_policy(policy)):
+            what, file = place
+            return row.of(place=file, what=what, saved=SAVED)
+        contested: dict[Where, list[int]] = {}
+        for block, change in self._claims(blocks):
+            if _overfills(change):
+                return messages.TOO_MUCH_MOVABLE.of(ratio=ratio_of(self.machine))
+            if change.entry and not (_is_ours(change) or _agrees(change, block)):
+                contested.setdefault(change.entry.where, []).append(block.number)
+        for where, numbers in contested.items():
+            return row.of(place=_place(where), what=named(numbers), saved=SAVED)
+        return None
+
+    def settled(self, blocks: Sequence[MemoryBlock], selection: Selection) -> Sequence[MemoryBlock]:
+        """BLOCKS as the layout is to have them. Where nobody asked for a zone, and no layout gives
+        so much memory to Movable, any zone will do: they go there if they can, as they did."""
+        if selection.request.zone or not any(_overfills(one) for _, one in self._claims(blocks)):
+            return blocks
+        return [
+            block._replace(zones=None) if zone_of(block) is Zone.MOVABLE else block
+            for block in blocks
+        ]
+
+    def _claims(self, blocks: Sequence[MemoryBlock]) -> Iterator[tuple[MemoryBlock, Change]]:
+        """Each of BLOCKS, and what the whole layout with these blocks makes of it after a boot."""
+        if not blocks:
+            return
+        layout = self.whole(added(self.saved, sorted(blocks, key=lambda block: block.number)))
+        found = targets_on(self.machine, layout, self.table)
+        changes = balanced(found.changes, self.table, ratio_of(self.machine))
+        claimed = {change.number: change for change in changes}
+        for block in blocks:
+            if change := claimed.get(block.number):
+                yield block, change
+
+    def whole(self, saved: Layout) -> Layout:
+        """All files together, with SAVED for that which chmem writes."""
+        before = [layout for path, layout in self.others if os.path.basename(path) < _NAME]
+        after = [layout for path, layout in self.others if os.path.basename(path) > _NAME]
+        return joined([*before, saved, *after])
+
+    def _other_policy(self, policy: Policy) -> tuple[str, str] | None:
+        """A key of a POLICY that a later file has with another value; and that file."""
+        for path, layout in self.others:
+            said = layout.policy.said if os.path.basename(path) > _NAME else {}
+            for key, value in policy.said.items():
+                if said.get(key, value) != value:
+                    return key, f"/{path}"
+        return None
+
+
+def contest(machine: Machine) -> Contest:
+    """What else says what the memory is to be. Raises LayoutError, and OSError."""
+    others = other_layouts(machine)
+    table = machine.read(NEEDED_FOR_LAYOUT)
+    return Contest(machine, others, saved_layout(machine), table)
+
+
+def other_layouts(machine: Machine) -> list[tuple[str, Layout]]:
+    """Path and layout of each file, without that which chmem writes; in the order of their names.
+
+    Raises LayoutError, and OSError.
+    """
+    found, root = [], machine.tree.system
+    for path in layout_file_names(root):
+        if os.path.basename(path) == _NAME:
+            continue
+        try:
+            text = read_file(root, path).decode()
+        except UnicodeDecodeError:
+            raise LayoutError(f"/{path}", None, "not UTF-8") from None
+        if text.strip():
+            found.append((path, parse_layout(text, f"/{path}")))
+    return found
+
+
+def _is_ours(change: Change) -> bool:
+    """Whether the entry is one of the file that chmem writes, or one that it is about to write."""
+    return change.entry is not None and change.entry.where.file in ("", f"/{SAVED}")
+
+
+def _overfills(change: Change) -> bool:
+    """Whether a change of ours is refused because zone Movable would be too large."""
+    refused = change.plan.refused
+    return _is_ours(change) and refused is not None and refused.cause is Cause.KERNEL_ZONES
+
+
+def _agrees(change: Change, block: MemoryBlock) -> bool:
+    """Whether a CHANGE that a layout asks for leaves the block in the condition of BLOCK, as far as
+    its zone is known."""
+    order = change.order
+    if block.state is State.ONLINE and zone_of(block) is None:
+        order = replace(order, zone=None)
+    return change_to(block, order).plan.already
+
+
+def _place(where: Where) -> str:
+    return where.file if where.line is None else f"{where.file}:{where.line}"
+
+
+# What is written
+
+
+def persist(
+    machine: Machine, job: Job, done: Done, others: Contest, held: Held | None, output: Output
+) -> int:
+    """Write what was changed, or was so already, to the layout: blocks, or the policy of JOB. Where
+    nothing applies the layout at boot, install what does. The exit status.
+
+    Without HELD, as in a dry run, it is only said. Raises LayoutError, and OSError.
+    """
+    found = _to_persist(machine, done, rehearsed=held is None)
+    blocks = others.settled(found, done.tally.selection)
+    if not (done.status == Exit.SUCCESS if job.policy else blocks):
+        return done.status
+    layout = others.saved
+    layout = with_policy(layout, job.policy) if job.policy else added(layout, blocks)
+    text = format_layout(layout, HEADING)
+    installs = not is_applied_at_boot(machine.tree.root)
+    dry_run = held is None
+    if held:
+        _rewrite(machine, text, held, output, installed=installs or None)
+    elif text != saved_text(machine):
+        output.tell(FileChange(SAVED, rehearsed=True))
+    if installs:
+        install_units(machine, output, dry_run=dry_run)
+    else:
+        refresh_rules(machine, others.whole(layout), output, dry_run=dry_run)
+    if not (output.files or output.document or done.tally.changed or done.tally.settings):
+        output.write(["nothing to change"])
+    if reason := others.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
+        output.say(reason)
+        return Exit.PARTLY
+    return done.status
+
+
+def _to_persist(machine: Machine, done: Done, *, rehearsed: bool) -> list[MemoryBlock]:
+    """The blocks that were changed, or were already as requested; ascending."""
+    tally = done.tally
+    if tally.all_or_nothing and not tally.complete:
+        return []
+    changed = set(tally.numbers(Result.DONE))
+    numbers = set(changed) if tally.selection.by_size else changed | set(tally.as_wanted)
+    if not numbers:
+        return []
+    found = machine.read(NEEDED, numbers).blocks()
+    if not rehearsed:
+        return list(found)
+    return [
+        tally.outcomes[block.number].after if block.number in changed else block for block in found
+    ]
+
+
+def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Output) -> bool:
+    """Let the layout that chmem writes have its text again, and remove or install again what the
+    change installed or removed; whether nobody else wrote the layout since.
+
+    Without HELD it is only said. Raises LayoutError, and OSError.
+    """
+    root, dry_run = machine.tree.root, held is None
+    now = saved_text(machine)
+    # A process that was killed may have recorded the text without writing it.
+    if now not in (layout.before, layout.after):
+        return False
+    if held:
+        back = None if layout.installed is None else not layout.installed
+        as_before = f"/{SAVED} is as it was before"
+        _rewrite(machine, layout.before, held, output, installed=back, line=as_before)
+    elif now != layout.before:
+        output.tell(FileChange(SAVED, removed=not layout.before, rehearsed=True))
+    rest = contest(machine).whole(layout_in(machine, layout.before))
+    if layout.installed and not (rest.entries or rest.policy.said):
+        remove_units(root, output, dry_run=dry_run)
+    elif layout.installed is False and not is_applied_at_boot(root):
+        if hindrance(machine.tree):
+            raise CommandError(messages.NOT_APPLIED.of(files=f"/{SAVED}"))
+        install_units(machine, output, dry_run=dry_run)
+    else:
+        refresh_rules(machine, rest, output, dry_run=dry_run)
+    return True
+
+
+def _rewrite(
+    machine: Machine,
+    text: str,
+    held: Held,
+    output: Output,
+    *,
+    installed: bool | None,
+    line: str | None = None,
+) -> None:
+    """Write the layout that chmem writes; with an empty text, remove it. It is told by LINE."""
+    before = saved_text(machine)
+    if text == before and installed is None:
+        return
+    # First, because this process may be killed between the two.
+    held.add_layout(Rewritten(before, text, installed))
+    if text == before:
+        return
+    if text:
+        replace_file(machine.tree.root, SAVED, text.encode())
+    else:
+        remove_file(machine.tree.root, SAVED)
+    output.tell(FileChange(SAVED, removed=not text), line)
+
+
+# What does not stay
+
+
+def reverted(machine: Machine, tally: Tally, keeps: str) -> Sentence | None:
+    """What the layout changes back at the next boot, in one sentence; None if nothing. KEEPS says
+    what would make it stay. A layout that cannot be read changes nothing."""
+    root = machine.tree.root
+    numbers = set(tally.changed)
+    try:
+        if not (numbers or tally.settings) or not is_applied_at_boot(root):
+            return None
+        layout = read_layout(root)
+        said = layout.policy.said
+        settings = [
+            setting.key
+            for setting in tally.settings
+            if setting.key in said and word_of(said[setting.key]) != setting.word
+        ]
+        files = {layout.policy.where.file} if settings and layout.policy.where else set()
+        blocks = []
+        if layout.entries and numbers:
+            for change in targets_on(machine, layout, machine.read(NEEDED_FOR_LAYOUT)).changes:
+                if change.number in numbers and change.is_ahead and change.entry:
+                    blocks.append(change.number)
+                    files.add(change.entry.where.file)
+    except (LayoutError, OSError):
+        return None
+    what = [*settings, *([named(sorted(blocks))] if blocks else [])]
+    if not what:
+        return None
+    return messages.WILL_REVERT.of(
+        what=", ".join(what), files=" and ".join(sorted(files)), keeps=keeps
+    )
