@@ -105,10 +105,6 @@ class Ran:
         blocks = self.document["blocks"] if self.document else ()
         return any(step["errno"] for block in blocks for step in block["steps"])
 
-    @property
-    def forced(self) -> bool:
-        return "force" in self.line or self.line.options.get("keep-free") == "none"
-
 
 def faults_of(ran: Ran) -> Iterator[Fault]:
     """All that is not right with a command that nobody has ended."""
@@ -322,10 +318,16 @@ def _entry_is_so(entry: Mapping[str, Any], block: Condition) -> bool:
 _GUARDED = ("disable", "reconfigure", "total", "apply", "undo")
 
 
+def needs_looks(line: Line) -> bool:
+    """Whether what must remain is judged, so that the machine is looked at before each write."""
+    forced = "force" in line or line.options.get("keep-free") == "none"
+    return line.action in _GUARDED and not forced
+
+
 def _kept_free(ran: Ran) -> Iterator[Fault]:
     """No block is set offline so that too little memory is available, but for what came before in
     the same command."""
-    if ran.before.available is None or ran.line.action not in _GUARDED or ran.forced:
+    if ran.before.available is None or not needs_looks(ran.line):
         return
     steps = [*ran.looks, ran.after]
     for one, other in pairwise(steps):
@@ -351,7 +353,7 @@ def _goes_offline(number: int, one: Seen, other: Seen) -> bool:
 def _kernel_zones(ran: Ran) -> Iterator[Fault]:
     """What asks for Movable gives it no more than the kernel would itself."""
     asks = _asking_for_movable(ran)
-    if ran.forced or asks is None:
+    if asks is None or not needs_looks(ran.line):
         return
     steps = [*ran.looks, ran.after]
     for one, other in pairwise(steps):

@@ -15,7 +15,7 @@ from typing import Any
 import meanwhile
 import workshop
 from chmem_py.cli import chmem
-from judge import Ran, Seen, faults_of, seen
+from judge import Ran, Seen, faults_of, needs_looks, seen
 from lines import Line, Site, text_of
 from memsim import directory
 from memsim.directory import Directory
@@ -151,7 +151,7 @@ class Trial:
         other = meanwhile.at(at, lambda: elsewhere.update(self._other_write(path, word)))
 
         def look() -> None:
-            if looking:
+            if looking and needs_looks(line):
                 looks.append(seen(self.root))
             other()
 
