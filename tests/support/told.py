@@ -64,7 +64,8 @@ def shown_as(condition: Condition) -> dict[str, Any]:
     """A condition as the document has it."""
     return {
         "state": "offline" if condition.state == "absent" else condition.state,
-        "zone": condition.zone,
+        # As util-linux writes it.
+        "zone": "None" if condition.zone == "none" else condition.zone,
         "configured": None if condition.config is None else bool(condition.config),
         "memmap_on_memory": None if condition.memmap is None else bool(condition.memmap),
     }

@@ -176,6 +176,9 @@ class Trial:
             self.check(document, "no document", out + err)
         ran = Ran(line, before, self.now(), status, out, err, document)
         ran.layout, ran.keep_free = self.applied(line), self.keep_free(line)
+        if "no layout says how much" in err and "keep-free" not in line:
+            # A broken layout is told, and counts as none.
+            ran.keep_free = None
         ran.nodes, ran.block_size = self.nodes, self.block_size
         return ran
 
