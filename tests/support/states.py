@@ -58,12 +58,15 @@ class States(RuleBasedStateMachine):
         self.home = os.getcwd()
         os.chdir(self.place)
         self.end_hurry = hurry()
-        self.trial = Trial(description(Draw(data), BIG[0]))
+        draw = Draw(data)
+        self.trial = Trial(description(draw, BIG[0]))
         self.back: Back | None = None
         self.stays: dict[int, Condition] = {}
         """What --persistent promised."""
         self.killed: Seen | None = None
         """The machine before a command that was killed, until another one has mended it."""
+        if draw.chance(40):
+            self.trial.run(Line("apply", {"install": None}))
 
     def teardown(self) -> None:
         if hasattr(self, "place"):
@@ -116,7 +119,11 @@ class States(RuleBasedStateMachine):
             self.trial.clear_faults()
             return
         fault = Fault(draw.one_of(_ERRORS), draw.one_of([1, None, 2]))
-        self.trial.fault(draw.one_of(TRANSITIONS), draw.one_of(self.trial.site.numbers), fault)
+        transition, numbers = draw.one_of(TRANSITIONS), self.trial.site.numbers
+        # A hypervisor that refuses one block most often refuses all.
+        some = numbers[:64] if draw.chance(35) else [draw.one_of(numbers)]
+        for number in some:
+            self.trial.fault(transition, number, fault)
 
     @rule(data=data)
     def another_writes(self, data: st.DataObject) -> None:

@@ -209,7 +209,7 @@ class Trial:
         process left beside a file goes when that file is written again, after BEFORE."""
         now = self.now()
         before = before or now
-        left = set(os.listdir(self.root)) - {"sys", ".memsim", "run", "etc"}
+        left = set(os.listdir(self.root)) - {"sys", "proc", ".memsim", "run", "etc"}
         left |= self._left(".memsim", _RECORDS, before.blocks == now.blocks and "next")
         same = before.record == now.record and ".undo.json."
         left |= self._left("run/memory-hotplug", {"undo.json"}, same)
