@@ -130,6 +130,9 @@ def to_total(machine: Machine, request: Request, *, force: bool) -> Job:
         if want < have:
             rest = replace(rest, action=Action.DISABLE, memmap_on_memory=None)
         found = select(rest, machine, table)
+        # What is offline counts, whether the hypervisor takes it back or not.
+        counting = [one._replace(plan=one.plan._replace(suffices=True)) for one in found.changes]
+        found = replace(found, changes=counting)
         return found if force else _balanced(found, machine, table)
 
     return Job(request, chosen)

@@ -60,10 +60,13 @@ def replacing(at: int, name: str, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replaced(at: int, name: str) -> Iterator[str]:
-    """A name for what is then renamed to NAME, or removed if an error comes."""
+    """A name for what is then renamed to NAME, or removed if an error comes. What a killed process
+    left under such a name is removed."""
     new = f".{name}.{os.getpid()}"
-    with suppress(FileNotFoundError):
-        os.unlink(new, dir_fd=at)
+    for left in os.listdir(at):
+        if left == new or (left.startswith(f".{name}.") and _is_dead(left.rpartition(".")[2])):
+            with suppress(FileNotFoundError):
+                os.unlink(left, dir_fd=at)
     try:
         yield new
         os.rename(new, name, src_dir_fd=at, dst_dir_fd=at)
@@ -71,3 +74,16 @@ def replaced(at: int, name: str) -> Iterator[str]:
         with suppress(OSError):
             os.unlink(new, dir_fd=at)
         raise
+
+
+def _is_dead(process: str) -> bool:
+    """Whether a word is the number of a process that there is not."""
+    if not (process.isascii() and process.isdecimal() and len(process) < 10):
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -21,7 +21,7 @@ from memory_hotplug.change.undo import UNDO
 from memory_hotplug.trees.root_files import LONGEST
 from memsim.profile import PROFILES
 from paused import Paused
-from simulated import Make, s390
+from simulated import Make, online, s390
 from static_tree import MEMORY, make
 
 EACH = [
@@ -449,6 +449,16 @@ def test_a_total_counts_what_is_asked_for(
     assert chmem("-s", tree, "--total", *arguments).status == 0
     found = [number for number, status, _, _ in conditions(tree) if status == "online"]
     assert found == online
+
+
+def test_a_total_counts_memory_that_the_hypervisor_does_not_take_back(
+    machine: Make, chmem: Command
+) -> None:
+    root = machine({**s390(6, 2), "faults": {"deconfig": {"5": "EINVAL"}}})
+    done = chmem("-s", root, "--total", "640m")
+    assert (done.status, online(root)) == (0, [0, 1, 2, 3, 4])
+    assert "memory block 5: offline, but still configured" in done.stderr
+    assert chmem("-s", root, "--total", "640m").stdout == "nothing to change\n"
 
 
 def test_a_total_asks_for_no_zone_where_the_machine_shows_none(

@@ -10,7 +10,6 @@ saved, and a boot. No command prints a traceback, hangs, or leaves a block betwe
 Exits 1 after a failure, each of which is printed with its command.
 """
 
-import json
 import os
 import random
 import shutil
@@ -29,13 +28,13 @@ from chmem_py.cli import chmem
 from commands import SCRIPTS
 from memsim.directory import Directory
 from memsim.machine import TRANSITIONS, Fault
-from simulated import Condition, conditions, make, s390, x86
+from simulated import conditions, make, s390, x86
+from told import Conditions, document_in, untrue
 from workshop import Parts, Workshop, try_parts
 
 PATIENCE = 60
 ERRORS = ("EBUSY", "EAGAIN", "EIO", "ENOMEM", "EINVAL", "EACCES", "ENODEV", "EINTR", "ENOSPC")
 STATUSES = {0, 1, 64, 129, 130, 143}
-Conditions = dict[int, Condition]
 
 
 class Work(NamedTuple):
@@ -137,39 +136,10 @@ def agree(
     shop: Shop, what: str, status: int, out: str, before: Conditions, now: Conditions
 ) -> None:
     """A document against the machine."""
-    try:
-        document = json.loads(out)
-    except ValueError:
-        shop.check(False, f"{what}: no document", out)
-        return
-    shop.check(document["status"] == status, f"{what}: status {status}, told {document['status']}")
-    told = {block["block"]: block for block in document.get("blocks", ())}
-    for number, condition in now.items():
-        expected = condition if number in told else before[number]
-        shown = told[number]["after"] if number in told else shown_as(condition)
-        shop.check(shown == shown_as(condition), f"{what}: block {number} told {shown}", condition)
-        shop.check(expected == condition, f"{what}: block {number} changed untold", condition)
-    moved = [n for n in now if unlike(now[n], before[n])]
-    size = document.get("block_size") or 0
-    shop.check(
-        document.get("bytes_changed", 0) == len(moved) * size,
-        f"{what}: bytes_changed {document.get('bytes_changed')}, but {moved} changed",
-    )
-    shop.check(not (status == 1 and moved), f"{what}: status 1, but {moved} changed", out)
-    shop.check(not (status == 0 and document["outcome"] != "done"), f"{what}: status 0", out)
-
-
-def shown_as(condition: Condition) -> dict[str, Any]:
-    return {
-        "state": "offline" if condition.state == "absent" else condition.state,
-        "zone": condition.zone,
-        "configured": None if condition.config is None else bool(condition.config),
-        "memmap_on_memory": None if condition.memmap is None else bool(condition.memmap),
-    }
-
-
-def unlike(one: Condition, other: Condition) -> bool:
-    return one._replace(zone=None) != other._replace(zone=None)
+    document = document_in(out)
+    shop.check(document, f"{what}: no document", out)
+    for reason in untrue(status, document, before, now) if document else ():
+        shop.check(False, f"{what}: {reason}", out)
 
 
 def signals(shop: Shop, count: int) -> None:

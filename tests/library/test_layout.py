@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import socket
+import subprocess
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -330,6 +331,19 @@ def test_a_layout_that_is_written_is_read_back(policy: Policy, entry: Entry) -> 
 def put(root: Path, path: str, node: int) -> None:
     text = f"version = 1\n[[memory]]\nnode = {node}\n"
     replace_file(str(root), path, text.encode())
+
+
+def test_what_a_killed_process_left_beside_a_file_goes_when_that_is_written(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    runs = f".a.toml.{os.getppid()}"
+    for name in (f".a.toml.{ended.pid}", f".b.toml.{ended.pid}", runs, ".a.toml.x"):
+        put(tmp_path, name, 1)
+    put(tmp_path, "a.toml", 2)
+    kept = [f".b.toml.{ended.pid}", runs, ".a.toml.x", "a.toml"]
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)
 
 
 def nodes(root: Path) -> list[int | None]:

@@ -86,7 +86,7 @@ def half_done(number: int, action: str = "reconfigure", pid: int = 7) -> str:
 
 def conditions(root: Path) -> dict[int, Condition]:
     """Every block as the simulated kernel itself has it."""
-    return dict(_conditions(kernel_of(root)))
+    return dict(conditions_of(kernel_of(root)))
 
 
 def online(root: Path) -> list[int]:
@@ -94,7 +94,8 @@ def online(root: Path) -> list[int]:
     return [number for number, found in conditions(root).items() if found.state == "online"]
 
 
-def _conditions(kernel: Kernel) -> Iterator[tuple[int, Condition]]:
+def conditions_of(kernel: Kernel) -> Iterator[tuple[int, Condition]]:
+    """The condition of each block."""
     firmware, blocks = kernel.machine.firmware, kernel.blocks
     for block in blocks:
         present, online = blocks.present(block), blocks.online(block)

@@ -130,6 +130,8 @@ class Plan(NamedTuple):
     """The reason to try nothing."""
     keeps: str = ""
     """If this step fails, the steps before it are not undone."""
+    suffices: bool = False
+    """Whether the block is as requested also if that step fails."""
 
     def stages(self, block: MemoryBlock) -> Iterator[tuple[Step, MemoryBlock]]:
         """The steps that change BLOCK, each with the block after it, as far as that is known

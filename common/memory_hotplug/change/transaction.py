@@ -183,12 +183,14 @@ class Transaction:
                 return self._outcome(Result.ALREADY)
         except BlockError as error:
             stopped = error.cause is Cause.STOPPED
-            stuck = None
+            stuck, result = None, Result.INTERRUPTED if stopped else Result.FAILED
             # All or nothing undoes also the steps that `Plan.keeps` would keep.
             if self.site.terms.all_or_nothing or stopped or error.step != keeps:
                 stuck = self.restore()
+            elif self.plan.suffices:
+                result = Result.DONE
             self.block = None
-            return self._outcome(Result.INTERRUPTED if stopped else Result.FAILED, error, stuck)
+            return self._outcome(result, error, stuck)
         except BaseException:
             # Another exception was raised into a write, which may have had its effect or not.
             self.restore(anyway=True)
