@@ -16,6 +16,7 @@ from pathlib import Path
 MEMORY = Path("/sys/devices/system/memory")
 RULES = Path("/etc/udev/rules.d/50-judged.rules")
 ROUND = Path("/run/udev/rules.d/99-zz-round.rules")
+MOST_BLOCKS = 8
 MOST_EVENTS = 200
 """More events than these for two blocks have no end."""
 PATIENCE = 180
@@ -142,7 +143,9 @@ def main() -> None:
         if len(free) < 2:
             print(json.dumps({"stuck": number}), flush=True)
             return
-        two = [free[number % len(free)], free[(number + 1) % len(free)]]
+        # The first few, which files name. The others take their place when the kernel keeps one.
+        few = free[:MOST_BLOCKS]
+        two = [few[number % len(few)], few[(number + 1) % len(few)]]
         RULES.write_text(text)
         ROUND.write_text(f'SUBSYSTEM=="memory", ENV{{JUDGED}}="{number}"\n')
         if not added(two, number, daemon):
