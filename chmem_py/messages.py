@@ -390,14 +390,10 @@ CROWDED = Message(
     "only (lsmem -o +ZONES); {disable}, then {enable}, gives them enough",
     manual="zone Movable has N % of all other zones, and the kernel itself lets it grow to N %",
 )
-EMPTY = Message(
-    "empty now, and can be removed: {devices}",
-    manual="empty now, and can be removed: devices",
-)
+EMPTY = Message("empty now, and can be removed: {devices}")
 EMPTY_IN_PART = Message(
     "emptied in part: {device}, of which {size} is still online",
     "a device can be removed once all of its memory is offline: lsmem -o +DEVICE",
-    manual="emptied in part: device, of which size is still online",
 )
 INTERRUPTED = Message("interrupted; {done} before that: {blocks}", always=True)
 ENDED_AT_ONCE = Message("ended at once; the block at work may be half done", always=True)

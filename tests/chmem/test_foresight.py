@@ -273,3 +273,15 @@ def test_a_refusal_after_memory_has_run_out_is_not_blamed_on_the_hypervisor(
     }
     assert failed == {8: "storage_refused", 10: "no_struct_pages", 11: "no_memory"}
     assert "memory blocks 12-15: not tried" in " ".join(report["messages"])
+
+
+def test_memory_that_comes_counts_in_what_would_remain(tree: Path, chmem: Command) -> None:
+    layout(
+        tree,
+        '[[memory]]\nblocks = "32-35"\n[[memory]]\nblocks = "30-31"\nstate = "offline"\n',
+        MINE,
+    )
+    told = chmem("-s", tree, "--apply", "--dry-run").stdout.splitlines()
+    # 4032M are there without the struct pages of boot memory; 512M come and 256M go.
+    assert "# node 0: 4.2G of 4.4G would remain; 2G is in use" in told
+    assert "# 4.2G of 4.4G would remain; 2G is in use" in told

@@ -40,6 +40,14 @@ def test_what_a_layout_could_not_do_is_told_in_few_lines(
     ]
 
 
+def test_blocks_apart_have_lines_of_their_own(faulty: Path, chmem: Command, tmp_path: Path) -> None:
+    layout = tmp_path / "l.toml"
+    layout.write_text('version = 1\n[[memory]]\nblocks = "5,7"\n')
+    done = chmem("-s", faulty, "--apply", layout, "--advice=never")
+    names = [line.split(" (")[0] for line in done.stderr.splitlines()]
+    assert names == ["chmem: Memory Block 5", "chmem: Memory Block 7"]
+
+
 def test_for_actions_of_util_linux_each_block_has_its_line(faulty: Path, chmem: Command) -> None:
     done = chmem("-s", faulty, "-e", "-b", "4-7", "--advice=never")
     assert [line.split(" (")[0] for line in done.stderr.splitlines()] == [
