@@ -133,6 +133,13 @@ class Tally:
         return [n for n, outcome in self.outcomes.items() if _stays_configured(outcome)]
 
     @property
+    def _not_given_back(self) -> bool:
+        """Whether the hypervisor has not got what it was to get. Of a total, only what is online
+        counts."""
+        kept = (*self.left_configured, *self.storage_kept)
+        return any(not self.outcomes[number].change.plan.suffices for number in kept)
+
+    @property
     def emptied(self) -> Sequence[Emptied]:
         """The devices of which memory was set offline."""
         return emptied(self.selection.removal, self.outcomes.values())
@@ -179,7 +186,7 @@ class Tally:
         if not asked and not selection.by_size:
             return Exit.FAILURE
         good = self.done + (0 if selection.by_size else self.already) + len(self.settings)
-        if good >= asked and not (self.left_configured or self.storage_kept):
+        if good >= asked and not self._not_given_back:
             return Exit.SUCCESS
         kept = good and not self.all_or_nothing
         return Exit.PARTLY if kept or self.changed or self.settings else Exit.FAILURE

@@ -209,7 +209,7 @@ def _named(ran: Ran) -> Iterator[Fault]:
         (so if good else not_so).append(number)
     if ran.status == 0 and not_so:
         yield "status 0", f"status 0, but not so: {not_so}: {ran.said}"
-    if ran.status and not not_so and "persistent" not in line:
+    if ran.status and not not_so and "persistent" not in line and not _storage_kept(ran):
         yield "status", f"status {ran.status}, but all is so: {ran.said}"
     if ran.status == 1 and so and "all-or-nothing" not in line and "persistent" not in line:
         begun = ran.document is None or ran.document["blocks"] or ran.document["blocks_already"]
@@ -222,6 +222,11 @@ def _named(ran: Ran) -> Iterator[Fault]:
                 told = f"memory block {number}" in ran.said or "auto_online" in ran.said
                 if after[number].zone != zone and not told and "memory blocks" not in ran.said:
                     yield "zone", f"{number} is in {after[number].zone}: {ran.said}"
+
+
+def _storage_kept(ran: Ran) -> bool:
+    """Whether the hypervisor was told to keep what was given back; the kernel does not see it."""
+    return "the hypervisor keeps the storage" in ran.said
 
 
 def _present(ran: Ran, number: int) -> bool:
@@ -242,7 +247,12 @@ def _sized(ran: Ran) -> Iterator[Fault]:
     done = [n for n in ran.moved if _BLOCK_IS_SO[line.action](line, before[n], after[n])]
     if ran.status == 0 and len(done) != asked:
         yield "status 0", f"status 0, {asked} asked, done {done}: {ran.said}"
-    if ran.status and len(done) >= asked and asked and "persistent" not in line:
+    # What could not be deconfigured is offline nevertheless, and another block was taken.
+    left = [n for n in ran.moved if before[n].state == "online" and n not in done]
+    if left and not ran.status:
+        yield "status 0", f"status 0, but {left} are still configured: {ran.said}"
+    good = len(done) >= asked > 0 and not left and not _storage_kept(ran)
+    if ran.status and good and "persistent" not in line:
         yield "status", f"status {ran.status}, {asked} asked, done {done}: {ran.said}"
 
 
