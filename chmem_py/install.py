@@ -134,7 +134,7 @@ def uninstall(tree: Tree, output: Output, *, dry_run: bool) -> int:
         return Exit.SUCCESS
     files = [f"/{path}" for path in layout_file_names(root)]
     if files and not dry_run:
-        output.say(messages.NOT_APPLIED.of(files=", ".join(files)))
+        output.say(messages.NOT_APPLIED.of(file=", ".join(files)))
     if not dry_run and tree.is_this_machine:
         output.say(messages.RELOAD.of())
     return Exit.SUCCESS

@@ -148,7 +148,6 @@ LAYOUT_KEPT = Message(
 LAYOUT_LEFT_OUT = Message(
     "no layout says how much is to stay available: {reason}",
     "mend that file, or say --keep-free SIZE",
-    manual="no layout says how much is to stay available: reason",
     always=True,
 )
 NOT_ITS_FILES = Message(
@@ -238,7 +237,6 @@ MASKED = Message(
 NOT_WRITABLE = Message(
     "{file} cannot be written: {reason}; nothing was changed",
     "without --persistent and --install the change lasts until the next boot",
-    manual="file cannot be written: reason; nothing was changed",
 )
 NO_SYSTEMD = Message(
     "nothing applies the layout at boot: this system does not run systemd; nothing was changed",
@@ -263,9 +261,8 @@ TOO_MUCH_MOVABLE = Message(
     manual="no layout gives zone Movable more than N % of all other zones, as these blocks would",
 )
 NOT_APPLIED = Message(
-    "nothing applies {files} at boot any more",
+    "nothing applies {file} at boot any more",
     "chmem --apply --install has that applied at boot again",
-    manual="nothing applies file at boot any more",
     always=True,
 )
 WILL_REVERT = Message(

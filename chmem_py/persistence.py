@@ -274,7 +274,7 @@ def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Out
         remove_units(root, output, dry_run=dry_run)
     elif layout.installed is False and not is_applied_at_boot(root):
         if hindrance(machine.tree):
-            raise CommandError(messages.NOT_APPLIED.of(files=f"/{SAVED}"))
+            raise CommandError(messages.NOT_APPLIED.of(file=f"/{SAVED}"))
         install_units(machine, output, dry_run=dry_run)
     else:
         refresh_rules(machine, rest, output, dry_run=dry_run)
