@@ -210,7 +210,8 @@ class States(RuleBasedStateMachine):
         STEPS["reboot"] += 1
         self.back, self.killed = None, None
         if not os.path.exists(f"m/{UNIT}"):
-            self.stays = {}
+            reason = f"nothing applies the layout at boot: {sorted(self.stays)}"
+            self.trial.check(not self.stays, "persistent", reason)
             return
         line = Line("apply", {"advice": "always", "timeout": "20", "json": None})
         ran = self.trial.run(line)
@@ -371,7 +372,8 @@ class States(RuleBasedStateMachine):
     def _persisted(self, ran: Ran) -> None:
         if "persistent" in ran.line and ran.line.action != "policy" and ran.status in (0, PARTLY):
             self.stays |= {n: ran.after.blocks[n] for n in ran.moved}
-        if ran.before.saved != ran.after.saved and ran.line.action == "undo":
+        rewritten = ran.before.saved != ran.after.saved and ran.line.action == "undo"
+        if rewritten or ran.line.action == "uninstall":
             self.stays = {}
         if any(file.startswith(f"{LAYOUTS}/9") for file in self.trial.layouts) or ran.elsewhere:
             self.stays = {}
