@@ -337,7 +337,8 @@ def needs_looks(line: Line) -> bool:
 def _kept_free(ran: Ran) -> Iterator[Fault]:
     """No block is set offline so that too little memory is available, but for what came before in
     the same command."""
-    if ran.before.available is None or not needs_looks(ran.line):
+    # Nobody can look and write at once: what others take in between is theirs.
+    if ran.before.available is None or ran.elsewhere or not needs_looks(ran.line):
         return
     steps = [*ran.looks, ran.after]
     for one, other in pairwise(steps):
@@ -363,7 +364,7 @@ def _goes_offline(number: int, one: Seen, other: Seen) -> bool:
 def _kernel_zones(ran: Ran) -> Iterator[Fault]:
     """What asks for Movable gives it no more than the kernel would itself."""
     asks = _asking_for_movable(ran)
-    if asks is None or not needs_looks(ran.line):
+    if asks is None or ran.elsewhere or not needs_looks(ran.line):
         return
     steps = [*ran.looks, ran.after]
     for one, other in pairwise(steps):
