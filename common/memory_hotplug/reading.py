@@ -180,7 +180,10 @@ class Reading:
             suspects.update(number for number, of in zip(present, nodes, strict=True) if of == ())
         if not suspects:
             return frozenset()
-        there = self._present()
+        if self._few:
+            there = {number for number in suspects if self._is_there(number)}
+        else:
+            there = self._present()
         files = sorted(number for number in suspects & there if self._is_file(number))
         if files:
             self._remark(Remark(RemarkKind.NOT_A_DIRECTORY, tuple(files)))
