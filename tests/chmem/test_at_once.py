@@ -20,7 +20,7 @@ from memory_hotplug.change.lock import hold
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.machine import Machine
 from paused import Paused
-from simulated import Make, conditions, half_done, make, online, s390, write
+from simulated import Make, conditions, half_done, leave_half_done, make, online, s390, write
 
 DYING = """
 import os, signal, sys
@@ -79,7 +79,7 @@ def left_half_done(machine: Make, **more: Any) -> Path:
     """A machine of which a killed process has left block 1 offline."""
     root = machine(s390(**more))
     write(root, f"{MEMORY}/memory1/state", "offline")
-    (root / HALF_DONE).write_text(half_done(1, pid=77))
+    leave_half_done(root, half_done(1, pid=77))
     return root
 
 
@@ -100,14 +100,14 @@ def test_what_a_killed_one_left_is_brought_back_and_told(chmem: Command, machine
         f"memsim write {root} {MEMORY}/memory4/state online_movable",
         "# 128M would be enabled: memory block 4",
     ]
-    assert (root / HALF_DONE).exists()
+    assert (root / "run" / HALF_DONE).exists()
     done = chmem("-s", root, "-b", "-e", "4")
     assert (done.status, done.stderr) == (
         0,
         f"{KILLED}the block was restored: online, configured, memmap_on_memory 0\n",
     )
     assert conditions(root)[1].state == "online"
-    assert not (root / HALF_DONE).exists()
+    assert not (root / "run" / HALF_DONE).exists()
 
 
 def test_what_a_killed_one_left_and_cannot_be_brought_back_is_told_each_time(
@@ -163,7 +163,7 @@ def killed_where_it_stands_still(root: Path, *words: str) -> None:
     chmem.until_it_stands_still()
     chmem.process.kill()
     chmem.process.communicate()
-    assert (root / HALF_DONE).exists()
+    assert (root / "run" / HALF_DONE).exists()
 
 
 def test_an_undo_in_a_dry_run_after_a_kill_repairs_nothing_that_needs_no_repair(
@@ -283,3 +283,14 @@ def test_a_wait_that_was_too_long_is_told_with_the_request(tmp_path: Path, chmem
     assert document["messages"][-1].endswith("nothing was changed")
     assert f"process {os.getpid()} " in done.stderr
     assert conditions(root)[4].state == "absent"
+
+
+def test_after_a_boot_no_block_is_half_changed(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    root = left_half_done(machine)
+    assert memsim("reboot", root).status == 0
+    write(root, f"{MEMORY}/memory1/state", "offline")
+    done = chmem("-s", root, "-d", "-b", "2")
+    assert (done.status, done.stderr) == (0, "")
+    assert online(root) == [0, 3]

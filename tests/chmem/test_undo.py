@@ -12,7 +12,7 @@ from memory_hotplug.block import MemoryBlock, Zone, zone_of
 from memory_hotplug.change.journal import HALF_DONE
 from memory_hotplug.change.plan import NEEDED
 from memsim.profile import PROFILES
-from simulated import Make, half_done
+from simulated import Make, half_done, leave_half_done
 
 
 def blocks(root: Path) -> list[MemoryBlock]:
@@ -269,10 +269,10 @@ def test_a_captured_tree_has_no_change_to_undo(lpar: Path, chmem: Command, tmp_p
 def test_a_line_about_a_block_that_cannot_be_does_no_harm(
     line: str, lpar: Path, chmem: Command
 ) -> None:
-    (lpar / HALF_DONE).write_text(line)
+    leave_half_done(lpar, line)
     assert chmem("-s", lpar, "-e", "-b", "17").status == 0
     assert status_of(lpar, 16, 17) == ["disabled", "online"]
-    assert not (lpar / HALF_DONE).exists()
+    assert not (lpar / "run" / HALF_DONE).exists()
 
 
 def test_persistent_writes_only_what_is_so(lpar: Path, chmem: Command, memsim: Command) -> None:

@@ -29,7 +29,7 @@ from memory_hotplug.machine import Machine
 from memsim import directory
 from memsim.machine import Fault
 from memsim.profile import boot
-from simulated import half_done, s390
+from simulated import half_done, leave_half_done, s390
 from static_tree import MEMORY
 
 DYING = """
@@ -105,9 +105,9 @@ def test_nothing_stays_in_the_tree(lpar: Path) -> None:
     order = Order(Action.RECONFIGURE, memmap_on_memory=True)
     with hold(str(lpar), this_machine=False) as held:
         (outcome,) = carry_out(machine, order, [1], Terms(held=held))
-        assert (lpar / HALF_DONE).read_bytes() == b""
+        assert (lpar / "run" / HALF_DONE).read_bytes() == b""
     assert outcome.result is Result.DONE
-    assert not (lpar / HALF_DONE).exists()
+    assert not (lpar / "run" / HALF_DONE).exists()
 
 
 @pytest.mark.parametrize("writes", range(1, 5))
@@ -130,7 +130,7 @@ def test_a_block_that_a_kill_left_half_done_is_brought_back(
         assert outcome is not None
         assert outcome.result is Result.TAKEN_BACK
         assert machine.block(1) == before
-    assert not (lpar / HALF_DONE).exists()
+    assert not (lpar / "run" / HALF_DONE).exists()
 
 
 def test_what_cannot_be_brought_back_is_told(lpar: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_cannot_be_brought_back_is_told(lpar: Path) -> None:
         again = bring_back(Machine.at(lpar), held)
     assert again is not None
     assert again.result is Result.TAKEN_BACK
-    assert not (lpar / HALF_DONE).exists()
+    assert not (lpar / "run" / HALF_DONE).exists()
 
 
 def test_a_block_that_somebody_brought_back_is_left_alone(lpar: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_block_that_somebody_brought_back_is_left_alone(lpar: Path) -> None:
     ],
 )
 def test_a_record_that_makes_no_sense_changes_nothing(lpar: Path, record: bytes) -> None:
-    (lpar / HALF_DONE).write_bytes(record)
+    leave_half_done(lpar, record.decode())
     before = list(Machine.at(lpar).blocks())
     with hold(str(lpar), this_machine=False) as held:
         assert bring_back(Machine.at(lpar), held) is None
@@ -196,7 +196,8 @@ def test_a_record_that_is_no_file_of_its_own_is_not_touched(
 ) -> None:
     outside = tmp_path / "outside"
     outside.write_text("precious")
-    place = lpar / HALF_DONE
+    (lpar / "run").mkdir()
+    place = lpar / "run" / HALF_DONE
     if kind == "link":
         place.symlink_to(outside)
     elif kind == "fifo":
@@ -326,7 +327,7 @@ def test_a_record_tells_the_next_one_what_the_block_was(
         )
         held.clear()
         assert held.left is None
-    assert not (lpar / HALF_DONE).exists()
+    assert not (lpar / "run" / HALF_DONE).exists()
 
 
 def test_a_record_that_is_kept_is_neither_replaced_nor_cleared(lpar: Path) -> None:
@@ -345,8 +346,9 @@ def test_a_shorter_record_after_a_longer_one_counts(lpar: Path) -> None:
     with hold(str(lpar), this_machine=False) as held:
         held.note(BLOCK._replace(number=123456), "reconfigure")
         held.note(BLOCK, "enable")
-        assert (lpar / HALF_DONE).read_bytes().startswith(b'{"block": 1, "state": "online", ')
-        assert stat_mode(lpar / HALF_DONE) == 0o600
+        line = lpar / "run" / HALF_DONE
+        assert line.read_bytes().startswith(b'{"block": 1, "state": "online", ')
+        assert stat_mode(line) == 0o600
     with hold(str(lpar), this_machine=False) as held:
         assert held.left is not None
         assert held.left.before == BLOCK
@@ -371,8 +373,8 @@ def test_a_record_that_could_not_be_written_whole_is_none(
     monkeypatch.setattr("os.pwrite", refused)
     with hold(str(lpar), this_machine=False) as held:
         held.note(BLOCK, "enable")
-        assert (lpar / HALF_DONE).read_bytes() == b""
-    assert not (lpar / HALF_DONE).exists()
+        assert (lpar / "run" / HALF_DONE).read_bytes() == b""
+    assert not (lpar / "run" / HALF_DONE).exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from memory_hotplug.change.journal import HALF_DONE
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import IN_ZONE, MEMMAP
@@ -82,6 +83,12 @@ def half_done(number: int, action: str = "reconfigure", pid: int = 7) -> str:
         f'{{"block": {number}, "state": "online", "zone": "Normal", "configured": true, '
         f'"memmap_on_memory": false, "action": "{action}", "pid": {pid}}}\n'
     )
+
+
+def leave_half_done(root: Path, line: str) -> None:
+    """Leave what a killed process leaves of a block that it was changing."""
+    (root / "run").mkdir(exist_ok=True)
+    (root / "run" / HALF_DONE).write_text(line)
 
 
 def conditions(root: Path) -> dict[int, Condition]:

@@ -220,8 +220,8 @@ class Trial:
 
     def forget_half_done(self) -> None:
         """Remove the line about a block that was left half done."""
-        self.script.append("rm -f m/.memory-hotplug-block")
-        (self.root / ".memory-hotplug-block").unlink(missing_ok=True)
+        self.script.append("rm -f m/run/.memory-hotplug-block")
+        (self.root / "run/.memory-hotplug-block").unlink(missing_ok=True)
 
     def _left(self, place: str, known: set[str], excused: str | bool) -> set[str]:
         """The names in a directory that are not KNOWN, and do not begin with what is EXCUSED."""

@@ -159,7 +159,7 @@ def _places(root: str, this_machine: bool, flags: int) -> tuple[int, int | None,
         return memory, None, HALF_DONE
     os.close(memory)
     if not this_machine:
-        return os.open(root, _DIRECTORY), os.open(root, _DIRECTORY), HALF_DONE
+        return os.open(root, _DIRECTORY), _line_directory(root, flags), HALF_DONE
     directory = _run_directory(create=bool(flags & os.O_CREAT))
     try:
         return os.open("lock", flags, 0o600, dir_fd=directory), directory, "block"
@@ -169,6 +169,18 @@ def _places(root: str, this_machine: bool, flags: int) -> tuple[int, int | None,
 
 
 _CREATING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+
+
+def _line_directory(root: str, flags: int) -> int:
+    """/run of a simulated machine, which is empty after a boot, as this machine's; a captured tree
+    has none, and its line is in the root."""
+    if is_simulated(root):
+        with contextlib.suppress(OSError):
+            if flags & os.O_CREAT:
+                os.mkdir(f"{root}/run", 0o755)
+        with contextlib.suppress(OSError):
+            return os.open(f"{root}/run", _DIRECTORY | os.O_NOFOLLOW)
+    return os.open(root, _DIRECTORY)
 
 
 def _run_directory(*, create: bool) -> int:
