@@ -1,33 +1,33 @@
-"""memsim boot: a real s390 kernel with standby memory, in QEMU."""
+"""memsim boot: a real kernel in QEMU, with memory that comes and goes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hotplug_cli import offers
 from hotplug_cli.getopt import UsageError, flag, option
 from hotplug_cli.program import CommandError
-from memory_hotplug.size import human
 from memsim import profile
-from memsim.machine import Machine
+from memsim.machine import ONLINE_WORDS
 from memsim_py import messages, options
+from memsim_py.boot_needs import STANDBY, as_sentences, refusal
 
 if TYPE_CHECKING:
-    from lpar.fetch import Artifacts
+    from guest.arch import Arch
 
-MIB: Final = 1 << 20
-BLOCK: Final = 128 * MIB
+__all__ = ["boot_command"]
 
-_WHICH: Final = "Which machine (one of these; else s390-lpar)"
-_SIZES: Final = "With --memory"
+_MACHINE: Final = "The machine"
+_DEVICES: Final = "Devices that bring memory; not on s390x"
+_S390: Final = "On s390x: which machine (one of these; else s390-lpar)"
+_SIZES: Final = "On s390x, with --memory"
+_KERNEL: Final = "The kernel"
 
 
 def _profiles() -> list[tuple[str, str]]:
@@ -36,19 +36,72 @@ def _profiles() -> list[tuple[str, str]]:
     ]
 
 
+def _arches() -> list[str]:
+    from guest.arch import ARCHES
+
+    return list(ARCHES)
+
+
+def _releases() -> tuple[str, ...]:
+    from guest.arch import RELEASES
+
+    return RELEASES
+
+
 @click.command(
     "boot",
     cls=options.Command,
-    short_help="Boot a real s390 kernel with standby memory, in QEMU.",
-    help="Run a shell, or the command after --, in a real s390 kernel with standby memory. QEMU "
-    "runs it; memsim plays the machine's service element, which QEMU has not.",
+    short_help="Boot a real kernel in QEMU, with memory that comes and goes.",
+    help="Run a shell, or the command after --, in a real kernel that QEMU runs: x86_64, aarch64, "
+    "ppc64le or riscv64; or s390x with standby memory, for which memsim plays the machine's "
+    "service element, which QEMU has not.",
+)
+@option(
+    "--arch",
+    "arch_name",
+    metavar="ARCH",
+    shell_complete=offers.words(_arches),
+    section=_MACHINE,
+    help="x86_64, aarch64, ppc64le, riscv64 or s390x (s390x)",
+)
+@option(
+    "--memory",
+    metavar="SIZE",
+    callback=options.size,
+    section=_MACHINE,
+    help="memory that is online at boot (1G)",
+)
+@option("--nodes", metavar="N", type=int, section=_MACHINE, help="NUMA nodes that share it (1)")
+@option("--cpus", metavar="N", type=int, section=_MACHINE, help="processors (1)")
+@option(
+    "--dimm",
+    "dimms",
+    metavar="SIZE",
+    multiple=True,
+    callback=options.sizes_of,
+    section=_DEVICES,
+    help="a DIMM; may be given several times, for the nodes in turn",
+)
+@option(
+    "--virtio-mem",
+    metavar="SIZE",
+    callback=options.size,
+    section=_DEVICES,
+    help="a virtio-mem device that brings SIZE, and can grow",
+)
+@option(
+    "--cxl",
+    metavar="SIZE",
+    callback=options.size,
+    section=_DEVICES,
+    help="a CXL device with SIZE of memory; on x86_64, with QEMU 8.1 or later",
 )
 @option(
     "--profile",
     "name",
     metavar="NAME",
     shell_complete=offers.words(_profiles),
-    section=_WHICH,
+    section=_S390,
     help="a built-in machine (see memsim profiles)",
 )
 @option(
@@ -56,15 +109,8 @@ def _profiles() -> list[tuple[str, str]]:
     "file",
     metavar="FILE",
     shell_complete=offers.files,
-    section=_WHICH,
+    section=_S390,
     help="a description in JSON",
-)
-@option(
-    "--memory",
-    metavar="SIZE",
-    callback=options.size,
-    section=_WHICH,
-    help="of this size, online at boot",
 )
 @option(
     "--standby",
@@ -81,13 +127,45 @@ def _profiles() -> list[tuple[str, str]]:
     help="size of a storage increment (128M)",
 )
 @option(
+    "--release",
+    metavar="NAME",
+    shell_complete=offers.words(_releases),
+    section=_KERNEL,
+    help="that of this release of Debian: sid, trixie or bookworm (sid)",
+)
+@option(
     "--kernel",
     metavar="FILE",
     shell_complete=offers.files,
-    help="boot this kernel: a vmlinuz or bzImage for s390x, Linux 6.19 or later",
+    section=_KERNEL,
+    help="this one: a vmlinuz or bzImage of the architecture; Linux 6.19 or later on s390x",
 )
-@option("--append", metavar="TEXT", help="more parameters for the kernel's command line")
-@flag("--kaslr", help="let the kernel choose its own address")
+@option(
+    "--modules",
+    metavar="DIR",
+    shell_complete=offers.directories,
+    section=_KERNEL,
+    help="with --kernel: its modules, as in /lib/modules/RELEASE (all is built in)",
+)
+@option(
+    "--auto-online",
+    metavar="WORD",
+    type=click.Choice(("offline", *ONLINE_WORDS)),
+    section=_KERNEL,
+    help="what becomes of added memory: offline, online, online_kernel or online_movable (offline)",
+)
+@option(
+    "--append",
+    metavar="TEXT",
+    section=_KERNEL,
+    help="more parameters for the kernel's command line",
+)
+@flag("--kaslr", section=_KERNEL, help="on s390x: let the kernel choose its own address")
+@option(
+    "--directory",
+    metavar="DIR",
+    help="the name of the guest: a new directory, through which memsim plug and others reach it",
+)
 @flag("--fetch", help="first fetch what is missing from Debian's archive, into the cache")
 @option(
     "--mirror",
@@ -95,107 +173,89 @@ def _profiles() -> list[tuple[str, str]]:
     help="with --fetch: the mirror of Debian's archive (one of apt's sources)",
 )
 @click.pass_context
-def boot_command(
-    ctx: click.Context,
-    name: str | None,
-    file: str | None,
-    memory: int | None,
-    standby: int | None,
-    increment: int | None,
-    kernel: str | None,
-    append: str | None,
-    kaslr: bool,
-    fetch: bool,
-    mirror: str | None,
-) -> int:
+def boot_command(ctx: click.Context, /, arch_name: str | None, **given: Any) -> int:
     """The command memsim boot."""
-    if find_spec("lpar") is None:
+    if find_spec("guest") is None:
         raise CommandError(messages.BOOT_NOT_HERE.of())
-    if sum(given is not None for given in (name, file, memory)) > 1:
-        ways = "--profile, --from, --memory"
-        raise UsageError(messages.WHICH_MACHINE.of(ways=ways))
-    if memory is None and (standby is not None or increment is not None):
-        raise UsageError(messages.ONLY_WITH_MEMORY.of())
-    if mirror is not None:
-        _check_mirror(mirror, fetch)
-    if memory is None:
-        machine = profile.load(Path(file) if file else name or "s390-lpar")
-    else:
-        with options.checked_sizes():
-            machine = _of_sizes(memory, memory if standby is None else standby, increment or BLOCK)
-    if kernel and not os.access(kernel, os.R_OK):
-        raise CommandError(messages.CANNOT_BOOT.of(reason=f"{kernel}: no such file to read"))
-    with _as_sentences():
-        from lpar import states, terminal, userland
-        from lpar.fetch import cache
-        from lpar.parameters import partition
+    from memsim_py import boot_hardware, boot_standby
 
-        described = partition(machine, kaslr=kaslr)
-        if append:
-            described = replace(described, parameters=(*described.parameters, append))
-        artifacts = _artifacts(fetch, mirror)
-        image = Path(kernel) if kernel else artifacts.kernel
-        files = userland.file_system(artifacts, cache())
-        with states.ready(described, image, files, cache() / "states", _tell) as lpar:
-            command = ctx.meta.get("command")
-            if not command:
-                _greet(machine, lpar.run("uname -r").stdout.strip())
-            return terminal.run(lpar, command or ["sh"])
+    arch = _arch(arch_name or STANDBY)
+    _check(arch, given)
+    command = ctx.meta.get("command")
+    with as_sentences():
+        boot = boot_standby.boot if arch.name == STANDBY else boot_hardware.boot
+        return boot(arch, command, **given)
 
 
-def _check_mirror(mirror: str, fetch: bool) -> None:
-    from lpar.apt import is_address
+def _arch(name: str) -> Arch:
+    from guest.arch import ARCHES
 
-    if not fetch:
-        raise UsageError(messages.MIRROR_WITHOUT_FETCH.of())
-    if not is_address(mirror):
-        raise UsageError(messages.ADDRESS_EXPECTED.of(text=mirror))
-
-
-def _of_sizes(memory: int, standby: int, increment: int) -> Machine:
-    block = max(BLOCK, increment)
-    return replace(profile.layout(block, memory, standby=standby), increment=increment)
+    if name not in ARCHES:
+        raise UsageError(messages.WORD_EXPECTED.of(option="--arch", words=_or(ARCHES), text=name))
+    return ARCHES[name]
 
 
-def _artifacts(fetch: bool, mirror: str | None) -> Artifacts:
-    """The kernel and programs. Raises CommandError if they or QEMU are missing."""
-    from lpar import qemu
-    from lpar.fetch import cache, fetch_kernel, fetched
-
-    if reason := qemu.missing():
-        raise CommandError(messages.CANNOT_BOOT.of(reason=reason))
-    directory = cache() / "debian"
-    found = fetch_kernel(directory, _tell, mirror) if fetch else fetched(directory)
-    if found is None:
-        raise CommandError(messages.NOT_FETCHED.of())
-    return found
+def _or(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}"
 
 
-def _tell(line: str) -> None:
-    click.echo(f"memsim: {line}", err=True)
+_ONLY_STANDBY: Final = {
+    "--profile": "name",
+    "--from": "file",
+    "--standby": "standby",
+    "--increment": "increment",
+    "--kaslr": "kaslr",
+}
+"""Options that describe a machine with standby memory, and the names of their values."""
+
+_NEEDS: Final = (("--modules", "--kernel"), ("--mirror", "--fetch"))
 
 
-def _greet(machine: Machine, release: str) -> None:
-    counts = dict.fromkeys((True, False), 0)
-    for group in machine.groups:
-        counts[group.config] += (group.last - group.first + 1) * machine.block_size
-    online, standby = (human(counts[configured]) for configured in (True, False))
-    click.echo(
-        f"This shell is on Linux {release} for s390x: {online} online, {standby} standby.\n"
-        "The kernel is real, the hypervisor is played (try: lsmem; util-linux's is lsmem.ul).\n"
-        "Leave with exit, Ctrl-D or Ctrl-]."
-    )
+def _check(arch: Arch, given: dict[str, Any]) -> None:
+    """Refuse what cannot be meant, and what the architecture has not."""
+    for name, needed in _NEEDS:
+        if given[name[2:]] is not None and not given[needed[2:]]:
+            raise UsageError(messages.OPTION_NEEDS.of(option=name, needed=needed))
+    if given["mirror"] is not None:
+        from guest.apt import is_address
+
+        if not is_address(given["mirror"]):
+            raise UsageError(messages.ADDRESS_EXPECTED.of(text=given["mirror"]))
+    if given["kernel"] and given["release"]:
+        raise UsageError(messages.WHICH_KERNEL.of())
+    _check_arch(arch, given)
+    if given["release"] not in (None, *arch.flavours):
+        _check_release(arch, given["release"])
+    for name in ("kernel", "modules"):
+        if given[name] and not os.access(given[name], os.R_OK):
+            raise CommandError(refusal(f"{given[name]}: no such file to read"))
+    if given["directory"] and not Path(given["directory"]).absolute().parent.is_dir():
+        path = Path(given["directory"])
+        raise CommandError(messages.NO_PARENT.of(file=path, directory=path.absolute().parent))
 
 
-@contextmanager
-def _as_sentences() -> Iterator[None]:
-    """A context that turns errors of booting into messages."""
-    from lpar.apt import FetchError
-    from lpar.machine import LparError
-    from lpar.parameters import DescriptionError
+def _check_arch(arch: Arch, given: dict[str, Any]) -> None:
+    meant = {"--dimm": "dimms", "--virtio-mem": "virtio_mem", "--cxl": "cxl"}
+    for name, key in meant.items():
+        if given[key] and name in arch.lacks:
+            raise CommandError(refusal(arch.lacks[name]))
+    for name in ("--nodes", "--cpus"):
+        number = given[name[2:]]
+        if number is not None and number < 1:
+            raise UsageError(messages.NUMBER_EXPECTED.of(option=name, text=number))
+        if number not in (None, 1) and name in arch.lacks:
+            raise CommandError(refusal(arch.lacks[name]))
+    if arch.name != STANDBY:
+        for name, key in _ONLY_STANDBY.items():
+            if given[key]:
+                raise UsageError(messages.ONLY_STANDBY.of(option=name, arch=arch.name))
 
-    try:
-        yield
-    except (DescriptionError, FetchError, LparError) as error:
-        reason = " | ".join(str(error).splitlines())
-        raise CommandError(messages.CANNOT_BOOT.of(reason=reason)) from error
+
+def _check_release(arch: Arch, release: str) -> None:
+    from guest.arch import RELEASES
+
+    if release not in RELEASES:
+        words = _or(RELEASES)
+        raise UsageError(messages.WORD_EXPECTED.of(option="--release", words=words, text=release))
+    raise CommandError(refusal(arch.lacks[release]))

@@ -21,7 +21,14 @@ WHICH_MACHINE = Message("say which machine, in one way: {ways}")
 WHICH_ONE_MACHINE = Message("say which machine in one way, not in two: {given}")
 MEMORY_NEEDED = Message("option --memory is missing", "it is the memory that is online at boot")
 ONLY_WITH_MEMORY = Message("options --standby and --increment need --memory")
-MIRROR_WITHOUT_FETCH = Message("option --mirror needs --fetch")
+OPTION_NEEDS = Message("option {option} needs {needed}")
+WORD_EXPECTED = Message("{option}: expected {words}, not {text}")
+NUMBER_EXPECTED = Message("{option}: expected a number from 1 on, not {text}")
+ONLY_STANDBY = Message(
+    "option {option} is for s390x, not for {arch}",
+    "memsim boot -h lists what goes with which architecture",
+)
+WHICH_KERNEL = Message("say which kernel in one way: --kernel or --release")
 ADDRESS_EXPECTED = Message(
     "--mirror: expected the URL of an archive of Debian, not {text}",
     "its directories are dists and pool",
@@ -113,7 +120,7 @@ BOOT_NOT_HERE = Message(
     manual="cannot boot: reason",
 )
 NOT_FETCHED = Message(
-    "cannot boot: there is no s390 kernel here: memsim boot --fetch gets one, and its programs, "
-    "from Debian's archive",
+    "cannot boot: there is no {arch} kernel here: memsim boot{words} --fetch gets one, and its "
+    "programs, from Debian's archive",
     manual="cannot boot: reason",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +36,7 @@ __all__ = [
     "open_machine",
     "profiles",
     "size",
+    "sizes_of",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -76,6 +77,13 @@ def open_machine(path: str) -> Directory:
     except FileNotFoundError:
         quoted = shlex.quote(path)
         raise CommandError(messages.NOT_SIMULATED.of(directory=path, quoted=quoted)) from None
+
+
+def sizes_of(
+    ctx: click.Context, parameter: click.Parameter, texts: Sequence[str]
+) -> list[int | None]:
+    """The sizes of an option that may be given several times."""
+    return [size(ctx, parameter, text) for text in texts]
 
 
 _DECIMALS = "memsim.decimals"

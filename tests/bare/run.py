@@ -30,7 +30,7 @@ from typing import NoReturn
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
 from archive import address
-from lpar.apt import KEYRING, FetchError
+from guest.apt import KEYRING, FetchError
 
 TOP = Path(__file__).resolve().parents[2]
 CHECKOUT = "memory-hotplug-tools"

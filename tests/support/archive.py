@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "common"))
 
-from lpar.apt import Apt, FetchError, archive
+from guest.apt import Apt, FetchError, archive
 
 VARIABLE = "MEMORY_HOTPLUG_MIRROR"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import archive
 from commands import TOP
-from lpar.apt import KEYRING
+from guest.apt import KEYRING
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -63,11 +63,16 @@ def _debian_guest() -> bool:
     return debian.fetched().exists()
 
 
-def _s390_guest() -> bool:
-    from lpar.fetch import cache as kept
-    from lpar.fetch import fetched
+def _guest(name: str) -> bool:
+    from guest import fetch
+    from guest.arch import ARCHES
 
-    return fetched(kept() / "debian") is not None
+    arch = ARCHES[name]
+    return fetch.userland(arch) is not None and fetch.kernel(arch, "sid") is not None
+
+
+def _s390_guest() -> bool:
+    return _guest("s390x")
 
 
 NEEDS: Final = {

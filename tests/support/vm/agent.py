@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lpar.agent import FORKED, run_here
+from guest.agent import FORKED, run_here
 
 # What a machine's memory consists of in sysfs. Of a node only the links to its memory and to what
 # lists it.

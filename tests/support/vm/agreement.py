@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from lpar.channel import Ended
-from lpar.machine import Lpar
+from guest.channel import Ended
+from guest.s390.lpar import Lpar
 from vm.lpar_guest import FIRMWARE, MEMORY
 from vm.lpars import call
 

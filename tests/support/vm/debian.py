@@ -9,9 +9,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lpar import agent
-from lpar.cpio import Archive
-from lpar.userland import REQUIREMENTS, below, distributions
+from guest import agent
+from guest.cpio import Archive
+from guest.userland import REQUIREMENTS, below, distributions
 from vm import initramfs
 from vm.guest import Guest, cache_directory
 from vm.machines import GIB, Machine
@@ -66,7 +66,7 @@ def make(files: Mapping[str, str]) -> bytes:
     archive.add(UNIT, AGENT.encode())
     archive.link("/etc/systemd/system/multi-user.target.wants/agent.service", UNIT)
     archive.copy(Path(initramfs.__file__).with_name("agent.py"), "/agent.py")
-    archive.copy(Path(agent.__file__), "/lpar/agent.py")
+    archive.copy(Path(agent.__file__), "/guest/agent.py")
     for path, file in _tools():
         archive.copy(file, path)
     for path, text in files.items():

@@ -22,9 +22,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lpar import agent, cpio, userland
-from lpar.cpio import Archive
-from lpar.userland import REQUIREMENTS, below, distributions
+from guest import agent, cpio, userland
+from guest.cpio import Archive
+from guest.userland import REQUIREMENTS, below, distributions
 
 OURS = (
     *("lsmem_py", "chmem_py", "memsim_py"),
@@ -183,7 +183,7 @@ def _overlay() -> Archive:
         package = "memsim" if command == "memsim" else f"{command}_py"
         archive.add(f"/opt/ours/bin/{command}", COMMAND.format(package=package).encode(), 0o755)
     archive.copy(Path(__file__).with_name("agent.py"), "/agent.py")
-    archive.copy(Path(agent.__file__), "/lpar/agent.py")
+    archive.copy(Path(agent.__file__), "/guest/agent.py")
     installed = {str(one.locate_file("")) for one in distributions(REQUIREMENTS).values()}
     path = ":".join([*sorted(roots), *sorted(installed - roots)])
     archive.add("/init", INIT.format(path=path, python=interpreter()).encode(), 0o755)

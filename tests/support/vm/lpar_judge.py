@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from lpar.machine import Lpar
+from guest.s390.lpar import Lpar
 from memsim.machine import Fault
 from memsim.sysfs import Sysfs
 from vm.judge import Tally, attempt, differences

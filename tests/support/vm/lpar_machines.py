@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from lpar.parameters import Partition
+from guest.s390.parameters import Partition
 from vm.lpars import LPAR, MIB, lpar, of
 from vm.operations import Write, firmware_writes
 

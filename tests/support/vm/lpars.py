@@ -8,10 +8,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
-from lpar import states, userland
-from lpar.fetch import cache, fetched
-from lpar.machine import Lpar
-from lpar.parameters import Partition, partition
+from guest import fetch, userland
+from guest.arch import ARCHES
+from guest.fetch import cache
+from guest.s390 import states
+from guest.s390.lpar import Lpar
+from guest.s390.parameters import Partition, partition
 from memsim import profile
 from memsim.description import parse
 
@@ -33,16 +35,18 @@ class Lpars:
     """The session's guests."""
 
     def __init__(self) -> None:
-        found = fetched(cache() / "debian")
-        assert found is not None
-        self._artifacts = found
-        self._files = userland.file_system(found, cache())
+        arch = ARCHES["s390x"]
+        kernel, programs = fetch.kernel(arch, "sid"), fetch.userland(arch)
+        assert kernel is not None
+        assert programs is not None
+        self._kernel = kernel.image
+        self._files = userland.file_system(arch, programs, cache())
 
     def fresh(self, described: Partition) -> Lpar:
         """A guest that has just booted."""
         return states.ready(
             described,
-            self._artifacts.kernel,
+            self._kernel,
             self._files,
             cache() / "states",
             lambda line: None,

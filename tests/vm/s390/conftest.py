@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import needs
-from lpar.machine import Lpar
-from lpar.parameters import Partition
+from guest.s390.lpar import Lpar
+from guest.s390.parameters import Partition
 from vm.lpar_judge import Answer, replayed
 from vm.lpar_machines import COVER_LETTER, FUZZED, Fuzzed
 from vm.lpars import Lpars, Meanwhile

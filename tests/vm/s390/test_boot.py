@@ -9,11 +9,13 @@ import pexpect
 import pytest
 
 from commands import SCRIPTS, run_program, runs, start_program
-from lpar.fetch import cache, fetched
-from lpar.machine import Lpar, LparError
-from lpar.servc import OPCODE, service_calls
-from lpar.service_element import StorageChange
-from lpar.states import restarted
+from guest import fetch
+from guest.arch import ARCHES
+from guest.machine import GuestError
+from guest.s390.lpar import Lpar
+from guest.s390.servc import OPCODE, service_calls
+from guest.s390.service_element import StorageChange
+from guest.s390.states import restarted
 from vm.agreement import conditions
 from vm.lpar_machines import COVER_LETTER
 
@@ -109,20 +111,20 @@ def test_nothing_of_a_guest_is_left_when_memsim_is_killed() -> None:
 
 def test_a_kernel_without_service_calls_is_an_error_at_once(tmp_path: Path) -> None:
     """It would boot, and quietly have no standby memory."""
-    artifacts = fetched(cache() / "debian")
-    assert artifacts is not None
-    image = bytearray(artifacts.kernel.read_bytes())
+    fetched = fetch.kernel(ARCHES["s390x"], "sid")
+    assert fetched is not None
+    image = bytearray(fetched.image.read_bytes())
     for address in service_calls(bytes(image)):
         # Twice the same: no pattern, and nothing that is ever executed.
         image[address : address + len(OPCODE)] = b"\xb2\x21"
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(image)
-    with pytest.raises(LparError, match="no SERVC instruction"):
+    with pytest.raises(GuestError, match="no SERVC instruction"):
         Lpar(COVER_LETTER, kernel, None)
 
 
 def test_a_guest_that_ends_by_itself_is_an_error_with_the_end_of_its_console(lpar: Lpar) -> None:
-    with pytest.raises(LparError, match="sysrq"):
+    with pytest.raises(GuestError, match="sysrq"):
         lpar.run("echo 8 > /proc/sysrq-trigger; echo c > /proc/sysrq-trigger")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lpar.channel import Ended
-from lpar.machine import Lpar
-from lpar.parameters import Partition
-from lpar.service_element import Answered, Refusal, Response, SclpCommand, StorageChange
+from guest.channel import Ended
+from guest.s390.lpar import Lpar
+from guest.s390.parameters import Partition
+from guest.s390.service_element import Answered, Refusal, Response, SclpCommand, StorageChange
 from vm.agreement import Conditions, check, conditions
 from vm.lpar_guest import FIRMWARE, MEMORY
 from vm.lpar_machines import FUZZED, SCARCE

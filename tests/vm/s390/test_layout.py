@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from lpar.machine import Lpar
-from lpar.states import restarted
+from guest.s390.lpar import Lpar
+from guest.s390.states import restarted
 from memory_hotplug.layout.at_boot import RULES, UNIT
 from vm.agreement import conditions
 from vm.lpars import call

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lpar.machine import Lpar
-from lpar.service_element import SclpCommand
+from guest.s390.lpar import Lpar
+from guest.s390.service_element import SclpCommand
 from vm.lpars import call
 
 FIRMWARE = "/sys/firmware/memory/memory{}/"

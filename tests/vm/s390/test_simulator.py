@@ -5,7 +5,7 @@ The real kernel's part is done while other tests run; a test waits for its own m
 
 import pytest
 
-from lpar.machine import Lpar
+from guest.s390.lpar import Lpar
 from memsim import profile
 from memsim.sysfs import Sysfs
 from vm.judge import Tally

@@ -1,6 +1,6 @@
 """A real udev hears of blocks that come and go, and a rule of its own acts beside chmem."""
 
-from lpar.machine import Lpar
+from guest.s390.lpar import Lpar
 from vm.agreement import conditions
 from vm.lpars import call
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from lpar.channel import Ended
-from lpar.machine import Lpar
-from lpar.parameters import Partition
-from lpar.service_element import StorageChange
+from guest.channel import Ended
+from guest.s390.lpar import Lpar
+from guest.s390.parameters import Partition
+from guest.s390.service_element import StorageChange
 from vm.agreement import Conditions, conditions
 from vm.lpar_machines import COVER_LETTER
 from vm.lpars import call

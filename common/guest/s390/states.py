@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from lpar import qemu
-from lpar.fetch import alone
-from lpar.machine import Lpar, LparError
-from lpar.parameters import Partition
-from lpar.userland import FileSystem
+from guest import qemu
+from guest.fetch import alone
+from guest.machine import GuestError
+from guest.s390.lpar import ARCH, Lpar
+from guest.s390.parameters import Partition
+from guest.userland import FileSystem
 
 BEFORE_SAVING: Final = ("def answer(): return True", "answer")
 """A Python source and a function in it that only shows that the agent answers."""
@@ -34,20 +35,21 @@ def ready(
     directory: Path,
     tell: Callable[[str], object],
     before: tuple[str, str] = BEFORE_SAVING,
+    its: Path | None = None,
 ) -> Lpar:
-    """A guest in the condition after boot, restored or booted. Raises LparError.
+    """A guest in the condition after boot, restored or booted. Raises GuestError.
 
     `directory` has the saved guests. `tell` is called with a line if the guest must be booted.
     `before` is a Python source and a function in it. The guest calls the function before it is
-    saved, so that the saved guest has the source compiled.
+    saved, so that the saved guest has the source compiled. `its` is the guest's own directory.
     """
     directory.mkdir(parents=True, exist_ok=True)
     state = directory / f"{_name(partition, kernel, files, before)}.state"
     with alone(state.with_suffix(".lock")):
         if state.exists():
             try:
-                return _restored(partition, kernel, state)
-            except LparError:
+                return _restored(partition, kernel, state, its)
+            except GuestError:
                 state.unlink()
         tell("booting a guest for the first time; from then on it takes about a second")
         with tempfile.TemporaryDirectory(prefix="boot-", dir=directory) as temporary:
@@ -57,33 +59,33 @@ def ready(
                 lpar.call(*before)
                 lpar.save(state)
         _forget(directory)
-        return _restored(partition, kernel, state)
+        return _restored(partition, kernel, state, its)
 
 
 def restarted(lpar: Lpar, keep: Sequence[str] = ("/etc",)) -> Lpar:
-    """The guest after an IPL; the one that is given ends. Raises LparError.
+    """The guest after an IPL; the one that is given ends. Raises GuestError.
 
     Only the files at the paths in `keep` are as they were. Processes and all other files are gone,
     memory and the service element's refusals are as described. The guest must come from `ready`:
     its saved state is the new start, so that this takes about a second.
     """
     if lpar.state is None:
-        raise LparError("only a guest that was restored can be started again")
+        raise GuestError("only a guest that was restored can be started again")
     files = lpar.run(["tar", "-c", "-C", "/", *(path.lstrip("/") for path in keep)])
     if files.status:
-        raise LparError(f"the guest's files cannot be read: {files.stderr.strip()}")
+        raise GuestError(f"the guest's files cannot be read: {files.stderr.strip()}")
     lpar.close()
     again = _restored(lpar.partition, lpar.kernel, lpar.state)
     unpacked = again.run(["tar", "-x", "-C", "/"], stdin=files.stdout)
     if unpacked.status:
         again.close()
-        raise LparError(f"the guest's files cannot be written: {unpacked.stderr.strip()}")
+        raise GuestError(f"the guest's files cannot be written: {unpacked.stderr.strip()}")
     return again
 
 
-def _restored(partition: Partition, kernel: Path, state: Path) -> Lpar:
+def _restored(partition: Partition, kernel: Path, state: Path, its: Path | None = None) -> Lpar:
     """The guest restored from a state, after its agent answered."""
-    lpar = Lpar(partition, kernel, None, state)
+    lpar = Lpar(partition, kernel, None, state, its)
     try:
         lpar.call(*BEFORE_SAVING)
     except BaseException:
@@ -94,9 +96,9 @@ def _restored(partition: Partition, kernel: Path, state: Path) -> Lpar:
 
 
 def _name(partition: Partition, kernel: Path, files: FileSystem, before: tuple[str, str]) -> str:
-    facts = [hashlib.sha256(kernel.read_bytes()).hexdigest(), files.key, qemu.version()]
+    facts = [hashlib.sha256(kernel.read_bytes()).hexdigest(), files.key, qemu.version(ARCH.program)]
     facts += [partition.key, *before]
-    facts += [source.read_text() for source in sorted(Path(__file__).parent.glob("*.py"))]
+    facts += [source.read_text() for source in sorted(Path(__file__).parents[1].rglob("*.py"))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:20]
 
 

@@ -12,8 +12,8 @@ import tty
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from lpar.channel import Message
-from lpar.machine import Lpar
+from guest.channel import Channel, Message, Program
+from guest.door import Door
 
 LEAVE: Final = b"\x1d"
 """Ctrl-] ends the guest at any time."""
@@ -21,41 +21,50 @@ LEAVE: Final = b"\x1d"
 PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-def run(lpar: Lpar, command: Sequence[str]) -> int:
+def run(channel: Channel, command: Sequence[str], door: Door | None = None) -> int:
     """Run a command in the guest with the input and output of this process; return its exit status.
 
     If this process has a terminal, the command has one of the same size. Signals to this process
-    are passed on to it. The status after Ctrl-] is 0.
+    are passed on to it. The status after Ctrl-] is 0. `door` lets other processes speak to the
+    agent meanwhile. Raises ChannelError if the guest ends.
     """
     interactive = os.isatty(0) and os.isatty(1)
     environment = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
-    program = lpar.start(
+    program = channel.start(
         command, environment=environment, terminal=_size() if interactive else None
     )
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
-    channel, agent, inputs = lpar.channel, lpar.channel.fileno(), [0]
+    agent, inputs = channel.fileno(), [0]
     with _signals_to(wake), _raw() if interactive else contextlib.nullcontext():
         while True:
-            ready, _, _ = select.select([agent, woken, *inputs], [], [])
+            visitors = door.descriptors if door else []
+            ready, _, _ = select.select([agent, woken, *inputs, *visitors], [], [])
             if woken in ready:
-                for number in os.read(woken, 64):
-                    if number == signal.SIGWINCH:
-                        program.resize(*_size())
-                    else:
-                        program.signal(number)
+                _pass_on(program, os.read(woken, 64))
             if 0 in ready:
                 data = os.read(0, 1 << 15)
                 if interactive and LEAVE in data:
                     return 0
                 program.input(data or None)
                 inputs = inputs if data else []
-            with lpar.answering():
-                messages = channel.received(program.number)
+            messages = channel.received(program.number)
+            if door:
+                door.serve(ready)
+                door.answer()
             for message in messages:
                 _write(message)
                 if "status" in message:
                     return int(message["status"])
+
+
+def _pass_on(program: Program, signals: bytes) -> None:
+    """Pass signals on to the program."""
+    for number in signals:
+        if number == signal.SIGWINCH:
+            program.resize(*_size())
+        else:
+            program.signal(number)
 
 
 def _write(message: Message) -> None:

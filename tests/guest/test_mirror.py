@@ -90,7 +90,7 @@ class Machine:
             environment.pop(name, None)
         done = run_program("memsim", "boot", "--fetch", *arguments, env=environment)
         assert (done.returncode, done.stdout) == (1, "")
-        assert not list(self.directory.glob("memory-hotplug-tools/lpar/*/"))
+        assert not list(self.directory.glob("memory-hotplug-tools/guest/*-*/"))
         return done.stderr.splitlines()
 
 

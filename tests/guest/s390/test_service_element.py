@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from lpar.service_element import (
+from guest.s390.service_element import (
     ENTRIES,
     FACILITIES,
     MIB,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from lpar.service_element import MAX_INCREMENTS, MIB, Refusal, Storage, StorageChange
+from guest.s390.service_element import MAX_INCREMENTS, MIB, Refusal, Storage, StorageChange
 from memsim.machine import Machine
 
 BLOCK: Final = 128 * MIB

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lpar.parameters import DescriptionError, partition
-from lpar.service_element import MIB, Refusal, StorageChange
+from guest.s390.parameters import DescriptionError, partition
+from guest.s390.service_element import MIB, Refusal, StorageChange
 from memsim import profile
 from memsim.description import parse
 

@@ -11,18 +11,18 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
-import py_compile
 import re
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lpar.apt import FetchError
-from lpar.cpio import Archive
-from lpar.fetch import Artifacts
+from guest.apt import FetchError
+from guest.arch import Arch
+from guest.bytecode import PYTHONS, compiled, interpreter
+from guest.cpio import Archive
+from guest.fetch import Userland
 
 OURS: Final = ("lsmem_py", "chmem_py", "memory_hotplug", "hotplug_cli", "memsim", "safe_files")
 """The import packages of the tools, wherever this environment has them from."""
@@ -32,8 +32,6 @@ DISTRIBUTION: Final = "memory-hotplug-tools"
 REQUIREMENTS: Final = ("click", "rich", "tabulate")
 """The distributions that our tools need at run time; these need others."""
 
-GUEST_PYTHON: Final = (3, 11)
-STDLIB: Final = "/usr/lib/python3.11"
 SITE: Final = "/usr/lib/python3/dist-packages"
 UTIL_LINUX: Final = "/usr/util-linux/bin"
 """Where util-linux's lsmem and chmem are by their own names; in PATH they end in .ul."""
@@ -48,6 +46,7 @@ UNUSED: Final = frozenset(
         "__pycache__", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tests",
         "tkinter", "turtledemo", "distutils", "lexers", "styles", "asyncio", "unittest",
         "multiprocessing", "xml", "xmlrpc", "dbm", "sqlite3", "lib-tk", "wsgiref", "curses",
+        "_pyrepl",
     }
 )  # fmt: skip
 """Directories of Python libraries that no command of ours comes to need."""
@@ -58,18 +57,29 @@ UNUSED_EXTENSIONS: Final = (
     "ossaudiodev", "readline", "xx",
 )  # fmt: skip
 
-INIT: Final = f"""\
+INIT: Final = """\
 #!/usr/bin/busybox sh
 /usr/bin/busybox --install -s /usr/bin
-export PATH=/usr/bin:/usr/sbin HOME=/root TERM=linux LANG=C.UTF-8 PS1='s390:\\w\\$ '
+export PATH=/usr/bin:/usr/sbin HOME=/root TERM=linux LANG=C.UTF-8 PS1='{name}:\\w\\$ '
 export ENV=/etc/shrc
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mkdir /dev/pts && mount -t devpts devpts /dev/pts
 mount -t tmpfs tmp /tmp
-hostname s390
-exec python3 {SITE}/lpar/agent.py /dev/vport0p1
+hostname {name}
+for module in $(cat /modules/order); do insmod /modules/$module.ko; done
+tries=0
+while [ $tries -lt 100 ]; do
+    for port in /dev/vport*p1; do
+        [ -e $port ] && exec python3 {site}/guest/agent.py $port
+    done
+    tries=$((tries + 1))
+    sleep 0.1
+done
+echo 'no port of virtio-serial appears: the kernel needs VIRTIO_CONSOLE and VIRTIO_{bus},' \
+    'built in, or as modules'
+poweroff -f
 """
 
 SHELL_SETTINGS: Final = """\
@@ -99,72 +109,83 @@ class FileSystem:
         path.write_bytes(self.base.read_bytes() + self.ours())
 
 
-def file_system(artifacts: Artifacts, cache: Path) -> FileSystem:
-    """The guest's file system; FetchError when something that belongs in it is not there."""
+def file_system(
+    arch: Arch, userland: Userland, cache: Path, modules: Mapping[str, bytes] | None = None
+) -> FileSystem:
+    """The guest's file system; FetchError when something that belongs in it is not there.
+
+    `modules` are loaded at boot, in their order.
+    """
     sources = dict(_our_files())
-    facts = [*_base_facts(artifacts)]
-    base = cache / f"base-{_digest(facts)}.cpio"
+    order = modules or {}
+    sources["/modules/order"] = " ".join(order).encode()
+    sources |= {f"/modules/{name}.ko": data for name, data in order.items()}
+    facts = [*_base_facts(arch, userland)]
+    base = cache / f"base-{arch.name}-{_digest(facts)}.cpio"
     if not base.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:
-            file.write(_base(artifacts).pack())
+            file.write(_base(arch, userland).pack())
         os.replace(file.name, base)
-        for old in sorted(cache.glob("base-*.cpio"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        of_arch = sorted(
+            cache.glob(f"base-{arch.name}-*.cpio"), key=lambda path: path.stat().st_mtime
+        )
+        for old in of_arch[:-KEPT]:
             old.unlink()
     facts += [f"{path} {hashlib.sha256(data).hexdigest()}" for path, data in sources.items()]
-    return FileSystem(_digest(facts), base, lambda: _overlay(sources).pack())
+    return FileSystem(_digest(facts), base, lambda: _overlay(arch, userland, sources).pack())
 
 
 def _digest(facts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:20]
 
 
-def _base_facts(artifacts: Artifacts) -> Iterator[str]:
+def _base_facts(arch: Arch, userland: Userland) -> Iterator[str]:
     """What the large archive is made from."""
-    yield artifacts.digest
-    yield f"compiled by {sys.version_info[:2]}"
-    for source in (Path(__file__), Path(__file__).with_name("cpio.py")):
-        yield source.read_text()
+    yield userland.digest
+    version = PYTHONS[arch.userland]
+    yield f"bytecode: {bool(interpreter(version) or userland.compiler.exists())}"
+    for name in ("userland.py", "bytecode.py", "cpio.py", "arch.py"):
+        yield Path(__file__).with_name(name).read_text()
     for name, distribution in sorted(distributions(REQUIREMENTS).items()):
         yield f"{name} {distribution.version} {distribution.locate_file('')}"
 
 
-def _base(artifacts: Artifacts) -> Archive:
+def _base(arch: Arch, userland: Userland) -> Archive:
     archive = Archive()
-    for name in ("bin", "sbin", "lib"):
+    for name in ("bin", "sbin", "lib", "lib64"):
         archive.link(f"/{name}", f"usr/{name}")
-    for mount_point in ("/proc", "/sys", "/dev", "/tmp", "/root", "/run", "/etc"):
-        archive.directory(mount_point)
-    root = artifacts.userland
-    for path in ("bin/busybox", "usr/bin/python3.11"):
-        archive.copy(_there(root / path), f"/usr/bin/{Path(path).name}")
-    archive.link("/usr/bin/python3", "python3.11")
-    archive.copy(_there(root / "bin/udevadm"), "/usr/bin/udevadm")
+    for directory in ("/proc", "/sys", "/dev", "/tmp", "/root", "/run", "/etc", "/usr/lib64"):
+        archive.directory(directory)
+    root = userland.root
+    python = f"python{PYTHONS[arch.userland]}"
+    for name in ("busybox", python, "udevadm", *(name for name in arch.tools if name[:3] != "lib")):
+        archive.copy(_program(root, name), f"/usr/bin/{name}")
+    archive.link("/usr/bin/python3", python)
     archive.link("/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm")
     for name in COMMANDS:
-        archive.copy(_there(root / f"usr/bin/{name}"), f"{UTIL_LINUX}/{name}")
+        archive.copy(_program(root, name), f"{UTIL_LINUX}/{name}")
         archive.link(f"/usr/bin/{name}.ul", f"{UTIL_LINUX}/{name}")
-    archive.copy(_there(root / "usr/lib/s390x-linux-gnu/ld64.so.1"), "/usr/lib/ld64.so.1")
-    for directory in ("lib/s390x-linux-gnu", "usr/lib/s390x-linux-gnu"):
-        for library in sorted((root / directory).glob("*.so.*")):
-            target = f"/usr/lib/s390x-linux-gnu/{library.name}"
-            if library.is_symlink() and (library.parent / library.readlink()).exists():
-                archive.link(target, str(library.readlink()))
-            else:
-                archive.copy(library, target)
-    library = _there(root / STDLIB[1:])
-    _add_library(archive, library, STDLIB, below(library))
+    _add_shared_objects(archive, arch, root)
+    library = _there(root / f"usr/lib/{python}")
+    sources = _add_library(archive, arch, library, f"/usr/lib/{python}", below(library))
     for distribution in distributions(REQUIREMENTS).values():
         files = [Path(file) for file in distribution.files or [] if ".." not in file.parts]
         place = Path(str(distribution.locate_file("")))
         wanted = [file for file in files if not UNUSED & set(file.parts)]
-        _add_library(archive, place, SITE, [file for file in wanted if (place / file).is_file()])
+        there = [file for file in wanted if (place / file).is_file()]
+        sources |= _add_library(archive, arch, place, SITE, there)
+    # Bytecode alone unpacks sooner. A Python of another version would not take it.
+    code = compiled(sources, PYTHONS[arch.userland], userland.compiler)
+    for path, data in sources.items():
+        archive.add(*((f"{path}c", code[path]) if code else (path, data)))
     archive.add("/etc/shrc", SHELL_SETTINGS.encode())
     archive.add("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
     for name in COMMANDS:
         script = SCRIPT.format(package=f"{name}_py")
         archive.add(f"/usr/bin/{name}", script.encode(), 0o755)
-    archive.add("/init", INIT.encode(), 0o755)
+    init = INIT.format(name=arch.name, site=SITE, bus=arch.bus.upper())
+    archive.add("/init", init.encode(), 0o755)
     return archive
 
 
@@ -174,37 +195,42 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _add_library(archive: Archive, root: Path, place: str, files: Iterable[Path]) -> None:
-    """Python files as bytecode alone, which unpacks sooner, and all else as it is."""
+def _program(root: Path, name: str) -> Path:
+    """A program of the packages; before Debian 13 some are not below usr."""
+    path = root / "usr/bin" / name
+    return path if path.exists() else _there(root / "bin" / name)
+
+
+def _add_shared_objects(archive: Archive, arch: Arch, root: Path) -> None:
+    for directory in (f"lib/{arch.triplet}", f"usr/lib/{arch.triplet}"):
+        for library in sorted((root / directory).glob("*.so.*")):
+            target = f"/usr/lib/{arch.triplet}/{library.name}"
+            if library.is_symlink() and (library.parent / library.readlink()).exists():
+                archive.link(target, str(library.readlink()))
+            else:
+                archive.copy(library, target)
+    name = Path(arch.loader).name
+    loaders = [path for path in root.rglob(name) if path.is_file() and not path.is_symlink()]
+    archive.copy(loaders[0] if loaders else _there(root / name), f"/usr{arch.loader}")
+
+
+def _add_library(
+    archive: Archive, arch: Arch, root: Path, place: str, files: Iterable[Path]
+) -> dict[str, bytes]:
+    """Add the files of a Python library that are no modules; the modules, by their paths."""
+    sources = {}
     for file in files:
-        if file.suffix in {".pyc", ".a", ".pyi", ".exe"}:
+        if file.suffix in {".pyc", ".a", ".pyi", ".exe"} or not (root / file).exists():
             continue
         if file.suffix == ".so" and file.name.startswith(UNUSED_EXTENSIONS):
             continue
-        if file.suffix == ".so" and "s390x" not in file.name:
+        if file.suffix == ".so" and arch.triplet not in file.name:
             continue  # an extension of this machine's; the library does without it
-        code = _bytecode(root / file, f"{place}/{file}") if file.suffix == ".py" else None
-        if code:
-            archive.add(f"{place}/{file}c", code)
+        if file.suffix == ".py":
+            sources[f"{place}/{file}"] = (root / file).read_bytes()
         else:
             archive.copy(root / file, f"{place}/{file}")
-
-
-def _bytecode(source: Path, path: str) -> bytes | None:
-    """A module compiled here, never to be checked against its source: an emulated CPU needs most
-    of a minute for all of them. None where this Python is not of the guest's version, which would
-    not take it."""
-    if sys.version_info[:2] != GUEST_PYTHON:
-        return None
-    with tempfile.TemporaryDirectory() as scratch:
-        compiled = py_compile.compile(
-            str(source),
-            cfile=f"{scratch}/module.pyc",
-            dfile=path,
-            doraise=True,
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )
-        return Path(str(compiled)).read_bytes()
+    return sources
 
 
 def below(directory: Path, unused: frozenset[str] = UNUSED) -> Iterator[Path]:
@@ -235,13 +261,13 @@ def distributions(names: Iterable[str]) -> dict[str, importlib.metadata.Distribu
 
 def _our_files() -> Iterator[tuple[str, bytes]]:
     """Paths in the guest and contents of our own packages, the agent, and what --version asks."""
-    for package in (*OURS, "lpar"):
+    for package in (*OURS, "guest"):
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise ModuleNotFoundError(package)
         directory = Path(next(iter(spec.submodule_search_locations)))
         for file in below(directory):
-            if package != "lpar" or file.name == "agent.py":
+            if package != "guest" or file.name == "agent.py":
                 yield f"{SITE}/{package}/{file}", (directory / file).read_bytes()
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)
@@ -252,16 +278,15 @@ def _our_files() -> Iterator[tuple[str, bytes]]:
     yield metadata, text.encode()
 
 
-def _overlay(sources: dict[str, bytes]) -> Archive:
+def _overlay(arch: Arch, userland: Userland, sources: Mapping[str, bytes]) -> Archive:
+    """Our own modules with their bytecode beside them, and all else as it is."""
     archive = Archive()
-    with tempfile.TemporaryDirectory() as scratch:
-        for path, data in sources.items():
-            archive.add(path, data)
-            if path.endswith(".py"):
-                source = Path(scratch, "module.py")
-                source.write_bytes(data)
-                if code := _bytecode(source, path):
-                    directory, _, name = path.rpartition("/")
-                    name = name.removesuffix(".py")
-                    archive.add(f"{directory}/__pycache__/{name}.cpython-311.pyc", code)
+    version = PYTHONS[arch.userland]
+    for path, data in sources.items():
+        archive.add(path, data)
+    modules = {path: data for path, data in sources.items() if path.endswith(".py")}
+    for path, code in (compiled(modules, version, userland.compiler) or {}).items():
+        directory, _, name = path.rpartition("/")
+        tag = f"cpython-{version.replace('.', '')}"
+        archive.add(f"{directory}/__pycache__/{name.removesuffix('.py')}.{tag}.pyc", code)
     return archive

@@ -13,9 +13,9 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from lpar import servc
-from lpar.gdb import Gdb, GdbError
-from lpar.service_element import ServiceElement
+from guest.s390 import servc
+from guest.s390.gdb import Gdb, GdbError
+from guest.s390.service_element import ServiceElement
 
 SCCB_HEADER = 8
 SCCB_MOST = 4096

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lpar.servc import NoServiceCallError, jumps, operands, service_calls
+from guest.s390.servc import NoServiceCallError, jumps, operands, service_calls
 
 OLD = bytes.fromhex("b220 0012 b222 0040")
 NEW = bytes.fromhex("b220 0045 a738 0000 b222 0030")
