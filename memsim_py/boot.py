@@ -248,7 +248,7 @@ def _check_arch(arch: Arch, given: dict[str, Any]) -> None:
             raise CommandError(refusal(arch.lacks[name]))
     if arch.name != STANDBY:
         for name, key in _ONLY_STANDBY.items():
-            if given[key]:
+            if given[key] is not None and given[key] is not False:
                 raise UsageError(messages.ONLY_STANDBY.of(option=name, arch=arch.name))
 
 

@@ -28,7 +28,7 @@ from memsim.errors import UnknownProfileError
 from memsim.from_capture import like
 from memsim.kernel import Kernel
 from memsim.machine import TRANSITIONS
-from memsim_py import messages, options
+from memsim_py import messages, options, running
 from memsim_py.boot import boot_command
 from memsim_py.group import Commands
 from memsim_py.plug import plug_command, unplug_command
@@ -272,7 +272,11 @@ def capture(target: str, sysroot: str) -> None:
 
     if target.endswith(options.OTHER_ARCHIVES) and not target.endswith(".tar.gz"):
         raise UsageError(messages.OTHER_ARCHIVE.of(file=target))
-    with ended_in_order():
+    with ended_in_order(), tempfile.TemporaryDirectory(prefix="memsim.") as temporary:
+        if running.is_guest(sysroot):
+            copy = Path(temporary, "guest.tar.gz")
+            running.archive(sysroot, copy)
+            sysroot = str(copy)
         capture_tree(target, sysroot)
 
 
@@ -307,6 +311,8 @@ def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
     command = ctx.meta.get("command", [])
     if path and profile:
         raise UsageError(messages.DIR_OR_PROFILE.of())
+    if path and running.is_guest(path):
+        return running.shell(path, command)
     with _machine_or_new(path, profile) as (root, what):
         if not command:
             command = [os.environ.get("SHELL") or "/bin/sh"]

@@ -113,6 +113,18 @@ NO_NAMESPACE = Message(
 
 # A booted machine
 
+GUEST_GONE = Message(
+    "{directory}: the guest has ended, or is another user's ({reason})",
+    manual="directory: the guest has ended, or is another user's (reason)",
+)
+CANNOT_PLUG = Message("cannot change the guest's memory: {reason}")
+NOT_RESIZED = Message(
+    "the guest has {has} of virtio-mem, not {wanted}: it takes or gives back no more now",
+    "it takes no more than 1G before some is set online; memory in use stays",
+)
+CANNOT_CAPTURE = Message("cannot capture the guest: {reason}")
+HOW_MUCH_OF_A_GUEST = Message("say how much memory: --memory SIZE")
+
 CANNOT_BOOT = Message("cannot boot: {reason}")
 BOOT_NOT_HERE = Message(
     "cannot boot: this is the single file, which has no machine to boot",

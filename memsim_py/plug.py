@@ -1,8 +1,9 @@
-"""The commands memsim plug and memsim unplug."""
+"""The commands memsim plug and memsim unplug, for simulated machines and for guests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -13,7 +14,7 @@ from memory_hotplug.size import human
 from memsim.directory import Directory
 from memsim.kernel import Kernel, slots
 from memsim.kernel.devices import KINDS
-from memsim_py import messages, options
+from memsim_py import messages, options, running
 
 __all__ = ["plug_command", "unplug_command"]
 
@@ -28,14 +29,17 @@ _kind = option(
 
 
 @click.command("plug", cls=GetoptCommand, help="Plug memory into a running machine.")
-@options.machine_argument
+@running.argument
 @_memory
 @_node
 @_kind
 def plug_command(
-    machine: Directory, memory: int | None, node: int | None, kind: str | None
+    machine: Directory | Path, memory: int | None, node: int | None, kind: str | None
 ) -> None:
     """The command memsim plug."""
+    if isinstance(machine, Path):
+        running.plug(machine, memory, node, kind)
+        return
 
     def change(kernel: Kernel, count: int) -> range | None:
         blocks = slots.free(kernel, count, node)
@@ -49,14 +53,17 @@ def plug_command(
 @click.command(
     "unplug", cls=GetoptCommand, help="Take plugged-in memory that is offline out of a machine."
 )
-@options.machine_argument
+@running.argument
 @_memory
 @_node
 @_kind
 def unplug_command(
-    machine: Directory, memory: int | None, node: int | None, kind: str | None
+    machine: Directory | Path, memory: int | None, node: int | None, kind: str | None
 ) -> None:
     """The command memsim unplug."""
+    if isinstance(machine, Path):
+        running.unplug(machine, memory, node, kind)
+        return
 
     def change(kernel: Kernel, count: int) -> range | None:
         blocks = slots.removable(kernel, count, node, kind)

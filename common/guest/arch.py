@@ -133,7 +133,8 @@ _ROWS: Final = (
         emulator="riscv64",
         package="qemu-system-misc",
         machine="virt",
-        cpu="max",
+        # QEMU has "max" since 8.2 only.
+        cpu="rv64",
         triplet="riscv64-linux-gnu",
         loader="/lib/ld-linux-riscv64-lp64d.so.1",
         console="ttyS0",

@@ -122,8 +122,10 @@ def _memory(arch: Arch, hardware: Hardware) -> str:
 
 def too_old(arch: Arch, hardware: Hardware) -> str | None:
     """Why this machine's QEMU cannot have such hardware; None if it can."""
+    if not hardware.cxl:
+        return None
     match = re.search(r"version (\d+)\.(\d+)", said := qemu.version(arch.program))
-    if hardware.cxl and match and (int(match[1]), int(match[2])) < CXL_QEMU:
+    if match and (int(match[1]), int(match[2])) < CXL_QEMU:
         wanted = ".".join(map(str, CXL_QEMU))
         return f"CXL memory needs QEMU {wanted} or later; this is {said.partition(' (')[0]}"
     return None

@@ -184,7 +184,8 @@ def _base(arch: Arch, userland: Userland) -> Archive:
     for name in COMMANDS:
         script = SCRIPT.format(package=f"{name}_py")
         archive.add(f"/usr/bin/{name}", script.encode(), 0o755)
-    init = INIT.format(name=arch.name, site=SITE, bus=arch.bus.upper())
+    # People say s390 to an s390x.
+    init = INIT.format(name=arch.name.removesuffix("x"), site=SITE, bus=arch.bus.upper())
     archive.add("/init", init.encode(), 0o755)
     return archive
 

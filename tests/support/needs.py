@@ -11,11 +11,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["CHROOT", "NEEDS", "S390_GUEST", "X86_GUEST", "missing", "told"]
+__all__ = ["CHROOT", "NEEDS", "S390_GUEST", "X86_GUEST", "arch_guest", "missing", "told"]
 
 _PACKAGE: Final = "left out: {count} that need `apt-get install {what}`"
 _COMMAND: Final = "left out: {count} that need this before: {what}"
@@ -71,10 +71,6 @@ def _guest(name: str) -> bool:
     return fetch.userland(arch) is not None and fetch.kernel(arch, "sid") is not None
 
 
-def _s390_guest() -> bool:
-    return _guest("s390x")
-
-
 NEEDS: Final = {
     # Packages of Debian
     **{name: _program(name) for name in ("bash", "fish", "mandoc", "numactl", "zsh")},
@@ -91,6 +87,9 @@ NEEDS: Final = {
     "ps": _program("ps", "procps"),
     "qemu-system-s390x": _program("qemu-system-s390x", "qemu-system-misc"),
     "qemu-system-x86_64": _program("qemu-system-x86_64", "qemu-system-x86"),
+    "qemu-system-aarch64": _program("qemu-system-aarch64", "qemu-system-arm qemu-efi-aarch64"),
+    "qemu-system-ppc64": _program("qemu-system-ppc64", "qemu-system-ppc"),
+    "qemu-system-riscv64": _program("qemu-system-riscv64", "qemu-system-misc"),
     "busybox": _program("busybox", "busybox-static"),
     # In the package util-linux itself until Debian 13.
     "util-linux": _files("util-linux-extra", "/usr/bin/lsmem", "/usr/sbin/chmem"),
@@ -126,13 +125,24 @@ NEEDS: Final = {
     ),
     "x86 kernel": Need(_x86_kernel, _COMMAND, "tests/vm/fetch-kernel"),
     "Debian guest": Need(_debian_guest, _COMMAND, "tests/debian/fetch"),
-    "s390 guest": Need(_s390_guest, _COMMAND, "memsim boot --fetch -- true"),
+    "s390 guest": Need(lambda: _guest("s390x"), _COMMAND, "memsim boot --fetch -- true"),
+    **{
+        f"{name} guest": Need(
+            partial(_guest, name), _COMMAND, f"memsim boot --fetch --arch {name} -- true"
+        )
+        for name in ("x86_64", "aarch64", "ppc64le", "riscv64")
+    },
 }
 """What tests ask for, by name."""
 
 CHROOT: Final = ("root", "mmdebstrap", "debian-archive-keyring")
 X86_GUEST: Final = ("x86_64", "qemu-system-x86_64", "busybox", "util-linux", "x86 kernel")
 S390_GUEST: Final = ("qemu-system-s390x", "s390 guest")
+
+
+def arch_guest(name: str) -> tuple[str, ...]:
+    """What a guest of an architecture needs."""
+    return f"qemu-system-{name.removesuffix('le')}", f"{name} guest"
 
 
 def missing(names: Collection[str]) -> list[str]:
