@@ -92,7 +92,10 @@ _ROWS: Final = (
         # On a busy machine the kernel finds that an emulated timer does not tick in time, and
         # panics; no_timer_check keeps it from looking (arch/x86/kernel/apic/io_apic.c).
         parameters=("tsc=unstable", "no_timer_check", "mitigations=off"),
-        tools=("cxl", "daxctl", "libcxl1", "libdaxctl1", "libjson-c5"),
+        tools=(
+            *("cxl", "daxctl", "libcxl1", "libdaxctl1", "libndctl6"),
+            *("libiniparser4", "libjson-c5", "libtraceevent1", "libtracefs1", "libudev1"),
+        ),
     ),
     Arch(
         name="aarch64",
