@@ -13,6 +13,7 @@ from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
 from memsim_py import options
 from memsim_py.boot_needs import fetched, have_qemu, refusal
+from safe_files.signals import ended_in_order
 
 if TYPE_CHECKING:
     from guest.arch import Arch
@@ -38,7 +39,11 @@ def boot(arch: Arch, command: Sequence[str] | None, **given: Any) -> int:
     line = hardware.command_line(arch, wanted, accelerator)
     words = parameters(arch, accelerator, given["auto_online"] or "offline", given["append"])
     where = Path(given["directory"]) if given["directory"] else None
-    with door.directory(where) as its, tempfile.TemporaryDirectory(prefix="initrd-") as temporary:
+    with (
+        ended_in_order(),
+        door.directory(where) as its,
+        tempfile.TemporaryDirectory(prefix="initrd-") as temporary,
+    ):
         initrd = Path(temporary, "initrd")
         files.write(initrd)
         with Guest(line.boots(image, initrd, words), directory=its) as guest:
