@@ -6,7 +6,6 @@ one of them is missing, and says at the end of the run what would have run it.
 
 import importlib.util
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -51,10 +50,10 @@ def _diverts() -> bool:
     return _succeeds(sys.executable, "-c", program)
 
 
-def _x86_kernel() -> bool:
-    from vm.guest import find_kernel
+def _x86_guest() -> bool:
+    from vm.guest import NEWEST, RETURNS, fetched
 
-    return find_kernel() is not None
+    return None not in (fetched(NEWEST), fetched(RETURNS))
 
 
 def _debian_guest() -> bool:
@@ -90,7 +89,6 @@ NEEDS: Final = {
     "qemu-system-aarch64": _program("qemu-system-aarch64", "qemu-system-arm qemu-efi-aarch64"),
     "qemu-system-ppc64": _program("qemu-system-ppc64", "qemu-system-ppc"),
     "qemu-system-riscv64": _program("qemu-system-riscv64", "qemu-system-misc"),
-    "busybox": _program("busybox", "busybox-static"),
     # In the package util-linux itself until Debian 13.
     "util-linux": _files("util-linux-extra", "/usr/bin/lsmem", "/usr/sbin/chmem"),
     # What this machine is
@@ -111,7 +109,6 @@ NEEDS: Final = {
         "memory blocks in /sys/devices/system/memory",
     ),
     "diverted writes": Need(_diverts, _MACHINE, "Linux 5.9, which tells of system calls"),
-    "x86_64": Need(lambda: platform.machine() == "x86_64", _MACHINE, "an x86_64 processor"),
     # Commands that bring something
     "sphinx": Need(
         lambda: importlib.util.find_spec("sphinx") is not None,
@@ -123,7 +120,11 @@ NEEDS: Final = {
         _COMMAND,
         "pip install '.[package]'",
     ),
-    "x86 kernel": Need(_x86_kernel, _COMMAND, "tests/vm/fetch-kernel"),
+    "x86 guest": Need(
+        _x86_guest,
+        _COMMAND,
+        "memsim boot --fetch --arch x86_64 -- true, and with --release bookworm",
+    ),
     "Debian guest": Need(_debian_guest, _COMMAND, "tests/debian/fetch"),
     "s390 guest": Need(lambda: _guest("s390x"), _COMMAND, "memsim boot --fetch -- true"),
     **{
@@ -136,7 +137,7 @@ NEEDS: Final = {
 """What tests ask for, by name."""
 
 CHROOT: Final = ("root", "mmdebstrap", "debian-archive-keyring")
-X86_GUEST: Final = ("x86_64", "qemu-system-x86_64", "busybox", "util-linux", "x86 kernel")
+X86_GUEST: Final = ("qemu-system-x86_64", "x86 guest")
 S390_GUEST: Final = ("qemu-system-s390x", "s390 guest")
 
 

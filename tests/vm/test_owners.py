@@ -7,15 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from vm.guest import Guest, QmpError, cache_directory
+from vm.guest import Guest, QmpError
 from vm.machines import VIRTIO_MEM_AND_DAX, VIRTIO_MEM_BLOCKS
 
-MODULES = (
-    *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"),
-    *("virtio_mem", "device_dax", "kmem", "dax_hmem"),
-)
-"""In the order of their loading."""
-DAX, VIRTIO, DIMM = "dax0.0", "virtio0", "PNP0C80:00"
+DAX, VIRTIO, DIMM = "dax0.0", "virtio1", "PNP0C80:00"
 OWNED = {2: DAX, 3: DAX, 32: DIMM, 33: DIMM}
 """The blocks of the machine, but for those of virtio-mem: QEMU gives that an address of its own."""
 
@@ -23,10 +18,6 @@ OWNED = {2: DAX, 3: DAX, 32: DIMM, 33: DIMM}
 @pytest.fixture(scope="module")
 def guest() -> Iterator[Guest]:
     with Guest(VIRTIO_MEM_AND_DAX) as started:
-        for name in MODULES:
-            file = cache_directory() / f"boot/modules/{name}.ko"
-            started.put(f"/tmp/{name}.ko", file.read_bytes())
-            assert started.run(["insmod", f"/tmp/{name}.ko"]).status == 0
         # As daxctl reconfigure-device --mode=system-ram does.
         drivers = "/sys/bus/dax/drivers"
         move = f"echo {DAX} > {drivers}/device_dax/unbind; echo {DAX} > {drivers}/kmem/new_id"
@@ -40,7 +31,7 @@ def guest() -> Iterator[Guest]:
 
 def devices(guest: Guest) -> dict[int, str]:
     """The device of each block that has one, by lsmem."""
-    done = guest.run(["/opt/ours/bin/lsmem", "-J", "--typed", "--all", "-o", "BLOCK,DEVICE"])
+    done = guest.run(["lsmem", "-J", "--typed", "--all", "-o", "BLOCK,DEVICE"])
     assert (done.status, done.stderr) == (0, "")
     rows = json.loads(done.stdout)["ranges"]
     return {row["block"]["first"]: row["device"] for row in rows if row["device"]}
@@ -56,12 +47,12 @@ def test_every_block_has_its_owner(guest: Guest) -> None:
 
 
 def test_the_map_tells_what_is_in_the_hole(guest: Guest) -> None:
-    lines = guest.run(["/opt/ours/bin/lsmem", "--holes", "-n"]).stdout.splitlines()
+    lines = guest.run(["lsmem", "--holes", "-n"]).stdout.splitlines()
     assert lines[0].split()[2:5] == ["6-31", "PCI", "Bus"]
 
 
 def test_the_account_is_that_of_the_kernel(guest: Guest) -> None:
-    told = json.loads(guest.run(["/opt/ours/bin/lsmem", "--explain", "-J"]).stdout)
+    told = json.loads(guest.run(["lsmem", "--explain", "-J"]).stdout)
     total = int(guest.run("grep MemTotal /proc/meminfo").stdout.split()[1]) << 10
     assert told["mem_total"] == total
     assert told["online"] - told["no_memory"] == told["memory"]
@@ -70,10 +61,10 @@ def test_the_account_is_that_of_the_kernel(guest: Guest) -> None:
 
 def test_a_dax_device_can_be_taken_back_when_chmem_has_emptied_it(guest: Guest) -> None:
     before = guest.snapshot().blocks("state")
-    assert guest.run(["/opt/ours/bin/chmem", "-e", "--device", DAX]).status == 0
+    assert guest.run(["chmem", "-e", "--device", DAX]).status == 0
     on = guest.snapshot().blocks("state")
     assert on == before | {2: "online", 3: "online"}
-    assert guest.run(["/opt/ours/bin/chmem", "-d", "--device", DAX]).status == 0
+    assert guest.run(["chmem", "-d", "--device", DAX]).status == 0
     assert guest.snapshot().blocks("state") == on | {2: "offline", 3: "offline"}
     assert guest.run(f"echo {DAX} > /sys/bus/dax/drivers/kmem/unbind").status == 0
     assert {2, 3}.isdisjoint(guest.snapshot().blocks("state"))
@@ -84,14 +75,14 @@ def test_a_virtio_mem_device_is_emptied_alone(guest: Guest) -> None:
     others = guest.snapshot().blocks("state")
     mine = [block for block, device in devices(guest).items() if device == VIRTIO]
     for option, state in (("-e", "online"), ("-d", "offline")):
-        assert guest.run(["/opt/ours/bin/chmem", option, "--device", VIRTIO]).status == 0
+        assert guest.run(["chmem", option, "--device", VIRTIO]).status == 0
         assert guest.snapshot().blocks("state") == others | dict.fromkeys(mine, state)
 
 
 def test_a_dimm_that_chmem_has_emptied_is_ejected(guest: Guest) -> None:
     (dimm,) = VIRTIO_MEM_AND_DAX.dimms
-    assert guest.run(["/opt/ours/bin/chmem", "-e", "--device", DIMM]).status == 0
-    assert guest.run(["/opt/ours/bin/chmem", "-d", "--device", DIMM]).status == 0
+    assert guest.run(["chmem", "-e", "--device", DIMM]).status == 0
+    assert guest.run(["chmem", "-d", "--device", DIMM]).status == 0
     guest.unplug(dimm)
     assert {32, 33}.isdisjoint(guest.snapshot().blocks("state"))
     with pytest.raises(QmpError):

@@ -11,7 +11,6 @@ from vm.machines import GIB, MIB, Dimm, Machine
 from vm.operations import MEMORY
 from vm.scripts import start
 
-OURS = "/opt/ours/bin"
 DIMM = Dimm("dimm0", 2 * GIB)
 ADDED = range(32, 48)
 """The blocks of the DIMM."""
@@ -34,7 +33,7 @@ def occupied() -> Iterator[Guest]:
 
 
 def why(guest: Guest, blocks: str) -> dict[int, dict[str, str]]:
-    done = guest.run(f"{OURS}/lsmem --why={blocks} -a -J", timeout=120)
+    done = guest.run(f"lsmem --why={blocks} -a -J", timeout=120)
     assert (done.status, done.stderr) == (0, "")
     return {int(row["block"]): row for row in json.loads(done.stdout)["memory"]}
 
@@ -43,7 +42,7 @@ def test_fewer_writes_fail_than_from_the_highest_down(occupied: Guest) -> None:
     failed = {}
     for order in ("highest", "auto", "best"):
         words = f"-d 512m --order {order} --force --timeout 3 --json"
-        report = json.loads(occupied.run(f"{OURS}/chmem {words}", timeout=300).stdout)
+        report = json.loads(occupied.run(f"chmem {words}", timeout=300).stdout)
         assert report["status"] == 0, order
         failed[order] = sum(block["result"] == "failed" for block in report["blocks"])
         taken = [block["block"] for block in report["blocks"] if block["result"] == "done"]
@@ -61,7 +60,7 @@ def test_what_is_predicted_happens(occupied: Guest) -> None:
     went, messages = {}, {}
     for block in ADDED:
         words = f"-d -b {block} --force --timeout 5 --json"
-        report = json.loads(occupied.run(f"{OURS}/chmem {words}", timeout=120).stdout)
+        report = json.loads(occupied.run(f"chmem {words}", timeout=120).stdout)
         went[block], messages[block] = report["status"] == 0, report["messages"]
     no = [block for block in ADDED if told[block] == "no"]
     yes = [block for block in ADDED if told[block] == "yes" and block != PINNED]

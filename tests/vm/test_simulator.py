@@ -20,7 +20,7 @@ from memsim.machine import Fault, Group
 from memsim.machine import Machine as Description
 from memsim.profile import from_tree
 from memsim.sysfs import PARAMETERS, Sysfs
-from vm.guest import Guest, GuestError
+from vm.guest import RETURNS, Guest, GuestError
 from vm.judge import Answer, Tally, compare
 from vm.machines import (
     MEMMAP_ON_MEMORY,
@@ -80,7 +80,7 @@ def blocks_with_holes(guest: Guest) -> list[int]:
 def test_random_writes_have_the_same_outcome(
     machine: Machine, seed: int, count: int, tally: Tally, tmp_path: Path
 ) -> None:
-    with Guest(machine) as guest:
+    with Guest(machine, release=RETURNS) as guest:
         sysfs = captured(guest, tmp_path)
         blocks = list(guest.snapshot().blocks("state"))
         boot = [block for block in blocks if block < FIRST_ADDED]
@@ -95,7 +95,7 @@ def test_a_kernel_that_chooses_zones_otherwise_is_found_out(
     tmp_path: Path,
 ) -> None:
     """The judgement can fail: a simulated kernel that always prefers Movable is not this one."""
-    with Guest(ONE_LARGE_DIMM) as guest:
+    with Guest(ONE_LARGE_DIMM, release=RETURNS) as guest:
         machine = captured(guest, tmp_path).kernel.machine
         added = range(FIRST_ADDED, FIRST_ADDED + 16)
         given = writes(4, 60, [0], added)
@@ -151,7 +151,7 @@ what its firmware keeps of its memory would decide."""
 
 def test_added_and_removed_memory_is_the_same(tally: Tally, tmp_path: Path) -> None:
     """DIMMs come while each of the words is in auto_online_blocks, by each policy, and go again."""
-    with Guest(TWO_NODES_NO_DIMM) as guest:
+    with Guest(TWO_NODES_NO_DIMM, release=RETURNS) as guest:
         sysfs = with_slots(captured(guest, tmp_path).kernel.machine)
         for block in blocks_with_holes(guest):
             sysfs.kernel.set_fault("offline", block, Fault("EINVAL", None))
@@ -196,7 +196,7 @@ def test_added_and_removed_memory_is_the_same(tally: Tally, tmp_path: Path) -> N
 def test_memory_that_comes_and_goes_is_announced_in_the_same_order(
     word: str, tmp_path: Path
 ) -> None:
-    with Guest(TWO_NODES_NO_DIMM) as guest:
+    with Guest(TWO_NODES_NO_DIMM, release=RETURNS) as guest:
         sysfs = with_slots(captured(guest, tmp_path).kernel.machine)
         told: list[str] = []
         sysfs.listeners.append(lambda action, path: told.append(f"{action}@{path}"))

@@ -4,16 +4,17 @@ tests/debian/fetch has put Debian's packages into the cache. systemd is the firs
 that runs commands for the tests is a service, which starts when the machine is up.
 """
 
+import importlib.util
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from guest import agent
+from guest import agent, userland
 from guest.cpio import Archive
+from guest.fetch import cache
 from guest.userland import REQUIREMENTS, below, distributions
-from vm import initramfs
-from vm.guest import Guest, cache_directory
+from vm.guest import Guest
 from vm.machines import GIB, Machine
 
 SUITE = "trixie"
@@ -41,7 +42,7 @@ AGENT = """\
 Description=Runs the commands of the tests
 [Service]
 Environment=PATH=/usr/local/sbin:/usr/sbin:/usr/bin HOME=/root LANG=C.UTF-8
-ExecStart=/usr/bin/python3 /agent.py /dev/ttyS1
+ExecStart=/bin/sh -c 'exec /usr/bin/python3 /guest/agent.py /dev/vport*p1'
 [Install]
 WantedBy=multi-user.target
 """
@@ -49,7 +50,7 @@ WantedBy=multi-user.target
 
 def fetched() -> Path:
     """The directory of Debian's files."""
-    return cache_directory() / SUITE
+    return cache().with_name(SUITE)
 
 
 def make(files: Mapping[str, str]) -> bytes:
@@ -65,7 +66,6 @@ def make(files: Mapping[str, str]) -> bytes:
     archive.link("/init", "usr/lib/systemd/systemd")
     archive.add(UNIT, AGENT.encode())
     archive.link("/etc/systemd/system/multi-user.target.wants/agent.service", UNIT)
-    archive.copy(Path(initramfs.__file__).with_name("agent.py"), "/agent.py")
     archive.copy(Path(agent.__file__), "/guest/agent.py")
     for path, file in _tools():
         archive.copy(file, path)
@@ -101,8 +101,11 @@ def _tools() -> Iterator[tuple[str, Path]]:
     """The commands as they are installed: path in the guest, file."""
     for name in ("lsmem", "chmem", "memsim"):
         yield f"/usr/local/sbin/{name}", BIN / name
-    for package, directory in initramfs.packages():
-        for file in below(directory, initramfs.UNUSED):
+    for package in (*userland.OURS, "memsim_py"):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        directory = Path(str(spec.origin)).parent
+        for file in below(directory):
             yield f"{SITE}/{package}/{file}", directory / file
     for distribution in distributions(REQUIREMENTS).values():
         for module in distribution.files or []:

@@ -2,17 +2,9 @@
 
 from dataclasses import dataclass
 
-MIB = 1 << 20
-GIB = 1 << 30
+from guest.hardware import CXL_MODULES, GIB, MIB, Dimm
 
-
-@dataclass(frozen=True, slots=True)
-class Dimm:
-    """A memory module that can be added and removed: QEMU's pc-dimm."""
-
-    name: str
-    size: int
-    node: int = 0
+__all__ = ["GIB", "MIB", "Dimm", "Machine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +20,10 @@ class Machine:
     parameters: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     """Further options of QEMU."""
-    slots: int = 12
+    modules: tuple[str, ...] = ()
+    """More modules of the kernel, which are loaded at boot."""
     most: int = 4 * GIB
+    """Room for DIMMs."""
 
 
 ONE_NODE = Machine(dimms=(Dimm("dimm0", GIB),))
@@ -49,6 +43,7 @@ VIRTIO_MEM_AND_DAX = Machine(
         "-device",
         f"virtio-mem-pci,memdev=ram-virtio,requested-size={VIRTIO_MEM_BLOCKS * 128 * MIB}",
     ),
+    modules=CXL_MODULES[-3:],
     # 256 MiB of the RAM are "soft reserved", as firmware does with memory for dax.
     parameters=("memmap=256M%0x10000000-1+0xefffffff",),
 )
