@@ -27,6 +27,7 @@ import os
 import pkgutil
 import pty
 import select
+import shutil
 import signal
 import struct
 import sys
@@ -158,7 +159,8 @@ def run_here(module: str, arguments: list[str]) -> int:
     sys.stdout = os.fdopen(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)
     sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1, errors="backslashreplace")
     vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
-    sys.argv = list(arguments)
+    # A console script has its path from the kernel.
+    sys.argv = [shutil.which(arguments[0]) or arguments[0], *arguments[1:]]
     status = 0
     try:
         sys.modules[module].main()
