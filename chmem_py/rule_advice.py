@@ -13,7 +13,7 @@ from memory_hotplug.layout.model import Entry, Layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.udev.added import OnlineRule, added_memory
-from memory_hotplug.udev.stopping import OVERRIDING, Removal, removal
+from memory_hotplug.udev.stopping import OVERRIDING, Removal, Way, removal
 
 _DEVICES = {
     "": "other devices",
@@ -22,6 +22,13 @@ _DEVICES = {
     "memory": "memory",
     "net": "network interfaces",
     "usb": "USB devices",
+}
+
+
+_WAYS = {
+    Way.LINE: "takes {} out",
+    Way.PART: "takes what does it out of {}",
+    Way.MEMORY: "keeps {} from memory",
 }
 
 
@@ -68,12 +75,12 @@ def _ranges(entry: Entry, block_size: int) -> list[tuple[int, int]]:
 
 def _advice(tree: Tree, file: str, rules: list[OnlineRule]) -> str:
     """What stops the rules of a file, and keeps what else it does."""
-    how = removal(tree.system, file, [rule.line for rule in rules])
+    how = removal(tree, file, [rule.line for rule in rules])
     here = "" if tree.is_this_machine else tree.root.rstrip("/")
     name = os.path.basename(file)
     target = f"{here}/{OVERRIDING}/{name}"
     lines = " and ".join(_lines(rule) for rule in rules)
-    what = f"takes {lines} out" if how.whole else f"takes what does it out of {lines}"
+    what = " and ".join(_done(how, rules))
     kept = _kept(how)
     if not how.script:
         return messages.STOP_BY_HAND.of(file=file, lines=lines, kept=kept).advice
@@ -86,6 +93,14 @@ def _advice(tree: Tree, file: str, rules: list[OnlineRule]) -> str:
     else:
         return messages.STOP_BY_MASK.of(command=f"ln -s /dev/null {shlex.quote(target)}").advice
     return messages.STOP_BY_EDITING.of(command=command, what=what, kept=kept).advice
+
+
+def _done(how: Removal, rules: list[OnlineRule]) -> Iterator[str]:
+    """What the command does to which lines."""
+    lines = {rule.line: _lines(rule) for rule in rules}
+    for way, text in _WAYS.items():
+        if found := [lines[step.line] for step in how.steps if step.way is way]:
+            yield text.format(" and ".join(found))
 
 
 def _lines(rule: OnlineRule) -> str:

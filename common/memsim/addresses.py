@@ -38,10 +38,9 @@ def iomem(kernel: Kernel) -> str:
 
 def _lines(kernel: Kernel) -> Iterator[str]:
     size = kernel.machine.block_size
-    names = _numbered(kernel.state.devices)
 
     def device_of(block: int) -> Device | None:
-        return next((one for one in names if block in one), None)
+        return next((one for one in kernel.state.devices if block in one), None)
 
     present = list(filter(kernel.blocks.present, kernel.blocks))
     for (device, _), blocks in groupby(
@@ -51,7 +50,7 @@ def _lines(kernel: Kernel) -> Iterator[str]:
         inner = f"{numbers[0] * size:08x}-{(numbers[-1] + 1) * size - 1:08x}"
         above: Sequence[str] = ()
         if device:
-            above = [name.format(names[device]) for name in _ABOVE[device.kind]]
+            above = [name.format(device.number) for name in _ABOVE[device.kind]]
             outer = f"{device.first * size:08x}-{(device.last + 1) * size - 1:08x}"
         for depth, name in enumerate(above):
             yield f"{'  ' * depth}{outer} : {name}"
@@ -59,19 +58,9 @@ def _lines(kernel: Kernel) -> Iterator[str]:
         yield f"{'  ' * len(above)}{inner} : {memory}"
 
 
-def _numbered(devices: Sequence[Device]) -> dict[Device, int]:
-    """The number of each device among those of its kind."""
-    counts: dict[str, int] = {}
-    numbers = {}
-    for device in devices:
-        numbers[device] = counts.get(device.kind, 0)
-        counts[device.kind] = numbers[device] + 1
-    return numbers
-
-
 def _dimms(kernel: Kernel) -> dict[str, Device]:
-    numbers = _numbered(kernel.state.devices)
-    return {f"PNP0C80:{at:02x}": one for one, at in numbers.items() if one.kind == "dimm"}
+    devices = kernel.state.devices
+    return {f"PNP0C80:{one.number:02x}": one for one in devices if one.kind == "dimm"}
 
 
 def acpi_names(kernel: Kernel, directory: str) -> Sequence[str] | None:

@@ -185,6 +185,94 @@ def test_the_advice_stops_a_rule_and_keeps_the_rest(
         assert 'ATTR{state}="online"' not in left
 
 
+BOTH = 'ATTR{online}=="0", ATTR{online}="1"'
+JUMP = 'ACTION!="add", GOTO="end"\n'
+NOT_MEMORY = 'SUBSYSTEM!="memory", '
+
+
+@pytest.mark.parametrize("name", [OURS, VENDOR])
+@pytest.mark.parametrize(
+    ("before", "rule", "after", "stays"),
+    [
+        (f'{JUMP}SUBSYSTEM!="cpu|memory", GOTO="end"\n', BOTH, 'LABEL="end"\n', NOT_MEMORY + BOTH),
+        (
+            "",
+            f'SUBSYSTEM=="cpu|memory", {BOTH}',
+            "",
+            f'{NOT_MEMORY}SUBSYSTEM=="cpu|memory", {BOTH}',
+        ),
+        (
+            'SUBSYSTEM=="cpu", GOTO="on"\nSUBSYSTEM=="memory", GOTO="on"\nGOTO="end"\n',
+            f'LABEL="on", {BOTH}',
+            'LABEL="end"\n',
+            f'{NOT_MEMORY}LABEL="on", {BOTH}',
+        ),
+        (
+            'SUBSYSTEM!="cpu|memory", GOTO="end"\n',
+            'ATTR{online}=="0", \\\n ATTR{online}="1"',
+            'LABEL="end"\n',
+            f'{NOT_MEMORY}ATTR{{online}}=="0", \\\n ATTR{{online}}="1"',
+        ),
+        # What else the line does stays for memory, too.
+        (
+            'SUBSYSTEM!="cpu|memory", GOTO="end"\n',
+            'ATTR{online}="1", MODE="0600", GOTO="end"',
+            'LABEL="end"\n',
+            f'{NOT_MEMORY}ATTR{{online}}="1", MODE="0600", GOTO="end"\n'
+            'SUBSYSTEM=="memory", , MODE="0600", GOTO="end"',
+        ),
+    ],
+    ids=["guard", "one line", "jumps", "two lines", "more"],
+)
+def test_the_advice_keeps_a_rule_for_processors(
+    before: str, rule: str, after: str, stays: str, name: str, tree: Path, chmem: Command
+) -> None:
+    file = tree / name
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{before}{rule}\n{after}")
+    layout(tree, OFFLINE, MINE)
+    advice = chmem("-s", tree, "--apply", "--install", "--advice=always").stderr.splitlines()[-1]
+    first = before.count("\n") + 1
+    lines = f"lines {first} to {first + 1}" if "\n" in rule else f"line {first}"
+    copied = ", in a copy that comes before it" if name == VENDOR else ""
+    command, said, rest = advice.removeprefix("chmem: ").partition(f" keeps {lines} from memory")
+    assert said
+    assert rest == f"{copied}; masking the file would also drop its rules for processors"
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert (tree / OURS).read_text() == f"{before}{stays}\n{after}"
+    assert chmem("-s", tree, "--apply", "--install", "--advice=always").stderr == ""
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        GUARD,
+        'KERNEL!="memory[0-9]*", GOTO="end"\n',
+        'DEVPATH!="/devices/system/memory/*", GOTO="end"\n',
+        'SUBSYSTEM=="memory", GOTO="mem"\nGOTO="end"\nLABEL="mem"\n',
+    ],
+)
+def test_a_file_for_memory_only_is_masked(guard: str, tree: Path, chmem: Command) -> None:
+    file = tree / VENDOR
+    file.parent.mkdir(parents=True)
+    file.write_text(f'{guard}{BOTH}\nLABEL="end"\n')
+    layout(tree, OFFLINE, MINE)
+    advice = chmem("-s", tree, "--apply", "--install", "--advice=always").stderr.splitlines()[-1]
+    assert advice == f"chmem: ln -s /dev/null {tree}/{OURS} masks it"
+
+
+def test_a_rule_of_processors_that_sets_memory_online_is_taken_out(
+    tree: Path, chmem: Command
+) -> None:
+    """To keep it from memory would not stop it."""
+    file = tree / OURS
+    file.parent.mkdir(parents=True)
+    file.write_text('SUBSYSTEM=="cpu|memory", ATTR{[memory/memory6]state}="online"\n')
+    layout(tree, OFFLINE, MINE)
+    advice = chmem("-s", tree, "--apply", "--install", "--advice=always").stderr.splitlines()[-1]
+    assert advice == f"chmem: sed -i 1d {tree}/{OURS} takes line 1 out"
+
+
 @pytest.mark.parametrize(
     ("match", "sentence"),
     [

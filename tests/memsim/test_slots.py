@@ -133,6 +133,41 @@ def test_a_device_goes_as_it_came(memsim: Command, tmp_path: Path) -> None:
     assert memsim("plug", root, "--as", "floppy", "--memory", "128M").status == 1
 
 
+def test_a_device_keeps_its_number_when_another_goes(
+    memsim: Command, lsmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "m", AUTO_MOVABLE | {"auto_online_blocks": "online"})
+
+    def devices() -> list[str]:
+        shown = lsmem("-s", root, "-n", "-r", "-o", "BLOCK,DEVICE", "--summary=never").stdout
+        return [line for line in shown.splitlines() if " " in line.strip()]
+
+    def change(word: str, kind: str) -> None:
+        assert memsim(word, root, "--as", kind, "--memory", "128M").status == 0
+
+    for kind in ("dimm", "dimm", "virtio-mem", "virtio-mem"):
+        change("plug", kind)
+    for block in (4, 6):
+        assert memsim("write", root, f"{MEMORY}/memory{block}/state", "offline").status == 0
+    change("unplug", "dimm")
+    change("unplug", "virtio-mem")
+    assert memsim("write", root, f"{MEMORY}/memory5/state", "offline").status == 0
+    assert devices() == ["5 PNP0C80:01", "7 virtio1"]
+    # The lowest number that is free.
+    for kind in ("cxl", "dimm", "dimm"):
+        change("plug", kind)
+    assert devices() == ["4 dax0.0", "5 PNP0C80:01", "6 PNP0C80:00", "7 virtio1", "8 PNP0C80:02"]
+
+
+def test_a_device_of_which_an_end_went_keeps_its_number() -> None:
+    kernel = boot(AUTO_MOVABLE | {"auto_online_blocks": "offline"})
+    for blocks in (range(4, 5), range(5, 8)):
+        slots.plug(kernel, blocks, "virtio-mem")
+    slots.unplug(kernel, range(4, 5))
+    slots.unplug(kernel, range(7, 8))
+    assert [(one.first, one.last, one.number) for one in kernel.state.devices] == [(5, 6, 1)]
+
+
 PROBE = f"{MEMORY}/probe"
 
 

@@ -660,10 +660,43 @@ def test_devices_that_did_not_bring_their_blocks_are_refused(
     root = make(tmp_path / "m", {"block_size": 1 << 27, "blocks": blocks})
     assert memsim("plug", root, "--memory", "256M").status == 0
     assert memsim("show", root).status == 0
+    has_devices(root, devices)
+    done = memsim("show", root)
+    assert done.status == 1
+    assert "devices: expected blocks that " in done.stderr
+
+
+def has_devices(root: Path, devices: Any) -> None:
     record = root / PRIVATE / "live.json"
     values = json.loads(record.read_text())
     del values["checksum"]
     record.write_text(sealed(values | {"devices": devices}))
-    done = memsim("show", root)
+
+
+@pytest.fixture
+def plugged(tmp_path: Path, memsim: Command) -> Path:
+    blocks = [{"range": [0, 3]}, {"range": [4, 7], "config": False}]
+    root = make(tmp_path / "m", {"block_size": 1 << 27, "blocks": blocks})
+    assert memsim("plug", root, "--memory", "512M").status == 0
+    return root
+
+
+@pytest.mark.parametrize("second", [0, 8, -1, "1"])
+def test_devices_with_a_number_that_they_cannot_have_are_refused(
+    second: Any, plugged: Path, memsim: Command
+) -> None:
+    has_devices(plugged, [["dimm", 4, 4, 0], ["dimm", 5, 7, second]])
+    done = memsim("show", plugged)
     assert done.status == 1
-    assert "devices: expected blocks that " in done.stderr
+    assert "devices: expected " in done.stderr
+    has_devices(plugged, [["dimm", 4, 4, 0], ["dimm", 5, 7, 7]])
+    assert memsim("show", plugged).status == 0
+
+
+def test_a_record_without_numbers_of_devices_has_them_in_the_order_of_blocks(
+    plugged: Path, memsim: Command, lsmem: Command
+) -> None:
+    has_devices(plugged, [["dimm", 4, 4], ["virtio-mem", 5, 5], ["dimm", 6, 7]])
+    assert memsim("write", plugged, f"{MEMORY}/memory3/state", "offline").status == 0
+    shown = lsmem("-s", plugged, "-n", "-r", "-o", "BLOCK,DEVICE", "--summary=never").stdout
+    assert shown.splitlines()[-3:] == ["4 PNP0C80:00", "5 virtio0", "6-7 PNP0C80:01"]

@@ -33,6 +33,8 @@ class Course:
         self._changes = changes
         self.found: dict[Place, set[str]] = {}
         """The rules, and the words that they may write; none for a program."""
+        self.applied: set[int] = set()
+        """The first lines of the rules of which all matches may hold. For one file."""
         self._place = Place("", 0, 0)
         self._steps = 0
 
@@ -58,6 +60,8 @@ class Course:
                 if not file.sure:
                     after.append(world.copy())
                 for done, applied in self._apply(rule, 0, world):
+                    if applied:
+                        self.applied.add(rule.line)
                     if applied and rule.target is not None:
                         jumped.setdefault(rule.target, []).append(done)
                     else:

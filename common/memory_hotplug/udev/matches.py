@@ -44,8 +44,10 @@ def holds(token: Token, world: World, event: Event) -> bool | None:
     """Whether a match holds; not those that run something, and not those of parents."""
     kind = token.kind
     if event.elsewhere and kind not in (Kind.CONST, Kind.RESULT):
-        memory = kind in (Kind.SUBSYSTEM, Kind.KERNEL) and token.equal
-        return False if memory and re.match(r"memory[^|]*\Z", token.value) else None
+        start = {Kind.SUBSYSTEM: "memory", Kind.KERNEL: "memory", Kind.DEVPATH: _DEVICES}.get(kind)
+        if start and re.match(rf"{start}[^|]*\Z", token.value):
+            return not token.equal
+        return None
     if kind in (Kind.KERNEL, Kind.DEVPATH):
         return _of_numbers(token, "memory" if kind is Kind.KERNEL else f"{_DEVICES}/memory", event)
     if kind is Kind.TAG:

@@ -2,40 +2,104 @@
 
 import re
 from collections.abc import Iterable
+from enum import Enum, auto
 from typing import NamedTuple
 
-from memory_hotplug.trees.files import Packed
+from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.root_files import read_file
-from memory_hotplug.udev.matches import place_of
-from memory_hotplug.udev.syntax import Kind, Rule, Token, rules_of
+from memory_hotplug.udev.event import Course
+from memory_hotplug.udev.facts import Facts
+from memory_hotplug.udev.matches import Event, place_of
+from memory_hotplug.udev.syntax import Kind, Rule, RuleFile, Token, rules_of
+from memory_hotplug.udev.world import World
 
-__all__ = ["OVERRIDING", "Removal", "removal"]
+__all__ = ["OVERRIDING", "Removal", "Way", "removal"]
 
 OVERRIDING = "etc/udev/rules.d"
 """The directory whose files come before those of their names elsewhere."""
 
 
-class Removal(NamedTuple):
-    """How a file is kept without some of its rules."""
+class Way(Enum):
+    """How a rule is stopped."""
 
+    LINE = auto()
+    """The whole line goes."""
+    PART = auto()
+    """What sets memory online goes from the line."""
+    MEMORY = auto()
+    """The line is for other devices, too, and stays for these."""
+
+
+class Step(NamedTuple):
+    """How one rule is stopped."""
+
+    line: int
+    """Its first line."""
+    way: Way
     script: str
     """For sed(1); "" if none does it."""
-    whole: bool
-    """Whether the script takes out whole lines."""
+
+
+class Removal(NamedTuple):
+    """How a file is kept without what some of its rules do with memory."""
+
+    steps: tuple[Step, ...]
     others: tuple[str, ...]
-    """The subsystems that other rules of the file are about; "" for any."""
+    """The subsystems that the file is about beside that; "" for any."""
+
+    @property
+    def script(self) -> str:
+        """For sed(1); "" if none does it."""
+        scripts = [step.script for step in self.steps]
+        return ";".join(scripts) if all(scripts) else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole lines go."""
+        return all(step.way is Way.LINE for step in self.steps)
 
 
-def removal(root: str | Packed, file: str, lines: Iterable[int]) -> Removal:
-    """How to take the rules that begin at LINES out of a file. Raises OSError."""
-    text = read_file(root, file.lstrip("/")).decode(errors="replace")
-    rules, _ = rules_of(text)
+def removal(tree: Tree, file: str, lines: Iterable[int]) -> Removal:
+    """How to stop the rules that begin at LINES of a file. Raises OSError."""
+    text = read_file(tree.system, file.lstrip("/")).decode(errors="replace")
+    rules, sure = rules_of(text)
+    shared = _shared(RuleFile(file.lstrip("/"), rules, sure), Facts(tree))
+    raws = text.split("\n")
+    steps: list[Step] = []
+    others: set[str] = set()
     starts = set(lines)
-    found = [rule for rule in rules if rule.line in starts]
-    others = {name for rule in rules if rule.line not in starts for name in _subsystems(rule)}
-    steps = [_step(rule, text.split("\n")) for rule in found]
-    script = "" if None in steps else ";".join(filter(None, steps))
-    return Removal(script, all(map(_alone, found)), tuple(sorted(others)))
+    for rule in rules:
+        if rule.line not in starts:
+            others.update(_subsystems(rule))
+        elif rule.line in shared:
+            others.update(_sharing(rule, rules))
+            steps.append(Step(rule.line, Way.MEMORY, _not_for_memory(rule, raws)))
+        elif _alone(rule):
+            steps.append(Step(rule.line, Way.LINE, f"{_ends(rule)}d"))
+        else:
+            steps.append(Step(rule.line, Way.PART, _cut(rule, raws, _ends(rule))))
+    return Removal(tuple(steps), tuple(sorted(others)))
+
+
+def _shared(file: RuleFile, facts: Facts) -> set[int]:
+    """The first lines of rules that do something for other devices, too, and nothing to memory
+    then."""
+    course = Course([file], Event("add", None, facts, elsewhere=True), changes=False)
+    course.worlds(World(others=None, other_tags=None))
+    return course.applied - {place.line for place in course.found}
+
+
+def _sharing(rule: Rule, rules: list[Rule]) -> Iterable[str]:
+    """The subsystems of other devices that a rule is for; if it names none, those that others of
+    its file name."""
+    named = {*_named(rule)} or {name for one in rules for name in _named(one)}
+    return named - {"memory"} or ("",)
+
+
+def _named(rule: Rule) -> Iterable[str]:
+    for token in rule.tokens:
+        if token.kind in (Kind.SUBSYSTEM, Kind.SUBSYSTEMS):
+            yield from re.findall("(?:^|[|])([a-z]+)", token.value)
 
 
 def _subsystems(rule: Rule) -> Iterable[str]:
@@ -66,20 +130,39 @@ def _is_online(token: Token) -> bool:
 
 def _alone(rule: Rule) -> bool:
     """Whether nothing is lost with the line but what sets memory online."""
+    return rule.label is None and _only_online(rule)
+
+
+def _only_online(rule: Rule) -> bool:
+    """Whether a rule does nothing but set memory online, where its matches hold."""
     rest = [token for token in rule.tokens if _has_effect(token) and not _is_online(token)]
     tags = all(token.kind is Kind.SET_TAG and token.value == "systemd" for token in rest)
-    return rule.label is None and rule.goto is None and tags
+    return rule.goto is None and tags
 
 
-def _step(rule: Rule, lines: list[str]) -> str | None:
-    """A command of sed that takes a rule, or what sets memory online in it, out; None for none."""
-    ends = f"{rule.line}" if rule.line == rule.last else f"{rule.line},{rule.last}"
-    if _alone(rule):
-        return f"{ends}d"
+def _ends(rule: Rule) -> str:
+    """The lines of a rule, for sed."""
+    return f"{rule.line}" if rule.line == rule.last else f"{rule.line},{rule.last}"
+
+
+def _cut(rule: Rule, lines: list[str], where: str) -> str:
+    """A command of sed that takes what sets memory online out of a rule; "" for none."""
     steps = []
     for token in filter(_is_online, rule.tokens):
         if not any(token.text in line for line in lines[rule.line - 1 : rule.last]):
-            return None
+            return ""
         pattern = re.sub(r"([\\.*\[\]^$/])", r"\\\1", token.text)
-        steps.append(f"{ends}s/{pattern}//")
+        steps.append(f"{where}s/{pattern}//")
     return ";".join(steps)
+
+
+def _not_for_memory(rule: Rule, lines: list[str]) -> str:
+    """A command of sed that keeps a rule from memory, but for what else it does; "" for none."""
+    others = 's/^/SUBSYSTEM!="memory", /'
+    if _only_online(rule):
+        return f"{rule.line}{others}"
+    cut = _cut(rule, lines, "")
+    if rule.line != rule.last or not cut:
+        return ""
+    # One line for other devices, and one for memory.
+    return f'{rule.line}{{h;{others};p;g;{cut};s/^/SUBSYSTEM=="memory", /}}'

@@ -3,16 +3,19 @@
 Facts: struct memory_group (include/linux/memory_hotplug.h); auto_movable_zone_for_pfn and
 auto_movable_can_online_movable (mm/memory_hotplug.c); who makes which group:
 acpi_memory_enable_device (drivers/acpi/acpi_memhotplug.c), dev_dax_kmem_probe (drivers/dax/kmem.c)
-and virtio_mem_probe (drivers/virtio/virtio_mem.c), of Linux 6.18.
+and virtio_mem_probe (drivers/virtio/virtio_mem.c), of Linux 6.18. A device keeps its number when
+another goes, and the lowest one that is free is taken: ida_alloc in acpi_device_set_name
+(drivers/acpi/scan.c) and register_virtio_device (drivers/virtio/virtio.c).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
-__all__ = ["KINDS", "AutoMovableStats", "Device", "allowed_in_movable"]
+__all__ = ["KINDS", "AutoMovableStats", "Device", "allowed_in_movable", "free_number"]
 
 KINDS: Final = ("dimm", "virtio-mem", "cxl")
 """A DIMM of ACPI, a device of virtio-mem, memory of CXL as dax/kmem adds it."""
@@ -27,6 +30,8 @@ class Device:
     kind: str
     first: int
     last: int
+    number: int
+    """Among those of its kind, from 0. It stays as long as the device is there."""
 
     @property
     def whole(self) -> bool:
@@ -39,6 +44,12 @@ class Device:
 
     def __len__(self) -> int:
         return self.last + 1 - self.first
+
+
+def free_number(devices: Collection[Device], kind: str) -> int:
+    """The lowest number that no device of a kind has."""
+    taken = {one.number for one in devices if one.kind == kind}
+    return next(number for number in count() if number not in taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from memsim.kernel.blocks import ABSENT, HOLE, OFFLINE
-from memsim.kernel.devices import Device
+from memsim.kernel.devices import Device, free_number
 from memsim.kernel.transitions import Kernel
 from memsim.machine import Group
 
@@ -78,10 +79,9 @@ def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm") -> None:
     auto_online_blocks and online_policy say what becomes of them.
     """
     if kind:
-        device = Device(kind, blocks[0], blocks[-1])
-        kernel.state.devices = tuple(
-            sorted((*kernel.state.devices, device), key=lambda one: one.first)
-        )
+        there = kernel.state.devices
+        device = Device(kind, blocks[0], blocks[-1], free_number(there, kind))
+        kernel.state.devices = tuple(sorted((*there, device), key=lambda one: one.first))
     kernel.add(blocks)
 
 
@@ -108,6 +108,6 @@ def unplug(kernel: Kernel, blocks: range) -> None:
     for block in blocks:
         kernel.remove(block)
     gone = _devices_in(kernel, blocks)
-    left = [Device(one.kind, one.first, blocks[0] - 1) for one in gone if one.first < blocks[0]]
+    left = [replace(one, last=blocks[0] - 1) for one in gone if one.first < blocks[0]]
     kept = [device for device in kernel.state.devices if device not in gone]
     kernel.state.devices = tuple(sorted((*kept, *left), key=lambda one: one.first))

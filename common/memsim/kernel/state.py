@@ -7,8 +7,9 @@ what `memsim show --json` writes follow from the fields.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from typing import Any, Final
 
 from memsim.errors import wrong
@@ -84,7 +85,14 @@ def _devices(value: Any) -> tuple[Device, ...]:
     if not isinstance(value, list):
         raise ValueError
     kind, end = one_of(*KINDS), number(0)
-    return tuple(Device(kind(of), end(first), end(last)) for of, first, last in value)
+    before: Counter[str] = Counter()
+    devices = []
+    for of, first, last, *more in value:
+        # In a record without numbers, devices are numbered as their blocks are.
+        (own,) = more or (before[kind(of)],)
+        before[of] += 1
+        devices.append(Device(kind(of), end(first), end(last), end(own)))
+    return tuple(devices)
 
 
 def _fault(value: Mapping[str, Any]) -> Fault:
@@ -101,6 +109,7 @@ def _check_absent(name: str, kept: Mapping[int, int], machine: Machine, blocks: 
 
 def _check_plugged(name: str, devices: Iterable[Device], machine: Machine, blocks: Blocks) -> None:
     last = -1
+    numbers: set[tuple[str, int]] = set()
     for device in devices:
         ends = [device.first, device.last]
         if device.first <= last or device.last < device.first or device.last not in blocks:
@@ -109,6 +118,9 @@ def _check_plugged(name: str, devices: Iterable[Device], machine: Machine, block
         came = not (machine.firmware or group.config) and group.first <= device.first
         if not came or device.last > group.last or blocks.count(ABSENT, *ends):
             raise wrong(name, "blocks that were plugged in", ends)
+        if (device.kind, device.number) in numbers or device.number >= len(blocks):
+            raise wrong(name, "numbers of their own, lower than that of blocks", device.number)
+        numbers.add((device.kind, device.number))
         last = device.last
 
 
@@ -145,10 +157,10 @@ class KernelState:
     """Block that is not configured -> its storage that is assigned all the same."""
     devices: tuple[Device, ...] = field(
         metadata=_fact(
-            "a list of [kind, first block, last block]",
+            "a list of [kind, first block, last block, number]",
             _devices,
             lambda *_: (),
-            dumped=lambda devices: [[one.kind, one.first, one.last] for one in devices],
+            dumped=lambda devices: [list(astuple(one)) for one in devices],
             check=_check_plugged,
         )
     )
