@@ -171,8 +171,34 @@ def test_diff_with_a_layout_shows_what_the_machine_lacks(tree: Path, lsmem: Comm
         f"lsmem: {file}:2: not on this machine: memory blocks 20-21\n"
         f"lsmem: {file}:4: 1G are missing: the machine has no more memory for it\n"
     )
+    document = json.loads(lsmem("-s", tree, "--diff", file, "-J").stdout)
+    assert document["refused"] == []
+    assert document["missing"] == [
+        {
+            "file": str(file),
+            "line": 2,
+            "size": 2 << 27,
+            "node": None,
+            "blocks": [{"first": 20, "last": 21}],
+        },
+        {"file": str(file), "line": 4, "size": 1 << 30, "node": None, "blocks": []},
+    ]
+    file = layout(tree, '[[memory]]\nblocks = "3,20"\n', "two.toml")
+    done = lsmem("-s", tree, "--diff", file, "-J")
+    document = json.loads(done.stdout)
+    assert (done.status, document["same"], document["changes"]) == (1, False, [])
     file = layout(tree, '[[memory]]\nblocks = "20"\nmissing = "ignore"\n', "two.toml")
     assert lsmem("-s", tree, "--diff", file).status == 0
+
+
+def test_diff_with_a_layout_says_what_is_refused(machine: Make, lsmem: Command) -> None:
+    root = machine(x86(online=1, offline=4))
+    file = layout(root, '[[memory]]\nblocks = "1-4"\nzone = "Movable"\n', "one.toml")
+    done = lsmem("-s", root, "--diff", file, "-J")
+    document = json.loads(done.stdout)
+    assert (done.status, document["same"], document["missing"]) == (1, False, [])
+    assert document["refused"] == [{"first": 4, "last": 4}]
+    assert "memory block 4: not set online in zone Movable" in done.stderr
 
 
 # --policy
