@@ -105,7 +105,7 @@ def _do(site: Site, job: Job, asked: Asked) -> Done:
         return done._replace(status=_keep(site, job, done, others, asked))
     except (MemoryHotplugError, OSError) as error:
         program.complain_of(NAME, error, output.say)
-        changed = bool(done.tally.changed or done.tally.settings)
+        changed = bool(done.tally.changed or done.tally.settings or output.files)
         return done._replace(status=Exit.PARTLY if changed else Exit.FAILURE)
 
 
@@ -128,6 +128,8 @@ def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Ask
         from chmem_py.install import install_units
 
         install_units(machine, output, dry_run=options.dry_run)
+        if status == Exit.FAILURE and output.files:
+            status = Exit.PARTLY
     if held and not others and (output.advice or options.json):
         from chmem_py.persistence import reverted
 

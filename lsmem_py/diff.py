@@ -31,11 +31,13 @@ def run_diff(
 ) -> int:
     """Compare the machine below ROOT with PATH, and write the changes; return the exit status."""
     try:
-        missing: Sequence[Sentence] = ()
+        lacking: Sequence[Sentence] = ()
+        records: dict[str, Any] = {}
         if layout_targets.is_layout(path):
             with Machine.at(root) as machine:
                 after = snapshot(machine)
-                before, missing = layout_targets.wanted(machine, after, path)
+                wanted = layout_targets.wanted(machine, after, path)
+            before, lacking, records = wanted.snapshot, wanted.sentences, wanted.records()
         else:
             before = earlier_state(path)
             with Machine.at(root) as machine:
@@ -43,8 +45,9 @@ def run_diff(
         settings = dict(_settings(before.head, after.head))
         same_size = before.block_size == after.block_size
         found = changes_.compare(before, after) if same_size else []
+        same = not (found or settings or any(records.values()))
         sys.stdout.writelines(
-            _format_document(found, settings)
+            _format_document(same, found, settings, records)
             if json
             else _format_text(found, settings, format_size)
         )
@@ -58,9 +61,9 @@ def run_diff(
         write_message(shared.FILE_ERROR.of(file=path, reason=sentence_of(remark)))
     for remark in after.remarks:
         write_message(sentence_of(remark))
-    for sentence in missing:
+    for sentence in lacking:
         write_message(sentence)
-    return Exit.DIFFERENT if found or settings or missing else Exit.SUCCESS
+    return Exit.SUCCESS if same else Exit.DIFFERENT
 
 
 def _settings(
@@ -80,13 +83,19 @@ def _settings(
             yield name, {"before": old, "after": new}
 
 
-def _format_document(found: list[Difference], settings: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _format_document(
+    same: bool,
+    found: list[Difference],
+    settings: dict[str, dict[str, Any]],
+    records: Mapping[str, Any],
+) -> Iterator[str]:
     import json
 
     head = {
         "schema_version": SCHEMA_VERSION,
-        "same": not (found or settings),
+        "same": same,
         "settings": settings,
+        **records,
     }
     yield json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "changes": ['
     between = "\n    "

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hotplug_cli import tree_messages
 from hotplug_cli.block_names import named
@@ -14,15 +14,16 @@ from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import balanced, ratio_of
 from memory_hotplug.change.plan import Change
-from memory_hotplug.change.targets import targets_on
+from memory_hotplug.change.targets import Absence, targets_on
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Policy
 from memory_hotplug.layout.places import read_layout
 from memory_hotplug.machine import Machine
+from memory_hotplug.runs import runs_of
 from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.root_files import LONGEST
 
-__all__ = ["DEFAULT", "is_layout", "persistence", "wanted"]
+__all__ = ["DEFAULT", "Persistence", "Wanted", "is_layout", "persistence", "wanted"]
 
 DEFAULT = "layout"
 """What stands for the layout in the directories memory-layout.d, where a file is named."""
@@ -47,25 +48,65 @@ _BEFORE = b"\xef\xbb\xbf \t\r\n"
 _VERSION = re.compile(rb'"version"\s*:')
 
 
-def persistence(machine: Machine, table: BlockTable) -> Mapping[int, str | None]:
-    """What the layout of the machine says of each block of TABLE: ``yes`` if the block is as it
-    says, ``differs`` if it is not, ``no`` if no entry is about it; None if there is no layout.
+class Persistence(NamedTuple):
+    """What the layout of a machine says of its blocks."""
+
+    words: Mapping[int, str | None]
+    """Of each block: ``yes`` if it is as the layout says, ``differs`` if it is not, ``no`` if no
+    entry is about it; None if no entry is about any memory."""
+    missing: int = 0
+    """Blocks that the layout wants, and that the machine does not have."""
+
+
+def persistence(machine: Machine, table: BlockTable) -> Persistence:
+    """What the layout of the machine says of the blocks of TABLE, which has all blocks.
 
     Raises LayoutError, and OSError if the layout cannot be read.
     """
     layout = read_layout(machine.tree.system)
     if not layout.entries:
-        return dict.fromkeys(table.numbers)
-    changes = targets_on(machine, layout, table).changes
-    already = {change.number: change.plan.already for change in changes}
-    return {number: _WORDS[already.get(number)] for number in table.numbers}
+        return Persistence(dict.fromkeys(table.numbers))
+    found = targets_on(machine, layout, table)
+    already = {change.number: change.plan.already for change in found.changes}
+    words = {number: _WORDS[already.get(number)] for number in table.numbers}
+    return Persistence(words, sum(absence.blocks for absence in found.absences))
 
 
 _WORDS = {None: "no", True: "yes", False: "differs"}
 
 
-def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequence[Sentence]]:
-    """What the machine is to be by the layout in PATH, and messages about what it lacks.
+class Wanted(NamedTuple):
+    """What a machine is to be by a layout, as far as it can be so."""
+
+    snapshot: Snapshot
+    absences: Sequence[Absence]
+    """What the machine lacks."""
+    refused: Sequence[int]
+    """Blocks that are not changed, though the layout wants it."""
+    sentences: Sequence[Sentence]
+    """Messages about what is lacking and refused."""
+
+    def records(self) -> dict[str, list[dict[str, Any]]]:
+        """What is lacking and refused, for JSON."""
+        size = self.snapshot.block_size
+        return {
+            "missing": [_record(absence, size) for absence in self.absences],
+            "refused": [{"first": one, "last": end} for one, end in runs_of(self.refused)],
+        }
+
+
+def _record(absence: Absence, block_size: int) -> dict[str, Any]:
+    assert absence.entry is not None
+    return {
+        **absence.entry.where._asdict(),
+        "size": absence.blocks * block_size,
+        "node": absence.entry.node,
+        "blocks": [{"first": first, "last": last} for first, last in absence.ranges],
+    }
+
+
+def wanted(machine: Machine, now: Snapshot, path: str) -> Wanted:
+    """What the machine is to be by the layout in PATH.
 
     NOW is what it is. Raises LayoutError, and OSError if the layout cannot be read.
     """
@@ -81,12 +122,12 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> tuple[Snapshot, Sequen
     columns = {name: [getattr(block, name) for block in blocks] for name in ATTRIBUTES}
     head = _head(now.head, layout.policy)
     then = snapshot(table._replace(columns=columns, remarks=()), head)
-    missing = [absent_sentence(absence, table.block_size) for absence in found.absences]
+    said = [absent_sentence(absence, table.block_size) for absence in found.absences]
     causes = {change.number: change.plan.refused.cause for change in changes if change.plan.refused}
     kept = [number for number, cause in causes.items() if cause is Cause.KERNEL_ZONES]
     if kept:
-        missing.append(tree_messages.KERNEL_ZONES.of(blocks=named(kept), ratio=ratio))
-    return then, missing
+        said.append(tree_messages.KERNEL_ZONES.of(blocks=named(kept), ratio=ratio))
+    return Wanted(then, found.absences, sorted(causes), said)
 
 
 def _after(change: Change) -> MemoryBlock:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from lsmem_py.layout_targets import persistence
+from lsmem_py.layout_targets import Persistence, persistence
 from lsmem_py.options import Options
 from lsmem_py.reports import Pieces, Report
 from memory_hotplug.block import MemoryBlock, zone_of
@@ -34,6 +34,7 @@ class Measured(NamedTuple):
     blocks: Counter[Labels]
     layout: Counter[str | None]
     """How many blocks are as the layout says; of None, if there is no layout."""
+    persistence: Persistence
 
 
 class Metric(NamedTuple):
@@ -49,6 +50,12 @@ def _count(measured: Measured, attribute: str) -> Mapping[Labels, int]:
     if not measured.configurable:
         return {}
     return {(): measured.table.columns[attribute].count(True)}
+
+
+def _missing(measured: Measured) -> Mapping[Labels, int]:
+    if None in measured.layout:
+        return {}
+    return {(): measured.persistence.missing * measured.table.block_size}
 
 
 def _as_wanted(measured: Measured) -> Mapping[Labels, int]:
@@ -80,6 +87,11 @@ _METRICS = (
     Metric(
         "layout_blocks", "Memory blocks by whether they are as the memory layout says.", _as_wanted
     ),
+    Metric(
+        "layout_missing_bytes",
+        "Memory that the memory layout wants and the machine does not have.",
+        _missing,
+    ),
 )
 
 
@@ -104,8 +116,9 @@ def _lines(metric: Metric, values: Mapping[Labels, int]) -> Iterator[str]:
 def _pieces(machine: Machine, _: Options) -> Pieces:
     table = machine.read(_ATTRIBUTES)
     blocks = Counter(_labels(block) for block in table.blocks())
-    layout = Counter(persistence(machine, table).values())
-    measured = Measured(table, machine.configurable, blocks, layout)
+    said = persistence(machine, table)
+    layout = Counter(said.words.values())
+    measured = Measured(table, machine.configurable, blocks, layout, said)
     found = ((metric, metric.values(measured)) for metric in _METRICS)
     return [line for metric, values in found if values for line in _lines(metric, values)], ()
 

@@ -58,7 +58,7 @@ class Sources:
         """
         from lsmem_py.layout_targets import persistence
 
-        return persistence(self.machine, self.table)
+        return persistence(self.machine, self.table).words
 
     @cached_property
     def devices(self) -> Mapping[int, str]:

@@ -61,6 +61,15 @@ def test_what_is_installed_is_removed_without_a_trace(tree: Path, chmem: Command
     assert (done.status, done.stdout) == (0, "nothing to remove\n")
 
 
+def test_a_file_that_was_written_is_a_part(tree: Path, chmem: Command) -> None:
+    # Nothing but the installing can be done.
+    layout(tree, '[[memory]]\nblocks = "32-39"\n', MINE)
+    for words, status in (["--dry-run"], 64), ([], 64), ([], 1):
+        done = chmem("-s", tree, "--apply", "--install", *words)
+        assert (done.status, "not on this machine" in done.stderr) == (status, True)
+    assert done.stdout == "nothing to change\nnothing to install\n"
+
+
 def test_a_dry_run_installs_nothing(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--apply", "--install", "--dry-run")
     assert done.status == 0

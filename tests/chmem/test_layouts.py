@@ -44,6 +44,25 @@ def blocks(count: int, tree: Path) -> str:
         return f"{count * machine.block_size >> 20}M"
 
 
+def test_a_dimm_that_was_removed_for_good_is_as_the_layout_says(
+    machine: Make, chmem: Command, memsim: Command, lsmem: Command
+) -> None:
+    tree = machine("x86-dimm-slots")
+    assert memsim("plug", tree, "--as", "dimm", "--memory", "2G").status == 0
+    entries = '[[memory]]\nblocks = "104-119"\nstate = "{}"\n'
+    layout(tree, entries.format("offline"), "etc/memory-layout.d/10.toml")
+    for _ in range(2):
+        done = chmem("-s", tree, "--apply", "--advice=always")
+        assert (done.status, done.stdout, done.stderr) == (0, "nothing to change\n", "")
+        done = lsmem("-s", tree, "--diff", "layout")
+        assert (done.status, done.stdout, done.stderr) == (0, "", "")
+        if "memory104" in os.listdir(tree / MEMORY):
+            assert memsim("unplug", tree, "--memory", "2G").status == 0
+    layout(tree, entries.format("online"), "etc/memory-layout.d/10.toml")
+    done = chmem("-s", tree, "--apply")
+    assert (done.status, done.stderr.count("not on this machine")) == (1, 1)
+
+
 @pytest.mark.parametrize("profile", EACH)
 def test_apply_a_second_time_writes_nothing(
     profile: str, machine: Make, chmem: Command, tmp_path: Path

@@ -188,6 +188,26 @@ def test_what_the_machine_lacks_is_counted(text: str, absences: list[object]) ->
     assert absent(wanted(MIXED, text)) == absences
 
 
+@pytest.mark.parametrize("state", ["offline", "deconfigured"])
+@pytest.mark.parametrize(
+    ("keys", "changed"),
+    [
+        ({"blocks": "20-21", "missing": "error"}, []),
+        ({"range": "0x400000000-0x407ffffff"}, []),
+        ({"node": 5}, []),
+        # With a size, what is named and not there counts.
+        ({"blocks": "3,20-21", "size": "256M"}, []),
+        ({"blocks": "3,20-21", "size": "384M", "missing": "error"}, [3]),
+    ],
+)
+def test_memory_that_is_not_there_is_not_online(
+    keys: dict[str, object], changed: list[int], state: str
+) -> None:
+    machine = MIXED if state == "deconfigured" or "node" not in keys else ALL
+    found = wanted(machine, entry(**keys, state=state))
+    assert (numbers(found), found.absences) == (changed, [])
+
+
 def test_a_gap_between_blocks_is_missing() -> None:
     machine = x86(4, 0) | {"blocks": [{"range": [0, 1]}, {"range": [4, 5]}, {"range": [7, 7]}]}
     assert absent(wanted(machine, entry(blocks="0-8"))) == [(2, 4, ((2, 3), (6, 6), (8, 8)))]

@@ -8,6 +8,8 @@ import pytest
 
 from commands import Command, cells
 from layouts import MINE, layout
+from lsmem_py.columns import named
+from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT
 from simulated import Make, s390, write, x86
 from static_tree import MEMORY
 
@@ -63,6 +65,19 @@ def test_persistent_without_a_layout_is_empty(machine: Make, lsmem: Command) -> 
     tree = machine(s390())
     assert lsmem("-s", tree, "-J", "--typed", "-o", "PERSISTENT").stdout.count("null") == 1
     assert cells(lsmem, tree, "PERSISTENT", "--all") == [""] * 8
+
+
+@pytest.mark.parametrize("columns", ["+PERSISTENT", "PERSISTENT", "BLOCK,PERSISTENT"])
+@pytest.mark.parametrize("entry", ['size = "256M"\nzone = "Movable"\n', "node = 0\n"])
+def test_persistent_reads_all_that_an_entry_needs(
+    columns: str, entry: str, machine: Make, lsmem: Command
+) -> None:
+    root = machine(x86(online=2, offline=2))
+    layout(root, f"[[memory]]\n{entry}", MINE)
+    done = lsmem("-s", root, "-o", columns, "-J")
+    assert (done.status, done.stderr) == (0, "")
+    assert '"persistent": "differs"' in done.stdout
+    assert {*NEEDED_FOR_LAYOUT} <= {*named("PERSISTENT").reads}
 
 
 def test_a_wrong_layout_is_told_with_its_line(tree: Path, lsmem: Command) -> None:
@@ -156,8 +171,34 @@ def test_diff_with_a_layout_shows_what_the_machine_lacks(tree: Path, lsmem: Comm
         f"lsmem: {file}:2: not on this machine: memory blocks 20-21\n"
         f"lsmem: {file}:4: 1G are missing: the machine has no more memory for it\n"
     )
+    document = json.loads(lsmem("-s", tree, "--diff", file, "-J").stdout)
+    assert document["refused"] == []
+    assert document["missing"] == [
+        {
+            "file": str(file),
+            "line": 2,
+            "size": 2 << 27,
+            "node": None,
+            "blocks": [{"first": 20, "last": 21}],
+        },
+        {"file": str(file), "line": 4, "size": 1 << 30, "node": None, "blocks": []},
+    ]
+    file = layout(tree, '[[memory]]\nblocks = "3,20"\n', "two.toml")
+    done = lsmem("-s", tree, "--diff", file, "-J")
+    document = json.loads(done.stdout)
+    assert (done.status, document["same"], document["changes"]) == (1, False, [])
     file = layout(tree, '[[memory]]\nblocks = "20"\nmissing = "ignore"\n', "two.toml")
     assert lsmem("-s", tree, "--diff", file).status == 0
+
+
+def test_diff_with_a_layout_says_what_is_refused(machine: Make, lsmem: Command) -> None:
+    root = machine(x86(online=1, offline=4))
+    file = layout(root, '[[memory]]\nblocks = "1-4"\nzone = "Movable"\n', "one.toml")
+    done = lsmem("-s", root, "--diff", file, "-J")
+    document = json.loads(done.stdout)
+    assert (done.status, document["same"], document["missing"]) == (1, False, [])
+    assert document["refused"] == [{"first": 4, "last": 4}]
+    assert "memory block 4: not set online in zone Movable" in done.stderr
 
 
 # --policy

@@ -62,11 +62,24 @@ def test_metrics_count_standby_memory_and_the_layout(machine: Make, lsmem: Comma
     (root / "etc/memory-layout.d").mkdir(parents=True)
     (root / "etc/memory-layout.d/10.toml").write_text(LAYOUT)
     found = lines(lsmem("-s", root, "--format=prometheus").stdout)
-    assert found[-3:] == [
+    assert found[-4:] == [
         'memory_hotplug_layout_blocks{as_wanted="differs"} 1',
         'memory_hotplug_layout_blocks{as_wanted="unlisted"} 5',
         'memory_hotplug_layout_blocks{as_wanted="yes"} 2',
+        "memory_hotplug_layout_missing_bytes 0",
     ]
+
+
+def test_metrics_count_what_the_layout_wants_and_the_machine_has_not(
+    machine: Make, lsmem: Command
+) -> None:
+    root = machine(x86(online=4, offline=0))
+    (root / "etc/memory-layout.d").mkdir(parents=True)
+    text = 'version = 1\n[[memory]]\nblocks = "3,8-9"\n[[memory]]\nsize = "1G"\n'
+    (root / "etc/memory-layout.d/10.toml").write_text(text)
+    found = lines(lsmem("-s", root, "--format=prometheus").stdout)
+    # Two blocks, and four for the size.
+    assert found[-1] == f"memory_hotplug_layout_missing_bytes {6 << 27}"
 
 
 @pytest.mark.needs("promtool")

@@ -61,7 +61,12 @@ class Absence(NamedTuple):
 
 def absence_of(ranges: Sequence[Run], entry: Entry | None = None) -> Absence:
     """The absence of all blocks in RANGES."""
-    return Absence(entry, sum(last - first + 1 for first, last in ranges), ranges)
+    return Absence(entry, _length(ranges), ranges)
+
+
+def _length(ranges: Sequence[Run]) -> int:
+    """The number of blocks in RANGES, which do not overlap."""
+    return sum(last - first + 1 for first, last in ranges)
 
 
 class Targets(NamedTuple):
@@ -175,14 +180,21 @@ class _Place:
         ranges = _ranges(entry, size)
         within = self._within(ranges) if ranges else (1 << len(self.blocks)) - 1
         found = within if entry.node is None else within & self._on_node(entry.node)
-        return _Part(entry, order, ranges, within, found, (entry.size or 0) // size)
+        wanted = (entry.size or 0) // size
+        if not online:
+            # Memory that is not there is not online, and stays so when it comes back.
+            wanted -= min(wanted, _length(ranges) - within.bit_count()) if ranges else 0
+        return _Part(entry, order, ranges, within, found, wanted)
 
     def not_there(self, part: _Part) -> Absence:
         """What an entry without a size names and the machine lacks. A node without blocks counts as
-        one block."""
+        one block. What is not to be online lacks nothing: memory that is not there is not online.
+        """
+        if part.entry.condition is not Condition.ONLINE:
+            return Absence(part.entry, 0)
         if not part.ranges:
             return Absence(part.entry, 0 if part.found else 1)
-        if part.within.bit_count() == sum(last - first + 1 for first, last in part.ranges):
+        if part.within.bit_count() == _length(part.ranges):
             return Absence(part.entry, 0)
         lacking = tuple(gap for run in part.ranges for gap in gaps_between(self._runs, *run))
         return absence_of(lacking, part.entry)
