@@ -168,8 +168,11 @@ def _carry_out(site: Site, text: Text, changes: Iterable[Change], how: How) -> D
     output.write(text.format_end(machine, interrupts.signal))
     if how.dry_run:
         tally.forecast = tuple(forecast(machine, tally))
+        script = list(format_script(writes, tally, machine.tree))
         if not how.json:
-            output.write(format_script(writes, tally, machine.tree))
+            output.write(script)
+        # The document has every comment that the script has, and the commands as steps.
+        tally.forecast = [line.removeprefix("# ") for line in script if line.startswith("# ")]
     return Done(tally, tally.status(interrupts.signal), interrupts.signal)
 
 

@@ -63,7 +63,7 @@ class Tally:
         """The settings that were written, and not taken back."""
         self.settings_failed: Sequence[tuple[Setting, OSError]] = ()
         self.forecast: Sequence[str] = ()
-        """What a dry run finds, in sentences."""
+        """What a dry run finds, in sentences; at its end all comments of its script."""
         self.storage_kept: Sequence[int] = ()
         """The deconfigured blocks of which the hypervisor has kept storage."""
         self._offline: list[int] = []
