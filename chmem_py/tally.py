@@ -197,12 +197,14 @@ class Tally:
         undoes = self.selection.undoes
         if undoes is None or self.complete:
             return None
+        before = [self.outcomes[number].before for number in self.changed]
+        undone = undoes.whole(before, self.settings)
         done = {*self.numbers(Result.DONE), *self.as_wanted}
         blocks = [before for before in undoes.before if before.number not in done]
         written = {setting.key for setting in self.settings}
         left = {setting.key for setting in self.selection.settings} - written
         settings = {key: word for key, word in undoes.record.settings.items() if key in left}
-        return format_record(blocks, settings, undoes.record.layout)
+        return format_record(blocks, settings, undoes.record.layout, undone)
 
     @property
     def complete(self) -> bool:
