@@ -38,8 +38,12 @@ def document_of(
     root: str,
 ) -> str:
     """The document about a request that was tried below ROOT. OPTIONS has the action, and how it
-    was done; OUTPUT what was told."""
-    selection = tally.selection
+    was done; OUTPUT what was told.
+
+    In a dry run nothing has happened: steps, settings and files say so alike. The results, and the
+    conditions afterwards, are those that are forecast.
+    """
+    selection, real = tally.selection, not options["dry_run"]
     size = selection.block_size
     top = os.path.abspath(root).rstrip("/")
     outcomes = tally.outcomes.values()
@@ -54,13 +58,14 @@ def document_of(
         messages=output.messages,
         forecast=list(tally.forecast),
         files=[_file(change, top) for change in output.files],
-        settings=_settings(tally, top),
+        settings=_settings(tally, top, real=real),
         devices=[
             {"device": one.device, "bytes_taken": one.taken * size, "bytes_online": one.left * size}
             for one in tally.emptied
         ],
         storage_kept=list(tally.storage_kept),
-        blocks=[_block(outcome, tally, top) for outcome in outcomes],
+        restored=[_block(outcome, tally, top, real=real) for outcome in output.restored],
+        blocks=[_block(outcome, tally, top, real=real) for outcome in outcomes],
     )
 
 
@@ -80,6 +85,7 @@ def failure(status: int, messages: Sequence[str]) -> str:
         settings=[],
         devices=[],
         storage_kept=[],
+        restored=[],
         blocks=[],
     )
 
@@ -121,7 +127,7 @@ def _file(change: FileChange, root: str) -> dict[str, Any]:
     }
 
 
-def _settings(tally: Tally, root: str) -> list[dict[str, Any]]:
+def _settings(tally: Tally, root: str, *, real: bool) -> list[dict[str, Any]]:
     """The settings that were to be written."""
     errors = {
         setting.path: _errno_name(error.errno or 0) for setting, error in tally.settings_failed
@@ -133,14 +139,14 @@ def _settings(tally: Tally, root: str) -> list[dict[str, Any]]:
             "path": f"{root}/{setting.path}",
             "before": setting.before,
             "value": setting.word,
-            "changed": setting.path in done,
+            "changed": real and setting.path in done,
             "errno": errors.get(setting.path),
         }
         for setting in tally.selection.settings
     ]
 
 
-def _block(outcome: Outcome, tally: Tally, root: str) -> dict[str, Any]:
+def _block(outcome: Outcome, tally: Tally, root: str, *, real: bool) -> dict[str, Any]:
     size = tally.selection.block_size
     return {
         "block": outcome.number,
@@ -149,19 +155,19 @@ def _block(outcome: Outcome, tally: Tally, root: str) -> dict[str, Any]:
         "result": outcome.result.value,
         "before": condition_of(outcome.before),
         "after": condition_of(outcome.after),
-        "steps": [_write(write, root) for write in outcome.writes],
+        "steps": [_write(write, root, real=real) for write in outcome.writes],
         "undone": list(outcome.undone),
         "error": _error(outcome.error, tally),
         "not_undone": _error(outcome.stuck, tally),
     }
 
 
-def _write(write: Write, root: str) -> dict[str, Any]:
+def _write(write: Write, root: str, *, real: bool) -> dict[str, Any]:
     return {
         "step": write.step,
         "path": f"{root}/{write.path}",
         "value": write.word,
-        "happened": write.happened,
+        "happened": real and write.happened,
         "errno": None if write.errno is None else _errno_name(write.errno),
         "tries": write.tries,
         "undoing": write.undoing,
@@ -230,6 +236,7 @@ def schema() -> dict[str, Any]:
                 "items": _object(device={"type": "string"}, bytes_taken=count, bytes_online=count),
             },
             storage_kept={"type": "array", "items": count},
+            restored={"type": "array", "items": _block_schema()},
             blocks={"type": "array", "items": _block_schema()},
         ),
     }

@@ -156,14 +156,16 @@ def to_undo(machine: Machine) -> Job:
         if record is None:
             raise CommandError(messages.NOTHING_TO_UNDO.of())
         table = machine.read(NEEDED)
-        present = record.present(list(table.blocks()))
+        blocks = list(table.blocks())
+        present = record.present(blocks)
         changes = [change_back(before, now) for before, now in reversed(present)]
         ends = sorted((row.lowest, row.highest) for row in record.rows)
         gone = [gap for first, last in ends for gap in gaps(table.numbers, first, last)]
         absences = [absence_of(gone, Entry(Where(f"/{UNDO}")))] if gone else []
         settings = settings_to(record.settings, machine)
         found = select_changes(request, machine, changes, absences, settings)
-        return replace(found, undoes=Undoing(record, [before for before, _ in present]))
+        before = [before for before, _ in present]
+        return replace(found, undoes=Undoing(record, before, record.present_undone(blocks)))
 
     return Job(request, chosen)
 

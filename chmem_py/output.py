@@ -9,6 +9,7 @@ from hotplug_cli import messages as shared
 from hotplug_cli.exits import Exit
 from hotplug_cli.message import Sentence
 from hotplug_cli.program import complain
+from memory_hotplug.change.outcome import Outcome
 
 NAME = "chmem"
 
@@ -46,6 +47,9 @@ class Output:
         """Whether standard output has a document and nothing else."""
         self.files: list[FileChange] = []
         """The files that were written or removed, for the document."""
+        self.restored: list[Outcome] = []
+        """The block that a killed process had left half done, once it was restored or could not be;
+        for the document."""
         self._spoken = False
         self._held = ""
         self._lost: OSError | None = None

@@ -236,11 +236,12 @@ def persist(
 
 
 def _to_persist(machine: Machine, done: Done, *, rehearsed: bool) -> list[MemoryBlock]:
-    """The blocks that were changed, or were already as requested; ascending."""
+    """The blocks that were changed, or were already as requested; ascending. One that could not be
+    deconfigured has been set offline nevertheless."""
     tally = done.tally
     if tally.all_or_nothing and not tally.complete:
         return []
-    changed = set(tally.numbers(Result.DONE))
+    changed = {*tally.numbers(Result.DONE), *tally.left_configured}.intersection(tally.changed)
     numbers = set(changed) if tally.selection.by_size else changed | set(tally.as_wanted)
     if not numbers:
         return []

@@ -78,6 +78,7 @@ def _say_restored(
     said: Message, left: Left, outcome: Outcome, machine: Machine, output: Output
 ) -> None:
     """Say what became of the block that was LEFT; in the words SAID if it could be restored."""
+    output.restored.append(outcome)
     block = named([outcome.number])
     if outcome.stuck:
         stuck = outcome.stuck

@@ -33,6 +33,7 @@ from memory_hotplug.change.plan import Action, Change
 from memory_hotplug.change.rehearsal import Rehearsal
 from memory_hotplug.change.steps import OFFLINE
 from memory_hotplug.change.transaction import NOT_MOVED, Patience, Terms
+from memory_hotplug.change.undo import format_record
 from memory_hotplug.errors import (
     BlockError,
     CannotWriteError,
@@ -168,8 +169,11 @@ def _carry_out(site: Site, text: Text, changes: Iterable[Change], how: How) -> D
     output.write(text.format_end(machine, interrupts.signal))
     if how.dry_run:
         tally.forecast = tuple(forecast(machine, tally))
+        script = list(format_script(writes, tally, machine.tree))
         if not how.json:
-            output.write(format_script(writes, tally, machine.tree))
+            output.write(script)
+        # The document has every comment that the script has, and the commands as steps.
+        tally.forecast = [line.removeprefix("# ") for line in script if line.startswith("# ")]
     return Done(tally, tally.status(interrupts.signal), interrupts.signal)
 
 
@@ -180,15 +184,21 @@ def _recorded(held: Held | None, tally: Tally, changes: Iterable[Change]) -> Ite
     if held is None:
         yield
         return
-    if not selection.undoes:
-        ahead = (change for change in changes if change.is_ahead)
+    undoes = selection.undoes
+    ahead = (change for change in changes if change.is_ahead)
+    if undoes:
+        undone = undoes.whole((change.block for change in ahead), selection.settings)
+        record = undoes.record
+        held.begin_undo(format_record(undoes.before, record.settings, record.layout, undone))
+    else:
         held.begin(islice(ahead, selection.enough), selection.settings)
     try:
         yield
     finally:
         before = [tally.outcomes[number].before for number in tally.changed]
-        if selection.undoes:
-            held.finish_undo(before, tally.settings, tally.still_to_undo)
+        if undoes:
+            whole = undoes.whole(before, tally.settings)
+            held.finish_undo(*whole, tally.still_to_undo)
         else:
             held.finish(before, tally.settings)
 

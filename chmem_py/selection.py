@@ -1,7 +1,7 @@
 """Select the blocks of a machine that a request is about, each with its change."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -11,6 +11,7 @@ from chmem_py.request import Request
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.change.guard import ZoneBalance
+from memory_hotplug.change.journal import words_before
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
 from memory_hotplug.change.targets import Absence, absence_of, is_on
@@ -27,11 +28,22 @@ class Undoing(NamedTuple):
     record: Record
     before: Sequence[MemoryBlock]
     """Its blocks that the machine has, as they were before it, in its order."""
+    undone: Sequence[MemoryBlock] = ()
+    """Those that undoings before this one may have changed, as they were before the first."""
 
     @property
     def layout(self) -> Rewritten | None:
         """What the change has made of the layout that chmem writes."""
         return self.record.layout
+
+    def whole(
+        self, before: Iterable[MemoryBlock], settings: Iterable[Setting]
+    ) -> tuple[Sequence[MemoryBlock], Mapping[str, str]]:
+        """What this undoing and those before it have changed, as it was before the first of them.
+        BEFORE and SETTINGS are what this one changes."""
+        known = {block.number for block in self.undone}
+        added = [block for block in before if block.number not in known]
+        return [*self.undone, *added], {**words_before(settings), **self.record.undone.settings}
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Tally:
         """The settings that were written, and not taken back."""
         self.settings_failed: Sequence[tuple[Setting, OSError]] = ()
         self.forecast: Sequence[str] = ()
-        """What a dry run finds, in sentences."""
+        """What a dry run finds, in sentences; at its end all comments of its script."""
         self.storage_kept: Sequence[int] = ()
         """The deconfigured blocks of which the hypervisor has kept storage."""
         self._offline: list[int] = []
@@ -197,12 +197,14 @@ class Tally:
         undoes = self.selection.undoes
         if undoes is None or self.complete:
             return None
+        before = [self.outcomes[number].before for number in self.changed]
+        undone = undoes.whole(before, self.settings)
         done = {*self.numbers(Result.DONE), *self.as_wanted}
         blocks = [before for before in undoes.before if before.number not in done]
         written = {setting.key for setting in self.settings}
         left = {setting.key for setting in self.selection.settings} - written
         settings = {key: word for key, word in undoes.record.settings.items() if key in left}
-        return format_record(blocks, settings, undoes.record.layout)
+        return format_record(blocks, settings, undoes.record.layout, undone)
 
     @property
     def complete(self) -> bool:

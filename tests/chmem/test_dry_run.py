@@ -14,11 +14,13 @@ import pytest
 import static_tree
 from chmem_py.document import schema
 from commands import SCRIPTS, Command, start_program
+from layouts import MINE, layout
 from memory_hotplug import Machine
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.profile import PROFILES, boot
-from simulated import Make, conditions, make, s390
+from promises import as_if_done
+from simulated import Make, conditions, half_done, leave_half_done, make, s390, write
 from static_tree import MEMORY
 
 ACTIONS = {
@@ -114,8 +116,8 @@ def test_dry_run_prints_the_writes_of_the_run(
         for step in steps
     ]
     jsonschema.validate(planned, schema())
-    assert planned["request"].pop("dry_run") and not done["request"].pop("dry_run")
-    assert planned == done
+    assert planned["forecast"][-1] == comment.removeprefix("# ")
+    assert as_if_done(planned) == done
 
 
 def test_dry_run_knows_the_zone_that_a_block_comes_back_in(chmem: Command, tmp_path: Path) -> None:
@@ -138,9 +140,39 @@ def test_dry_run_knows_what_auto_online_blocks_makes_of_an_added_block(
 ) -> None:
     root = machine(s390(auto_online_blocks=policy))
     words = ("-s", root, "--json", "-b", *arguments)
-    (planned,) = json.loads(chmem(*words, "--dry-run").stdout)["blocks"]
-    (done,) = json.loads(chmem(*words).stdout)["blocks"]
-    assert planned == done
+    planned = as_if_done(json.loads(chmem(*words, "--dry-run").stdout))
+    assert planned == json.loads(chmem(*words).stdout)
+
+
+def test_a_dry_run_documents_all_that_its_script_has_and_that_nothing_happened(
+    chmem: Command, machine: Make
+) -> None:
+    """Of settings, of blocks, of files, and of the block that a killed process has left."""
+    root = machine(s390())
+    write(root, f"{MEMORY}/memory1/state", "offline")
+    leave_half_done(root, half_done(1))
+    layout(root, '[policy]\nauto_online = "online"\n[[memory]]\nsize = "640M"\n', MINE)
+    words = ("-s", root, "--apply", "--install")
+    dry = chmem(*words, "--dry-run").stdout.splitlines()
+    planned = json.loads(chmem(*words, "--dry-run", "--json").stdout)
+    jsonschema.validate(planned, schema())
+    (restored,), (setting,) = planned["restored"], planned["settings"]
+    assert (restored["block"], restored["result"]) == (1, "taken back")
+    writes = [(step["path"], step["value"]) for step in restored["steps"]]
+    writes.append((setting["path"], setting["value"]))
+    writes += [
+        (step["path"], step["value"]) for block in planned["blocks"] for step in block["steps"]
+    ]
+    assert [line for line in dry if line.startswith("memsim")] == [
+        f"memsim write {root} {path.removeprefix(f'{root}/')} {value}" for path, value in writes
+    ]
+    files = [f"would write {file['path'].removeprefix(str(root))}" for file in planned["files"]]
+    assert files
+    comments = [line.removeprefix("# ") for line in dry if line.startswith("# ")]
+    assert comments == [*planned["forecast"], *files]
+    done = json.loads(chmem(*words, "--json").stdout)
+    assert (planned.pop("messages"), done.pop("messages")) != ([], [])
+    assert as_if_done(planned) == done
 
 
 def test_dry_run_can_be_pasted_into_a_shell(chmem: Command, tmp_path: Path) -> None:

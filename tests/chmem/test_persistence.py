@@ -17,7 +17,7 @@ from layouts import MINE, layout
 from memory_hotplug import Machine
 from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED
 from memory_hotplug.layout.places import SAVED
-from simulated import Make, conditions, s390, x86
+from simulated import Make, conditions, online, s390, x86
 from static_tree import MEMORY
 
 INSTALLED = f"wrote /{UNIT}\nwrote /{RULES}\nwrote /{WANTED}\n"
@@ -334,6 +334,18 @@ def test_memory_that_found_its_zone_by_itself_goes_there_again(
     assert 'zone = "Movable"' not in (tree / SAVED).read_text()
     assert boot(tree, chmem, memsim) == 0
     assert conditions(tree) == after
+
+
+def test_a_block_that_could_not_be_deconfigured_stays_offline(
+    tree: Path, chmem: Command, memsim: Command
+) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4-7", "--persistent").status == 0
+    memsim("fault", tree, "--deconfig", "5=EBUSY")
+    assert chmem("-s", tree, "-d", "-b", "4-7", "--persistent").status == 64
+    boot(tree, chmem, memsim)
+    found = conditions(tree)[5]
+    assert (found.state, found.config) == ("offline", 1)
+    assert online(tree) == [0, 1, 2, 3]
 
 
 # What does not stay

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command, start_python
+from layouts import layout
 from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, Zone, zone_of
 from memory_hotplug.change.journal import HALF_DONE
@@ -195,9 +196,9 @@ def test_undo_takes_back_a_policy_and_its_layout(chmem: Command, lpar: Path) -> 
 def test_a_record_with_a_broken_layout_is_not_used(chmem: Command, lpar: Path) -> None:
     assert chmem("-s", lpar, "-e", "-b", "16", "--persistent").status == 0
     record = lpar / "run/memory-hotplug/undo.json"
-    for layout in ({"before": "version = 7\n", "after": ""}, {"before": ""}, 3):
+    for damaged in ({"before": "version = 7\n", "after": ""}, {"before": ""}, 3):
         found = json.loads(record.read_text())
-        record.write_text(json.dumps({**found, "layout": layout}))
+        record.write_text(json.dumps({**found, "layout": damaged}))
         done = chmem("-s", lpar, "--undo")
         assert (done.status, done.stdout) == (1, "")
         assert "undo.json" in done.stderr
@@ -224,9 +225,46 @@ def test_an_undo_in_part_goes_on_with_the_rest(lpar: Path, chmem: Command, memsi
     assert status_of(lpar, 16, 17, 18, 19) == ["disabled", "disabled", "online", "disabled"]
     done = chmem("-s", lpar, "--undo")
     assert (done.status, done.stdout) == (0, "128M changed: memory block 18\n")
-    # Complete now, it is a change that can be undone as well.
+    # Complete now, it is a change that can be undone as well: the whole.
     assert chmem("-s", lpar, "--undo").status == 0
-    assert status_of(lpar, 18) == ["online"]
+    assert status_of(lpar, 16, 17, 18, 19) == ["online"] * 4
+    assert chmem("-s", lpar, "--undo").status == 0
+    assert status_of(lpar, 16, 17, 18, 19) == ["disabled"] * 4
+
+
+def test_an_undo_that_was_killed_can_be_undone_as_a_whole_once_the_rest_is_done(
+    lpar: Path, chmem: Command
+) -> None:
+    """It is killed at its second block, with half of that done."""
+    policy = lpar / "sys/devices/system/memory/auto_online_blocks"
+    wanted = layout(
+        lpar, '[policy]\nauto_online = "online"\n[[memory]]\nblocks = "16-19"\nstate = "online"\n'
+    )
+    assert chmem("-s", lpar, "--apply", wanted).status == 0
+    code = (
+        "import os, sys\n"
+        "from memory_hotplug.change.transaction import Transaction\n"
+        "run_one = Transaction.run\n"
+        "def run(work):\n"
+        "    if work.change.number == 18:\n"
+        "        os._exit(9)\n"
+        "    return run_one(work)\n"
+        "Transaction.run = run\n"
+        "from hotplug_cli.program import run as run_program\n"
+        "from chmem_py.cli import chmem\n"
+        "run_program(chmem, 'chmem')\n"
+    )
+    process = start_python(code, "-s", str(lpar), "--undo")
+    process.communicate()
+    assert process.returncode == 9
+    assert status_of(lpar, 16, 17, 18, 19) == ["online", "online", "online", "disabled"]
+    assert policy.read_text() == "offline\n"
+    done = chmem("-s", lpar, "--undo")
+    assert (done.status, done.stdout) == (0, "384M changed: memory blocks 16-18\n")
+    assert status_of(lpar, 16, 17, 18, 19) == ["disabled"] * 4
+    assert chmem("-s", lpar, "--undo").status == 0
+    assert status_of(lpar, 16, 17, 18, 19) == ["online"] * 4
+    assert policy.read_text() == "online\n"
 
 
 def test_undo_knows_the_blocks_that_took_the_place_of_others(

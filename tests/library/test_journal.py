@@ -45,6 +45,11 @@ def test_the_record_of_a_change_is_read_back() -> None:
     assert [(row.first, row.last) for row in record.rows] == [(n, n) for n in range(1, 7)]
     assert record.settings == settings
     assert parse_record(format_record([])) == Record([])
+    undone = ([block(7), block(8)], {"auto_online": "online"})
+    record = parse_record(format_record(BEFORE, settings, undone=undone))
+    here = [block(number, State.OFFLINE) for number in range(10)]
+    assert record.present_undone(here) == [block(7), block(8)]
+    assert record.undone.settings == {"auto_online": "online"}
     # A block that was just going offline is to be online.
     settled = [*BEFORE[:-1], block(6, zones=None)]
     assert [condition_of(row.block) for row in record.rows] == list(map(condition_of, settled))
@@ -62,6 +67,8 @@ def test_the_record_has_a_row_for_blocks_that_were_alike_and_changed_in_a_row() 
     assert present[-2] == (block(1), here[1])
 
 
+DAMAGED: list[Any] = [None, 3, {"before": []}, {"before": [3], "settings": {}}]
+"""What a record may have as what was undone already, and chmem does not write."""
 ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
 
 
@@ -73,6 +80,10 @@ ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
         {"version": 1, "before": []},
         {"version": 1, "before": [], "settings": {}, "layout": None, "more": 1},
         {"version": 2, "before": [], "settings": {}, "layout": None},
+        *(
+            {"version": 1, "before": [], "settings": {}, "layout": None, "undone": undone}
+            for undone in DAMAGED
+        ),
         {"version": 1, "before": {}, "settings": {}, "layout": None},
         *(
             {"version": 1, "before": [], "settings": settings, "layout": None}

@@ -23,7 +23,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from memory_hotplug.block import MemoryBlock
@@ -46,7 +46,7 @@ from memory_hotplug.trees.root_files import (
     replace_file,
 )
 
-__all__ = ["HALF_DONE", "RUN", "Journal", "Left", "last_change", "left_in"]
+__all__ = ["HALF_DONE", "RUN", "Journal", "Left", "last_change", "left_in", "words_before"]
 
 RUN = "run/memory-hotplug"
 """The directory for this machine, below its root."""
@@ -150,7 +150,7 @@ class Journal:
         self._begun = False
         self._before: dict[int, MemoryBlock] = {}
         self._settings: Sequence[Setting] = ()
-        self._done: tuple[Sequence[MemoryBlock], Sequence[Setting]] = ((), ())
+        self._done: tuple[Sequence[MemoryBlock], Mapping[str, str]] = ((), {})
         self.action: str | None = None
         """What a person asked for, where that is more than the action on each block."""
         self.left = self._read()
@@ -223,7 +223,7 @@ class Journal:
         with contextlib.suppress(OSError):
             self._older = read_file(self._root, UNDO)
         try:
-            self._record(list(self._before.values()), settings)
+            self._record(list(self._before.values()), words_before(settings))
         except OSError as error:
             # That of an older change is not that of the last one.
             with contextlib.suppress(OSError):
@@ -242,7 +242,7 @@ class Journal:
         with self._telling():
             if self._size + len(row) > LONGEST:
                 # As a whole it may be shorter: blocks in a row that were alike have one row.
-                self._record(list(self._before.values()), self._settings)
+                self._record(list(self._before.values()), words_before(self._settings))
                 return
             append_to_file(self._root, UNDO, row)
             self._size += len(row)
@@ -250,25 +250,36 @@ class Journal:
     def finish(self, before: Sequence[MemoryBlock], settings: Sequence[Setting]) -> None:
         """Record what was changed, as it was BEFORE; if nothing was, the change before remains the
         last one."""
-        self._done = before, settings
+        self._finish(before, words_before(settings))
+
+    def _finish(self, before: Sequence[MemoryBlock], words: Mapping[str, str]) -> None:
+        self._done = before, words
         if not self._begun:
             return
         with self._telling():
-            if before or settings:
-                self._record(before, settings)
+            if before or words:
+                self._record(before, words)
             elif self._older is not None:
                 replace_file(self._root, UNDO, self._older, 0o600)
             else:
                 remove_file(self._root, UNDO)
 
+    def begin_undo(self, record: bytes) -> None:
+        """Add what an undoing may change to the RECORD of what is to be undone, in case this
+        process is killed. One that cannot be written, or is too long, stays without it."""
+        if self._undoable and not self._missing and len(record) <= LONGEST:
+            with contextlib.suppress(OSError):
+                replace_file(self._root, UNDO, record, 0o600)
+
     def finish_undo(
         self,
         before: Sequence[MemoryBlock],
-        settings: Sequence[Setting],
+        words: Mapping[str, str],
         rest: bytes | None,
     ) -> None:
-        """Record an undoing, for which nothing was recorded before: if it was complete, as any
-        change; else REST, the record of what is still to be undone, so that it can be repeated."""
+        """Record an undoing: if it was complete, as any change, of blocks and of settings with
+        their WORDS before; else REST, the record of what is still to be undone, so that it can be
+        repeated."""
         if not self._undoable:
             return
         if rest is not None:
@@ -278,7 +289,7 @@ class Journal:
         with contextlib.suppress(OSError):
             self._older = read_file(self._root, UNDO)
         self._begun = True
-        self.finish(before, settings)
+        self._finish(before, words)
 
     def add_layout(self, layout: Rewritten) -> None:
         """Record also what the change makes of the layout that chmem writes."""
@@ -302,10 +313,9 @@ class Journal:
     def _record(
         self,
         before: Sequence[MemoryBlock],
-        settings: Sequence[Setting],
+        words: Mapping[str, str],
         layout: Rewritten | None = None,
     ) -> None:
-        words = {setting.key: setting.before for setting in settings}
         self._put(format_record(before, words, layout))
 
     def _put(self, data: bytes) -> None:
@@ -317,6 +327,11 @@ class Journal:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), UNDO)
         replace_file(self._root, UNDO, data, 0o600)
         self._size = len(data)
+
+
+def words_before(settings: Iterable[Setting]) -> dict[str, str]:
+    """Key of each of SETTINGS -> the word that it has before it is written."""
+    return {setting.key: setting.before for setting in settings}
 
 
 def last_change(root: str) -> Record | None:

@@ -12,7 +12,16 @@ from memory_hotplug.condition import parse_condition, settled_condition
 from memory_hotplug.layout.notation import parse_layout
 from memory_hotplug.layout.settings import ATTRIBUTES
 
-__all__ = ["UNDO", "Before", "Record", "Rewritten", "format_record", "format_row", "parse_record"]
+__all__ = [
+    "UNDO",
+    "Before",
+    "Record",
+    "Rewritten",
+    "Undone",
+    "format_record",
+    "format_row",
+    "parse_record",
+]
 
 UNDO = "run/memory-hotplug/undo.json"
 """The record of the last change, below the root of this machine and of simulated ones."""
@@ -48,6 +57,14 @@ class Rewritten(NamedTuple):
     removed that, None if it was left alone."""
 
 
+class Undone(NamedTuple):
+    """What undoings that were not complete may have changed, as it was before the first of them:
+    what is to be undone once the rest is undone, too."""
+
+    rows: Sequence[Before] = ()
+    settings: Mapping[str, str] = {}
+
+
 class Record(NamedTuple):
     """The record of a change: what it changed, as it was before."""
 
@@ -57,26 +74,51 @@ class Record(NamedTuple):
     """Key of a policy -> the word."""
     layout: Rewritten | None = None
     """Given if the change has written the layout."""
+    undone: Undone = Undone()
 
     def present(self, blocks: Sequence[MemoryBlock]) -> list[tuple[MemoryBlock, MemoryBlock]]:
         """Those of BLOCKS, which ascend, that are in the record, in the order of the change: each
         as it was before, and as it is now."""
-        numbers = [block.number for block in blocks]
-        found = []
-        for row in self.rows:
-            there = blocks[bisect_left(numbers, row.lowest) : bisect_right(numbers, row.highest)]
-            for now in reversed(there) if row.last < row.first else there:
-                found.append((row.block._replace(number=now.number), now))
-        return found
+        return _present(self.rows, blocks)
+
+    def present_undone(self, blocks: Sequence[MemoryBlock]) -> list[MemoryBlock]:
+        """Those of BLOCKS, which ascend, that an undoing may have changed, as they were before."""
+        return [before for before, _ in _present(self.undone.rows, blocks)]
+
+
+def _present(
+    rows: Iterable[Before], blocks: Sequence[MemoryBlock]
+) -> list[tuple[MemoryBlock, MemoryBlock]]:
+    numbers = [block.number for block in blocks]
+    found = []
+    for row in rows:
+        there = blocks[bisect_left(numbers, row.lowest) : bisect_right(numbers, row.highest)]
+        for now in reversed(there) if row.last < row.first else there:
+            found.append((row.block._replace(number=now.number), now))
+    return found
 
 
 def format_record(
     before: Iterable[MemoryBlock],
     settings: Mapping[str, str] = {},
     layout: Rewritten | None = None,
+    undone: tuple[Iterable[MemoryBlock], Mapping[str, str]] = ((), {}),
 ) -> bytes:
     """The record of a change of blocks and settings that were as BEFORE and SETTINGS say, and of
-    LAYOUT; None if that was not changed."""
+    LAYOUT; None if that was not changed. UNDONE is what was undone of it already, likewise."""
+    record = {
+        "version": 1,
+        "before": _rows(before),
+        "settings": dict(settings),
+        "layout": layout and layout._asdict(),
+    }
+    rows, words = _rows(undone[0]), dict(undone[1])
+    if rows or words:
+        record["undone"] = {"before": rows, "settings": words}
+    return json.dumps(record).encode() + b"\n"
+
+
+def _rows(before: Iterable[MemoryBlock]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     condition, way = None, 0
     for block in before:
@@ -87,13 +129,7 @@ def format_record(
         else:
             rows.append({"first": number, "last": number, **found})
             condition, way = found, 0
-    record = {
-        "version": 1,
-        "before": rows,
-        "settings": dict(settings),
-        "layout": layout and layout._asdict(),
-    }
-    return json.dumps(record).encode() + b"\n"
+    return rows
 
 
 def format_row(before: MemoryBlock) -> bytes:
@@ -119,20 +155,38 @@ def parse_record(data: bytes) -> Record:
         found, *ends = map(json.loads, (head, *added))
     except RecursionError:
         raise ValueError("too deep") from None
-    if not isinstance(found, dict) or found.keys() != _KEYS or found["version"] != 1:
+    if not isinstance(found, dict) or found.keys() - {"undone"} != _KEYS or found["version"] != 1:
         raise ValueError("no record")
-    settings = found["settings"]
-    if not isinstance(settings, dict) or not ATTRIBUTES.keys() >= settings.keys():
-        raise ValueError("no settings")
-    if not all(isinstance(word, str) and _WORD.fullmatch(word) for word in settings.values()):
-        raise ValueError("no settings")
-    if not isinstance(found["before"], list):
+    return Record(
+        _parsed_rows(found["before"], ends),
+        _words(found["settings"]),
+        _rewritten(found["layout"]),
+        _undone(found["undone"]) if "undone" in found else Undone(),
+    )
+
+
+def _undone(found: Any) -> Undone:
+    if not isinstance(found, dict) or found.keys() != {"before", "settings"}:
         raise ValueError("no record")
-    rows = [_row(row) for row in (*found["before"], *ends)]
+    return Undone(_parsed_rows(found["before"]), _words(found["settings"]))
+
+
+def _parsed_rows(found: Any, more: Sequence[Any] = ()) -> list[Before]:
+    if not isinstance(found, list):
+        raise ValueError("no record")
+    rows = [_row(row) for row in (*found, *more)]
     ascending = sorted(rows, key=lambda row: row.lowest)
     if any(row.highest >= after.lowest for row, after in pairwise(ascending)):
         raise ValueError("a block twice")
-    return Record(rows, settings, _rewritten(found["layout"]))
+    return rows
+
+
+def _words(found: Any) -> dict[str, str]:
+    if not isinstance(found, dict) or not ATTRIBUTES.keys() >= found.keys():
+        raise ValueError("no settings")
+    if not all(isinstance(word, str) and _WORD.fullmatch(word) for word in found.values()):
+        raise ValueError("no settings")
+    return found
 
 
 def _rewritten(found: Any) -> Rewritten | None:
