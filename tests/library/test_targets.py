@@ -424,3 +424,14 @@ def test_many_entries_on_many_blocks() -> None:
     for make in kinds:
         found = wanted(machine, "".join(make(at) for at in range(3000)))
         assert len(found.changes) + len(found.absences) >= 2
+
+
+def test_blocks_above_one_in_several_zones_leave_their_zone_from_its_upper_end() -> None:
+    """As block 0 of an x86 machine, which is in DMA and DMA32."""
+    machine = LOW | {
+        "blocks": [{"range": [0, 0], "zones": "none"}, {"range": [1, 3], "zones": "DMA32"}],
+    }
+    found = wanted(machine, entry(blocks="1-3", zone="Normal"))
+    assert numbers(found) == [3, 2, 1]
+    refused = wanted(machine, entry(blocks="1-2", zone="Normal"))
+    assert [change.plan.refused is not None for change in refused.changes] == [True, True]
