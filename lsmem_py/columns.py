@@ -297,7 +297,8 @@ COLUMNS = (
         plain,
         {"enum": ["yes", "differs", "no", None]},
         beside="layout",
-        reads=("state", "zones", "configured", "memmap_on_memory", "nodes"),
+        # NEEDED_FOR_LAYOUT of targets.py, which few listings import.
+        reads=("state", "zones", "configured", "memmap_on_memory", "nodes", "node"),
         extra=True,
     ),
     Column(

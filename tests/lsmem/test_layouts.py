@@ -8,6 +8,8 @@ import pytest
 
 from commands import Command, cells
 from layouts import MINE, layout
+from lsmem_py.columns import named
+from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT
 from simulated import Make, s390, write, x86
 from static_tree import MEMORY
 
@@ -63,6 +65,19 @@ def test_persistent_without_a_layout_is_empty(machine: Make, lsmem: Command) -> 
     tree = machine(s390())
     assert lsmem("-s", tree, "-J", "--typed", "-o", "PERSISTENT").stdout.count("null") == 1
     assert cells(lsmem, tree, "PERSISTENT", "--all") == [""] * 8
+
+
+@pytest.mark.parametrize("columns", ["+PERSISTENT", "PERSISTENT", "BLOCK,PERSISTENT"])
+@pytest.mark.parametrize("entry", ['size = "256M"\nzone = "Movable"\n', "node = 0\n"])
+def test_persistent_reads_all_that_an_entry_needs(
+    columns: str, entry: str, machine: Make, lsmem: Command
+) -> None:
+    root = machine(x86(online=2, offline=2))
+    layout(root, f"[[memory]]\n{entry}", MINE)
+    done = lsmem("-s", root, "-o", columns, "-J")
+    assert (done.status, done.stderr) == (0, "")
+    assert '"persistent": "differs"' in done.stdout
+    assert {*NEEDED_FOR_LAYOUT} <= {*named("PERSISTENT").reads}
 
 
 def test_a_wrong_layout_is_told_with_its_line(tree: Path, lsmem: Command) -> None:
