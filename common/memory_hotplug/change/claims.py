@@ -243,13 +243,12 @@ class Claims:
             if choice.of is None and choice.blocks & among:
                 yield choice.kind.change(choice.to)
 
-    def changes(self) -> Iterator[Change]:
-        """The change of each block that is claimed."""
+    def claimed(self) -> dict[int, tuple[Order, Entry]]:
+        """The blocks that are claimed, for what, and by which entry."""
         found: dict[int, tuple[Order, Entry]] = {}
         for blocks, order, entry in self._claims:
             found.update(dict.fromkeys(bits_of(blocks), (order, entry)))
-        for index, (order, entry) in found.items():
-            yield change_to(self.blocks[index], order, entry)
+        return found
 
     def _choices(self, order: Order, entry: Entry) -> "Sequence[_Choice]":
         """From what an entry with a size can choose."""
