@@ -128,6 +128,21 @@ class Claims:
             if other is not None and _serves(kind, other, order)
         )
 
+    def others(self, among: int, order: Order) -> Iterator[int]:
+        """The blocks of a set that are claimed for something else than ORDER wants."""
+        return bits_of(
+            among
+            & sum(
+                blocks
+                for (kind, other), blocks in self._groups.items()
+                if other is not None and not _serves(kind, other, order)
+            )
+        )
+
+    def free(self, among: int) -> int:
+        """The blocks of a set that nothing claims."""
+        return among & sum(blocks for (_, of), blocks in self._groups.items() if of is None)
+
     def hold(self, among: int, count: int, order: Order, entry: Entry) -> None:
         """Have COUNT of the blocks of a set stay as ORDER wants them, of those that are so and stay
         so: without that, an earlier entry could make something else of them."""

@@ -11,8 +11,8 @@ A block that a later entry claims is not lost for an entry with a size if that o
 this one asks for, such as the zone: it is claimed for both, and becomes what both ask for. Else the
 size would be missing, or be there by chance at the next run.
 
-What the changes leave is looked at as the next run would see it, again and again until nothing would
-be written; then all of it is done by one run.
+What the changes leave is looked at as the next run would see it, again and again until nothing
+would be written; then all of it is done by one run.
 """
 
 from bisect import bisect_left, bisect_right
@@ -59,6 +59,11 @@ class Absence(NamedTuple):
     """The number of these blocks."""
     ranges: Sequence[Run] = ()
     """Block numbers; empty for an amount of memory."""
+    holders: Sequence[Entry] = ()
+    """Entries that have memory which could serve this one."""
+    zone: bool = False
+    """Whether there is memory that no entry has, and that may not come into the zone that is asked
+    for."""
 
 
 def absence_of(ranges: Sequence[Run], entry: Entry | None = None) -> Absence:
@@ -135,7 +140,7 @@ def targets_of(
         if part.entry.size is not None
     }
     changes = [change._replace(spares=spares.get(id(change.entry), ())) for change in found]
-    return Targets(changes, _waiting(last.absences))
+    return Targets(changes, _waiting(last.explained()))
 
 
 _ROUNDS = 100
@@ -162,6 +167,21 @@ class _Assigned(NamedTuple):
     @property
     def blocks(self) -> Sequence[MemoryBlock]:
         return self.claims.blocks
+
+    def explained(self) -> Sequence[Absence]:
+        """The absences, each size with what has the memory."""
+        parts = {id(part.entry): part for part in self.parts}
+        found = []
+        for absence in self.absences:
+            part = parts[id(absence.entry)]
+            if part.wanted:
+                others = self.claims.others(part.found, part.order)
+                holders = {id(held): held for held in (self.claimed[at][1] for at in others)}
+                order = [one.entry for one in self.parts if id(one.entry) in holders]
+                zone = part.order.zone is not None and bool(self.claims.free(part.found))
+                absence = absence._replace(holders=order, zone=zone)
+            found.append(absence)
+        return found
 
 
 def _assign(layout: Layout, place: "_Place", removal: Removal) -> _Assigned:
