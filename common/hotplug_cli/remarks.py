@@ -7,6 +7,7 @@ from hotplug_cli.block_names import named_runs
 from hotplug_cli.message import Sentence
 from memory_hotplug.attribute import TABLE
 from memory_hotplug.change.targets import Absence
+from memory_hotplug.layout.model import Entry
 from memory_hotplug.table import Remark, RemarkKind
 
 __all__ = ["absent_sentence", "sentence_of"]
@@ -40,15 +41,40 @@ def absent_sentence(absence: Absence, block_size: int) -> Sentence:
     is in bytes."""
     entry = absence.entry
     assert entry is not None
-    where = entry.where
-    place = "the layout" if where.file == "-" else where.file
-    if where.line is not None:
-        place = f"{place}:{where.line}" if where.file != "-" else f"line {where.line} of the layout"
+    place = _place(entry)
     if absence.ranges:
         what = named_runs(absence.ranges)
     elif entry.size is None:
         what = f"memory of node {entry.node}"
     else:
         size = sizes.exact(absence.blocks * block_size)
-        return tree_messages.SHORT.of(where=place, size=size)
+        return _short(absence, entry, place, size)
     return tree_messages.ABSENT.of(where=place, what=what)
+
+
+def _short(absence: Absence, entry: Entry, place: str, size: str) -> Sentence:
+    """Why an entry lacks a size: its zone, another entry, or the machine."""
+    if absence.zone and entry.zone:
+        return tree_messages.SHORT_ZONE.of(where=place, size=size, zone=entry.zone.value)
+    if not absence.holders:
+        return tree_messages.SHORT.of(where=place, size=size)
+    named = dict.fromkeys(_place(holder) for holder in absence.holders)
+    # In JSON no entry has a line.
+    names = ["another entry" if name == place else name for name in named]
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    shown = [*names[:_NAMED], *more]
+    together = ", ".join(shown[:-1]) + " and " * (len(shown) > 1) + shown[-1]
+    verb = "has" if len(shown) == 1 else "have"
+    return tree_messages.SHORT_HELD.of(where=place, size=size, holders=f"{together} {verb}")
+
+
+_NAMED = 3
+"""How many entries a message names."""
+
+
+def _place(entry: Entry) -> str:
+    """File and line of an entry."""
+    file, line = entry.where
+    if line is None:
+        return "the layout" if file == "-" else file
+    return f"line {line} of the layout" if file == "-" else f"{file}:{line}"

@@ -66,8 +66,16 @@ NOT_KNOWN = Message(
 BAD_LAYOUT = Message("{place}: {reason}", manual="file:line: reason", always=True)
 SHORT = Message(
     "{where}: {size} are missing: the machine has no more memory for it",
-    "memory of the kernel's own zones is moved into another zone only where its blocks are named",
     manual="where: size are missing: the machine has no more memory for it",
+)
+SHORT_HELD = Message(
+    "{where}: {size} are missing: {holders} the other memory",
+    manual="where: size are missing: file:line has the other memory",
+)
+SHORT_ZONE = Message(
+    "{where}: {size} are missing: the machine has no more memory for zone {zone}",
+    "memory of the kernel's own zones is moved into another zone only where its blocks are named",
+    manual="where: size are missing: the machine has no more memory for zone zone",
 )
 KERNEL_ZONES = Message(
     "{blocks}: not set online in zone Movable, which would have more than {ratio} % of all other "

@@ -46,7 +46,7 @@ def test_a_size_in_movable_is_made_of_memory_that_the_kernel_does_not_use(
         assert after[zone] == before[zone]
     assert after[Zone.MOVABLE] > before[Zone.MOVABLE]
     if done.status:
-        assert "are missing: the machine has no more memory for it" in done.stderr
+        assert "are missing: the machine has no more memory for zone Movable" in done.stderr
     assert chmem("-s", root, "--apply", layout, "--json").stdout.count('"result"') == 0
     assert zones(root) == after
 

@@ -716,3 +716,24 @@ def test_two_sizes_that_the_same_memory_serves_do_not_grow(
     for _ in range(2):
         assert chmem("-s", tree, "--apply", file).stdout == "nothing to change\n"
     assert conditions(tree) == before
+
+
+def test_blocks_leave_a_zone_that_a_block_in_several_zones_begins(
+    chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    """All in the first run, as the dry run says; and what cannot be is not tried."""
+    tree = tmp_path / "m"
+    memsim("create", tree, "--memory", "4G", "--nodes", 2, "--block-size", "512M")
+    file = layout(tmp_path, '[[memory]]\nblocks = "1-2"\nzone = "Normal"\n')
+    for words in ([], ["--dry-run"]):
+        done = chmem("-s", tree, "--apply", file, "--json", *words)
+        assert [block["result"] for block in json.loads(done.stdout)["blocks"]] == ["failed"] * 2
+        assert [block["steps"] for block in json.loads(done.stdout)["blocks"]] == [[], []]
+    file = layout(tmp_path, '[[memory]]\nblocks = "1-5"\nzone = "Normal"\n')
+    dry = chmem("-s", tree, "--apply", file, "--dry-run")
+    assert (dry.status, dry.stdout.splitlines()[-1]) == (
+        0,
+        "# 2.5G would be changed: memory blocks 1-5",
+    )
+    assert chmem("-s", tree, "--apply", file).status == 0
+    assert chmem("-s", tree, "--apply", file).stdout == "nothing to change\n"

@@ -444,3 +444,47 @@ def test_many_entries_on_many_blocks() -> None:
     for make in kinds:
         found = wanted(machine, "".join(make(at) for at in range(3000)))
         assert len(found.changes) + len(found.absences) >= 2
+
+
+def test_blocks_above_one_in_several_zones_leave_their_zone_from_its_upper_end() -> None:
+    """As block 0 of an x86 machine, which is in DMA and DMA32."""
+    machine = LOW | {
+        "blocks": [{"range": [0, 0], "zones": "none"}, {"range": [1, 3], "zones": "DMA32"}],
+    }
+    found = wanted(machine, entry(blocks="1-3", zone="Normal"))
+    assert numbers(found) == [3, 2, 1]
+    refused = wanted(machine, entry(blocks="1-2", zone="Normal"))
+    assert [change.plan.refused is not None for change in refused.changes] == [True, True]
+
+
+def after_runs(machine: dict[str, Any], text: str, runs: int = 2) -> list[list[int]]:
+    """The blocks that each of several runs of a layout changes; all of them must succeed."""
+    layout = parse_layout(f"version = 1\n{text}", "file")
+    changed = []
+    with booted(machine) as simulated:
+        for _ in range(runs):
+            table = simulated.read(NEEDED_FOR_LAYOUT)
+            found = targets_of(layout, table, configurable=False, zones=True, nodes=(0,))
+            done = list(carry_out_each(simulated, found.changes))
+            assert all(outcome.result in (Result.DONE, Result.ALREADY) for outcome in done)
+            changed.append([one.number for one in done if one.result is Result.DONE])
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        # Each block that leaves the end of DMA32 lets the next one leave.
+        (
+            entry(size="256M", blocks="1-3", zone="Normal") + entry(blocks="3", state="offline"),
+            [3, 2, 1],
+        ),
+        (entry(size="256M", blocks="1-3", zone="Normal"), [3, 2]),
+        # A size that lacks memory takes what an earlier entry sets offline.
+        (entry(blocks="6-7", state="offline") + entry(size="512M", zone="Movable"), [8, 9, 6, 7]),
+    ],
+)
+def test_one_run_does_all_that_the_next_would_do(text: str, changed: list[int]) -> None:
+    blocks = [{"range": [0, 0], "zones": "none"}, {"range": [1, 3], "zones": "DMA32"}]
+    machine = LOW | {"blocks": [*blocks, *LOW["blocks"][1:]]}
+    assert after_runs(machine, text) == [changed, []]

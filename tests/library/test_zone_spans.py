@@ -76,3 +76,19 @@ def test_a_block_that_is_not_configured_is_on_the_node_of_the_block_below_it() -
     assert machine.read(NEEDED).columns["node"][10] is None
     found = Spans(machine.read(NEEDED))
     assert found.valid_zones(11) == (Zone.MOVABLE, Zone.NORMAL)
+
+
+def test_a_block_in_several_zones_belongs_to_the_zones_beside_it() -> None:
+    """Block 0 of an x86 machine is in DMA and DMA32: the span of DMA32 begins there."""
+    blocks = [
+        {"range": [0, 0], "zones": "none"},
+        {"range": [1, 3], "zones": "DMA32"},
+        {"range": [4, 7], "node": 1, "zones": "DMA32"},
+    ]
+    found = Spans(Machine(KernelTree(boot({**MACHINE, "blocks": blocks}))).read(NEEDED))
+    assert not found.can_enter(1, Zone.NORMAL)
+    assert found.can_enter(3, Zone.NORMAL)
+    assert found.can_enter(4, Zone.NORMAL)
+    for number in (3, 2):
+        found.set_offline(number)
+    assert found.can_enter(1, Zone.NORMAL)

@@ -201,6 +201,42 @@ def test_diff_with_a_layout_says_what_is_refused(machine: Make, lsmem: Command) 
     assert "memory block 4: not set online in zone Movable" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        (
+            ['size = "1G"', 'blocks = "2-3"\nstate = "offline"'],
+            "1.toml:2: 256M are missing: 2.toml:2 has the other memory",
+        ),
+        # An earlier entry that asks for the same, or for nothing of it, does not have it.
+        (
+            ['blocks = "0-1"', 'size = "2G"', 'size = "256M"\nstate = "offline"'],
+            "2.toml:2: 1280M are missing: 3.toml:2 has the other memory",
+        ),
+        (
+            ['blocks = "0"\nstate="offline"', 'size = "1G"']
+            + [f'blocks = "{at}"\nstate = "offline"' for at in range(1, 5)],
+            "2.toml:2: 512M are missing: 3.toml:2, 4.toml:2, 5.toml:2 and 1 more "
+            "have the other memory",
+        ),
+        (
+            ['blocks = "0-3"\nsize = "512M"\nzone = "DMA"'],
+            "1.toml:2: 512M are missing: the machine has no more memory for zone DMA",
+        ),
+    ],
+)
+def test_what_is_missing_says_who_has_it(
+    entries: list[str], reason: str, machine: Make, lsmem: Command, tmp_path: Path
+) -> None:
+    root, where = machine(x86(4, 4)), tmp_path / "files"
+    where.mkdir()
+    for count, text in enumerate(entries, 1):
+        (where / f"{count}.toml").write_text(f"version = 1\n[[memory]]\n{text}\n")
+    told = lsmem("-s", root, "--diff", where, "--advice=always").stderr.splitlines()
+    assert told[0].replace(f"{where}/", "") == f"lsmem: {reason}"
+    assert any("own zones" in line for line in told) is ("for zone" in reason)
+
+
 # --policy
 
 

@@ -128,6 +128,21 @@ class Claims:
             if other is not None and _serves(kind, other, order)
         )
 
+    def others(self, among: int, order: Order) -> Iterator[int]:
+        """The blocks of a set that are claimed for something else than ORDER wants."""
+        return bits_of(
+            among
+            & sum(
+                blocks
+                for (kind, other), blocks in self._groups.items()
+                if other is not None and not _serves(kind, other, order)
+            )
+        )
+
+    def free(self, among: int) -> int:
+        """The blocks of a set that nothing claims."""
+        return among & sum(blocks for (_, of), blocks in self._groups.items() if of is None)
+
     def hold(self, among: int, count: int, order: Order, entry: Entry) -> None:
         """Have COUNT of the blocks of a set stay as ORDER wants them, of those that are so and stay
         so: without that, an earlier entry could make something else of them."""
@@ -243,13 +258,12 @@ class Claims:
             if choice.of is None and choice.blocks & among:
                 yield choice.kind.change(choice.to)
 
-    def changes(self) -> Iterator[Change]:
-        """The change of each block that is claimed."""
+    def claimed(self) -> dict[int, tuple[Order, Entry]]:
+        """The blocks that are claimed, for what, and by which entry."""
         found: dict[int, tuple[Order, Entry]] = {}
         for blocks, order, entry in self._claims:
             found.update(dict.fromkeys(bits_of(blocks), (order, entry)))
-        for index, (order, entry) in found.items():
-            yield change_to(self.blocks[index], order, entry)
+        return found
 
     def _choices(self, order: Order, entry: Entry) -> "Sequence[_Choice]":
         """From what an entry with a size can choose."""

@@ -10,6 +10,9 @@ layout says, the same blocks are claimed again, and nothing is written.
 A block that a later entry claims is not lost for an entry with a size if that one leaves open what
 this one asks for, such as the zone: it is claimed for both, and becomes what both ask for. Else the
 size would be missing, or be there by chance at the next run.
+
+What the changes leave is looked at as the next run would see it, again and again until nothing
+would be written; then all of it is done by one run.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,15 +21,14 @@ from functools import cached_property
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
-from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
-from memory_hotplug.causes import Cause
+from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.change.claims import Claims, ends_of, set_of
-from memory_hotplug.change.plan import NEEDED, Action, Change, Order
+from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
-from memory_hotplug.change.steps import ONLINE
+from memory_hotplug.change.turns import after, in_turn
 from memory_hotplug.change.zone_spans import Spans
 from memory_hotplug.condition import Condition
-from memory_hotplug.errors import BlockError, LayoutError
+from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Entry, Layout, Missing
 from memory_hotplug.machine import Machine
 from memory_hotplug.runs import Run, gaps_between, runs_of
@@ -57,6 +59,11 @@ class Absence(NamedTuple):
     """The number of these blocks."""
     ranges: Sequence[Run] = ()
     """Block numbers; empty for an amount of memory."""
+    holders: Sequence[Entry] = ()
+    """Entries that have memory which could serve this one."""
+    zone: bool = False
+    """Whether there is memory that no entry has, and that may not come into the zone that is asked
+    for."""
 
 
 def absence_of(ranges: Sequence[Run], entry: Entry | None = None) -> Absence:
@@ -113,13 +120,81 @@ def targets_of(
     Raises LayoutError for what is impossible on a machine with such blocks, for example a size that
     is not a multiple of their size; and for missing blocks, where an entry wants that.
     """
-    place = _Place(table, configurable, zones, nodes)
+
+    def assigned(then: BlockTable) -> _Assigned:
+        return _assign(layout, _Place(then, configurable, zones, nodes), removal)
+
+    first = last = assigned(table)
+    claimed, blocks = first.claimed, first.blocks
+    found = in_turn((change_to(blocks[at], *what) for at, what in claimed.items()), table)
+    for _ in range(_ROUNDS):
+        if not any(change.is_ahead for change in found):
+            break
+        # What a run leaves can make more possible, such as a zone that a block can come into then.
+        # It is done at once: else the next run would do it.
+        last = assigned(after(found, table, nodes))
+        more = claimed | last.claimed
+        if all(at in claimed and claimed[at][0] == order for at, (order, _) in more.items()):
+            break
+        claimed = more
+        found = in_turn((change_to(blocks[at], *what) for at, what in claimed.items()), table)
+    free = ~set_of(claimed, len(blocks))
+    spares = {
+        id(part.entry): first.claims.spares(part.found & free, part.order, part.entry)
+        for part in first.parts
+        if part.entry.size is not None
+    }
+    changes = [change._replace(spares=spares.get(id(change.entry), ())) for change in found]
+    return Targets(changes, _waiting(last.explained()))
+
+
+_ROUNDS = 100
+"""More than blocks can leave a zone from its ends: DMA32 has 4 GiB."""
+
+
+def _waiting(absences: "Sequence[Absence]") -> "Sequence[Absence]":
+    """What is missing and to be told. Raises LayoutError where an entry wants that."""
+    for absence in absences:
+        if absence.entry and absence.entry.missing is Missing.ERROR:
+            raise LayoutError(*absence.entry.where, "the machine does not have all these blocks")
+    return [one for one in absences if one.entry and one.entry.missing is Missing.WAIT]
+
+
+class _Assigned(NamedTuple):
+    """What each block is claimed for."""
+
+    parts: "Sequence[_Part]"
+    claims: Claims
+    claimed: dict[int, tuple[Order, Entry]]
+    """By the position of a block."""
+    absences: Sequence[Absence]
+
+    @property
+    def blocks(self) -> Sequence[MemoryBlock]:
+        return self.claims.blocks
+
+    def explained(self) -> Sequence[Absence]:
+        """The absences, each size with what has the memory."""
+        parts = {id(part.entry): part for part in self.parts}
+        found = []
+        for absence in self.absences:
+            part = parts[id(absence.entry)]
+            if part.wanted:
+                others = self.claims.others(part.found, part.order)
+                holders = {id(held): held for held in (self.claimed[at][1] for at in others)}
+                order = [one.entry for one in self.parts if id(one.entry) in holders]
+                zone = part.order.zone is not None and bool(self.claims.free(part.found))
+                absence = absence._replace(holders=order, zone=zone)
+            found.append(absence)
+        return found
+
+
+def _assign(layout: Layout, place: "_Place", removal: Removal) -> _Assigned:
     parts = [place.part(entry) for entry in layout.entries]
     lasting = _lasting(parts, place)
     reserved = _reserved(parts, place, lasting)
     claims = Claims(place.blocks, place.enterable, sum(reserved.values()), removal)
     absences: list[Absence] = []
-    spares: dict[int, Sequence[Change]] = {}
     for part in reversed(parts):
         entry = part.entry
         if entry.size is None:
@@ -127,17 +202,10 @@ def targets_of(
             absence = place.not_there(part)
         else:
             claims.reserved &= ~reserved[id(entry)]
-            short = _claim_size(claims, part, lasting[id(entry)])
-            absence = Absence(entry, short)
-            spares[id(entry)] = claims.spares(part.found, part.order, entry)
-        if absence.blocks and entry.missing is Missing.ERROR:
-            raise LayoutError(*entry.where, "the machine does not have all these blocks")
-        if absence.blocks and entry.missing is Missing.WAIT:
+            absence = Absence(entry, _claim_size(claims, part, lasting[id(entry)]))
+        if absence.blocks:
             absences.append(absence)
-    changes = [
-        change._replace(spares=spares.get(id(change.entry), ())) for change in claims.changes()
-    ]
-    return Targets(place.in_turn(sorted(changes, key=_turn)), absences[::-1])
+    return _Assigned(parts, claims, claims.claimed(), absences[::-1])
 
 
 class _Part(NamedTuple):
@@ -217,24 +285,6 @@ class _Place:
     def _spans(self) -> Spans:
         return Spans(self._table)
 
-    def in_turn(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """CHANGES in an order in which each finds its zone valid, as near to theirs as can be; what
-        would not is refused. Tried, it would set blocks offline and online again each time."""
-        if not any(change.is_ahead and change.order.zone in _OF_KERNEL for change in changes):
-            return changes
-        spans, found, rest = Spans(self._table), list[Change](), list(changes)
-        for _ in range(_PASSES):
-            later = []
-            for change in rest:
-                if _finds_zone(change, spans):
-                    found.append(change)
-                    _follow(change, spans)
-                else:
-                    later.append(change)
-            # The span of a zone becomes shorter at both of its ends.
-            rest = later[::-1]
-        return found + [_without_zone(change, spans) for change in rest]
-
     def _within(self, ranges: Sequence[Run]) -> int:
         numbers, found = self._table.numbers, 0
         for first, last in ranges:
@@ -312,40 +362,6 @@ def _claim_what_is_so(claims: Claims, part: _Part, lasting: tuple[int, int]) -> 
     return found
 
 
-_OF_KERNEL = (Zone.DMA, Zone.DMA32, Zone.NORMAL)
-_PASSES = 4
-"""Two from each end of a zone."""
-
-
-def _finds_zone(change: Change, spans: Spans) -> bool:
-    """Whether the zone that a change asks for is valid at its turn."""
-    block, zone = change.block, change.order.zone
-    if zone is None or not change.is_ahead:
-        return True
-    shown = () if block.state is State.ONLINE else block.zones or ()
-    return zone in shown or spans.can_enter(block.number, zone)
-
-
-def _follow(change: Change, spans: Spans) -> None:
-    """Have SPANS follow a change."""
-    if not change.is_ahead:
-        return
-    if change.block.state is State.ONLINE:
-        spans.set_offline(change.number)
-    after = change.after
-    if after.state is State.ONLINE:
-        zone = change.plan.target.zone or zone_of(after) or Zone.MOVABLE
-        spans.set_online(change.number, zone)
-
-
-def _without_zone(change: Change, spans: Spans) -> Change:
-    zones = spans.valid_zones(change.number)
-    refused = BlockError(
-        change.number, ONLINE.name, Cause.ZONE_NOT_VALID, zone=change.order.zone, zones=zones
-    )
-    return change._replace(plan=change.plan._replace(refused=refused))
-
-
 def _check(entry: Entry, block_size: int, configurable: bool) -> None:
     where = entry.where
     if not configurable:
@@ -385,26 +401,3 @@ def takes_size(layout: Layout) -> bool:
         entry.size is not None and entry.condition is not Condition.ONLINE
         for entry in layout.entries
     )
-
-
-def _turn(change: Change) -> tuple[int, int]:
-    """When a block has its turn. What gives memory comes before what takes some: a block without
-    memmap on memory takes its struct pages from other blocks when it is configured. The kernel's
-    zones get theirs before Movable, which is bounded by them. Offline comes last, so that there is
-    memory to move the pages to."""
-    block, after = change.block, change.after
-    online = block.state is State.ONLINE
-    if online and after.state is not State.ONLINE:
-        turn = 9
-    elif after.configured is False:
-        turn = 0
-    elif online:
-        turn = 7
-    elif after.state is not State.ONLINE:
-        turn = 8
-    else:
-        turn = 1 if block.configured is not False else 2 if after.memmap_on_memory else 3
-        if change.order.zone is Zone.MOVABLE:
-            turn += 3
-    number = block.number
-    return turn, -number if turn in (0, 9) else number

@@ -30,6 +30,24 @@ class Spans:
             self._nodes[number] = self._nodes.get(number - 1) if node is None else node
             if state is State.ONLINE and zones:
                 self._members.setdefault((node, zones[0]), []).append(number)
+        for node, zone in [*self._members]:
+            if zone is Zone.NONE:
+                self._widen(node)
+
+    def _widen(self, node: int | None) -> None:
+        """Have a block in several zones belong to the kernel's zones below and above it. Block 0 of
+        an x86 machine is in DMA and DMA32: a block above it is in the span of DMA32 as long as
+        another one above that is."""
+        kernel = sorted(
+            (number, zone)
+            for zone in (*_BEFORE_NORMAL, Zone.NORMAL)
+            for number in self._members.get((node, zone), ())
+        )
+        numbers = [number for number, _ in kernel]
+        for number in self._members[node, Zone.NONE]:
+            at = bisect_left(numbers, number)
+            for zone in {zone for _, zone in kernel[max(at - 1, 0) : at + 1]}:
+                insort(self._members[node, zone], number)
 
     def set_online(self, number: int, zone: Zone) -> None:
         """Add a block that was set online in ZONE."""
