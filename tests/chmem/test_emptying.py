@@ -127,6 +127,29 @@ def test_a_size_of_a_layout_empties_devices(
     assert chmem("-s", plugged, "--apply", layout, "--json").stdout.count('"result"') == 0
 
 
+def test_a_block_that_fails_is_replaced_by_one_of_no_device(
+    plugged: Path, chmem: Command, memsim: Command
+) -> None:
+    memsim("fault", plugged, "--offline", "18=EBUSY")
+    memsim("fault", plugged, "--offline", "7=EBUSY")
+    done = chmem("-s", plugged, "-d", "1g", "--json")
+    assert taken(plugged) == [6, 16, 17, *range(19, 24)]
+    assert [one["device"] for one in json.loads(done.stdout)["devices"]] == ["PNP0C80:01"]
+
+
+def test_a_size_of_a_layout_replaces_a_block_by_one_of_no_device(
+    plugged: Path, chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    memsim("fault", plugged, "--offline", "30=EBUSY")
+    layout = tmp_path / "l.toml"
+    layout.write_text('version = 1\n[[memory]]\nsize = "768M"\nstate = "offline"\n')
+    chmem("-s", plugged, "--apply", layout)
+    gone = taken(plugged)
+    assert len(gone) == 6
+    assert {28, 29, 31, 32, 33} < {*gone}
+    assert {*gone} & {*BOOT}
+
+
 def test_order_highest_is_util_linuxs(plugged: Path, chmem: Command) -> None:
     assert chmem("-s", plugged, "-d", "512m", "--order", "highest").status == 0
     assert taken(plugged) == [*range(35, 39)]

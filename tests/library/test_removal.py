@@ -51,13 +51,38 @@ def test_few_devices_are_emptied(sizes: Sequence[int], count: int, taken: str) -
 def test_without_fewest_devices_come_in_the_order_of_their_first_changes() -> None:
     order = [c.number for c in emptying(changes(8), 2, devices(2, 3, 1), fewest=False)]
     # 6 and 7 are of no device.
-    assert order == [5, 4, 3, 2, 1, 0, 7, 6]
+    assert order == [5, 4, 3, 2, 7, 6, 1, 0]
 
 
 def test_what_stays_is_the_last_of_all() -> None:
     removal = devices(2, 2)._replace(staying=(2,))
     order = emptying(changes(6), 2, removal, lambda block: block.number == 5)
-    assert [change.number for change in order] == [1, 0, 3, 4, 2, 5]
+    assert [change.number for change in order] == [1, 0, 4, 3, 5, 2]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        # A device is taken as a whole; then comes memory of no device, 6 and 7.
+        (2, [1, 0, 7, 6, 5, 4, 3, 2]),
+        # The rest of a device that is taken in part comes before that.
+        (5, [5, 4, 3, 2, 1, 0, 7, 6]),
+        (1, [1, 0, 7, 6, 5, 4, 3, 2]),
+        (0, [7, 6, 1, 0, 5, 4, 3, 2]),
+    ],
+)
+def test_memory_of_no_device_is_first_to_take_the_place_of_what_fails(
+    count: int, expected: Sequence[int]
+) -> None:
+    order = emptying(changes(8), count, devices(2, 4))
+    assert [change.number for change in order] == expected
+
+
+def test_of_devices_that_cannot_be_emptied_no_second_one_is_taken_for_what_fails() -> None:
+    removal = devices(2, 2)._replace(staying=(0, 3))
+    order = emptying(changes(6), 1, removal)
+    # 2 is of a device that stays, 4 and 5 are of none, 1 is of the other device.
+    assert [change.number for change in order] == [2, 5, 4, 1, 3, 0]
 
 
 def test_very_many_devices_take_no_time() -> None:

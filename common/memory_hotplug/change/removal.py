@@ -1,7 +1,8 @@
 """Which memory to set offline for a size, so that devices become empty.
 
 A device can be removed only once no block of it is online. So a size takes all blocks of a device
-before it takes any of the next. Memory of no device, which was there at boot, comes last.
+before it takes any of the next. Memory of no device, which was there at boot, comes after that; it
+takes the place of blocks that fail, so that no further device is left in part.
 """
 
 from collections import Counter
@@ -102,12 +103,52 @@ def emptying(
     devices come to COUNT, always the largest that it empties, and at the end a part of the
     smallest. Without FEWEST, devices come in the order of their first changes. A device comes later
     if a block of it is not among CHANGES, or is known to stay: by REMOVAL, or because it HOLDS what
-    cannot be moved. Blocks that stay come last of all. Otherwise changes keep their order.
+    cannot be moved. Memory of no device comes once the devices before it come to COUNT: it is first
+    to take the place of what fails. Blocks that stay come last of all. Otherwise changes keep their
+    order.
     """
+    last: list[Change] = []
 
     def stays(change: Change) -> bool:
         return change.number in removal.staying or holds(change.block)
 
+    def going(part: Iterable[Change]) -> Iterator[Change]:
+        for change in part:
+            if stays(change):
+                last.append(change)
+            else:
+                yield change
+
+    whole, later, at_boot = _by_device(changes, removal)
+
+    def emptied_next() -> list[Change]:
+        """A device that can become empty; nothing if one cannot."""
+        name = _next({one: len(part) for one, part in whole.items()}, count, fewest=fewest)
+        part = whole.pop(name)
+        if not any(map(stays, part)):
+            return part
+        later.append(part)
+        return []
+
+    while whole and count > 0:
+        part = emptied_next()
+        yield from part
+        count -= len(part)
+    while later and count > 0:
+        for change in going(later.pop(0)):
+            yield change
+            count -= 1
+    yield from going(at_boot)
+    while whole:
+        yield from emptied_next()
+    yield from going(chain(*later))
+    yield from last
+
+
+def _by_device(
+    changes: Iterable[Change], removal: Removal
+) -> tuple[dict[str, list[Change]], list[list[Change]], list[Change]]:
+    """The changes of each device that CHANGES can empty, of other devices, and of no device."""
     parts: dict[str | None, list[Change]] = {}
     for change in changes:
         parts.setdefault(removal.devices.get(change.number), []).append(change)
@@ -118,21 +159,7 @@ def emptying(
             whole[name] = part
         else:
             later.append(part)
-    while whole:
-        name = _next({one: len(part) for one, part in whole.items()}, count, fewest=fewest)
-        part = whole.pop(name)
-        if any(map(stays, part)):
-            later.append(part)
-            continue
-        yield from part
-        count -= len(part)
-    last = []
-    for change in chain(*later, at_boot):
-        if stays(change):
-            last.append(change)
-        else:
-            yield change
-    yield from last
+    return whole, later, at_boot
 
 
 def _next(sizes: Mapping[str, int], count: int, *, fewest: bool) -> str:
