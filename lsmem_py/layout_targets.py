@@ -17,7 +17,7 @@ from memory_hotplug.change.plan import Change
 from memory_hotplug.change.targets import Absence, targets_on
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Policy
-from memory_hotplug.layout.places import read_layout
+from memory_hotplug.layout.places import find_layout, read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.runs import runs_of
 from memory_hotplug.table import BlockTable
@@ -110,8 +110,8 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> Wanted:
 
     NOW is what it is. Raises LayoutError, and OSError if the layout cannot be read.
     """
-    layout = read_layout(machine.tree.system, None if path == DEFAULT else path)
-    if path == DEFAULT and not (layout.entries or layout.policy.said):
+    layout = find_layout(machine.tree.system, None if path == DEFAULT else path)
+    if layout is None:
         raise LayoutError("memory-layout.d", None, "there is no layout")
     table = machine.read(ATTRIBUTES)
     found = targets_on(machine, layout, table)

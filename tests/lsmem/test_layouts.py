@@ -387,6 +387,16 @@ def test_diff_with_a_layout_that_there_is_not_compares_nothing(
     assert done.stderr == "lsmem: memory-layout.d: there is no layout\n"
 
 
+@pytest.mark.parametrize("text", ["", 'keep_free = "1G"\n', "[policy]\n"])
+def test_diff_with_a_layout_that_names_no_memory_finds_nothing(
+    text: str, lsmem: Command, machine: Make
+) -> None:
+    root = machine(s390())
+    layout(root, text, MINE)
+    done = lsmem("-s", root, "--diff", "layout")
+    assert (done.status, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize(
     "words", [["--diff", "layout", "--bogus"], ["--bogus", "--diff", "layout"], ["--diff"]]
 )
