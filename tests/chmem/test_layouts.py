@@ -619,7 +619,7 @@ def test_a_persistent_change_writes_what_became_of_the_memory(
     [
         (b"version = 1\n#\xff\n", "-:2: not UTF-8"),
         (b"{", "-:1: not JSON: Expecting property name enclosed in double quotes"),
-        (b"version = 3\n", "-:1: version must be 1"),
+        (b"version = 3\n", "-:1: version must be 1, not 3"),
         (b"#" * LONGEST, "-: version must be 1, and is missing"),
         (b"#" * (LONGEST + 1), "-: too long"),
         (b"version = 1\nx = 3\n", "-:2: unknown key x (known: keep_free, memory, policy, version)"),
