@@ -30,8 +30,9 @@ DEFAULT = "layout"
 
 
 def is_layout(path: str) -> bool:
-    """Whether a path is that of a layout: DEFAULT, a file with the name of one, a file in JSON with
-    the key that only a layout has, or a directory with such names."""
+    """Whether a path is that of a layout: DEFAULT, a file with the name of one, a file that begins
+    as one in TOML, a file in JSON with the key that only a layout has, or a directory with such
+    names."""
     if path == DEFAULT or path.endswith(".toml"):
         return True
     if os.path.isdir(path) and not os.path.isdir(f"{path}/sys"):
@@ -40,11 +41,18 @@ def is_layout(path: str) -> bool:
         return False
     with open(path, "rb") as file:
         start = file.read(LONGEST)
+    if _TOML.match(start):
+        return True
     return start.lstrip(_BEFORE).startswith(b"{") and bool(_VERSION.search(start))
 
 
 _BEFORE = b"\xef\xbb\xbf \t\r\n"
 """A byte order mark, and white space."""
+_TOML = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:[ \t\r]*(?:#[^\n]*)?\n)*[ \t]*"
+    rb"(?:(?:version|keep_free)[ \t]*=|\[policy\]|\[\[memory\]\])"
+)
+"""How a layout in TOML begins, behind comments."""
 _VERSION = re.compile(rb'"version"\s*:')
 
 
