@@ -75,7 +75,9 @@ ACTIONS = {
     ),
     "apply": ActionRow(
         _changes(
-            lambda machine, asked: to_apply(machine, asked.operand, force=asked.options.force)
+            lambda machine, asked: to_apply(
+                machine, asked.operand, asked.output, force=asked.options.force
+            )
         ),
         FILE,
         _OF_BLOCKS | _TAKING | {"install"},

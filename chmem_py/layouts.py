@@ -12,6 +12,7 @@ from chmem_py.selection import Selection, Undoing, needed, select, select_change
 from hotplug_cli.exits import Exit
 from hotplug_cli.output_file import open_output
 from hotplug_cli.program import CommandError
+from hotplug_cli.tree_messages import BAD_LAYOUT
 from memory_hotplug.block import State
 from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.journal import last_change
@@ -29,7 +30,13 @@ from memory_hotplug.change.undo import UNDO
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Entry, Layout, Policy, Where
 from memory_hotplug.layout.notation import format_layout, parse_layout, parse_policy
-from memory_hotplug.layout.places import SAVED, decoded, layout_file_names, read_layout
+from memory_hotplug.layout.places import (
+    SAVED,
+    decoded,
+    find_layout,
+    layout_file_names,
+    read_layout,
+)
 from memory_hotplug.layout.settings import differing, settings_to
 from memory_hotplug.machine import Machine
 from memory_hotplug.runs import gaps
@@ -59,12 +66,16 @@ class Job(NamedTuple):
 # Apply
 
 
-def to_apply(machine: Machine, where: str | None, *, force: bool) -> Job:
+def to_apply(machine: Machine, where: str | None, output: Output, *, force: bool) -> Job:
     """The job for --apply. With FORCE zone Movable may become of any size.
 
     Raises LayoutError, and OSError if the layout cannot be read.
     """
-    layout = _standard_input() if where == "-" else read_layout(machine.tree.system, where)
+    found = _standard_input() if where == "-" else find_layout(machine.tree.system, where)
+    if found is None:
+        told = BAD_LAYOUT.of(place="memory-layout.d", reason="there is no layout")
+        output.say(told)
+    layout = found or Layout()
     request = Request(where or "memory-layout.d")
 
     def chosen() -> Selection:

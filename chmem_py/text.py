@@ -244,8 +244,10 @@ def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -
         else:
             yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
     yield from (f"# {line}" for line in tally.forecast)
+    yield from (f"# {setting.name} would be set to {setting.word}" for setting in tally.settings)
     if not numbers:
-        yield "# nothing would be changed"
+        if not tally.settings:
+            yield "# nothing would be changed"
         return
     size = sizes.exact(len(numbers) * tally.selection.block_size)
     done = done_word(tally.selection.request.action)

@@ -17,7 +17,7 @@ from memory_hotplug.change.plan import Change
 from memory_hotplug.change.targets import Absence, targets_on
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Policy
-from memory_hotplug.layout.places import read_layout
+from memory_hotplug.layout.places import find_layout, read_layout
 from memory_hotplug.machine import Machine
 from memory_hotplug.runs import runs_of
 from memory_hotplug.table import BlockTable
@@ -30,8 +30,9 @@ DEFAULT = "layout"
 
 
 def is_layout(path: str) -> bool:
-    """Whether a path is that of a layout: DEFAULT, a file with the name of one, a file in JSON with
-    the key that only a layout has, or a directory with such names."""
+    """Whether a path is that of a layout: DEFAULT, a file with the name of one, a file that begins
+    as one in TOML, a file in JSON with the key that only a layout has, or a directory with such
+    names."""
     if path == DEFAULT or path.endswith(".toml"):
         return True
     if os.path.isdir(path) and not os.path.isdir(f"{path}/sys"):
@@ -40,11 +41,18 @@ def is_layout(path: str) -> bool:
         return False
     with open(path, "rb") as file:
         start = file.read(LONGEST)
+    if _TOML.match(start):
+        return True
     return start.lstrip(_BEFORE).startswith(b"{") and bool(_VERSION.search(start))
 
 
 _BEFORE = b"\xef\xbb\xbf \t\r\n"
 """A byte order mark, and white space."""
+_TOML = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:[ \t\r]*(?:#[^\n]*)?\n)*[ \t]*"
+    rb"(?:(?:version|keep_free)[ \t]*=|\[policy\]|\[\[memory\]\])"
+)
+"""How a layout in TOML begins, behind comments."""
 _VERSION = re.compile(rb'"version"\s*:')
 
 
@@ -110,8 +118,8 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> Wanted:
 
     NOW is what it is. Raises LayoutError, and OSError if the layout cannot be read.
     """
-    layout = read_layout(machine.tree.system, None if path == DEFAULT else path)
-    if path == DEFAULT and not (layout.entries or layout.policy.said):
+    layout = find_layout(machine.tree.system, None if path == DEFAULT else path)
+    if layout is None:
         raise LayoutError("memory-layout.d", None, "there is no layout")
     table = machine.read(ATTRIBUTES)
     found = targets_on(machine, layout, table)

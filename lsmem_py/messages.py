@@ -62,8 +62,8 @@ HOLES_UNKNOWN = Message(
 # --diff
 
 _TAKES = (
-    "--diff takes what lsmem --json --typed wrote,"
-    " or a directory or tar archive made by memsim capture"
+    "--diff takes what lsmem --json --typed wrote, a directory or tar archive made by memsim"
+    " capture, or a memory layout: a file, or a directory with files whose names end in .toml"
 )
 NOT_A_FILE = Message("{file} is {kind}, not a regular file", _TAKES + "; - is standard input")
 TOO_LARGE = Message("{file} is larger than {size} bytes", _TAKES)

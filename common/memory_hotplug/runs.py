@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Run", "gaps", "gaps_between", "runs_of"]
+__all__ = ["Run", "gaps", "gaps_between", "length", "runs_of"]
 
 Run = tuple[int, int]
 
@@ -17,6 +17,11 @@ def runs_of(numbers: Iterable[int]) -> list[Run]:
         else:
             found.append((number, number))
     return found
+
+
+def length(runs: Iterable[Run]) -> int:
+    """The count of numbers in RUNS, which do not overlap."""
+    return sum(last - first + 1 for first, last in runs)
 
 
 def gaps(numbers: Sequence[int], first: int, last: int) -> Iterator[Run]:

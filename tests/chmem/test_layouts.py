@@ -44,6 +44,35 @@ def blocks(count: int, tree: Path) -> str:
         return f"{count * machine.block_size >> 20}M"
 
 
+@pytest.mark.parametrize("words", [[], ["--install"], ["--dry-run"]])
+def test_apply_says_that_there_is_no_layout(
+    words: list[str], machine: Make, chmem: Command
+) -> None:
+    tree = machine("x86-dimm-slots")
+    told = "chmem: memory-layout.d: there is no layout\n"
+    masking = tree / "etc/memory-layout.d/10.toml"
+    masking.parent.mkdir(parents=True)
+    for _ in range(2):
+        done = chmem("-s", tree, "--apply", *words)
+        assert (done.status, done.stderr) == (0, told)
+        masking.write_text("\n")
+    masking.write_text("version = 1\n")
+    assert chmem("-s", tree, "--apply", *words).stderr == ""
+
+
+@pytest.mark.parametrize("place", ["", "x.toml"])
+def test_apply_refuses_a_place_without_a_layout(
+    place: str, machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "x.toml").write_text("")
+    (tmp_path / "x.conf").write_text("version = 1\n")
+    ends = "" if place else "; the names of its files end in .toml"
+    where = tmp_path / place
+    done = chmem("-s", machine("x86-dimm-slots"), "--apply", where)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == f"chmem: {where}: there is no layout{ends}\n"
+
+
 def test_a_dimm_that_was_removed_for_good_is_as_the_layout_says(
     machine: Make, chmem: Command, memsim: Command, lsmem: Command
 ) -> None:
@@ -590,7 +619,7 @@ def test_a_persistent_change_writes_what_became_of_the_memory(
     [
         (b"version = 1\n#\xff\n", "-:2: not UTF-8"),
         (b"{", "-:1: not JSON: Expecting property name enclosed in double quotes"),
-        (b"version = 3\n", "-:1: version must be 1"),
+        (b"version = 3\n", "-:1: version must be 1, not 3"),
         (b"#" * LONGEST, "-: version must be 1, and is missing"),
         (b"#" * (LONGEST + 1), "-: too long"),
         (b"version = 1\nx = 3\n", "-:2: unknown key x (known: keep_free, memory, policy, version)"),

@@ -151,7 +151,14 @@ def test_a_setting_that_the_kernel_does_not_have_is_refused(machine: Make, chmem
 def test_policy_with_dry_run_shows_the_writes(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--policy", "auto_online=online", "--dry-run")
     assert f"memsim write {tree} {AUTO} online" in done.stdout
+    assert done.stdout.endswith("\n# auto_online_blocks would be set to online\n")
     assert settings(tree) == AT_BOOT
+    # What is so already is not changed.
+    done = chmem("-s", tree, "--policy", "auto_online=offline", "--dry-run")
+    assert done.stdout == "# nothing would be changed\n"
+    assert chmem("-s", tree, "--policy", "auto_online=online").status == 0
+    done = chmem("-s", tree, "--undo", "--dry-run")
+    assert done.stdout.endswith("\n# auto_online_blocks would be set to offline\n")
 
 
 def test_policy_tells_a_setting_that_cannot_be_written(tree: Path, chmem: Command) -> None:

@@ -127,11 +127,12 @@ IN_ENTRY = {
     'blocks = ""': f'{NUMBERS}, not ""',
     "blocks = []": f"{NUMBERS}, not []",
     "blocks = [3]": f"{NUMBERS}, not [3]",
-    'blocks = "1000000000000000000"': f'{NUMBERS}, not "1000000000000000000"',
+    'blocks = "1000000000000000000"': f'{NUMBERS}, and below {10**18}, not "1000000000000000000"',
     'blocks = "3,3"': 'blocks is ranges that do not overlap, not "3,3"',
     'range = "0x0"': f'{ADDRESS}, not "0x0"',
     'range = "0x1-0x0"': f'{ADDRESS}, with ends that ascend, not "0x1-0x0"',
-    'range = "0x0-0x10000000000000000"': f'{ADDRESS}, not "0x0-0x10000000000000000"',
+    'range = "0x0-0x10000000000000000"': f"{ADDRESS}, and below 0x10000000000000000, "
+    'not "0x0-0x10000000000000000"',
     "node = 2147483648": "node is a whole number, 0 or more, not 2147483648",
     "node = 0\nmemmap_on_memory = 1": "memmap_on_memory is true or false, not 1",
     'node = 0\nstate = "on"': 'state is "online" or "offline" or "deconfigured", not "on"',
@@ -161,6 +162,7 @@ LINES = [
     ("policy = 3\n", 2, "policy must be a table"),
     ("version = 1\n", 2, "not TOML: Cannot overwrite a value"),
     ("y = 1", 2, f"unknown key y {TOP_KEYS}"),
+    ("\n[a.a.a.b]\nc = 1", 3, f"unknown key a {TOP_KEYS}"),
     ("[memory]\nnode = 1", 2, "memory must be [[memory]], one for each entry"),
     ("memory = [3]", 2, "memory must be [[memory]]"),
     ("a = ", 2, "not TOML: Invalid value; the value of a is missing"),
@@ -208,7 +210,9 @@ AS_JSON = [
     ('{"version": 1, "memory": {}}', None, "memory must be [[memory]], one for each entry"),
     ('{"version": 1, "memory": null}', None, "memory must be [[memory]], one for each entry"),
     ('{"version": 1, "policy": []}', None, "policy must be a table"),
-    ('{"version": "1"}', None, 'version is a whole number, 0 or more, not "1"'),
+    ('{"version": "1"}', None, 'version must be 1, not "1"'),
+    ("version = 1.0", 1, "version must be 1, not 1.0"),
+    ("version = true", 1, "version must be 1, not true"),
     (f'{{"version": {"[" * 100_000}', 1, TOO_DEEP),
     (f'{{"a":\n{{"version": {"{" * 100_000}', 2, TOO_DEEP),
     (f'{{"version":\n{"9" * 5000}}}', 2, TOO_LONG),
@@ -224,7 +228,7 @@ WRONG = [
     *((f"version = 1\n[policy]\n{of}\n", 3, IN_POLICY[of]) for of in IN_POLICY),
     *((f"version = 1\n{of}", line, reason) for of, line, reason in LINES),
     ("", None, "version must be 1, and is missing"),
-    ("# a comment\n\nversion = 2\n", 3, "version must be 1"),
+    ("# a comment\n\nversion = 2\n", 3, "version must be 1, not 2"),
     ("version =", 1, "not TOML: Invalid value; the value of version is missing"),
     *AS_JSON,
 ]
@@ -712,7 +716,7 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "long").write_bytes(b"#" * LONGEST)
     assert len(read_file(str(tmp_path), "long")) == LONGEST
     (tmp_path / "long").write_bytes(b"#" * (LONGEST + 1))
-    with pytest.raises(OSError, match="too large") as caught:
+    with pytest.raises(OSError, match="too large, more than 4M") as caught:
         read_file(str(tmp_path), "long")
     assert caught.value.filename == "/long"
 

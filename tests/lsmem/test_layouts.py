@@ -153,6 +153,21 @@ def test_diff_takes_a_layout_in_json(
     assert done.stdout == "memory3 128M  zones Movable -> Normal\n"
 
 
+@pytest.mark.parametrize("before", ["", "\ufeff# mine\n\n  # and more\r\n "])
+def test_diff_takes_a_layout_of_any_name(
+    before: str, tree: Path, lsmem: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.conf"
+    file.write_text(f'{before}version = 1\n[[memory]]\nblocks = "3"\nzone = "Movable"\n')
+    done = lsmem("-s", tree, "--diff", file)
+    assert (done.status, done.stderr) == (1, "")
+    assert done.stdout == "memory3 128M  zones Movable -> Normal\n"
+    # A directory must have files with the names of layouts; the advice says so.
+    done = lsmem("-s", tree, "--diff", tmp_path, "--advice=always")
+    assert (done.status, done.stdout) == (2, "")
+    assert "files whose names end in .toml" in done.stderr
+
+
 def test_diff_takes_no_listing_for_a_layout(tree: Path, lsmem: Command, tmp_path: Path) -> None:
     file = tmp_path / "listing"
     file.write_text(lsmem("-s", tree, "-J").stdout)
@@ -385,6 +400,16 @@ def test_diff_with_a_layout_that_there_is_not_compares_nothing(
     done = lsmem("-s", machine(s390()), "--diff", "layout")
     assert (done.status, done.stdout) == (2, "")
     assert done.stderr == "lsmem: memory-layout.d: there is no layout\n"
+
+
+@pytest.mark.parametrize("text", ["", 'keep_free = "1G"\n', "[policy]\n"])
+def test_diff_with_a_layout_that_names_no_memory_finds_nothing(
+    text: str, lsmem: Command, machine: Make
+) -> None:
+    root = machine(s390())
+    layout(root, text, MINE)
+    done = lsmem("-s", root, "--diff", "layout")
+    assert (done.status, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Entry, Layout, Missing
 from memory_hotplug.machine import Machine
-from memory_hotplug.runs import Run, gaps_between, runs_of
+from memory_hotplug.runs import Run, gaps_between, length, runs_of
 from memory_hotplug.table import BlockTable
 
 __all__ = [
@@ -68,12 +68,7 @@ class Absence(NamedTuple):
 
 def absence_of(ranges: Sequence[Run], entry: Entry | None = None) -> Absence:
     """The absence of all blocks in RANGES."""
-    return Absence(entry, _length(ranges), ranges)
-
-
-def _length(ranges: Sequence[Run]) -> int:
-    """The number of blocks in RANGES, which do not overlap."""
-    return sum(last - first + 1 for first, last in ranges)
+    return Absence(entry, length(ranges), ranges)
 
 
 class Targets(NamedTuple):
@@ -248,22 +243,17 @@ class _Place:
         ranges = _ranges(entry, size)
         within = self._within(ranges) if ranges else (1 << len(self.blocks)) - 1
         found = within if entry.node is None else within & self._on_node(entry.node)
-        wanted = (entry.size or 0) // size
-        if not online:
-            # Memory that is not there is not online, and stays so when it comes back.
-            wanted -= min(wanted, _length(ranges) - within.bit_count()) if ranges else 0
+        # Memory that is not there is not online.
+        there = within.bit_count() if ranges and not online else length(ranges)
+        wanted = max((entry.size or 0) // size - length(ranges) + there, 0)
         return _Part(entry, order, ranges, within, found, wanted)
 
     def not_there(self, part: _Part) -> Absence:
-        """What an entry without a size names and the machine lacks. A node without blocks counts as
-        one block. What is not to be online lacks nothing: memory that is not there is not online.
-        """
+        """What an entry without a size lacks here. A node without blocks counts as one block."""
         if part.entry.condition is not Condition.ONLINE:
             return Absence(part.entry, 0)
         if not part.ranges:
             return Absence(part.entry, 0 if part.found else 1)
-        if part.within.bit_count() == _length(part.ranges):
-            return Absence(part.entry, 0)
         lacking = tuple(gap for run in part.ranges for gap in gaps_between(self._runs, *run))
         return absence_of(lacking, part.entry)
 

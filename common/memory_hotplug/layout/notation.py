@@ -79,7 +79,8 @@ class _Lines:
 
     def of(self, table: str, count: int, key: str) -> int | None:
         """The line of KEY, or else of its table."""
-        places = ((table, count, key), (table, count, ""), ("", 0, table), (key, 1, ""))
+        here = ((table, count, key), (table, count, ""))
+        places = (*here, ("", 0, table), (key, 1, ""), (key, 0, ""))
         return next((self._lines[place] for place in places if place in self._lines), None)
 
 
@@ -181,8 +182,9 @@ def _choice(choices: tuple[_Choice, ...]) -> Callable[[Any], _Choice]:
     return parse
 
 
-_BLOCKS = re.compile("([0-9]{1,18})(?:-([0-9]{1,18}))?")
-_ADDRESSES = re.compile("0x([0-9a-fA-F]{1,16})-0x([0-9a-fA-F]{1,16})")
+_BLOCKS = re.compile("([0-9]{1,40})(?:-([0-9]{1,40}))?")
+_ADDRESSES = re.compile("0x([0-9a-fA-F]{1,40})-0x([0-9a-fA-F]{1,40})")
+_BLOCK_LIMIT = 10**18
 
 
 def _blocks(value: Any) -> tuple[tuple[int, int], ...]:
@@ -206,8 +208,11 @@ def _ranges(
             raise ValueError(allowed)
         first = int(match[1], base)
         last = first if match[2] is None else int(match[2], base)
-        if not first <= last < SIZE_LIMIT:
+        if first > last:
             raise ValueError(f"{allowed}, with ends that ascend")
+        if last >= (_BLOCK_LIMIT if base == 10 else SIZE_LIMIT):
+            limit = str(_BLOCK_LIMIT) if base == 10 else f"{SIZE_LIMIT:#x}"
+            raise ValueError(f"{allowed}, and below {limit}")
         found.append((first, last))
     found.sort()
     if any(one[1] >= other[0] for one, other in pairwise(found)):
@@ -226,8 +231,10 @@ class _Parser:
     def layout(self) -> Layout:
         """Raises LayoutError."""
         top = self._top
-        if top.take("version", _integer) != VERSION:
-            missing = "" if "version" in top.values else ", and is missing"
+        version = top.take("version", lambda value: value)
+        if type(version) is not int or version != VERSION:
+            found = json.dumps(top.values.get("version"), default=str)
+            missing = f", not {cut(found)}" if "version" in top.values else ", and is missing"
             raise top.error(f"version must be {VERSION}{missing}", "version")
         keep_free = top.take("keep_free", _amount)
         policy = top.take("policy", self._policy) or Policy()

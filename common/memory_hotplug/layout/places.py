@@ -19,7 +19,7 @@ from memory_hotplug.trees.root_files import (
 )
 from safe_files.beneath import check_regular
 
-__all__ = ["SAVED", "decoded", "layout_file_names", "read_layout"]
+__all__ = ["SAVED", "decoded", "find_layout", "layout_file_names", "read_layout"]
 
 SAVED = "etc/memory-layout.d/50-chmem.toml"
 """The file that chmem writes."""
@@ -28,19 +28,27 @@ _READING = os.O_RDONLY | os.O_NONBLOCK
 
 
 def read_layout(root: str | Packed, where: str | None = None) -> Layout:
-    """The layout in the file or directory WHERE; by default, in the directories below ROOT.
+    """The layout, as `find_layout`; one that says nothing if there is none."""
+    return find_layout(root, where) or Layout()
+
+
+def find_layout(root: str | Packed, where: str | None = None) -> Layout | None:
+    """The layout in the file or directory WHERE; by default, in the directories below ROOT, and
+    None if none of their files has a text.
 
     As in sysctl.d(5), the files of all directories are sorted by name, a file overrides those of
     the same name in later directories, and a link to /dev/null masks them. WHERE is a path of this
-    machine. Raises LayoutError, and OSError if WHERE cannot be read.
+    machine. Raises LayoutError, also if WHERE has no layout, and OSError if it cannot be read.
     """
-    return joined(
-        [
-            parse_layout(decoded(data, file), file)
-            for file, data in _bounded(_files(root, where))
-            if data.strip()
-        ]
-    )
+    found = [
+        parse_layout(decoded(data, file), file)
+        for file, data in _bounded(_files(root, where))
+        if data.strip()
+    ]
+    if where is not None and not found:
+        ends = "; the names of its files end in .toml" if os.path.isdir(where) else ""
+        raise LayoutError(where, None, f"there is no layout{ends}")
+    return joined(found) if found else None
 
 
 def _files(root: str | Packed, where: str | None) -> Iterator[tuple[str, bytes]]:

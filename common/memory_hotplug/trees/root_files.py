@@ -83,7 +83,8 @@ def content_of(file: int, path: str) -> bytes:
         parts.append(part)
         size += len(part)
         if size > LONGEST:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+            reason = f"{os.strerror(errno.EFBIG)}, more than {LONGEST >> 20}M"
+            raise OSError(errno.EFBIG, reason, path)
     return b"".join(parts)
 
 
