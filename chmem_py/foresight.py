@@ -130,18 +130,18 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
 # A dry run
 
 
-def forecast(machine: Machine, tally: Tally) -> Iterator[str]:
+def forecast(machine: Machine, tally: Tally, now: Usage | None) -> Iterator[str]:
     """What a dry run finds: whether zone Movable would be large, what would remain of each node,
-    what could fail, and which devices would be empty."""
+    what could fail, and which devices would be empty. NOW is what there is before the change."""
     done = [one for one in tally.outcomes.values() if one.result is Result.DONE]
     taken = [one.before for one in done if _comes(one.after, one.before)]
     if crowded := tally.crowded(ratio_of(machine)):
         yield f"zone Movable would have {share_of(crowded)}; {may_have(crowded)}"
     if not taken:
         return
-    yield from _what_remains(
-        machine, taken, [one.after for one in done if _comes(one.before, one.after)]
-    )
+    given = [one.after for one in done if _comes(one.before, one.after)]
+    if now:
+        yield from _what_remains(machine, now, taken, given)
     staying = not_removable(machine)
     if refused := [block.number for block in taken if block.number in staying]:
         yield f"not removable, so that the kernel will probably refuse: {named(refused)}"
@@ -160,11 +160,8 @@ def _comes(before: MemoryBlock, after: MemoryBlock) -> bool:
 
 
 def _what_remains(
-    machine: Machine, taken: Sequence[MemoryBlock], given: Sequence[MemoryBlock]
+    machine: Machine, now: Usage, taken: Sequence[MemoryBlock], given: Sequence[MemoryBlock]
 ) -> Iterator[str]:
-    now = usage(machine)
-    if now is None:
-        return
     size = machine.block_size
     less, more, used = _per_node(machine, taken), _per_node(machine, given), now.used_by_node
     for node, there in now.nodes.items():

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from chmem_py import messages
@@ -84,7 +85,7 @@ def to_apply(machine: Machine, where: str | None, output: Output, *, force: bool
         targets = targets_on(machine, layout, table, removal)
         settings = differing(layout.policy, machine)
         found = select_changes(request, machine, *targets, settings, layout.keep_free)
-        found = replace(found, removal=removal)
+        found = replace(found, removal=removal, zones=partial(ZoneBalance, table))
         return found if force else _balanced(found, machine, table)
 
     files = [where] if where else [f"/{path}" for path in layout_file_names(machine.tree.system)]

@@ -260,22 +260,31 @@ def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Out
     Without HELD it is only said. Raises LayoutError, and OSError.
     """
     root, dry_run = machine.tree.root, held is None
+
+    def note(*, installed: bool) -> None:
+        """Record what is really removed or installed: without it, undoing this finds nothing to
+        do."""
+        if held:
+            held.add_layout(Rewritten(now, layout.before, installed))
+
     now = saved_text(machine)
     # A process that was killed may have recorded the text without writing it.
     if now not in (layout.before, layout.after):
         return False
     if held:
-        back = None if layout.installed is None else not layout.installed
         as_before = f"/{SAVED} is as it was before"
-        _rewrite(machine, layout.before, held, output, installed=back, line=as_before)
+        _rewrite(machine, layout.before, held, output, installed=None, line=as_before)
     elif now != layout.before:
         output.tell(FileChange(SAVED, removed=not layout.before, rehearsed=True))
     rest = contest(machine).whole(layout_in(machine, layout.before))
     if layout.installed and not (rest.entries or rest.policy.said):
+        if is_applied_at_boot(root):
+            note(installed=False)
         remove_units(root, output, dry_run=dry_run)
     elif layout.installed is False and not is_applied_at_boot(root):
         if hindrance(machine.tree):
             raise CommandError(messages.NOT_APPLIED.of(file=f"/{SAVED}"))
+        note(installed=True)
         install_units(machine, output, dry_run=dry_run)
     else:
         refresh_rules(machine, rest, output, dry_run=dry_run)

@@ -41,6 +41,7 @@ from memory_hotplug.errors import (
     MemoryHotplugError,
 )
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.in_use import usage
 
 NONE: Literal["none"] = "none"
 KeepFree = int | Literal["none"] | None
@@ -153,6 +154,8 @@ def _carry_out(site: Site, text: Text, changes: Iterable[Change], how: How) -> D
     if tally.refused:
         changes = ()
     writes: Sequence[tuple[str, str]] = ()
+    # Before the rehearsal, which may be in the same tree.
+    now = usage(machine) if how.dry_run else None
     if how.dry_run:
         writes = _rehearse(site, changes, how, text)
     else:
@@ -168,7 +171,7 @@ def _carry_out(site: Site, text: Text, changes: Iterable[Change], how: How) -> D
                     take_back_settings(machine.tree, tally)
     output.write(text.format_end(machine, interrupts.signal))
     if how.dry_run:
-        tally.forecast = tuple(forecast(machine, tally))
+        tally.forecast = tuple(forecast(machine, tally, now))
         script = list(format_script(writes, tally, machine.tree))
         if not how.json:
             output.write(script)

@@ -146,9 +146,9 @@ class Tally:
 
     def crowded(self, ratio: int) -> ZoneBalance | None:
         """The zones afterwards, if memory was set online in Movable, which has more than RATIO
-        percent of all others then; else None."""
+        percent of all others then; else None. What may be in any zone is not bounded."""
         zones, done = self.selection.zones, self.outcomes.values()
-        if zones is None or self.selection.balance is not None:
+        if zones is None:
             return None
         if not any(zone_of(one.after) is Zone.MOVABLE is not zone_of(one.before) for one in done):
             return None

@@ -20,7 +20,7 @@ from memory_hotplug.change.lock import hold
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.machine import Machine
 from paused import Paused
-from simulated import Make, conditions, half_done, leave_half_done, make, online, s390, write
+from simulated import MIB, Make, conditions, half_done, leave_half_done, make, online, s390, write
 
 DYING = """
 import os, signal, sys
@@ -139,6 +139,22 @@ def test_a_dry_run_plans_from_the_machine_as_it_is_once_it_is_restored(
     done = chmem("-s", root, "--dry-run", "-d", "-b", "1")
     assert "128M would be disabled: memory block 1" in done.stdout
     assert sorted(str(path) for path in root.rglob("*")) == files
+
+
+def test_the_figures_of_a_dry_run_count_the_block_that_is_restored_first(
+    chmem: Command, machine: Make
+) -> None:
+    root = left_half_done(machine, used=128 * MIB)
+    words = ("-s", root, "-d", "-b", "3", "--dry-run", "--keep-free", "none")
+    found = [line for line in chmem(*words).stdout.splitlines() if "would remain" in line]
+    # So they are once it is restored.
+    assert chmem("-s", root, "-e", "-b", "1").status == 0
+    assert conditions(root)[1].state == "online"
+    assert [line for line in chmem(*words).stdout.splitlines() if "would remain" in line] == found
+    assert found == [
+        "# node 0: 376M of 504M would remain; 128M is in use",
+        "# 376M of 504M would remain; 128M is in use",
+    ]
 
 
 def test_a_dry_run_says_nothing_of_a_block_that_needs_no_repair(

@@ -166,6 +166,24 @@ def test_enable_says_that_movable_is_large_and_what_helps(
     assert "zone Movable" not in chmem("-s", root, "-e", "-b", "4", "--advice=always").stderr
 
 
+@pytest.mark.parametrize("action", ["--total", "--apply"])
+def test_a_size_that_may_be_in_any_zone_says_that_movable_is_large(
+    action: str, chmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(4, 28))
+    layout.write_text('version = 1\n[[memory]]\nsize = "3584M"\n')
+    words = ["-s", root, action, layout if action == "--apply" else "3584m"]
+    forecast = "zone Movable would have 600 % of all other zones; the kernel itself lets it grow to"
+    assert f"# {forecast} 301 %" in chmem(*words, "--dry-run").stdout.splitlines()
+    done = chmem(*words, "--json", "--advice=always")
+    (said,) = json.loads(done.stdout)["messages"]
+    assert said.startswith("zone Movable has 600 % of all other zones, and the kernel itself lets")
+    assert done.stderr == f"chmem: {said}\n"
+    # Nothing is set online there now.
+    again = chmem(*words, "--advice=always")
+    assert (again.status, again.stderr) == (0, "")
+
+
 def test_that_movable_is_large_is_advice(
     chmem: Command, machine: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -410,6 +410,28 @@ def test_undo_takes_back_what_was_installed_and_undoing_that_installs_it_again(
     assert installed(tree) == [False] * 3
 
 
+def test_undoing_an_undo_installs_only_what_that_removed(tree: Path, chmem: Command) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
+    assert chmem("-s", tree, "--uninstall").status == 0
+    saved = (tree / SAVED).read_text()
+    for text in (None, saved, None):
+        done = chmem("-s", tree, "--undo")
+        assert (done.status, installed(tree)) == (0, [False] * 3)
+        assert ((tree / SAVED).read_text() if (tree / SAVED).exists() else None) == text
+
+
+def test_undoing_an_undo_leaves_out_units_that_another_layout_kept(
+    tree: Path, chmem: Command
+) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
+    layout(tree, '[[memory]]\nblocks = "5"\nstate = "offline"\n', MINE)
+    assert chmem("-s", tree, "--undo").status == 0
+    assert installed(tree) == [True] * 3
+    assert chmem("-s", tree, "--uninstall").status == 0
+    assert chmem("-s", tree, "--undo").status == 0
+    assert installed(tree) == [False] * 3
+
+
 def test_undo_after_a_kill_finds_a_layout_that_was_not_written_yet(
     tree: Path, chmem: Command
 ) -> None:

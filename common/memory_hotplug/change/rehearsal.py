@@ -5,19 +5,25 @@ this tree. Two things only the kernel knows: whether the pages of a block can be
 there is memory for struct pages. The dry run assumes both.
 """
 
+import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterable
 from functools import cached_property
 
-from memory_hotplug.attribute import FIRMWARE, MEMORY, PARAMETERS, TABLE, Attribute, path_of
+from memory_hotplug.attribute import FIRMWARE, MEMORY, NODE, PARAMETERS, TABLE, Attribute, path_of
 from memory_hotplug.block import Zone
 from memory_hotplug.change.zone_spans import NEEDED, Spans
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.in_use import MEMINFO
 
 __all__ = ["Rehearsal"]
 
 _SETTINGS = {path_of(name) for name, row in TABLE.items() if not row.of_block}
+
+_FREE = re.compile(rb"\b((?:MemTotal|MemFree|MemAvailable): +)(\d{1,15})(?= kB)")
+"""The sizes in a meminfo that grow by a block that comes online."""
 
 
 class Rehearsal:
@@ -30,6 +36,10 @@ class Rehearsal:
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}
         """Path -> the text that the attribute would have; None if it would be gone."""
+        self._come: dict[int, int] = {}
+        """Block -> 1 if it has come online, -1 if it has gone, 0 if it is again as it was."""
+        self._node_of: dict[int, int | None] = {}
+        """Block of `_come` -> its node; None if it is in several, or that is not known."""
         self.machine = machine
         """The machine itself."""
         self.writes: list[tuple[str, str]] = []
@@ -46,7 +56,10 @@ class Rehearsal:
 
     def read(self, path: str) -> bytes:
         if path not in self._texts:
-            return self._behind.read(path)
+            found = self._behind.read(path)
+            if not (self._come and path.endswith("meminfo")):
+                return found
+            return _grown(found, self._blocks_in(path) * self.machine.block_size)
         text = self._texts[path]
         if text is None:
             raise FileNotFoundError(2, "No such file or directory", path)
@@ -127,6 +140,7 @@ class Rehearsal:
 
     def _switch(self, number: int, word: str) -> None:
         spans = self._spans_now
+        self._count(number, online=word != "offline")
         if word == "offline":
             spans.set_offline(number)
             self._show(number, word, spans.valid_zones(number))
@@ -138,6 +152,31 @@ class Rehearsal:
         chosen = {"online": zones[0], "online_movable": Zone.MOVABLE}.get(word, kernel_zone)
         spans.set_online(number, chosen)
         self._show(number, "online", (chosen,))
+
+    def _count(self, number: int, *, online: bool) -> None:
+        """Count the memory of a block that comes online, or goes, in what the kernel says of it."""
+        was = False
+        with contextlib.suppress(OSError):
+            was = self._behind.read(f"{MEMORY}/memory{number}/state").strip() == b"online"
+        self._come[number] = online - was
+
+    def _blocks_in(self, path: str) -> int:
+        """By how many blocks the memory in a meminfo has grown."""
+        if path == MEMINFO:
+            return sum(self._come.values())
+        return sum(
+            step
+            for number, step in self._come.items()
+            if step and path == f"{NODE}/node{self._node(number)}/meminfo"
+        )
+
+    def _node(self, number: int) -> int | None:
+        if number not in self._node_of:
+            found = [*self.machine.read((Attribute.NODES,), [number]).blocks()]
+            # Memory that is not configured has none yet, unless there is only one.
+            nodes = (found[0].nodes if found else None) or self.machine.nodes
+            self._node_of[number] = nodes[0] if len(nodes) == 1 else None
+        return self._node_of[number]
 
     def _show(self, number: int, state: str, zones: tuple[Zone, ...]) -> None:
         block = f"{MEMORY}/memory{number}"
@@ -157,3 +196,12 @@ class Rehearsal:
             zones is not None
             for zones in self.machine.read((Attribute.ZONES,)).columns[Attribute.ZONES]
         )
+
+
+def _grown(text: bytes, size: int) -> bytes:
+    """The TEXT of a meminfo with SIZE more bytes that are free."""
+
+    def grown(line: re.Match[bytes]) -> bytes:
+        return line[1] + str(max(int(line[2]) + (size >> 10), 0)).encode()
+
+    return _FREE.sub(grown, text)
