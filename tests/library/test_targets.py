@@ -17,6 +17,7 @@ from memory_hotplug.change.plan import Change
 from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, Targets, is_on, targets_of
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
+from memory_hotplug.layout.model import joined
 from memory_hotplug.layout.notation import parse_layout
 from memory_hotplug.trees.simulated import KernelTree
 from memsim.profile import boot
@@ -503,3 +504,13 @@ def test_a_size_leaves_memory_to_one_that_has_less_to_choose_from(
     found = wanted(TWO_NODES, "".join(entries))
     assert not absent(found)
     assert sorted(change.number for change in found.changes if change.is_ahead) == online
+
+
+@pytest.mark.parametrize("sizes", [("256M", "512M"), ("512M", "256M")])
+def test_of_two_sizes_in_different_files_the_larger_one_counts(sizes: tuple[str, str]) -> None:
+    parts = [parse_layout(f"version = 1\n{entry(size=size)}", f"{size}.toml") for size in sizes]
+    with booted(x86(2, 6)) as machine:
+        table = machine.read(NEEDED_FOR_LAYOUT)
+        found = targets_of(joined(parts), table, configurable=False, zones=True, nodes=(0,))
+    assert sorted(change.number for change in found.changes if change.is_ahead) == [2, 3]
+    assert not absent(found)
