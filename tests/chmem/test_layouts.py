@@ -766,3 +766,30 @@ def test_blocks_leave_a_zone_that_a_block_in_several_zones_begins(
     )
     assert chmem("-s", tree, "--apply", file).status == 0
     assert chmem("-s", tree, "--apply", file).stdout == "nothing to change\n"
+
+
+@pytest.mark.parametrize(
+    ("busy", "status", "told"),
+    [
+        (["4=EIO"], 0, "256M changed: memory blocks 5-6"),
+        (["4=EIO", "5=EIO", "6=EIO"], 1, "memory blocks 4-6: the hypervisor refused"),
+    ],
+)
+def test_all_or_nothing_takes_another_block_for_a_size(
+    busy: list[str],
+    status: int,
+    told: str,
+    chmem: Command,
+    memsim: Command,
+    machine: Make,
+    tmp_path: Path,
+) -> None:
+    tree = machine(s390(4, 4))
+    for fault in busy:
+        memsim("fault", tree, "--config", fault)
+    file = layout(tmp_path, '[[memory]]\nsize = "768M"\n')
+    before = conditions(tree)
+    done = chmem("-s", tree, "--apply", file, "--all-or-nothing")
+    assert done.status == status, done
+    assert told in done.stdout + done.stderr
+    assert (conditions(tree) == before) is bool(status)

@@ -90,11 +90,16 @@ def test_a_spare_takes_the_place_of_a_block_that_failed_and_serves_once() -> Non
     ]
 
 
-def test_all_or_nothing_tries_no_spare() -> None:
-    with lpar(config_5="EIO") as machine:
-        changes = [with_spares(machine, number, 8) for number in (4, 5)]
+def test_all_or_nothing_takes_a_spare_and_gives_up_where_there_is_none() -> None:
+    with lpar(config_5="EIO", config_8="EIO") as machine:
+        changes = [with_spares(machine, number, 8, 9) for number in (4, 5, 6)]
         found = list(carry_out_each(machine, changes, Terms(all_or_nothing=True)))
-    assert results(found) == [(4, "done"), (5, "failed"), (4, "taken back")]
+    done = [(4, "done"), (5, "failed"), (8, "failed"), (9, "done"), (6, "done")]
+    assert results(found) == done
+    with lpar(config_5="EIO", config_8="EIO") as machine:
+        changes = [with_spares(machine, number, 8) for number in (4, 5, 6)]
+        found = list(carry_out_each(machine, changes, Terms(all_or_nothing=True)))
+    assert results(found) == [(4, "done"), (5, "failed"), (8, "failed"), (4, "taken back")]
 
 
 def test_an_outcome_holds_its_change() -> None:

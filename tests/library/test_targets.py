@@ -17,6 +17,7 @@ from memory_hotplug.change.plan import Change
 from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, Targets, is_on, targets_of
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
+from memory_hotplug.layout.model import joined
 from memory_hotplug.layout.notation import parse_layout
 from memory_hotplug.trees.simulated import KernelTree
 from memsim.profile import boot
@@ -488,3 +489,48 @@ def test_one_run_does_all_that_the_next_would_do(text: str, changed: list[int]) 
     blocks = [{"range": [0, 0], "zones": "none"}, {"range": [1, 3], "zones": "DMA32"}]
     machine = LOW | {"blocks": [*blocks, *LOW["blocks"][1:]]}
     assert after_runs(machine, text) == [changed, []]
+
+
+TWO_NODES = x86(4, 0) | {
+    "blocks": [
+        {"range": [0, 3]},
+        {"range": [4, 7], "state": "offline"},
+        {"range": [8, 11], "state": "offline", "node": 1},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("entries", "online"),
+    [
+        # An offline size takes what the other entry cannot.
+        ([entry(size="512M", state="offline"), entry(size="512M", blocks="4-9")], [6, 7, 8, 9]),
+        ([entry(size="512M", blocks="4-9"), entry(size="512M", state="offline")], [6, 7, 8, 9]),
+        ([entry(size="512M", state="offline"), entry(size="1G", node=0)], [4, 5, 6, 7]),
+        # Memory that is to come online leaves a zone to the entry that needs it.
+        (
+            [entry(size="512M", zone="Movable", blocks="4-7"), entry(size="256M", zone="Normal")],
+            [4, 5, 6, 7],
+        ),
+        (
+            [entry(size="512M", blocks="4-7", zone="Movable"), entry(size="1G", zone="Normal")],
+            [4, 5, 6, 7, 8, 9, 10, 11],
+        ),
+    ],
+)
+def test_a_size_leaves_memory_to_one_that_has_less_to_choose_from(
+    entries: list[str], online: list[int]
+) -> None:
+    found = wanted(TWO_NODES, "".join(entries))
+    assert not absent(found)
+    assert sorted(change.number for change in found.changes if change.is_ahead) == online
+
+
+@pytest.mark.parametrize("sizes", [("256M", "512M"), ("512M", "256M")])
+def test_of_two_sizes_in_different_files_the_larger_one_counts(sizes: tuple[str, str]) -> None:
+    parts = [parse_layout(f"version = 1\n{entry(size=size)}", f"{size}.toml") for size in sizes]
+    with booted(x86(2, 6)) as machine:
+        table = machine.read(NEEDED_FOR_LAYOUT)
+        found = targets_of(joined(parts), table, configurable=False, zones=True, nodes=(0,))
+    assert sorted(change.number for change in found.changes if change.is_ahead) == [2, 3]
+    assert not absent(found)

@@ -38,9 +38,9 @@ def carry_out(
     on which the steps depend. Other blocks are taken to be as given. For a number that the
     machine does not have, the result is FAILED.
 
-    With `Terms.all_or_nothing` the first failure, or fewer successes than `Terms.enough` asks for,
-    undoes all changes. An undone block is yielded again, with the result TAKEN_BACK, or FAILED if
-    it could not be undone.
+    With `Terms.all_or_nothing` the first failure for which no spare stands in, or fewer successes
+    than `Terms.enough` asks for, undoes all changes. An undone block is yielded again, with the
+    result TAKEN_BACK, or FAILED if it could not be undone.
 
     Once two blocks in a row had no memory for their struct pages, others that need some are
     NOT_TRIED. So are blocks that `Terms.guard` does not let go.
@@ -88,14 +88,13 @@ def carry_out_each(
 
 def _with_spares(site: Site, change: Change, taken: set[int]) -> Iterator[Outcome]:
     """The outcome of a change and, where it failed, those of its spares that are not TAKEN."""
-    terms = site.terms
     for one in chain((change,), change.spares):
         if one is not change and (one.number in taken or site.forbids(one)):
             continue
         taken.add(one.number)
         outcome = _carry_out_one(site, one)
         yield outcome
-        if outcome.result is not Result.FAILED or terms.all_or_nothing or terms.watch.stopping:
+        if outcome.result is not Result.FAILED or site.terms.watch.stopping:
             return
 
 

@@ -1,9 +1,8 @@
 """Which blocks of a machine the entries of a layout claim, and for what. Nothing is read or
 written.
 
-A set of blocks is an integer with a bit for each block, in the order of the table, and blocks that
-differ in their numbers only are one kind. So an entry takes a few operations on whole sets, and not
-a look at each block.
+Blocks that differ in their numbers only are one kind. So an entry takes a few operations on whole
+sets of blocks, as block_sets.py has them, and not a look at each block.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,52 +10,17 @@ from functools import cache
 from typing import NamedTuple
 
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.change.block_sets import bits_of, ends_of, set_of
 from memory_hotplug.change.plan import Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, emptying
 from memory_hotplug.condition import Condition
 from memory_hotplug.layout.model import Entry
 
-__all__ = ["Claims", "Spares", "bits_of", "ends_of", "examples", "set_of"]
+__all__ = ["Claims", "Spares", "contradict", "examples"]
 
 _ONLINE, _RESERVED, _NEVER = 100, 200, 1000
 """More writes than any plan has: for online memory; for such that an earlier entry may need; and
 for what is known to be in vain."""
-
-
-def set_of(indexes: Iterable[int], count: int) -> int:
-    """The set of INDEXES, which are below COUNT."""
-    found = bytearray(count // 8 + 1)
-    for index in indexes:
-        found[index >> 3] |= 1 << (index & 7)
-    return int.from_bytes(found, "little")
-
-
-def bits_of(blocks: int) -> Iterator[int]:
-    """The indexes in a set, ascending."""
-    at = 0
-    while blocks:
-        gap = (blocks & -blocks).bit_length() - 1
-        blocks >>= gap
-        run = (~blocks & (blocks + 1)).bit_length() - 1
-        blocks >>= run
-        yield from range(at + gap, at + gap + run)
-        at += gap + run
-
-
-def ends_of(blocks: int, count: int, *, highest: bool) -> int:
-    """COUNT of a set, or all if it has no more, from its lowest or its HIGHEST end."""
-    if blocks.bit_count() <= count:
-        return blocks
-    if highest:
-        return blocks ^ ends_of(blocks, blocks.bit_count() - count, highest=False)
-    low, high = 0, blocks.bit_length()
-    while low < high:
-        middle = (low + high) // 2
-        if (blocks & ((1 << middle) - 1)).bit_count() < count:
-            low = middle + 1
-        else:
-            high = middle
-    return blocks & ((1 << low) - 1)
 
 
 class Kind(NamedTuple):
@@ -181,9 +145,11 @@ class Claims:
             if _is_so(kind, order) and (of is None or _is_so(kind, of))
         )
 
-    def claim_best(self, among: int, count: int, order: Order, entry: Entry) -> int:
-        """Have an entry claim COUNT blocks of a set, those that take the fewest writes; return how
-        many are lacking.
+    def claim_best(
+        self, among: int, count: int, order: Order, entry: Entry, contested: int = 0
+    ) -> int:
+        """Have an entry claim COUNT blocks of a set, those that take the fewest writes, and of them
+        those that are CONTESTED last; return how many are lacking.
 
         A block that is claimed for what leaves open what ORDER asks for is claimed for both.
         """
@@ -194,7 +160,9 @@ class Claims:
                 tried = self._tried[id(entry)] = self._emptying(same, among, count, entry)
                 found = set_of(tried[:count], len(self.blocks))
             else:
-                found = ends_of(found, count, highest=entry.highest)
+                ahead = ends_of(found & ~contested, count, highest=entry.highest)
+                more = count - ahead.bit_count()
+                found = ahead | ends_of(found & contested, more, highest=entry.highest)
             count -= found.bit_count()
             for choice in same:
                 self._move(choice.kind, choice.of, choice.to, found & choice.blocks, entry)
@@ -341,6 +309,11 @@ def _serves(kind: Kind, other: Order, order: Order) -> bool:
     """Whether a block with the OTHER order is also as ORDER wants it."""
     # A block that stays as it is serves all that want it so.
     return (_is_so(kind, other) and _is_so(kind, order)) or _joint(other, order) == other
+
+
+def contradict(one: Order, other: Order) -> bool:
+    """Whether no block can be as both orders want it."""
+    return _joint(one, other) is None
 
 
 @cache

@@ -16,15 +16,17 @@ would be written; then all of it is done by one run.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone
-from memory_hotplug.change.claims import Claims, ends_of, set_of
+from memory_hotplug.change.block_sets import set_of
+from memory_hotplug.change.claims import Claims
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
+from memory_hotplug.change.reserves import Part, claim_size, lasting, reserved, with_contested
 from memory_hotplug.change.turns import after, in_turn
 from memory_hotplug.change.zone_spans import Spans
 from memory_hotplug.condition import Condition
@@ -158,7 +160,7 @@ def _waiting(absences: "Sequence[Absence]") -> "Sequence[Absence]":
 class _Assigned(NamedTuple):
     """What each block is claimed for."""
 
-    parts: "Sequence[_Part]"
+    parts: "Sequence[Part]"
     claims: Claims
     claimed: dict[int, tuple[Order, Entry]]
     """By the position of a block."""
@@ -185,10 +187,14 @@ class _Assigned(NamedTuple):
 
 
 def _assign(layout: Layout, place: "_Place", removal: Removal) -> _Assigned:
-    parts = [place.part(entry) for entry in layout.entries]
-    lasting = _lasting(parts, place)
-    reserved = _reserved(parts, place, lasting)
-    claims = Claims(place.blocks, place.enterable, sum(reserved.values()), removal)
+    parts = with_contested([place.part(entry) for entry in layout.entries])
+
+    def unclaimed() -> Claims:
+        return Claims(place.blocks, place.enterable)
+
+    stay = lasting(parts, unclaimed)
+    held = reserved(parts, unclaimed, stay)
+    claims = Claims(place.blocks, place.enterable, sum(held.values()), removal)
     absences: list[Absence] = []
     for part in reversed(parts):
         entry = part.entry
@@ -196,26 +202,11 @@ def _assign(layout: Layout, place: "_Place", removal: Removal) -> _Assigned:
             claims.claim(part.found, part.order, entry)
             absence = place.not_there(part)
         else:
-            claims.reserved &= ~reserved[id(entry)]
-            absence = Absence(entry, _claim_size(claims, part, lasting[id(entry)]))
+            claims.reserved &= ~held[id(entry)]
+            absence = Absence(entry, claim_size(claims, part, stay[id(entry)]))
         if absence.blocks:
             absences.append(absence)
     return _Assigned(parts, claims, claims.claimed(), absences[::-1])
-
-
-class _Part(NamedTuple):
-    """An entry of a layout, on a machine. A set of blocks is an integer, as claims.py has it."""
-
-    entry: Entry
-    order: Order
-    ranges: Sequence[Run]
-    """Block numbers; empty for all blocks."""
-    within: int
-    """The blocks in these ranges."""
-    found: int
-    """Those of them that the entry may be about."""
-    wanted: int
-    """With a size, the number of blocks."""
 
 
 class _Place:
@@ -230,7 +221,7 @@ class _Place:
         self._runs = runs_of(table.numbers)
         self._enterable: dict[Zone, int] = {}
 
-    def part(self, entry: Entry) -> _Part:
+    def part(self, entry: Entry) -> Part:
         """Raises LayoutError for what is impossible here."""
         size = self._table.block_size
         _check(entry, size, self._configurable)
@@ -246,9 +237,9 @@ class _Place:
         # Memory that is not there is not online.
         there = within.bit_count() if ranges and not online else length(ranges)
         wanted = max((entry.size or 0) // size - length(ranges) + there, 0)
-        return _Part(entry, order, ranges, within, found, wanted)
+        return Part(entry, order, ranges, within, found, wanted)
 
-    def not_there(self, part: _Part) -> Absence:
+    def not_there(self, part: Part) -> Absence:
         """What an entry without a size lacks here. A node without blocks counts as one block."""
         if part.entry.condition is not Condition.ONLINE:
             return Absence(part.entry, 0)
@@ -297,59 +288,6 @@ class _Place:
             for node in nodes | alone if block.configured is False else nodes:
                 found.setdefault(node, []).append(index)
         return {node: set_of(indexes, len(self.blocks)) for node, indexes in found.items()}
-
-
-def _lasting(parts: Sequence[_Part], place: _Place) -> dict[int, tuple[int, int]]:
-    """For each entry with a size, the blocks that are as it wants them, and that earlier entries
-    leave so if it does not claim them; and those that earlier sizes may count on, too."""
-    before, found = Claims(place.blocks, place.enterable), dict[int, tuple[int, int]]()
-    whole = Claims(place.blocks, place.enterable)
-    counted = 0
-    for part in parts:
-        if part.entry.size is None:
-            before.claim(part.found, part.order, part.entry, again=True)
-        else:
-            found[id(part.entry)] = before.lasting(part.found, part.order), counted
-            counted |= whole.so(part.found, part.order)
-    return found
-
-
-def _reserved(
-    parts: Sequence[_Part], place: _Place, lasting: Mapping[int, tuple[int, int]]
-) -> dict[int, int]:
-    """For each entry with a size, blocks that are so already and that it may need. Without that, a
-    later entry would take such memory at the next run, and so on until nothing is left."""
-    claims, found = Claims(place.blocks, place.enterable), dict[int, int]()
-    for part in reversed(parts):
-        if part.entry.size is None:
-            claims.claim(part.found, part.order, part.entry)
-        else:
-            found[id(part.entry)] = _claim_what_is_so(claims, part, lasting[id(part.entry)])
-    return found
-
-
-def _claim_size(claims: Claims, part: _Part, lasting: tuple[int, int]) -> int:
-    """Have an entry with a size claim its blocks; return how many are lacking."""
-    claims.hold(part.found, part.wanted, part.order, part.entry)
-    _claim_what_is_so(claims, part, lasting)
-    count = part.wanted - claims.serving(part.found, part.order)
-    return claims.claim_best(part.found, max(count, 0), part.order, part.entry)
-
-
-def _claim_what_is_so(claims: Claims, part: _Part, lasting: tuple[int, int]) -> int:
-    """Have an entry with a size claim what is so already, as far as it needs that; return it.
-
-    First what an earlier entry would change, and last what earlier sizes may count on: so the next
-    run claims the same, also if there is more then that is so.
-    """
-    order, highest = part.order, part.entry.highest
-    count = max(part.wanted - claims.serving(part.found, order), 0)
-    so, found = claims.so(part.found, order), 0
-    stays, counted = lasting
-    for some in (so & ~stays, so & stays & ~counted, so & stays & counted):
-        found |= ends_of(some, count - found.bit_count(), highest=highest)
-    claims.claim(found, order, part.entry)
-    return found
 
 
 def _check(entry: Entry, block_size: int, configurable: bool) -> None:
