@@ -408,7 +408,9 @@ def test_what_others_can_change_is_not_run_at_boot(
     monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(tmp_path / "std"))
     real = os.lstat
 
-    def lstat(path: str) -> os.stat_result:
+    def lstat(path: str, **more: Any) -> os.stat_result:
+        if more:
+            return real(path, **more)
         found: list[Any] = list(real(path))
         found[0], found[4] = stat.S_IFMT(found[0]) | 0o755, 0
         if path == str(tmp_path / places[which]):

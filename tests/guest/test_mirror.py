@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from commands import run_program
+from guest.arch import ARCHES, host
 
 pytestmark = pytest.mark.needs("apt-get", "debian-archive-keyring")
 
@@ -91,7 +92,9 @@ class Machine:
         done = run_program("memsim", "boot", "--fetch", *arguments, env=environment)
         assert (done.returncode, done.stdout) == (1, "")
         assert not list(self.directory.glob("memory-hotplug-tools/guest/*-*/"))
-        return done.stderr.splitlines()
+        # Where Python is not of the guest's version, one is fetched for this machine as well.
+        mine = f" for {ARCHES[host()].debian}"
+        return [line for line in done.stderr.splitlines() if not line.endswith(mine)]
 
 
 @pytest.fixture
