@@ -5,7 +5,9 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -23,6 +25,14 @@ class Agent:
     def __init__(self, connection: socket.socket) -> None:
         self._file = connection.makefile("rwb")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A socket is open until its file is closed, too.
+        with suppress(OSError):
+            self._file.close()
+
     def heard(self) -> dict[str, object]:
         found: dict[str, object] = json.loads(self._file.readline())
         return found
@@ -36,8 +46,9 @@ class Agent:
 def ends() -> Iterator[tuple[Channel, Agent]]:
     """The channel of the process that has booted a guest, and the agent."""
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield Channel(ours), Agent(theirs)
+    agent = Agent(theirs)
+    with ours, theirs, agent:
+        yield Channel(ours), agent
 
 
 def turn(entrance: Door, channel: Channel) -> None:
