@@ -169,8 +169,8 @@ _SET_BY_UDEV = frozenset(
 """Variables that no rule can set (src/libsystemd/sd-device, device_property_can_set)."""
 
 # What repeats here never gives back what it has taken, so no text takes long. The name of a key
-# does, but then no other reading of it fits; Python 3.11.2 gets a possessive group with an assertion
-# wrong.
+# does, but then no other reading of it fits; Python 3.11.2 gets a possessive group with an
+# assertion wrong.
 _GAP = re.compile(r"[ \t\n\r,]*+")
 _TOKEN = re.compile(
     r"((?:(?![+\-!:]=)[^ \t\n\r={])+)(?:\{([^}]*+)\})?[ \t\n\r]*+(==|!=|\+=|-=|:=|=)[ \t\n\r]*+"
