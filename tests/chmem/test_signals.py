@@ -272,6 +272,8 @@ def test_after_a_kill_in_any_step_the_same_command_converges(
                 assert now[block].state != "online"
 
 
+# It looks for a lock that is held for a tenth of a second.
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_reading_of_a_long_layout(number: int, machine: Make) -> None:
     """Which would say at its end that the layout is broken."""
