@@ -17,6 +17,7 @@ from memory_hotplug.block import Zone
 from memory_hotplug.change.zone_spans import NEEDED, Spans
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import MEMINFO
+from memory_hotplug.trees.many import or_error
 
 __all__ = ["Rehearsal"]
 
@@ -70,13 +71,11 @@ class Rehearsal:
     ) -> list[bytes | OSError]:
         if not self._texts:
             return self._behind.read_each(directory, numbers, attribute)
-        values: list[bytes | OSError] = []
-        for number in numbers:
-            try:
-                values.append(self.read(f"{directory}/memory{number}/{attribute}"))
-            except OSError as error:
-                values.append(error)
-        return values
+
+        def text(number: int) -> bytes:
+            return self.read(f"{directory}/memory{number}/{attribute}")
+
+        return [or_error(text, number) for number in numbers]
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str

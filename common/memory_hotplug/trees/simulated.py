@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from memory_hotplug.attribute import ACPI, MEMORY
 from memory_hotplug.errors import BadMachineError
 from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one
+from memory_hotplug.trees.many import or_error
 from safe_files.beneath import os_error
 
 if TYPE_CHECKING:
@@ -173,13 +174,10 @@ class KernelTree:
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
     ) -> list[bytes | OSError]:
-        values: list[bytes | OSError] = []
-        for number in numbers:
-            try:
-                values.append(self.sysfs.read(f"{directory}/memory{number}/{attribute}"))
-            except OSError as error:
-                values.append(error)
-        return values
+        def text(number: int) -> bytes:
+            return self.read(f"{directory}/memory{number}/{attribute}")
+
+        return [or_error(text, number) for number in numbers]
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str
