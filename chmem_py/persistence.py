@@ -37,7 +37,7 @@ from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.at_boot import is_applied_at_boot
 from memory_hotplug.layout.model import Layout, Policy, Where, joined
 from memory_hotplug.layout.notation import format_layout, parse_layout
-from memory_hotplug.layout.places import SAVED, layout_file_names, read_layout
+from memory_hotplug.layout.places import SAVED, decoded, layout_file_names, read_layout
 from memory_hotplug.layout.settings import with_policy, word_of
 from memory_hotplug.machine import Machine
 from memory_hotplug.table import BlockTable
@@ -166,10 +166,7 @@ def other_layouts(machine: Machine) -> list[tuple[str, Layout]]:
     for path in layout_file_names(root):
         if os.path.basename(path) == _NAME:
             continue
-        try:
-            text = read_file(root, path).decode()
-        except UnicodeDecodeError:
-            raise LayoutError(f"/{path}", None, "not UTF-8") from None
+        text = decoded(read_file(root, path), f"/{path}")
         if text.strip():
             found.append((path, parse_layout(text, f"/{path}")))
     return found
