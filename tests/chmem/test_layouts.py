@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands import SCRIPTS, Command, run_program, start_program
-from layouts import layout
+from layouts import layout, sound
 from memory_hotplug import Machine
 from memory_hotplug.block import zone_of
 from memory_hotplug.change.undo import UNDO
@@ -332,18 +331,6 @@ ENTRY = st.fixed_dictionaries(
         "memmap_on_memory": st.booleans(),
     },
 )
-
-
-def sound(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry without what would be an error."""
-    kept = dict(entry)
-    if not {"blocks", "size"} & kept.keys():
-        kept["node"] = 0
-    if "size" not in kept:
-        kept.pop("from", None)
-    if kept.get("state", "online") != "online":
-        kept.pop("zone", None)
-    return kept
 
 
 @settings(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from layouts import sound
 from memory_hotplug import Machine
 from memory_hotplug.block import Zone, zone_of
 from memory_hotplug.causes import Cause
@@ -319,18 +320,6 @@ ENTRIES = st.fixed_dictionaries(
         "memmap_on_memory": st.booleans(),
     },
 )
-
-
-def sound(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry without what would be an error."""
-    kept = dict(keys)
-    if not {"blocks", "size"} & kept.keys():
-        kept["node"] = 0
-    if "size" not in kept:
-        kept.pop("from", None)
-    if kept.get("state", "online") != "online":
-        kept.pop("zone", None)
-    return kept
 
 
 def takes_kernel_memory(change: Change) -> bool:
