@@ -187,5 +187,6 @@ def _per_node(machine: Machine, blocks: Sequence[MemoryBlock]) -> Counter[int]:
     not configured has none yet, unless the machine has only one."""
     numbers = {block.number for block in blocks}
     found = machine.read((Attribute.NODES,), numbers).blocks() if numbers else ()
-    only = machine.nodes if len(machine.nodes) == 1 else ()
+    nodes = machine.nodes
+    only = nodes if len(nodes) == 1 else ()
     return Counter(min(block.nodes or only) for block in found if block.nodes or only)

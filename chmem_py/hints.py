@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from chmem_py import messages
@@ -184,19 +184,20 @@ def _share(mistake: _Mistake) -> Sentence | None:
     kind, counts = _MEANT_BY[options.action]
     with suppress(MemoryHotplugError):
         there = machine.read(("state", "configured", "zones", "nodes")).blocks()
-        blocks = sum(counts(block) and _meets(block, mistake) for block in there)
+        nodes = machine.nodes
+        blocks = sum(counts(block) and _meets(block, mistake, nodes) for block in there)
         return _amount(mistake, kind, blocks * percent // 100)
     return None
 
 
-def _meets(block: MemoryBlock, mistake: _Mistake) -> bool:
-    """Whether a block is of the node and of the zone that are asked for. One that is not configured
-    can come into any zone."""
+def _meets(block: MemoryBlock, mistake: _Mistake, nodes: Sequence[int]) -> bool:
+    """Whether a block is of the node and of the zone that are asked for, on a machine with NODES.
+    One that is not configured can come into any zone."""
     zone = mistake.options.zone
     of_zone = (
         zone is None or block.configured is False or zone in {z.value for z in block.zones or ()}
     )
-    return of_zone and is_on(block, mistake.options.node, mistake.machine.nodes)
+    return of_zone and is_on(block, mistake.options.node, nodes)
 
 
 def _amount(mistake: _Mistake, kind: str, blocks: int) -> Sentence | None:

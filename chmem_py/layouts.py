@@ -128,10 +128,10 @@ def to_total(machine: Machine, request: Request, *, force: bool) -> Job:
 
     def chosen() -> Selection:
         node = request.node
-        table = machine.read(needed(node))
+        table, nodes = machine.read(needed(node)), machine.nodes
         have = machine.block_size * sum(
             block.state is State.ONLINE
-            and is_on(block, node, machine.nodes)
+            and is_on(block, node, nodes)
             and (request.zone is None or request.zone in (block.zones or ()))
             for block in table.blocks()
         )

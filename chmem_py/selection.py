@@ -135,19 +135,19 @@ def select(
     one of each. Blocks of a range ascend. For a size, blocks to enable or to configure ascend,
     others descend.
     """
-    node = request.node
+    node, nodes = request.node, machine.nodes
     order = Order(request.action, request.zone, request.memmap_on_memory, movable=table.has_zones)
     of_machine = Selection(
         request,
         machine.block_size,
         asked=0,
         machine_size=len(table.numbers) * machine.block_size,
-        node_exists=node is None or node in machine.nodes,
+        node_exists=node is None or node in nodes,
         zones=partial(ZoneBalance, table) if request.action is Action.ENABLE else None,
     )
 
     def meant(block: MemoryBlock) -> bool:
-        return is_on(block, node, machine.nodes) and (not owned or block.number in owned.numbers)
+        return is_on(block, node, nodes) and (not owned or block.number in owned.numbers)
 
     if order.action is Action.DISABLE and (request.size is not None or request.whole):
         of_machine = replace(of_machine, removal=removal_of(machine))

@@ -29,14 +29,9 @@ class CommandError(MemoryHotplugError):
 
 def version(name: str) -> str:
     """The text of --version; the command may run without being installed."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
+    from memory_hotplug import __version__
 
-    try:
-        number = installed("memory-hotplug-tools")
-    except PackageNotFoundError:
-        number = "(not installed)"
-    return f"{name} from memory-hotplug-tools {number}"
+    return f"{name} from memory-hotplug-tools {__version__}"
 
 
 def complain(name: str, sentence: "Sentence | str") -> None:

@@ -136,13 +136,29 @@ _HOMES = {
 is used, because lsmem must start fast."""
 
 
+if TYPE_CHECKING:
+    __version__: str
+    """The version of memory-hotplug-tools."""
+
+
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _version()
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = next((home for home, names in _HOMES.items() if name in names), "errors")
     found: object = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = found
     return found
+
+
+def _version() -> str:
+    import importlib.metadata as installed
+
+    try:
+        return installed.version("memory-hotplug-tools")
+    except installed.PackageNotFoundError:
+        return "(not installed)"
 
 
 def __dir__() -> list[str]:

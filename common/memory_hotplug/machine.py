@@ -180,9 +180,10 @@ class Machine:
         """
         return self._word(parameter_path(name))
 
-    @cached_property
+    @property
     def nodes(self) -> tuple[int, ...]:
-        """The nodes of the machine, ascending; empty without NUMA.
+        """The nodes of the machine, ascending; empty without NUMA. They are read each time, because
+        memory that is added can bring a node.
 
         Raises BrokenTreeError if they cannot be listed.
         """
