@@ -74,11 +74,7 @@ ACTIONS = {
         _changes(to_online), SIZE, _OF_BLOCKS | _MEMMAP | _ZONE | _TAKING | _ORDER | {"node"}
     ),
     "apply": ActionRow(
-        _changes(
-            lambda machine, asked: to_apply(
-                machine, asked.operand, asked.output, force=asked.options.force
-            )
-        ),
+        _changes(lambda machine, asked: to_apply(machine, asked.operand, asked.output)),
         FILE,
         _OF_BLOCKS | _TAKING | {"install"},
     ),

@@ -5,13 +5,12 @@ They are made from data. Nothing is read or written here, except who the user is
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from chmem_py import cause_messages, messages
 from chmem_py.command_lines import SAME_BLOCKS, command, options_of, program
-from chmem_py.selection import Selection
-from chmem_py.tally import Tally
 from hotplug_cli import sizes, tree_messages
 from hotplug_cli.block_names import named, named_runs, ranges_named, some
 from hotplug_cli.message import Message, Sentence
@@ -22,7 +21,9 @@ from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
+from memory_hotplug.request.selection import Selection
+from memory_hotplug.request.tally import Tally
 from memory_hotplug.seen.in_use import usage
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import Tree
@@ -191,13 +192,16 @@ def _row(cause: Cause, where: str) -> Message:
 # After the work
 
 
-def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
-    """Messages after the work: the causes, and how to go on."""
+def format_advice(
+    tally: Tally, machine: Machine, said: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Sentence]:
+    """Messages after the work: the causes, and how to go on; with the options SAID in the commands
+    that are advised."""
     tree, request = machine.tree, tally.selection.request
-    outcomes = tally.outcomes.values()
+    outcomes, kept = tally.outcomes.values(), options_of(said, *SAME_BLOCKS)
     for outcome in outcomes:
         if outcome.stuck:
-            yield format_left(outcome, tree, options_of(tally.said, *SAME_BLOCKS))
+            yield format_left(outcome, tree, kept)
     yield from _on_causes(tally)
     for number, why in tally.why.items():
         if why.page:
@@ -213,8 +217,7 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     yield from _on_zones(outcomes)
     stay = tally.still_configured
     if stay:
-        said = options_of(tally.said, *SAME_BLOCKS)
-        ways = [command(f"--deconfigure --blocks {run}{said}", tree) for run in ranges_named(stay)]
+        ways = [command(f"--deconfigure --blocks {run}{kept}", tree) for run in ranges_named(stay)]
         sentence = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
         yield sentence._replace(always=bool(tally.left_configured))
     if tally.storage_kept:

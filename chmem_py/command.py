@@ -12,8 +12,8 @@ from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import GIVEN, GetoptCommand, GetoptOption, write_example
 from hotplug_cli.message import Sentence
 from memory_hotplug.errors import MemoryHotplugError
+from memory_hotplug.face import Machine
 from memory_hotplug.layout.settings import ATTRIBUTES
-from memory_hotplug.machine import Machine
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -7,8 +7,6 @@ from typing import Any
 
 from chmem_py.advice import words_of
 from chmem_py.output import FileChange, Output
-from chmem_py.selection import Selection
-from chmem_py.tally import Tally
 from hotplug_cli.exits import Exit
 from memory_hotplug.block import State
 from memory_hotplug.causes import Cause
@@ -16,6 +14,8 @@ from memory_hotplug.change.outcome import Outcome, Result, Write
 from memory_hotplug.change.plan import Action
 from memory_hotplug.condition import condition_of
 from memory_hotplug.errors import BlockError
+from memory_hotplug.request.selection import Selection
+from memory_hotplug.request.tally import Tally
 
 SCHEMA_VERSION = 1
 """The version of the document. It grows when scripts that read the document must change."""
@@ -33,12 +33,13 @@ def document_of(
     tally: Tally,
     status: int,
     signal: int | None,
+    forecast: Sequence[str],
     options: dict[str, Any],
     output: Output,
     root: str,
 ) -> str:
-    """The document about a request that was tried below ROOT. OPTIONS has the action, and how it
-    was done; OUTPUT what was told.
+    """The document about a request that was tried below ROOT. FORECAST is what a dry run finds;
+    OPTIONS has the action, and how it was done; OUTPUT what was told.
 
     In a dry run nothing has happened: steps, settings and files say so alike. The results, and the
     conditions afterwards, are those that are forecast.
@@ -56,7 +57,7 @@ def document_of(
         bytes_changed=len(tally.changed) * size,
         blocks_already=tally.already,
         messages=output.messages,
-        forecast=list(tally.forecast),
+        forecast=list(forecast),
         files=[_file(change, top) for change in output.files],
         settings=_settings(tally, top, real=real),
         devices=[

@@ -8,7 +8,7 @@ from contextlib import suppress
 from chmem_py import messages
 from chmem_py.command_lines import HOW, SAME_ACTION, command, options_of
 from chmem_py.options import Options
-from chmem_py.request import Request, RequestError, parse
+from chmem_py.request import RequestError, parse
 from chmem_py.run import NONE
 from hotplug_cli import sizes
 from hotplug_cli.block_names import ranges_named, some
@@ -17,7 +17,8 @@ from hotplug_cli.message import Sentence
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.change.targets import is_on
 from memory_hotplug.errors import MemoryHotplugError
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
+from memory_hotplug.request.asked import Request
 from memory_hotplug.seen.in_use import usage
 
 __all__ = ["requested"]

@@ -12,11 +12,12 @@ from chmem_py.run import NONE, How, KeepFree
 from hotplug_cli import advice_option, sizes
 from hotplug_cli.getopt import UsageError
 from memory_hotplug.block import Zone
+from memory_hotplug.request.how import PREFERENCES
 
 ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
 """The zones that --zone takes."""
 
-ORDERS = ("auto", "highest", "best")
+ORDERS = PREFERENCES
 """The orders in which blocks are tried, for a size to set offline."""
 
 _YES_NO = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}

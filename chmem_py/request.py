@@ -4,15 +4,13 @@ import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from chmem_py import messages
 from hotplug_cli import sizes
 from hotplug_cli.message import Sentence
 from hotplug_cli.program import CommandError
-from memory_hotplug.block import Zone
-from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BadSizeError, SizeTooLargeError
+from memory_hotplug.request.asked import Request
 from memory_hotplug.size import SIZE_LIMIT
 
 _SPACE = " \t\n\v\f\r"
@@ -22,28 +20,6 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 
 class RequestError(CommandError):
     """The argument is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An amount of memory, or certain blocks; and what is to be done to them."""
-
-    text: str
-    size: int | None = None
-    """Bytes, a multiple of the block size."""
-    first: int = 0
-    last: int = 0
-    """Block numbers, both inclusive."""
-    action: Action = Action.APPLY
-    """APPLY if each block is to become something of its own."""
-    zone: Zone | None = None
-    memmap_on_memory: bool | None = None
-    node: int | None = None
-    """Only blocks of this node are meant."""
-    device: str | None = None
-    """Only blocks that this device brought are meant."""
-    whole: bool = False
-    """Whether all blocks of the node or of the device are meant, so that none is missing."""
 
 
 def parse(text: str, block_size: int, *, blocks: bool) -> Request:

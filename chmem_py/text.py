@@ -5,7 +5,7 @@ Nothing is written here. A text is for standard output, a Sentence for standard 
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,14 +22,14 @@ from chmem_py.advice import (
     format_shortage,
     words_of,
 )
-from chmem_py.tally import Tally
 from hotplug_cli import sizes
 from hotplug_cli.block_names import named
 from hotplug_cli.message import Message, Sentence
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, StuckError
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
+from memory_hotplug.request.tally import Tally
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.simulated import is_simulated
 
@@ -80,6 +80,8 @@ class Text:
     """Whether something may be written to the layout afterwards."""
     advised: bool = True
     """Whether advice is written at all, so that work for it is not in vain."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """The options as they were given, for commands that are advised."""
     _waiting: list[Waiting] = field(default_factory=list)
     """What is said about the latest block, if it may be said about the next one, too."""
 
@@ -111,7 +113,7 @@ class Text:
         if any(setting.key == "online_policy" for setting in tally.settings):
             yield messages.POLICY_CHANGED.of()
         yield from format_shortage(tally.selection)
-        yield from format_advice(tally, machine)
+        yield from format_advice(tally, machine, self.said)
         if not self.rehearsed:
             yield from format_devices(tally)
             if self.advised:
@@ -230,8 +232,10 @@ class Text:
             yield f"{block} {step} failed"
 
 
-def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -> Iterator[str]:
-    """The lines that an administrator would type, the forecast, and one comment on what they would
+def format_script(
+    writes: Sequence[tuple[str, str]], forecast: Iterable[str], tally: Tally, tree: Tree
+) -> Iterator[str]:
+    """The lines that an administrator would type, the FORECAST, and one comment on what they would
     change."""
     numbers = tally.numbers(Result.DONE)
     root = os.path.abspath(tree.root).rstrip("/")
@@ -243,7 +247,7 @@ def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -
             yield f"memsim write {shlex.quote(root)} {path} {word}"
         else:
             yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
-    yield from (f"# {line}" for line in tally.forecast)
+    yield from (f"# {line}" for line in forecast)
     yield from (f"# {setting.name} would be set to {setting.word}" for setting in tally.settings)
     if not numbers:
         if not tally.settings:

@@ -135,7 +135,7 @@ def _held(heading: str, help_: str) -> Column:
     return Column(
         heading,
         help_,
-        lambda pages, found: pages.size(found, name),
+        lambda pages, found: pages.size(range(found.first, found.last + 1), name),
         lambda size: "" if size is None else human(size),
         _nullable("integer"),
         beside="pages",

@@ -6,54 +6,12 @@ from typing import Any, NamedTuple
 from lsmem_py.options import Options
 from lsmem_py.reports import BYTES, Pieces, Report, closed, document, schema_of
 from memory_hotplug.attribute import path_of
-from memory_hotplug.block import Zone, zone_of
-from memory_hotplug.layout.settings import ATTRIBUTES, present
+from memory_hotplug.layout.added_policy import MOVABLE_AT_MOST, AddedPolicy, policy_on
+from memory_hotplug.layout.settings import ATTRIBUTES
 from memory_hotplug.machine import Machine
-from memory_hotplug.udev.added import AddedMemory, OnlineRule, added_memory
+from memory_hotplug.udev.added import OnlineRule
 
 __all__ = ["REPORT"]
-
-_MOVABLE_AT_MOST = 4
-"""Up to so many times the memory of the other zones is safe in zone Movable
-(Documentation/admin-guide/mm/memory-hotplug.rst)."""
-
-
-class PolicyReport(NamedTuple):
-    """What says what becomes of memory that is added."""
-
-    settings: dict[str, str]
-    """Key of a layout's policy -> value; only those that the kernel has."""
-    added: AddedMemory
-    """What udev rules make of memory that the kernel leaves offline."""
-    movable: int
-    """Bytes online in zone Movable."""
-    others: int
-    """Bytes online in other zones."""
-
-    @property
-    def by_kernel(self) -> str | None:
-        """The word by which the kernel itself sets added memory online."""
-        word = self.settings.get("auto_online", "offline")
-        return None if word == "offline" else word
-
-    @property
-    def by_rules(self) -> tuple[OnlineRule, ...]:
-        """The rules that are sure to set added memory online: one, or one of several."""
-        return () if self.by_kernel or not self.added.certain else self.added.by
-
-    @property
-    def too_movable(self) -> bool:
-        return self.movable > _MOVABLE_AT_MOST * self.others
-
-
-def _read(machine: Machine) -> PolicyReport:
-    """Raises the errors of Machine, and OSError if a rule cannot be read."""
-    table = machine.read(("state", "zones"))
-    zones = [zone_of(block) for block in table.blocks()]
-    movable = zones.count(Zone.MOVABLE) * table.block_size
-    others = table.total(online=True) - movable
-    return PolicyReport(present(machine), added_memory(machine.tree), movable, others)
-
 
 FormatSize = Callable[[int], str]
 
@@ -65,8 +23,8 @@ class PolicyRow(NamedTuple):
     help: str
     typed: dict[str, Any]
     """JSON Schema of the value, without the description."""
-    value: Callable[[PolicyReport], Any]
-    text: Callable[[PolicyReport, FormatSize], Iterable[str]] = lambda policy, format_size: ()
+    value: Callable[[AddedPolicy], Any]
+    text: Callable[[AddedPolicy, FormatSize], Iterable[str]] = lambda policy, format_size: ()
     """The lines, with newlines."""
     optional: bool = False
 
@@ -75,11 +33,11 @@ class PolicyRow(NamedTuple):
         return {**self.typed, "description": self.help}
 
 
-def _settings(policy: PolicyReport, _: FormatSize) -> Iterator[str]:
+def _settings(policy: AddedPolicy, _: FormatSize) -> Iterator[str]:
     return (f"{_file(key):<24} {value}\n" for key, value in policy.settings.items())
 
 
-def _rules(policy: PolicyReport, _: FormatSize) -> Iterator[str]:
+def _rules(policy: AddedPolicy, _: FormatSize) -> Iterator[str]:
     rules = policy.added.rules
     if rules:
         yield "\nudev rules that set memory online:\n"
@@ -101,7 +59,7 @@ def _places(rules: Iterable[OnlineRule]) -> str:
     return " or ".join(rule.place for rule in rules)
 
 
-def _becomes(policy: PolicyReport) -> str:
+def _becomes(policy: AddedPolicy) -> str:
     added = policy.added
     if policy.by_kernel:
         late = ", and udev comes too late" if added.rules else ""
@@ -117,7 +75,7 @@ def _becomes(policy: PolicyReport) -> str:
     return "stays offline: neither the kernel nor a udev rule sets it online"
 
 
-def _added_memory(policy: PolicyReport) -> dict[str, Any]:
+def _added_memory(policy: AddedPolicy) -> dict[str, Any]:
     rules, added = policy.by_rules, policy.added
     return {
         "words": [policy.by_kernel] if policy.by_kernel else list(added.words) if rules else [],
@@ -127,10 +85,10 @@ def _added_memory(policy: PolicyReport) -> dict[str, Any]:
     }
 
 
-def _warning(policy: PolicyReport, format_size: FormatSize) -> Iterator[str]:
+def _warning(policy: AddedPolicy, format_size: FormatSize) -> Iterator[str]:
     if policy.too_movable:
         yield (
-            f"Zone Movable has {format_size(policy.movable)}, more than {_MOVABLE_AT_MOST} times"
+            f"Zone Movable has {format_size(policy.movable)}, more than {MOVABLE_AT_MOST} times"
             f" the {format_size(policy.others)} of the other zones: the kernel can run out of"
             " memory for itself.\n"
         )
@@ -202,7 +160,7 @@ _ROWS = (
 
 
 def _pieces(machine: Machine, options: Options) -> Pieces:
-    policy = _read(machine)
+    policy = policy_on(machine)
     if options.json:
         return [document(_ROWS, policy)], ()
     return [line for row in _ROWS for line in row.text(policy, options.format_size)], ()

@@ -9,8 +9,8 @@ from memory_hotplug.table import BlockTable, MemoryRange
 
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
-    from lsmem_py.block_contents import BlockContents
     from lsmem_py.columns import Column
+    from memory_hotplug.seen.findings import BlockContents
     from memory_hotplug.seen.iomem import Region
 
 __all__ = ["Sources"]

@@ -18,6 +18,7 @@ __all__ = [
     "BrokenTreeError",
     "CannotWriteError",
     "HeldError",
+    "InUseError",
     "LayoutError",
     "MemoryHotplugError",
     "NoBlockSizeError",
@@ -25,11 +26,14 @@ __all__ = [
     "NoMemoryTreeError",
     "NoRootError",
     "NoSuchBlockError",
+    "NoUndoError",
     "NotReadError",
+    "RefusedError",
     "SizeSyntaxError",
     "SizeTooLargeError",
     "StoppedError",
     "StuckError",
+    "TooFewError",
     "UnknownNameError",
     "printable",
 ]
@@ -147,6 +151,48 @@ class CannotWriteError(MemoryHotplugError):
         self.errno = error.errno
         self.reason = error.strerror or str(error)
         super().__init__(f"cannot write to {printable(where)}: {self.reason}")
+
+
+class RefusedError(MemoryHotplugError):
+    """A change was not begun, because of CAUSE. Nothing was written."""
+
+    def __init__(self, cause: "Cause", text: str | None = None) -> None:
+        self.cause = cause
+        super().__init__(text or cause.value)
+
+
+class InUseError(RefusedError):
+    """More memory is to be set offline than can go, by what is in use; see `keep_free`."""
+
+    def __init__(self, cause: "Cause", *, asked: int, possible: int, used: int) -> None:
+        self.asked = asked
+        """Bytes, as are the others."""
+        self.possible = possible
+        """How much can be set offline; whole blocks."""
+        self.used = used
+        super().__init__(
+            cause,
+            f"{cause.value}: of {asked} bytes that are to be set offline, {possible} can go",
+        )
+
+
+class TooFewError(RefusedError):
+    """There is less memory than is asked for, and all or nothing was to be changed."""
+
+    def __init__(self, cause: "Cause", *, asked: int, possible: int) -> None:
+        self.asked = asked
+        """Bytes, as is the other."""
+        self.possible = possible
+        super().__init__(cause, f"only {possible} of {asked} bytes can be changed")
+
+
+class NoUndoError(MemoryHotplugError):
+    """There is nothing that could be undone."""
+
+    def __init__(self, reason: str, *, damaged: bool = False) -> None:
+        self.damaged = damaged
+        """Whether there is a record of the last change that nobody can read."""
+        super().__init__(reason)
 
 
 class StoppedError(MemoryHotplugError):

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Self
 
@@ -99,14 +99,31 @@ class Machine:
             raise
 
     @classmethod
-    def simulated(cls, profile: str | os.PathLike[str]) -> Self:
-        """A simulated machine in memory, from the name of a profile or from a file.
+    def simulated(
+        cls,
+        profile: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        *,
+        memory: int | None = None,
+        standby: int | None = None,
+        block_size: int | None = None,
+        faults: Mapping[int, Mapping[str, Any]] | None = None,
+    ) -> Self:
+        """A simulated machine in memory: from the name of a profile, from a file, from a
+        description as memsim(1) has it in MACHINE DESCRIPTIONS, or from sizes in bytes.
 
-        Raises BadMachineError.
+        By sizes, it has MEMORY that is online, of which an eighth is in use, and STANDBY memory,
+        with which it is an s390, in blocks of BLOCK_SIZE, by default 128 MiB. FAULTS has block
+        number -> transition (offline, online, config or deconfig) -> the name of the error with
+        which it fails, such as ``{3: {"offline": "EBUSY"}}``; with ``{"errno": "EBUSY", "times":
+        2}``, only so often.
+
+        Raises BadMachineError, which names the key that is wrong.
         """
         from memory_hotplug.trees.simulated import booted
 
-        return cls(booted(profile))
+        sizes = {"memory": memory, "standby": standby, "block_size": block_size}
+        given = {name: size for name, size in sizes.items() if size is not None}
+        return cls(booted(profile, given, faults or {}))
 
     def __enter__(self) -> Self:
         return self

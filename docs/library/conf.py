@@ -9,7 +9,7 @@ HERE = Path(__file__).resolve().parents[2]
 
 project = "memory-hotplug-tools"
 version = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["version"]
-today = "November 27, 2026"
+today = "November 30, 2026"
 extensions = ["sphinx.ext.autodoc"]
 autodoc_member_order = "groupwise"
 man_pages = [("index", "memory_hotplug", "memory blocks from Python", "", 7)]

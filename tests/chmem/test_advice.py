@@ -13,14 +13,14 @@ import static_tree
 from chmem_py.advice import format_advice, format_cannot_write, format_left
 from chmem_py.command_lines import command
 from chmem_py.request import parse
-from chmem_py.selection import select_nothing
-from chmem_py.tally import Tally
 from commands import Command
 from memory_hotplug import Machine
 from memory_hotplug.block import State
 from memory_hotplug.change.outcome import Outcome, Result, Write
 from memory_hotplug.change.plan import NEEDED, Action, Change, Plan, order_to
 from memory_hotplug.errors import CannotWriteError
+from memory_hotplug.request.selection import select_nothing
+from memory_hotplug.request.tally import Tally
 from simulated import conditions, make, s390, x86
 from terminal import Terminal, clean_environment
 

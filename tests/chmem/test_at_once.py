@@ -18,7 +18,7 @@ from memory_hotplug.attribute import FIRMWARE, MEMORY
 from memory_hotplug.change.journal import HALF_DONE
 from memory_hotplug.change.lock import hold
 from memory_hotplug.errors import HeldError, StoppedError
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
 from paused import Paused
 from simulated import MIB, Make, conditions, half_done, leave_half_done, make, online, s390, write
 

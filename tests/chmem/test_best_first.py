@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chmem_py.best_first import Staying, staying
 from commands import Command
 from memory_hotplug import Machine
+from memory_hotplug.request.best_first import Staying, staying
 from memory_hotplug.seen.pages import Contents, Pages
 from page_flags import BLOCK, LRU, PAGES, SLAB, show_pages
 from simulated import Make, x86

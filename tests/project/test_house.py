@@ -172,7 +172,7 @@ def test_only_some_modules_of_the_library_touch_files() -> None:
     assert found == OPENING
 
 
-PARTS = ("", "trees", "machine reading", "seen", "udev", "layout", "change")
+PARTS = ("", "trees", "machine reading", "seen", "udev", "layout", "change", "request", "face")
 """The library from the ground up: the modules beside its parts, but for those named here, and the
 parts. Each imports from its own and from earlier ones only."""
 

@@ -32,7 +32,7 @@ class Rehearsal:
 
     def __init__(self, machine: Machine) -> None:
         behind = machine.tree
-        self.root, self.system = behind.root, behind.system
+        self.root, self.system, self.place = behind.root, behind.system, behind.place
         self.is_this_machine = behind.is_this_machine
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}

@@ -74,6 +74,11 @@ class Tree(Protocol):
     """Whether this is the /sys of the running kernel."""
 
     @property
+    def place(self) -> str:
+        """The directory below which the machine has its lock and journal. They are not part of
+        sysfs."""
+
+    @property
     def system(self) -> str | Packed:
         """Where layouts and udev rules are: below this directory, or in this archive."""
 
@@ -133,7 +138,7 @@ class FileTree:
 
     def __init__(self, root: str) -> None:
         """Raises OSError if ROOT is not a directory that can be opened."""
-        self.root = self.system = root or "/"
+        self.root = self.system = self.place = root or "/"
         self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
         self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
         self._links: dict[str, tuple[_Version, frozenset[str]]] = {}
