@@ -96,9 +96,9 @@ def _do(site: Site, job: Job, asked: Asked) -> Done:
     """Do the job, and write what is to outlive a boot. If that fails, the memory is changed
     nevertheless."""
     options, output = asked.options, asked.output
-    if not is_possible(site.machine, job.request.action, options, output):
-        return gave_up(select_nothing(job.request, site.machine))
     work = job.work(_manner(site, job, options))
+    if work is None:
+        return gave_up(select_nothing(job.request, site.machine))
     say_remarks(work.selection.remarks, output)
     others = None
     if options.persistent:
@@ -206,8 +206,10 @@ def to_memory(machine: Machine, asked: Asked) -> Job:
     meant = _meant(request, Action(options.action), options)
     by_number = request.size is None and not request.whole
 
-    def work(how: How) -> Work:
+    def work(how: How) -> Work | None:
         zone = zone_for(machine, meant.action, options.zone, output)
+        if not is_possible(machine, meant.action, options, output):
+            return None
         return machine.change(
             Order(meant.action, zone, meant.memmap_on_memory),
             size=meant.size,
@@ -230,10 +232,13 @@ def to_online(machine: Machine, asked: Asked) -> Job:
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
     meant = _meant(request, Action.ENABLE, options)
 
-    def work(how: How) -> Work:
+    def work(how: How) -> Work | None:
+        zone = zone_for(machine, meant.action, options.zone, output)
+        if not is_possible(machine, meant.action, options, output):
+            return None
         return machine.total(
             size,
-            zone=zone_for(machine, Action.ENABLE, options.zone, output),
+            zone=zone,
             node=meant.node,
             memmap_on_memory=meant.memmap_on_memory,
             **how,

@@ -43,7 +43,8 @@ class Job(NamedTuple):
     """What is asked for, and how the work on it is begun once the machine is held."""
 
     request: Request
-    work: Callable[[How], Work]
+    work: Callable[[How], Work | None]
+    """Begins it; None, once it is said why, if this machine cannot do that to any block."""
     policy: Policy | None = None
     """The policy that is asked for, with --policy."""
     layout_files: Sequence[str] = ()

@@ -24,7 +24,7 @@ _NEEDS_CONFIGURING = {
 
 def is_possible(machine: Machine, action: Action, options: Options, output: Output) -> bool:
     """Whether the machine can do ACTION to any block; what is odd about that is said."""
-    if action not in (Action.ENABLE, Action.APPLY) and machine.has_dlpar:
+    if action is not Action.ENABLE and machine.has_dlpar:
         output.say(messages.DLPAR.of())
     reason = unable(machine, action, options)
     if reason:

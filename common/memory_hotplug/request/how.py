@@ -74,6 +74,8 @@ def manner_of(how: How) -> Manner:
     found = Manner(**how)
     if found.prefer not in PREFERENCES:
         raise BadOrderError(f"blocks can be preferred by {', '.join(PREFERENCES)}")
+    if found.force and found.keep_free is not None:
+        raise BadOrderError("either keep_free or force can be given")
     if found.retry < 0 or (found.keep_free or 0) < 0 or (found.wait or 0) < 0:
         raise BadOrderError("keep_free, retry and wait are 0 or more")
     return found

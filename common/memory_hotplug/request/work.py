@@ -76,7 +76,8 @@ class Work:
 
     def __del__(self) -> None:
         if not getattr(self, "_touched", True):
-            warnings.warn("a change was never iterated over: nothing was done", stacklevel=2)
+            said = "a change was never iterated over: nothing was done"
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
 
     # What is to be done, and was
 
