@@ -52,15 +52,43 @@ def homes() -> dict[str, Path]:
     }
 
 
+class Class(NamedTuple):
+    path: Path
+    node: ast.ClassDef
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+def _bases(found: Class) -> Iterator[Class | str]:
+    """The bases of a class: those of the library, and the names of others."""
+    for base in found.node.bases:
+        module, _, name = ast.unparse(base).rpartition(".")
+        path = _imported(found.path).get(module or name, found.path)
+        yield _class_in(path, name) or ast.unparse(base)
+
+
 @cache
-def _classes() -> dict[str, ast.ClassDef]:
-    """Name -> class, for all classes of the library, public or not."""
-    return {
-        node.name: node
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for node in _module(path).body
-        if isinstance(node, ast.ClassDef)
-    }
+def _imported(path: Path) -> dict[str, Path]:
+    """Name -> the file of the library that it is imported from, or that it is."""
+    found = {}
+    for node in _module(path).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            home = PACKAGE.parent / node.module.replace(".", "/")
+            for alias in node.names:
+                inner = home / f"{alias.name}.py"
+                found[alias.asname or alias.name] = (
+                    inner if inner.exists() else home.with_suffix(".py")
+                )
+    return {name: file for name, file in found.items() if file.exists()}
+
+
+def _class_in(path: Path, name: str) -> Class | None:
+    for node in _module(path).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return Class(path, node)
+    return None
 
 
 class Row(NamedTuple):
@@ -76,11 +104,10 @@ class Row(NamedTuple):
 def entry(called: str, role: str) -> str:
     """The entry of a public name, which may end with ()."""
     name = called.removesuffix("()")
-    body = _module(homes()[name]).body
-    for node, text in _documented(body):
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            rows = [_class(node, made=called != name), *_members(node)]
-            return _written(rows, role)
+    path = homes()[name]
+    if found := _class_in(path, name):
+        return _written([_class(found, made=called != name), *_members(found)], role)
+    for node, text in _documented(_module(path).body):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return _written([_function(node, "py:function")], role)
         if name in _assigned(node):
@@ -108,59 +135,61 @@ def _assigned(node: ast.stmt) -> list[str]:
 # Classes
 
 
-def _bases(node: ast.ClassDef) -> list[str]:
-    return [ast.unparse(base) for base in node.bases]
-
-
-def _is(node: ast.ClassDef, base: str) -> bool:
-    """Whether a class is BASE, or made from it."""
-    known = _classes()
-    return base == node.name or any(
-        name == base or (name in known and _is(known[name], base)) for name in _bases(node)
+def _is(found: Class, name: str) -> bool:
+    """Whether a class is NAME, or made from it."""
+    return name == found.name or any(
+        _is(base, name) if isinstance(base, Class) else base == name for base in _bases(found)
     )
 
 
-def _is_record(node: ast.ClassDef) -> bool:
-    return _is(node, "NamedTuple") or any(
-        ast.unparse(one).startswith("dataclass") for one in node.decorator_list
+def _is_record(found: Class) -> bool:
+    return _is(found, "NamedTuple") or any(
+        ast.unparse(one).startswith("dataclass") for one in found.node.decorator_list
     )
 
 
-def _class(node: ast.ClassDef, *, made: bool) -> Row:
-    text = ast.get_docstring(node) or ""
-    if _is(node, "MemoryHotplugError"):
-        others = [name for name in _bases(node) if name not in ("MemoryHotplugError", "Exception")]
+def _class(found: Class, *, made: bool) -> Row:
+    text = ast.get_docstring(found.node) or ""
+    if _is(found, "MemoryHotplugError"):
+        names = (base.name if isinstance(base, Class) else base for base in _bases(found))
+        others = [name for name in names if name not in ("MemoryHotplugError", "Exception")]
         if others:
             text += f"\n\nIt is also {' and '.join(map(_with_article, others))}."
-        return Row("py:exception", node.name, (), text)
-    return Row("py:class", node.name + (_constructor(node) if made else ""), (), text)
+        return Row("py:exception", found.name, (), text)
+    return Row("py:class", found.name + (_constructor(found) if made else ""), (), text)
 
 
 def _with_article(name: str) -> str:
     return f"an `{name}`" if name[0] in "AEIOU" else f"a `{name}`"
 
 
-def _constructor(node: ast.ClassDef) -> str:
-    if _is_record(node):
+def _constructor(found: Class) -> str:
+    if _is_record(found):
         # Their types and meanings follow below.
-        fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+        fields = [one for one in _body(found) if isinstance(one, ast.AnnAssign)]
         shown = (
             ast.unparse(one.target) + (f"={_default(one.value)}" if one.value else "")
             for one in fields
         )
         return f"({', '.join(shown)})"
-    for one in node.body:
+    for one in _body(found):
         if isinstance(one, ast.FunctionDef) and one.name == "__init__":
             return _arguments(one)
     return "()"
 
 
-def _members(node: ast.ClassDef) -> Iterator[Row]:
+def _body(found: Class) -> list[ast.stmt]:
+    """What a class is made of. A base of the same name is the same class for whoever uses it."""
+    same = [base for base in _bases(found) if isinstance(base, Class) and base.name == found.name]
+    return [one for base in same for one in _body(base)] + found.node.body
+
+
+def _members(found: Class) -> Iterator[Row]:
     """The rows of what a class has itself, in the order of its source."""
-    for one, text in _documented(node.body):
+    for one, text in _documented(_body(found)):
         match one:
             case ast.FunctionDef(name="__init__"):
-                yield from _set_in(one, _is(node, "MemoryHotplugError"))
+                yield from _set_in(one, _is(found, "MemoryHotplugError"))
             case ast.FunctionDef(name=name) if not name.startswith("_"):
                 yield _method(one)
             case _:
@@ -188,8 +217,31 @@ def _all_arguments(arguments: ast.arguments) -> list[ast.arg]:
     return arguments.posonlyargs + arguments.args + arguments.kwonlyargs
 
 
+class _Plainly(ast.NodeTransformer):
+    """An annotation without the quotes, and the modules, that only the source needs."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:  # the name that ast asks for
+        return node if ast.unparse(node.value) == "Literal" else self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, str):
+            return self.visit(ast.parse(node.value, mode="eval").body)  # type: ignore[no-any-return]
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        private = isinstance(node.value, ast.Name) and node.value.id.startswith("_")
+        return ast.Name(node.attr) if private else node
+
+
+def _type(annotation: ast.expr | None) -> str:
+    if annotation is None:
+        return ""
+    copied = ast.parse(ast.unparse(annotation), mode="eval").body
+    return ast.unparse(_Plainly().visit(copied))
+
+
 def _typed(annotation: ast.expr | None) -> tuple[str, ...]:
-    shown = "" if annotation is None else ast.unparse(annotation).strip("'")
+    shown = _type(annotation)
     while found := re.fullmatch(r"(?:Final|ClassVar)\[(.*)\]", shown):
         shown = found[1]
     return () if shown in ("", "Any", "Final") else (f":type: {shown}",)
@@ -221,10 +273,9 @@ def _method(node: ast.FunctionDef) -> Row:
 
 
 def _function(node: ast.FunctionDef, kind: str, options: tuple[str, ...] = ()) -> Row:
-    returned = ast.unparse(node.returns) if node.returns else "None"
+    returned = _type(node.returns) or "None"
     if "contextmanager" in _decorated(node):
         returned = re.sub(r"^\w+(?=\[)", "AbstractContextManager", returned)
-    returned = returned.strip("'")
     heading = f"{node.name}{_arguments(node)} -> {returned}"
     return Row(kind, heading, options, ast.get_docstring(node) or "")
 
@@ -235,6 +286,9 @@ def _arguments(node: ast.FunctionDef) -> str:
     for places in (arguments.posonlyargs, arguments.args):
         if places and places[0].arg in ("self", "cls"):
             del places[0]
+    for one in ast.walk(arguments):
+        if isinstance(one, ast.arg) and one.annotation:
+            one.annotation = ast.Name(_type(one.annotation))
     for defaults in (arguments.defaults, arguments.kw_defaults):
         defaults[:] = [one and ast.Name(_default(one)) for one in defaults]
     return f"({ast.unparse(arguments)})"
