@@ -95,6 +95,7 @@ class MemoryBlock(NamedTuple):
     memmap_on_memory: bool | None = NOT_READ
     """Whether the block holds its own struct pages, or will once it is configured."""
     phys_device: int | None = NOT_READ
+    """On s390, the increment of storage that the block begins in; elsewhere 0."""
 
     @property
     def status(self) -> str:
