@@ -11,6 +11,25 @@ memory, `Machine.apply` a `Layout`, and both yield an `Outcome` for each block, 
 held and its memory in use is looked at. memory_hotplug(7) has more.
 
 Addresses and sizes are in bytes. All errors are `MemoryHotplugError`s.
+
+`help` writes out only the names that a program begins with, which `dir` has: Action, Layout,
+Machine, Order, human and parse_size. Ask it for any other, as in `help(memory_hotplug.Outcome)`:
+
+Blocks          MemoryBlock State Zone MemoryRange BlockTable Remark RemarkKind Attribute NOT_READ
+                NUMA_NO_NODE
+Changes         Condition How Work Outcome Result Write Cause
+Forecasts       Forecast Remains Emptied Usage NodeUsage
+Holding         Held Holder Mended Left Watch
+Layouts         Entry Where Missing Policy Differences Absence Setting
+Devices, pages  Device Finding
+Added memory    AddedPolicy AddedMemory OnlineRule
+Block by block  carry_out bring_back Terms Patience Guard Change Plan Step
+Uevents         Uevents Uevent
+Errors          NoMemoryTreeError NoRootError BrokenTreeError NoBlockSizeError BadBlockSizeError
+                NoBlocksError NoSuchBlockError NotReadError UnknownNameError BadMachineError
+                BadOrderError RefusedError InUseError TooFewError NoUndoError LayoutError HeldError
+                CannotWriteError BlockError StuckError StoppedError BadSizeError SizeSyntaxError
+                SizeTooLargeError
 """
 
 from importlib import import_module
@@ -214,4 +233,6 @@ def _version() -> str:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    """What a program begins with. help() writes out each name of dir() with all that it inherits:
+    all names are four thousand lines."""
+    return ["Action", "Layout", "Machine", "Order", "human", "parse_size"]

@@ -67,16 +67,14 @@ class NotRead(Enum):
 
 
 NOT_READ: Final[Any] = NotRead.NOT_READ
-"""Its type is Any, so that code that has read an attribute need not check that it was read."""
+"""The value of an attribute that was not read. bool() of it raises TypeError. Its type is Any, so
+that code that has read an attribute need not check that it was read."""
 
 
+# A named tuple because every start of lsmem makes the class, and a dataclass takes longer to make.
 class MemoryBlock(NamedTuple):
     """A memory block. An attribute that was not read is NOT_READ; None means that it is not known,
-    or that the machine does not have it.
-
-    A named tuple because every start of lsmem makes the class, and a dataclass takes longer to
-    make.
-    """
+    or that the machine does not have it."""
 
     number: int
     """memoryN covers the bytes [N * block size, (N + 1) * block size)."""
@@ -97,6 +95,7 @@ class MemoryBlock(NamedTuple):
     memmap_on_memory: bool | None = NOT_READ
     """Whether the block holds its own struct pages, or will once it is configured."""
     phys_device: int | None = NOT_READ
+    """On s390, the increment of storage that the block begins in; elsewhere 0."""
 
     @property
     def status(self) -> str:

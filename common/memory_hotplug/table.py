@@ -80,6 +80,7 @@ class Remark(NamedTuple):
     blocks: tuple[int, ...] = ()
     """The numbers of the blocks, ascending; empty for all blocks."""
     attribute: Attribute | None = None
+    """The one that could not be read."""
     reason: str = ""
     """Why the attribute cannot be read: the kernel's text for the error."""
 
