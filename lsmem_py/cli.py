@@ -1,8 +1,9 @@
 """The command line of lsmem: read options, check them, read the machine, write the view."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
 
 from hotplug_cli import offers
 from hotplug_cli.exits import Exit
@@ -24,6 +25,7 @@ from lsmem_py.view import View, wanted_view
 from memory_hotplug.errors import NoRootError
 from memory_hotplug.machine import Machine
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
 
@@ -46,7 +48,7 @@ def _schema(line: Line) -> str:
     return json.dumps(schema(), indent=2)
 
 
-def _report(names: Collection[str]) -> "Report | None":
+def _report(names: Collection[str]) -> Report | None:
     """The report that one of these options or formats asks for."""
     if "policy" in names:
         from lsmem_py.policy import REPORT
@@ -229,7 +231,7 @@ OPTIONS = (
 class Lsmem(Command):
     """The command; its --help ends with the columns and an example."""
 
-    def clash(self, before: str, name: str) -> "Sentence | None":
+    def clash(self, before: str, name: str) -> Sentence | None:
         """What the table of views says."""
         return clash(before, name)
 
@@ -260,7 +262,7 @@ class Lsmem(Command):
         compares = any(len(word) > 4 and "--diff".startswith(word) for word in words)
         return Exit.TROUBLE if compares else Exit.FAILURE
 
-    def write_epilog(self, formatter: "click.HelpFormatter") -> None:
+    def write_epilog(self, formatter: click.HelpFormatter) -> None:
         """Write the columns and an example."""
         from hotplug_cli.click_command import write_example
 
@@ -306,7 +308,7 @@ def _show(options: Options, given: Sequence[str]) -> int:
 
 
 def _list(
-    view: View, machine: Machine, options: Options, write_message: "Callable[[Sentence], None]"
+    view: View, machine: Machine, options: Options, write_message: Callable[[Sentence], None]
 ) -> None:
     """Write a listing, and what is to be said about it."""
     table = machine.read(view.attributes, options.blocks)
@@ -331,10 +333,10 @@ def _list(
             write_message(sentence_of(remark))
 
 
-def _message_writer(given: Sequence[str]) -> "Callable[[Sentence], None]":
+def _message_writer(given: Sequence[str]) -> Callable[[Sentence], None]:
     """What writes a message, with advice if the options GIVEN or a terminal want it."""
 
-    def write_message(sentence: "Sentence") -> None:
+    def write_message(sentence: Sentence) -> None:
         from hotplug_cli import advice_option
 
         shown = advice_option.wanted(given, "LSMEM_ADVICE")

@@ -8,11 +8,15 @@ This needs no click, whose import takes longer than lsmem takes to list a machin
 for completion, `click_command` makes a command of click from the same table.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import click
 
     from hotplug_cli.message import Sentence
@@ -33,7 +37,7 @@ __all__ = [
 class UsageError(Exception):
     """A command line that is wrong."""
 
-    def __init__(self, sentence: "Sentence") -> None:
+    def __init__(self, sentence: Sentence) -> None:
         super().__init__(sentence.text)
         self.sentence = sentence
 
@@ -69,9 +73,9 @@ class Option:
         key: str | None = None,
         default: object = None,
         value: str | bool = True,
-        parse: "Callable[[Option, str], object] | None" = None,
-        offers: "Offer | None" = None,
-        answer: "Callable[[Line], str] | None" = None,
+        parse: Callable[[Option, str], object] | None = None,
+        offers: Offer | None = None,
+        answer: Callable[[Line], str] | None = None,
     ) -> None:
         self.names = names
         """As they are typed: ``-o`` and ``--output``, or one of them."""
@@ -134,7 +138,7 @@ class OptionTable:
         self.operands = operands
         self.by_name = {name: option for option in self.options for name in option.names}
 
-    def clash(self, before: str, name: str) -> "Sentence | None":
+    def clash(self, before: str, name: str) -> Sentence | None:
         """Why option NAME cannot follow option BEFORE, both without hyphens; None if it can.
 
         It is an error before the options after it are read.
@@ -296,7 +300,7 @@ class Command(OptionTable):
         help: str,
         options: Sequence[Option],
         operands: str = "",
-        offers: "Offer | None" = None,
+        offers: Offer | None = None,
     ) -> None:
         """HELP is the sentence below the usage; OFFERS completes the operands in a shell."""
         super().__init__(options, operands)
@@ -320,7 +324,7 @@ class Command(OptionTable):
         """What follows the command's name in the usage, a line each, by the options GIVEN."""
         return ("[options]",)
 
-    def write_epilog(self, formatter: "click.HelpFormatter") -> None:
+    def write_epilog(self, formatter: click.HelpFormatter) -> None:
         """Write the end of --help."""
 
 
@@ -338,7 +342,7 @@ def _unknown_letter(letter: str, cluster: str, options: Mapping[str, Option]) ->
     return GetoptUsageError(did_you_mean(said, spelling.letters(letter, cluster, options)))
 
 
-def _with_use(said: "Sentence", option: Option) -> "Sentence":
+def _with_use(said: Sentence, option: Option) -> Sentence:
     """The sentence SAID with what an option is for."""
     from hotplug_cli import messages
 
@@ -346,7 +350,7 @@ def _with_use(said: "Sentence", option: Option) -> "Sentence":
     return said._replace(advice=use.advice)
 
 
-def did_you_mean(said: "Sentence", meant: Sequence[str]) -> "Sentence":
+def did_you_mean(said: Sentence, meant: Sequence[str]) -> Sentence:
     """The sentence SAID with what may be MEANT as its advice, if that is known."""
     from hotplug_cli import messages
 

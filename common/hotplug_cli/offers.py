@@ -6,8 +6,8 @@ click is imported only when a shell asks, so that start-up stays short.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem

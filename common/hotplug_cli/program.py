@@ -1,5 +1,7 @@
 """Run a command as a process: write its messages, end with its exit status."""
 
+from __future__ import annotations
+
 import errno
 import io
 import os
@@ -7,13 +9,15 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
 
 from hotplug_cli.exits import Exit, by_signal
 from hotplug_cli.getopt import HELP, Command, GetoptUsageError, Line, UsageError
 from memory_hotplug.errors import MemoryHotplugError, printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     import click
 
     from hotplug_cli.message import Sentence
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 class CommandError(MemoryHotplugError):
     """An error that ends a command, with sentences of the table of messages."""
 
-    def __init__(self, *sentences: "Sentence") -> None:
+    def __init__(self, *sentences: Sentence) -> None:
         """The first sentence says what is wrong; the others are advice."""
         super().__init__(sentences[0].text)
         self.sentences = sentences
@@ -40,7 +44,7 @@ def version(name: str) -> str:
     return f"{name} from memory-hotplug-tools {number}"
 
 
-def complain(name: str, sentence: "Sentence | str") -> None:
+def complain(name: str, sentence: Sentence | str) -> None:
     """Write the lines of SENTENCE to standard error, if that is open."""
     if sys.stderr is not None:
         for line in (sentence,) if isinstance(sentence, str) else sentence.lines:
@@ -49,9 +53,7 @@ def complain(name: str, sentence: "Sentence | str") -> None:
             sys.stderr.flush()
 
 
-def complain_of(
-    name: str, error: Exception, say: "Callable[[Sentence], None] | None" = None
-) -> None:
+def complain_of(name: str, error: Exception, say: Callable[[Sentence], None] | None = None) -> None:
     """Write the messages of an error, in util-linux's order.
 
     SAY writes one sentence; the default is `complain`. With MEMORY_HOTPLUG_DEBUG=1 in the
@@ -73,7 +75,7 @@ def complain_of(
         say(sentence)
 
 
-def sentences_of(error: Exception) -> "Iterator[Sentence]":
+def sentences_of(error: Exception) -> Iterator[Sentence]:
     """The sentences about an error that a user can cause."""
     from hotplug_cli import messages
     from hotplug_cli.message import Sentence
@@ -96,7 +98,7 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
         yield from map(Sentence, getattr(error, "__notes__", ()))
 
 
-def run(command: "Command | click.Command", name: str) -> NoReturn:
+def run(command: Command | click.Command, name: str) -> NoReturn:
     """Run COMMAND with the arguments of the process, and end the process with its status.
 
     Every error that a user can cause ends in a message and a status that is not 0. With
@@ -162,7 +164,7 @@ class _Closed(io.TextIOBase):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
-def status_of(command: "Command | click.Command", name: str) -> int:
+def status_of(command: Command | click.Command, name: str) -> int:
     """Run COMMAND with the arguments of the process; return its status, or that of its error."""
     _bound_window()
     if sys.stdout is None:
@@ -213,7 +215,7 @@ def _carry_out(command: Command, line: Line) -> int:
     return Exit.SUCCESS
 
 
-def _carry_out_by_click(command: "click.Command", name: str) -> int:
+def _carry_out_by_click(command: click.Command, name: str) -> int:
     """Do what the arguments of the process ask for; the exit status."""
     import click
 

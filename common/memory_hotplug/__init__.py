@@ -12,9 +12,7 @@ in a transaction for each block, and yields an `Outcome` for each. memory_hotplu
 Addresses and sizes are in bytes. All errors are `MemoryHotplugError`s.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.attribute import Attribute
     from memory_hotplug.block import NOT_READ, NUMA_NO_NODE, MemoryBlock, State, Zone
@@ -139,6 +137,8 @@ is used, because lsmem must start fast."""
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     home = next((home for home, names in _HOMES.items() if name in names), "errors")
     found: object = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = found

@@ -1,10 +1,12 @@
 """All errors of the library. The text of an error is a short sentence without advice."""
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.block import Zone
     from memory_hotplug.causes import Cause
@@ -214,11 +216,11 @@ class BlockError(MemoryHotplugError):
         self,
         number: int,
         step: str,
-        cause: "Cause",
+        cause: Cause,
         *,
         errno: int | None = None,
-        zone: "Zone | None" = None,
-        zones: "tuple[Zone, ...]" = (),
+        zone: Zone | None = None,
+        zones: tuple[Zone, ...] = (),
         where: str = "",
     ) -> None:
         self.number = number

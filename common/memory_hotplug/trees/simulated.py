@@ -1,11 +1,12 @@
 """Trees of simulated machines. Only this module of the library uses memsim."""
 
+from __future__ import annotations
+
 import errno
 import os
 import time
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
 
 from memory_hotplug.attribute import ACPI, MEMORY
 from memory_hotplug.errors import BadMachineError
@@ -13,7 +14,10 @@ from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one
 from memory_hotplug.trees.many import or_error
 from safe_files.beneath import os_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from memsim.directory import Directory
     from memsim.kernel import Kernel
 
@@ -28,7 +32,7 @@ def is_simulated(root: str) -> bool:
     return os.path.lexists(f"{root}/{MARK}")
 
 
-def booted(profile: str | os.PathLike[str]) -> "KernelTree":
+def booted(profile: str | os.PathLike[str]) -> KernelTree:
     """A simulated machine in memory. Raises BadMachineError."""
     from memsim.description import MachineError
     from memsim.profile import boot
@@ -56,7 +60,7 @@ class SimulatedTree(FileTree):
         """The simulated kernel, and the revision of the machine that it is of."""
 
     @cached_property
-    def _directory(self) -> "Directory":
+    def _directory(self) -> Directory:
         from memsim.directory import Directory
 
         return Directory(self.root)
@@ -97,7 +101,7 @@ class SimulatedTree(FileTree):
             raise os_error(errno.ENOENT, directory)
         return list(found)
 
-    def _kernel(self) -> "Kernel":
+    def _kernel(self) -> Kernel:
         revision = self.revision()
         if self._known is None or self._known[0] != revision:
             self._known = revision, self._directory.kernel()
@@ -145,7 +149,7 @@ class KernelTree:
     root = system = "/"
     is_this_machine = False
 
-    def __init__(self, kernel: "Kernel") -> None:
+    def __init__(self, kernel: Kernel) -> None:
         from memsim.sysfs import Sysfs
 
         self.kernel = kernel
