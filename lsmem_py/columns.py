@@ -1,13 +1,19 @@
 """One table with a row for each column: its heading, help, alignment and values."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.sizes import human
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.table import MemoryRange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "BY_NAME",

@@ -4,14 +4,20 @@ Each yields its text in pieces, so that the listing of a large machine is never 
 whole. Only a table goes through its rows twice, first for the widths.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
 from lsmem_py.columns import Column, plain
 from lsmem_py.options import METRICS
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.table import MemoryRange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "FORMATS",

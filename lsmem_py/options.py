@@ -1,16 +1,18 @@
 """The values of lsmem's options, which arguments they take, and which options exclude others."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
 from hotplug_cli.sizes import human
 from lsmem_py.columns import HEADINGS, PICTURED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
 
@@ -184,7 +186,7 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
         raise UsageError(messages.TYPED_NEEDS_JSON.of())
 
 
-def clash(before: str, name: str) -> "Sentence | None":
+def clash(before: str, name: str) -> Sentence | None:
     """Why the options BEFORE and NAME, without hyphens, cannot both be given."""
     if before == name:
         return None
@@ -200,7 +202,7 @@ def clash(before: str, name: str) -> "Sentence | None":
     return None
 
 
-def _means_nothing(option: str, view: str) -> "Sentence":
+def _means_nothing(option: str, view: str) -> Sentence:
     from hotplug_cli import messages
 
     return messages.MEANS_NOTHING.of(option=option, other=view)

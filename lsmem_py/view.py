@@ -1,15 +1,21 @@
 """A view of a machine, a listing or a picture, that can be written again and again."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, NamedTuple
 
 from lsmem_py import formats, summary
 from lsmem_py.columns import BY_NAME, COLUMNS, DEFAULT, FIRMWARE_ONLY, WHY, Column, parse
 from lsmem_py.options import Options, on_terminal
 from lsmem_py.sources import Sources
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.table import BlockTable, MemoryRange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
 
 __all__ = ["View", "wanted_view"]
 

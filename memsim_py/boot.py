@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.getopt import UsageError, flag, option
+from hotplug_cli.click_command import flag, option
+from hotplug_cli.getopt import UsageError
 from hotplug_cli.program import CommandError
 from memsim import profile
 from memsim.machine import ONLINE_WORDS

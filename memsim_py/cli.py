@@ -18,7 +18,8 @@ import click
 
 from hotplug_cli import messages as shared
 from hotplug_cli import offers
-from hotplug_cli.getopt import UsageError, answer, flag, option
+from hotplug_cli.click_command import answer, flag, option
+from hotplug_cli.getopt import UsageError
 from hotplug_cli.program import CommandError, complain, run, version
 from hotplug_cli.progress import Progress
 from memsim import directory, profile, tree

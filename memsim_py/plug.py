@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hotplug_cli.getopt import GetoptCommand, option
+from hotplug_cli.click_command import GetoptCommand, option
 from hotplug_cli.message import Message
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human

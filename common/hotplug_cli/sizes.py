@@ -4,7 +4,6 @@ memory_hotplug.size has the rest; the library ignores the locale.
 """
 
 import os
-import re
 from functools import cache
 
 from memory_hotplug import size
@@ -56,6 +55,8 @@ def alike(*sizes: int) -> list[str]:
 def binary(text: str) -> tuple[str, str] | None:
     """For a size in powers of 1000, ``8gb``, the same number in powers of 1024: as a person would
     type it, ``8g``, and in words, ``8 GiB``. None for any other text."""
+    import re
+
     found = re.fullmatch(r"\s*\+?([0-9.,]+)([kmgtpezy])b", text, re.IGNORECASE)
     return (found[1] + found[2], f"{found[1]} {found[2].upper()}iB") if found else None
 

@@ -32,9 +32,7 @@ Errors          NoMemoryTreeError NoRootError BrokenTreeError NoBlockSizeError B
                 SizeTooLargeError
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.attribute import Attribute
     from memory_hotplug.block import NOT_READ, NUMA_NO_NODE, MemoryBlock, State, Zone
@@ -217,6 +215,8 @@ def __getattr__(name: str) -> object:
         return _version()
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     home = next((home for home, names in _HOMES.items() if name in names), "errors")
     found: object = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = found

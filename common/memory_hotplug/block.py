@@ -1,7 +1,14 @@
 """A memory block, and the values of its attributes."""
 
+from __future__ import annotations
+
 from enum import Enum
-from typing import Any, Final, NamedTuple, NoReturn
+
+from memory_hotplug.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, NoReturn
 
 __all__ = [
     "DISABLED",
@@ -40,7 +47,7 @@ class Zone(Enum):
     UNKNOWN = "Unknown"
 
     @classmethod
-    def named(cls, name: str) -> "Zone":
+    def named(cls, name: str) -> Zone:
         """The zone with this name, in upper or lower case; UNKNOWN for other names."""
         return _ZONES.get(name.lower(), cls.UNKNOWN)
 

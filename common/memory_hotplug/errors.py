@@ -1,10 +1,12 @@
 """All errors of the library. The text of an error is a short sentence without advice."""
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.block import Zone
     from memory_hotplug.causes import Cause
@@ -156,7 +158,7 @@ class CannotWriteError(MemoryHotplugError):
 class RefusedError(MemoryHotplugError):
     """A change was not begun, because of CAUSE. Nothing was written."""
 
-    def __init__(self, cause: "Cause", text: str | None = None) -> None:
+    def __init__(self, cause: Cause, text: str | None = None) -> None:
         self.cause = cause
         super().__init__(text or cause.value)
 
@@ -164,7 +166,7 @@ class RefusedError(MemoryHotplugError):
 class InUseError(RefusedError):
     """More memory is to be set offline than can go, by what is in use; see `keep_free`."""
 
-    def __init__(self, cause: "Cause", *, asked: int, possible: int, used: int) -> None:
+    def __init__(self, cause: Cause, *, asked: int, possible: int, used: int) -> None:
         self.asked = asked
         """Bytes, as are the others."""
         self.possible = possible
@@ -179,7 +181,7 @@ class InUseError(RefusedError):
 class TooFewError(RefusedError):
     """There is less memory than is asked for, and all or nothing was to be changed."""
 
-    def __init__(self, cause: "Cause", *, asked: int, possible: int) -> None:
+    def __init__(self, cause: Cause, *, asked: int, possible: int) -> None:
         self.asked = asked
         """Bytes, as is the other."""
         self.possible = possible
@@ -260,11 +262,11 @@ class BlockError(MemoryHotplugError):
         self,
         number: int,
         step: str,
-        cause: "Cause",
+        cause: Cause,
         *,
         errno: int | None = None,
-        zone: "Zone | None" = None,
-        zones: "tuple[Zone, ...]" = (),
+        zone: Zone | None = None,
+        zones: tuple[Zone, ...] = (),
         where: str = "",
     ) -> None:
         self.number = number

@@ -1,10 +1,11 @@
 """The memory of a machine: its block size, its settings and its blocks."""
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, Self
 
 from memory_hotplug.attribute import (
     AUTO_ONLINE_BLOCKS,
@@ -40,6 +41,10 @@ from memory_hotplug.reading import (
 from memory_hotplug.table import MERGED_BY, BlockTable, MemoryRange, Remark
 from memory_hotplug.trees.files import FileTree, Tree
 from memory_hotplug.trees.many import gone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
 
 __all__ = ["Machine", "open_tree"]
 

@@ -1,13 +1,19 @@
 """The table of a machine's blocks, and ranges of contiguous blocks that agree."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import repeat
-from typing import Any, NamedTuple
 
 from memory_hotplug.attribute import Attribute, attributes_named
 from memory_hotplug.block import NOT_READ, MemoryBlock, State
 from memory_hotplug.errors import NotReadError
+from memory_hotplug.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "MEMMAP_FRACTION",

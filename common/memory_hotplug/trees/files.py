@@ -5,14 +5,16 @@ any root except ``/`` is not trusted: no file outside of it is read or written, 
 not a regular file is refused.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.many import (
     LISTING,
     READING,
@@ -33,8 +35,14 @@ from safe_files.beneath import (
     os_error,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol, Self
+
     from memory_hotplug.trees.sharing import Result
+else:
+    # What a protocol says is for type checkers only.
+    Protocol = object
 
 __all__ = ["IOMEM", "FileTree", "Packed", "Tree", "names_one_by_one"]
 
@@ -217,7 +225,7 @@ class FileTree:
         directory: str,
         numbers: Iterable[int],
         path: bytes,
-        read: "Callable[[int, int, Sequence[int]], list[Result]]",
+        read: Callable[[int, int, Sequence[int]], list[Result]],
         read_alone: Callable[[int], bytes],
     ) -> list[bytes | OSError]:
         """What READ gives for the blocks, or where that is not safe, READ_ALONE for each of them.

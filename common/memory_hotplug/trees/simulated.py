@@ -1,5 +1,7 @@
 """Trees of simulated machines. Only this module of the library uses memsim."""
 
+from __future__ import annotations
+
 import errno
 import os
 import shutil
@@ -9,7 +11,6 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
 
 from memory_hotplug.attribute import ACPI, MEMORY
 from memory_hotplug.errors import BadMachineError
@@ -17,7 +18,10 @@ from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one
 from memory_hotplug.trees.many import or_error
 from safe_files.beneath import os_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Self
+
     from memsim.directory import Directory
     from memsim.kernel import Kernel
     from memsim.machine import Machine as MachineAtBoot
@@ -37,7 +41,7 @@ def booted(
     profile: str | os.PathLike[str] | Mapping[str, Any] | None,
     sizes: Mapping[str, int] = MappingProxyType({}),
     faults: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
-) -> "KernelTree":
+) -> KernelTree:
     """A simulated machine in memory, from a PROFILE or from SIZES; see `Machine.simulated`. Raises
     BadMachineError."""
     from memsim.description import MachineError, dump, parse
@@ -63,7 +67,7 @@ def booted(
         raise BadMachineError(f"{profile}: {error}") from None
 
 
-def _of_sizes(sizes: Mapping[str, int]) -> "MachineAtBoot":
+def _of_sizes(sizes: Mapping[str, int]) -> MachineAtBoot:
     from memsim.profile import layout
 
     for name, size in sizes.items():
@@ -100,7 +104,7 @@ def _with_faults(
     return found
 
 
-def _read(path: str, kernel: "Callable[[], Kernel]", read: Callable[[str], bytes]) -> bytes:
+def _read(path: str, kernel: Callable[[], Kernel], read: Callable[[str], bytes]) -> bytes:
     """The text of a file. Memory in use, if the machine has any, where memory is, and which devices
     brought it, only KERNEL knows; all else is READ."""
     if path.rpartition("/")[2] == "meminfo":
@@ -128,7 +132,7 @@ def _read(path: str, kernel: "Callable[[], Kernel]", read: Callable[[str], bytes
 
 
 def _names(
-    directory: str, kernel: "Callable[[], Kernel]", names: Callable[[str], list[str]]
+    directory: str, kernel: Callable[[], Kernel], names: Callable[[str], list[str]]
 ) -> list[str]:
     if not directory.startswith(ACPI):
         return names(directory)
@@ -152,7 +156,7 @@ class SimulatedTree(FileTree):
         """The simulated kernel, and the revision of the machine that it is of."""
 
     @cached_property
-    def _directory(self) -> "Directory":
+    def _directory(self) -> Directory:
         from memsim.directory import Directory
 
         return Directory(self.root)
@@ -164,7 +168,7 @@ class SimulatedTree(FileTree):
     def names(self, directory: str) -> list[str]:
         return _names(directory, self._kernel, super().names)
 
-    def _kernel(self) -> "Kernel":
+    def _kernel(self) -> Kernel:
         revision = self.revision()
         if self._known is None or self._known[0] != revision:
             self._known = revision, self._directory.kernel()
@@ -216,7 +220,7 @@ class KernelTree:
     root = "/"
     is_this_machine = False
 
-    def __init__(self, kernel: "Kernel") -> None:
+    def __init__(self, kernel: Kernel) -> None:
         from memsim.sysfs import Sysfs
 
         self.kernel = kernel
@@ -255,7 +259,7 @@ class KernelTree:
     def read(self, path: str) -> bytes:
         return _read(path, self._kernel, self.sysfs.read)
 
-    def _kernel(self) -> "Kernel":
+    def _kernel(self) -> Kernel:
         return self.kernel
 
     def read_each(
