@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
-from hotplug_cli.sizes import human
+from hotplug_cli.sizes import rounded
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
 from memory_hotplug.table import MemoryRange
 
@@ -136,7 +136,7 @@ def _held(heading: str, help_: str) -> Column:
         heading,
         help_,
         lambda pages, found: pages.size(range(found.first, found.last + 1), name),
-        lambda size: "" if size is None else human(size),
+        lambda size: "" if size is None else rounded(size),
         _nullable("integer"),
         beside="pages",
         reads=_JUDGED_BY,
@@ -158,7 +158,7 @@ COLUMNS = (
         "SIZE",
         "size of the memory range",
         attrgetter("size"),
-        human,
+        rounded,
         _BYTES,
         number=True,
         width=5,
@@ -285,7 +285,7 @@ COLUMNS = (
         "MEMMAP-SIZE",
         "size of the struct pages of the range",
         attrgetter("memmap_size"),
-        human,
+        rounded,
         _ADDRESS,
         number=True,
         extra=True,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from hotplug_cli.sizes import human
+from hotplug_cli.sizes import rounded
 from lsmem_py import formats
 from lsmem_py.columns import BY_NAME, Column
 from lsmem_py.options import Options
@@ -80,7 +80,7 @@ def _contents(hole: MemoryRange, regions: Sequence[Region]) -> list[str]:
     for name, size in _parts(hole, regions):
         sizes[name] = sizes.get(name, 0) + size
     descending = sorted(sizes.items(), key=lambda item: -item[1])
-    return [f"{name} {human(size)}" for name, size in descending]
+    return [f"{name} {rounded(size)}" for name, size in descending]
 
 
 def _parts(hole: MemoryRange, regions: Sequence[Region]) -> Iterator[tuple[str, int]]:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
-from hotplug_cli.sizes import human
+from hotplug_cli.sizes import rounded
 from lsmem_py.columns import HEADINGS, PICTURED
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Options(SimpleNamespace):
     @property
     def format_size(self) -> Callable[[int], str]:
         """The function that formats a size."""
-        return str if self.bytes else human
+        return str if self.bytes else rounded
 
     @property
     def format_name(self) -> str:
