@@ -12,11 +12,11 @@ from hotplug_cli import tree_messages
 from hotplug_cli.documents import (
     BYTES,
     COUNT,
+    RUN,
     TEXT,
     TEXTS,
     Key,
     array_of,
-    closed,
     filled,
     object_of,
 )
@@ -62,8 +62,6 @@ def _field(name: str, help_: str, typed: dict[str, Any]) -> Key:
     return Key(name, help_, typed, value, optional=True)
 
 
-_RUN = closed({"first": COUNT, "last": COUNT})
-
 _VALUES = (
     _field("action", "the action, as its option has it", TEXT),
     _field("address", "a physical address", COUNT),
@@ -73,7 +71,7 @@ _VALUES = (
     _field("available", "bytes that are available; left out if not known", BYTES),
     _field("before", "the zone before the change", TEXT),
     _field("block", "the number of a memory block", COUNT),
-    _field("blocks", "runs of memory blocks; left out if it is all of them", array_of(_RUN)),
+    _field("blocks", "runs of memory blocks; left out if it is all of them", array_of(RUN)),
     _field("bytes", "the bytes of what was typed", BYTES),
     _field("command", "a command that is advised", TEXT),
     _field("commands", "commands that are advised", TEXTS),

@@ -190,7 +190,10 @@ COLUMNS = (
         _block,
         {
             "type": "object",
-            "properties": {"first": _ADDRESS, "last": _ADDRESS},
+            "properties": {
+                "first": {**_ADDRESS, "description": "the number of the first block"},
+                "last": {**_ADDRESS, "description": "the number of the last block, inclusive"},
+            },
             "required": ["first", "last"],
             "additionalProperties": False,
         },

@@ -12,6 +12,7 @@ __all__ = [
     "COUNT",
     "DIALECT",
     "FLAG",
+    "RUN",
     "TEXT",
     "TEXTS",
     "Key",
@@ -100,6 +101,15 @@ def closed(properties: Mapping[str, Any], required: Iterable[str] | None = None)
         "required": sorted(properties if required is None else required),
         "additionalProperties": False,
     }
+
+
+RUN = object_of(
+    (
+        Key("first", "the number of the first block", COUNT, lambda run: run[0]),
+        Key("last", "the number of the last block, inclusive", COUNT, lambda run: run[1]),
+    )
+)
+"""Blocks that follow each other."""
 
 
 def array_of(items: Schema) -> Schema:
