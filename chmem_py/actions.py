@@ -156,7 +156,7 @@ def _check_operands(taken: Operands, options: Options, operands: Sequence[str]) 
     if least <= count and (taken.most is None or count <= taken.most):
         return
     if taken in (MEMORY, SIZE) and count == 2 and _UNIT.fullmatch(operands[1]):
-        raise GetoptUsageError(messages.UNIT_APART.of(size="".join(operands)))
+        raise GetoptUsageError(messages.UNIT_APART.of(instead="".join(operands)))
     raise GetoptUsageError(
         taken.wrong.of(
             action=options.action,

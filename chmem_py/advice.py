@@ -12,8 +12,8 @@ from typing import NamedTuple
 from chmem_py import cause_messages, messages
 from chmem_py.command_lines import SAME_BLOCKS, command, options_of, program
 from hotplug_cli import sizes, tree_messages
-from hotplug_cli.block_names import named, named_runs, ranges_named, some
-from hotplug_cli.message import Message, Sentence
+from hotplug_cli.block_names import named, named_one, named_runs, ranges_named, some, worded
+from hotplug_cli.message import Message, Sentence, Wording
 from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
@@ -206,7 +206,9 @@ def format_advice(
     for number, why in tally.why.items():
         if why.page:
             yield messages.PAGE_STAYS.of(
-                block=named([number]), address=f"0x{why.page.address:016x}", what=why.page.what
+                block=named_one(number),
+                address=Wording(f"0x{why.page.address:016x}", why.page.address),
+                what=why.page.what,
             )
     for zone, numbers in tally.elsewhere.items():
         yield messages.NOT_IN_ZONE.of(
@@ -218,7 +220,9 @@ def format_advice(
     stay = tally.still_configured
     if stay:
         ways = [command(f"--deconfigure --blocks {run}{kept}", tree) for run in ranges_named(stay)]
-        sentence = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
+        sentence = messages.STILL_CONFIGURED.of(
+            blocks=named(stay), commands=Wording("; ".join(some(ways)), ways)
+        )
         yield sentence._replace(always=bool(tally.left_configured))
     if tally.storage_kept:
         yield messages.STORAGE_KEPT.of(blocks=named(tally.storage_kept))
@@ -247,20 +251,22 @@ def format_devices(tally: Tally) -> Iterator[Sentence]:
     size = tally.selection.block_size
     empty = [one.device for one in tally.emptied if not one.left]
     if empty:
-        yield messages.EMPTY.of(devices=", ".join(empty))
+        yield messages.EMPTY.of(devices=Wording(", ".join(empty), empty))
     for device, _, left in tally.emptied:
         if left:
             yield messages.EMPTY_IN_PART.of(device=device, size=sizes.human(left * size))
 
 
-def share_of(zones: ZoneBalance) -> str:
+def share_of(zones: ZoneBalance) -> Wording:
     """How much zone Movable has, in words."""
-    return "all memory" if zones.percent is None else f"{zones.percent} % of all other zones"
+    percent = zones.percent
+    words = "all memory" if percent is None else f"{percent} % of all other zones"
+    return Wording(words, percent)
 
 
-def may_have(zones: ZoneBalance) -> str:
+def may_have(zones: ZoneBalance) -> Wording:
     """How much the kernel itself would let zone Movable have, in words."""
-    return f"the kernel itself lets it grow to {zones.ratio} %"
+    return Wording(f"the kernel itself lets it grow to {zones.ratio} %", zones.ratio)
 
 
 def format_crowded(tally: Tally, machine: Machine) -> Iterator[Sentence]:
@@ -269,7 +275,7 @@ def format_crowded(tally: Tally, machine: Machine) -> Iterator[Sentence]:
         size = sizes.exact(crowded.excess * tally.selection.block_size)
         yield messages.CROWDED.of(
             share=share_of(crowded),
-            most=may_have(crowded),
+            ratio=may_have(crowded),
             disable=command(f"--disable {size} --zone Movable", machine.tree),
             enable=command(f"--enable {size} --zone Normal", machine.tree),
         )
@@ -296,8 +302,8 @@ def _on_causes(tally: Tally) -> Iterator[Sentence]:
                 words = words_of(error, tally)
                 found.setdefault((row, words), []).append(number)
     for (row, words), numbers in found.items():
-        if words.advice or row is messages.ADVICE_WITH_REASON:
-            row = row if words.advice else messages.ONLY_REASON
+        if words.advice or row is messages.BLOCKS_FAILED_BECAUSE:
+            row = row if words.advice else messages.BLOCKS_FAILED
             yield row.of(blocks=named(numbers), reason=words.reason, advice=words.advice)
 
 
@@ -310,11 +316,12 @@ def _errors(outcome: Outcome) -> list[BlockError]:
 
 def _advice_row(tally: Tally, error: BlockError) -> Message | None:
     """The row for advice. With a size the reason was not printed yet, so the row includes it."""
+    passed_over = error.cause in PASSED_OVER
     if not tally.selection.by_size or isinstance(error, StuckError):
-        return messages.ADVICE
-    if error.cause in PASSED_OVER and tally.done >= tally.selection.asked:
+        return messages.WHY_PASSED_OVER if passed_over else messages.WHY_STEP_FAILED
+    if passed_over and tally.done >= tally.selection.asked:
         return None
-    return messages.ADVICE_WITH_REASON
+    return messages.BLOCKS_FAILED_BECAUSE
 
 
 def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
@@ -325,7 +332,7 @@ def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
             yield tree_messages.KERNEL_ZONES.of(blocks=blocks, ratio=ratio_of(machine))
         elif cause is Cause.KEPT_FREE:
             now = usage(machine)
-            available = sizes.human(now.available) if now else "too little"
+            available = sizes.human(now.available) if now else Wording("too little", None)
             yield messages.KEPT_FREE.of(blocks=blocks, available=available)
         else:
             yield messages.NOT_TRIED.of(blocks=blocks)
@@ -333,7 +340,7 @@ def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
 
 def format_left(outcome: Outcome, tree: Tree, options: str = "") -> Sentence:
     """The messages about a block that could not be brought back; OPTIONS are for the command."""
-    block, condition = named([outcome.number]), format_condition(outcome.after)
+    block, condition = named_one(outcome.number), format_condition(outcome.after)
     if outcome.before.state is not State.ONLINE or outcome.after.state is State.ONLINE:
         return messages.LEFT.of(block=block, condition=condition)
     return messages.LEFT_OFFLINE.of(
@@ -364,5 +371,6 @@ def _way_back(outcome: Outcome, tree: Tree, options: str) -> str:
 
 def format_interruption(tally: Tally, *, rehearsed: bool = False) -> Sentence:
     """The message after a signal: what was done before it; in a rehearsal, nothing."""
-    done = "nothing" if rehearsed or not tally.done else named(tally.numbers(Result.DONE))
-    return messages.INTERRUPTED.of(done=done_word(tally.selection.request.action), blocks=done)
+    done = [] if rehearsed else tally.numbers(Result.DONE)
+    blocks = named(done) if done else worded("nothing", [])
+    return messages.INTERRUPTED.of(done=done_word(tally.selection.request.action), blocks=blocks)

@@ -7,7 +7,7 @@ from chmem_py.advice import may_have, share_of
 from chmem_py.command_lines import SAME_ACTION, command, options_of
 from hotplug_cli import sizes
 from hotplug_cli.block_names import named
-from hotplug_cli.message import Sentence
+from hotplug_cli.message import Sentence, Wording
 from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import InUseError
@@ -24,7 +24,7 @@ def in_use(
     in the command that is advised."""
     return messages.IN_USE.of(
         used=sizes.human(error.used),
-        possible=sizes.human(error.possible) if error.possible else "nothing",
+        possible=sizes.human(error.possible) if error.possible else Wording("nothing", 0),
         asked=sizes.exact(error.asked),
         advice=_instead(error, machine, selection, said),
     )

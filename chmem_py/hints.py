@@ -72,11 +72,11 @@ def _fraction(mistake: _Mistake) -> Sentence | None:
     separator = sizes.decimal_point()
     if unit is None:
         right = typed == separator
-        return messages.FRACTION.of(size=f"{whole}{typed}{part}g") if right else None
+        return messages.FRACTION.of(instead=f"{whole}{typed}{part}g") if right else None
     if typed == separator:
         return None
     return messages.DECIMAL_SEPARATOR.of(
-        separator=separator, size=f"{whole}{separator}{part}{unit}"
+        separator=separator, instead=f"{whole}{separator}{part}{unit}"
     )
 
 
@@ -92,7 +92,7 @@ def _decimal(mistake: _Mistake) -> Sentence | None:
     with suppress(ValueError):
         bytes_ = sizes.parse(mistake.text, plus=True)
         return messages.DECIMAL_SIZE.of(
-            text=mistake.text, bytes=bytes_, binary=meant[0], size=meant[1]
+            text=mistake.text, bytes=bytes_, binary=meant[0], instead=meant[1]
         )
     return None
 
@@ -123,7 +123,7 @@ def _number(mistake: _Mistake) -> Sentence | None:
 def _space(mistake: _Mistake) -> Sentence | None:
     """``8 g``."""
     found = re.fullmatch(rf"([0-9.,]+)\s+({_UNIT})", mistake.text)
-    return messages.NO_SPACE.of(size=f"{found[1]}{found[2]}") if found else None
+    return messages.NO_SPACE.of(instead=f"{found[1]}{found[2]}") if found else None
 
 
 def _name(mistake: _Mistake) -> Sentence | None:
@@ -229,7 +229,7 @@ def _hexadecimal(mistake: _Mistake) -> Sentence | None:
     ends = [int(end, 16) for end in found.groups() if end is not None]
     if ends[0] >= mistake.machine.block_size:
         return messages.ADDRESSES_ALONE.of(command=mistake.command(mistake.text))
-    return messages.DECIMAL_BLOCKS.of(text=mistake.text, blocks="-".join(map(str, ends)))
+    return messages.DECIMAL_BLOCKS.of(text=mistake.text, numbers="-".join(map(str, ends)))
 
 
 def _size(mistake: _Mistake) -> Sentence | None:
@@ -244,7 +244,7 @@ def _all_blocks(mistake: _Mistake) -> Sentence | None:
         return None
     with suppress(MemoryHotplugError):
         there = some(ranges_named(mistake.machine.read(()).numbers))
-        return messages.BLOCKS_HERE.of(blocks=", ".join(there))
+        return messages.BLOCKS_HERE.of(numbers=", ".join(there))
     return None
 
 

@@ -6,7 +6,7 @@ from chmem_py import messages
 from chmem_py.options import ZONES, Options
 from chmem_py.output import Output
 from hotplug_cli.getopt import GetoptUsageError
-from hotplug_cli.message import Sentence
+from hotplug_cli.message import Sentence, Wording
 from hotplug_cli.program import CommandError
 from hotplug_cli.remarks import sentence_of
 from memory_hotplug.block import Zone
@@ -57,7 +57,8 @@ def check_device(machine: Machine, device: str | None) -> None:
     found = owners_of(machine, machine.read(()).numbers)
     if device not in found.names:
         sentence = messages.NO_SUCH_DEVICE.of(
-            device=device, devices=", ".join(found.names) or "none"
+            device=device,
+            devices=Wording(", ".join(found.names) or "none", sorted(found.names)),
         )
         raise CommandError(sentence if found.known else messages.DEVICE_UNKNOWN.of(device=device))
 

@@ -20,7 +20,7 @@ from chmem_py.output import FileChange, Output
 from chmem_py.run import Done
 from hotplug_cli.block_names import named
 from hotplug_cli.exits import Exit
-from hotplug_cli.message import Message, Sentence
+from hotplug_cli.message import Message, Sentence, Wording
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
@@ -343,5 +343,7 @@ def reverted(machine: Machine, tally: Tally, keeps: str) -> Sentence | None:
     if not what:
         return None
     return messages.WILL_REVERT.of(
-        what=", ".join(what), files=" and ".join(sorted(files)), keeps=keeps
+        what=", ".join(what),
+        files=Wording(" and ".join(sorted(files)), sorted(files)),
+        keeps=keeps,
     )

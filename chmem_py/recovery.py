@@ -8,8 +8,8 @@ from chmem_py import messages
 from chmem_py.advice import format_condition, format_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
-from hotplug_cli.block_names import named
-from hotplug_cli.message import Message
+from hotplug_cli.block_names import named, named_one
+from hotplug_cli.message import Message, Wording
 from memory_hotplug.change.lock import Held, Holder, Mended
 from memory_hotplug.change.undo import UNDO
 from memory_hotplug.errors import HeldError
@@ -51,27 +51,25 @@ def say_held(error: HeldError, output: Output) -> None:
     output.say(messages.HELD.of(holder=_named(holder)))
 
 
-def _named(holder: Holder) -> str:
-    if holder.pid is None:
-        return "another process"
-    if holder.since is None:
-        return f"process {holder.pid}"
-    began = time.localtime(holder.since)
-    today = began[:3] == time.localtime()[:3]
-    return f"process {holder.pid} (since {time.strftime('%T' if today else '%F %T', began)})"
+def _named(holder: Holder) -> Wording:
+    words = "another process" if holder.pid is None else f"process {holder.pid}"
+    if holder.pid is not None and holder.since is not None:
+        began = time.localtime(holder.since)
+        today = began[:3] == time.localtime()[:3]
+        words += f" (since {time.strftime('%T' if today else '%F %T', began)})"
+    return Wording(words, holder.pid)
 
 
 def _say_restored(said: Message, mended: Mended, machine: Machine, output: Output) -> None:
     """Say what became of the block that was left; in the words SAID if it could be restored."""
     left, outcome = mended
     output.restored.append(outcome)
-    block = named([outcome.number])
-    if outcome.stuck:
-        stuck = outcome.stuck
-        output.say(messages.UNDOING_FAILED.of(block=block, step=stuck.step, reason=stuck.reason))
+    if stuck := outcome.stuck:
+        blocks = named([outcome.number])
+        output.say(messages.UNDOING_FAILED.of(blocks=blocks, step=stuck.step, reason=stuck.reason))
         output.say(format_left(outcome, machine.tree))
         return
-    condition = format_condition(outcome.after)
+    block, condition = named_one(outcome.number), format_condition(outcome.after)
     output.say(said.of(block=block, pid=left.pid, action=left.action, condition=condition))
 
 

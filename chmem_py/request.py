@@ -82,11 +82,11 @@ def _nearest_sizes(size: int, block_size: int) -> Sentence:
     below = size - size % block_size
     above = below + block_size
     if not below:
-        return messages.NEAREST_SIZE.of(size=sizes.exact(above))
+        return messages.NEAREST_SIZE.of(nearest=sizes.exact(above))
     if above >= SIZE_LIMIT:
-        return messages.NEAREST_SIZE.of(size=sizes.exact(below))
+        return messages.NEAREST_SIZE.of(nearest=sizes.exact(below))
     alike = sizes.alike(below, above)
-    return messages.NEAREST_SIZES.of(below=alike[0], above=alike[1])
+    return messages.NEAREST_SIZES.of(nearest_below=alike[0], nearest_above=alike[1])
 
 
 def _nearest_ranges(start: int, end: int, block_size: int) -> Iterator[Sentence]:

@@ -23,8 +23,8 @@ from chmem_py.advice import (
     words_of,
 )
 from hotplug_cli import sizes
-from hotplug_cli.block_names import named
-from hotplug_cli.message import Message, Sentence
+from hotplug_cli.block_names import named, worded
+from hotplug_cli.message import Message, Sentence, Wording
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, StuckError
@@ -155,11 +155,12 @@ class Text:
     def _done(self) -> str:
         return done_word(self.tally.selection.request.action)
 
-    def _block(self, *numbers: int) -> str:
+    def _block(self, *numbers: int) -> Wording:
         """The name of a block, or of several that are side by side."""
         size, first, last = self.tally.selection.block_size, min(numbers), max(numbers)
         name = f"Memory Block {first}" if first == last else f"Memory Blocks {first}-{last}"
-        return f"{name} (0x{first * size:016x}-0x{(last + 1) * size - 1:016x})"
+        addresses = f"0x{first * size:016x}-0x{(last + 1) * size - 1:016x}"
+        return worded(f"{name} ({addresses})", [(first, last)])
 
     def _say(self, number: int, row: Message, **fields: str) -> Iterator[Sentence]:
         """What is said about a block. Where util-linux has no line for each block, it waits for
@@ -178,7 +179,7 @@ class Text:
         """What has waited until now."""
         while self._waiting:
             row, fields, numbers = self._waiting.pop()
-            yield row.of(block=self._block(*numbers), **fields)
+            yield row.of(blocks=self._block(*numbers), **fields)
 
     def _format_changes(self, outcome: Outcome) -> Iterator[str | Sentence]:
         if outcome.result is Result.DONE and not self.verbose:
@@ -217,7 +218,7 @@ class Text:
         by_size, block = self.tally.selection.by_size, self._block(outcome.number)
         reason = words_of(error, self.tally).reason
         if error.cause in PASSED_OVER:
-            sentence = messages.PASSED_OVER.of(block=block, reason=reason)
+            sentence = messages.PASSED_OVER.of(blocks=block, reason=reason)
             if not self.plain:
                 yield sentence
             elif self.verbose or not by_size:

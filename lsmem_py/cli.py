@@ -40,12 +40,12 @@ NAME = "lsmem"
 def _schema(line: Line) -> str:
     import json
 
-    report = _report({word.removeprefix("--") for word in line.given})
-    if report and report.schema:
-        return json.dumps(report.schema(), indent=2)
-    from lsmem_py.typed import schema
+    from lsmem_py.schemas import schema_beside
 
-    return json.dumps(schema(), indent=2)
+    given = [word.removeprefix("--") for word in line.given]
+    names = {word.partition("=")[0] for word in given}
+    formats = {word.partition("=")[2].lower() for word in given if word.startswith("format=")}
+    return json.dumps(schema_beside(names, formats, _report(names | formats)), indent=2)
 
 
 def _report(names: Collection[str]) -> Report | None:
@@ -207,7 +207,7 @@ OPTIONS = (
         "--json-schema",
         own=True,
         section=_FORMAT,
-        help="the JSON Schema of that, or of a report before it",
+        help="the JSON Schema of what the other options write",
         answer=_schema,
     ),
     Option(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 from hotplug_cli.getopt import UsageError
-from hotplug_cli.sizes import human
+from hotplug_cli.sizes import rounded
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.table import MemoryRange
@@ -142,7 +142,7 @@ def _held(heading: str, help_: str) -> Column:
         heading,
         help_,
         lambda pages, found: pages.size(range(found.first, found.last + 1), name),
-        lambda size: "" if size is None else human(size),
+        lambda size: "" if size is None else rounded(size),
         _nullable("integer"),
         beside="pages",
         reads=_JUDGED_BY,
@@ -164,7 +164,7 @@ COLUMNS = (
         "SIZE",
         "size of the memory range",
         attrgetter("size"),
-        human,
+        rounded,
         _BYTES,
         number=True,
         width=5,
@@ -196,7 +196,10 @@ COLUMNS = (
         _block,
         {
             "type": "object",
-            "properties": {"first": _ADDRESS, "last": _ADDRESS},
+            "properties": {
+                "first": {**_ADDRESS, "description": "the number of the first block"},
+                "last": {**_ADDRESS, "description": "the number of the last block, inclusive"},
+            },
             "required": ["first", "last"],
             "additionalProperties": False,
         },
@@ -291,7 +294,7 @@ COLUMNS = (
         "MEMMAP-SIZE",
         "size of the struct pages of the range",
         attrgetter("memmap_size"),
-        human,
+        rounded,
         _ADDRESS,
         number=True,
         extra=True,

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from hotplug_cli.documents import BYTES
 from lsmem_py.options import Options, on_terminal
-from lsmem_py.reports import BYTES, Pieces, Report, document, schema_of
+from lsmem_py.reports import Pieces, Report, document, schema_of
 from memory_hotplug.block import State
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import Usage, usage

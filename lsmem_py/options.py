@@ -9,7 +9,7 @@ from functools import cached_property
 from types import SimpleNamespace
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
-from hotplug_cli.sizes import human
+from hotplug_cli.sizes import rounded
 from lsmem_py.columns import HEADINGS, PICTURED
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ class Options(SimpleNamespace):
     @property
     def format_size(self) -> Callable[[int], str]:
         """The function that formats a size."""
-        return str if self.bytes else human
+        return str if self.bytes else rounded
 
     @property
     def format_name(self) -> str:

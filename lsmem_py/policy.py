@@ -3,8 +3,21 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from hotplug_cli.documents import (
+    BYTES,
+    COUNT,
+    FLAG,
+    TEXT,
+    TEXTS,
+    Key,
+    array_of,
+    closed,
+    filled,
+    nullable,
+    object_of,
+)
 from lsmem_py.options import Options
-from lsmem_py.reports import BYTES, Pieces, Report, closed, document, schema_of
+from lsmem_py.reports import Pieces, Report, document, schema_of
 from memory_hotplug.attribute import path_of
 from memory_hotplug.layout.added_policy import MOVABLE_AT_MOST, AddedPolicy, policy_on
 from memory_hotplug.layout.settings import ATTRIBUTES
@@ -75,16 +88,6 @@ def _becomes(policy: AddedPolicy) -> str:
     return "stays offline: neither the kernel nor a udev rule sets it online"
 
 
-def _added_memory(policy: AddedPolicy) -> dict[str, Any]:
-    rules, added = policy.by_rules, policy.added
-    return {
-        "words": [policy.by_kernel] if policy.by_kernel else list(added.words) if rules else [],
-        "by": "kernel" if policy.by_kernel else "udev" if rules else None,
-        "rule": rules[-1].place if rules else None,
-        "certain": bool(policy.by_kernel or rules or not added.rules),
-    }
-
-
 def _warning(policy: AddedPolicy, format_size: FormatSize) -> Iterator[str]:
     if policy.too_movable:
         yield (
@@ -94,57 +97,73 @@ def _warning(policy: AddedPolicy, format_size: FormatSize) -> Iterator[str]:
         )
 
 
-_TEXT = {"type": "string"}
-_WORDS = {"type": "array", "items": _TEXT}
+_RULE = (
+    Key("file", "the file of the rule", TEXT, lambda rule: rule.file),
+    Key("line", "its line, from 1", {**COUNT, "minimum": 1}, lambda rule: rule.line),
+    Key(
+        "words",
+        "states it may write; none for a program that may do so",
+        TEXTS,
+        lambda rule: rule.words,
+    ),
+    Key("certain", "whether it is for all added memory", FLAG, lambda rule: rule.certain),
+)
+
+
+def _becoming(policy: AddedPolicy) -> list[str]:
+    """The words that are written for added memory, or may be."""
+    if policy.by_kernel:
+        return [policy.by_kernel]
+    return list(policy.added.words) if policy.by_rules else []
+
+
+_ADDED = (
+    Key("words", "the state that it is set to, or may be", TEXTS, _becoming),
+    Key(
+        "by",
+        "who sets it online; null if nobody is sure to",
+        {"enum": ["kernel", "udev", None]},
+        lambda policy: "kernel" if policy.by_kernel else "udev" if policy.by_rules else None,
+    ),
+    Key(
+        "rule",
+        "the file and line of the rule that does",
+        nullable(TEXT),
+        lambda policy: policy.by_rules[-1].place if policy.by_rules else None,
+    ),
+    Key(
+        "certain",
+        "false where it may be set online by one of the rules",
+        FLAG,
+        lambda policy: bool(policy.by_kernel or policy.by_rules or not policy.added.rules),
+    ),
+)
 _ROWS = (
     PolicyRow(
         "settings",
         "what the kernel has of its settings, as sysfs shows it",
-        closed({_file(key): _TEXT for key in ATTRIBUTES}, ()),
+        closed(
+            {
+                _file(key): {**TEXT, "description": f"the key {key} of a layout's policy"}
+                for key in ATTRIBUTES
+            },
+            (),
+        ),
         lambda policy: {_file(key): value for key, value in policy.settings.items()},
         _settings,
     ),
     PolicyRow(
         "rules",
         "udev rules that set memory online",
-        {
-            "type": "array",
-            "items": closed(
-                {
-                    "file": _TEXT,
-                    "line": {"type": "integer", "minimum": 1},
-                    "words": {
-                        **_WORDS,
-                        "description": "states it may write; none for a program that may do so",
-                    },
-                    "certain": {
-                        "type": "boolean",
-                        "description": "whether it is for all added memory",
-                    },
-                }
-            ),
-        },
-        lambda policy: [
-            {"file": one.file, "line": one.line, "words": one.words, "certain": one.certain}
-            for one in policy.added.rules
-        ],
+        array_of(object_of(_RULE)),
+        lambda policy: [filled(_RULE, rule) for rule in policy.added.rules],
         _rules,
     ),
     PolicyRow(
         "added_memory",
         "what becomes of memory that is added; without words, it stays offline if that is certain",
-        closed(
-            {
-                "words": {**_WORDS, "description": "the state that it is set to, or may be"},
-                "by": {"enum": ["kernel", "udev", None]},
-                "rule": {"type": ["string", "null"], "description": "its file and line"},
-                "certain": {
-                    "type": "boolean",
-                    "description": "false where it may be set online by one of the rules",
-                },
-            }
-        ),
-        _added_memory,
+        object_of(_ADDED),
+        lambda policy: filled(_ADDED, policy),
         lambda policy, _: [f"\nMemory that is added {_becomes(policy)}.\n"],
     ),
     PolicyRow("movable", "bytes online in zone Movable", BYTES, lambda policy: policy.movable),
@@ -152,7 +171,7 @@ _ROWS = (
     PolicyRow(
         "too_movable",
         "whether zone Movable is so large that the kernel can run out of memory for itself",
-        {"type": "boolean"},
+        FLAG,
         lambda policy: policy.too_movable,
         _warning,
     ),

@@ -59,13 +59,11 @@ def complain_of(name: str, error: Exception, say: Callable[[Sentence], None] | N
     say = say or (lambda sentence: complain(name, sentence))
     sentences = list(sentences_of(error))
     if isinstance(error, GetoptUsageError):
-        from hotplug_cli.message import Sentence
-
         (said,) = sentences
         say(said._replace(advice=""))
         if sys.stderr is not None:
             print(f"Try '{name} --help' for more information.", file=sys.stderr, flush=True)
-        sentences = [Sentence("", said.advice)]
+        sentences = [said._replace(text="")]
     for sentence in sentences:
         say(sentence)
 
@@ -78,7 +76,10 @@ def sentences_of(error: Exception) -> Iterator[Sentence]:
     if isinstance(error, UsageError):
         yield error.sentence
     elif isinstance(error, CommandError):
-        yield from error.sentences
+        first, *advice = error.sentences
+        yield first
+        # Whatever the entry of their own row is, they are advice on this one.
+        yield from (one._replace(row=first.row) for one in advice)
     elif isinstance(error, OSError):
         reason = error.strerror or str(error)
         if error.filename is not None:
