@@ -196,7 +196,7 @@ def to_online(machine: Machine, asked: Asked) -> Job:
     meant = _meant(request, Action.ENABLE, options)
     if unable(machine, Action.ENABLE, options):
         return Job(meant, lambda: read_selection(machine, meant, options, None, output))
-    zone = zone_named(options.zone, machine.read(("zones",)).has_zones, output)
+    zone = zone_named(options.zone, machine.read(("zones", "configured")).has_zones, output)
     return to_total(machine, replace(meant, zone=zone), force=options.force)
 
 

@@ -22,7 +22,7 @@ from chmem_py.advice import (
     format_shortage,
     words_of,
 )
-from chmem_py.tally import Tally
+from chmem_py.tally import Tally, came_online
 from hotplug_cli import sizes
 from hotplug_cli.block_names import named
 from hotplug_cli.message import Message, Sentence
@@ -89,7 +89,8 @@ class Text:
             if self.verbose and self.plain:
                 yield from self._said()
                 yield f"{self._block(outcome.number)} already {self._already}"
-        elif not self.tally.all_or_nothing:
+        elif outcome.result is not Result.NOT_TRIED and not self.tally.all_or_nothing:
+            # Blocks that were not tried are named together, at the end.
             yield from self._format_changes(outcome)
 
     def format_end(self, machine: Machine, signal: int | None) -> Iterator[str | Sentence]:
@@ -204,7 +205,8 @@ class Text:
         if outcome.result is Result.DONE:
             if action is Action.ENABLE and "configure" in kept:
                 words.append("configured")
-            words.append(self._done)
+            online = action is Action.ENABLE and came_online(outcome)
+            words.append(f"already {self._done}" if online else self._done)
             if action is Action.DISABLE and "deconfigure" in kept:
                 words.append("deconfigured")
         elif action is Action.DISABLE and "offline" in kept and not outcome.undone:
