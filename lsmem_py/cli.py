@@ -30,7 +30,7 @@ from lsmem_py.options import (
     wanted,
 )
 from lsmem_py.view import wanted_view
-from memory_hotplug.errors import NoRootError
+from memory_hotplug.errors import BrokenTreeError, NoRootError
 from memory_hotplug.machine import Machine
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ class Lsmem(GetoptCommand):
     def clash(self, before: str, name: str) -> "Sentence | None":
         """What the table of views says."""
         return clash(before, name)
+
+    def check_value(self, option: str) -> None:
+        """Like util-linux, refuse a wrong argument of --summary before all that follows."""
+        wanted([option])
 
     def failure(self) -> int:
         """The status after an error: that of diff(1) where --diff is given, because 1 means there
@@ -156,7 +160,7 @@ _VIEWS = "Other views"
     metavar="WHEN",
     shell_complete=offers.words(lambda: TERMINAL),
     bare="auto",
-    default="never",
+    default="auto",
     section=_HOW,
     help="add tooltips to headings: " + ", ".join(TERMINAL),
 )
@@ -262,7 +266,7 @@ def lsmem(extra: Sequence[str], **given: Any) -> int:
     """List the memory of a machine: ranges of memory blocks with their state."""
     context = click.get_current_context()
     words = context.meta[GIVEN]
-    options = Options(**{**given, "summary": wanted(words)})
+    options = Options(**{**given, "summary": wanted(words), "sysroot": given["sysroot"] or "/"})
     check(options, extra, words)
     if options.output_file is None:
         return _show(context, options)
@@ -294,8 +298,12 @@ def _show(context: click.Context, options: Options) -> int:
             write_message(sentence)
         return Exit.SUCCESS
     format_ = formats.named(options.format_name)
-    # Like util-linux, before columns are checked.
-    machine = Machine.at(options.sysroot)
+    # Like util-linux, say first that there is no memory, then what is wrong with the columns.
+    try:
+        machine = Machine.at(options.sysroot)
+    except BrokenTreeError:
+        wanted_view(options, format_)
+        raise
     context.call_on_close(machine.close)
     view = wanted_view(options, format_)
     if options.watch is not None:

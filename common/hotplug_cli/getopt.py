@@ -113,6 +113,10 @@ class GetoptCommand(click.Command):
         """
         return None
 
+    def check_value(self, option: str) -> None:
+        """Refuse an option, as ``--name=VALUE``, before the options after it are read. Raises
+        UsageError."""
+
     def goes_with(self, before: str, name: str) -> bool:
         """Whether option NAME has an effect after option BEFORE, both without hyphens."""
         return self.clash(before, name) is None
@@ -221,6 +225,7 @@ class GetoptCommand(click.Command):
             for option in found:
                 name = option.partition("=")[0]
                 self._check_clash(name, given)
+                self.check_value(option)
                 given.append(name)
                 yield option
                 if options[name].is_eager:
