@@ -1,14 +1,12 @@
 """lsmem to the byte with util-linux 2.43: what differed, one test for each kind."""
 
-import os
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 import static_tree
 from commands import Command, run_program
+from made_locale import made
 from static_tree import MEMORY
 from terminal import Terminal, clean_environment, see
 
@@ -157,10 +155,7 @@ def test_no_two_blocks_are_in_the_same_unknown_zone(lsmem: Command, tmp_path: Pa
 @pytest.fixture(scope="module")
 def polish(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a Polish locale, made for the tests."""
-    folder = tmp_path_factory.mktemp("locales")
-    subprocess.run(["localedef", "-i", "pl_PL", "-f", "UTF-8", folder / "pl_PL.UTF-8"], check=True)
-    kept = {name: text for name, text in os.environ.items() if not re.match("LC_|LANG", name)}
-    return {**kept, "LOCPATH": str(folder), "LSMEM_ADVICE": "never"}
+    return made(tmp_path_factory.mktemp("locales"), "pl_PL")
 
 
 @pytest.mark.needs("locales", "translations")
