@@ -14,7 +14,6 @@ from chmem_py.jobs import Asked, Maker, change, remove, save_layout, to_memory, 
 from chmem_py.layouts import to_apply, to_set, to_undo
 from chmem_py.options import Options
 from hotplug_cli import messages as shared
-from hotplug_cli import tree_messages
 from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean
 from hotplug_cli.message import Message, Sentence
 from memory_hotplug.layout.settings import ATTRIBUTES
@@ -141,7 +140,7 @@ def check(options: Options, operands: Sequence[str]) -> ActionRow:
     row = ACTIONS[options.action]
     _check_operands(row.operands, options, operands)
     if not options.sysroot:
-        raise UsageError(tree_messages.NO_SYSROOT.of())
+        raise UsageError(messages.NO_SYSROOT.of())
     if options.action == "reconfigure" and options.memmap_on_memory is None:
         raise UsageError(messages.RECONFIGURE_WHAT.of())
     return row

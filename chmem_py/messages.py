@@ -29,6 +29,7 @@ ORDER_OF_WHAT = Message("option --order goes with a SIZE, not {text}")
 TOTAL_OF_WHAT = Message("option --total takes a size, not {text}", "{advice}")
 RECONFIGURE_WHAT = Message("option --reconfigure needs --memmap-on-memory")
 UNKNOWN_ZONE = Message("unknown memory zone: {name}", "the zones are {zones}", reference=True)
+NO_SYSROOT = Message("option --sysroot needs a directory", "/ is this machine")
 
 # The request
 

@@ -43,7 +43,7 @@ def zone_for(machine: Machine, action: Action, name: str | None, output: Output)
     """The zone with that name, where ACTION takes one."""
     if name is None:
         return None
-    zone = zone_named(name, machine.read(("zones",)).has_zones, output)
+    zone = zone_named(name, machine.read(("zones", "configured")).has_zones, output)
     # Like util-linux, ignore the zone where memory is only configured or deconfigured.
     return zone if action in (Action.ENABLE, Action.DISABLE) else None
 

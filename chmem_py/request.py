@@ -65,7 +65,8 @@ def _block_range(text: str, parts: Sequence[str]) -> Request:
 def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
     named = list(zip(parts, ("start", "end"), strict=True))
     for part, name in named:
-        if not part.startswith("0x"):
+        # Like util-linux, look at the second letter; the first one is no digit then.
+        if part[1:2] != "x":
             raise RequestError(messages.INVALID_ADDRESS.of(end=name, text=part))
     start, end = (_number(part, _HEXADECIMAL, 16, f"{name} address") for part, name in named)
     if start % block_size or (end + 1) % block_size:

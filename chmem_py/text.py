@@ -29,7 +29,7 @@ from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.face import Machine
-from memory_hotplug.request.tally import Tally
+from memory_hotplug.request.tally import Tally, came_online
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.simulated import is_simulated
 
@@ -91,7 +91,8 @@ class Text:
             if self.verbose and self.plain:
                 yield from self._said()
                 yield f"{self._block(outcome.number)} already {self._already}"
-        elif not self.tally.all_or_nothing:
+        elif outcome.result is not Result.NOT_TRIED and not self.tally.all_or_nothing:
+            # Blocks that were not tried are named together, at the end.
             yield from self._format_changes(outcome)
 
     def format_end(self, machine: Machine, signal: int | None) -> Iterator[str | Sentence]:
@@ -207,7 +208,8 @@ class Text:
         if outcome.result is Result.DONE:
             if action is Action.ENABLE and "configure" in kept:
                 words.append("configured")
-            words.append(self._done)
+            online = action is Action.ENABLE and came_online(outcome)
+            words.append(f"already {self._done}" if online else self._done)
             if action is Action.DISABLE and "deconfigure" in kept:
                 words.append("deconfigured")
         elif action is Action.DISABLE and "offline" in kept and not outcome.undone:

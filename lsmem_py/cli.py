@@ -22,7 +22,7 @@ from lsmem_py.options import (
     wanted,
 )
 from lsmem_py.view import View, wanted_view
-from memory_hotplug.errors import NoRootError
+from memory_hotplug.errors import BrokenTreeError, NoRootError
 from memory_hotplug.machine import Machine
 
 TYPE_CHECKING = False
@@ -235,9 +235,14 @@ class Lsmem(Command):
         """What the table of views says."""
         return clash(before, name)
 
+    def check_value(self, option: str) -> None:
+        """Like util-linux, refuse a wrong argument of --summary before all that follows."""
+        wanted([option])
+
     def run(self, line: Line) -> int:
         """Write what is asked for; the exit status."""
-        options = Options(**{**line.values, "summary": wanted(line.given)})
+        root = line.values["sysroot"] or "/"
+        options = Options(**{**line.values, "summary": wanted(line.given), "sysroot": root})
         check(options, line.operands, line.given)
         if options.output_file is None:
             return _show(options, line.given)
@@ -295,8 +300,13 @@ def _show(options: Options, given: Sequence[str]) -> int:
             write_message(sentence)
         return Exit.SUCCESS
     format_ = formats.named(options.format_name)
-    # Like util-linux, before columns are checked.
-    with Machine.at(options.sysroot) as machine:
+    # Like util-linux, say first that there is no memory, then what is wrong with the columns.
+    try:
+        machine = Machine.at(options.sysroot)
+    except BrokenTreeError:
+        wanted_view(options, format_)
+        raise
+    with machine:
         view = wanted_view(options, format_)
         if options.watch is not None:
             from lsmem_py.watch import run_watch

@@ -25,7 +25,6 @@ __all__ = [
     "WHY",
     "ZONES",
     "Column",
-    "named",
     "parse",
     "plain",
 ]
@@ -64,7 +63,7 @@ class Column(NamedTuple):
     right: bool = True
     """Whether the column is aligned to the right."""
     width: int = 0
-    """The minimum width of the column without headings."""
+    """The minimum width of the column without headings and, where there is room, on a terminal."""
     extra: bool = False
     """Whether util-linux does not have the column, so that --output-all does not show it."""
 
@@ -379,17 +378,18 @@ def parse(text: str, default: Sequence[Column]) -> list[Column]:
     """
     extends = text.startswith("+")
     names = text.removeprefix("+").split(",")
-    return [*(default if extends else ()), *map(named, names)]
-
-
-def named(name: str) -> Column:
-    """The column of that name, in any case and with hyphens or underscores.
-
-    Raises UsageError where there is none.
-    """
-    column = BY_NAME.get(name.lower().replace("-", "_"))
-    if column is None:
+    if len(names) > 1 and not names[-1]:
+        # Like util-linux, take a comma at the end for a part of the name before it.
+        names[-2:] = [f"{names[-2]},"]
+    found = [_named(name) for name in names]
+    if None in found:
         from lsmem_py.suggestions import unknown_column
 
-        raise UsageError(unknown_column(name, HEADINGS))
-    return column
+        at = found.index(None)
+        raise UsageError(unknown_column(names[at], HEADINGS, names[at + 1 :]))
+    return [*(default if extends else ()), *filter(None, found)]
+
+
+def _named(name: str) -> Column | None:
+    """The column of that name, in any case and with hyphens or underscores."""
+    return BY_NAME.get(name.lower().replace("-", "_"))

@@ -30,7 +30,7 @@ __all__ = [
 
 SUMMARY = ("never", "always", "only")
 TERMINAL = ("always", "never", "auto")
-_ALLOWED = {"annotate": TERMINAL, "color": TERMINAL, "map": PICTURED, "advice": TERMINAL}
+_ALLOWED = {"color": TERMINAL, "map": PICTURED, "advice": TERMINAL}
 """An option that takes a word as its argument -> these words."""
 METRICS = "prometheus"
 """The format that is no listing of ranges."""
@@ -154,6 +154,18 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
 
     EXTRA are the words that are no options; GIVEN are the options, as ``--name=VALUE``.
     """
+    if extra:
+        raise _unexpected(extra[0], given)
+    if options.annotate not in TERMINAL:
+        from lsmem_py import messages
+
+        said = messages.UNKNOWN_ANNOTATION.of(argument=options.annotate, allowed=_listed(TERMINAL))
+        raise UsageError(said)
+    if options.summary == "nothing":
+        from lsmem_py import messages
+
+        asked = "--{raw,json,pairs}" if options.format is None else "--format"
+        raise UsageError(messages.NOTHING_WANTED.of(options=asked))
     for name, allowed in _ALLOWED.items():
         argument = getattr(options, name)
         if argument is not None and argument not in allowed:
@@ -169,17 +181,6 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
         _check_view(f"--format={METRICS}", {"format", "output-file"}, given)
     if options.watch is not None and options.json:
         _check_view("--watch --json", {"watch", "json", "bytes"}, given)
-    if extra:
-        raise _unexpected(extra[0], given)
-    if not options.sysroot:
-        from hotplug_cli import tree_messages
-
-        raise UsageError(tree_messages.NO_SYSROOT.of())
-    if options.summary == "nothing":
-        from lsmem_py import messages
-
-        asked = "--{raw,json,pairs}" if options.format is None else "--format"
-        raise UsageError(messages.NOTHING_WANTED.of(options=asked))
     if options.typed and options.format_name not in ("json", "jsonl"):
         from lsmem_py import messages
 
@@ -244,7 +245,8 @@ def _unexpected(word: str, given: Sequence[str]) -> UsageError:
     """The error for a word that is not an option, but may be meant as the argument of one."""
     from lsmem_py import messages, suggestions
 
-    for name, allowed in (("summary", SUMMARY), *_ALLOWED.items()):
+    known = (("summary", SUMMARY), ("annotate", TERMINAL), *_ALLOWED.items())
+    for name, allowed in known:
         if word in allowed and any(one.partition("=")[0] == f"--{name}" for one in given):
             return GetoptUsageError(messages.VALUE_APART.of(option=f"--{name}", value=word))
     return GetoptUsageError(suggestions.unexpected(word, given, HEADINGS))

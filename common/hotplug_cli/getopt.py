@@ -145,6 +145,10 @@ class OptionTable:
         """
         return None
 
+    def check_value(self, option: str) -> None:
+        """Refuse an option, as ``--name=VALUE``, before the options after it are read. Raises
+        UsageError."""
+
     def goes_with(self, before: str, name: str) -> bool:
         """Whether option NAME has an effect after option BEFORE, both without hyphens."""
         return self.clash(before, name) is None
@@ -194,6 +198,7 @@ class OptionTable:
             for option in found:
                 name = option.partition("=")[0]
                 self._check_clash(name, given)
+                self.check_value(option)
                 given.append(name)
                 yield option
                 if self.by_name[name].answer:

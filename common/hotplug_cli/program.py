@@ -101,6 +101,7 @@ def run(command: Command | click.Command, name: str) -> NoReturn:
     MEMORY_HOTPLUG_DEBUG=1 in the environment it ends in a traceback.
     """
     _refuse_catalogues()
+    _speak()
     instruction = os.environ.get(f"_{name.upper()}_COMPLETE")
     if instruction:
         from hotplug_cli import click_command, completion
@@ -136,6 +137,20 @@ def _refuse_catalogues() -> None:
     for variable in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
         if "/" in os.environ.get(variable, ""):
             del os.environ[variable]
+
+
+def _speak() -> None:
+    """Have the C library tell the reasons for errors in the language of messages, as util-linux
+    does. Our own sentences are in English."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    if next(filter(None, names), "C") in ("C", "C.UTF-8", "C.utf8", "POSIX"):
+        return
+    import _locale
+
+    try:
+        _locale.setlocale(_locale.LC_MESSAGES, "")
+    except _locale.Error:  # type: ignore[attr-defined]  # typeshed does not know it
+        return
 
 
 _LARGEST_WINDOW = 1000

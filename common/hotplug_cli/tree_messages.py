@@ -4,7 +4,6 @@ from hotplug_cli.message import Message
 
 # The tree cannot be read
 
-NO_SYSROOT = Message("option --sysroot needs a directory", "/ is this machine")
 NO_ROOT = Message("cannot open {root}: {reason}")
 NO_BLOCKS = Message(
     "no memory blocks in /sys/devices/system/memory{beneath}",

@@ -105,9 +105,12 @@ class BlockTable(NamedTuple):
 
     @property
     def has_zones(self) -> bool:
-        """Whether zones are used. Like util-linux, look only at the first block: if that block is
-        not configured, zones are ignored. The attribute zones must have been read."""
-        return bool(self.numbers) and self.columns[Attribute.ZONES][0] is not None
+        """Whether zones are used. Like util-linux, look only at the first block that has a memoryN,
+        which is the first one that is not unconfigured. Raises NotReadError if ``zones`` or
+        ``configured`` was not read."""
+        zones, configured = self._column(Attribute.ZONES), self._column(Attribute.CONFIGURED)
+        there = (known for known, flag in zip(zones, configured, strict=True) if flag is not False)
+        return next(there, None) is not None
 
     @property
     def shows_zones(self) -> bool:

@@ -77,6 +77,7 @@ NEEDS: Final = {
     "fuse3": _program("fusermount3", "fuse3"),
     "groff": _program("groff", "groff-base"),
     "locales": _files("locales", "/usr/share/i18n/locales/de_DE"),
+    "translations": _files("libc-l10n", "/usr/share/locale/pl/LC_MESSAGES/libc.mo"),
     "lstopo": _program("lstopo", "hwloc-nox"),
     "mmdebstrap": _program("mmdebstrap"),
     "debian-archive-keyring": _files(

@@ -235,7 +235,7 @@ def select(
     spans = request.runs or ((request.first, request.last),)
     only_of_zone = request.whole and order.action is Action.DISABLE
     changes = [
-        change_to(block, order)
+        change_to(block, _order_of(block, order, table))
         for block in _blocks_in(table, spans)
         if meant(block) and not (only_of_zone and _wrong_zone(block, order))
     ]
@@ -305,9 +305,16 @@ def _candidates(
         block = table.block(index)
         if not candidate(block) or not meant(block) or _wrong_zone(block, order):
             continue
-        change = change_to(block, order)
+        change = change_to(block, _order_of(block, order, table))
         if not change.plan.already:
             yield change
+
+
+def _order_of(block: MemoryBlock, order: Order, table: BlockTable) -> Order:
+    """The order for one block. The first block of all, where it is not configured, comes into the
+    zone that the kernel chooses, unless one is given: util-linux 2.42.2 was recorded doing so."""
+    first = block.configured is False and block.number == table.numbers[0]
+    return replace(order, movable=False) if first else order
 
 
 def _wrong_zone(block: MemoryBlock, order: Order) -> bool:

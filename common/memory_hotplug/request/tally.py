@@ -153,7 +153,7 @@ class Tally:
         """The configured blocks, by zone, that the kernel itself set online."""
         found: dict[Zone | None, list[int]] = {}
         for number, outcome in self.outcomes.items():
-            if _came_online(outcome):
+            if came_online(outcome):
                 found.setdefault(zone_of(outcome.after), []).append(number)
         return found
 
@@ -202,10 +202,11 @@ class Tally:
 def _stays_configured(outcome: Outcome) -> bool:
     """Whether a block was set offline, but could not be deconfigured."""
     failed = outcome.error is not None and outcome.error.step == "deconfigure"
-    return failed and not outcome.undone and outcome.stuck is None
+    taken = any(write.step == "offline" and write.happened for write in outcome.writes)
+    return failed and taken and not outcome.undone and outcome.stuck is None
 
 
-def _came_online(outcome: Outcome) -> bool:
+def came_online(outcome: Outcome) -> bool:
     """Whether the kernel set a block online that was configured, and nobody asked it to."""
     steps = {write.step for write in outcome.writes}
     return (
