@@ -10,8 +10,8 @@ from memory_hotplug import Machine
 from simulated import make
 
 SAID = (
-    "chmem: drmgr and the management console give memory to this LPAR and take it away; chmem only"
-    " sets it online and offline\n"
+    "chmem: drmgr, the management console, or the kernel alone on an event of the hypervisor, give"
+    " memory to this LPAR and take it away; chmem only sets it online and offline\n"
 )
 
 
