@@ -32,6 +32,7 @@ from memsim.machine import TRANSITIONS
 from memsim_py import messages, options, running
 from memsim_py.boot import boot_command
 from memsim_py.group import Commands
+from memsim_py.judge import judge_command
 from memsim_py.plug import plug_command, unplug_command
 from memsim_py.show import facts
 from safe_files.signals import ended_in_order
@@ -356,6 +357,7 @@ def demo() -> int:
 
 
 commands.add_command(boot_command)
+commands.add_command(judge_command)
 commands.add_command(plug_command)
 commands.add_command(unplug_command)
 

@@ -44,7 +44,8 @@ def plug_command(
     def change(kernel: Kernel, count: int) -> range | None:
         blocks = slots.free(kernel, count, node)
         if blocks:
-            slots.plug(kernel, blocks, kind or KINDS[0])
+            # The device that DLPAR has brought is nowhere in sysfs.
+            slots.plug(kernel, blocks, kind or (None if kernel.machine.dlpar else KINDS[0]))
         return blocks
 
     _change(machine, memory, node, change, messages.NO_ROOM)

@@ -41,13 +41,14 @@ CHANGES = [
     for change in ("-d 256m", "-d 1g --force", "-d -b 3", "-e 512m")
 ]
 VAIN = [
-    ("arm64-offset", "-d -b 3"),
+    *(("arm64-offset", change) for change in ("-d 256m", "-d 1g --force", "-d -b 3")),
+    ("ppc64-lpar", "-e 512m"),
     ("s390-imbalance", "-d 256m"),
     ("x86-laptop", "-e 512m"),
     ("x86-rhel8", "-e 512m"),
 ]
 """Changes of which the machine allows nothing."""
-CHANGES += [("arm64-offset", "-d -b 8302-8303")]
+CHANGES += [("arm64-offset", "-e -b 8304-8305")]
 CHANGES += [
     (profile, "-e -b 16-17")
     for profile in ("s390-debian", "s390-imbalance", "s390-lpar", "s390-pre-6.19")

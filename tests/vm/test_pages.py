@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from guest.judge.writes import MEMORY
 from told import said_in
 from vm.guest import Guest
 from vm.machines import GIB, MIB, Dimm, Machine
-from vm.operations import MEMORY
 from vm.scripts import start
 
 DIMM = Dimm("dimm0", 2 * GIB)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from guest.channel import Ended
+from guest.judge.replay import FIRMWARE, MEMORY
 from guest.s390.lpar import Lpar
 from guest.s390.parameters import Partition
 from guest.s390.service_element import Answered, Refusal, Response, SclpCommand, StorageChange
 from told import said_in
 from vm.agreement import Conditions, check, conditions
-from vm.lpar_guest import FIRMWARE, MEMORY
 from vm.lpar_machines import FUZZED, SCARCE
 from vm.lpars import call
 
