@@ -66,8 +66,8 @@ class Machine(_machine.Machine):
 
     The tree is open until the machine is closed; `with Machine.at(...) as machine` closes it.
 
-    Several threads may read one object. To change a machine from several threads, each needs
-    an object of its own: one waits for the other then, as processes do.
+    Several threads may use one object: a thread that changes the machine waits until no other
+    thread and no other process does so.
     """
 
     def __init__(self, tree: Tree) -> None:

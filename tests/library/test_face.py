@@ -360,20 +360,57 @@ def test_what_another_object_holds_can_be_given(machine: Make) -> None:
         assert numbers(other.change(ENABLE, size=BLOCK, held=held)) == [4]
 
 
-def test_threads_with_an_object_each_wait_for_each_other(machine: Make) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_threads_that_change_a_machine_wait_for_each_other(shared: bool, machine: Make) -> None:
     root = machine(s390(4, 8, delays={"config": {str(block): 0.02 for block in range(4, 12)}}))
+    one = Machine.at(root)
     done: list[list[int]] = []
 
     def enable() -> None:
-        with Machine.at(root) as found:
-            done.append(numbers(found.change(ENABLE, size=4 * BLOCK)))
+        found = one if shared else Machine.at(root)
+        done.append(numbers(found.change(ENABLE, size=4 * BLOCK)))
+        if not shared:
+            found.close()
 
-    threads = [threading.Thread(target=enable) for _ in range(2)]
+    in_threads(enable, enable)
+    one.close()
+    assert sorted(done) == [[4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def in_threads(*works: Callable[[], object]) -> None:
+    threads = [threading.Thread(target=work) for work in works]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    assert sorted(done) == [[4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def test_threads_may_share_a_machine_in_memory() -> None:
+    machine = Machine.simulated(s390(4, 8, delays={"config": {"4": 0.1}}))
+    done: list[list[int]] = []
+    in_threads(*[lambda: done.append(numbers(machine.change(ENABLE, size=2 * BLOCK)))] * 4)
+    assert sorted(done) == [[4, 5], [6, 7], [8, 9], [10, 11]]
+
+
+def test_threads_read_a_machine_that_another_one_changes(machine: Make) -> None:
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            assert found.read(["state", "zones", "nodes"]).numbers == list(range(16))
+            seen.add(len(online_on(found)))
+
+    def change() -> None:
+        try:
+            list(found.change(ENABLE, size=12 * BLOCK))
+        finally:
+            over.set()
+
+    with Machine.at(machine(x86(4, 12))) as found:
+        in_threads(read, read, change)
+        assert seen <= set(range(4, 17))
+        assert len(online_on(found)) == 16
 
 
 HOLDING = """

@@ -31,7 +31,6 @@ from memory_hotplug.errors import (
 from memory_hotplug.layout.places import read_layout
 from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
-from memory_hotplug.request.best_first import arranged, staying
 from memory_hotplug.request.how import Manner
 from memory_hotplug.request.kept_storage import storage_before
 from memory_hotplug.request.mending import mended_ahead
@@ -49,6 +48,8 @@ class Work:
     Iterate once: it yields an `Outcome` as soon as a block has one, and another one if the block is
     changed back. Before the first, the machine is held, read and looked at; the errors are raised
     then, and nothing is written. Who leaves the loop ends the work after that block.
+
+    What `selection`, `tally` and `need` are made of is not public: they are for chmem's reports.
     """
 
     def __init__(
@@ -182,6 +183,8 @@ class Work:
         choice = selection.by_size and selection.request.action is Action.DISABLE
         if not choice or self.manner.prefer == "highest":
             return contextlib.nullcontext(selection.changes)
+        from memory_hotplug.request.best_first import arranged
+
         # A rehearsal has no pages.
         tree = self.machine.tree
         real = tree.machine if isinstance(tree, Rehearsal) else self.machine
@@ -256,6 +259,8 @@ def _why(machine: Machine, error: BlockError | None) -> Why:
     """What the machine itself says about a failure."""
     if error is None:
         return Why()
+    from memory_hotplug.request.best_first import staying
+
     page, not_removable, nowhere_else = None, False, False
     with contextlib.suppress(OSError, MemoryHotplugError):
         moved = error.step != OFFLINE.name or error.errno not in NOT_MOVED

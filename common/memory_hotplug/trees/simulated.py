@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import tempfile
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -239,6 +236,11 @@ class KernelTree:
 
     @cached_property
     def place(self) -> str:
+        # Commands import this module, and would start later.
+        import shutil
+        import tempfile
+        import weakref
+
         found = tempfile.mkdtemp(prefix="memory-hotplug-")
         weakref.finalize(self, shutil.rmtree, found, ignore_errors=True)
         # As the directory of a simulated machine has it.
