@@ -207,6 +207,14 @@ class SimulatedTree(FileTree):
         return None
 
 
+def _remove(place: str, owner: int) -> None:
+    """Remove a temporary directory, but not at the end of a copy of the process that made it."""
+    import shutil
+
+    if os.getpid() == owner:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 class KernelTree:
     """A simulated machine in memory.
 
@@ -237,12 +245,11 @@ class KernelTree:
     @cached_property
     def place(self) -> str:
         # Commands import this module, and would start later.
-        import shutil
         import tempfile
         import weakref
 
         found = tempfile.mkdtemp(prefix="memory-hotplug-")
-        weakref.finalize(self, shutil.rmtree, found, ignore_errors=True)
+        weakref.finalize(self, _remove, found, os.getpid())
         # As the directory of a simulated machine has it.
         os.makedirs(f"{found}/{MEMORY}")
         os.mkdir(f"{found}/{MARK}")
