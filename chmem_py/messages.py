@@ -4,16 +4,15 @@ from hotplug_cli.message import Message
 
 # The command line
 
-WHAT_TO_DO = Message("bad usage", "say what to do: {actions}", reference=True)
-ONE_OPERAND = Message(
-    "bad usage", "give one SIZE, RANGE or BLOCKRANGE, not {given}", reference=True
-)
+_USAGE = "bad usage"
+WHAT_TO_DO = Message(_USAGE, "say what to do: {actions}", reference=True)
+ONE_OPERAND = Message(_USAGE, "give one SIZE, RANGE or BLOCKRANGE, not {given}", reference=True)
 UNIT_APART = Message(
-    "bad usage", "no space stands before the unit: {instead}", WHAT_TO_DO.entry, reference=True
+    _USAGE, "no space stands before the unit: {instead}", WHAT_TO_DO.entry, reference=True
 )
-ONE_SIZE = Message("bad usage", "--total takes one SIZE, as in 16g", WHAT_TO_DO.entry)
+ONE_SIZE = Message(_USAGE, "--total takes one SIZE, as in 16g", WHAT_TO_DO.entry)
 INVALID_ARGUMENT = Message("invalid argument of {option}: '{argument}'", "{option} takes {allowed}")
-TOO_MANY = Message("bad usage", "--{action} takes {most} argument", WHAT_TO_DO.entry)
+TOO_MANY = Message(_USAGE, "--{action} takes {most} argument", WHAT_TO_DO.entry)
 INSTALL_WHAT = Message(
     "option --install goes with --apply without a FILE",
     "chmem --apply --install applies the layout in memory-layout.d at each boot",
@@ -22,9 +21,7 @@ PROGRAM_IS_OPEN = Message(
     "users other than root can change {path}",
     "root would run it at boot; to use --install, install the commands where only root can write",
 )
-POLICY_OF_WHAT = Message(
-    "bad usage", "--policy takes KEY=VALUE, with the keys {keys}", WHAT_TO_DO.entry
-)
+POLICY_OF_WHAT = Message(_USAGE, "--policy takes KEY=VALUE, with the keys {keys}", WHAT_TO_DO.entry)
 ORDER_OF_WHAT = Message("option --order goes with a SIZE, not {text}")
 TOTAL_OF_WHAT = Message("option --total takes a size, not {text}", "{advice}")
 RECONFIGURE_WHAT = Message("option --reconfigure needs --memmap-on-memory")
