@@ -19,6 +19,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -144,6 +145,8 @@ def main() -> int:
     asked.add_argument("--build", type=Path, metavar="DIR", help="build in DIR, and use it again")
     options = asked.parse_args()
     shared = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    # What is mounted and written is removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = Path(tempfile.mkdtemp(dir=shared, prefix="fuzz-util-linux-"))
     try:
         programs = util_linux.built(options.util_linux, options.build or work / "reference")
