@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from lsmem_py import formats, summary
 from lsmem_py.columns import BY_NAME, COLUMNS, DEFAULT, FIRMWARE_ONLY, WHY, Column, parse
@@ -18,7 +17,7 @@ from memory_hotplug.table import BlockTable, MemoryRange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO
+    from typing import IO, Any
 
 __all__ = ["View", "wanted_view"]
 
