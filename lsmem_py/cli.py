@@ -118,7 +118,7 @@ OPTIONS = (
         metavar="WHEN",
         offers=offers.words(lambda: TERMINAL),
         bare="auto",
-        default="never",
+        default="auto",
         section=_HOW,
         help="add tooltips to headings: " + ", ".join(TERMINAL),
     ),

@@ -23,9 +23,9 @@ def format_summary(
         ("Total online memory:", format_size(table.total(online=True))),
         ("Total offline memory:", format_size(table.total(online=False))),
     ]
-    memmap = {"Y": "yes", "N": "no", "force": "force"}.get(
-        machine.parameter("memmap_on_memory") or ""
-    )
-    if memmap:
-        summed.append(("Memmap on memory parameter:", memmap))
+    found = machine.parameter("memmap_on_memory") or ""
+    # Like util-linux, look at how the word begins.
+    for word, memmap in (("Y", "yes"), ("N", "no"), ("force", "force")):
+        if found.startswith(word):
+            summed.append(("Memmap on memory parameter:", memmap))
     return (f"{label:<32} {value:>{width}}\n" for label, value in summed)

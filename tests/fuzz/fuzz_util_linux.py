@@ -19,6 +19,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -54,12 +55,26 @@ class Fuzz:
             lambda words, variables, columns: observe(ours("lsmem", words, variables), columns),
         )
         self.found: Counter[str] = Counter()
+        self.tried: Counter[str] = Counter()
+        self.began = time.monotonic()
         self.failures = 0
+
+    def report(self) -> None:
+        """Print what was tried, and the differences by name."""
+        for name, count in self.found.most_common():
+            print(f"{count:7} {name}")
+        spent = sum(os.times()[:4])
+        print(
+            f"seed {self.seed}: {self.tried['command']} commands of lsmem, {self.tried['sequence']}"
+            f" sequences of chmem, {self.failures} differences without a name,"
+            f" {time.monotonic() - self.began:.0f} s, {spent:.0f} s of processor time"
+        )
 
     def _randoms(self, kind: str, count: int) -> Iterator[tuple[str, random.Random]]:
         for index in range(count):
             name = f"{kind} {index}"
             if self.only in (None, name):
+                self.tried[kind] += 1
                 yield name, random.Random(f"{self.seed} {name}")
 
     def commands(self, count: int) -> None:
@@ -144,22 +159,19 @@ def main() -> int:
     asked.add_argument("--build", type=Path, metavar="DIR", help="build in DIR, and use it again")
     options = asked.parse_args()
     shared = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    # What is mounted and written is removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = Path(tempfile.mkdtemp(dir=shared, prefix="fuzz-util-linux-"))
     try:
         programs = util_linux.built(options.util_linux, options.build or work / "reference")
         fuzz = Fuzz(programs, work, options.seed, options.only)
-        began = time.monotonic()
-        fuzz.commands(options.commands)
-        fuzz.sequences(options.sequences)
+        try:
+            fuzz.commands(options.commands)
+            fuzz.sequences(options.sequences)
+        finally:
+            fuzz.report()
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    for name, count in fuzz.found.most_common():
-        print(f"{count:7} {name}")
-    took = time.monotonic() - began
-    print(
-        f"seed {options.seed}: {options.commands} commands of lsmem and {options.sequences}"
-        f" sequences of chmem, {fuzz.failures} differences without a name, {took:.0f} s"
-    )
     return int(fuzz.failures > 0)
 
 

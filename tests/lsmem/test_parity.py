@@ -7,7 +7,7 @@ import pytest
 import static_tree
 from commands import Command, run_program
 from made_locale import made
-from static_tree import MEMORY
+from static_tree import MEMORY, PARAMETERS
 from terminal import Terminal, clean_environment, see
 
 # On a terminal
@@ -147,6 +147,21 @@ def test_no_two_blocks_are_in_the_same_unknown_zone(lsmem: Command, tmp_path: Pa
     listed = lsmem("-s", tree, "-nr", "-o", "BLOCK,ZONES").stdout
     assert listed == "0 Unknown\n1 Unknown\n2 Unknown\n3-5 Normal\n"
     assert lsmem("-s", tree, "-nr", "-o", "BLOCK").stdout == "0-5\n"
+
+
+# The summary
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"), [("Y", "yes"), ("Yes", "yes"), ("No", "no"), ("forced", "force"), ("y", "")]
+)
+def test_the_parameter_is_known_by_how_it_begins(
+    word: str, shown: str, lsmem: Command, tree: Path
+) -> None:
+    static_tree.write(tree / PARAMETERS / "memmap_on_memory", word)
+    last = lsmem("-s", tree, "--summary").stdout.splitlines()[-1]
+    expected = f"Memmap on memory parameter:      {shown:>5}" if shown else "Total offline memory:"
+    assert last.startswith(expected)
 
 
 # The language

@@ -1,6 +1,7 @@
 """One FUSE mount for many simulated machines, which any program can change there."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,7 @@ def mounted(machines: Path, mountpoint: Path) -> Iterator[Path]:
     mountpoint.mkdir()
     server = os.fork()
     if not server:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         operations = _Machines(machines, module._libfuse.fuse_interrupted)
         options = {"foreground": True, "direct_io": True, "nothreads": True}
         module.FUSE(operations, str(mountpoint), fsname="memsim", **options)

@@ -137,12 +137,6 @@ def _removable_number(trial: Trial) -> None:
     _texts(trial.root, f"{MEMORY}/memory*/removable", lambda text: text if text == "1" else "0")
 
 
-def _parameter(trial: Trial) -> None:
-    """util-linux looks at the first letter."""
-    path = "sys/module/memory_hotplug/parameters/memmap_on_memory"
-    _texts(trial.root, path, lambda text: text if text in ("Y", "N", "force") else "")
-
-
 def _no_node_column(trial: Trial) -> None:
     _without(trial, ["NODE"], "SIZE")
 
@@ -189,7 +183,6 @@ CAUSES = (
     Cause("configured without a memoryN, or the other way round", _only_in_firmware),
     Cause("config and memmap_on_memory are 0 or 1", _flags),
     Cause("removable is 0 or 1", _removable_number),
-    Cause("the parameter memmap_on_memory is Y, N or force", _parameter),
     Cause("NODE of memory that is not configured is empty", _no_node_column, both=True),
     Cause("util-linux: fails where columns about firmware have no values", _no_firmware_columns),
 )

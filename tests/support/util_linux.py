@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -42,17 +43,16 @@ def built(source: Path, work: Path) -> Programs:
 
     Raises SystemExit with a sentence if that is not possible.
     """
-    missing = [name for name in BUILT_WITH if shutil.which(name) is None]
-    if missing:
-        raise SystemExit(f"to build util-linux, install: {', '.join(missing)}")
     if not (source / "sys-utils/lsmem.c").exists():
         raise SystemExit(f"no checkout of util-linux: {source}")
     copy, build = work / "source", work / "build"
     programs = Programs(str(build / "lsmem"), str(build / "chmem"))
     if all(map(os.path.exists, programs)):
         return programs
-    shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", "po"))
-    shutil.copytree(source / "po", copy / "po", symlinks=True)
+    missing = [name for name in BUILT_WITH if shutil.which(name) is None]
+    if missing:
+        raise SystemExit(f"to build util-linux, install: {', '.join(missing)}")
+    shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     program = copy / "sys-utils/chmem.c"
     program.write_text(re.sub(_CONFIGURABLE, _MENDED, program.read_text()))
     for words in (
@@ -132,6 +132,7 @@ def _take_place(
     start: Start, out: io.BufferedRandom, err: io.BufferedRandom, columns: int
 ) -> NoReturn:
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if columns:
             fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         else:
