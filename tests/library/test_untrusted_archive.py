@@ -74,6 +74,41 @@ def test_an_archive_is_read_however_it_is_compressed(
     assert blocks(path) == blocks(root)
 
 
+KINDS = {
+    tarfile.REGTYPE: "a regular file",
+    tarfile.AREGTYPE: "a regular file",
+    tarfile.CONTTYPE: "a regular file",
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.DIRTYPE: "a directory",
+    tarfile.FIFOTYPE: "a FIFO",
+    b"Q": "a device",
+}
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_an_archive_is_read_as_it_was_written_in_every_format(form: int, tmp_path: Path) -> None:
+    chance, expected = random.Random(form), []
+    with tarfile.open(tmp_path / "x.tar", "w", format=form, pax_headers={"comment": "x"}) as file:
+        for count in range(300):
+            # ustar has room for 256 bytes of a name if a slash is at the right place.
+            parts = chance.choices(["a", "b" * 40, "\u20ac", "c d=e"], k=chance.randrange(1, 6))
+            made = tarfile.TarInfo("/".join([*parts, str(count)]))
+            made.type = chance.choice(list(KINDS))
+            content = chance.randbytes(chance.choice([0, 1, 5, 511, 512, 513, 70_000]))
+            made.size = len(content) if made.isreg() else 0
+            if made.islnk() or made.issym():
+                made.linkname = chance.choice(["t", "u" * 100, "\u20ac"])
+                made.linkname += "/" + "v" * 200 if form != tarfile.USTAR_FORMAT else ""
+            file.addfile(made, io.BytesIO(content) if made.isreg() else None)
+            kept = content[:600] if made.isreg() else b""
+            expected.append((made.name, KINDS[made.type], made.size, kept, made.linkname))
+    with open(tmp_path / "x.tar", "rb") as packed:
+        assert list(tar.members(packed, lambda name: (name, 600))) == expected
+
+
 # Damage
 
 
@@ -329,7 +364,7 @@ def test_an_error_without_a_text_is_told_without_one(
         raise EOFError(text)
 
     (file := tmp_path / "case.tar").write_bytes(plain)
-    monkeypatch.setattr(tarfile, "open", broken)
+    monkeypatch.setattr(tar, "_unpacked", broken)
     with pytest.raises(OSError) as caught:
         ArchiveTree(str(file))
     assert caught.value.strerror == f"not an archive, or a damaged one{told}"
@@ -418,7 +453,7 @@ def test_an_archive_for_which_memory_runs_out_is_named(
         raise MemoryError
 
     (file := tmp_path / "a.tar").write_bytes(bytes(10240))
-    monkeypatch.setattr(tarfile, "open", exhausted)
+    monkeypatch.setattr(tar, "_unpacked", exhausted)
     with pytest.raises(OSError, match="Cannot allocate memory") as caught:
         ArchiveTree(str(file))
     assert (caught.value.errno, caught.value.filename) == (errno.ENOMEM, str(file))

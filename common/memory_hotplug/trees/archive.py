@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from memory_hotplug.attribute import TABLE, node_number
@@ -27,6 +27,9 @@ __all__ = ["ArchiveTree"]
 _FILES = frozenset(row.file for row in TABLE.values())
 """The files of sysfs that programs read. Other members of the archive are skipped."""
 
+_NUMBERED = ("memory", "node")
+"""The directories of blocks and nodes, and links to them, begin with one of these."""
+
 _ROOT = re.compile(r"(?:^|/)(sys(?:/.+)?)\Z")
 _SYSTEM_FILE = re.compile(
     rf"(?:^|/)(proc/(?:iomem|meminfo)|{'|'.join(map(re.escape, (ABOUT, ARCH, CMDLINE, SYSINFO)))}"
@@ -35,6 +38,8 @@ _SYSTEM_FILE = re.compile(
     rf"|(?:{'|'.join(map(re.escape, RULES))})/[^/]+\.rules)\Z"
 )
 """What else is read."""
+_REMEMBERED = 64
+"""The maximum of directories whose place is remembered."""
 _LONGEST = 1 << 20
 """The maximum size of such a file, in bytes."""
 
@@ -48,8 +53,8 @@ class ArchiveTree:
         """Raises OSError if the file cannot be read, or is not a complete archive."""
         self.root = self.place = path
         self.system = self
-        self._files: dict[str, bytes | OSError] = {}
-        self._names: dict[str, set[str]] = {"": set()}
+        self._directories: dict[str, dict[str, bytes | OSError | None]] = {"": {}}
+        """Directory -> its names, with the text of a file or why there is none; None for others."""
         self._links: dict[str, str] = {}
         """The symbolic links that can be part of the path of an attribute."""
         self._texts: dict[bytes, bytes] = {}
@@ -57,7 +62,7 @@ class ArchiveTree:
         with open(file, "rb") as packed:
             check_regular(os.fstat(file), path)
             try:
-                for member in members(packed, _place):
+                for member in members(packed, _places()):
                     self._add(member)
             except BrokenArchiveError as error:
                 why = f" ({error})" if str(error) else ""
@@ -67,31 +72,47 @@ class ArchiveTree:
                 raise os_error(errno.ENOMEM, path) from None
 
     def _add(self, member: Member) -> None:
-        name, kind, longest = member.path, member.kind, _longest(member.path)
-        above, last = os.path.split(name)
-        is_directory, is_link = kind == "a directory", kind == "a symbolic link"
-        if not (longest or is_directory or is_link):
-            return
-        self._files.pop(name, None)
-        self._links.pop(name, None)
-        if is_directory:
-            self._names.setdefault(name, set())
-        elif is_link:
-            # Of a node's link the name says all, and a machine has two for each block.
-            if node_number(last) is None and node_number(os.path.basename(above)) is None:
-                self._links[name] = member.target
-        elif kind == "a regular file":
-            if member.size > longest > PAGE:
-                raise BrokenArchiveError("too large a file, or too many")
-            self._files[name] = self._texts.setdefault(member.content, member.content)
-        elif kind == "a hard link":
-            target = self._files.get(member.target)
-            self._files[name] = os_error(errno.ENOENT, name) if target is None else target
-        else:
-            self._files[name] = OSError(errno.EMEDIUMTYPE, f"{kind}, not a regular file", name)
-        while last and last not in self._names.setdefault(above, set()):
-            self._names[above].add(last)
-            above, last = os.path.split(above)
+        name, kind, size, content, target = member
+        above, _, last = name.rpartition("/")
+        found: bytes | OSError | None = None
+        is_link = kind == "a symbolic link"
+        if kind != "a directory" and not is_link:
+            longest = PAGE if last in _FILES else _longest(name)
+            if not longest:
+                return
+            if kind == "a regular file":
+                if size > longest > PAGE:
+                    raise BrokenArchiveError("too large a file, or too many")
+                found = self._texts.setdefault(content, content)
+            elif kind == "a hard link":
+                linked = self._file(target)
+                found = os_error(errno.ENOENT, name) if linked is None else linked
+            else:
+                found = OSError(errno.EMEDIUMTYPE, f"{kind}, not a regular file", name)
+        names = self._directories.get(above)
+        (self._directory(above) if names is None else names)[last] = found
+        if kind == "a directory":
+            self._directory(name)
+        if self._links:
+            self._links.pop(name, None)
+        # Of a node's link the name says all, and a machine has two for each block.
+        if is_link and node_number(last) is None and node_number(above.rpartition("/")[2]) is None:
+            self._links[name] = target
+
+    def _directory(self, path: str) -> dict[str, bytes | OSError | None]:
+        """The names in a directory, which those above it have, too."""
+        made = self._directories.setdefault(path, {})
+        while path:
+            path, _, last = path.rpartition("/")
+            known = path in self._directories
+            self._directories.setdefault(path, {}).setdefault(last)
+            if known:
+                break
+        return made
+
+    def _file(self, path: str) -> bytes | OSError | None:
+        above, _, last = path.rpartition("/")
+        return self._directories.get(above, {}).get(last)
 
     def __enter__(self) -> Self:
         return self
@@ -108,17 +129,17 @@ class ArchiveTree:
     def names(self, directory: str) -> list[str]:
         directory = self._resolved(directory)
         try:
-            return list(self._names[directory])
+            return list(self._directories[directory])
         except KeyError:
-            kind = errno.ENOTDIR if directory in self._files else errno.ENOENT
+            kind = errno.ENOENT if self._file(directory) is None else errno.ENOTDIR
             raise os_error(kind, directory) from None
 
     def read(self, path: str) -> bytes:
         path = self._resolved(path)
-        found = self._files.get(path)
+        found = self._file(path)
         if isinstance(found, bytes):
             return found
-        if path in self._names:
+        if path in self._directories:
             raise OSError(errno.EMEDIUMTYPE, "a directory, not a regular file", path)
         raise found or os_error(errno.ENOENT, path)
 
@@ -132,9 +153,10 @@ class ArchiveTree:
         missing = os_error(errno.ENOENT, directory)
         values: list[bytes | OSError] = []
         for number in numbers:
-            path = f"{directory}/memory{number}/{attribute}"
-            found = self._files.get(path)
-            if found is None and (self._links or path in self._names):
+            block = f"{directory}/memory{number}"
+            found = self._directories.get(block, {}).get(attribute)
+            path = f"{block}/{attribute}"
+            if found is None and (self._links or path in self._directories):
                 try:
                     found = self.read(path)
                 except OSError as error:
@@ -177,12 +199,31 @@ class ArchiveTree:
         return os_error(errno.EROFS, f"{self.root}/{path}")
 
 
-def _place(name: str) -> tuple[str, int] | None:
-    """The path of a member relative to the root, which may be a directory in the archive, and how
-    much of it is read; None for a member that is not part of the tree."""
-    path = os.path.normpath(name)
-    found = _SYSTEM_FILE.search(path) or _ROOT.search(path)
-    return (found[1], _longest(found[1])) if found else None
+def _places() -> Callable[[str], tuple[str, int] | None]:
+    """A function that says where a member is.
+
+    It remembers directories of the archive, and their paths relative to the root, which may be a
+    directory in the archive: the members of a directory follow each other.
+    """
+    known: dict[str, str] = {}
+
+    def place(name: str) -> tuple[str, int] | None:
+        """The path of a member relative to the root, and how much of it is read; None for a member
+        that is not part of the tree."""
+        directory, _, last = name.rpartition("/")
+        if last in _FILES or last.startswith(_NUMBERED):
+            above = known.get(directory)
+            if above is None and (found := _ROOT.search(os.path.normpath(directory))):
+                if len(known) >= _REMEMBERED:
+                    known.clear()
+                above = known[directory] = found[1]
+            if above is not None:
+                return f"{above}/{last}", PAGE if last in _FILES else 0
+        path = os.path.normpath(name)
+        found = _SYSTEM_FILE.search(path) or _ROOT.search(path)
+        return (found[1], _longest(found[1])) if found else None
+
+    return place
 
 
 def _longest(path: str) -> int:
