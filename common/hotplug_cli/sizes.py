@@ -5,11 +5,11 @@ memory_hotplug.size has the rest; the library ignores the locale.
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
 
 from memory_hotplug import size
 from memory_hotplug.errors import SizeSyntaxError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hotplug_cli.message import Wording
 
