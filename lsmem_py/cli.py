@@ -209,6 +209,7 @@ OPTIONS = (
         section=_FORMAT,
         help="the JSON Schema of what the other options write",
         answer=_schema,
+        follow=True,
     ),
     Option(
         "--advice",

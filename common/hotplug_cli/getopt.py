@@ -59,7 +59,8 @@ class Option:
     have one, and the last one that is given counts.
 
     OFFERS completes the argument in a shell. An option with ANSWER ends the command, which writes
-    the text that ANSWER returns.
+    the text that ANSWER returns: at once, or where it depends on the options that FOLLOW, when all
+    words are read.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Option:
         parse: Callable[[Option, str], object] | None = None,
         offers: Offer | None = None,
         answer: Callable[[Line], str] | None = None,
+        follow: bool = False,
     ) -> None:
         self.names = names
         """As they are typed: ``-o`` and ``--output``, or one of them."""
@@ -91,6 +93,7 @@ class Option:
         self.parse = parse
         self.offers = offers
         self.answer = answer
+        self.at_once = answer is not None and not follow
 
     @property
     def usage(self) -> str:
@@ -170,9 +173,12 @@ class OptionTable:
             option = self.by_name[name]
             if option.answer:
                 line.answering = option
+            if option.at_once:
                 return
             said[option.key] = option, value if equals else None
         line.operands = tuple(found)
+        if line.answering:
+            return
         line.values = {option.key: option.default for option in self.options if not option.answer}
         for key, (option, text) in said.items():
             line.values[key] = option.parsed(text)
@@ -201,7 +207,7 @@ class OptionTable:
                 self.check_value(option)
                 given.append(name)
                 yield option
-                if self.by_name[name].answer:
+                if self.by_name[name].at_once:
                     # --help and --version answer at once, whatever follows them.
                     return
         yield "--"

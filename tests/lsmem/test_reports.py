@@ -91,6 +91,7 @@ def test_the_schema_of_a_document_is_beside_its_options_and_describes_each_key(
     name, *options = words.split()
     done = {"lsmem": lsmem, "chmem": chmem}[name](*options, "--json-schema")
     assert (done.status, done.stderr) == (0, "")
+    assert {"lsmem": lsmem, "chmem": chmem}[name]("--json-schema", *options) == done
     schema = json.loads(done.stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["title"] == title
