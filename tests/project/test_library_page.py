@@ -88,7 +88,7 @@ def test_the_man_page_is_made_from_its_source_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.package
-@pytest.mark.needs("sphinx")
+@pytest.mark.needs("sphinx", "furo")
 def test_the_same_is_made_as_html_without_a_warning(tmp_path: Path) -> None:
     make("--html", tmp_path)
     parts = {part: (tmp_path / f"{part}.html").read_text() for part in ("howto", "reference")}

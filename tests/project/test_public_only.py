@@ -11,8 +11,8 @@ from commands import PACKAGES, TOP
 
 
 def programs() -> Iterator[Path]:
-    """The Python programs of the collection and of contrib."""
-    for folder in ("ansible", "contrib"):
+    """The Python programs of the collection and of contrib, and the recipes of the manual."""
+    for folder in ("ansible", "contrib", "docs/library/recipes"):
         for path in sorted((TOP / folder).rglob("*")):
             if path.is_file() and (path.suffix == ".py" or _is_python(path)):
                 yield path

@@ -32,6 +32,12 @@ def _program(name: str, package: str | None = None) -> Need:
     return Need(lambda: shutil.which(name) is not None, _PACKAGE, package or name)
 
 
+def _module(name: str) -> Need:
+    return Need(
+        lambda: importlib.util.find_spec(name) is not None, _COMMAND, "pip install '.[package]'"
+    )
+
+
 def _files(package: str, *paths: str) -> Need:
     return Need(lambda: all(map(os.path.exists, paths)), _PACKAGE, package)
 
@@ -111,11 +117,7 @@ NEEDS: Final = {
     ),
     "diverted writes": Need(_diverts, _MACHINE, "Linux 5.9, which tells of system calls"),
     # Commands that bring something
-    "sphinx": Need(
-        lambda: importlib.util.find_spec("sphinx") is not None,
-        _COMMAND,
-        "pip install '.[package]'",
-    ),
+    **{name: _module(name) for name in ("furo", "sphinx")},
     "ansible": Need(
         lambda: Path(sys.executable).with_name("ansible-playbook").exists(),
         _COMMAND,
