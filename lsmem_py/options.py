@@ -161,7 +161,7 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
 
         said = messages.UNKNOWN_ANNOTATION.of(argument=options.annotate, allowed=_listed(TERMINAL))
         raise UsageError(said)
-    if options.summary == "nothing":
+    if options.summary == "nothing" and options.format_name != METRICS:
         from lsmem_py import messages
 
         asked = "--{raw,json,pairs}" if options.format is None else "--format"
