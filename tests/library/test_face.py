@@ -600,6 +600,23 @@ def test_a_machine_in_memory_touches_nothing_of_this_machine(
     assert list(tmp_path.iterdir()) == []
 
 
+FORKING = """
+import os
+from memory_hotplug import Machine
+machine = Machine.simulated(memory=1 << 30)
+place = machine.tree.place
+if not os.fork():
+    raise SystemExit
+os.wait()
+print(os.path.isdir(place))
+"""
+
+
+def test_a_copy_of_the_process_leaves_the_machine_its_files() -> None:
+    said, _ = start_python(FORKING).communicate(timeout=60)
+    assert said == "True\n"
+
+
 # Look at it
 
 
