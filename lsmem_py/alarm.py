@@ -7,8 +7,6 @@ import sys
 import time
 from typing import NoReturn
 
-import click
-
 from hotplug_cli.exits import by_signal
 from memory_hotplug.machine import open_tree
 from memory_hotplug.seen.uevents import Uevents
@@ -33,7 +31,7 @@ def end_by(number: int) -> NoReturn:
     """Raise the exception that ends the process for this signal, so that contexts are left."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    raise click.exceptions.Exit(by_signal(number))
+    raise SystemExit(int(by_signal(number)))
 
 
 class Alarm:
