@@ -31,7 +31,7 @@ def end_by(number: int) -> NoReturn:
     """Raise the exception that ends the process for this signal, so that contexts are left."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    raise SystemExit(by_signal(number))
+    raise SystemExit(int(by_signal(number)))
 
 
 class Alarm:

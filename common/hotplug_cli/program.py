@@ -198,6 +198,9 @@ def status_of(command: Command | click.Command, name: str) -> int:
         return status
     except KeyboardInterrupt:
         return by_signal(signal.SIGINT)
+    except SystemExit as ended:
+        # A signal ends the work, and all that is open is closed before.
+        return ended.code if isinstance(ended.code, int) else Exit.FAILURE
     except BrokenPipeError:
         return by_signal(signal.SIGPIPE)
     except (UsageError, MemoryHotplugError, OSError) as error:
