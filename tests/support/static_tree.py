@@ -67,3 +67,40 @@ def plain(root: Path, states: list[str], zones: str = "Normal Movable") -> Path:
         (memory / f"memory{number}/state").write_text(f"{state}\n")
         (memory / f"memory{number}/valid_zones").write_text(f"{zones}\n")
     return root
+
+
+def many(root: Path, blocks: int, *, nodes: bool = True, firmware: bool = False) -> str:
+    """A tree of BLOCKS with many ranges, on two nodes or without NODES, and configured if it has
+    FIRMWARE; files that hold the same are one file."""
+    texts: dict[str, Path] = {}
+
+    def once(path: Path, text: str) -> None:
+        if text in texts:
+            path.hardlink_to(texts[text])
+        else:
+            write(path, text)
+            texts[text] = path
+
+    memory, all_nodes = root / MEMORY, root / NODE
+    write(memory / "block_size_bytes", "8000000")
+    for number in range(blocks):
+        block, node = memory / f"memory{number}", all_nodes / f"node{number * 2 // blocks}"
+        block.mkdir()
+        group = number // 40 % 4
+        online = group != 3
+        zone = ("Normal", "Movable")[group % 2]
+        once(block / "state", "online" if online else "offline")
+        once(block / "online", str(int(online)))
+        once(block / "removable", "1")
+        once(block / "phys_device", "0")
+        once(block / "valid_zones", zone if online else "Normal Movable")
+        if nodes:
+            node.mkdir(parents=True, exist_ok=True)
+            (block / node.name).symlink_to(f"../../node/{node.name}")
+            (node / block.name).symlink_to(f"../../memory/{block.name}")
+        if firmware:
+            configured = root / FIRMWARE / block.name
+            configured.mkdir(parents=True)
+            once(configured / "config", "1")
+            once(configured / "memmap_on_memory", "0")
+    return str(root)

@@ -18,6 +18,8 @@ class Timing:
     """The median of several runs of one command."""
 
     seconds: float
+    cpu: float
+    """Seconds of processor time, of all processes together."""
     peak: int
     """Largest resident set, in bytes."""
 
@@ -31,7 +33,7 @@ def run(words: Sequence[str]) -> Timing:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words)
-    return Timing(seconds, usage.ru_maxrss * 1024)
+    return Timing(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def medians(*commands: Sequence[str], runs: int = RUNS) -> list[Timing]:
@@ -45,6 +47,7 @@ def medians(*commands: Sequence[str], runs: int = RUNS) -> list[Timing]:
     return [
         Timing(
             statistics.median(timing.seconds for timing in taken),
+            statistics.median(timing.cpu for timing in taken),
             max(timing.peak for timing in taken),
         )
         for taken in timings
