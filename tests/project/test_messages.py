@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from chmem_py.cause_messages import BY_CAUSE
+from chmem_py.message_objects import MESSAGE
 from chmem_py.messages import STEP_FAILED
 from commands import PACKAGES, TOP, Command
 from hotplug_cli.message import Message
@@ -231,3 +232,27 @@ def test_every_line_of_chmem_is_of_the_table(
     for line in said:
         hint = line == "Try 'chmem --help' for more information."
         assert hint or any(re.fullmatch(one, line) for one in lines), line
+
+
+def test_each_message_of_chmem_has_a_code_of_its_own() -> None:
+    parts = ("hotplug_cli.messages", "hotplug_cli.tree_messages", "chmem_py.messages")
+    rows = [(name, row) for (part, name), row in ROWS.items() if part in parts]
+    assert len({name for name, _ in rows}) == len({id(row) for _, row in rows}) == len(rows)
+    code = MESSAGE["properties"]["code"]["anyOf"]
+    assert {one["const"] for one in code} == {name for name, _ in rows} | {"OTHER"}
+
+
+ONLY_WORDS = {
+    *("actions", "advice", "allowed", "beneath", "binary", "condition", "done", "end", "given"),
+    *("help", "holders", "keeps", "kept", "keys", "kind", "lines", "look", "most", "no_block"),
+    *("options", "separator", "usage", "value", "were", "words", "zones"),
+}
+"""Fields of chmem's messages that are no values for programs."""
+
+
+def test_each_field_of_a_message_of_chmem_is_a_value_or_only_words() -> None:
+    parts = ("hotplug_cli.messages", "hotplug_cli.tree_messages", "chmem_py.messages")
+    used = set().union(*(fields(row) for (part, _), row in ROWS.items() if part in parts))
+    values = set(MESSAGE["properties"]["values"]["properties"])
+    assert values.isdisjoint(ONLY_WORDS)
+    assert used == values | ONLY_WORDS
