@@ -103,9 +103,8 @@ CANNOT_DECONFIGURE = Message("Cannot deconfigure. Use -d instead.", reference=Tr
 CANNOT_RECONFIGURE = Message("Cannot reconfigure. Memory is not configured on this machine.")
 DLPAR = Message(
     "",
-    "drmgr, the management console, or the kernel alone on an event of the hypervisor, give memory "
-    "to this LPAR and take it away; "
-    "chmem only sets it online and offline",
+    "drmgr, the management console or the kernel alone, on an event, give this LPAR memory and "
+    "take it away; chmem only sets it online and offline",
     CANNOT_CONFIGURE.entry,
 )
 MEMMAP_NOT_HERE = Message(

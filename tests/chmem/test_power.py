@@ -11,8 +11,8 @@ from simulated import make
 from told import said_in
 
 SAID = (
-    "chmem: drmgr, the management console, or the kernel alone on an event of the hypervisor, give"
-    " memory to this LPAR and take it away; chmem only sets it online and offline\n"
+    "chmem: drmgr, the management console or the kernel alone, on an event, give this LPAR memory"
+    " and take it away; chmem only sets it online and offline\n"
 )
 
 
