@@ -64,6 +64,17 @@ NOT_PLUGGED = Message(
     "chmem --disable sets memory offline; a DIMM and CXL memory go as a whole, see memsim show",
     manual="no contiguous size of plugged-in memory can be taken out",
 )
+HOW_TO_UNPLUG = Message(
+    "say what to take out in one way: --memory SIZE, --device NAME or --blocks FIRST-LAST"
+)
+BLOCKS_EXPECTED = Message("--blocks: expected FIRST-LAST, not {text}", "for example 104-111")
+NO_DEVICE = Message(
+    "no device that was plugged in is named {device}", "memsim show {directory} lists the devices"
+)
+NOT_TAKEN = Message("memory blocks {blocks} cannot be taken out: {reason}")
+BY_SIZE_ONLY = Message(
+    "of a guest, memory is taken out by its size only", "give --memory SIZE, and --as virtio-mem"
+)
 
 NOT_SIMULATED = Message(
     "{directory}: expected a simulated machine", "memsim create {quoted} --profile NAME makes one"

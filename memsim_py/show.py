@@ -28,7 +28,7 @@ def facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
     if kernel.state.kept:
         yield "Only assigned", human(sum(kernel.state.kept.values()))
     for device in kernel.state.devices:
-        yield "Plugged in", f"{device.kind}, blocks {device.first}-{device.last}"
+        yield "Plugged in", f"{device.name}, {device.kind}, blocks {device.first}-{device.last}"
     if kernel.state.auto_online_blocks:
         yield "Added blocks become", kernel.state.auto_online_blocks
     for transition in TRANSITIONS:

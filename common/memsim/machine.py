@@ -97,6 +97,12 @@ def _zone_words(value: Any) -> tuple[str, ...]:
     return words
 
 
+def _node_numbers(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return tuple(sorted({range(1024).index(node) for node in value}))
+
+
 RELEASE: Final = re.compile(r"(\d{1,3})\.(\d{1,3})(?!\d)[\w.+~-]{0,60}", re.ASCII)
 """A release of Linux: version and patchlevel, and more."""
 
@@ -184,6 +190,11 @@ class Machine:
     increment: int | None = field(
         default=None, metadata=_key("a number of bytes, 1 or more, or null", or_null(number(1)))
     )
+    has_cpu: tuple[int, ...] | None = field(
+        default=None,
+        metadata=_key("a list of nodes' numbers, 0 to 1023, or null", or_null(_node_numbers)),
+    )
+    """The nodes that have processors; None: those that have memory at boot."""
     probe: bool = field(default=False, metadata=_YES_NO)
     """Whether memory can be added by an address written to `probe` (CONFIG_ARCH_MEMORY_PROBE)."""
     faults: Mapping[str, Mapping[int, Fault]] = field(
@@ -202,11 +213,20 @@ class Machine:
     )
 
     @property
+    def nodes_at_boot(self) -> set[int]:
+        """The nodes that have memory blocks at boot."""
+        return {node for group in self.groups if group.config for node in group.nodes}
+
+    def since(self, version: int, patchlevel: int) -> bool:
+        """Whether the kernel is this Linux or a later one. A kernel without a release is."""
+        found = RELEASE.fullmatch(self.release or "")
+        return found is None or (int(found[1]), int(found[2])) >= (version, patchlevel)
+
+    @property
     def judges_removable(self) -> bool:
         """Whether `removable` says of a block what its pages allow, as before Linux 5.8
         (drivers/base/memory.c, show_mem_removable; is_mem_section_removable)."""
-        found = RELEASE.fullmatch(self.release or "")
-        return found is not None and (int(found[1]), int(found[2])) < (5, 8)
+        return not self.since(5, 8)
 
 
 MACHINE_VALUES: Final = _values(Machine)

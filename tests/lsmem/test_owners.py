@@ -41,9 +41,8 @@ BLOCK   STATE     DEVICE
 def test_devices_in_typed_json_are_words_or_null(plugged: Path, lsmem: Command) -> None:
     done = lsmem("-s", plugged, "-J", "--typed", "-o", "BLOCK,DEVICE,TIER")
     found = [(row["device"], row["tier"]) for row in json.loads(done.stdout)["ranges"]]
-    assert found == [(None, None)] * 2 + [
-        (name, None) for name in ("virtio0", "dax0.0", "PNP0C80:00")
-    ]
+    # A node that has DRAM at boot stays in the tier of DRAM.
+    assert found == [(None, 4)] * 2 + [(name, 4) for name in ("virtio0", "dax0.0", "PNP0C80:00")]
 
 
 def test_a_tree_without_a_map_says_that_devices_are_not_known(

@@ -72,7 +72,7 @@ def _guest(name: str) -> bool:
 
 NEEDS: Final = {
     # Packages of Debian
-    **{name: _program(name) for name in ("bash", "fish", "mandoc", "numactl", "zsh")},
+    **{name: _program(name) for name in ("bash", "daxctl", "fish", "mandoc", "numactl", "zsh")},
     "apt-get": _program("apt-get", "apt"),
     "fuse3": _program("fusermount3", "fuse3"),
     "groff": _program("groff", "groff-base"),

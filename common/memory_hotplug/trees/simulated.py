@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from memory_hotplug.attribute import ACPI, MEMORY
+from memory_hotplug.attribute import ACPI, MEMORY, TIERS
 from memory_hotplug.errors import BadMachineError
 from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one
 from memory_hotplug.trees.many import or_error
@@ -81,6 +81,10 @@ class SimulatedTree(FileTree):
             link, _, name = path.rpartition("/")
             block = acpi_block(self._kernel(), link)
             return super().read(f"{MEMORY}/memory{-1 if block is None else block}/{name}")
+        elif path.startswith(TIERS):
+            from memsim.tiers import tier_files
+
+            text = tier_files(self._kernel()).get(path)
         else:
             return super().read(path)
         if text is None:
@@ -88,6 +92,12 @@ class SimulatedTree(FileTree):
         return text.encode()
 
     def names(self, directory: str) -> list[str]:
+        if directory.startswith(TIERS):
+            from memsim.tiers import tier_files
+
+            return sorted(
+                path.split("/")[TIERS.count("/") + 1] for path in tier_files(self._kernel())
+            )
         if not directory.startswith(ACPI):
             return super().names(directory)
         from memsim.addresses import acpi_names
