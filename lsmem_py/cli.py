@@ -46,7 +46,7 @@ def _schema() -> str:
     import json
 
     given = click.get_current_context().meta[GIVEN]
-    report = _report({word.removeprefix("--") for word in given})
+    report = _report({word.removeprefix("--").partition("=")[0] for word in given})
     if report and report.schema:
         return json.dumps(report.schema(), indent=2)
     from lsmem_py.typed import schema
@@ -62,6 +62,8 @@ def _report(names: Collection[str]) -> "Report | None":
         from lsmem_py.explain import REPORT
     elif "holes" in names:
         from lsmem_py.holes import REPORT
+    elif "at" in names:
+        from lsmem_py.at import REPORT
     elif METRICS in names:
         from lsmem_py.metrics import REPORT
     else:
@@ -215,6 +217,13 @@ _VIEWS = "Other views"
     section=_VIEWS,
     help="what has no block, and what is there instead",
 )
+@option(
+    "--at",
+    metavar="ADDRESS",
+    own=True,
+    section=_VIEWS,
+    help="which block holds an address; -: those that a log names",
+)
 @flag(
     "--explain",
     own=True,
@@ -284,7 +293,7 @@ def _show(context: click.Context, options: Options) -> int:
         return run_diff(
             options.diff, options.sysroot, options.json, options.format_size, write_message
         )
-    names = [name for name in ("policy", "explain", "holes") if getattr(options, name)]
+    names = [name for name in ("policy", "explain", "holes", "at") if getattr(options, name)]
     if report := _report([*names, options.format_name]):
         with Machine.at(options.sysroot) as machine:
             pieces, unknown = report.pieces(machine, options)

@@ -1,4 +1,4 @@
-"""What --policy, --holes, --explain and --format prometheus share: they are reports.
+"""What --policy, --holes, --at, --explain and --format prometheus share: they are reports.
 
 A report has one table of rows. Its text, its JSON and the JSON Schema of that follow from the rows.
 """
@@ -13,7 +13,17 @@ from memory_hotplug.machine import Machine
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
 
-__all__ = ["BYTES", "DIALECT", "Pieces", "Report", "Row", "closed", "document", "schema_of"]
+__all__ = [
+    "BYTES",
+    "DIALECT",
+    "SCHEMA_VERSION",
+    "Pieces",
+    "Report",
+    "Row",
+    "closed",
+    "document",
+    "schema_of",
+]
 
 SCHEMA_VERSION = 1
 """The version of the documents."""

@@ -7,6 +7,7 @@ pagemap.rst; include/uapi/linux/kernel-page-flags.h). What cannot be moved keeps
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from array import array
@@ -19,8 +20,9 @@ from typing import NamedTuple, Self
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import FileTree, Tree
+from memory_hotplug.trees.root_files import ABOUT
 
-__all__ = ["KPAGEFLAGS", "Candidate", "Contents", "Kind", "Pages", "candidate"]
+__all__ = ["KPAGEFLAGS", "Candidate", "Contents", "Kind", "Pages", "candidate", "page_size_of"]
 
 KPAGEFLAGS = "proc/kpageflags"
 
@@ -141,6 +143,21 @@ def candidate(block: MemoryBlock, contents: Contents | None) -> Candidate | None
     return contents.candidate
 
 
+def page_size_of(tree: Tree) -> int:
+    """The size of a page in bytes: of this machine, or as a capture says; else that of most."""
+    if tree.is_this_machine:
+        return os.sysconf("SC_PAGE_SIZE")
+    try:
+        size = json.loads(tree.read(ABOUT))["page_size"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return _PAGE
+    known = isinstance(size, int) and size in range(_PAGE, _LARGEST_PAGE + 1)
+    return size if known and not size & (size - 1) else _PAGE
+
+
+_PAGE, _LARGEST_PAGE = 4096, 1 << 18
+
+
 class Pages:
     """The pages of a machine. A context manager."""
 
@@ -160,9 +177,7 @@ class Pages:
             file = tree.descriptor(KPAGEFLAGS)
         except OSError:
             return None
-        # A captured tree does not say its page size.
-        page_size = os.sysconf("SC_PAGE_SIZE") if tree.is_this_machine else 4096
-        return cls(file, block_size, page_size)
+        return cls(file, block_size, page_size_of(tree))
 
     def __enter__(self) -> Self:
         return self
