@@ -204,6 +204,9 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
             yield messages.PAGE_STAYS.of(
                 block=named([number]), address=f"0x{why.page.address:016x}", what=why.page.what
             )
+        for address in why.poisoned:
+            where = f"0x{address:016x}"
+            yield messages.PAGE_POISONED.of(block=named([number]), address=where)
     for zone, numbers in tally.elsewhere.items():
         yield messages.NOT_IN_ZONE.of(
             blocks=named(numbers), now=zone.value, zone=request.zone.value if request.zone else None

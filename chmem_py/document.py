@@ -15,7 +15,7 @@ from memory_hotplug.causes import Cause
 from memory_hotplug.change.outcome import Outcome, Result, Write
 from memory_hotplug.change.plan import Action
 from memory_hotplug.condition import condition_of
-from memory_hotplug.errors import BlockError
+from memory_hotplug.errors import BlockError, name_of
 
 SCHEMA_VERSION = 1
 """The version of the document. It grows when scripts that read the document must change."""
@@ -129,9 +129,7 @@ def _file(change: FileChange, root: str) -> dict[str, Any]:
 
 def _settings(tally: Tally, root: str, *, real: bool) -> list[dict[str, Any]]:
     """The settings that were to be written."""
-    errors = {
-        setting.path: _errno_name(error.errno or 0) for setting, error in tally.settings_failed
-    }
+    errors = {setting.path: name_of(error.errno or 0) for setting, error in tally.settings_failed}
     done = {setting.path for setting in tally.settings}
     return [
         {
@@ -168,16 +166,10 @@ def _write(write: Write, root: str, *, real: bool) -> dict[str, Any]:
         "path": f"{root}/{write.path}",
         "value": write.word,
         "happened": real and write.happened,
-        "errno": None if write.errno is None else _errno_name(write.errno),
+        "errno": None if write.errno is None else name_of(write.errno),
         "tries": write.tries,
         "undoing": write.undoing,
     }
-
-
-def _errno_name(number: int) -> str:
-    import errno
-
-    return errno.errorcode.get(number, str(number))
 
 
 def _error(error: BlockError | None, tally: Tally) -> dict[str, Any] | None:

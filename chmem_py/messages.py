@@ -324,6 +324,7 @@ STEP_FAILED = Message(
     reference=True,
 )
 PAGE_STAYS = Message("", "{block}: the page at {address} stays: {what}", STEP_FAILED.entry)
+PAGE_POISONED = Message("", "{block}: the page at {address} is poisoned", STEP_FAILED.entry)
 UNDOING_FAILED = Message(
     "{block} {step} failed while undoing: {reason}",
     manual="Memory Block N (addresses) step failed while undoing: reason",

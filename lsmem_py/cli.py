@@ -222,7 +222,7 @@ _VIEWS = "Other views"
     metavar="ADDRESS",
     own=True,
     section=_VIEWS,
-    help="which block holds an address; -: those that a log names",
+    help="the block that holds an address; -: those of a log",
 )
 @flag(
     "--explain",

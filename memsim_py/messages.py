@@ -40,6 +40,11 @@ FAULT_EXPECTED = Message(
 DELAY_EXPECTED = Message(
     "--delay: expected TRANSITION:BLOCK=SECONDS, not {text}", "the transitions are {transitions}"
 )
+ADDRESS_OF_PAGE = Message("expected a physical address such as 0x7d000000, not {text}")
+NOT_POISONED = Message(
+    "the page at {address} is not poisoned: {reason}",
+    "only memory that is online can fail, and a page only once",
+)
 WHICH_FAULT = Message(
     "say which transition of which memory block fails or takes time",
     "for example --offline 3=EBUSY",

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from safe_files.errno_names import name_of
+
 if TYPE_CHECKING:
     from memory_hotplug.block import Zone
     from memory_hotplug.causes import Cause
@@ -31,6 +33,7 @@ __all__ = [
     "StoppedError",
     "StuckError",
     "UnknownNameError",
+    "name_of",
     "printable",
 ]
 
@@ -239,7 +242,7 @@ class BlockError(MemoryHotplugError):
     @property
     def errno_name(self) -> str | None:
         """The error number's name, such as EBUSY."""
-        return None if self.errno is None else errno.errorcode.get(self.errno, str(self.errno))
+        return None if self.errno is None else name_of(self.errno)
 
 
 class StuckError(BlockError):

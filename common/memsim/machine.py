@@ -5,13 +5,13 @@ A field whose metadata is a `_key` is a key of a description (description.py), w
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from memsim.schema import Value, by_block, number, one_of, or_null, seconds, text, yes_no
+from safe_files.errno_names import number_of
 
 __all__ = [
     "GROUP_VALUES",
@@ -67,7 +67,7 @@ def fault(value: str | Mapping[str, Any]) -> Fault:
     Raises ValueError or TypeError.
     """
     name, times = (value, None) if isinstance(value, str) else (value["errno"], value.get("times"))
-    if not isinstance(getattr(errno, text(name), None), int):
+    if number_of(text(name)) is None:
         raise ValueError
     return Fault(name, None if times is None else number(1)(times))
 

@@ -71,7 +71,8 @@ _OTHERS: Final = (
 def meminfo(kernel: Kernel, path: str) -> str | None:
     """The text of /proc/meminfo or of a node's meminfo; None for another path."""
     if path == MEMINFO:
-        return _usage(kernel).lines("")
+        corrupted = len(kernel.state.poisoned) * _PAGE >> 10
+        return f"{_usage(kernel).lines('')}\n{'HardwareCorrupted:':<16} {corrupted:>7} kB"
     match = _NODE_MEMINFO.fullmatch(path)
     if match is None or int(match["node"]) not in kernel.nodes:
         return None

@@ -102,7 +102,7 @@ FLOORS = (
     "kernel.state",
     "kernel.zones kernel.storage",
     "kernel.transitions",
-    "kernel kernel.slots",
+    "kernel kernel.slots kernel.memory_failure",
     "kstrtox attributes addresses paths shown",
     "sysfs dax tiers",
     "system_files",

@@ -54,14 +54,14 @@ class Kind(Enum):
 
 _CANNOT_MOVE = frozenset((Kind.SLAB, Kind.PAGE_TABLES, Kind.RESERVED, Kind.NO_FLAGS, Kind.HOLE))
 
-_OFFLINE, _RESERVED = 23, 32
+_POISONED, _OFFLINE, _RESERVED = 19, 23, 32
 _BITS = (
     (20, Kind.HOLE),
     (10, Kind.FREE),
     (7, Kind.SLAB),
     (26, Kind.PAGE_TABLES),
     (17, Kind.HUGETLB),
-    (19, Kind.UNUSED),
+    (_POISONED, Kind.UNUSED),
     (_OFFLINE, Kind.UNUSED),
     (5, Kind.MOVABLE),  # LRU
     (11, Kind.MOVABLE),  # mapped by a process
@@ -96,6 +96,8 @@ class Contents(NamedTuple):
     """The number of the first page frame that cannot be moved, and its kind."""
     whole: bool
     """Whether all pages were looked at."""
+    poisoned: tuple[int, ...] = ()
+    """The page frames that are poisoned, of those that were looked at. They are in nobody's way."""
 
     def size(self, kind: Kind) -> int:
         """Bytes."""
@@ -192,6 +194,7 @@ class Pages:
         """
         found: Counter[int] = Counter()
         first: tuple[int, Kind] | None = None
+        poisoned: list[int] = []
         start, read = number * self._pages, 0
         step = self._pages if whole else min(_PAGEBLOCK, self._pages)
         for at in range(start, start + self._pages, step if whole else step * _SAMPLED):
@@ -202,12 +205,15 @@ class Pages:
             flags = self._without_own(flags, at - start)
             counts = Counter(flags)
             found += counts
+            if any(flag >> _POISONED & 1 for flag in counts):
+                poisoned += [at + n for n, flag in enumerate(flags) if flag >> _POISONED & 1]
             if first is None:
                 first = _first(flags, counts, at)
         counts_by_kind: Counter[Kind] = Counter()
         for flag, count in found.items():
             counts_by_kind[_kind(flag)] += count * self._pages // read
-        return Contents(self.page_size, counts_by_kind, first, read == self._pages)
+        whole = read == self._pages
+        return Contents(self.page_size, counts_by_kind, first, whole, tuple(poisoned))
 
     def kind(self, frame: int) -> Kind | None:
         """What a page frame is used for; None if the kernel does not tell."""
