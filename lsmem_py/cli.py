@@ -209,7 +209,7 @@ _VIEWS = "Other views"
     bare="all",
     own=True,
     section=_VIEWS,
-    help="which blocks can go offline, and what keeps the others",
+    help="which blocks can go offline; what keeps the others",
 )
 @flag(
     "--holes",
