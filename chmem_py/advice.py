@@ -21,9 +21,10 @@ from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
-from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
+from memory_hotplug.errors import BlockError, CannotWriteError, StuckError, printable
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import usage
+from memory_hotplug.seen.not_added import not_added_on
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import Tree
 
@@ -117,6 +118,15 @@ def format_shortage(selection: Selection) -> Iterator[Sentence]:
         yield messages.SIZE_OF_NOTHING.of()
     elif not selection.changes:
         yield _none(selection)
+
+
+def format_not_added(selection: Selection, machine: Machine) -> Iterator[Sentence]:
+    """What the kernel said of memory that came and made no block, where none is there to enable."""
+    if selection.request.action is not Action.ENABLE or selection.changes:
+        return
+    for line, fits in not_added_on(machine):
+        size = f" ({sizes.exact(fits[1])} would have made whole blocks)" if fits else ""
+        yield messages.NOT_ADDED.of(line=printable(line), fits=size)
 
 
 def _none(selection: Selection) -> Sentence:

@@ -239,7 +239,7 @@ _VIEWS = "Other views"
     shell_complete=offers.words(lambda: [*formats.names(), METRICS]),
     own=True,
     section=_FORMAT,
-    help="table, raw, jsonl, csv, tsv, github, html, prometheus and more",
+    help="table, raw, jsonl, csv, html, prometheus and more",
 )
 @option(
     "--output-file",

@@ -80,6 +80,14 @@ _METRICS = (
         "configured_blocks", "Memory blocks that are configured.", lambda m: _count(m, "configured")
     ),
     Metric(
+        "not_configured_bytes",
+        "Memory that is not configured.",
+        lambda m: {
+            labels: m.table.columns["configured"].count(False) * m.table.block_size
+            for labels in _count(m, "configured")
+        },
+    ),
+    Metric(
         "memmap_on_memory_blocks",
         "Memory blocks with memmap on memory, configured or not.",
         lambda m: _count(m, "memmap_on_memory"),

@@ -52,7 +52,7 @@ class Row(Protocol):
     def key(self) -> str: ...
 
     @property
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Mapping[str, Any]:
         """JSON Schema of the value, with a description."""
 
     @property

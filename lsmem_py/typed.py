@@ -60,12 +60,15 @@ def _parameter(machine: Machine, name: str) -> str | int | bool | None:
 
 
 def head(machine: Machine, table: BlockTable) -> dict[str, Any]:
-    """The document without its ranges. TABLE must have state, node and zones."""
+    """The document without its ranges. TABLE must have the attributes of READS."""
     return {
         "schema_version": SCHEMA_VERSION,
         "block_size": machine.block_size,
         "total_online": table.total(online=True),
         "total_offline": table.total(online=False),
+        "total_not_configured": table.columns["configured"].count(False) * machine.block_size
+        if machine.configurable
+        else None,
         "auto_online_blocks": machine.auto_online_blocks,
         "memory_hotplug": {name: _parameter(machine, name) for name in _PARAMETERS},
         "supports": {
@@ -79,7 +82,7 @@ def head(machine: Machine, table: BlockTable) -> dict[str, Any]:
     }
 
 
-READS = ("state", "node", "zones")
+READS = ("state", "configured", "node", "zones")
 """The attributes that the head of the document needs."""
 
 
@@ -134,6 +137,11 @@ def schema(*, complete: bool = True) -> dict[str, Any]:
         "block_size": {"type": "integer", "minimum": 1, "description": "bytes"},
         "total_online": {**BYTES, "description": "bytes that are online"},
         "total_offline": {**BYTES, "description": "bytes that are not online"},
+        "total_not_configured": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "bytes of that which are not configured",
+        },
         "auto_online_blocks": _TEXT,
         "memory_hotplug": closed(_PARAMETERS, None if complete else ()),
         "supports": closed(

@@ -69,6 +69,11 @@ NOT_PLUGGED = Message(
     "chmem --disable sets memory offline; a DIMM and CXL memory go as a whole, see memsim show",
     manual="no contiguous size of plugged-in memory can be taken out",
 )
+NOT_ADDED = Message(
+    "the kernel did not add the DIMM: its size is no multiple of a memory block, {size}",
+    "memsim show --log has what the kernel said",
+    manual="the kernel did not add the DIMM: its size is no multiple of a memory block, size",
+)
 HOW_TO_UNPLUG = Message(
     "say what to take out in one way: --memory SIZE, --device NAME or --blocks FIRST-LAST"
 )

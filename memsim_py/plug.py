@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -55,13 +56,32 @@ def plug_command(
         running.plug(machine, memory, node, kind)
         return
 
+    kind = kind or KINDS[0]
+    if kind == KINDS[0] and memory and memory % machine.kernel().machine.block_size:
+        _plug_in_vain(machine, memory, node)
+
     def change(kernel: Kernel, count: int) -> range | None:
         blocks = slots.free(kernel, count, node)
         if blocks:
-            slots.plug(kernel, blocks, kind or KINDS[0])
+            slots.plug(kernel, blocks, kind)
         return blocks
 
     _change(machine, memory, node, change, messages.NO_ROOM)
+
+
+def _plug_in_vain(machine: Directory, memory: int, node: int | None) -> NoReturn:
+    """Plug a DIMM that the kernel does not add. Raises CommandError."""
+
+    def change(kernel: Kernel) -> None:
+        blocks = slots.free(kernel, -(-memory // kernel.machine.block_size), node)
+        if blocks is None:
+            where = "" if node is None else f" on node {node}"
+            raise CommandError(messages.NO_ROOM.of(size=human(memory), where=where))
+        slots.plug_refused(kernel, blocks[0], memory)
+
+    machine.change(change)
+    size = human(machine.kernel().machine.block_size)
+    raise CommandError(messages.NOT_ADDED.of(size=size), *options.decimals())
 
 
 @click.command(

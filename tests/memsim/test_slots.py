@@ -245,6 +245,23 @@ def test_unplug_leaves_a_device_with_a_block_online(memsim: Command, three_devic
     assert "memory blocks 10-11 cannot be taken out: block 11 is online" in done.stderr
 
 
+def test_a_dimm_that_is_no_whole_blocks_is_not_added(memsim: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "m", SLOTS)
+    before = tree_at(root)
+    done = memsim("plug", root, "--memory", "200M")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "memsim: the kernel did not add the DIMM: its size is no multiple of a memory block, 128M"
+    )
+    assert tree_at(root) == before
+    assert memsim("show", root, "--log").stdout.splitlines() == [
+        "Block size [0x8000000] unaligned hotplug range: start 0x40000000, size 0xc800000",
+        "acpi PNP0C80:00: add_memory failed",
+        "acpi PNP0C80:00: acpi_memory_enable_device() error",
+    ]
+    assert "no room for 1000M" in memsim("plug", root, "--memory", "1000M").stderr
+
+
 PROBE = f"{MEMORY}/probe"
 
 
@@ -297,7 +314,7 @@ def test_memory_without_room_is_refused(memsim: Command, tmp_path: Path) -> None
     for request, complaint in (
         (["--memory", "1G"], "there is no room for 1G of memory\n"),
         (["--memory", "1G", "--node", "1"], "there is no room for 1G of memory on node 1\n"),
-        (["--memory", "100M"], "say how much memory in whole memory blocks of 128M"),
+        (["--memory", "100M", "--as", "cxl"], "say how much memory in whole memory blocks of 128M"),
         ([], "say how much memory in whole memory blocks of 128M"),
     ):
         done = memsim("plug", root, *request)

@@ -18,7 +18,16 @@ from memsim.kernel.devices import Device, free_number
 from memsim.kernel.transitions import Kernel
 from memsim.machine import Group
 
-__all__ = ["can_be_cut", "free", "plug", "plugged_in", "probe", "removable", "unplug"]
+__all__ = [
+    "can_be_cut",
+    "free",
+    "plug",
+    "plug_refused",
+    "plugged_in",
+    "probe",
+    "removable",
+    "unplug",
+]
 
 
 def free(kernel: Kernel, count: int, node: int | None = None) -> range | None:
@@ -94,6 +103,23 @@ def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm") -> None:
         device = Device(kind, blocks[0], blocks[-1], free_number(there, kind))
         kernel.state.devices = tuple(sorted((*there, device), key=lambda one: one.first))
     kernel.add(blocks)
+
+
+def plug_refused(kernel: Kernel, first: int, size: int) -> None:
+    """A DIMM of SIZE bytes comes at block FIRST, and is not added, as it is no whole blocks.
+
+    check_hotplug_memory_range (mm/memory_hotplug.c), acpi_memory_enable_device
+    (drivers/acpi/acpi_memhotplug.c).
+    """
+    block_size = kernel.machine.block_size
+    name = f"PNP0C80:{free_number(kernel.state.devices, 'dimm'):02x}"
+    for line in (
+        f"Block size [{block_size:#x}] unaligned hotplug range: "
+        f"start {first * block_size:#x}, size {size:#x}",
+        f"acpi {name}: add_memory failed",
+        f"acpi {name}: acpi_memory_enable_device() error",
+    ):
+        kernel.report(line)
 
 
 def probe(kernel: Kernel, address: int) -> None:
