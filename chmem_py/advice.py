@@ -23,8 +23,8 @@ from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError, printable
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.failed_adds import not_added_on
 from memory_hotplug.seen.in_use import usage
-from memory_hotplug.seen.not_added import not_added_on
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import Tree
 

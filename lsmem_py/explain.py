@@ -11,9 +11,9 @@ from memory_hotplug.block import State
 from memory_hotplug.errors import printable
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.beyond import memory_beyond, parameters_that_take
+from memory_hotplug.seen.failed_adds import NotAdded, not_added_on
 from memory_hotplug.seen.in_use import Usage, usage
 from memory_hotplug.seen.iomem import Region, read_iomem
-from memory_hotplug.seen.not_added import NotAdded, not_added_on
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import Tree
 

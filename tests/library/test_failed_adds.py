@@ -6,8 +6,8 @@ import pytest
 
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.beyond import memory_beyond, parameters_that_take
+from memory_hotplug.seen.failed_adds import NotAdded, not_added
 from memory_hotplug.seen.iomem import parse_iomem
-from memory_hotplug.seen.not_added import NotAdded, not_added
 from simulated import make, x86
 
 UNALIGNED = "Block size [0x8000000] unaligned hotplug range: start {}, size {}"
