@@ -3,6 +3,7 @@
 import pytest
 
 from memory_hotplug.seen.error_log import Mentioned, addresses_in
+from memory_hotplug.seen.kernel_log import failures_counted, poisoned
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,24 @@ def test_lines_that_name_an_address_again_are_counted() -> None:
         Mentioned(0x100000, "edac", 2, 1),
         Mentioned(0x100000, "memory-failure", 3, 3),
     ]
+
+
+def test_pages_are_poisoned_until_they_are_unpoisoned() -> None:
+    lines = [
+        "Memory failure: 0x30: recovery action for free buddy page: Recovered",
+        "Memory failure: 0x10: recovery action for dirty LRU page: Failed",
+        "Memory failure: 0x10: already hardware poisoned",
+        "Memory failure: 0x20: recovery action for free buddy page: Recovered",
+        "Unpoison: Software-unpoisoned page 0x20",
+        "a line",
+    ]
+    assert poisoned(lines) == [0x10, 0x30]
+
+
+def test_blocks_that_fail_are_counted() -> None:
+    lines = [
+        "migrating pfn 8001 failed ret:1",
+        "migrating pfn 8002 failed ret:1",
+        "migrating pfn 1",
+    ]
+    assert failures_counted(lines, 1 << 27, 4096) == {1: 2}

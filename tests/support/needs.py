@@ -82,6 +82,7 @@ NEEDS: Final = {
     "debian-archive-keyring": _files(
         "debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"
     ),
+    "prometheus-node-exporter": _program("prometheus-node-exporter"),
     "promtool": _program("promtool", "prometheus"),
     "ps": _program("ps", "procps"),
     "qemu-system-s390x": _program("qemu-system-s390x", "qemu-system-misc"),

@@ -19,6 +19,7 @@ from memory_hotplug.trees.files import LOG
 __all__ = [
     "Failed",
     "failures",
+    "failures_counted",
     "failures_on",
     "log_of",
     "parse_log",
@@ -95,6 +96,11 @@ def parse_log(lines: Sequence[str]) -> Iterator[Failed]:
 def failures(lines: Sequence[str], block_size: int, page_size: int) -> dict[int, Failed]:
     """Block -> the page that kept it online the last time. Sizes are in bytes."""
     return {failed.frame * page_size // block_size: failed for failed in parse_log(lines)}
+
+
+def failures_counted(lines: Sequence[str], block_size: int, page_size: int) -> Counter[int]:
+    """Block -> how often a page kept it online. Sizes are in bytes."""
+    return Counter(failed.frame * page_size // block_size for failed in parse_log(lines))
 
 
 def log_of(machine: Machine) -> list[str]:
