@@ -14,7 +14,6 @@ from chmem_py.jobs import Asked, Maker, change, remove, save_layout, to_memory, 
 from chmem_py.layouts import to_apply, to_set, to_undo
 from chmem_py.options import Options
 from hotplug_cli import messages as shared
-from hotplug_cli import tree_messages
 from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean
 from hotplug_cli.message import Message, Sentence
 from memory_hotplug.layout.settings import ATTRIBUTES
@@ -74,11 +73,7 @@ ACTIONS = {
         _changes(to_online), SIZE, _OF_BLOCKS | _MEMMAP | _ZONE | _TAKING | _ORDER | {"node"}
     ),
     "apply": ActionRow(
-        _changes(
-            lambda machine, asked: to_apply(
-                machine, asked.operand, asked.output, force=asked.options.force
-            )
-        ),
+        _changes(lambda machine, asked: to_apply(machine, asked.operand, asked.output)),
         FILE,
         _OF_BLOCKS | _TAKING | {"install"},
     ),
@@ -145,7 +140,7 @@ def check(options: Options, operands: Sequence[str]) -> ActionRow:
     row = ACTIONS[options.action]
     _check_operands(row.operands, options, operands)
     if not options.sysroot:
-        raise UsageError(tree_messages.NO_SYSROOT.of())
+        raise UsageError(messages.NO_SYSROOT.of())
     if options.action == "reconfigure" and options.memmap_on_memory is None:
         raise UsageError(messages.RECONFIGURE_WHAT.of())
     return row
@@ -160,7 +155,7 @@ def _check_operands(taken: Operands, options: Options, operands: Sequence[str]) 
     if least <= count and (taken.most is None or count <= taken.most):
         return
     if taken in (MEMORY, SIZE) and count == 2 and _UNIT.fullmatch(operands[1]):
-        raise GetoptUsageError(messages.UNIT_APART.of(size="".join(operands)))
+        raise GetoptUsageError(messages.UNIT_APART.of(instead="".join(operands)))
     raise GetoptUsageError(
         taken.wrong.of(
             action=options.action,

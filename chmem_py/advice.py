@@ -5,16 +5,15 @@ They are made from data. Nothing is read or written here, except who the user is
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from chmem_py import cause_messages, messages
 from chmem_py.command_lines import SAME_BLOCKS, command, options_of, program
-from chmem_py.selection import Selection
-from chmem_py.tally import Tally
 from hotplug_cli import sizes, tree_messages
-from hotplug_cli.block_names import named, named_runs, ranges_named, some
-from hotplug_cli.message import Message, Sentence
+from hotplug_cli.block_names import named, named_one, named_runs, ranges_named, some, worded
+from hotplug_cli.message import Message, Sentence, Wording
 from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
@@ -22,7 +21,9 @@ from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError, printable
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
+from memory_hotplug.request.selection import Selection
+from memory_hotplug.request.tally import Tally
 from memory_hotplug.seen.failed_adds import not_added_on
 from memory_hotplug.seen.in_use import usage
 from memory_hotplug.table import MEMMAP_FRACTION
@@ -201,22 +202,27 @@ def _row(cause: Cause, where: str) -> Message:
 # After the work
 
 
-def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
-    """Messages after the work: the causes, and how to go on."""
+def format_advice(
+    tally: Tally, machine: Machine, said: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Sentence]:
+    """Messages after the work: the causes, and how to go on; with the options SAID in the commands
+    that are advised."""
     tree, request = machine.tree, tally.selection.request
-    outcomes = tally.outcomes.values()
+    outcomes, kept = tally.outcomes.values(), options_of(said, *SAME_BLOCKS)
     for outcome in outcomes:
         if outcome.stuck:
-            yield format_left(outcome, tree, options_of(tally.said, *SAME_BLOCKS))
+            yield format_left(outcome, tree, kept)
     yield from _on_causes(tally)
     for number, why in tally.why.items():
         if why.page:
             yield messages.PAGE_STAYS.of(
-                block=named([number]), address=f"0x{why.page.address:016x}", what=why.page.what
+                block=named_one(number),
+                address=Wording(f"0x{why.page.address:016x}", why.page.address),
+                what=why.page.what,
             )
         for address in why.poisoned:
-            where = f"0x{address:016x}"
-            yield messages.PAGE_POISONED.of(block=named([number]), address=where)
+            where = Wording(f"0x{address:016x}", address)
+            yield messages.PAGE_POISONED.of(block=named_one(number), address=where)
     for zone, numbers in tally.elsewhere.items():
         yield messages.NOT_IN_ZONE.of(
             blocks=named(numbers), now=zone.value, zone=request.zone.value if request.zone else None
@@ -226,9 +232,10 @@ def format_advice(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     yield from _on_zones(outcomes)
     stay = tally.still_configured
     if stay:
-        said = options_of(tally.said, *SAME_BLOCKS)
-        ways = [command(f"--deconfigure --blocks {run}{said}", tree) for run in ranges_named(stay)]
-        sentence = messages.STILL_CONFIGURED.of(blocks=named(stay), commands="; ".join(some(ways)))
+        ways = [command(f"--deconfigure --blocks {run}{kept}", tree) for run in ranges_named(stay)]
+        sentence = messages.STILL_CONFIGURED.of(
+            blocks=named(stay), commands=Wording("; ".join(some(ways)), ways)
+        )
         yield sentence._replace(always=bool(tally.left_configured))
     if tally.storage_kept:
         yield messages.STORAGE_KEPT.of(blocks=named(tally.storage_kept))
@@ -257,20 +264,22 @@ def format_devices(tally: Tally) -> Iterator[Sentence]:
     size = tally.selection.block_size
     empty = [one.device for one in tally.emptied if not one.left]
     if empty:
-        yield messages.EMPTY.of(devices=", ".join(empty))
+        yield messages.EMPTY.of(devices=Wording(", ".join(empty), empty))
     for device, _, left in tally.emptied:
         if left:
             yield messages.EMPTY_IN_PART.of(device=device, size=sizes.human(left * size))
 
 
-def share_of(zones: ZoneBalance) -> str:
+def share_of(zones: ZoneBalance) -> Wording:
     """How much zone Movable has, in words."""
-    return "all memory" if zones.percent is None else f"{zones.percent} % of all other zones"
+    percent = zones.percent
+    words = "all memory" if percent is None else f"{percent} % of all other zones"
+    return Wording(words, percent)
 
 
-def may_have(zones: ZoneBalance) -> str:
+def may_have(zones: ZoneBalance) -> Wording:
     """How much the kernel itself would let zone Movable have, in words."""
-    return f"the kernel itself lets it grow to {zones.ratio} %"
+    return Wording(f"the kernel itself lets it grow to {zones.ratio} %", zones.ratio)
 
 
 def format_crowded(tally: Tally, machine: Machine) -> Iterator[Sentence]:
@@ -279,7 +288,7 @@ def format_crowded(tally: Tally, machine: Machine) -> Iterator[Sentence]:
         size = sizes.exact(crowded.excess * tally.selection.block_size)
         yield messages.CROWDED.of(
             share=share_of(crowded),
-            most=may_have(crowded),
+            ratio=may_have(crowded),
             disable=command(f"--disable {size} --zone Movable", machine.tree),
             enable=command(f"--enable {size} --zone Normal", machine.tree),
         )
@@ -306,8 +315,8 @@ def _on_causes(tally: Tally) -> Iterator[Sentence]:
                 words = words_of(error, tally)
                 found.setdefault((row, words), []).append(number)
     for (row, words), numbers in found.items():
-        if words.advice or row is messages.ADVICE_WITH_REASON:
-            row = row if words.advice else messages.ONLY_REASON
+        if words.advice or row is messages.BLOCKS_FAILED_BECAUSE:
+            row = row if words.advice else messages.BLOCKS_FAILED
             yield row.of(blocks=named(numbers), reason=words.reason, advice=words.advice)
 
 
@@ -320,11 +329,12 @@ def _errors(outcome: Outcome) -> list[BlockError]:
 
 def _advice_row(tally: Tally, error: BlockError) -> Message | None:
     """The row for advice. With a size the reason was not printed yet, so the row includes it."""
+    passed_over = error.cause in PASSED_OVER
     if not tally.selection.by_size or isinstance(error, StuckError):
-        return messages.ADVICE
-    if error.cause in PASSED_OVER and tally.done >= tally.selection.asked:
+        return messages.WHY_PASSED_OVER if passed_over else messages.WHY_STEP_FAILED
+    if passed_over and tally.done >= tally.selection.asked:
         return None
-    return messages.ADVICE_WITH_REASON
+    return messages.BLOCKS_FAILED_BECAUSE
 
 
 def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
@@ -335,7 +345,7 @@ def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
             yield tree_messages.KERNEL_ZONES.of(blocks=blocks, ratio=ratio_of(machine))
         elif cause is Cause.KEPT_FREE:
             now = usage(machine)
-            available = sizes.human(now.available) if now else "too little"
+            available = sizes.human(now.available) if now else Wording("too little", None)
             yield messages.KEPT_FREE.of(blocks=blocks, available=available)
         else:
             yield messages.NOT_TRIED.of(blocks=blocks)
@@ -343,7 +353,7 @@ def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
 
 def format_left(outcome: Outcome, tree: Tree, options: str = "") -> Sentence:
     """The messages about a block that could not be brought back; OPTIONS are for the command."""
-    block, condition = named([outcome.number]), format_condition(outcome.after)
+    block, condition = named_one(outcome.number), format_condition(outcome.after)
     if outcome.before.state is not State.ONLINE or outcome.after.state is State.ONLINE:
         return messages.LEFT.of(block=block, condition=condition)
     return messages.LEFT_OFFLINE.of(
@@ -374,5 +384,6 @@ def _way_back(outcome: Outcome, tree: Tree, options: str) -> str:
 
 def format_interruption(tally: Tally, *, rehearsed: bool = False) -> Sentence:
     """The message after a signal: what was done before it; in a rehearsal, nothing."""
-    done = "nothing" if rehearsed or not tally.done else named(tally.numbers(Result.DONE))
-    return messages.INTERRUPTED.of(done=done_word(tally.selection.request.action), blocks=done)
+    done = [] if rehearsed else tally.numbers(Result.DONE)
+    blocks = named(done) if done else worded("nothing", [])
+    return messages.INTERRUPTED.of(done=done_word(tally.selection.request.action), blocks=blocks)

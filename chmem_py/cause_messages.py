@@ -85,9 +85,14 @@ BY_CAUSE = {
     Cause.HOLES_OR_ZONES: _row(
         "it has memory holes or spans several zones, and so cannot be set offline"
     ),
+    Cause.BOOT_MEMORY: _row(
+        "the machine has booted on it, and the kernel of this architecture sets no such memory "
+        "offline; choose memory that was added later"
+    ),
     Cause.PAGES_MOVING: _row(
         "the kernel was still moving its pages when a signal or the timeout ended the attempt; "
-        "give it more time (--timeout), or choose another block"
+        "give it more time (--timeout), or choose another block: some kernels go on for ever where "
+        "a page cannot be moved (lsmem --why says what the block holds)"
     ),
     Cause.UNMOVABLE: _row(
         "it is in zone {zones}, not Movable: it can hold memory of the kernel, which cannot be "

@@ -1,25 +1,27 @@
 """What is special about the command: its errors as a document, its --help, its completions."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from chmem_py import actions
-from chmem_py.options import ZONES
+from chmem_py.jobs import Asked
+from chmem_py.options import ZONES, Options
 from chmem_py.output import NAME, Output
 from hotplug_cli import advice_option, offers, program
 from hotplug_cli.exits import Exit
-from hotplug_cli.getopt import GIVEN, GetoptCommand, GetoptOption, write_example
+from hotplug_cli.getopt import Command, Line
 from hotplug_cli.message import Sentence
 from memory_hotplug.errors import MemoryHotplugError
+from memory_hotplug.face import Machine
 from memory_hotplug.layout.settings import ATTRIBUTES
-from memory_hotplug.machine import Machine
 
 if TYPE_CHECKING:
+    import click
     from click.shell_completion import CompletionItem
 
 
-def schema_text() -> str:
+def schema_text(_: Line) -> str:
+    """The text of --json-schema."""
     import json
 
     from chmem_py.document import schema
@@ -28,7 +30,7 @@ def schema_text() -> str:
 
 
 def offer_operands(
-    ctx: click.Context, parameter: click.Parameter, typed: str
+    ctx: "click.Context", parameter: "click.Parameter", typed: str
 ) -> "list[CompletionItem[str]]":
     """Offer what the options before ask for: numbers of blocks, files of a layout, or keys of a
     policy. Nothing is offered for a size or an address."""
@@ -40,7 +42,7 @@ def offer_operands(
     return _offer_blocks(ctx, typed) if ctx.params.get("blocks") else []
 
 
-def _offer_blocks(ctx: click.Context, typed: str) -> "list[CompletionItem[str]]":
+def _offer_blocks(ctx: "click.Context", typed: str) -> "list[CompletionItem[str]]":
     """Offer the block numbers; after ``5-``, those that can end the range."""
     from click.shell_completion import CompletionItem
 
@@ -58,7 +60,9 @@ def _offer_blocks(ctx: click.Context, typed: str) -> "list[CompletionItem[str]]"
     ]
 
 
-def offer_nodes(ctx: click.Context, _: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
+def offer_nodes(
+    ctx: "click.Context", _: "click.Parameter", typed: str
+) -> "list[CompletionItem[str]]":
     """Offer the nodes of the machine."""
     from click.shell_completion import CompletionItem
 
@@ -71,7 +75,7 @@ def offer_nodes(ctx: click.Context, _: click.Parameter, typed: str) -> "list[Com
 
 
 def offer_devices(
-    ctx: click.Context, _: click.Parameter, typed: str
+    ctx: "click.Context", _: "click.Parameter", typed: str
 ) -> "list[CompletionItem[str]]":
     """Offer the devices that brought memory."""
     from click.shell_completion import CompletionItem
@@ -86,16 +90,20 @@ def offer_devices(
     return [CompletionItem(name) for name in names if name.startswith(typed)]
 
 
-def _machine(ctx: click.Context) -> Machine:
+def _machine(ctx: "click.Context") -> Machine:
     return Machine.at(ctx.params.get("sysroot") or "/")
 
 
-class Chmem(GetoptCommand):
-    """The command; its --help ends with the zones, and with --json its errors are a document."""
+class _Line(Line):
+    """A command line, and the output that its options want."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.obj = ctx.obj or Output()
-        return super().parse_args(ctx, args)
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = Output()
+
+
+class Chmem(Command):
+    """The command; its --help ends with the zones, and with --json its errors are a document."""
 
     def clash(self, before: str, name: str) -> Sentence | None:
         """What the table of actions says."""
@@ -105,46 +113,52 @@ class Chmem(GetoptCommand):
         """What the table of actions says."""
         return actions.goes_with(before, name)
 
-    def write_error(self, error: Exception, ctx: click.Context | None) -> None:
+    def line(self) -> Line:
+        """A command line that is yet to be read."""
+        return _Line()
+
+    def run(self, line: Line) -> int:
+        """Do what is asked for; the exit status."""
+        said = dict(word[2:].partition("=")[::2] for word in line.given)
+        options = Options(**line.values, said=said)
+        output = self._prepared(line)
+        row = actions.check(options, line.operands)
+        return row.function(Asked(options, line.operands, output, row.takes))
+
+    def write_error(self, line: Line, error: Exception) -> int:
         """Write an error as a message and, if --json was read before it, as a document."""
-        if ctx is None:
-            program.complain_of(NAME, error)
-            return
-        output = self.prepare(ctx)
+        output = self._prepared(line)
         program.complain_of(NAME, error, output.say)
-        if "--json" in ctx.meta[GIVEN]:
+        if "--json" in line.given:
             from chmem_py.document import failure
 
             output.write([failure(Exit.FAILURE, output.messages)])
         output.finish(Exit.FAILURE)
+        return Exit.FAILURE
 
-    def prepare(self, ctx: click.Context) -> Output:
+    def _prepared(self, line: Line) -> Output:
         """The output, as the options want it that were read so far."""
-        output: Output = ctx.obj
-        given = ctx.meta[GIVEN]
-        output.advice = advice_option.wanted(given, "CHMEM_ADVICE")
-        output.document = "--json" in given
-        output.own = bool({word.partition("=")[0] for word in given} & self.own_options)
+        assert isinstance(line, _Line)
+        output = line.output
+        output.advice = advice_option.wanted(line.given, "CHMEM_ADVICE")
+        output.document = "--json" in line.given
+        output.own = bool({word.partition("=")[0] for word in line.given} & self._own_options)
         return output
 
     @property
-    def own_options(self) -> set[str]:
+    def _own_options(self) -> set[str]:
         """The names of the options that change what is done and that util-linux does not have."""
-        options = [one for one in self.params if isinstance(one, GetoptOption) and one.own]
-        return {name for one in options for name in one.opts} - {"--advice", "--json"}
+        return {one.long for one in self.options if one.own} - {"--advice", "--json"}
 
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        shown = {
-            param.opts[-1][2:]: param.opts[0]
-            for param in self.params
-            if isinstance(param, GetoptOption) and self.fits(ctx, param)
-        }
-        first, *others = actions.usages(shown)
-        formatter.write_usage(ctx.command_path, f"[options] {first}")
-        for usage in others:
-            formatter.write_usage(ctx.command_path, f"[options] {usage}", prefix="       ")
+    def usages(self, given: Sequence[str]) -> Sequence[str]:
+        """A line for the actions that take the same operands."""
+        shown = {one.long[2:]: one.names[0] for one in self.options if self.fits(one, given)}
+        return [f"[options] {usage}" for usage in actions.usages(shown)]
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def write_epilog(self, formatter: "click.HelpFormatter") -> None:
+        """Write the zones, what operands are, and an example."""
+        from hotplug_cli.click_command import write_example
+
         with formatter.section("Supported zones"):
             formatter.write_text(", ".join(zone.value for zone in ZONES))
         formatter.write_paragraph()

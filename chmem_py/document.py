@@ -1,315 +1,341 @@
-"""The JSON document of --json, and its schema."""
+"""The JSON document of --json, and its schema: one table of keys for each of its objects."""
 
 import json
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from chmem_py.advice import words_of
-from chmem_py.output import FileChange, Output
-from chmem_py.selection import Selection
-from chmem_py.tally import Tally
+from chmem_py.block_objects import BLOCK, ERRNO, NO_ERROR, Run, errno_of
+from chmem_py.message_objects import MESSAGE, objects_of
+from chmem_py.output import Output
+from hotplug_cli.documents import (
+    BYTES,
+    COUNT,
+    FLAG,
+    TEXT,
+    TEXTS,
+    Key,
+    array_of,
+    described,
+    filled,
+    nullable,
+    object_of,
+    version_of,
+)
 from hotplug_cli.exits import Exit
-from memory_hotplug.block import State
-from memory_hotplug.causes import Cause
-from memory_hotplug.change.outcome import Outcome, Result, Write
+from hotplug_cli.message import Sentence
 from memory_hotplug.change.plan import Action
-from memory_hotplug.condition import condition_of
-from memory_hotplug.errors import BlockError, name_of
+from memory_hotplug.layout.settings import Setting
+from memory_hotplug.request.tally import Tally
 
 SCHEMA_VERSION = 1
-"""The version of the document. It grows when scripts that read the document must change."""
+"""The version of the document."""
 
-_NOT_TRIED = (Cause.KEPT_FREE, Cause.KERNEL_ZONES)
-"""Causes for which a block is not tried; a message names it then."""
+_OUTCOMES = {Exit.SUCCESS: "done", Exit.PARTLY: "partial", Exit.FAILURE: "failed"}
 
-_WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)
-"""The results of blocks that the document only counts, or names in a message."""
 
-_OUTCOMES = {Exit.SUCCESS: "done", Exit.PARTLY: "partial"}
+class _Told(NamedTuple):
+    """What the document is about."""
+
+    status: int
+    signal: int | None
+    messages: Sequence[Sentence]
+    run: Run | None
+    """None if the command line is wrong, or there is no machine."""
 
 
 def document_of(
     tally: Tally,
     status: int,
     signal: int | None,
-    options: dict[str, Any],
+    forecast: Sequence[str],
+    options: Mapping[str, Any],
     output: Output,
     root: str,
 ) -> str:
-    """The document about a request that was tried below ROOT. OPTIONS has the action, and how it
-    was done; OUTPUT what was told.
-
-    In a dry run nothing has happened: steps, settings and files say so alike. The results, and the
-    conditions afterwards, are those that are forecast.
-    """
-    selection, real = tally.selection, not options["dry_run"]
-    size = selection.block_size
-    top = os.path.abspath(root).rstrip("/")
-    outcomes = tally.outcomes.values()
-    return _dump(
-        request=_request(selection, options),
-        status=status,
-        signal=signal,
-        block_size=size,
-        bytes_asked=selection.bytes_asked,
-        bytes_changed=len(tally.changed) * size,
-        blocks_already=tally.already,
-        messages=output.messages,
-        forecast=list(tally.forecast),
-        files=[_file(change, top) for change in output.files],
-        settings=_settings(tally, top, real=real),
-        devices=[
-            {"device": one.device, "bytes_taken": one.taken * size, "bytes_online": one.left * size}
-            for one in tally.emptied
-        ],
-        storage_kept=list(tally.storage_kept),
-        restored=[_block(outcome, tally, top, real=real) for outcome in output.restored],
-        blocks=[_block(outcome, tally, top, real=real) for outcome in outcomes],
-    )
+    """The document about a request that was tried below ROOT. FORECAST is what a dry run finds;
+    OPTIONS has the action, and how it was done; OUTPUT what was told."""
+    run = Run(tally, forecast, options, output, os.path.abspath(root).rstrip("/"))
+    return _text(_Told(status, signal, output.messages, run))
 
 
-def failure(status: int, messages: Sequence[str]) -> str:
+def failure(status: int, messages: Sequence[Sentence]) -> str:
     """The document if the command line is wrong or there is no machine."""
-    return _dump(
-        request=None,
-        status=status,
-        signal=None,
-        block_size=None,
-        bytes_asked=None,
-        bytes_changed=0,
-        blocks_already=0,
-        messages=messages,
-        forecast=[],
-        files=[],
-        settings=[],
-        devices=[],
-        storage_kept=[],
-        restored=[],
-        blocks=[],
-    )
+    return _text(_Told(status, None, messages, None))
 
 
-def _dump(*, request: Any, status: int, signal: int | None, **more: Any) -> str:
-    outcome = "interrupted" if signal is not None else _OUTCOMES.get(Exit(status), "failed")
-    head = {
-        "schema_version": SCHEMA_VERSION,
-        "request": request,
-        "outcome": outcome,
-        "status": int(status),
-        "signal": signal,
-    }
-    return json.dumps({**head, **more}, indent=2)
-
-
-def _request(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
-    request = selection.request
-    by_number = not (selection.by_size or request.action is Action.APPLY)
-    return {
-        "action": options["action"],
-        "text": request.text,
-        "size": request.size,
-        "first_block": request.first if by_number else None,
-        "last_block": request.last if by_number else None,
-        "zone": request.zone.value if request.zone else None,
-        "memmap_on_memory": request.memmap_on_memory,
-        "node": request.node,
-        "device": request.device,
-        **options,
-    }
-
-
-def _file(change: FileChange, root: str) -> dict[str, Any]:
-    return {
-        "path": f"{root}/{change.path}",
-        "change": "remove" if change.removed else "write",
-        "happened": not change.rehearsed,
-    }
-
-
-def _settings(tally: Tally, root: str, *, real: bool) -> list[dict[str, Any]]:
-    """The settings that were to be written."""
-    errors = {setting.path: name_of(error.errno or 0) for setting, error in tally.settings_failed}
-    done = {setting.path for setting in tally.settings}
-    return [
-        {
-            "setting": setting.name,
-            "path": f"{root}/{setting.path}",
-            "before": setting.before,
-            "value": setting.word,
-            "changed": real and setting.path in done,
-            "errno": errors.get(setting.path),
-        }
-        for setting in tally.selection.settings
-    ]
-
-
-def _block(outcome: Outcome, tally: Tally, root: str, *, real: bool) -> dict[str, Any]:
-    size = tally.selection.block_size
-    return {
-        "block": outcome.number,
-        "start": outcome.number * size,
-        "size": size,
-        "result": outcome.result.value,
-        "before": condition_of(outcome.before),
-        "after": condition_of(outcome.after),
-        "steps": [_write(write, root, real=real) for write in outcome.writes],
-        "undone": list(outcome.undone),
-        "error": _error(outcome.error, tally),
-        "not_undone": _error(outcome.stuck, tally),
-    }
-
-
-def _write(write: Write, root: str, *, real: bool) -> dict[str, Any]:
-    return {
-        "step": write.step,
-        "path": f"{root}/{write.path}",
-        "value": write.word,
-        "happened": real and write.happened,
-        "errno": None if write.errno is None else name_of(write.errno),
-        "tries": write.tries,
-        "undoing": write.undoing,
-    }
-
-
-def _error(error: BlockError | None, tally: Tally) -> dict[str, Any] | None:
-    if error is None:
-        return None
-    words = words_of(error, tally)
-    return {
-        "step": error.step,
-        "cause": _cause(error.cause),
-        "errno": error.errno_name,
-        "reason": words.reason,
-        "advice": words.advice,
-    }
-
-
-def _cause(cause: Cause) -> str:
-    return cause.name.lower()
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
+def _text(told: _Told) -> str:
+    return json.dumps(filled(_DOCUMENT, told), indent=2)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the document."""
-    count = {"type": "integer", "minimum": 0}
-    names = {"type": "array", "items": {"type": "string"}}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What chmem --json writes",
-        **_object(
-            schema_version={"const": SCHEMA_VERSION},
-            request=_or_null(_request_schema()),
-            outcome={"enum": ["done", "partial", "failed", "interrupted"]},
-            status=count,
-            signal=_or_null(count),
-            block_size=_or_null(count),
-            bytes_asked=_or_null(count),
-            bytes_changed=count,
-            blocks_already=count,
-            messages=names,
-            forecast=names,
-            files={"type": "array", "items": _file_schema()},
-            settings={"type": "array", "items": _setting_schema()},
-            devices={
-                "type": "array",
-                "items": _object(device={"type": "string"}, bytes_taken=count, bytes_online=count),
-            },
-            storage_kept={"type": "array", "items": count},
-            restored={"type": "array", "items": _block_schema()},
-            blocks={"type": "array", "items": _block_schema()},
-        ),
-    }
+    """The JSON Schema of the document."""
+    return described("chmem --json", object_of(_DOCUMENT))
 
 
-def _request_schema() -> dict[str, Any]:
-    text, yes_no = {"type": "string"}, {"type": "boolean"}
-    count = {"type": "integer", "minimum": 0}
-    return _object(
-        action={"enum": [*(action.value for action in Action), "total", "undo", "policy"]},
-        layout_files={"type": "array", "items": text},
-        text=text,
-        size=_or_null(count),
-        first_block=_or_null(count),
-        last_block=_or_null(count),
-        zone=_or_null(text),
-        memmap_on_memory=_or_null(yes_no),
-        node=_or_null(count),
-        device=_or_null(text),
-        sysroot=text,
-        dry_run=yes_no,
-        all_or_nothing=yes_no,
-        timeout=_or_null({"type": "number", "exclusiveMinimum": 0}),
-        retry=count,
-        force=yes_no,
-        keep_free=_or_null(count),
-        order=text,
-    )
+# The request
 
 
-def _file_schema() -> dict[str, Any]:
-    return _object(
-        path={"type": "string"},
-        change={"enum": ["write", "remove"]},
-        happened={"type": "boolean"},
-    )
+def _of_request(name: str) -> Callable[[Run], Any]:
+    return lambda run: getattr(run.tally.selection.request, name)
 
 
-def _setting_schema() -> dict[str, Any]:
-    text = {"type": "string"}
-    return _object(
-        setting=text,
-        path=text,
-        before=text,
-        value=text,
-        changed={"type": "boolean"},
-        errno=_or_null(text),
-    )
+def _of_options(name: str) -> Callable[[Run], Any]:
+    return lambda run: run.options[name]
 
 
-def _block_schema() -> dict[str, Any]:
-    text, yes_no = {"type": "string"}, {"type": "boolean"}
-    count = {"type": "integer", "minimum": 0}
-    causes = [_cause(cause) for cause in Cause if cause not in _NOT_TRIED]
-    error = _or_null(
-        _object(step=text, cause={"enum": causes}, errno=_or_null(text), reason=text, advice=text)
-    )
-    condition = _object(
-        state={"enum": [state.value for state in State]},
-        zone=_or_null(text),
-        configured=_or_null(yes_no),
-        memmap_on_memory=_or_null(yes_no),
-    )
-    step = _object(
-        step=text,
-        path=text,
-        value=text,
-        happened=yes_no,
-        errno=_or_null(text),
-        tries={"type": "integer", "minimum": 1},
-        undoing=yes_no,
-    )
-    return _object(
-        block=count,
-        start=count,
-        size=count,
-        result={"enum": [result.value for result in Result if result not in _WITHOUT_BLOCK]},
-        before=condition,
-        after=condition,
-        steps={"type": "array", "items": step},
-        undone={"type": "array", "items": text},
-        error=error,
-        not_undone=error,
-    )
+def _named_block(run: Run, number: int | None) -> int | None:
+    """A number of a block that the request names; None if it names none."""
+    selection = run.tally.selection
+    by_number = not (selection.by_size or selection.request.action is Action.APPLY)
+    return number if by_number else None
+
+
+_ACTIONS = [*(action.value for action in Action), "total", "undo", "policy"]
+
+_REQUEST = (
+    Key("action", "what was asked for", {"enum": _ACTIONS}, _of_options("action")),
+    Key("text", "the operand, or what stands for it", TEXT, _of_request("text")),
+    Key("size", "bytes that were asked for", nullable(BYTES), _of_request("size")),
+    Key(
+        "first_block",
+        "the first block that was asked for",
+        nullable(COUNT),
+        lambda run: _named_block(run, run.tally.selection.request.first),
+    ),
+    Key(
+        "last_block",
+        "the last block that was asked for, inclusive",
+        nullable(COUNT),
+        lambda run: _named_block(run, run.tally.selection.request.last),
+    ),
+    Key(
+        "zone",
+        "the zone that was asked for",
+        nullable(TEXT),
+        lambda run: zone.value if (zone := run.tally.selection.request.zone) else None,
+    ),
+    Key(
+        "memmap_on_memory",
+        "where struct pages are to be; true in the blocks themselves",
+        nullable(FLAG),
+        _of_request("memmap_on_memory"),
+    ),
+    Key("node", "only blocks of this node are meant", nullable(COUNT), _of_request("node")),
+    Key("device", "only blocks of this device are meant", nullable(TEXT), _of_request("device")),
+    Key(
+        "layout_files",
+        "the files, or the directory, that the layout is from",
+        TEXTS,
+        _of_options("layout_files"),
+    ),
+    Key("dry_run", "whether nothing was to be written", FLAG, _of_options("dry_run")),
+    Key(
+        "all_or_nothing",
+        "whether all was to be undone if a block failed",
+        FLAG,
+        _of_options("all_or_nothing"),
+    ),
+    Key(
+        "timeout",
+        "seconds that setting one block offline may take",
+        nullable({"type": "number", "exclusiveMinimum": 0}),
+        _of_options("timeout"),
+    ),
+    Key("retry", "how often a busy block is tried again", COUNT, _of_options("retry")),
+    Key(
+        "force",
+        "whether memory is taken however much of it is in use",
+        FLAG,
+        _of_options("force"),
+    ),
+    Key(
+        "keep_free",
+        "bytes that were to stay available; null for the default, or with force",
+        nullable(BYTES),
+        _of_options("keep_free"),
+    ),
+    Key("order", "the order in which blocks are tried", TEXT, _of_options("order")),
+    Key("sysroot", "the directory of the machine", TEXT, _of_options("sysroot")),
+)
+
+
+# Files, settings, devices: each row takes the run and the thing
+
+
+def _failure_of(one: tuple[Run, Setting]) -> str | int | None:
+    """Why a setting could not be written."""
+    run, setting = one
+    failed = {setting.path: error for setting, error in run.tally.settings_failed}
+    error = failed.get(setting.path)
+    return errno_of(error.errno or 0) if error else None
+
+
+_FILE = (
+    Key("path", "the file", TEXT, lambda one: f"{one[0].root}/{one[1].path}"),
+    Key(
+        "change",
+        "what was done to it",
+        {"enum": ["write", "remove"]},
+        lambda one: "remove" if one[1].removed else "write",
+    ),
+    Key(
+        "happened",
+        "false if a run would do so, in a dry run",
+        FLAG,
+        lambda one: not one[1].rehearsed,
+    ),
+)
+
+_SETTING = (
+    Key("setting", "its key in the policy of a layout", TEXT, lambda one: one[1].name),
+    Key("path", "its file", TEXT, lambda one: f"{one[0].root}/{one[1].path}"),
+    Key("before", "its value before", TEXT, lambda one: one[1].before),
+    Key("value", "the value that was to be written", TEXT, lambda one: one[1].word),
+    Key(
+        "changed",
+        "whether it was written",
+        FLAG,
+        lambda one: one[0].real and one[1].path in {s.path for s in one[0].tally.settings},
+    ),
+    Key("errno", NO_ERROR, ERRNO, _failure_of),
+)
+
+_DEVICE = (
+    Key("device", "a device that brought memory", TEXT, lambda one: one[1].device),
+    Key(
+        "bytes_taken",
+        "bytes of it that were set offline",
+        BYTES,
+        lambda one: one[1].taken * one[0].block_size,
+    ),
+    Key(
+        "bytes_online",
+        "bytes of it that are online still; it can be removed if there are none",
+        BYTES,
+        lambda one: one[1].left * one[0].block_size,
+    ),
+)
+
+
+# The document
+
+
+def _outcome(told: _Told) -> str:
+    return "interrupted" if told.signal is not None else _OUTCOMES[Exit(told.status)]
+
+
+def _of_run(
+    key: str, help_: str, typed: dict[str, Any], value: Callable[[Run], Any], without: Any
+) -> Key:
+    """A key about a request that was tried; WITHOUT one it has another value."""
+    return Key(key, help_, typed, lambda told: value(told.run) if told.run else without)
+
+
+_DOCUMENT = (
+    version_of(SCHEMA_VERSION),
+    _of_run(
+        "request",
+        "what was asked for, and how; null if the command line is wrong, there is no machine, or a "
+        "layout or the record of the last change cannot be used",
+        nullable(object_of(_REQUEST)),
+        lambda run: filled(_REQUEST, run),
+        None,
+    ),
+    Key(
+        "outcome",
+        "whether all was done that was asked for",
+        {"enum": ["done", "partial", "failed", "interrupted"]},
+        _outcome,
+    ),
+    Key("status", "the exit status", COUNT, lambda told: int(told.status)),
+    Key(
+        "signal",
+        "the signal that ended the work early",
+        nullable(COUNT),
+        lambda told: told.signal,
+    ),
+    _of_run(
+        "block_size",
+        "bytes of a memory block",
+        nullable(BYTES),
+        lambda run: run.block_size,
+        None,
+    ),
+    _of_run(
+        "bytes_asked",
+        "bytes that were asked for, or that the blocks have that were",
+        nullable(BYTES),
+        lambda run: run.tally.selection.bytes_asked,
+        None,
+    ),
+    _of_run(
+        "bytes_changed",
+        "bytes of the blocks whose condition is not what it was",
+        BYTES,
+        lambda run: len(run.tally.changed) * run.block_size,
+        0,
+    ),
+    _of_run(
+        "blocks_already",
+        "how many blocks were already as requested",
+        COUNT,
+        lambda run: run.tally.already,
+        0,
+    ),
+    Key(
+        "messages",
+        "all messages, in order, with all advice",
+        array_of(MESSAGE),
+        lambda told: objects_of(told.messages),
+    ),
+    _of_run(
+        "forecast",
+        "what a dry run finds, in sentences",
+        TEXTS,
+        lambda run: list(run.forecast),
+        [],
+    ),
+    _of_run(
+        "files",
+        "files of the layout, and of what applies it, that were written or removed",
+        array_of(object_of(_FILE)),
+        lambda run: run.each(_FILE, run.output.files),
+        [],
+    ),
+    _of_run(
+        "settings",
+        "settings that were to be written",
+        array_of(object_of(_SETTING)),
+        lambda run: run.each(_SETTING, run.tally.selection.settings),
+        [],
+    ),
+    _of_run(
+        "devices",
+        "devices of which memory was set offline",
+        array_of(object_of(_DEVICE)),
+        lambda run: run.each(_DEVICE, run.tally.emptied),
+        [],
+    ),
+    _of_run(
+        "storage_kept",
+        "deconfigured blocks of which the hypervisor keeps storage",
+        array_of(COUNT),
+        lambda run: list(run.tally.storage_kept),
+        [],
+    ),
+    _of_run(
+        "restored",
+        "the block that a killed process had left half changed",
+        array_of(object_of(BLOCK)),
+        lambda run: run.each(BLOCK, run.output.restored),
+        [],
+    ),
+    _of_run(
+        "blocks",
+        "each block that was changed, or that failed",
+        array_of(object_of(BLOCK)),
+        lambda run: run.each(BLOCK, run.tally.outcomes.values()),
+        [],
+    ),
+)

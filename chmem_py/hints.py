@@ -2,13 +2,13 @@
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from chmem_py import messages
 from chmem_py.command_lines import HOW, SAME_ACTION, command, options_of
 from chmem_py.options import Options
-from chmem_py.request import Request, RequestError, parse
+from chmem_py.request import RequestError, parse
 from chmem_py.run import NONE
 from hotplug_cli import sizes
 from hotplug_cli.block_names import ranges_named, some
@@ -17,7 +17,8 @@ from hotplug_cli.message import Sentence
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.change.targets import is_on
 from memory_hotplug.errors import MemoryHotplugError
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
+from memory_hotplug.request.asked import Request
 from memory_hotplug.seen.in_use import usage
 
 __all__ = ["requested"]
@@ -71,11 +72,11 @@ def _fraction(mistake: _Mistake) -> Sentence | None:
     separator = sizes.decimal_point()
     if unit is None:
         right = typed == separator
-        return messages.FRACTION.of(size=f"{whole}{typed}{part}g") if right else None
+        return messages.FRACTION.of(instead=f"{whole}{typed}{part}g") if right else None
     if typed == separator:
         return None
     return messages.DECIMAL_SEPARATOR.of(
-        separator=separator, size=f"{whole}{separator}{part}{unit}"
+        separator=separator, instead=f"{whole}{separator}{part}{unit}"
     )
 
 
@@ -91,7 +92,7 @@ def _decimal(mistake: _Mistake) -> Sentence | None:
     with suppress(ValueError):
         bytes_ = sizes.parse(mistake.text, plus=True)
         return messages.DECIMAL_SIZE.of(
-            text=mistake.text, bytes=bytes_, binary=meant[0], size=meant[1]
+            text=mistake.text, bytes=bytes_, binary=meant[0], instead=meant[1]
         )
     return None
 
@@ -122,7 +123,7 @@ def _number(mistake: _Mistake) -> Sentence | None:
 def _space(mistake: _Mistake) -> Sentence | None:
     """``8 g``."""
     found = re.fullmatch(rf"([0-9.,]+)\s+({_UNIT})", mistake.text)
-    return messages.NO_SPACE.of(size=f"{found[1]}{found[2]}") if found else None
+    return messages.NO_SPACE.of(instead=f"{found[1]}{found[2]}") if found else None
 
 
 def _name(mistake: _Mistake) -> Sentence | None:
@@ -184,19 +185,20 @@ def _share(mistake: _Mistake) -> Sentence | None:
     kind, counts = _MEANT_BY[options.action]
     with suppress(MemoryHotplugError):
         there = machine.read(("state", "configured", "zones", "nodes")).blocks()
-        blocks = sum(counts(block) and _meets(block, mistake) for block in there)
+        nodes = machine.nodes
+        blocks = sum(counts(block) and _meets(block, mistake, nodes) for block in there)
         return _amount(mistake, kind, blocks * percent // 100)
     return None
 
 
-def _meets(block: MemoryBlock, mistake: _Mistake) -> bool:
-    """Whether a block is of the node and of the zone that are asked for. One that is not configured
-    can come into any zone."""
+def _meets(block: MemoryBlock, mistake: _Mistake, nodes: Sequence[int]) -> bool:
+    """Whether a block is of the node and of the zone that are asked for, on a machine with NODES.
+    One that is not configured can come into any zone."""
     zone = mistake.options.zone
     of_zone = (
         zone is None or block.configured is False or zone in {z.value for z in block.zones or ()}
     )
-    return of_zone and is_on(block, mistake.options.node, mistake.machine.nodes)
+    return of_zone and is_on(block, mistake.options.node, nodes)
 
 
 def _amount(mistake: _Mistake, kind: str, blocks: int) -> Sentence | None:
@@ -227,7 +229,7 @@ def _hexadecimal(mistake: _Mistake) -> Sentence | None:
     ends = [int(end, 16) for end in found.groups() if end is not None]
     if ends[0] >= mistake.machine.block_size:
         return messages.ADDRESSES_ALONE.of(command=mistake.command(mistake.text))
-    return messages.DECIMAL_BLOCKS.of(text=mistake.text, blocks="-".join(map(str, ends)))
+    return messages.DECIMAL_BLOCKS.of(text=mistake.text, numbers="-".join(map(str, ends)))
 
 
 def _size(mistake: _Mistake) -> Sentence | None:
@@ -242,7 +244,7 @@ def _all_blocks(mistake: _Mistake) -> Sentence | None:
         return None
     with suppress(MemoryHotplugError):
         there = some(ranges_named(mistake.machine.read(()).numbers))
-        return messages.BLOCKS_HERE.of(blocks=", ".join(there))
+        return messages.BLOCKS_HERE.of(numbers=", ".join(there))
     return None
 
 

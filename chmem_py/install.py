@@ -15,10 +15,10 @@ from hotplug_cli.message import Sentence
 from hotplug_cli.program import CommandError
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import CannotWriteError
+from memory_hotplug.face import Machine
 from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED, rules_text, unit_text
 from memory_hotplug.layout.model import Layout
 from memory_hotplug.layout.places import layout_file_names, read_layout
-from memory_hotplug.machine import Machine
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.root_files import (
     is_masked,

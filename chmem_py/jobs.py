@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chmem_py import messages
 from chmem_py.hints import requested
 from chmem_py.interrupts import Interrupts
-from chmem_py.layouts import Job, check_own, save, to_total
-from chmem_py.operands import owned_by, read_selection, unable, zone_named
+from chmem_py.layouts import Job, check_own, save
+from chmem_py.operands import check_device, is_possible, say_remarks, unable, zone_for
 from chmem_py.options import Options
 from chmem_py.output import NAME, Output
 from chmem_py.recovery import after_recovery, holding, say_held
-from chmem_py.request import Request
-from chmem_py.run import Done, Site, gave_up, interrupted, run_changes
-from chmem_py.selection import select_nothing
+from chmem_py.run import NONE, Done, Site, gave_up, interrupted, run_changes
 from hotplug_cli import program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
 from memory_hotplug.change.lock import Held
-from memory_hotplug.change.plan import Action
+from memory_hotplug.change.plan import Action, Order
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
+from memory_hotplug.face import Machine
 from memory_hotplug.layout.places import SAVED
-from memory_hotplug.machine import Machine, open_tree
+from memory_hotplug.machine import open_tree
+from memory_hotplug.request.asked import Request
+from memory_hotplug.request.how import How
+from memory_hotplug.request.selection import select_nothing
+from memory_hotplug.request.work import Work
 
 if TYPE_CHECKING:
     from chmem_py.persistence import Contest
@@ -93,20 +96,40 @@ def _do(site: Site, job: Job, asked: Asked) -> Done:
     """Do the job, and write what is to outlive a boot. If that fails, the memory is changed
     nevertheless."""
     options, output = asked.options, asked.output
-    selection = job.select()
+    work = job.work(_manner(site, job, options))
+    if work is None:
+        return gave_up(select_nothing(job.request, site.machine))
+    say_remarks(work.selection.remarks, output)
     others = None
-    if options.persistent and not selection.impossible:
+    if options.persistent:
         from chmem_py.persistence import contest
 
         others = contest(site.machine)
-        others.check(job, selection)
-    done = run_changes(site, selection, options.how)
+        others.check(job, work.selection)
+    done = run_changes(site, work, options.how)
     try:
         return done._replace(status=_keep(site, job, done, others, asked))
     except (MemoryHotplugError, OSError) as error:
         program.complain_of(NAME, error, output.say)
         changed = bool(done.tally.changed or done.tally.settings or output.files)
         return done._replace(status=Exit.PARTLY if changed else Exit.FAILURE)
+
+
+def _manner(site: Site, job: Job, options: Options) -> How:
+    """The options, as the library takes them."""
+    how = options.how
+    return How(
+        keep_free=None if how.keep_free == NONE else how.keep_free,
+        force=options.force,
+        all_or_nothing=how.all_or_nothing,
+        retry=how.retry,
+        prefer=how.order,
+        held=site.held,
+        watch=site.interrupts,
+        observe=how.json,
+        dry_run=how.dry_run,
+        text=job.request.text,
+    )
 
 
 def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Asked) -> int:
@@ -173,31 +196,55 @@ def _shown(asked: Asked, job: Job) -> dict[str, Any]:
 def to_memory(machine: Machine, asked: Asked) -> Job:
     """The job for an action on a SIZE, a RANGE, a BLOCKRANGE, or all blocks of a device or node."""
     options, output = asked.options, asked.output
-    owned = owned_by(machine, options.device)
+    check_device(machine, options.device)
     if asked.operand is not None:
         request = requested(asked.operand, machine, options)
     else:
-        numbers = owned.numbers if owned else machine.read(()).numbers
-        text = owned.device if owned else f"node {options.node}"
-        request = Request(text, first=min(numbers), last=max(numbers), whole=True)
+        request = Request(options.device or f"node {options.node}", whole=True)
     if request.size is None and options.order is not None:
         raise UsageError(messages.ORDER_OF_WHAT.of(text=request.text))
     meant = _meant(request, Action(options.action), options)
-    return Job(meant, lambda: read_selection(machine, meant, options, owned, output))
+    by_number = request.size is None and not request.whole
+
+    def work(how: How) -> Work | None:
+        zone = zone_for(machine, meant.action, options.zone, output)
+        if not is_possible(machine, meant.action, options, output):
+            return None
+        return machine.change(
+            Order(meant.action, zone, meant.memmap_on_memory),
+            size=meant.size,
+            blocks=range(meant.first, meant.last + 1) if by_number else None,
+            device=meant.device,
+            node=meant.node,
+            **how,
+        )
+
+    return Job(meant, work)
 
 
 def to_online(machine: Machine, asked: Asked) -> Job:
     """The job for --total."""
     options, operands, output = asked.options, asked.operands, asked.output
     request = requested(operands[0], machine, options)
-    if request.size is None:
+    size = request.size
+    if size is None:
         advice = messages.RANGES_ELSEWHERE.of().advice
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
     meant = _meant(request, Action.ENABLE, options)
-    if unable(machine, Action.ENABLE, options):
-        return Job(meant, lambda: read_selection(machine, meant, options, None, output))
-    zone = zone_named(options.zone, machine.read(("zones",)).has_zones, output)
-    return to_total(machine, replace(meant, zone=zone), force=options.force)
+
+    def work(how: How) -> Work | None:
+        zone = zone_for(machine, meant.action, options.zone, output)
+        if not is_possible(machine, meant.action, options, output):
+            return None
+        return machine.total(
+            size,
+            zone=zone,
+            node=meant.node,
+            memmap_on_memory=meant.memmap_on_memory,
+            **how,
+        )
+
+    return Job(meant, work)
 
 
 def _meant(request: Request, action: Action, options: Options) -> Request:

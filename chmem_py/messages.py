@@ -9,7 +9,7 @@ ONE_OPERAND = Message(
     "bad usage", "give one SIZE, RANGE or BLOCKRANGE, not {given}", reference=True
 )
 UNIT_APART = Message(
-    "bad usage", "no space stands before the unit: {size}", WHAT_TO_DO.entry, reference=True
+    "bad usage", "no space stands before the unit: {instead}", WHAT_TO_DO.entry, reference=True
 )
 ONE_SIZE = Message("bad usage", "--total takes one SIZE, as in 16g", WHAT_TO_DO.entry)
 INVALID_ARGUMENT = Message("invalid argument of {option}: '{argument}'", "{option} takes {allowed}")
@@ -29,6 +29,7 @@ ORDER_OF_WHAT = Message("option --order goes with a SIZE, not {text}")
 TOTAL_OF_WHAT = Message("option --total takes a size, not {text}", "{advice}")
 RECONFIGURE_WHAT = Message("option --reconfigure needs --memmap-on-memory")
 UNKNOWN_ZONE = Message("unknown memory zone: {name}", "the zones are {zones}", reference=True)
+NO_SYSROOT = Message("option --sysroot needs a directory", "/ is this machine")
 
 # The request
 
@@ -44,8 +45,10 @@ CANNOT_PARSE_WHY = Message(
     "Failed to parse {what}: '{text}': {reason}", manual=CANNOT_PARSE.entry, reference=True
 )
 SIZE_NOT_ALIGNED = Message("Size must be aligned to memory block size ({size})", reference=True)
-NEAREST_SIZES = Message("", "the nearest sizes are {below} and {above}", SIZE_NOT_ALIGNED.entry)
-NEAREST_SIZE = Message("", "the nearest size is {size}", SIZE_NOT_ALIGNED.entry)
+NEAREST_SIZES = Message(
+    "", "the nearest sizes are {nearest_below} and {nearest_above}", SIZE_NOT_ALIGNED.entry
+)
+NEAREST_SIZE = Message("", "the nearest size is {nearest}", SIZE_NOT_ALIGNED.entry)
 RANGE_NOT_ALIGNED = Message(
     "Start address and (end address + 1) must be aligned to memory block size ({size})",
     reference=True,
@@ -63,12 +66,12 @@ TAKES = _instead(
     "give a SIZE as in 4g, a RANGE as in 0x80000000-0x87ffffff, or --blocks and numbers as in 16-31"
 )
 BLOCKS_TAKE = _instead("--blocks takes a number such as 16, or a range such as 16-31")
-DECIMAL_SEPARATOR = _instead("in this locale the decimal separator is '{separator}': {size}")
-FRACTION = _instead("a size with a fraction needs a unit, as in {size}")
-NO_SPACE = _instead("no space stands before the unit: {size}")
+DECIMAL_SEPARATOR = _instead("in this locale the decimal separator is '{separator}': {instead}")
+FRACTION = _instead("a size with a fraction needs a unit, as in {instead}")
+NO_SPACE = _instead("no space stands before the unit: {instead}")
 NO_LIST = _instead("give one SIZE, RANGE or BLOCKRANGE at a time, not a list")
 DECIMAL_SIZE = _instead(
-    "{text} is {bytes} bytes, in powers of 1000; {binary} is {size}", SIZE_NOT_ALIGNED
+    "{text} is {bytes} bytes, in powers of 1000; {binary} is {instead}", SIZE_NOT_ALIGNED
 )
 BLOCK_OR_SIZE = _instead("for memory block {text} give --blocks; for a size give a unit, as in 16g")
 BLOCKS = _instead("for memory blocks {text} give --blocks", INVALID_ADDRESS)
@@ -91,9 +94,9 @@ SHARE_IN_USE = _instead(
 )
 WHOLE_DEVICE = _instead("--device {device} without SIZE takes all memory of the device")
 ADDRESSES_ALONE = _instead("addresses go without --blocks: {command}")
-DECIMAL_BLOCKS = _instead("block numbers are decimal: {text} is {blocks}")
+DECIMAL_BLOCKS = _instead("block numbers are decimal: {text} is {numbers}")
 SIZE_ALONE = _instead("a size goes without --blocks: {command}")
-BLOCKS_HERE = _instead("this machine has memory blocks {blocks}; give one number or range")
+BLOCKS_HERE = _instead("this machine has memory blocks {numbers}; give one number or range")
 
 # The machine
 
@@ -103,7 +106,8 @@ CANNOT_DECONFIGURE = Message("Cannot deconfigure. Use -d instead.", reference=Tr
 CANNOT_RECONFIGURE = Message("Cannot reconfigure. Memory is not configured on this machine.")
 DLPAR = Message(
     "",
-    "drmgr and the management console give memory to this LPAR and take it away; "
+    "drmgr, the management console, or the kernel alone on an event of the hypervisor, give memory "
+    "to this LPAR and take it away; "
     "chmem only sets it online and offline",
     CANNOT_CONFIGURE.entry,
 )
@@ -322,26 +326,27 @@ EXACTLY = Message("", "that is {size}", manual=COULD_ONLY.entry)
 # What became of a block
 
 STEP_FAILED = Message(
-    "{block} {step} failed: {reason}",
+    "{blocks} {step} failed: {reason}",
     manual="Memory Block N (addresses) step failed: reason",
     reference=True,
 )
 PAGE_STAYS = Message("", "{block}: the page at {address} stays: {what}", STEP_FAILED.entry)
 PAGE_POISONED = Message("", "{block}: the page at {address} is poisoned", STEP_FAILED.entry)
 UNDOING_FAILED = Message(
-    "{block} {step} failed while undoing: {reason}",
+    "{blocks} {step} failed while undoing: {reason}",
     manual="Memory Block N (addresses) step failed while undoing: reason",
     always=True,
 )
 PASSED_OVER = Message(
-    "{block} {reason}",
+    "{blocks} {reason}",
     manual="Memory Block N (addresses) must be offline before deconfiguration",
     reference=True,
 )
-TAKEN_BACK = Message("{block} taken back", manual="Memory Block N (addresses) taken back")
-ADVICE = Message("", "{blocks}: {advice}", STEP_FAILED.entry)
-ADVICE_WITH_REASON = Message("", "{blocks}: {reason}; {advice}", STEP_FAILED.entry)
-ONLY_REASON = Message("", "{blocks}: {reason}", STEP_FAILED.entry)
+TAKEN_BACK = Message("{blocks} taken back", manual="Memory Block N (addresses) taken back")
+WHY_STEP_FAILED = Message("", "{blocks}: {advice}", STEP_FAILED.entry)
+WHY_PASSED_OVER = Message("", "{blocks}: {advice}", PASSED_OVER.entry)
+BLOCKS_FAILED = Message("", "{blocks}: {reason}", STEP_FAILED.entry)
+BLOCKS_FAILED_BECAUSE = Message("", "{blocks}: {reason}; {advice}", STEP_FAILED.entry)
 KEPT_FREE = Message(
     "{blocks}: not set offline, because only {available} is available",
     "--keep-free says how much is to stay available, --force takes what the kernel gives",
@@ -387,7 +392,7 @@ STORAGE_KEPT = Message(
 )
 CROWDED = Message(
     "",
-    "zone Movable has {share}, and {most}: what the kernel needs for itself fits into the others "
+    "zone Movable has {share}, and {ratio}: what the kernel needs for itself fits into the others "
     "only (lsmem -o +ZONES); {disable}, then {enable}, gives them enough",
     manual="zone Movable has N % of all other zones, and the kernel itself lets it grow to N %",
 )

@@ -1,19 +1,18 @@
 """Read the machine for a request: the zone, the device and the blocks that are meant."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 
 from chmem_py import messages
 from chmem_py.options import ZONES, Options
 from chmem_py.output import Output
-from chmem_py.request import Request
-from chmem_py.selection import Owned, Selection, needed, select, select_nothing
 from hotplug_cli.getopt import GetoptUsageError
-from hotplug_cli.message import Sentence
+from hotplug_cli.message import Sentence, Wording
 from hotplug_cli.program import CommandError
 from hotplug_cli.remarks import sentence_of
 from memory_hotplug.block import Zone
 from memory_hotplug.change.plan import Action
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
+from memory_hotplug.table import Remark
 
 _NEEDS_CONFIGURING = {
     Action.CONFIGURE: messages.CANNOT_CONFIGURE,
@@ -23,42 +22,45 @@ _NEEDS_CONFIGURING = {
 """The message for each action where memory is never configured."""
 
 
-def read_selection(
-    machine: Machine, request: Request, options: Options, owned: Owned | None, output: Output
-) -> Selection:
-    """Read the machine and select the blocks that are meant."""
-    action = request.action
-    table = machine.read(needed(request.node))
-    for remark in table.remarks:
-        output.say(sentence_of(remark))
-    zone = zone_named(options.zone, table.has_zones, output)
-    # Like util-linux, ignore the zone where memory is only configured or deconfigured.
-    if action in (Action.ENABLE, Action.DISABLE):
-        request = replace(request, zone=zone)
-    reason = unable(machine, action, options)
+def is_possible(machine: Machine, action: Action, options: Options, output: Output) -> bool:
+    """Whether the machine can do ACTION to any block; what is odd about that is said."""
     if action is not Action.ENABLE and machine.has_dlpar:
         output.say(messages.DLPAR.of())
+    reason = unable(machine, action, options)
     if reason:
         plain = not (options.json or options.dry_run)
         output.write([reason.text if plain and reason.reference else reason])
-        return select_nothing(request, machine)
-    return select(request, machine, table, owned)
+    return reason is None
 
 
-def owned_by(machine: Machine, device: str | None) -> Owned | None:
-    """The blocks of a device; None if no device is meant. Raises CommandError."""
-    if device is None:
+def say_remarks(remarks: Iterable[Remark], output: Output) -> None:
+    """Say what was odd when the machine was read."""
+    for remark in remarks:
+        output.say(sentence_of(remark))
+
+
+def zone_for(machine: Machine, action: Action, name: str | None, output: Output) -> Zone | None:
+    """The zone with that name, where ACTION takes one."""
+    if name is None:
         return None
+    zone = zone_named(name, machine.read(("zones", "configured")).has_zones, output)
+    # Like util-linux, ignore the zone where memory is only configured or deconfigured.
+    return zone if action in (Action.ENABLE, Action.DISABLE) else None
+
+
+def check_device(machine: Machine, device: str | None) -> None:
+    """Raises CommandError for a device that the machine does not have."""
+    if device is None:
+        return
     from memory_hotplug.seen.owners import owners_of
 
     found = owners_of(machine, machine.read(()).numbers)
-    numbers = [number for number, name in found.devices.items() if name == device]
-    if not numbers:
+    if device not in found.names:
         sentence = messages.NO_SUCH_DEVICE.of(
-            device=device, devices=", ".join(found.names) or "none"
+            device=device,
+            devices=Wording(", ".join(found.names) or "none", sorted(found.names)),
         )
         raise CommandError(sentence if found.known else messages.DEVICE_UNKNOWN.of(device=device))
-    return Owned(device, frozenset(numbers))
 
 
 def zone_named(name: str | None, zones: bool, output: Output) -> Zone | None:

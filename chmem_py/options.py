@@ -5,18 +5,17 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TypeVar
 
-import click
-
 from chmem_py import messages
 from chmem_py.run import NONE, How, KeepFree
 from hotplug_cli import advice_option, sizes
-from hotplug_cli.getopt import UsageError
+from hotplug_cli.getopt import Option, UsageError
 from memory_hotplug.block import Zone
+from memory_hotplug.request.how import PREFERENCES
 
 ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
 """The zones that --zone takes."""
 
-ORDERS = ("auto", "highest", "best")
+ORDERS = PREFERENCES
 """The orders in which blocks are tried, for a size to set offline."""
 
 _YES_NO = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}
@@ -62,23 +61,13 @@ class Options:
 _Value = TypeVar("_Value")
 
 
-def _value(
-    _: click.Context,
-    option: click.Parameter,
-    text: str | None,
-    *,
-    parse: Callable[[str], _Value],
-    allowed: str,
-) -> _Value | None:
+def _value(option: Option, text: str, *, parse: Callable[[str], _Value], allowed: str) -> _Value:
     """Parse the value of an option; PARSE raises ValueError if it is not ALLOWED."""
-    if text is None:
-        return None
     try:
         return parse(text)
     except ValueError:
-        name = next(name for name in option.opts if name.startswith("--"))
         raise UsageError(
-            messages.INVALID_ARGUMENT.of(option=name, argument=text, allowed=allowed)
+            messages.INVALID_ARGUMENT.of(option=option.long, argument=text, allowed=allowed)
         ) from None
 
 
@@ -118,7 +107,7 @@ def _kept(text: str) -> KeepFree:
     return NONE if text == NONE else sizes.parse(text)
 
 
-# The callbacks of click.
+# What parses the values in the table of options.
 
 memmap = partial(_value, parse=_memmap, allowed="0 or 1")
 seconds = partial(

@@ -41,7 +41,7 @@ class Output:
         self.advice = True
         self.own = False
         """Whether an option is given that util-linux does not have, so that it has no texts."""
-        self.messages: list[str] = []
+        self.messages: list[Sentence] = []
         """All messages with their advice, for the document."""
         self.document = False
         """Whether standard output has a document and nothing else."""
@@ -64,7 +64,7 @@ class Output:
 
     def say(self, sentence: Sentence) -> None:
         """Write a sentence to standard error; ignore a failure."""
-        self.messages.extend(sentence.lines)
+        self.messages.extend([sentence] if sentence.lines else [])
         if self.advice:
             self._complain(sentence)
         elif self.own or sentence.reference or sentence.always:

@@ -18,11 +18,9 @@ from chmem_py.install import (
 from chmem_py.layouts import HEADING, Job, check_own, layout_in, saved_layout, saved_text
 from chmem_py.output import FileChange, Output
 from chmem_py.run import Done
-from chmem_py.selection import Selection
-from chmem_py.tally import Tally
 from hotplug_cli.block_names import named
 from hotplug_cli.exits import Exit
-from hotplug_cli.message import Message, Sentence
+from hotplug_cli.message import Message, Sentence, Wording
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
@@ -34,12 +32,14 @@ from memory_hotplug.change.saved import added
 from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, targets_on
 from memory_hotplug.change.undo import Rewritten
 from memory_hotplug.errors import LayoutError
+from memory_hotplug.face import Machine
 from memory_hotplug.layout.at_boot import is_applied_at_boot
 from memory_hotplug.layout.model import Layout, Policy, Where, joined
 from memory_hotplug.layout.notation import format_layout, parse_layout
 from memory_hotplug.layout.places import SAVED, decoded, layout_file_names, read_layout
 from memory_hotplug.layout.settings import with_policy, word_of
-from memory_hotplug.machine import Machine
+from memory_hotplug.request.selection import Selection
+from memory_hotplug.request.tally import Tally
 from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.root_files import (
@@ -343,5 +343,7 @@ def reverted(machine: Machine, tally: Tally, keeps: str) -> Sentence | None:
     if not what:
         return None
     return messages.WILL_REVERT.of(
-        what=", ".join(what), files=" and ".join(sorted(files)), keeps=keeps
+        what=", ".join(what),
+        files=Wording(" and ".join(sorted(files)), sorted(files)),
+        keeps=keeps,
     )

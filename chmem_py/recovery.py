@@ -1,5 +1,4 @@
-"""Hold the machine while it is changed: wait for other processes, and restore the block that a
-killed chmem left half done."""
+"""Tell for whom is waited, and what became of the block that a killed process left half done."""
 
 import time
 from collections.abc import Iterator
@@ -9,16 +8,13 @@ from chmem_py import messages
 from chmem_py.advice import format_condition, format_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
-from hotplug_cli.block_names import named
-from hotplug_cli.message import Message
-from memory_hotplug.change.batch import bring_back, restored
-from memory_hotplug.change.journal import Left
-from memory_hotplug.change.lock import Held, Holder, hold, left_by
-from memory_hotplug.change.outcome import Outcome
-from memory_hotplug.change.rehearsal import Rehearsal
+from hotplug_cli.block_names import named, named_one
+from hotplug_cli.message import Message, Wording
+from memory_hotplug.change.lock import Held, Holder, Mended
 from memory_hotplug.change.undo import UNDO
 from memory_hotplug.errors import HeldError
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
+from memory_hotplug.request.mending import mended_ahead
 
 
 @contextmanager
@@ -34,19 +30,17 @@ def holding(
     Waits TIMEOUT seconds at most; says for whom it waits. Raises HeldError if that was not long
     enough, and StoppedError if a signal ends the wait.
     """
-    tree = machine.tree
-    with interrupts.during("hold"):
-        held = hold(
-            tree.root,
-            this_machine=tree.is_this_machine,
-            timeout=timeout,
-            waiting=lambda holder: output.say(messages.WAITING.of(holder=_named(holder))),
-            unrecorded=lambda error: output.say(
-                messages.UNRECORDED.of(file=f"/{UNDO}", reason=error.strerror or error)
-            ),
-        )
+    held = machine.hold(
+        timeout=timeout,
+        watch=interrupts,
+        waiting=lambda holder: output.say(messages.WAITING.of(holder=_named(holder))),
+        unrecorded=lambda error: output.say(
+            messages.UNRECORDED.of(file=f"/{UNDO}", reason=error.strerror or error)
+        ),
+    )
     with held:
-        _mend(machine, held, output)
+        if held.mended:
+            _say_restored(messages.BROUGHT_BACK, held.mended, machine, output)
         held.action = action
         yield held
 
@@ -57,48 +51,34 @@ def say_held(error: HeldError, output: Output) -> None:
     output.say(messages.HELD.of(holder=_named(holder)))
 
 
-def _named(holder: Holder) -> str:
-    if holder.pid is None:
-        return "another process"
-    if holder.since is None:
-        return f"process {holder.pid}"
-    began = time.localtime(holder.since)
-    today = began[:3] == time.localtime()[:3]
-    return f"process {holder.pid} (since {time.strftime('%T' if today else '%F %T', began)})"
+def _named(holder: Holder) -> Wording:
+    words = "another process" if holder.pid is None else f"process {holder.pid}"
+    if holder.pid is not None and holder.since is not None:
+        began = time.localtime(holder.since)
+        today = began[:3] == time.localtime()[:3]
+        words += f" (since {time.strftime('%T' if today else '%F %T', began)})"
+    return Wording(words, holder.pid)
 
 
-def _mend(machine: Machine, held: Held, output: Output) -> None:
-    left = held.left
-    outcome = bring_back(machine, held)
-    if left and outcome:
-        _say_restored(messages.BROUGHT_BACK, left, outcome, machine, output)
-
-
-def _say_restored(
-    said: Message, left: Left, outcome: Outcome, machine: Machine, output: Output
-) -> None:
-    """Say what became of the block that was LEFT; in the words SAID if it could be restored."""
+def _say_restored(said: Message, mended: Mended, machine: Machine, output: Output) -> None:
+    """Say what became of the block that was left; in the words SAID if it could be restored."""
+    left, outcome = mended
     output.restored.append(outcome)
-    block = named([outcome.number])
-    if outcome.stuck:
-        stuck = outcome.stuck
-        output.say(messages.UNDOING_FAILED.of(block=block, step=stuck.step, reason=stuck.reason))
+    if stuck := outcome.stuck:
+        blocks = named([outcome.number])
+        output.say(messages.UNDOING_FAILED.of(blocks=blocks, step=stuck.step, reason=stuck.reason))
         output.say(format_left(outcome, machine.tree))
         return
-    condition = format_condition(outcome.after)
+    block, condition = named_one(outcome.number), format_condition(outcome.after)
     output.say(said.of(block=block, pid=left.pid, action=left.action, condition=condition))
 
 
 def after_recovery(machine: Machine, output: Output) -> Machine:
     """The machine as a run finds it, for a dry run: a block that a killed chmem left is restored in
     a rehearsal. It is said that a run restores it. Nothing is written, and nobody is waited for."""
-    tree = machine.tree
-    left = left_by(tree.root, this_machine=tree.is_this_machine)
-    if left is None:
+    ahead = mended_ahead(machine)
+    if ahead.mended is None:
         return machine
-    ahead = Machine(Rehearsal(machine))
-    outcome = restored(ahead, left)
-    if outcome is None:
-        return machine
-    _say_restored(messages.WOULD_BRING_BACK, left, outcome, ahead, output)
-    return ahead
+    found = Machine(ahead.tree)
+    _say_restored(messages.WOULD_BRING_BACK, ahead.mended, found, output)
+    return found

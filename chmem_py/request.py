@@ -4,15 +4,13 @@ import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from chmem_py import messages
 from hotplug_cli import sizes
 from hotplug_cli.message import Sentence
 from hotplug_cli.program import CommandError
-from memory_hotplug.block import Zone
-from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BadSizeError, SizeTooLargeError
+from memory_hotplug.request.asked import Request
 from memory_hotplug.size import SIZE_LIMIT
 
 _SPACE = " \t\n\v\f\r"
@@ -22,28 +20,6 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 
 class RequestError(CommandError):
     """The argument is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An amount of memory, or certain blocks; and what is to be done to them."""
-
-    text: str
-    size: int | None = None
-    """Bytes, a multiple of the block size."""
-    first: int = 0
-    last: int = 0
-    """Block numbers, both inclusive."""
-    action: Action = Action.APPLY
-    """APPLY if each block is to become something of its own."""
-    zone: Zone | None = None
-    memmap_on_memory: bool | None = None
-    node: int | None = None
-    """Only blocks of this node are meant."""
-    device: str | None = None
-    """Only blocks that this device brought are meant."""
-    whole: bool = False
-    """Whether all blocks of the node or of the device are meant, so that none is missing."""
 
 
 def parse(text: str, block_size: int, *, blocks: bool) -> Request:
@@ -89,7 +65,8 @@ def _block_range(text: str, parts: Sequence[str]) -> Request:
 def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
     named = list(zip(parts, ("start", "end"), strict=True))
     for part, name in named:
-        if not part.startswith("0x"):
+        # Like util-linux, look at the second letter; the first one is no digit then.
+        if part[1:2] != "x":
             raise RequestError(messages.INVALID_ADDRESS.of(end=name, text=part))
     start, end = (_number(part, _HEXADECIMAL, 16, f"{name} address") for part, name in named)
     if start % block_size or (end + 1) % block_size:
@@ -106,11 +83,11 @@ def _nearest_sizes(size: int, block_size: int) -> Sentence:
     below = size - size % block_size
     above = below + block_size
     if not below:
-        return messages.NEAREST_SIZE.of(size=sizes.exact(above))
+        return messages.NEAREST_SIZE.of(nearest=sizes.exact(above))
     if above >= SIZE_LIMIT:
-        return messages.NEAREST_SIZE.of(size=sizes.exact(below))
+        return messages.NEAREST_SIZE.of(nearest=sizes.exact(below))
     alike = sizes.alike(below, above)
-    return messages.NEAREST_SIZES.of(below=alike[0], above=alike[1])
+    return messages.NEAREST_SIZES.of(nearest_below=alike[0], nearest_above=alike[1])
 
 
 def _nearest_ranges(start: int, end: int, block_size: int) -> Iterator[Sentence]:

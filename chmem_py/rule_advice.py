@@ -8,9 +8,9 @@ from itertools import groupby
 from chmem_py import messages
 from hotplug_cli.message import Sentence
 from memory_hotplug.condition import Condition
+from memory_hotplug.face import Machine
 from memory_hotplug.layout.at_boot import RULES
 from memory_hotplug.layout.model import Entry, Layout
-from memory_hotplug.machine import Machine
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.udev.added import OnlineRule, added_memory
 from memory_hotplug.udev.stopping import OVERRIDING, Removal, Way, removal

@@ -5,7 +5,7 @@ Nothing is written here. A text is for standard output, a Sentence for standard 
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,14 +23,14 @@ from chmem_py.advice import (
     format_shortage,
     words_of,
 )
-from chmem_py.tally import Tally
 from hotplug_cli import sizes
-from hotplug_cli.block_names import named
-from hotplug_cli.message import Message, Sentence
+from hotplug_cli.block_names import named, worded
+from hotplug_cli.message import Message, Sentence, Wording
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, StuckError
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
+from memory_hotplug.request.tally import Tally, came_online
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.simulated import is_simulated
 
@@ -81,6 +81,8 @@ class Text:
     """Whether something may be written to the layout afterwards."""
     advised: bool = True
     """Whether advice is written at all, so that work for it is not in vain."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """The options as they were given, for commands that are advised."""
     _waiting: list[Waiting] = field(default_factory=list)
     """What is said about the latest block, if it may be said about the next one, too."""
 
@@ -90,7 +92,8 @@ class Text:
             if self.verbose and self.plain:
                 yield from self._said()
                 yield f"{self._block(outcome.number)} already {self._already}"
-        elif not self.tally.all_or_nothing:
+        elif outcome.result is not Result.NOT_TRIED and not self.tally.all_or_nothing:
+            # Blocks that were not tried are named together, at the end.
             yield from self._format_changes(outcome)
 
     def format_end(self, machine: Machine, signal: int | None) -> Iterator[str | Sentence]:
@@ -113,7 +116,7 @@ class Text:
             yield messages.POLICY_CHANGED.of()
         yield from format_shortage(tally.selection)
         yield from format_not_added(tally.selection, machine)
-        yield from format_advice(tally, machine)
+        yield from format_advice(tally, machine, self.said)
         if not self.rehearsed:
             yield from format_devices(tally)
             if self.advised:
@@ -155,11 +158,12 @@ class Text:
     def _done(self) -> str:
         return done_word(self.tally.selection.request.action)
 
-    def _block(self, *numbers: int) -> str:
+    def _block(self, *numbers: int) -> Wording:
         """The name of a block, or of several that are side by side."""
         size, first, last = self.tally.selection.block_size, min(numbers), max(numbers)
         name = f"Memory Block {first}" if first == last else f"Memory Blocks {first}-{last}"
-        return f"{name} (0x{first * size:016x}-0x{(last + 1) * size - 1:016x})"
+        addresses = f"0x{first * size:016x}-0x{(last + 1) * size - 1:016x}"
+        return worded(f"{name} ({addresses})", [(first, last)])
 
     def _say(self, number: int, row: Message, **fields: str) -> Iterator[Sentence]:
         """What is said about a block. Where util-linux has no line for each block, it waits for
@@ -178,7 +182,7 @@ class Text:
         """What has waited until now."""
         while self._waiting:
             row, fields, numbers = self._waiting.pop()
-            yield row.of(block=self._block(*numbers), **fields)
+            yield row.of(blocks=self._block(*numbers), **fields)
 
     def _format_changes(self, outcome: Outcome) -> Iterator[str | Sentence]:
         if outcome.result is Result.DONE and not self.verbose:
@@ -206,7 +210,8 @@ class Text:
         if outcome.result is Result.DONE:
             if action is Action.ENABLE and "configure" in kept:
                 words.append("configured")
-            words.append(self._done)
+            online = action is Action.ENABLE and came_online(outcome)
+            words.append(f"already {self._done}" if online else self._done)
             if action is Action.DISABLE and "deconfigure" in kept:
                 words.append("deconfigured")
         elif action is Action.DISABLE and "offline" in kept and not outcome.undone:
@@ -217,7 +222,7 @@ class Text:
         by_size, block = self.tally.selection.by_size, self._block(outcome.number)
         reason = words_of(error, self.tally).reason
         if error.cause in PASSED_OVER:
-            sentence = messages.PASSED_OVER.of(block=block, reason=reason)
+            sentence = messages.PASSED_OVER.of(blocks=block, reason=reason)
             if not self.plain:
                 yield sentence
             elif self.verbose or not by_size:
@@ -232,8 +237,10 @@ class Text:
             yield f"{block} {step} failed"
 
 
-def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -> Iterator[str]:
-    """The lines that an administrator would type, the forecast, and one comment on what they would
+def format_script(
+    writes: Sequence[tuple[str, str]], forecast: Iterable[str], tally: Tally, tree: Tree
+) -> Iterator[str]:
+    """The lines that an administrator would type, the FORECAST, and one comment on what they would
     change."""
     numbers = tally.numbers(Result.DONE)
     root = os.path.abspath(tree.root).rstrip("/")
@@ -245,7 +252,7 @@ def format_script(writes: Sequence[tuple[str, str]], tally: Tally, tree: Tree) -
             yield f"memsim write {shlex.quote(root)} {path} {word}"
         else:
             yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
-    yield from (f"# {line}" for line in tally.forecast)
+    yield from (f"# {line}" for line in forecast)
     yield from (f"# {setting.name} would be set to {setting.word}" for setting in tally.settings)
     if not numbers:
         if not tally.settings:

@@ -1,15 +1,15 @@
 """`lsmem --at`: which memory block holds an address, and what it is; or what is there instead."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from hotplug_cli.documents import Key, array_of, filled, object_of
 from lsmem_py import formats
 from lsmem_py.columns import BY_NAME, Column, plain
 from lsmem_py.options import Options
-from lsmem_py.reports import DIALECT, SCHEMA_VERSION, Pieces, Report, closed
+from lsmem_py.reports import Pieces, Report, document, schema_of
 from lsmem_py.sources import Sources
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.machine import Machine
@@ -108,6 +108,26 @@ _OF_LOG = (
 """The columns of --at -, before the others."""
 
 
+def _key(column: Column) -> Key:
+    """The key of a column in the object of an address."""
+
+    def value(place: Place) -> Any:
+        return column.typed(column.value(place))
+
+    return Key(column.identifier, column.help, column.schema, value)
+
+
+_KEYS = [_key(column) for column in (*_COLUMNS, *_OF_LOG)]
+_ROWS = (
+    Key(
+        "addresses",
+        "the addresses that were asked for, or that standard input names",
+        array_of(object_of(_KEYS)),
+        lambda places: [filled(_KEYS, place) for place in places],
+    ),
+)
+
+
 def _pieces(machine: Machine, options: Options) -> Pieces:
     page_size = page_size_of(machine.tree)
     asked: list[tuple[int, Mentioned | None]] = [
@@ -164,21 +184,11 @@ def _innermost(address: int, regions: Sequence[Region]) -> Sequence[str]:
 
 
 def _document(places: Sequence[Place]) -> str:
-    rows = [
-        {column.identifier: column.typed(column.value(place)) for column in (*_COLUMNS, *_OF_LOG)}
-        for place in places
-    ]
-    return json.dumps({"schema_version": SCHEMA_VERSION, "addresses": rows}, indent=2) + "\n"
+    return document(_ROWS, places)
 
 
 def _schema() -> dict[str, Any]:
-    row = {
-        column.identifier: {**column.schema, "description": column.help}
-        for column in (*_COLUMNS, *_OF_LOG)
-    }
-    version = {"const": SCHEMA_VERSION}
-    keys = {"schema_version": version, "addresses": {"type": "array", "items": closed(row)}}
-    return {"$schema": DIALECT, "title": "lsmem --at --json", **closed(keys)}
+    return schema_of("lsmem --at --json", _ROWS)
 
 
 REPORT = Report(_pieces, _schema)

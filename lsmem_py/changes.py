@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from hotplug_cli.documents import BYTES, COUNT, RUN, Key, closed, nullable
 from lsmem_py.columns import BY_NAME
 from memory_hotplug.block import DISABLED
 from memory_hotplug.errors import printable
@@ -15,6 +16,7 @@ from memory_hotplug.table import MERGED_BY, BlockTable, Remark
 
 __all__ = [
     "ATTRIBUTES",
+    "CHANGE",
     "Difference",
     "Snapshot",
     "Span",
@@ -25,7 +27,6 @@ __all__ = [
     "format_news",
     "format_stamped",
     "numbers",
-    "record",
     "snapshot",
 ]
 
@@ -171,17 +172,49 @@ def _differ(name: str, old: Values, new: Values) -> bool:
     return {old.get("configured"), new.get("configured")} == {True, False}
 
 
-def record(change: Difference) -> dict[str, Any]:
-    """The change as JSON. Blocks that exist on both sides have only the attributes that differ."""
-    return {
-        "change": change.kind,
-        "block": {"first": change.first, "last": change.last},
-        "start": change.first * change.block_size,
-        "end": (change.last + 1) * change.block_size - 1,
-        "size": change.size,
-        "before": change.before,
-        "after": change.after,
-    }
+_VALUES = nullable(
+    closed(
+        {name: {"description": BY_NAME[name].help, **BY_NAME[name].schema} for name in ATTRIBUTES},
+        (),
+    )
+)
+
+CHANGE = (
+    Key(
+        "change",
+        "what became of the blocks",
+        {"enum": ["added", "removed", "changed"]},
+        lambda change: change.kind,
+    ),
+    Key(
+        "block",
+        "the blocks",
+        RUN,
+        lambda change: {"first": change.first, "last": change.last},
+    ),
+    Key("start", "the first address", COUNT, lambda change: change.first * change.block_size),
+    Key(
+        "end",
+        "the last address, inclusive",
+        COUNT,
+        lambda change: (change.last + 1) * change.block_size - 1,
+    ),
+    Key("size", "bytes", BYTES, lambda change: change.size),
+    Key(
+        "before",
+        "their attributes before, of blocks that changed only those that differ; null if they were "
+        "not there",
+        _VALUES,
+        lambda change: change.before,
+    ),
+    Key(
+        "after",
+        "the same afterwards; null if they are not there any more",
+        _VALUES,
+        lambda change: change.after,
+    ),
+)
+"""A change as JSON has it."""
 
 
 def format_change(change: Difference) -> str:

@@ -1,13 +1,19 @@
 """One table with a row for each column: its heading, help, alignment and values."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
-from hotplug_cli.sizes import human
+from hotplug_cli.sizes import rounded
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.table import MemoryRange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "BY_NAME",
@@ -19,7 +25,6 @@ __all__ = [
     "WHY",
     "ZONES",
     "Column",
-    "named",
     "parse",
     "plain",
 ]
@@ -58,7 +63,7 @@ class Column(NamedTuple):
     right: bool = True
     """Whether the column is aligned to the right."""
     width: int = 0
-    """The minimum width of the column without headings."""
+    """The minimum width of the column without headings and, where there is room, on a terminal."""
     extra: bool = False
     """Whether util-linux does not have the column, so that --output-all does not show it."""
 
@@ -135,8 +140,8 @@ def _held(heading: str, help_: str) -> Column:
     return Column(
         heading,
         help_,
-        lambda pages, found: pages.size(found, name),
-        lambda size: "" if size is None else human(size),
+        lambda pages, found: pages.size(range(found.first, found.last + 1), name),
+        lambda size: "" if size is None else rounded(size),
         _nullable("integer"),
         beside="pages",
         reads=_JUDGED_BY,
@@ -158,7 +163,7 @@ COLUMNS = (
         "SIZE",
         "size of the memory range",
         attrgetter("size"),
-        human,
+        rounded,
         _BYTES,
         number=True,
         width=5,
@@ -190,7 +195,10 @@ COLUMNS = (
         _block,
         {
             "type": "object",
-            "properties": {"first": _ADDRESS, "last": _ADDRESS},
+            "properties": {
+                "first": {**_ADDRESS, "description": "the number of the first block"},
+                "last": {**_ADDRESS, "description": "the number of the last block, inclusive"},
+            },
             "required": ["first", "last"],
             "additionalProperties": False,
         },
@@ -285,7 +293,7 @@ COLUMNS = (
         "MEMMAP-SIZE",
         "size of the struct pages of the range",
         attrgetter("memmap_size"),
-        human,
+        rounded,
         _ADDRESS,
         number=True,
         extra=True,
@@ -327,7 +335,7 @@ COLUMNS = (
     Column(
         "POISONED",
         "number of pages that failed (root)",
-        lambda pages, found: pages.poisoned_pages(found),
+        lambda pages, found: pages.poisoned_pages(range(found.first, found.last + 1)),
         plain,
         _nullable("integer"),
         beside="pages",
@@ -380,17 +388,18 @@ def parse(text: str, default: Sequence[Column]) -> list[Column]:
     """
     extends = text.startswith("+")
     names = text.removeprefix("+").split(",")
-    return [*(default if extends else ()), *map(named, names)]
-
-
-def named(name: str) -> Column:
-    """The column of that name, in any case and with hyphens or underscores.
-
-    Raises UsageError where there is none.
-    """
-    column = BY_NAME.get(name.lower().replace("-", "_"))
-    if column is None:
+    if len(names) > 1 and not names[-1]:
+        # Like util-linux, take a comma at the end for a part of the name before it.
+        names[-2:] = [f"{names[-2]},"]
+    found = [_named(name) for name in names]
+    if None in found:
         from lsmem_py.suggestions import unknown_column
 
-        raise UsageError(unknown_column(name, HEADINGS))
-    return column
+        at = found.index(None)
+        raise UsageError(unknown_column(names[at], HEADINGS, names[at + 1 :]))
+    return [*(default if extends else ()), *filter(None, found)]
+
+
+def _named(name: str) -> Column | None:
+    """The column of that name, in any case and with hyphens or underscores."""
+    return BY_NAME.get(name.lower().replace("-", "_"))

@@ -2,24 +2,48 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hotplug_cli import messages as shared
+from hotplug_cli.documents import (
+    FLAG,
+    Key,
+    array_of,
+    closed,
+    described,
+    filled,
+    object_of,
+    version_of,
+)
 from hotplug_cli.exits import Exit
 from hotplug_cli.message import Sentence
 from hotplug_cli.program import complain_of
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
-from lsmem_py import layout_targets, messages
+from lsmem_py import layout_targets, messages, typed
 from lsmem_py.changes import Difference
 from lsmem_py.earlier import earlier_state, snapshot
+from lsmem_py.layout_targets import Wanted
 from memory_hotplug.errors import MemoryHotplugError, printable
 from memory_hotplug.machine import Machine
 
-__all__ = ["SCHEMA_VERSION", "run_diff"]
+__all__ = ["run_diff", "schema"]
 
-SCHEMA_VERSION = 1
-"""The version of the document about changes."""
+
+class _Compared(NamedTuple):
+    """What --diff has found."""
+
+    changes: list[Difference]
+    settings: dict[str, dict[str, Any]]
+    """The settings of the machine that changed: name -> before and after."""
+    wanted: Wanted | None
+    """What the machine is to be, by a layout."""
+
+    @property
+    def same(self) -> bool:
+        wanted = self.wanted
+        lacking = bool(wanted and (wanted.absences or wanted.refused))
+        return not (self.changes or self.settings or lacking)
 
 
 def run_diff(
@@ -32,24 +56,22 @@ def run_diff(
     """Compare the machine below ROOT with PATH, and write the changes; return the exit status."""
     try:
         lacking: Sequence[Sentence] = ()
-        records: dict[str, Any] = {}
+        wanted = None
         if layout_targets.is_layout(path):
             with Machine.at(root) as machine:
                 after = snapshot(machine)
                 wanted = layout_targets.wanted(machine, after, path)
-            before, lacking, records = wanted.snapshot, wanted.sentences, wanted.records()
+            before, lacking = wanted.snapshot, wanted.sentences
         else:
             before = earlier_state(path)
             with Machine.at(root) as machine:
                 after = snapshot(machine)
         settings = dict(_settings(before.head, after.head))
         same_size = before.block_size == after.block_size
-        found = changes_.compare(before, after) if same_size else []
-        same = not (found or settings or any(records.values()))
+        changes = changes_.compare(before, after) if same_size else []
+        found = _Compared(changes, settings, wanted)
         sys.stdout.writelines(
-            _format_document(same, found, settings, records)
-            if json
-            else _format_text(found, settings, format_size)
+            _format_document(found) if json else _format_text(changes, settings, format_size)
         )
         sys.stdout.flush()
     except BrokenPipeError:
@@ -63,7 +85,7 @@ def run_diff(
         write_message(sentence_of(remark))
     for sentence in lacking:
         write_message(sentence)
-    return Exit.SUCCESS if same else Exit.DIFFERENT
+    return Exit.SUCCESS if found.same else Exit.DIFFERENT
 
 
 def _settings(
@@ -83,26 +105,67 @@ def _settings(
             yield name, {"before": old, "after": new}
 
 
-def _format_document(
-    same: bool,
-    found: list[Difference],
-    settings: dict[str, dict[str, Any]],
-    records: Mapping[str, Any],
-) -> Iterator[str]:
+def _both(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a setting before and after."""
+    return closed(
+        {
+            "before": {**schema, "description": "its value before"},
+            "after": {**schema, "description": "its value afterwards"},
+        }
+    )
+
+
+def _settings_schema() -> dict[str, Any]:
+    each = {
+        name: {**_both(known), "description": known.get("description", name)}
+        for name, known in typed.settings().items()
+    }
+    return closed(each, ())
+
+
+def _of_wanted(row: Key) -> Key:
+    return row._replace(value=lambda found: row.value(found.wanted))
+
+
+_HEAD = (
+    version_of(1),
+    Key(
+        "same",
+        "whether nothing changed; with a memory layout, whether the machine is as it says",
+        FLAG,
+        lambda found: found.same,
+    ),
+    Key(
+        "settings",
+        "the settings of the machine as a whole that changed",
+        _settings_schema(),
+        lambda found: found.settings,
+    ),
+    *map(_of_wanted, layout_targets.LACKING),
+)
+_CHANGES = Key(
+    "changes",
+    "blocks that follow each other and changed in the same way",
+    array_of(object_of(changes_.CHANGE)),
+    lambda found: (filled(changes_.CHANGE, change) for change in found.changes),
+)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the document about changes."""
+    return described("lsmem --diff --json", object_of((*_HEAD, _CHANGES)))
+
+
+def _format_document(found: _Compared) -> Iterator[str]:
+    """The document, with one change on each line."""
     import json
 
-    head = {
-        "schema_version": SCHEMA_VERSION,
-        "same": same,
-        "settings": settings,
-        **records,
-    }
-    yield json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "changes": ['
+    yield json.dumps(filled(_HEAD, found), indent=2).removesuffix("\n}") + ',\n  "changes": ['
     between = "\n    "
-    for change in found:
-        yield between + json.dumps(changes_.record(change))
+    for change in _CHANGES.value(found):
+        yield between + json.dumps(change)
         between = ",\n    "
-    yield "\n  ]\n}\n" if found else "]\n}\n"
+    yield "\n  ]\n}\n" if found.changes else "]\n}\n"
 
 
 def _format_text(

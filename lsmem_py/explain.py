@@ -1,12 +1,13 @@
 """`lsmem --explain`: why the total of all blocks is not MemTotal, and not what was paid for."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from hotplug_cli.documents import BYTES, TEXT, Key, Row, array_of, filled, nullable, object_of
 from lsmem_py.options import Options, on_terminal
-from lsmem_py.reports import BYTES, Pieces, Report, closed, document, schema_of
+from lsmem_py.reports import Pieces, Report, document, schema_of
 from memory_hotplug.block import State
 from memory_hotplug.errors import printable
 from memory_hotplug.machine import Machine
@@ -132,37 +133,29 @@ _FIGURES = (
 """From all blocks down to what new programs can have. What the tree does not tell has no line."""
 
 
-class _Said:
-    """The row of the JSON document about memory that was not added."""
-
-    key = "not_added"
-    optional = True
-    schema: Mapping[str, Any] = {
-        "type": "array",
-        "description": "what the kernel said of memory that it did not add",
-        "items": closed(
-            {
-                "line": {"type": "string"},
-                "fits": {
-                    "description": "the part that would have made whole blocks, in bytes",
-                    "anyOf": [closed({"start": BYTES, "size": BYTES}), {"type": "null"}],
-                },
-            }
-        ),
-    }
-
-    @staticmethod
-    def value(account: Account) -> list[dict[str, Any]] | None:
-        return [
-            {
-                "line": line,
-                "fits": dict(zip(("start", "size"), fits, strict=True)) if fits else None,
-            }
-            for line, fits in account.not_added
-        ] or None
-
-
-_ROWS = (*_FIGURES, _Said())
+_PART = (
+    Key("start", "address of the first byte", BYTES, lambda fits: fits[0]),
+    Key("size", "bytes", BYTES, lambda fits: fits[1]),
+)
+_SAID = (
+    Key("line", "what the kernel said", TEXT, lambda said: said.line),
+    Key(
+        "fits",
+        "the part of the memory that would have made whole blocks",
+        nullable(object_of(_PART)),
+        lambda said: filled(_PART, said.fits) if said.fits else None,
+    ),
+)
+_ROWS: Sequence[Row] = (
+    *_FIGURES,
+    Key(
+        "not_added",
+        "what the kernel said of memory that came and was not added",
+        array_of(object_of(_SAID)),
+        lambda account: [filled(_SAID, said) for said in account.not_added] or None,
+        optional=True,
+    ),
+)
 
 
 def _read(machine: Machine) -> Account:

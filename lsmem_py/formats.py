@@ -4,14 +4,20 @@ Each yields its text in pieces, so that the listing of a large machine is never 
 whole. Only a table goes through its rows twice, first for the widths.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 from hotplug_cli.getopt import UsageError
 from lsmem_py.columns import Column, plain
 from lsmem_py.options import METRICS
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.table import MemoryRange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "FORMATS",
@@ -44,6 +50,8 @@ class Listing(NamedTuple):
     """Whether each heading of a table has the help of its column as a tooltip."""
     paint: Callable[[MemoryRange, str], str] | None = None
     """A function that colours a line of a table."""
+    room: int = 0
+    """The width of the terminal; 0 elsewhere."""
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of each range."""
@@ -89,11 +97,20 @@ def format_table(listing: Listing) -> Iterator[str]:
     widths = [max(map(len, cells), default=0) for cells in zip(*lines, strict=True)]
     if not listing.headings:
         widths = [max(width, column.width) for width, column in zip(widths, columns, strict=True)]
+    _widen(widths, columns, listing.room - sum(widths) - len(widths) + 1)
     if listing.headings:
         yield _aligned(columns, listing.names(), widths, listing.annotate) + "\n"
     for found, row in zip(ranges, rows, strict=True):
         line = _aligned(columns, row, widths)
         yield (listing.paint(found, line) if listing.paint else line) + "\n"
+
+
+def _widen(widths: list[int], columns: Sequence[Column], room: int) -> None:
+    """Bring columns to their least width as far as there is ROOM, the last column first."""
+    for at in reversed(range(len(widths))):
+        more = max(min(columns[at].width - widths[at], room), 0)
+        widths[at] += more
+        room -= more
 
 
 def _aligned(

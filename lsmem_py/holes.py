@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
-from hotplug_cli.sizes import human
-from lsmem_py import formats
+from hotplug_cli.sizes import rounded
+from lsmem_py import formats, listings
 from lsmem_py.columns import BY_NAME, Column
 from lsmem_py.options import Options
-from lsmem_py.reports import DIALECT, Pieces, Report, closed
+from lsmem_py.reports import Pieces, Report
 from lsmem_py.sources import Sources
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
@@ -69,20 +68,11 @@ def _pieces(machine: Machine, options: Options) -> Pieces:
     return format_(listing), unknown
 
 
-def _schema() -> dict[str, Any]:
-    """Like util-linux's JSON, it has texts, and with --bytes a number for a size."""
-    row = {
-        column.key: {
-            "type": ["string", "integer" if column.number else "null"],
-            "description": column.help,
-        }
-        for column in _COLUMNS
-    }
-    holes = closed({"memory": {"type": "array", "items": closed(row)}})
-    return {"$schema": DIALECT, "title": "lsmem --holes --json", **holes}
-
-
-REPORT = Report(_pieces, _schema)
+REPORT = Report(
+    _pieces,
+    lambda: listings.schema("lsmem --holes --json", _COLUMNS),
+    lambda: listings.line_schema("a line of lsmem --holes --format jsonl", _COLUMNS),
+)
 
 
 def _contents(hole: MemoryRange, regions: Sequence[Region]) -> list[str]:
@@ -91,7 +81,7 @@ def _contents(hole: MemoryRange, regions: Sequence[Region]) -> list[str]:
     for name, size in _parts(hole, regions):
         sizes[name] = sizes.get(name, 0) + size
     descending = sorted(sizes.items(), key=lambda item: -item[1])
-    return [f"{name} {human(size)}" for name, size in descending]
+    return [f"{name} {rounded(size)}" for name, size in descending]
 
 
 def _parts(hole: MemoryRange, regions: Sequence[Region]) -> Iterator[tuple[str, int]]:

@@ -7,6 +7,17 @@ from typing import Any, NamedTuple
 
 from hotplug_cli import tree_messages
 from hotplug_cli.block_names import named
+from hotplug_cli.documents import (
+    BYTES,
+    COUNT,
+    RUN,
+    TEXT,
+    Key,
+    array_of,
+    filled,
+    nullable,
+    object_of,
+)
 from hotplug_cli.message import Sentence
 from hotplug_cli.remarks import absent_sentence
 from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
@@ -23,7 +34,7 @@ from memory_hotplug.runs import runs_of
 from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.root_files import LONGEST
 
-__all__ = ["DEFAULT", "Persistence", "Wanted", "is_layout", "persistence", "wanted"]
+__all__ = ["DEFAULT", "LACKING", "Persistence", "Wanted", "is_layout", "persistence", "wanted"]
 
 DEFAULT = "layout"
 """What stands for the layout in the directories memory-layout.d, where a file is named."""
@@ -94,23 +105,58 @@ class Wanted(NamedTuple):
     sentences: Sequence[Sentence]
     """Messages about what is lacking and refused."""
 
-    def records(self) -> dict[str, list[dict[str, Any]]]:
-        """What is lacking and refused, for JSON."""
-        size = self.snapshot.block_size
-        return {
-            "missing": [_record(absence, size) for absence in self.absences],
-            "refused": [{"first": one, "last": end} for one, end in runs_of(self.refused)],
-        }
+
+_MISSING = (
+    Key("file", "the file of the entry", TEXT, lambda one: one[0].entry.where.file),
+    Key(
+        "line",
+        "the line of the entry, from 1; null if it is not known, as in JSON",
+        nullable({**COUNT, "minimum": 1}),
+        lambda one: one[0].entry.where.line,
+    ),
+    Key(
+        "size",
+        "bytes that are missing; of a node without any memory, those of one block",
+        BYTES,
+        lambda one: one[0].blocks * one[1],
+    ),
+    Key("node", "the node that the entry names", nullable(COUNT), lambda one: one[0].entry.node),
+    Key(
+        "blocks",
+        "the blocks that are missing, where these are known",
+        array_of(RUN),
+        lambda one: _runs(one[0].ranges),
+    ),
+)
 
 
-def _record(absence: Absence, block_size: int) -> dict[str, Any]:
-    assert absence.entry is not None
-    return {
-        **absence.entry.where._asdict(),
-        "size": absence.blocks * block_size,
-        "node": absence.entry.node,
-        "blocks": [{"first": first, "last": last} for first, last in absence.ranges],
-    }
+def _runs(ranges: Sequence[tuple[int, int]]) -> list[dict[str, int]]:
+    return [{"first": first, "last": last} for first, last in ranges]
+
+
+def _missing(wanted: Wanted) -> list[dict[str, Any]]:
+    size = wanted.snapshot.block_size
+    return [filled(_MISSING, (absence, size)) for absence in wanted.absences]
+
+
+LACKING = (
+    Key(
+        "missing",
+        "only with a memory layout: what it wants, and the machine does not have",
+        array_of(object_of(_MISSING)),
+        lambda wanted: wanted and _missing(wanted),
+        optional=True,
+    ),
+    Key(
+        "refused",
+        "only with a memory layout: blocks that chmem would not change as it says, because of "
+        "their zone",
+        array_of(RUN),
+        lambda wanted: wanted and _runs(runs_of(wanted.refused)),
+        optional=True,
+    ),
+)
+"""What is lacking and refused, as JSON has it; from what is wanted, None without a layout."""
 
 
 def wanted(machine: Machine, now: Snapshot, path: str) -> Wanted:

@@ -12,6 +12,9 @@ NOTHING_WANTED = Message(
     "--summary=always adds the summary to any format",
     reference=True,
 )
+UNKNOWN_ANNOTATION = Message(
+    "invalid argument of --annotate: {argument}", "it takes {allowed}", reference=True
+)
 UNKNOWN_COLUMN = Message("unknown column: {name}", "the columns are {columns}", reference=True)
 COLUMN_MEANT = Message("", "did you mean {meant}? the columns are {columns}", UNKNOWN_COLUMN.entry)
 ALL_COLUMNS = Message(

@@ -1,16 +1,18 @@
 """The values of lsmem's options, which arguments they take, and which options exclude others."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
-from hotplug_cli.sizes import human
+from hotplug_cli.sizes import rounded
 from lsmem_py.columns import HEADINGS, PICTURED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
 
@@ -28,7 +30,7 @@ __all__ = [
 
 SUMMARY = ("never", "always", "only")
 TERMINAL = ("always", "never", "auto")
-_ALLOWED = {"annotate": TERMINAL, "color": TERMINAL, "map": PICTURED, "advice": TERMINAL}
+_ALLOWED = {"color": TERMINAL, "map": PICTURED, "advice": TERMINAL}
 """An option that takes a word as its argument -> these words."""
 METRICS = "prometheus"
 """The format that is no listing of ranges."""
@@ -111,7 +113,7 @@ class Options(SimpleNamespace):
     @property
     def format_size(self) -> Callable[[int], str]:
         """The function that formats a size."""
-        return str if self.bytes else human
+        return str if self.bytes else rounded
 
     @property
     def format_name(self) -> str:
@@ -164,6 +166,18 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
 
     EXTRA are the words that are no options; GIVEN are the options, as ``--name=VALUE``.
     """
+    if extra:
+        raise _unexpected(extra[0], given)
+    if options.annotate not in TERMINAL:
+        from lsmem_py import messages
+
+        said = messages.UNKNOWN_ANNOTATION.of(argument=options.annotate, allowed=_listed(TERMINAL))
+        raise UsageError(said)
+    if options.summary == "nothing":
+        from lsmem_py import messages
+
+        asked = "--{raw,json,pairs}" if options.format is None else "--format"
+        raise UsageError(messages.NOTHING_WANTED.of(options=asked))
     for name, allowed in _ALLOWED.items():
         argument = getattr(options, name)
         if argument is not None and argument not in allowed:
@@ -175,17 +189,6 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
         _check_view(f"--format={METRICS}", {"format", "output-file"}, given)
     if options.watch is not None and options.json:
         _check_view("--watch --json", {"watch", "json", "bytes"}, given)
-    if extra:
-        raise _unexpected(extra[0], given)
-    if not options.sysroot:
-        from hotplug_cli import tree_messages
-
-        raise UsageError(tree_messages.NO_SYSROOT.of())
-    if options.summary == "nothing":
-        from lsmem_py import messages
-
-        asked = "--{raw,json,pairs}" if options.format is None else "--format"
-        raise UsageError(messages.NOTHING_WANTED.of(options=asked))
     if options.typed and options.format_name not in ("json", "jsonl"):
         from lsmem_py import messages
 
@@ -204,7 +207,7 @@ def _check_numbers(options: Options) -> None:
         raise _invalid("at", str(error), "0x7d000000, pfn:0x7d000, or - for a log") from None
 
 
-def clash(before: str, name: str) -> "Sentence | None":
+def clash(before: str, name: str) -> Sentence | None:
     """Why the options BEFORE and NAME, without hyphens, cannot both be given."""
     if before == name:
         return None
@@ -220,7 +223,7 @@ def clash(before: str, name: str) -> "Sentence | None":
     return None
 
 
-def _means_nothing(option: str, view: str) -> "Sentence":
+def _means_nothing(option: str, view: str) -> Sentence:
     from hotplug_cli import messages
 
     return messages.MEANS_NOTHING.of(option=option, other=view)
@@ -273,7 +276,8 @@ def _unexpected(word: str, given: Sequence[str]) -> UsageError:
     """The error for a word that is not an option, but may be meant as the argument of one."""
     from lsmem_py import messages, suggestions
 
-    for name, allowed in (("summary", SUMMARY), *_ALLOWED.items()):
+    known = (("summary", SUMMARY), ("annotate", TERMINAL), *_ALLOWED.items())
+    for name, allowed in known:
         if word in allowed and any(one.partition("=")[0] == f"--{name}" for one in given):
             return GetoptUsageError(messages.VALUE_APART.of(option=f"--{name}", value=word))
     return GetoptUsageError(suggestions.unexpected(word, given, HEADINGS))

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from hotplug_cli.sizes import human
+from hotplug_cli.sizes import rounded
 from lsmem_py.columns import BY_NAME, STATUS, ZONES
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
 from memory_hotplug.table import BlockTable
@@ -125,7 +125,7 @@ class Picture:
     width: int
     rows: int
     """The maximum of rows of cells; many nodes may need more."""
-    format_size: Callable[[int], str] = human
+    format_size: Callable[[int], str] = rounded
     changed: Collection[int] = ()
     """The numbers of blocks to mark in a line below their cells."""
 

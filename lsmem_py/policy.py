@@ -3,57 +3,28 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from hotplug_cli.documents import (
+    BYTES,
+    COUNT,
+    FLAG,
+    TEXT,
+    TEXTS,
+    Key,
+    array_of,
+    closed,
+    filled,
+    nullable,
+    object_of,
+)
 from lsmem_py.options import Options
-from lsmem_py.reports import BYTES, Pieces, Report, closed, document, schema_of
+from lsmem_py.reports import Pieces, Report, document, schema_of
 from memory_hotplug.attribute import path_of
-from memory_hotplug.block import Zone, zone_of
-from memory_hotplug.layout.settings import ATTRIBUTES, present
+from memory_hotplug.layout.added_policy import MOVABLE_AT_MOST, AddedPolicy, policy_on
+from memory_hotplug.layout.settings import ATTRIBUTES
 from memory_hotplug.machine import Machine
-from memory_hotplug.udev.added import AddedMemory, OnlineRule, added_memory
+from memory_hotplug.udev.added import OnlineRule
 
 __all__ = ["REPORT"]
-
-_MOVABLE_AT_MOST = 4
-"""Up to so many times the memory of the other zones is safe in zone Movable
-(Documentation/admin-guide/mm/memory-hotplug.rst)."""
-
-
-class PolicyReport(NamedTuple):
-    """What says what becomes of memory that is added."""
-
-    settings: dict[str, str]
-    """Key of a layout's policy -> value; only those that the kernel has."""
-    added: AddedMemory
-    """What udev rules make of memory that the kernel leaves offline."""
-    movable: int
-    """Bytes online in zone Movable."""
-    others: int
-    """Bytes online in other zones."""
-
-    @property
-    def by_kernel(self) -> str | None:
-        """The word by which the kernel itself sets added memory online."""
-        word = self.settings.get("auto_online", "offline")
-        return None if word == "offline" else word
-
-    @property
-    def by_rules(self) -> tuple[OnlineRule, ...]:
-        """The rules that are sure to set added memory online: one, or one of several."""
-        return () if self.by_kernel or not self.added.certain else self.added.by
-
-    @property
-    def too_movable(self) -> bool:
-        return self.movable > _MOVABLE_AT_MOST * self.others
-
-
-def _read(machine: Machine) -> PolicyReport:
-    """Raises the errors of Machine, and OSError if a rule cannot be read."""
-    table = machine.read(("state", "zones"))
-    zones = [zone_of(block) for block in table.blocks()]
-    movable = zones.count(Zone.MOVABLE) * table.block_size
-    others = table.total(online=True) - movable
-    return PolicyReport(present(machine), added_memory(machine.tree), movable, others)
-
 
 FormatSize = Callable[[int], str]
 
@@ -65,8 +36,8 @@ class PolicyRow(NamedTuple):
     help: str
     typed: dict[str, Any]
     """JSON Schema of the value, without the description."""
-    value: Callable[[PolicyReport], Any]
-    text: Callable[[PolicyReport, FormatSize], Iterable[str]] = lambda policy, format_size: ()
+    value: Callable[[AddedPolicy], Any]
+    text: Callable[[AddedPolicy, FormatSize], Iterable[str]] = lambda policy, format_size: ()
     """The lines, with newlines."""
     optional: bool = False
 
@@ -75,11 +46,11 @@ class PolicyRow(NamedTuple):
         return {**self.typed, "description": self.help}
 
 
-def _settings(policy: PolicyReport, _: FormatSize) -> Iterator[str]:
+def _settings(policy: AddedPolicy, _: FormatSize) -> Iterator[str]:
     return (f"{_file(key):<24} {value}\n" for key, value in policy.settings.items())
 
 
-def _rules(policy: PolicyReport, _: FormatSize) -> Iterator[str]:
+def _rules(policy: AddedPolicy, _: FormatSize) -> Iterator[str]:
     rules = policy.added.rules
     if rules:
         yield "\nudev rules that set memory online:\n"
@@ -101,7 +72,7 @@ def _places(rules: Iterable[OnlineRule]) -> str:
     return " or ".join(rule.place for rule in rules)
 
 
-def _becomes(policy: PolicyReport) -> str:
+def _becomes(policy: AddedPolicy) -> str:
     added = policy.added
     if policy.by_kernel:
         late = ", and udev comes too late" if added.rules else ""
@@ -117,76 +88,82 @@ def _becomes(policy: PolicyReport) -> str:
     return "stays offline: neither the kernel nor a udev rule sets it online"
 
 
-def _added_memory(policy: PolicyReport) -> dict[str, Any]:
-    rules, added = policy.by_rules, policy.added
-    return {
-        "words": [policy.by_kernel] if policy.by_kernel else list(added.words) if rules else [],
-        "by": "kernel" if policy.by_kernel else "udev" if rules else None,
-        "rule": rules[-1].place if rules else None,
-        "certain": bool(policy.by_kernel or rules or not added.rules),
-    }
-
-
-def _warning(policy: PolicyReport, format_size: FormatSize) -> Iterator[str]:
+def _warning(policy: AddedPolicy, format_size: FormatSize) -> Iterator[str]:
     if policy.too_movable:
         yield (
-            f"Zone Movable has {format_size(policy.movable)}, more than {_MOVABLE_AT_MOST} times"
+            f"Zone Movable has {format_size(policy.movable)}, more than {MOVABLE_AT_MOST} times"
             f" the {format_size(policy.others)} of the other zones: the kernel can run out of"
             " memory for itself.\n"
         )
 
 
-_TEXT = {"type": "string"}
-_WORDS = {"type": "array", "items": _TEXT}
+_RULE = (
+    Key("file", "the file of the rule", TEXT, lambda rule: rule.file),
+    Key("line", "its line, from 1", {**COUNT, "minimum": 1}, lambda rule: rule.line),
+    Key(
+        "words",
+        "states it may write; none for a program that may do so",
+        TEXTS,
+        lambda rule: rule.words,
+    ),
+    Key("certain", "whether it is for all added memory", FLAG, lambda rule: rule.certain),
+)
+
+
+def _becoming(policy: AddedPolicy) -> list[str]:
+    """The words that are written for added memory, or may be."""
+    if policy.by_kernel:
+        return [policy.by_kernel]
+    return list(policy.added.words) if policy.by_rules else []
+
+
+_ADDED = (
+    Key("words", "the state that it is set to, or may be", TEXTS, _becoming),
+    Key(
+        "by",
+        "who sets it online; null if nobody is sure to",
+        {"enum": ["kernel", "udev", None]},
+        lambda policy: "kernel" if policy.by_kernel else "udev" if policy.by_rules else None,
+    ),
+    Key(
+        "rule",
+        "the file and line of the rule that does",
+        nullable(TEXT),
+        lambda policy: policy.by_rules[-1].place if policy.by_rules else None,
+    ),
+    Key(
+        "certain",
+        "false where it may be set online by one of the rules",
+        FLAG,
+        lambda policy: bool(policy.by_kernel or policy.by_rules or not policy.added.rules),
+    ),
+)
 _ROWS = (
     PolicyRow(
         "settings",
         "what the kernel has of its settings, as sysfs shows it",
-        closed({_file(key): _TEXT for key in ATTRIBUTES}, ()),
+        closed(
+            {
+                _file(key): {**TEXT, "description": f"the key {key} of a layout's policy"}
+                for key in ATTRIBUTES
+            },
+            (),
+        ),
         lambda policy: {_file(key): value for key, value in policy.settings.items()},
         _settings,
     ),
     PolicyRow(
         "rules",
         "udev rules that set memory online",
-        {
-            "type": "array",
-            "items": closed(
-                {
-                    "file": _TEXT,
-                    "line": {"type": "integer", "minimum": 1},
-                    "words": {
-                        **_WORDS,
-                        "description": "states it may write; none for a program that may do so",
-                    },
-                    "certain": {
-                        "type": "boolean",
-                        "description": "whether it is for all added memory",
-                    },
-                }
-            ),
-        },
-        lambda policy: [
-            {"file": one.file, "line": one.line, "words": one.words, "certain": one.certain}
-            for one in policy.added.rules
-        ],
+        array_of(object_of(_RULE)),
+        lambda policy: [filled(_RULE, rule) for rule in policy.added.rules],
         _rules,
     ),
     PolicyRow(
         "added_memory",
         "what becomes of memory that is added; without words, it stays offline if that is certain",
-        closed(
-            {
-                "words": {**_WORDS, "description": "the state that it is set to, or may be"},
-                "by": {"enum": ["kernel", "udev", None]},
-                "rule": {"type": ["string", "null"], "description": "its file and line"},
-                "certain": {
-                    "type": "boolean",
-                    "description": "false where it may be set online by one of the rules",
-                },
-            }
-        ),
-        _added_memory,
+        object_of(_ADDED),
+        lambda policy: filled(_ADDED, policy),
         lambda policy, _: [f"\nMemory that is added {_becomes(policy)}.\n"],
     ),
     PolicyRow("movable", "bytes online in zone Movable", BYTES, lambda policy: policy.movable),
@@ -194,7 +171,7 @@ _ROWS = (
     PolicyRow(
         "too_movable",
         "whether zone Movable is so large that the kernel can run out of memory for itself",
-        {"type": "boolean"},
+        FLAG,
         lambda policy: policy.too_movable,
         _warning,
     ),
@@ -202,7 +179,7 @@ _ROWS = (
 
 
 def _pieces(machine: Machine, options: Options) -> Pieces:
-    policy = _read(machine)
+    policy = policy_on(machine)
     if options.json:
         return [document(_ROWS, policy)], ()
     return [line for row in _ROWS for line in row.text(policy, options.format_size)], ()

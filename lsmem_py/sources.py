@@ -1,16 +1,20 @@
 """What columns need to know beside the table of blocks, such as a layout, devices and pages."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from memory_hotplug.machine import Machine
 from memory_hotplug.table import BlockTable, MemoryRange
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from hotplug_cli.message import Sentence
-    from lsmem_py.block_contents import BlockContents
     from lsmem_py.columns import Column
+    from memory_hotplug.seen.findings import BlockContents
     from memory_hotplug.seen.iomem import Region
 
 __all__ = ["Sources"]
@@ -43,7 +47,7 @@ class Sources:
         for name in sorted(names):
             getattr(self, name)
 
-    def value(self, column: "Column") -> Callable[[MemoryRange], Any]:
+    def value(self, column: Column) -> Callable[[MemoryRange], Any]:
         """The function that gives the value of a range in COLUMN."""
         if not column.beside:
             return column.value
@@ -80,7 +84,7 @@ class Sources:
         return tiers(self.machine.tree)
 
     @cached_property
-    def pages(self) -> "BlockContents":
+    def pages(self) -> BlockContents:
         """What the blocks hold."""
         from lsmem_py.block_contents import read_contents
 
@@ -94,7 +98,7 @@ class Sources:
         return found
 
     @cached_property
-    def regions(self) -> "Sequence[Region]":
+    def regions(self) -> Sequence[Region]:
         """The map of the address space."""
         from memory_hotplug.seen.iomem import read_iomem
 

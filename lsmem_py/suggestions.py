@@ -11,12 +11,13 @@ from lsmem_py import messages
 __all__ = ["unexpected", "unknown_column"]
 
 
-def unknown_column(name: str, known: Sequence[str]) -> Sentence:
-    """The message about a column that is not among those KNOWN, by their headings."""
-    said = messages.UNKNOWN_COLUMN.of(name=name, columns=", ".join(known))
+def unknown_column(name: str, known: Sequence[str], others: Sequence[str] = ()) -> Sentence:
+    """The message about a column that is not among those KNOWN, by their headings. Like util-linux
+    it has the OTHERS that follow in the list."""
+    said = messages.UNKNOWN_COLUMN.of(name=",".join([name, *others]), columns=", ".join(known))
     if name.lower() in ("all", "*"):
         return said._replace(advice=messages.ALL_COLUMNS.of().advice)
-    if name.strip() != name or not name:
+    if name.strip(" ,") != name or not name:
         return said._replace(advice=messages.LIST_OF_COLUMNS.of().advice)
     meant = spelling.nearest(name, known)
     if meant is None:

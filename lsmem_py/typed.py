@@ -1,11 +1,23 @@
 """The typed JSON document for scripts: numbers, booleans, arrays, and null for unknown values."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hotplug_cli.documents import (
+    BYTES,
+    FLAG,
+    TEXT,
+    Key,
+    array_of,
+    closed,
+    described,
+    filled,
+    nullable,
+    object_of,
+    version_of,
+)
 from lsmem_py.columns import BY_NAME, COLUMNS, Column
 from lsmem_py.formats import Listing
-from lsmem_py.reports import BYTES, DIALECT, closed
 from memory_hotplug.machine import Machine
 from memory_hotplug.table import BlockTable
 
@@ -16,15 +28,14 @@ __all__ = [
     "format_document",
     "format_lines",
     "head",
+    "line_schema",
     "schema",
+    "settings",
     "with_nodes",
 ]
 
 SCHEMA_VERSION = 1
-"""The version of the document, which --diff checks.
-
-It grows when a key changes its meaning or is removed, but not when a key is added.
-"""
+"""The version of the document, which --diff checks."""
 
 DEFAULT = tuple(
     column for column in COLUMNS if column.identifier != "phys_device" and not column.beside
@@ -32,54 +43,125 @@ DEFAULT = tuple(
 """All columns except PHYS_DEVICE, which on s390 makes every block a range of its own, and those for
 which more must be read than blocks: a layout, devices, tiers, or pages."""
 
-_TEXT = {"type": ["string", "null"]}
-_NULLABLE_FLAG = {"type": ["boolean", "null"]}
-
-_PARAMETERS: dict[str, dict[str, Any]] = {
-    "memmap_on_memory": {**_TEXT, "description": "Y, N or force"},
-    "online_policy": _TEXT,
-    "auto_movable_ratio": {"type": ["integer", "null"], "description": "percent"},
-    "auto_movable_numa_aware": _NULLABLE_FLAG,
-}
-_SUPPORTS = {
-    "configure": "blocks must be configured before they can be online",
-    "memmap_on_memory": "struct pages can live in the blocks themselves",
-    "nodes": "blocks belong to NUMA nodes",
-    "valid_zones": "blocks tell their zones",
-}
+_Seen = tuple[Machine, BlockTable]
 
 
-def _parameter(machine: Machine, name: str) -> str | int | bool | None:
-    text = machine.parameter(name)
-    kinds = _PARAMETERS[name]["type"]
-    if text is None or kinds[0] == "string":
-        return text
-    if kinds[0] == "boolean":
-        return {"Y": True, "N": False}.get(text)
-    return int(text) if text.isdecimal() else None
+def _text(name: str) -> Callable[[_Seen], str | None]:
+    return lambda seen: seen[0].parameter(name)
+
+
+def _number(name: str) -> Callable[[_Seen], int | None]:
+    def value(seen: _Seen) -> int | None:
+        text = seen[0].parameter(name)
+        return int(text) if text and text.isdecimal() else None
+
+    return value
+
+
+def _flag(name: str, words: Mapping[str, bool]) -> Callable[[_Seen], bool | None]:
+    return lambda seen: words.get(seen[0].parameter(name) or "")
+
+
+_YES = {"Y": True, "N": False}
+
+_PARAMETERS = (
+    Key("memmap_on_memory", "Y, N or force", nullable(TEXT), _text("memmap_on_memory")),
+    Key("online_policy", "how a zone is chosen", nullable(TEXT), _text("online_policy")),
+    Key(
+        "auto_movable_ratio",
+        "percent",
+        nullable({"type": "integer"}),
+        _number("auto_movable_ratio"),
+    ),
+    Key(
+        "auto_movable_numa_aware",
+        "whether that ratio also counts for each node",
+        nullable(FLAG),
+        _flag("auto_movable_numa_aware", _YES),
+    ),
+)
+
+
+def _any_known(name: str) -> Callable[[_Seen], bool]:
+    return lambda seen: any(value is not None for value in seen[1].columns[name])
+
+
+_SUPPORTS = (
+    Key(
+        "configure",
+        "blocks must be configured before they can be online",
+        nullable(FLAG),
+        lambda seen: seen[0].configurable,
+    ),
+    Key(
+        "memmap_on_memory",
+        "struct pages can live in the blocks themselves",
+        nullable(FLAG),
+        _flag("memmap_on_memory", {**_YES, "force": True}),
+    ),
+    Key("nodes", "blocks belong to NUMA nodes", nullable(FLAG), _any_known("node")),
+    Key("valid_zones", "blocks tell their zones", nullable(FLAG), _any_known("zones")),
+)
+_BLOCK_SIZE = Key(
+    "block_size",
+    "bytes of a memory block",
+    {"type": "integer", "minimum": 1},
+    lambda seen: seen[0].block_size,
+)
+_AUTO_ONLINE = Key(
+    "auto_online_blocks",
+    "what the kernel does with memory that is added",
+    nullable(TEXT),
+    lambda seen: seen[0].auto_online_blocks,
+)
+
+
+def _not_configured(seen: _Seen) -> int | None:
+    machine, table = seen
+    count = table.columns["configured"].count(False)
+    return count * machine.block_size if machine.configurable else None
+
+
+_HEAD = (
+    version_of(SCHEMA_VERSION),
+    _BLOCK_SIZE,
+    Key("total_online", "bytes that are online", BYTES, lambda seen: seen[1].total(online=True)),
+    Key(
+        "total_offline",
+        "bytes that are not online",
+        BYTES,
+        lambda seen: seen[1].total(online=False),
+    ),
+    Key(
+        "total_not_configured",
+        "bytes of that which are not configured; null where memory is never configured",
+        nullable(BYTES),
+        _not_configured,
+    ),
+    _AUTO_ONLINE,
+    Key(
+        "memory_hotplug",
+        "parameters of the kernel's module; null if it has none of this name",
+        object_of(_PARAMETERS),
+        lambda seen: filled(_PARAMETERS, seen),
+    ),
+    Key(
+        "supports",
+        "what the machine can do; null if it is not known",
+        object_of(_SUPPORTS),
+        lambda seen: filled(_SUPPORTS, seen),
+    ),
+)
 
 
 def head(machine: Machine, table: BlockTable) -> dict[str, Any]:
-    """The document without its ranges. TABLE must have the attributes of READS."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "block_size": machine.block_size,
-        "total_online": table.total(online=True),
-        "total_offline": table.total(online=False),
-        "total_not_configured": table.columns["configured"].count(False) * machine.block_size
-        if machine.configurable
-        else None,
-        "auto_online_blocks": machine.auto_online_blocks,
-        "memory_hotplug": {name: _parameter(machine, name) for name in _PARAMETERS},
-        "supports": {
-            "configure": machine.configurable,
-            "memmap_on_memory": {"Y": True, "force": True, "N": False}.get(
-                machine.parameter("memmap_on_memory") or ""
-            ),
-            "nodes": any(node is not None for node in table.columns["node"]),
-            "valid_zones": any(zones is not None for zones in table.columns["zones"]),
-        },
-    }
+    """The document without its ranges. TABLE must have state, node and zones."""
+    return filled(_HEAD, (machine, table))
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each setting of the machine as a whole, by its name."""
+    return {row.key: row.schema for row in (_BLOCK_SIZE, _AUTO_ONLINE, *_PARAMETERS)}
 
 
 READS = ("state", "configured", "node", "zones")
@@ -129,32 +211,23 @@ def schema(*, complete: bool = True) -> dict[str, Any]:
     With COMPLETE it requires all keys that this version writes. Without, it requires only the keys
     that every version wrote.
     """
-    ranges = {
-        column.identifier: {"description": column.help, **column.schema} for column in COLUMNS
-    }
-    properties = {
-        "schema_version": {"const": SCHEMA_VERSION},
-        "block_size": {"type": "integer", "minimum": 1, "description": "bytes"},
-        "total_online": {**BYTES, "description": "bytes that are online"},
-        "total_offline": {**BYTES, "description": "bytes that are not online"},
-        "total_not_configured": {
-            "type": ["integer", "null"],
-            "minimum": 0,
-            "description": "bytes of that which are not configured",
-        },
-        "auto_online_blocks": _TEXT,
-        "memory_hotplug": closed(_PARAMETERS, None if complete else ()),
-        "supports": closed(
-            {
-                name: {**_NULLABLE_FLAG, "description": meaning}
-                for name, meaning in _SUPPORTS.items()
-            },
-            None if complete else (),
-        ),
-        "ranges": {"type": "array", "items": closed(ranges, required=())},
-    }
-    return {
-        "$schema": DIALECT,
-        "title": "lsmem --json --typed",
-        **closed(properties, None if complete else ("schema_version", "block_size", "ranges")),
-    }
+    keys = {row.key: row.schema for row in _HEAD}
+    keys["ranges"] = {**array_of(_range_schema()), "description": "ranges of blocks that agree"}
+    needed = list(keys)
+    if not complete:
+        needed = ["schema_version", "block_size", "ranges"]
+        for name in ("memory_hotplug", "supports"):
+            keys[name] = {**keys[name], "required": []}
+    return described("lsmem --json --typed", closed(keys, needed))
+
+
+def line_schema() -> dict[str, Any]:
+    """The JSON Schema of a line of the ranges."""
+    return described("a line of lsmem --format jsonl --typed", _range_schema())
+
+
+def _range_schema() -> dict[str, Any]:
+    """That of a range, which has the columns that are asked for."""
+    return closed(
+        {one.identifier: {"description": one.help, **one.schema} for one in COLUMNS}, required=()
+    )

@@ -1,15 +1,24 @@
 """A view of a machine, a listing or a picture, that can be written again and again."""
 
+from __future__ import annotations
+
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, NamedTuple
+from typing import Any
 
 from lsmem_py import formats, summary
 from lsmem_py.columns import BY_NAME, COLUMNS, DEFAULT, FIRMWARE_ONLY, WHY, Column, parse
 from lsmem_py.options import Options, on_terminal
 from lsmem_py.sources import Sources
+from memory_hotplug.block import Zone
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.table import BlockTable, MemoryRange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
 
 __all__ = ["View", "wanted_view"]
 
@@ -37,6 +46,8 @@ class View(NamedTuple):
     headings: bool = True
     annotate: bool = False
     """Whether the headings of a table have tooltips."""
+    room: int = 0
+    """The width of the terminal that a table is shown on; 0 elsewhere."""
     summary: str = "never"
     """``never``, ``always``, or ``only`` without the ranges."""
     short: bool = False
@@ -93,6 +104,9 @@ class View(NamedTuple):
             for column in self.split
             if column.beside and not column.number
         ]
+        if not self.typed:
+            names, as_shown = _as_shown(names, table)
+            beside += as_shown
         return table.ranges(names, beside)
 
     def shown(self, sources: Sources) -> list[Column]:
@@ -122,6 +136,7 @@ class View(NamedTuple):
             self.headings,
             self.annotate,
             paint,
+            self.room,
         )
 
     def write(self, sources: Sources, out: IO[str]) -> None:
@@ -161,11 +176,35 @@ class View(NamedTuple):
         return typed.format_document(typed.head(sources.machine, sources.table), listing)
 
 
+def _as_shown(names: dict[str, None], table: BlockTable) -> tuple[dict[str, None], list[list[Any]]]:
+    """NAMES, the attributes that split ranges, as util-linux has them: a block without `removable`
+    is not removable, and no block is in the same unknown zone as another. The second value has what
+    splits ranges in their place."""
+    more: list[list[Any]] = []
+    if "removable" in names and None in table.columns["removable"]:
+        names = {name: None for name in names if name != "removable"}
+        more.append([bool(flag) for flag in table.columns["removable"]])
+    if "zones" in names:
+        zones = table.columns["zones"]
+        # Blocks with the same text share a tuple.
+        if any(
+            Zone.UNKNOWN in some for some in {id(some): some for some in zones}.values() if some
+        ):
+            pairs = zip(table.numbers, zones, strict=True)
+            more.append(
+                [number if Zone.UNKNOWN in (some or ()) else None for number, some in pairs]
+            )
+    return names, more
+
+
 def wanted_view(options: Options, format_: formats.Format) -> View:
     """The view that the options ask for."""
     colour = options.format_name == "table" and on_terminal(options.color, "NO_COLOR")
     if options.map:
         return View(options.format_size, colour=colour, picture=options.map)
+    if options.summary == "only" and not options.typed:
+        # Like util-linux, read no list of columns.
+        return View(options.format_size, 15 if options.bytes else 5, summary="only")
     columns = _columns(options)
     split: Sequence[Column] | None = columns
     if options.all:
@@ -185,9 +224,18 @@ def wanted_view(options: Options, format_: formats.Format) -> View:
         format=format_,
         typed=options.typed,
         headings=not options.noheadings,
-        annotate=on_terminal(options.annotate),
+        annotate=options.watch is None and on_terminal(options.annotate),
+        room=_terminal_width() if options.format_name == "table" and options.watch is None else 0,
         summary=options.summary,
     )
+
+
+def _terminal_width() -> int:
+    """The width of the terminal that is standard output; 0 if it is none."""
+    if not sys.stdout.isatty():
+        return 0
+    columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    return columns or int(os.environ.get("COLUMNS") or 80)
 
 
 def _asked(options: Options) -> str | None:

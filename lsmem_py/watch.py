@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
+from hotplug_cli.documents import TEXT, Key, described, filled, object_of, version_of
 from hotplug_cli.program import complain
 from hotplug_cli.remarks import sentence_of
 from lsmem_py import changes as changes_
@@ -19,7 +20,7 @@ from lsmem_py.view import View
 from memory_hotplug.machine import Machine
 from memory_hotplug.table import BlockTable, Remark
 
-__all__ = ["run_watch"]
+__all__ = ["run_watch", "schema"]
 
 
 def run_watch(view: View, root: str, seconds: float, json: bool, live: bool) -> int:
@@ -116,5 +117,26 @@ def _formatter(json: bool, now: datetime) -> Callable[[Difference], str]:
         return lambda change: f"{changes_.format_news(change, now)}\n"
     from json import dumps
 
-    time = now.isoformat(timespec="milliseconds")
-    return lambda change: dumps({"time": time, **changes_.record(change)}) + "\n"
+    return lambda change: dumps(filled(_LINE, (now, change))) + "\n"
+
+
+def _of_change(row: Key) -> Key:
+    return row._replace(value=lambda pair: row.value(pair[1]))
+
+
+_LINE = (
+    version_of(1),
+    Key(
+        "time",
+        "when it was seen, with the offset from UTC (ISO 8601)",
+        TEXT,
+        lambda pair: pair[0].isoformat(timespec="milliseconds"),
+    ),
+    *map(_of_change, changes_.CHANGE),
+)
+"""A line with --json, from the time and the change."""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a line."""
+    return described("a line of lsmem --watch --json", object_of(_LINE))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,13 +19,35 @@ from safe_files.signals import ended_in_order
 if TYPE_CHECKING:
     from guest.arch import Arch
     from guest.hardware import Hardware
+    from guest.machine import Guest
 
 GIB: Final = 1 << 30
 
 
 def boot(arch: Arch, command: Sequence[str] | None, **given: Any) -> int:
     """Boot, and run a shell or a command; return its status."""
-    from guest import door, fetch, hardware, terminal, userland
+    from guest import door, terminal
+
+    where = Path(given["directory"]) if given["directory"] else None
+    with (
+        ended_in_order(),
+        door.directory(where) as its,
+        booted(arch, given, its) as guest,
+    ):
+        if not command:
+            _greet(arch, described(arch, given), guest.release, its)
+        with (
+            guest.answering(),
+            door.Door(its, guest.channel, door.Facts(arch.name, guest.release)) as others,
+        ):
+            return terminal.run(guest.channel, command or ["sh"], others)
+
+
+@contextmanager
+def booted(arch: Arch, given: Mapping[str, Any], its: Path | None = None) -> Iterator[Guest]:
+    """A guest as the options describe it; its sockets are in the directory `its`, or in one of its
+    own. Raises CommandError and what `as_sentences` knows."""
+    from guest import fetch, hardware, userland
     from guest.machine import Guest
 
     wanted = described(arch, given)
@@ -38,23 +61,12 @@ def boot(arch: Arch, command: Sequence[str] | None, **given: Any) -> int:
     accelerator = hardware.accelerator(arch, image, fetch.cache())
     line = hardware.command_line(arch, wanted, accelerator)
     words = parameters(arch, accelerator, given["auto_online"] or "offline", given["append"])
-    where = Path(given["directory"]) if given["directory"] else None
-    with (
-        ended_in_order(),
-        door.directory(where) as its,
-        tempfile.TemporaryDirectory(prefix="initrd-") as temporary,
-    ):
+    with tempfile.TemporaryDirectory(prefix="initrd-") as temporary:
         initrd = Path(temporary, "initrd")
         files.write(initrd)
         with Guest(line.boots(image, initrd, words), directory=its) as guest:
             initrd.unlink()
-            if not command:
-                _greet(arch, wanted, guest.release, its)
-            with (
-                guest.answering(),
-                door.Door(its, guest.channel, door.Facts(arch.name, guest.release)) as others,
-            ):
-                return terminal.run(guest.channel, command or ["sh"], others)
+            yield guest
 
 
 def described(arch: Arch, given: Mapping[str, Any]) -> Hardware:
@@ -68,7 +80,7 @@ def described(arch: Arch, given: Mapping[str, Any]) -> Hardware:
             *options.decimals(),
         )
     for name in ("dimms", "virtio_mem", "cxl"):
-        sizes = given[name] if name == "dimms" else [given[name] or 0]
+        sizes = given[name] if name == "dimms" else [given.get(name) or 0]
         if any(size % arch.block or (name == "dimms" and not size) for size in sizes):
             whole = f"a device brings whole memory blocks, which are of {human(arch.block)}"
             raise CommandError(refusal(whole), *options.decimals())
@@ -79,7 +91,7 @@ def described(arch: Arch, given: Mapping[str, Any]) -> Hardware:
             for number, size in enumerate(given["dimms"])
         ),
         virtio_mem=given["virtio_mem"] or 0,
-        cxl=given["cxl"] or 0,
+        cxl=given.get("cxl") or 0,
         cpus=given["cpus"] or 1,
     )
 

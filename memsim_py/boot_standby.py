@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from memsim_py.boot_needs import fetched, have_qemu, tell
 
 if TYPE_CHECKING:
     from guest.arch import Arch
+    from guest.s390.lpar import Lpar
 
 MIB: Final = 1 << 20
 BLOCK: Final = 128 * MIB
@@ -25,29 +26,13 @@ BLOCK: Final = 128 * MIB
 
 def boot(arch: Arch, command: Sequence[str] | None, **given: Any) -> int:
     """Boot, and run a shell or a command; return its status."""
-    from guest import door, fetch, terminal, userland
-    from guest.s390 import states
-    from guest.s390.parameters import partition
+    from guest import door, terminal
 
-    machine = _machine(given)
-    if given["auto_online"]:
-        machine = replace(machine, auto_online_blocks=given["auto_online"])
-    described = partition(machine, kaslr=given["kaslr"])
-    if given["append"]:
-        described = replace(described, parameters=(*described.parameters, given["append"]))
-    have_qemu(arch)
-    programs, kernel = fetched(arch, given)
-    image = kernel.image if kernel else Path(given["kernel"])
-    files = userland.file_system(arch, programs, fetch.cache())
     where = Path(given["directory"]) if given["directory"] else None
-    saved = fetch.cache() / "states"
-    with (
-        door.directory(where) as its,
-        states.ready(described, image, files, saved, tell, its=its) as lpar,
-    ):
+    with door.directory(where) as its, booted(arch, given, its) as lpar:
         release = lpar.run("uname -r").stdout.strip()
         if not command:
-            _greet(machine, release)
+            _greet(_machine(given), release)
         with (
             lpar.answering(),
             door.Door(its, lpar.channel, door.Facts(arch.name, release)) as others,
@@ -55,7 +40,27 @@ def boot(arch: Arch, command: Sequence[str] | None, **given: Any) -> int:
             return terminal.run(lpar.channel, command or ["sh"], others)
 
 
-def _machine(given: dict[str, Any]) -> Machine:
+def booted(arch: Arch, given: Mapping[str, Any], its: Path | None = None) -> Lpar:
+    """A guest as the options describe it; its sockets are in the directory `its`, or in one of its
+    own. Raises CommandError and what `as_sentences` knows."""
+    from guest import fetch, userland
+    from guest.s390 import states
+    from guest.s390.parameters import partition
+
+    machine = _machine(given)
+    if given["auto_online"]:
+        machine = replace(machine, auto_online_blocks=given["auto_online"])
+    described = partition(machine, kaslr=given.get("kaslr", False))
+    if given["append"]:
+        described = replace(described, parameters=(*described.parameters, given["append"]))
+    have_qemu(arch)
+    programs, kernel = fetched(arch, given)
+    image = kernel.image if kernel else Path(given["kernel"])
+    files = userland.file_system(arch, programs, fetch.cache())
+    return states.ready(described, image, files, fetch.cache() / "states", tell, its=its)
+
+
+def _machine(given: Mapping[str, Any]) -> Machine:
     """The machine that the options describe."""
     name, file, memory = given["name"], given["file"], given["memory"]
     standby, increment = given["standby"], given["increment"]

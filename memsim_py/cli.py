@@ -18,7 +18,8 @@ import click
 
 from hotplug_cli import messages as shared
 from hotplug_cli import offers
-from hotplug_cli.getopt import UsageError, answer, flag, option
+from hotplug_cli.click_command import answer, flag, option
+from hotplug_cli.getopt import UsageError
 from hotplug_cli.program import CommandError, complain, run, version
 from hotplug_cli.progress import Progress
 from memsim import directory, profile, tree
@@ -32,6 +33,7 @@ from memsim.machine import TRANSITIONS
 from memsim_py import messages, options, running
 from memsim_py.boot import boot_command
 from memsim_py.group import Commands
+from memsim_py.judge import judge_command
 from memsim_py.plug import plug_command, unplug_command
 from memsim_py.show import facts
 from safe_files.signals import ended_in_order
@@ -376,6 +378,7 @@ def demo() -> int:
 
 
 commands.add_command(boot_command)
+commands.add_command(judge_command)
 commands.add_command(plug_command)
 commands.add_command(unplug_command)
 

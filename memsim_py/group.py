@@ -8,7 +8,8 @@ import click
 
 from hotplug_cli import messages as shared
 from hotplug_cli import spelling
-from hotplug_cli.getopt import GetoptCommand, GetoptUsageError, did_you_mean, write_example
+from hotplug_cli.click_command import GetoptCommand, write_example
+from hotplug_cli.getopt import GetoptUsageError, did_you_mean
 from hotplug_cli.program import CommandError
 from memsim_py import messages
 from memsim_py.error_messages import sentence_of

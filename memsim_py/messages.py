@@ -24,6 +24,7 @@ ONLY_WITH_MEMORY = Message("options --standby and --increment need --memory")
 OPTION_NEEDS = Message("option {option} needs {needed}")
 WORD_EXPECTED = Message("{option}: expected {words}, not {text}")
 NUMBER_EXPECTED = Message("{option}: expected a number from 1 on, not {text}")
+SECONDS_EXPECTED = Message("{option}: expected a number of seconds, not {text}")
 ONLY_STANDBY = Message(
     "option {option} is for s390x, not for {arch}",
     "memsim boot -h lists what goes with which architecture",
@@ -35,7 +36,8 @@ ADDRESS_EXPECTED = Message(
 )
 FAULT_EXPECTED = Message(
     "{option}: expected BLOCK=ERRNO[:TIMES], not {text}",
-    "for example 3=EBUSY, 3=EBUSY:2 for the first two times, or 3=none",
+    "for example 3=EBUSY, 3=EBUSY:2 for the first two times, 3=signal for no end until a signal "
+    "comes, or 3=none",
 )
 DELAY_EXPECTED = Message(
     "--delay: expected TRANSITION:BLOCK=SECONDS, not {text}", "the transitions are {transitions}"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hotplug_cli import offers, sizes
-from hotplug_cli.getopt import GetoptCommand, UsageError
+from hotplug_cli.click_command import GetoptCommand
+from hotplug_cli.getopt import UsageError
 from hotplug_cli.program import CommandError
 from memsim import profile
 from memsim.directory import Directory

@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import click
 
-from hotplug_cli.getopt import GetoptCommand, UsageError, option
+from hotplug_cli.click_command import GetoptCommand, option
+from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Message
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
@@ -56,8 +57,10 @@ def plug_command(
         running.plug(machine, memory, node, kind)
         return
 
-    kind = kind or KINDS[0]
-    if kind == KINDS[0] and memory and memory % machine.kernel().machine.block_size:
+    simulated = machine.kernel().machine
+    # The device that DLPAR has brought is nowhere in sysfs.
+    kind = kind or (None if simulated.dlpar else KINDS[0])
+    if kind == KINDS[0] and memory and memory % simulated.block_size:
         _plug_in_vain(machine, memory, node)
 
     def change(kernel: Kernel, count: int) -> range | None:

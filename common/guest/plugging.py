@@ -31,6 +31,19 @@ def block_size():
 def present(numbers):
     return [number for number in numbers
             if os.path.exists(f"/sys/devices/system/memory/memory{number}")]
+
+def settle(numbers):
+    # A write to a state waits for the device hotplug lock, under which blocks that were added come
+    # online, if they are to. This one changes nothing: the block is online.
+    for name in os.listdir("/sys/devices/system/memory"):
+        path = f"/sys/devices/system/memory/{name}/state"
+        if not name[6:].isdigit() or int(name[6:]) in numbers or open(path).read() != "online\\n":
+            continue
+        try:
+            with open(path, "w") as file:
+                file.write("online")
+        except OSError:
+            return
 """
 """Runs in the guest."""
 
@@ -57,7 +70,8 @@ def virtio_mem(monitor: Monitor) -> Device:
 
 
 def plug(monitor: Monitor, channel: Channel, size: int, node: int) -> range:
-    """Plug in a DIMM; return its memory blocks, when the guest has them. Raises DeviceError."""
+    """Plug in a DIMM; return its memory blocks, when the guest has them, as they are to be. Raises
+    DeviceError."""
     block = _block_size(channel)
     if size <= 0 or size % block:
         raise DeviceError(f"a DIMM is of whole memory blocks of {block >> 20}M")
@@ -82,6 +96,7 @@ def plug(monitor: Monitor, channel: Channel, size: int, node: int) -> range:
 
     if not _in_time(here):
         raise DeviceError(f"the guest has not taken in {name} within {SECONDS:.0f} s")
+    channel.call(_PRESENT, "settle", numbers=list(blocks))
     return blocks
 
 

@@ -111,7 +111,8 @@ class Qemu:
             self.sockets = {name: self._accept(listener) for name, listener in listeners.items()}
             """The connections, by the names of the chardevs."""
         try:
-            self._monitor = self._undo.enter_context(Monitor(self.sockets["qmp"]))
+            self.monitor = self._undo.enter_context(Monitor(self.sockets["qmp"]))
+            """For commands, whose errors `qmp` turns into those of QEMU, and for events."""
         except QmpClosedError:
             raise self._ended() from None
 
@@ -146,7 +147,7 @@ class Qemu:
     def qmp(self, command: str, **arguments: Any) -> Any:
         """Send a command to QEMU; underscores in the names of arguments stand for hyphens."""
         try:
-            return self._monitor.do(command, **arguments)
+            return self.monitor.do(command, **arguments)
         except QmpClosedError:
             raise self._ended() from None
         except QmpError as error:
@@ -155,7 +156,7 @@ class Qemu:
     def events(self) -> list[dict[str, Any]]:
         """The events that came since the last call, oldest first."""
         self.qmp("query-status")  # reads what has come
-        return self._monitor.taken()
+        return self.monitor.taken()
 
     def write_state(self, path: Path) -> None:
         """Write the state of the stopped guest to a new file, which is complete or not there."""

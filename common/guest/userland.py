@@ -261,14 +261,15 @@ def distributions(names: Iterable[str]) -> dict[str, importlib.metadata.Distribu
 
 
 def _our_files() -> Iterator[tuple[str, bytes]]:
-    """Paths in the guest and contents of our own packages, the agent, and what --version asks."""
+    """Paths in the guest and contents: our own packages, of this one what runs there, and what
+    --version asks."""
     for package in (*OURS, "guest"):
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise ModuleNotFoundError(package)
         directory = Path(next(iter(spec.submodule_search_locations)))
         for file in below(directory):
-            if package != "guest" or file.name == "agent.py":
+            if package != "guest" or file.name in ("agent.py", "replay.py"):
                 yield f"{SITE}/{package}/{file}", (directory / file).read_bytes()
     try:
         distribution = importlib.metadata.distribution(DISTRIBUTION)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from hotplug_cli.message import Wording
 from memory_hotplug.runs import runs_of
 
-__all__ = ["named", "named_runs", "ranges_named", "some"]
+__all__ = ["named", "named_one", "named_runs", "ranges_named", "some", "worded"]
 
 MOST = 8
 """The maximum of ranges of blocks that a sentence names."""
@@ -24,16 +25,23 @@ def some(texts: Sequence[str]) -> Sequence[str]:
     return texts if len(texts) <= MOST else [*texts[:MOST], "..."]
 
 
-def named(numbers: Iterable[int]) -> str:
+def named(numbers: Iterable[int]) -> Wording:
     """Names the blocks in a sentence: ``memory block 5``, ``memory blocks 0-3, 7``."""
-    return _named(ranges_named(numbers))
+    return named_runs(runs_of(sorted(numbers)))
 
 
-def named_runs(ends: Iterable[tuple[int, int]]) -> str:
+def named_one(number: int) -> Wording:
+    """Names a block in a sentence about no more than one."""
+    return Wording(named([number]), number)
+
+
+def named_runs(ends: Iterable[tuple[int, int]]) -> Wording:
     """Names the blocks from the first to the last of each pair, both inclusive, in a sentence."""
-    return _named([_run(first, last) for first, last in ends])
+    runs = list(ends)
+    shown = ", ".join(some([_run(*run) for run in runs]))
+    return worded(f"memory block{'' if shown.isdecimal() else 's'} {shown}", runs)
 
 
-def _named(texts: Sequence[str]) -> str:
-    shown = ", ".join(some(texts))
-    return f"memory block{'' if shown.isdecimal() else 's'} {shown}"
+def worded(text: str, runs: Iterable[tuple[int, int]]) -> Wording:
+    """A text that names the blocks from the first to the last of each pair."""
+    return Wording(text, [{"first": first, "last": last} for first, last in runs])

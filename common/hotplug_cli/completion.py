@@ -20,7 +20,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from hotplug_cli.getopt import GetoptCommand
+from hotplug_cli.click_command import GetoptCommand
 
 _BASH = """\
 # Completion of %(prog_name)s in bash 4.4 and later.
@@ -107,7 +107,7 @@ class _Asked(ShellComplete):
         if isinstance(command, click.Group) and args:
             command = command.commands.get(args[0], command)
         if isinstance(command, GetoptCommand) and args and "--" not in args:
-            args = [*args[:-1], command.expecting(args[-1])]
+            args = [*args[:-1], command.table.expecting(args[-1])]
         self.ctx_args = {**self.ctx_args, "obj": Typed(bool(joined))}
         return [
             CompletionItem(

@@ -17,10 +17,27 @@ chmem about a tree. Commands print rows of these tables only:
     chmem: only root can change memory: run this as root
 
 lsmem imports these tables only when it has a message to print.
+
+In JSON a message has the name of its row as its code, and the values of its fields. A field that is
+words for a value is a `Wording`, which knows both.
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Self
+
+
+class Wording(str):
+    """What a sentence says for a value, as ``128M`` does for a number of bytes."""
+
+    value: object
+    """The value, as JSON has it."""
+
+    def __new__(cls, text: str, value: object) -> Self:
+        wording = super().__new__(cls, text)
+        wording.value = value
+        return wording
 
 
 class Sentence(NamedTuple):
@@ -32,6 +49,10 @@ class Sentence(NamedTuple):
     """Whether the text is util-linux's."""
     always: bool = False
     """Whether chmem writes the text even where it writes no advice."""
+    row: "Message | None" = None
+    """The row of the table; None for an error that has none."""
+    fields: Mapping[str, object] = MappingProxyType({})
+    """What the fields of the row are filled with."""
 
     def __str__(self) -> str:
         return self.text
@@ -60,7 +81,7 @@ class Message(NamedTuple):
     def of(self, **fields: object) -> Sentence:
         """The sentence with FIELDS filled in."""
         text, advice = self.text.format_map(fields), self.advice.format_map(fields)
-        return Sentence(text, advice, self.reference, self.always)
+        return Sentence(text, advice, self.reference, self.always, self, fields)
 
     @property
     def entry(self) -> str:

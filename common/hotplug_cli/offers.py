@@ -1,25 +1,26 @@
 """Functions for click's ``shell_complete``: completions for the value of an option or argument.
 
-click's completion is imported only when a shell asks, so that start-up stays short.
+click is imported only when a shell asks, so that start-up stays short.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
-import click
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import click
     from click.shell_completion import CompletionItem
 
-Known = Callable[[], Iterable[str | tuple[str, str]]]
-"""Returns words, or pairs of a word and its help text."""
-Offer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
+    Known = Callable[[], Iterable[str | tuple[str, str]]]
+    """Returns words, or pairs of a word and its help text."""
+    Offer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
 
 
 def words(known: Known) -> Offer:
     """Offer the known words that begin with what is typed, in any case."""
 
-    def offer(_: click.Context, __: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
+    def offer(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem[str]]:
         return [item for item in _items(known()) if item.value.lower().startswith(typed.lower())]
 
     return offer
@@ -31,7 +32,7 @@ def lists(known: Known, extends: bool = False) -> Offer:
     With EXTENDS the list may begin with ``+``.
     """
 
-    def offer(_: click.Context, __: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
+    def offer(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem[str]]:
         plus = "+" if extends and typed.startswith("+") else ""
         before, comma, last = typed.removeprefix(plus).rpartition(",")
         used = before.upper().split(",")
@@ -46,21 +47,21 @@ def lists(known: Known, extends: bool = False) -> Offer:
     return offer
 
 
-def directories(_: click.Context, __: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
+def directories(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem[str]]:
     """Have the shell offer directories."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(typed, type="dir")]
 
 
-def files(_: click.Context, __: click.Parameter, typed: str) -> "list[CompletionItem[str]]":
+def files(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem[str]]:
     """Have the shell offer files."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(typed, type="file")]
 
 
-def _items(known: Iterable[str | tuple[str, str]]) -> "list[CompletionItem[str]]":
+def _items(known: Iterable[str | tuple[str, str]]) -> list[CompletionItem[str]]:
     from click.shell_completion import CompletionItem
 
     pairs = ((word, None) if isinstance(word, str) else word for word in known)

@@ -1,27 +1,32 @@
 """Run a command as a process: write its messages, end with its exit status."""
 
+from __future__ import annotations
+
 import errno
 import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NoReturn
-
-import click
+from functools import partial
 
 from hotplug_cli.exits import Exit, by_signal
-from hotplug_cli.getopt import GetoptUsageError, UsageError
+from hotplug_cli.getopt import HELP, Command, GetoptUsageError, Line, UsageError
 from memory_hotplug.errors import MemoryHotplugError, printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
+    import click
+
     from hotplug_cli.message import Sentence
 
 
 class CommandError(MemoryHotplugError):
     """An error that ends a command, with sentences of the table of messages."""
 
-    def __init__(self, *sentences: "Sentence") -> None:
+    def __init__(self, *sentences: Sentence) -> None:
         """The first sentence says what is wrong; the others are advice."""
         super().__init__(sentences[0].text)
         self.sentences = sentences
@@ -29,17 +34,12 @@ class CommandError(MemoryHotplugError):
 
 def version(name: str) -> str:
     """The text of --version; the command may run without being installed."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
+    from memory_hotplug import __version__
 
-    try:
-        number = installed("memory-hotplug-tools")
-    except PackageNotFoundError:
-        number = "(not installed)"
-    return f"{name} from memory-hotplug-tools {number}"
+    return f"{name} from memory-hotplug-tools {__version__}"
 
 
-def complain(name: str, sentence: "Sentence | str") -> None:
+def complain(name: str, sentence: Sentence | str) -> None:
     """Write the lines of SENTENCE to standard error, if that is open."""
     if sys.stderr is not None:
         for line in (sentence,) if isinstance(sentence, str) else sentence.lines:
@@ -48,9 +48,7 @@ def complain(name: str, sentence: "Sentence | str") -> None:
             sys.stderr.flush()
 
 
-def complain_of(
-    name: str, error: Exception, say: "Callable[[Sentence], None] | None" = None
-) -> None:
+def complain_of(name: str, error: Exception, say: Callable[[Sentence], None] | None = None) -> None:
     """Write the messages of an error, in util-linux's order.
 
     SAY writes one sentence; the default is `complain`. With MEMORY_HOTPLUG_DEBUG=1 in the
@@ -61,18 +59,16 @@ def complain_of(
     say = say or (lambda sentence: complain(name, sentence))
     sentences = list(sentences_of(error))
     if isinstance(error, GetoptUsageError):
-        from hotplug_cli.message import Sentence
-
         (said,) = sentences
         say(said._replace(advice=""))
         if sys.stderr is not None:
             print(f"Try '{name} --help' for more information.", file=sys.stderr, flush=True)
-        sentences = [Sentence("", said.advice)]
+        sentences = [said._replace(text="")]
     for sentence in sentences:
         say(sentence)
 
 
-def sentences_of(error: Exception) -> "Iterator[Sentence]":
+def sentences_of(error: Exception) -> Iterator[Sentence]:
     """The sentences about an error that a user can cause."""
     from hotplug_cli import messages
     from hotplug_cli.message import Sentence
@@ -80,12 +76,10 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
     if isinstance(error, UsageError):
         yield error.sentence
     elif isinstance(error, CommandError):
-        yield from error.sentences
-    elif isinstance(error, click.UsageError):
-        yield Sentence(error.format_message())
-        if error.ctx is not None and type(error) in (click.UsageError, click.MissingParameter):
-            usage = error.ctx.get_usage().partition(": ")[2]
-            yield messages.USAGE.of(usage=" ".join(usage.split()))
+        first, *advice = error.sentences
+        yield first
+        # Whatever the entry of their own row is, they are advice on this one.
+        yield from (one._replace(row=first.row) for one in advice)
     elif isinstance(error, OSError):
         reason = error.strerror or str(error)
         if error.filename is not None:
@@ -100,19 +94,20 @@ def sentences_of(error: Exception) -> "Iterator[Sentence]":
         yield from map(Sentence, getattr(error, "__notes__", ()))
 
 
-def run(command: click.Command, name: str) -> NoReturn:
+def run(command: Command | click.Command, name: str) -> NoReturn:
     """Run COMMAND with the arguments of the process, and end the process with its status.
 
     Every error that a user can cause ends in a message and a status that is not 0. With
     MEMORY_HOTPLUG_DEBUG=1 in the environment it ends in a traceback.
     """
     _refuse_catalogues()
+    _speak()
     instruction = os.environ.get(f"_{name.upper()}_COMPLETE")
     if instruction:
-        from hotplug_cli import completion
+        from hotplug_cli import click_command, completion
 
         try:
-            status = completion.answer(command, name, instruction)
+            status = completion.answer(click_command.command_of(command), name, instruction)
             sys.stdout.flush()
         except OSError:
             # The shell has gone, so no message can be read.
@@ -144,6 +139,20 @@ def _refuse_catalogues() -> None:
             del os.environ[variable]
 
 
+def _speak() -> None:
+    """Have the C library tell the reasons for errors in the language of messages, as util-linux
+    does. Our own sentences are in English."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    if next(filter(None, names), "C") in ("C", "C.UTF-8", "C.utf8", "POSIX"):
+        return
+    import _locale
+
+    try:
+        _locale.setlocale(_locale.LC_MESSAGES, "")
+    except _locale.Error:  # type: ignore[attr-defined]  # typeshed does not know it
+        return
+
+
 _LARGEST_WINDOW = 1000
 """Columns, or lines."""
 
@@ -166,7 +175,7 @@ class _Closed(io.TextIOBase):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
-def status_of(command: click.Command, name: str) -> int:
+def status_of(command: Command | click.Command, name: str) -> int:
     """Run COMMAND with the arguments of the process; return its status, or that of its error."""
     _bound_window()
     if sys.stdout is None:
@@ -174,26 +183,68 @@ def status_of(command: click.Command, name: str) -> int:
     elif isinstance(sys.stdout, io.TextIOWrapper):
         # A grid of box characters is no reason to fail in a locale that has none.
         sys.stdout.reconfigure(errors="backslashreplace")
-    context: click.Context | None = None
+    work: Callable[[], int]
+    write_error: Callable[[Exception], int]
+    if isinstance(command, Command):
+        line = command.line()
+        work = partial(_carry_out, command, line)
+        write_error = partial(command.write_error, line)
+    else:
+        work = partial(_carry_out_by_click, command, name)
+        write_error = partial(_write_error, name)
+    try:
+        status = work()
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return by_signal(signal.SIGINT)
+    except BrokenPipeError:
+        return by_signal(signal.SIGPIPE)
+    except (UsageError, MemoryHotplugError, OSError) as error:
+        return write_error(error)
+
+
+def _write_error(name: str, error: Exception) -> int:
+    """Write the messages of an error; the exit status."""
+    complain_of(name, error)
+    return Exit.FAILURE
+
+
+def _carry_out(command: Command, line: Line) -> int:
+    """Read the arguments of the process into LINE, and do what they ask for; the exit status."""
+    command.read(sys.argv[1:], line)
+    if line.answering is None:
+        return command.run(line)
+    if line.answering is HELP:
+        from hotplug_cli.click_command import help_text
+
+        text = help_text(command, line)
+    else:
+        assert line.answering.answer
+        text = line.answering.answer(line)
+    print(text)
+    return Exit.SUCCESS
+
+
+def _carry_out_by_click(command: click.Command, name: str) -> int:
+    """Do what the arguments of the process ask for; the exit status."""
+    import click
+
+    from hotplug_cli import messages
+    from hotplug_cli.message import Sentence
+
     try:
         # click's main() would end with status 1 if the pipe was closed.
         context = command.make_context(name, sys.argv[1:])
         with context:
-            status = command.invoke(context) or Exit.SUCCESS
-        sys.stdout.flush()
-        return int(status)
+            return int(command.invoke(context) or Exit.SUCCESS)
     except click.exceptions.Exit as answered:
         return answered.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return by_signal(signal.SIGINT)
-    except BrokenPipeError:
-        return by_signal(signal.SIGPIPE)
-    except (click.UsageError, MemoryHotplugError, OSError) as error:
-        # A command may do more about an error than write it.
-        write = getattr(command, "write_error", None)
-        if write:
-            write(error, context or getattr(error, "ctx", None))
-        else:
-            complain_of(name, error)
-        failure: Callable[[], int] | None = getattr(command, "failure", None)
-        return failure() if failure else Exit.FAILURE
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.UsageError as error:
+        sentences = [Sentence(error.format_message())]
+        if error.ctx is not None and type(error) in (click.UsageError, click.MissingParameter):
+            usage = error.ctx.get_usage().partition(": ")[2]
+            sentences.append(messages.USAGE.of(usage=" ".join(usage.split())))
+        raise CommandError(*sentences) from error

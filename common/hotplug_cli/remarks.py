@@ -3,11 +3,12 @@
 from collections.abc import Collection
 
 from hotplug_cli import sizes, tree_messages
-from hotplug_cli.block_names import named_runs
-from hotplug_cli.message import Sentence
+from hotplug_cli.block_names import named_runs, worded
+from hotplug_cli.message import Sentence, Wording
 from memory_hotplug.attribute import TABLE
 from memory_hotplug.change.targets import Absence
 from memory_hotplug.layout.model import Entry
+from memory_hotplug.runs import runs_of
 from memory_hotplug.table import Remark, RemarkKind
 
 __all__ = ["absent_sentence", "sentence_of"]
@@ -28,12 +29,13 @@ def sentence_of(remark: Remark) -> Sentence:
     )
 
 
-def _blocks(numbers: Collection[int]) -> str:
+def _blocks(numbers: Collection[int]) -> Wording:
     """The blocks in a sentence. It names only the first of many."""
     if not numbers:
-        return "all memory blocks"
+        return Wording("all memory blocks", None)
     more = len(numbers) - 1
-    return f"memory{min(numbers)}" + (f" and {more} more" if more else "")
+    text = f"memory{min(numbers)}" + (f" and {more} more" if more else "")
+    return worded(text, runs_of(sorted(numbers)))
 
 
 def absent_sentence(absence: Absence, block_size: int) -> Sentence:
@@ -42,6 +44,7 @@ def absent_sentence(absence: Absence, block_size: int) -> Sentence:
     entry = absence.entry
     assert entry is not None
     place = _place(entry)
+    what: str
     if absence.ranges:
         what = named_runs(absence.ranges)
     elif entry.size is None:

@@ -38,9 +38,9 @@ def sentence_of(error: MemoryHotplugError) -> Sentence:
             return tree_messages.CANNOT_READ.of(path=error.path, reason=error.reason)
         case NoBlocksError():
             here = error.is_this_machine
-            below = "" if here else f" below {error.root}"
+            beneath = "" if here else f" below {error.root}"
             look = "in a container, look at the host" if here else "check what was captured"
-            return tree_messages.NO_BLOCKS.of(below=below, look=look)
+            return tree_messages.NO_BLOCKS.of(beneath=beneath, look=look)
     return Sentence(str(error))
 
 

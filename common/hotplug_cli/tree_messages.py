@@ -4,10 +4,9 @@ from hotplug_cli.message import Message
 
 # The tree cannot be read
 
-NO_SYSROOT = Message("option --sysroot needs a directory", "/ is this machine")
 NO_ROOT = Message("cannot open {root}: {reason}")
 NO_BLOCKS = Message(
-    "no memory blocks in /sys/devices/system/memory{below}",
+    "no memory blocks in /sys/devices/system/memory{beneath}",
     "there is no directory memoryN; {look}",
     manual="no memory blocks in /sys/devices/system/memory",
 )

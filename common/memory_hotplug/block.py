@@ -1,7 +1,14 @@
 """A memory block, and the values of its attributes."""
 
+from __future__ import annotations
+
 from enum import Enum
-from typing import Any, Final, NamedTuple, NoReturn
+
+from memory_hotplug.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, NoReturn
 
 __all__ = [
     "DISABLED",
@@ -40,7 +47,7 @@ class Zone(Enum):
     UNKNOWN = "Unknown"
 
     @classmethod
-    def named(cls, name: str) -> "Zone":
+    def named(cls, name: str) -> Zone:
         """The zone with this name, in upper or lower case; UNKNOWN for other names."""
         return _ZONES.get(name.lower(), cls.UNKNOWN)
 
@@ -67,16 +74,14 @@ class NotRead(Enum):
 
 
 NOT_READ: Final[Any] = NotRead.NOT_READ
-"""Its type is Any, so that code that has read an attribute need not check that it was read."""
+"""The value of an attribute that was not read. bool() of it raises TypeError. Its type is Any, so
+that code that has read an attribute need not check that it was read."""
 
 
+# A named tuple because every start of lsmem makes the class, and a dataclass takes longer to make.
 class MemoryBlock(NamedTuple):
     """A memory block. An attribute that was not read is NOT_READ; None means that it is not known,
-    or that the machine does not have it.
-
-    A named tuple because every start of lsmem makes the class, and a dataclass takes longer to
-    make.
-    """
+    or that the machine does not have it."""
 
     number: int
     """memoryN covers the bytes [N * block size, (N + 1) * block size)."""
@@ -97,6 +102,7 @@ class MemoryBlock(NamedTuple):
     memmap_on_memory: bool | None = NOT_READ
     """Whether the block holds its own struct pages, or will once it is configured."""
     phys_device: int | None = NOT_READ
+    """On s390, the increment of storage that the block begins in; elsewhere 0."""
 
     @property
     def status(self) -> str:

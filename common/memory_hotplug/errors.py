@@ -1,12 +1,14 @@
 """All errors of the library. The text of an error is a short sentence without advice."""
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from safe_files.errno_names import name_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.block import Zone
     from memory_hotplug.causes import Cause
@@ -20,6 +22,7 @@ __all__ = [
     "BrokenTreeError",
     "CannotWriteError",
     "HeldError",
+    "InUseError",
     "LayoutError",
     "MemoryHotplugError",
     "NoBlockSizeError",
@@ -27,11 +30,14 @@ __all__ = [
     "NoMemoryTreeError",
     "NoRootError",
     "NoSuchBlockError",
+    "NoUndoError",
     "NotReadError",
+    "RefusedError",
     "SizeSyntaxError",
     "SizeTooLargeError",
     "StoppedError",
     "StuckError",
+    "TooFewError",
     "UnknownNameError",
     "name_of",
     "printable",
@@ -152,6 +158,48 @@ class CannotWriteError(MemoryHotplugError):
         super().__init__(f"cannot write to {printable(where)}: {self.reason}")
 
 
+class RefusedError(MemoryHotplugError):
+    """A change was not begun, because of CAUSE. Nothing was written."""
+
+    def __init__(self, cause: Cause, text: str | None = None) -> None:
+        self.cause = cause
+        super().__init__(text or cause.value)
+
+
+class InUseError(RefusedError):
+    """More memory is to be set offline than can go, by what is in use; see `keep_free`."""
+
+    def __init__(self, cause: Cause, *, asked: int, possible: int, used: int) -> None:
+        self.asked = asked
+        """Bytes, as are the others."""
+        self.possible = possible
+        """How much can be set offline; whole blocks."""
+        self.used = used
+        super().__init__(
+            cause,
+            f"{cause.value}: of {asked} bytes that are to be set offline, {possible} can go",
+        )
+
+
+class TooFewError(RefusedError):
+    """There is less memory than is asked for, and all or nothing was to be changed."""
+
+    def __init__(self, cause: Cause, *, asked: int, possible: int) -> None:
+        self.asked = asked
+        """Bytes, as is the other."""
+        self.possible = possible
+        super().__init__(cause, f"only {possible} of {asked} bytes can be changed")
+
+
+class NoUndoError(MemoryHotplugError):
+    """There is nothing that could be undone."""
+
+    def __init__(self, reason: str, *, damaged: bool = False) -> None:
+        self.damaged = damaged
+        """Whether there is a record of the last change that nobody can read."""
+        super().__init__(reason)
+
+
 class StoppedError(MemoryHotplugError):
     """Raise this within a write to stop the work; see Watch."""
 
@@ -217,11 +265,11 @@ class BlockError(MemoryHotplugError):
         self,
         number: int,
         step: str,
-        cause: "Cause",
+        cause: Cause,
         *,
         errno: int | None = None,
-        zone: "Zone | None" = None,
-        zones: "tuple[Zone, ...]" = (),
+        zone: Zone | None = None,
+        zones: tuple[Zone, ...] = (),
         where: str = "",
     ) -> None:
         self.number = number
@@ -242,7 +290,7 @@ class BlockError(MemoryHotplugError):
     @property
     def errno_name(self) -> str | None:
         """The error number's name, such as EBUSY."""
-        return None if self.errno is None else name_of(self.errno)
+        return None if self.errno is None else name_of(self.errno) or str(self.errno)
 
 
 class StuckError(BlockError):

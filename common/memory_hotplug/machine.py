@@ -1,10 +1,11 @@
 """The memory of a machine: its block size, its settings and its blocks."""
 
+from __future__ import annotations
+
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, Self
 
 from memory_hotplug.attribute import (
     AUTO_ONLINE_BLOCKS,
@@ -40,6 +41,10 @@ from memory_hotplug.reading import (
 from memory_hotplug.table import MERGED_BY, BlockTable, MemoryRange, Remark
 from memory_hotplug.trees.files import FileTree, Tree
 from memory_hotplug.trees.many import gone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
 
 __all__ = ["Machine", "open_tree"]
 
@@ -99,14 +104,31 @@ class Machine:
             raise
 
     @classmethod
-    def simulated(cls, profile: str | os.PathLike[str]) -> Self:
-        """A simulated machine in memory, from the name of a profile or from a file.
+    def simulated(
+        cls,
+        profile: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        *,
+        memory: int | None = None,
+        standby: int | None = None,
+        block_size: int | None = None,
+        faults: Mapping[int, Mapping[str, Any]] | None = None,
+    ) -> Self:
+        """A simulated machine in memory: from the name of a profile, from a file, from a
+        description as memsim(1) has it in MACHINE DESCRIPTIONS, or from sizes in bytes.
 
-        Raises BadMachineError.
+        By sizes, it has MEMORY that is online, of which an eighth is in use, and STANDBY memory,
+        with which it is an s390, in blocks of BLOCK_SIZE, by default 128 MiB. FAULTS has block
+        number -> transition (offline, online, config or deconfig) -> the name of the error with
+        which it fails, such as ``{3: {"offline": "EBUSY"}}``; with ``{"errno": "EBUSY", "times":
+        2}``, only so often.
+
+        Raises BadMachineError, which names the key that is wrong.
         """
         from memory_hotplug.trees.simulated import booted
 
-        return cls(booted(profile))
+        sizes = {"memory": memory, "standby": standby, "block_size": block_size}
+        given = {name: size for name, size in sizes.items() if size is not None}
+        return cls(booted(profile, given, faults or {}))
 
     def __enter__(self) -> Self:
         return self
@@ -180,9 +202,10 @@ class Machine:
         """
         return self._word(parameter_path(name))
 
-    @cached_property
+    @property
     def nodes(self) -> tuple[int, ...]:
-        """The nodes of the machine, ascending; empty without NUMA.
+        """The nodes of the machine, ascending; empty without NUMA. They are read each time, because
+        memory that is added can bring a node.
 
         Raises BrokenTreeError if they cannot be listed.
         """

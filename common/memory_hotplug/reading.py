@@ -1,11 +1,11 @@
 """Read the memory blocks of a machine from a tree into a table."""
 
+from __future__ import annotations
+
 import errno
 import os
-import re
 from collections.abc import Iterable, Sequence
 from itertools import compress
-from typing import Any
 
 from memory_hotplug.attribute import (
     MEMORY,
@@ -23,6 +23,10 @@ from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, NoSuchBloc
 from memory_hotplug.table import BlockTable, Remark, RemarkKind
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.many import gone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "ADDRESS_LIMIT",
@@ -333,6 +337,8 @@ def judges_removable(tree: Tree) -> bool | None:
     """Whether `removable` says of a block what its pages allow, as before Linux 5.8; None if the
     kernel's release is not known."""
     text = os.uname().release.encode() if tree.is_this_machine else _release(tree)
+    import re
+
     found = re.match(rb"(\d{1,3})\.(\d{1,3})(?!\d)", text)
     return (int(found[1]), int(found[2])) < (5, 8) if found else None
 

@@ -1,7 +1,5 @@
 """Sizes as people write and read them, with the units B, K, M, G, T, P and E."""
 
-import re
-
 from memory_hotplug.errors import SizeSyntaxError, SizeTooLargeError
 
 __all__ = ["SIZE_LIMIT", "SUFFIXES", "human", "parse_size"]
@@ -10,7 +8,7 @@ SUFFIXES = "BKMGTPE"
 
 SIZE_LIMIT = 1 << 64
 
-_SIZE = re.compile(
+_SIZE = (
     r"[ \t\n\v\f\r]*(?P<sign>\+?)(?P<whole>0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)"
     r"(?:(?P<fraction>\.[0-9]*)?(?P<unit>[kmgtpezyKMGTPEZY])(?P<bytes>[iI]?[bB])?)?"
 )
@@ -43,7 +41,10 @@ def parse_size(text: str, *, plus: bool = False) -> int:
     util-linux's chmem: elsewhere it would look like so much more. Raises SizeSyntaxError, and
     SizeTooLargeError for 2**64 and more.
     """
-    found = _SIZE.fullmatch(text)
+    # lsmem lists sizes and parses none, and must start fast.
+    import re
+
+    found = re.fullmatch(_SIZE, text)
     if not found or (found["sign"] and not plus):
         raise SizeSyntaxError(text)
     whole, unit, fraction = found["whole"], found["unit"], (found["fraction"] or ".")[1:]

@@ -1,13 +1,19 @@
 """The table of a machine's blocks, and ranges of contiguous blocks that agree."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import repeat
-from typing import Any, NamedTuple
 
 from memory_hotplug.attribute import Attribute, attributes_named
 from memory_hotplug.block import NOT_READ, MemoryBlock, State
 from memory_hotplug.errors import NotReadError
+from memory_hotplug.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "MEMMAP_FRACTION",
@@ -80,6 +86,7 @@ class Remark(NamedTuple):
     blocks: tuple[int, ...] = ()
     """The numbers of the blocks, ascending; empty for all blocks."""
     attribute: Attribute | None = None
+    """The one that could not be read."""
     reason: str = ""
     """Why the attribute cannot be read: the kernel's text for the error."""
 
@@ -98,9 +105,12 @@ class BlockTable(NamedTuple):
 
     @property
     def has_zones(self) -> bool:
-        """Whether zones are used. Like util-linux, look only at the first block: if that block is
-        not configured, zones are ignored. The attribute zones must have been read."""
-        return bool(self.numbers) and self.columns[Attribute.ZONES][0] is not None
+        """Whether zones are used. Like util-linux, look only at the first block that has a memoryN,
+        which is the first one that is not unconfigured. Raises NotReadError if ``zones`` or
+        ``configured`` was not read."""
+        zones, configured = self._column(Attribute.ZONES), self._column(Attribute.CONFIGURED)
+        there = (known for known, flag in zip(zones, configured, strict=True) if flag is not False)
+        return next(there, None) is not None
 
     @property
     def shows_zones(self) -> bool:

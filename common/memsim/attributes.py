@@ -161,6 +161,32 @@ def _store_probe(kernel: Kernel, _block: int, text: str) -> None:
     probe(kernel, unsigned(text, 64))
 
 
+def _store_page_offline(unavailable: int) -> Callable[[Kernel, int, str], None]:
+    """A write of an address whose page is to be used no more. Nothing that is modelled shows it.
+
+    ENXIO without memory there, UNAVAILABLE where its block is offline (soft_offline_page_store,
+    hard_offline_page_store; memory_failure in mm/memory-failure.c).
+    """
+
+    def store(kernel: Kernel, _block: int, text: str) -> None:
+        block = unsigned(text, 64) // kernel.machine.block_size
+        if not kernel.blocks.present(block):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        if not kernel.blocks.online(block):
+            raise OSError(unavailable, os.strerror(unavailable))
+
+    return store
+
+
+def _show_page_offline(kernel: Kernel, _block: int) -> str | None:
+    return "" if kernel.machine.page_offline else None
+
+
+def _show_crash_hotplug(kernel: Kernel, _block: int) -> str | None:
+    value = kernel.machine.crash_hotplug
+    return None if value is None else str(value)
+
+
 MEMORY: Final = {
     "block_size_bytes": SysfsAttribute(lambda kernel, _: f"{kernel.machine.block_size:x}"),
     "auto_online_blocks": SysfsAttribute(
@@ -170,6 +196,13 @@ MEMORY: Final = {
     "probe": SysfsAttribute(
         lambda kernel, _: "" if kernel.machine.probe else None, _store_probe, write_only=True
     ),
+    "soft_offline_page": SysfsAttribute(
+        _show_page_offline, _store_page_offline(errno.EIO), write_only=True
+    ),
+    "hard_offline_page": SysfsAttribute(
+        _show_page_offline, _store_page_offline(errno.ENXIO), write_only=True
+    ),
+    "crash_hotplug": SysfsAttribute(_show_crash_hotplug),
     "uevent": UEVENT,
 }
 

@@ -22,7 +22,6 @@ from typing import Final
 from memsim.errors import NoBlocksError, NotACaptureError
 from memsim.machine import RELEASE
 from memsim.paths import FIRMWARE, KERNEL, MEMORY, NODE, PARAMETERS
-from memsim.sysfs import PAGE_SIZE
 from memsim.system_files import MASK, MOST_BYTES, cleaned, is_system_file, read_system_files
 from safe_files.beneath import kind_of
 from safe_files.errors import IrregularError
@@ -30,11 +29,17 @@ from safe_files.linkless import Beneath
 from safe_files.signals import undisturbed
 from safe_files.tar import BrokenArchiveError, Member, members
 
-__all__ = ["capture_tree", "read_release", "read_tree"]
+__all__ = ["capture_tree", "read_beside", "read_release", "read_tree"]
+
+MOST_TEXT: Final = 4096
+"""How much is read of an attribute, in bytes; none has more."""
+
+_ONLY_WRITTEN: Final = ("probe", "soft_offline_page", "hard_offline_page")
+"""Files about all of memory that cannot be read."""
 
 _NUMBER: Final = "(?:0|[1-9][0-9]{0,17})"
 _FILE: Final = re.compile(
-    rf"{MEMORY}/(?:block_size_bytes|auto_online_blocks|probe)"
+    rf"{MEMORY}/(?:block_size_bytes|auto_online_blocks|crash_hotplug|{'|'.join(_ONLY_WRITTEN)})"
     rf"|{MEMORY}/memory{_NUMBER}/(?:state|online|removable|valid_zones|phys_index|phys_device)"
     rf"|{NODE}/(?:online|possible|has_memory|has_normal_memory)"
     rf"|{FIRMWARE}/memory{_NUMBER}/(?:config|memmap_on_memory)"
@@ -51,6 +56,10 @@ _STARTS: Final = re.compile(r"(?:^|/)(?=(?:sys|proc|etc|run|usr|lib)/.|memsim-ca
 """Where the path from the root may begin, which can be a directory in an archive."""
 
 _RELEASE: Final = f"{KERNEL}/osrelease"
+
+_NO_TEXT: Final = frozenset(f"{MEMORY}/{name}" for name in _ONLY_WRITTEN)
+
+_NOT_THERE: Final = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 _GONE: Final = (errno.ENOENT, errno.ENODEV)
 
@@ -76,15 +85,20 @@ def read_tree(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]
 
 def read_release(root: str | os.PathLike[str]) -> str | None:
     """The release of the kernel of a tree or an archive; None if it does not tell that."""
+    text = read_beside(root, _RELEASE).strip()
+    return text if RELEASE.fullmatch(text) else None
+
+
+def read_beside(root: str | os.PathLike[str], path: str) -> str:
+    """The text of one of the files of `system_files` in a tree or an archive; empty without it."""
     found: bytes | str | None = None
     if os.path.isfile(root):
-        wanted = (_RELEASE, f"{MEMORY}/block_size_bytes").__contains__
-        found = dict(_read_archive(os.fspath(root), wanted)).get(_RELEASE)
+        wanted = (path, f"{MEMORY}/block_size_bytes").__contains__
+        found = dict(_read_archive(os.fspath(root), wanted)).get(path)
     else:
-        with Beneath(os.fspath(root)) as files, suppress(FileNotFoundError, NotADirectoryError):
-            found = files.read(_RELEASE, PAGE_SIZE)
-    text = found.decode(errors="replace").strip() if isinstance(found, bytes) else ""
-    return text if RELEASE.fullmatch(text) else None
+        with Beneath(os.fspath(root)) as files, suppress(*_NOT_THERE):
+            found = files.read(path, MOST_BYTES)
+    return found.decode(errors="replace") if isinstance(found, bytes) else ""
 
 
 def _read_all(root: str | os.PathLike[str]) -> Iterator[tuple[str, bytes | str]]:
@@ -103,11 +117,11 @@ def _below(files: Beneath, directory: str) -> Iterator[tuple[str, bytes | str]]:
         try:
             if _LINK.fullmatch(path):
                 yield path, _link(files, path)
-            elif path == f"{MEMORY}/probe":
+            elif path in _NO_TEXT:
                 files.expect("file", path)
-                yield path, b""  # it can only be written
+                yield path, b""
             elif _FILE.fullmatch(path):
-                yield path, files.read(path, PAGE_SIZE)
+                yield path, files.read(path, MOST_TEXT)
             elif _DIRECTORY.fullmatch(path):
                 yield from _below(files, path)
         except OSError as error:
@@ -196,7 +210,7 @@ def _is_taken(path: str) -> bool:
 
 
 def _most(path: str) -> int:
-    return MOST_BYTES if is_system_file(path) else PAGE_SIZE
+    return MOST_BYTES if is_system_file(path) else MOST_TEXT
 
 
 def capture_tree(target: str | os.PathLike[str], root: str | os.PathLike[str] = "/") -> int:

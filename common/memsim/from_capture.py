@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from memsim.capture import read_release, read_tree
+from memsim.capture import read_beside, read_release, read_tree
 from memsim.description import parse
 from memsim.errors import MachineError, wrong
 from memsim.kernel import Kernel
 from memsim.paths import FIRMWARE, MEMORY, PARAMETERS
 from memsim.sysfs import Sysfs
+from memsim.system_files import ABOUT, cleaned
 
 __all__ = ["like"]
 
@@ -23,7 +25,8 @@ def like(root: str | os.PathLike[str]) -> tuple[Kernel, tuple[str, ...]]:
     These are files with another content, and files that only one of the two has. Some things are in
     no attribute, and assumed: zones follow the kernel's rule of spans, unless the tree shows other
     ones; they have x86's limits where there is a zone DMA32 or the first block is in several zones;
-    only struct pages are in use; there are no faults. Raises MachineError for a tree that is not a
+    only struct pages are in use; there are no faults; on arm64, what is online is memory of the
+    boot, unless /proc/iomem says otherwise. Raises MachineError for a tree that is not a
     machine's, and OSError for one that cannot be read.
     """
     files = {
@@ -31,6 +34,7 @@ def like(root: str | os.PathLike[str]) -> tuple[Kernel, tuple[str, ...]]:
         for path, content in read_tree(root)
     }
     description = _described(root, files) | {"release": read_release(root)}
+    _read_beside(root, description)
     kernel = Kernel(parse(description, os.fspath(root)))
     differing = _differing(kernel, files)
     if any(path.endswith("/valid_zones") for path in differing):
@@ -39,6 +43,40 @@ def like(root: str | os.PathLike[str]) -> tuple[Kernel, tuple[str, ...]]:
         kernel = Kernel(parse(description, os.fspath(root)))
         differing = _differing(kernel, files)
     return kernel, differing
+
+
+def _read_beside(root: str | os.PathLike[str], description: dict[str, Any]) -> None:
+    """Say what other files tell: the page size, and which blocks will not be set offline."""
+    ram = _ram(read_beside(root, "proc/iomem"))
+    about = cleaned(ABOUT, read_beside(root, ABOUT).encode())
+    known = json.loads(about) if about else {}
+    arm64 = "aarch64" in (read_beside(root, "proc/sys/kernel/arch").strip(), known.get("machine"))
+    description["page_size"] = known.get("page_size", 4096)
+    size = description["block_size"]
+    groups = []
+    for group in description["blocks"]:
+        first, last = group["range"]
+        for block in range(first, last + 1) if group.get("state") == "online" else ():
+            start, end = block * size, (block + 1) * size
+            own = [(max(low, start), min(high, end), name) for low, high, name in ram]
+            own = [each for each in own if each[0] < each[1]]
+            holes = bool(ram) and sum(high - low for low, high, _ in own) < size
+            added = any("(" in name for _, _, name in own)
+            more = {"holes": holes, "stays": arm64 and not added}
+            groups.append(group | {"range": [block, block]} | more)
+        if group.get("state") != "online":
+            groups.append(group)
+    description["blocks"] = _joined(groups)
+
+
+_RAM: Final = re.compile(r"^ *([0-9a-f]+)-([0-9a-f]+) : (System RAM.*)$", re.MULTILINE)
+
+
+def _ram(iomem: str) -> list[tuple[int, int, str]]:
+    """The ranges of memory in /proc/iomem, from their first address to that after their last, with
+    their names, such as System RAM (kmem). None if the file hides the addresses."""
+    lines = ((int(low, 16), int(high, 16) + 1, name) for low, high, name in _RAM.findall(iomem))
+    return [(low, high, name) for low, high, name in lines if high > 1]
 
 
 _NOT_CAPTURED: Final = ("uevent", "subsystem")
@@ -97,6 +135,10 @@ def _described(root: str | os.PathLike[str], files: Mapping[str, str]) -> dict[s
         "online_policy": files.get(f"{PARAMETERS}/online_policy"),
         "increment": max(increments, default=None),
         "probe": f"{MEMORY}/probe" in files,
+        "page_offline": f"{MEMORY}/soft_offline_page" in files,
+        "crash_hotplug": int(files.get(f"{MEMORY}/crash_hotplug", "-1") == "1")
+        if f"{MEMORY}/crash_hotplug" in files
+        else None,
     }
     ratio = files.get(f"{PARAMETERS}/auto_movable_ratio")
     if ratio is not None:

@@ -14,6 +14,7 @@ from memsim.schema import Value, by_block, number, one_of, or_null, seconds, tex
 from safe_files.errno_names import number_of
 
 __all__ = [
+    "ENDLESS",
     "GROUP_VALUES",
     "MACHINE_VALUES",
     "MAX_BLOCKS",
@@ -41,9 +42,18 @@ MAX_BLOCKS: Final = 1 << 24
 """The maximum of block numbers from a machine's first to its last block, holes included."""
 
 
+ENDLESS: Final = "signal"
+"""In place of an errno: the transition goes on until a signal ends it, with EINTR.
+
+So does an offline of Linux 7.2 where the first pages of the block hold slab objects: seen on x86_64
+and arm64, not on ppc64le and riscv64, and not on 6.12 (EBUSY).
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A transition fails with `errno` (a name such as EBUSY), `times` times or (None) always."""
+    """A transition fails with `errno` (a name such as EBUSY, or ENDLESS), `times` times or (None)
+    always."""
 
     errno: str
     times: int | None = None
@@ -62,12 +72,12 @@ def by_transition(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, dict[
 
 
 def fault(value: str | Mapping[str, Any]) -> Fault:
-    """The fault of an errno name, or of a mapping with `errno` and `times`.
+    """The fault of an errno name or ENDLESS, or of a mapping with `errno` and `times`.
 
     Raises ValueError or TypeError.
     """
     name, times = (value, None) if isinstance(value, str) else (value["errno"], value.get("times"))
-    if number_of(text(name)) is None:
+    if name != ENDLESS and number_of(text(name)) is None:
         raise ValueError
     return Fault(name, None if times is None else number(1)(times))
 
@@ -84,10 +94,13 @@ def _values(of: type) -> dict[str, Value]:
     return {one.name: one.metadata["value"] for one in fields(of) if one.metadata}
 
 
-def _power_of_two(value: Any) -> int:
-    if (size := number(MIB)(value)) & (size - 1):
-        raise ValueError
-    return size
+def _power_of_two(least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if (size := number(least)(value)) & (size - 1):
+            raise ValueError
+        return size
+
+    return read
 
 
 def _zone_words(value: Any) -> tuple[str, ...]:
@@ -136,6 +149,9 @@ class Group:
     """The zones that a block in zone `none` is in."""
     holes: bool = field(default=False, metadata=_YES_NO)
     """Whether the blocks have memory holes, so that they cannot be set offline (EINVAL)."""
+    stays: bool = field(default=False, metadata=_YES_NO)
+    """Whether the kernel refuses to set the blocks offline (EPERM), as on arm64 with memory of the
+    boot since Linux 5.7 (arch/arm64/mm/mmu.c, prevent_bootmem_remove_notifier)."""
     more_nodes: tuple[int, ...] = ()
     """Further nodes that the blocks are in. Such blocks cannot be set offline (EINVAL)."""
 
@@ -150,7 +166,7 @@ class Machine:
     """A machine at boot; sizes in bytes, delays in seconds. Keys as in description.py."""
 
     block_size: int = field(
-        metadata=_key("a power of two, 1048576 or more", _power_of_two, needed=True)
+        metadata=_key("a power of two, 1048576 or more", _power_of_two(MIB), needed=True)
     )
     groups: tuple[Group, ...]
     firmware: bool = field(default=False, metadata=_YES_NO)
@@ -197,6 +213,20 @@ class Machine:
     """The nodes that have processors; None: those that have memory at boot."""
     probe: bool = field(default=False, metadata=_YES_NO)
     """Whether memory can be added by an address written to `probe` (CONFIG_ARCH_MEMORY_PROBE)."""
+    page_size: int = field(
+        default=4096, metadata=_key("a power of two, 4096 or more", _power_of_two(4096))
+    )
+    """The maximum of bytes in one write to an attribute; struct pages are of so many bytes each."""
+    page_offline: bool = field(default=False, metadata=_YES_NO)
+    """Whether there are soft_offline_page and hard_offline_page (CONFIG_MEMORY_FAILURE)."""
+    crash_hotplug: int | None = field(
+        default=None, metadata=_key("0, 1 or null", or_null(range(2).index))
+    )
+    """Whether the kernel itself tells a crash kernel of memory that comes and goes; None: there is
+    no such file. It is there since Linux 6.6 on x86, since 6.11 on ppc64."""
+    dlpar: bool = field(default=False, metadata=_YES_NO)
+    """Whether memory that is plugged in comes online whatever auto_online_blocks says, as on POWER
+    (arch/powerpc/platforms/pseries/hotplug-memory.c, dlpar_add_lmb)."""
     faults: Mapping[str, Mapping[int, Fault]] = field(
         default_factory=dict,
         metadata=_key(

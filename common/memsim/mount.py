@@ -18,7 +18,6 @@ from memsim.errors import MountError, Obstacle
 from memsim.reader import Reader
 from memsim.shell_files import ShellFiles
 from memsim.shown import Shown
-from memsim.sysfs import PAGE_SIZE
 
 __all__ = ["Attributes", "Surrounded", "fuse", "is_mounted", "mount_machine"]
 
@@ -126,11 +125,16 @@ class Attributes:
             "st_nlink": 2 if entry.kind == "dir" else 1,
             "st_uid": self._owner.st_uid,
             "st_gid": self._owner.st_gid,
-            "st_size": PAGE_SIZE if entry.kind == "file" else 0,
+            "st_size": self._page_size if entry.kind == "file" else 0,
             "st_atime": self._owner.st_atime_ns,
             "st_mtime": self._owner.st_mtime_ns,
             "st_ctime": self._owner.st_ctime_ns,
         }
+
+    @property
+    def _page_size(self) -> int:
+        """What stat() says of the size of each file."""
+        return self._reader.sysfs.kernel.machine.page_size
 
     def readdir(self, path: str, _file: Any) -> list[str]:
         return [".", "..", *self._reader.sysfs.listdir(path)]
@@ -179,7 +183,7 @@ class Surrounded(Attributes):
         shown = self._shown(path)
         if not shown:
             return super().getattr(path, file)
-        mode, size = stat.S_IFREG | (0o644 if shown.writable else 0o444), PAGE_SIZE
+        mode, size = stat.S_IFREG | (0o644 if shown.writable else 0o444), self._page_size
         if shown.names is not None:
             mode, size = stat.S_IFDIR | 0o755, 0
         elif shown.target is not None:

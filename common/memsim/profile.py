@@ -230,16 +230,31 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
     },
     "arm64-offset": {
         "description": "An arm64 server whose memory begins at 1 TiB (block 8192): 14 GiB online, "
-        "2 GiB offline.",
+        "which stay so, for the machine has booted on them; 2 GiB added and offline.",
         "block_size": 128 * MIB,
         "memmap_param": "N",
         "contiguous_zones": True,
         "used": 2 * GIB,
         "blocks": [
-            {"range": [8192, 8303], "zones": "DMA"},
+            {"range": [8192, 8303], "zones": "DMA", "stays": True},
             {"range": [8304, 8319], "state": "offline"},
         ],
-        "faults": {"offline": {"8192": "EBUSY"}},
+    },
+    "ppc64-lpar": {
+        "description": "A ppc64 LPAR on Linux 7.2: 8 GiB in blocks of 256 MiB, and room for 8 GiB "
+        "more, which comes online when it is plugged in (DLPAR), or is probed for.",
+        "release": "7.2.13-powerpc64le-64k",
+        "block_size": 256 * MIB,
+        "page_size": 64 << 10,
+        "memmap_param": "N",
+        "contiguous_zones": True,
+        "used": GIB,
+        "probe": True,
+        "dlpar": True,
+        "page_offline": True,
+        "crash_hotplug": 0,
+        "blocks": [{"range": [0, 31]}, {"range": [32, 63], "config": False}],
+        "faults": {"offline": {"0": "EBUSY", "1": "EBUSY"}},
     },
     "ppc64-large": {
         "description": "A ppc64 LPAR with 1 TiB in 4,096 blocks of 256 MiB on four nodes.",

@@ -38,7 +38,6 @@ __all__ = [
     "FIRMWARE",
     "MEMORY",
     "NODE",
-    "PAGE_SIZE",
     "PARAMETERS",
     "Changes",
     "Kind",
@@ -46,9 +45,6 @@ __all__ = [
     "SysfsEntry",
     "block_named",
 ]
-
-PAGE_SIZE: Final = 4096
-"""The maximum of bytes in one write to an attribute (kernfs_fop_write_iter, fs/kernfs/file.c)."""
 
 Kind = Literal["dir", "file", "link"]
 
@@ -166,13 +162,14 @@ class Sysfs:
     def write(self, path: str, data: bytes) -> int:
         """Do one write() to an attribute; return how many bytes it takes, or raise OSError.
 
-        The attribute gets at most a page, up to the first NUL, and nothing of an empty write.
+        The attribute gets at most a page, up to the first NUL, and nothing of an empty write
+        (kernfs_fop_write_iter, fs/kernfs/file.c).
         Calls the kernel's `wait` if the transition has a delay.
         """
         entry, attribute = self._file(path)
         if attribute.store is None:
             raise _error(errno.EACCES, path)
-        page = data[:PAGE_SIZE]
+        page = data[: self.kernel.machine.page_size]
         if page:
             try:
                 attribute.store(self.kernel, entry.block, page.split(b"\0")[0].decode("latin-1"))

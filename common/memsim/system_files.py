@@ -17,7 +17,7 @@ from typing import Final
 
 from safe_files.linkless import Beneath
 
-__all__ = ["MASK", "MOST_BYTES", "cleaned", "is_system_file", "read_system_files"]
+__all__ = ["ABOUT", "MASK", "MOST_BYTES", "cleaned", "is_system_file", "read_system_files"]
 
 MOST_BYTES: Final = 1 << 20
 """The maximum size of such a file."""
@@ -25,7 +25,7 @@ MOST_BYTES: Final = 1 << 20
 MASK: Final = "/dev/null"
 """A link to it masks the files of its name in later directories (udev(7), sysctl.d(5))."""
 
-_ABOUT: Final = "memsim-capture.json"
+ABOUT: Final = "memsim-capture.json"
 """What is in no file."""
 
 _PROC: Final = (
@@ -46,7 +46,7 @@ _RULES: Final = tuple(
 )
 _LAYOUTS: Final = tuple(f"{above}/memory-layout.d" for above in ("etc", "run", "usr/lib"))
 _FILE: Final = re.compile(
-    rf"{'|'.join((_ABOUT, *_PROC, *_DMI))}"
+    rf"{'|'.join((ABOUT, *_PROC, *_DMI))}"
     rf"|(?:{'|'.join(_RULES)})/[\w.@:+-]{{1,100}}\.rules"
     rf"|(?:{'|'.join(_LAYOUTS)})/[\w.@:+-]{{1,100}}\.toml"
 )
@@ -94,9 +94,9 @@ def read_system_files(files: Beneath) -> Iterator[tuple[str, bytes | str]]:
 
     What is not there, or may not be read, is left out. Raises IrregularError and OSError.
     """
-    for path in (_ABOUT, *_PROC, *_DMI):
+    for path in (ABOUT, *_PROC, *_DMI):
         found = _read(files, path) if _has_directory(files, os.path.dirname(path)) else None
-        if path == _ABOUT and found is None and files.name == "/":
+        if path == ABOUT and found is None and files.name == "/":
             about = {"page_size": os.sysconf("SC_PAGESIZE"), "machine": os.uname().machine}
             found = json.dumps(about).encode()
         if found is not None and (kept := cleaned(path, found)):
@@ -145,7 +145,7 @@ def _read(files: Beneath, path: str) -> bytes | None:
 def cleaned(path: str, content: bytes) -> bytes:
     """A system file without what tells whose machine it is; empty if nothing is left to say."""
     text = content.decode(errors="replace")
-    if path == _ABOUT:
+    if path == ABOUT:
         return _known(text)
     if path.endswith("/cmdline"):
         return (" ".join(filter(_PARAMETER.fullmatch, text.split())) + "\n").encode()

@@ -11,9 +11,9 @@ EHWPOISON: Final = 133
 """include/uapi/asm-generic/errno.h; Python has it since 3.14."""
 
 
-def name_of(number: int) -> str:
-    """The name of an error number, such as EBUSY; of an unknown one, its digits."""
-    return "EHWPOISON" if number == EHWPOISON else errno.errorcode.get(number, str(number))
+def name_of(number: int) -> str | None:
+    """The name of an error number, such as EBUSY; None if it is not known."""
+    return "EHWPOISON" if number == EHWPOISON else errno.errorcode.get(number)
 
 
 def number_of(name: str) -> int | None:

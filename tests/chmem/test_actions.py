@@ -12,7 +12,7 @@ from click.shell_completion import ShellComplete
 
 from chmem_py.cli import chmem as command
 from commands import TOP, Command
-from hotplug_cli.getopt import GetoptOption
+from hotplug_cli.click_command import command_of
 from memory_hotplug.change.lock import hold
 from simulated import Make, conditions, make, s390
 
@@ -71,10 +71,10 @@ def refusal(chmem: Command, *names: str) -> str:
 
 
 def test_the_manual_names_every_option_and_every_action() -> None:
-    options = [one for one in command.params if isinstance(one, GetoptOption) and one.expose_value]
-    actions = {one.opts[-1][2:] for one in options if one.name == "action"}
+    options = [one for one in command.options if not one.answer]
+    actions = {one.long[2:] for one in options if one.key == "action"}
     assert set(ACTIONS) == actions
-    assert set(OPTIONS) == {one.opts[-1][2:] for one in options} - actions
+    assert set(OPTIONS) == {one.long[2:] for one in options} - actions
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -303,7 +303,7 @@ def test_force_is_a_short_way_to_write_keep_free_none(tmp_path: Path, chmem: Com
 
 
 def completed(*before: str, typed: str = "--") -> set[str]:
-    shell = ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE")
+    shell = ShellComplete(command_of(command), {}, "chmem", "_CHMEM_COMPLETE")
     return {item.value for item in shell.get_completions(list(before), typed)}
 
 

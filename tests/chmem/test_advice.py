@@ -13,16 +13,17 @@ import static_tree
 from chmem_py.advice import format_advice, format_cannot_write, format_left
 from chmem_py.command_lines import command
 from chmem_py.request import parse
-from chmem_py.selection import select_nothing
-from chmem_py.tally import Tally
 from commands import Command
 from memory_hotplug import Machine
 from memory_hotplug.block import State
 from memory_hotplug.change.outcome import Outcome, Result, Write
 from memory_hotplug.change.plan import NEEDED, Action, Change, Plan, order_to
 from memory_hotplug.errors import CannotWriteError
+from memory_hotplug.request.selection import select_nothing
+from memory_hotplug.request.tally import Tally
 from simulated import conditions, make, s390, x86
 from terminal import Terminal, clean_environment
+from told import said_in
 
 BUSY = {"offline": {"3": "EBUSY"}}
 BLOCK_3 = "Memory Block 3 (0x0000000018000000-0x000000001fffffff)"
@@ -160,7 +161,7 @@ def test_what_the_document_says_is_not_repeated_on_standard_error(
 ) -> None:
     done = chmem("-s", make(tmp_path / "machine", x86()), "--json", "-b", "-e", "99")
     assert (done.status, done.stderr) == (1, "")
-    assert json.loads(done.stdout)["messages"] == ["not on this machine: memory block 99"]
+    assert said_in(json.loads(done.stdout)) == ["not on this machine: memory block 99"]
 
 
 @pytest.mark.usefixtures("quiet")
@@ -170,7 +171,7 @@ def test_the_document_has_the_advice_though_standard_error_has_not(
     root = make(tmp_path / "machine", x86(faults=BUSY))
     done = chmem("-s", root, "--json", "-d", "-b", "3")
     assert done.stderr == f"chmem: {BLOCK_3} disable failed: Device or resource busy\n"
-    _, advice = json.loads(done.stdout)["messages"]
+    _, advice = said_in(json.loads(done.stdout))
     assert advice.startswith("memory block 3: it is in zone Normal, not Movable")
 
 
@@ -203,7 +204,7 @@ def test_a_block_that_is_online_in_another_zone_is_said_to_be(
     assert (done.status, done.stdout) == (0, "")
     assert done.stderr.startswith(f"chmem: {sentence}")
     document = json.loads(chmem("-s", root, "-b", "-e", "-z", zone, blocks, "--json").stdout)
-    assert document["messages"][0].startswith(sentence)
+    assert said_in(document)[0].startswith(sentence)
     assert conditions(root) == before
 
 

@@ -18,9 +18,10 @@ from memory_hotplug.attribute import FIRMWARE, MEMORY
 from memory_hotplug.change.journal import HALF_DONE
 from memory_hotplug.change.lock import hold
 from memory_hotplug.errors import HeldError, StoppedError
-from memory_hotplug.machine import Machine
+from memory_hotplug.face import Machine
 from paused import Paused
 from simulated import MIB, Make, conditions, half_done, leave_half_done, make, online, s390, write
+from told import said_in
 
 DYING = """
 import os, signal, sys
@@ -190,7 +191,7 @@ def test_an_undo_in_a_dry_run_after_a_kill_repairs_nothing_that_needs_no_repair(
     killed_where_it_stands_still(root, "-e", "-b", "4-6", "-m", "0")
     done = chmem("-s", root, "--undo", "--dry-run", "--json")
     found = json.loads(done.stdout)
-    (said,) = found["messages"]
+    (said,) = said_in(found)
     assert "without --dry-run the block is restored first: offline, deconfigured" in said
     assert "changed memory block 5 (--enable); " in said
     # Block 5 is as it was by then, and block 6 was never begun.
@@ -232,7 +233,7 @@ def test_who_holds_the_machine_is_named_with_the_day_if_it_was_another() -> None
         output = Output()
         say_held(HeldError(pid, since), output)
         changing = "is still changing the memory of this machine; nothing was changed"
-        assert output.messages == [f"{named} {changing}"]
+        assert [said.text for said in output.messages] == [f"{named} {changing}"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -270,7 +271,7 @@ def test_what_a_killed_one_left_is_brought_back_before_anything_else(
     assert killed.wait(timeout=60) == -signal.SIGKILL
     assert conditions(root)[2] != before[2]
     done = chmem("-s", root, "--json", "-e", "-b", "4")
-    said = json.loads(done.stdout)["messages"]
+    said = said_in(json.loads(done.stdout))
     assert said == [
         f"process {killed.pid} ended while it changed memory block 2 (--reconfigure); the block "
         "was restored: online, configured, memmap_on_memory 0"
@@ -296,7 +297,7 @@ def test_a_wait_that_was_too_long_is_told_with_the_request(tmp_path: Path, chmem
     assert (document["outcome"], document["bytes_changed"]) == ("failed", 0)
     assert document["request"]["text"] == "4-5"
     assert document["request"]["action"] == "enable"
-    assert document["messages"][-1].endswith("nothing was changed")
+    assert said_in(document)[-1].endswith("nothing was changed")
     assert f"process {os.getpid()} " in done.stderr
     assert conditions(root)[4].state == "absent"
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from chmem_py.best_first import Staying, staying
 from commands import Command
 from memory_hotplug import Machine
+from memory_hotplug.request.best_first import Staying, staying
 from memory_hotplug.seen.pages import Contents, Pages
 from page_flags import BLOCK, LRU, PAGES, SLAB, show_pages
 from simulated import Make, x86
+from told import said_in
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_a_failure_names_the_page_that_stays(machine: Make, chmem: Command) -> N
     page = "memory block 5: the page at 0x0000000000a00000 stays: slab"
     assert f"chmem: {page}\n" in done.stderr
     report = json.loads(chmem("-s", root, "-d", "-b", "5", "--json").stdout)
-    assert page in report["messages"]
+    assert page in said_in(report)
     # A block without such a page keeps its secret.
     show_pages(root, {5: (LRU, 3)}, count=20)
     assert "stays" not in chmem("-s", root, "-d", "-b", "5", "--advice=always").stderr

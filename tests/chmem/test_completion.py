@@ -7,11 +7,12 @@ from click.shell_completion import CompletionItem, ShellComplete
 
 from chmem_py.cli import chmem as command
 from commands import Command, Machines
+from hotplug_cli.click_command import command_of
 from simulated import Make, s390
 
 
 def offered(typed: str, *words: str | Path) -> list[CompletionItem]:
-    shell = ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE")
+    shell = ShellComplete(command_of(command), {}, "chmem", "_CHMEM_COMPLETE")
     return shell.get_completions(list(map(str, words)), typed)
 
 

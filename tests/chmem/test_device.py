@@ -8,6 +8,7 @@ from click.shell_completion import CompletionItem, ShellComplete
 
 from chmem_py.cli import chmem as command
 from commands import Command
+from hotplug_cli.click_command import command_of
 from memory_hotplug import Machine
 from simulated import Make, online, x86
 
@@ -109,7 +110,8 @@ def test_the_devices_of_this_machine_are_offered(
 
 def completed(*words: str, typed: str) -> list[CompletionItem[str]]:
     """What is offered in the place of what was TYPED."""
-    return ShellComplete(command, {}, "chmem", "_CHMEM_COMPLETE").get_completions([*words], typed)
+    shell = ShellComplete(command_of(command), {}, "chmem", "_CHMEM_COMPLETE")
+    return shell.get_completions([*words], typed)
 
 
 @pytest.mark.parametrize(

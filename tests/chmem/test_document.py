@@ -1,5 +1,6 @@
 """With --json there is one document whatever happens, and it has all that standard error said."""
 
+import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from chmem_py.document import schema
 from commands import Command
 from simulated import Make, make, s390, x86
 from static_tree import MEMORY
+from told import said_in
 
 HINT = "Try 'chmem --help' for more information."
 
@@ -24,7 +26,9 @@ def document_of(chmem: Command, *arguments: str | Path) -> dict[str, Any]:
     assert done.stdout == json.dumps(document, indent=2) + "\n"
     assert document["status"] == done.status
     said = [line for line in done.stderr.splitlines() if line != HINT]
-    assert [f"chmem: {message}" for message in document["messages"]] == said
+    assert {f"chmem: {line}" for line in said_in(document)} == set(said)
+    texts = [f"chmem: {message['text']}" for message in document["messages"]]
+    assert texts == [line for line in said if line in texts]
     return document
 
 
@@ -50,7 +54,7 @@ def test_of_a_wrong_command_line_there_is_a_document(
     document = document_of(chmem, "--json", "-s", root, *arguments)
     assert (document["outcome"], document["status"], document["request"]) == ("failed", 1, None)
     assert (document["bytes_changed"], document["blocks"]) == (0, [])
-    assert document["messages"][0] == message
+    assert document["messages"][0]["text"] == message
 
 
 def test_before_json_was_seen_there_is_no_document(chmem: Command, tmp_path: Path) -> None:
@@ -61,7 +65,7 @@ def test_before_json_was_seen_there_is_no_document(chmem: Command, tmp_path: Pat
 def test_of_a_tree_that_is_not_there_there_is_a_document(chmem: Command, tmp_path: Path) -> None:
     document = document_of(chmem, "--json", "-s", tmp_path / "nowhere", "-e", "1g")
     assert (document["outcome"], document["block_size"]) == ("failed", None)
-    assert document["messages"][0].startswith(f"cannot open {tmp_path}/nowhere: ")
+    assert document["messages"][0]["text"].startswith(f"cannot open {tmp_path}/nowhere: ")
 
 
 def test_of_a_tree_whose_block_size_is_broken_there_is_a_document(
@@ -73,7 +77,7 @@ def test_of_a_tree_whose_block_size_is_broken_there_is_a_document(
     broken.write_text("x\n")
     document = document_of(chmem, "--json", "-s", root, "-e", "1g")
     assert document["outcome"] == "failed"
-    assert "block_size_bytes" in document["messages"][0]
+    assert "block_size_bytes" in document["messages"][0]["text"]
 
 
 def test_that_a_zone_is_ignored_is_in_the_document(chmem: Command, tmp_path: Path) -> None:
@@ -82,7 +86,7 @@ def test_that_a_zone_is_ignored_is_in_the_document(chmem: Command, tmp_path: Pat
         zones.unlink()
     document = document_of(chmem, "--json", "-s", root, "-e", "-b", "4", "-z", "Movable")
     message = "zone ignored, no valid_zones sysfs attribute present"
-    assert message in document["messages"]
+    assert message in said_in(document)
 
 
 def test_what_could_not_be_read_is_in_the_document(chmem: Command, tmp_path: Path) -> None:
@@ -91,7 +95,7 @@ def test_what_could_not_be_read_is_in_the_document(chmem: Command, tmp_path: Pat
     (memory / "memory99999999999999999").mkdir()
     document = document_of(chmem, "--json", "-s", root, "-e", "-b", "4")
     assert document["outcome"] == "done"
-    assert "no memory block has such a number" in document["messages"][0]
+    assert "no memory block has such a number" in document["messages"][0]["text"]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +166,66 @@ def test_json_of_a_tree_that_cannot_be_written_to_has_the_reason(
     done = chmem("-s", lpar, "-b", "-c", "16", "--json")
     document = json.loads(done.stdout)
     assert (done.status, document["outcome"], document["blocks"]) == (1, "failed", [])
-    message, advice = document["messages"]
-    assert advice == "the permissions of the tree forbid it"
-    assert message.startswith(f"cannot write to {lpar}/sys/firmware/memory/memory16/config: ")
+    (message,) = document["messages"]
+    path = f"{lpar}/sys/firmware/memory/memory16/config"
+    assert message == {
+        "code": "CANNOT_WRITE",
+        "text": f"cannot write to {path}: Permission denied; nothing was changed",
+        "advice": "the permissions of the tree forbid it",
+        "values": {"file": path, "reason": "Permission denied"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "values"),
+    [
+        (
+            ["-e", "100m"],
+            "SIZE_NOT_ALIGNED",
+            {"size": 128 << 20, "nearest": 128 << 20},
+        ),
+        (["-e", "-b", "5-4"], "INVALID_RANGE", {"text": "5-4", "range": "4-5"}),
+        (["-e", "--retry", "x"], "INVALID_ARGUMENT", {"option": "--retry", "argument": "x"}),
+        (["-e", "--verbos"], "MEANS_NOTHING", {"option": "--verbose", "other": "--json"}),
+        (["-d", "--nods", "1"], "UNRECOGNIZED_OPTION", {"option": "--nods"}),
+        (["-d", "-b", "98-99"], "NOT_HERE", {"blocks": [{"first": 98, "last": 99}]}),
+        (["-d", "128m", "--node", "3"], "NO_SUCH_NODE", {"node": 3}),
+        (["-e", "100t"], "COULD_ONLY", {"action": "enable", "size": 4 << 27}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_message_has_a_code_and_the_values_of_its_fields(
+    arguments: Sequence[str], code: str, values: dict[str, Any], chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", s390())
+    messages = document_of(chmem, "--json", "-s", root, *arguments)["messages"]
+    (found,) = (message["values"] for message in messages if message["code"] == code)
+    assert found == values
+
+
+def test_advice_on_blocks_is_that_of_the_messages_that_name_them(
+    chmem: Command, tmp_path: Path
+) -> None:
+    faults = {"offline": {"1": "EBUSY", "2": "EIO", "3": "EBUSY"}}
+    root = make(tmp_path / "machine", s390(faults=faults))
+    messages = document_of(chmem, "--json", "-s", root, "-d", "-b", "1-3")["messages"]
+    advice = {
+        message["values"]["blocks"][0]["first"]: message["advice"]
+        for message in messages
+        if message["code"] == "STEP_FAILED"
+    }
+    assert advice[1] == advice[3]
+    assert advice[1].startswith("memory blocks 1, 3: it is in zone Normal, not Movable")
+    assert advice[2].startswith("memory block 2: the hardware or the hypervisor failed")
+    assert len(messages) == 3
+
+
+def test_an_error_number_without_a_name_in_python_is_a_number(
+    chmem: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As EHWPOISON, which the kernel may give for memory that is broken, is before Python 3.14."""
+    monkeypatch.delitem(errno.errorcode, errno.EIO)
+    root = make(tmp_path / "machine", s390(faults={"offline": {"2": "EIO", "3": "EBUSY"}}))
+    document = document_of(chmem, "--json", "-s", root, "-d", "-b", "2-3")
+    told = [(one["error"]["errno"], one["steps"][0]["errno"]) for one in document["blocks"]]
+    assert told == [(errno.EIO, errno.EIO), ("EBUSY", "EBUSY")]

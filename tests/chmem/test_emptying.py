@@ -7,6 +7,7 @@ import pytest
 
 from commands import Command
 from simulated import Make, online, s390, x86
+from told import said_in
 
 MIB = 1 << 20
 BOOT = list(range(8))
@@ -78,7 +79,7 @@ def test_what_is_empty_and_what_is_so_in_part_is_told(
         {"device": "dax0.0", "bytes_taken": 768 * MIB, "bytes_online": 0},
         {"device": "virtio0", "bytes_taken": 128 * MIB, "bytes_online": 384 * MIB},
     ]
-    assert document["messages"][:2] == [
+    assert said_in(document)[:2] == [
         "empty now, and can be removed: dax0.0",
         "emptied in part: virtio0, of which 384M is still online",
     ]

@@ -10,6 +10,7 @@ from layouts import MINE, layout
 from memory_hotplug import Machine
 from memory_hotplug.block import State
 from simulated import Make, conditions, make, online, s390, x86
+from told import said_in
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -115,7 +116,7 @@ def test_the_document_says_why_no_memory_was_taken(tree: Path, chmem: Command) -
     assert (report["status"], report["outcome"], report["blocks"]) == (1, "failed", [])
     assert report["request"]["keep_free"] == 128 * MIB
     assert report["request"]["force"] is False
-    assert report["messages"][0] == "2G is in use: 1.8G can be set offline, 3G was requested"
+    assert said_in(report)[0] == "2G is in use: 1.8G can be set offline, 3G was requested"
 
 
 @pytest.mark.parametrize("text", ["much", "-1g", "", "1x"])
@@ -231,7 +232,7 @@ def test_no_block_is_tried_in_vain_once_no_memory_is_left_for_struct_pages(
     assert done.status == 64
     first = min(failed)
     words = "not tried, because no memory is left for struct pages"
-    assert f"memory blocks {first + 2}-135: {words}" in report["messages"]
+    assert f"memory blocks {first + 2}-135: {words}" in said_in(report)
     layout = root.parent / "layout.toml"
     memmap = ("false", "false", "false", "true")
     layout.write_text(
@@ -244,7 +245,7 @@ def test_no_block_is_tried_in_vain_once_no_memory_is_left_for_struct_pages(
     report = json.loads(chmem("-s", root, "--apply", layout, "--json").stdout)
     results = [(block["block"] - first, block["result"]) for block in report["blocks"]]
     assert results == [(3, "done"), (0, "failed"), (1, "failed")]
-    assert f"memory block {first + 2}: {words}" in report["messages"]
+    assert f"memory block {first + 2}: {words}" in said_in(report)
 
 
 def test_no_spare_is_tried_in_vain_once_no_memory_is_left_for_struct_pages(
@@ -258,7 +259,7 @@ def test_no_spare_is_tried_in_vain_once_no_memory_is_left_for_struct_pages(
     report = json.loads(done.stdout)
     failed = [block["block"] for block in report["blocks"] if block["error"]]
     assert failed[1:] == [128]
-    assert f"memory blocks {failed[0] + 1}-127: not tried" in " ".join(report["messages"])
+    assert f"memory blocks {failed[0] + 1}-127: not tried" in " ".join(said_in(report))
 
 
 def test_a_refusal_after_memory_has_run_out_is_not_blamed_on_the_hypervisor(
@@ -272,7 +273,7 @@ def test_a_refusal_after_memory_has_run_out_is_not_blamed_on_the_hypervisor(
         block["block"]: block["error"]["cause"] for block in report["blocks"][:4] if block["error"]
     }
     assert failed == {8: "storage_refused", 10: "no_struct_pages", 11: "no_memory"}
-    assert "memory blocks 12-15: not tried" in " ".join(report["messages"])
+    assert "memory blocks 12-15: not tried" in " ".join(said_in(report))
 
 
 def test_memory_that_comes_counts_in_what_would_remain(tree: Path, chmem: Command) -> None:

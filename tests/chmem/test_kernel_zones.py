@@ -16,6 +16,7 @@ from memsim import directory
 from memsim.kernel import Kernel
 from memsim.machine import Fault
 from simulated import Make, s390, write
+from told import said_in
 
 RATIO = "sys/module/memory_hotplug/parameters/auto_movable_ratio"
 
@@ -176,7 +177,7 @@ def test_a_size_that_may_be_in_any_zone_says_that_movable_is_large(
     forecast = "zone Movable would have 600 % of all other zones; the kernel itself lets it grow to"
     assert f"# {forecast} 301 %" in chmem(*words, "--dry-run").stdout.splitlines()
     done = chmem(*words, "--json", "--advice=always")
-    (said,) = json.loads(done.stdout)["messages"]
+    (said,) = said_in(json.loads(done.stdout))
     assert said.startswith("zone Movable has 600 % of all other zones, and the kernel itself lets")
     assert done.stderr == f"chmem: {said}\n"
     # Nothing is set online there now.
@@ -198,7 +199,7 @@ def test_the_documents_say_that_movable_is_large(chmem: Command, machine: Make) 
     forecast = json.loads(chmem(*words, "--dry-run").stdout)["forecast"]
     said = "zone Movable would have 75 % of all other zones; the kernel itself"
     assert [line.startswith(said) for line in forecast].count(True) == 1
-    (said,) = json.loads(chmem(*words).stdout)["messages"]
+    (said,) = said_in(json.loads(chmem(*words).stdout))
     assert said.startswith("zone Movable has 75 % of all other zones, and the kernel itself lets")
 
 

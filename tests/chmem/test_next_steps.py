@@ -13,6 +13,7 @@ from commands import Command, run_program
 from memory_hotplug import Machine
 from simulated import Condition, Make, conditions, make, s390, write, x86
 from static_tree import MEMORY
+from told import said_in
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_the_document_says_that_a_block_stays_configured(chmem: Command, machine
     root = machine(s390(faults={"deconfig": {"3": "EBUSY"}}))
     document = json.loads(chmem("-s", root, "-d", "256m", "--json").stdout)
     assert (document["status"], document["outcome"]) == (64, "partial")
-    assert "memory block 3: offline, but still configured" in document["messages"]
+    assert "memory block 3: offline, but still configured" in said_in(document)
     failed = document["blocks"][0]
     assert (failed["block"], failed["error"]["step"]) == (3, "deconfigure")
     assert failed["after"]["configured"] is True
@@ -116,7 +117,7 @@ def test_storage_that_the_hypervisor_keeps_is_told_though_the_kernel_succeeds(
     assert chmem("-s", root, "-e", "-b", "12-15").status == 0
     report = json.loads(chmem("-s", root, "-d", "-b", "12-14", "--json").stdout)
     assert (report["status"], report["storage_kept"]) == (64, [13, 14])
-    assert told in report["messages"]
+    assert told in said_in(report)
     assert chmem("-s", root, "-e", "-b", "12-15").status == 0
     assert chmem("-s", root, "-d", "-b", "12-13").status == 0
     assert conditions(root)[14].state == "online"

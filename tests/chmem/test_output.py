@@ -62,5 +62,5 @@ def test_output_that_is_lost_is_told_once_and_the_work_is_done(
 
 
 def test_an_error_before_there_are_options_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    command.write_error(CommandError(Sentence("nothing works")), None)
+    assert command.write_error(command.line(), CommandError(Sentence("nothing works"))) == 1
     assert capsys.readouterr() == ("", "chmem: nothing works\n")

@@ -19,6 +19,7 @@ from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED
 from memory_hotplug.layout.places import SAVED
 from simulated import Make, conditions, online, s390, x86
 from static_tree import MEMORY
+from told import said_in
 
 INSTALLED = f"wrote /{UNIT}\nwrote /{RULES}\nwrote /{WANTED}\n"
 LATER = "etc/memory-layout.d/60-later.toml"
@@ -365,7 +366,7 @@ def test_what_the_layout_changes_back_is_told_in_one_line(tree: Path, chmem: Com
     # It is advice.
     assert chmem("-s", tree, "-e", "-b", "6", "-z", "Normal", "--advice=never").stderr == ""
     document = json.loads(chmem("-s", tree, "-d", "-b", "6", "--json").stdout)
-    assert document["messages"] == [f"memory block 6: {told}; --persistent keeps it"]
+    assert said_in(document) == [f"memory block 6: {told}; --persistent keeps it"]
     assert chmem("-s", tree, "-d", "-b", "6", "--persistent", "--advice=always").stderr == ""
 
 

@@ -12,6 +12,7 @@ from memsim import directory
 from simulated import Condition, Make, conditions, make, s390, write, x86
 from static_tree import MEMORY
 from terminal import Terminal
+from told import said_in
 
 
 def test_reconfigure_is_the_five_echoes(chmem: Command, machine: Make) -> None:
@@ -61,7 +62,7 @@ def test_reconfigure_that_ends_in_another_zone_says_so(chmem: Command, lpar: Pat
     sentence = "memory block 15 came back in zone Normal; it was in DMA"
     assert (done.status, done.stderr) == (0, f"chmem: {sentence}\n")
     document = json.loads(done.stdout)
-    assert document["messages"] == [sentence]
+    assert said_in(document) == [sentence]
     assert document["blocks"][0]["after"]["zone"] == "Normal"
 
 

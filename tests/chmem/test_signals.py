@@ -299,7 +299,7 @@ def test_a_signal_ends_the_reading_of_a_long_layout(number: int, machine: Make) 
     root = machine(s390(used=128 << 20))
     before = conditions(root)
     layout(root, "[[memory]]\nnode = 0\n" * 100_000 + "wrong", MINE)
-    words = [sys.executable, "-c", IN_THE_LAYOUT, str(number), "-s", root, "-d", "-b", "3"]
+    words = [sys.executable, "-c", IN_THE_LAYOUT, str(number), "-s", str(root), "-d", "-b", "3"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
         128 + number,

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+import documents
 import workshop
 from chmem_py.cli import chmem
 from commands import SCRIPTS
@@ -138,6 +139,8 @@ def agree(
     """A document against the machine."""
     document = document_in(out)
     shop.check(document, f"{what}: no document", out)
+    fault = documents.fault("chmem", ["--json"], status, out)
+    shop.check(fault is None, f"{what}: by its schema", fault)
     for reason in untrue(status, document, before, now) if document else ():
         shop.check(False, f"{what}: {reason}", out)
 

@@ -35,12 +35,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-import click
-
 import hotplug_cli.program
 import simulated
 import static_tree
-from hotplug_cli.getopt import GetoptOption
+from hotplug_cli.getopt import Option
 from lsmem_py.cli import lsmem
 from lsmem_py.columns import COLUMNS
 from lsmem_py.formats import names as format_names
@@ -398,16 +396,16 @@ def _value(rng: random.Random, name: str, roots: Sequence[str]) -> str:
     return _VALUES[name](rng) if name in _VALUES else rng.choice(_WORDS)
 
 
-def _option(rng: random.Random, option: GetoptOption, roots: Sequence[str]) -> list[str]:
+def _option(rng: random.Random, option: Option, roots: Sequence[str]) -> list[str]:
     """The option as somebody may write it."""
-    long = next(name for name in option.opts if name.startswith("--"))
-    short = next((name for name in option.opts if not name.startswith("--")), None)
+    long = option.long
+    short = option.names[0] if len(option.names) > 1 else None
     if rng.random() < 0.1:
         long = long[: rng.randint(3, len(long))]
-    if option.is_flag:
+    if option.metavar is None:
         written = short if short and rng.random() < 0.6 else long
         return [written + rng.choice(["", "", "", "", "", "J", "x", "=1"])]
-    value = _value(rng, option.name or "", roots)
+    value = _value(rng, option.key, roots)
     if option.bare and rng.random() < 0.4:
         return [long]
     if option.bare or rng.random() < 0.4:
@@ -419,14 +417,9 @@ def _option(rng: random.Random, option: GetoptOption, roots: Sequence[str]) -> l
 
 def command_line(rng: random.Random, roots: Sequence[str]) -> list[str]:
     """Options, values and words that make sense more often than not."""
-    options = [
-        parameter
-        for parameter in lsmem.get_params(click.Context(lsmem))
-        if isinstance(parameter, GetoptOption)
-    ]
     words = ["-s", rng.choice(roots)] if rng.random() < 0.9 else []
     for _ in range(rng.choice([1, 1, 2, 2, 3, 5])):
-        words += _option(rng, rng.choice(options), roots)
+        words += _option(rng, rng.choice(lsmem.options), roots)
         if rng.random() < 0.05:
             words.append(rng.choice(_WORDS))
     return [word.replace("\0", "") for word in words]

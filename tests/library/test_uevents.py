@@ -1,7 +1,9 @@
 """What the kernel announces of memory blocks, and what only pretends to be the kernel."""
 
 import errno
+import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -62,6 +64,7 @@ class Socket:
         self.closed = False
         self.arrived: list[tuple[bytes, tuple[int, int]] | OSError] = []
         self.refused: OSError | None = None
+        self.descriptor = 77
         sockets.append(self)
 
     def bind(self, address: tuple[int, int]) -> None:
@@ -77,7 +80,7 @@ class Socket:
         return found
 
     def fileno(self) -> int:
-        return 77
+        return self.descriptor
 
     def close(self) -> None:
         self.closed = True
@@ -126,3 +129,39 @@ def test_a_socket_that_is_refused_is_closed() -> None:
     with pytest.raises(PermissionError, match="refused"):
         Uevents()
     assert sockets[1].closed
+
+
+@pytest.mark.usefixtures("kernel")
+def test_an_event_is_waited_for_until_the_time_is_over() -> None:
+    with Uevents() as uevents:
+        (opened,) = sockets
+        opened.descriptor, other = os.pipe()
+        assert uevents.wait(0) == []
+        os.write(other, b"x")
+        opened.arrived = [(b"online@/devices/system/memory/memory5\0", (0, 1))]
+        assert uevents.wait() == [Uevent("online", 5)]
+        opened.arrived = [OSError(errno.ENOBUFS, "lost")]
+        assert uevents.wait(60) == [None]
+        os.close(other)
+        os.close(opened.descriptor)
+    assert opened.closed
+
+
+@pytest.mark.usefixtures("kernel")
+def test_what_is_no_event_about_memory_does_not_end_the_waiting() -> None:
+    uevents = Uevents()
+    (opened,) = sockets
+    opened.descriptor, other = os.pipe()
+    os.write(other, b"x")
+    cpu, memory = b"add@/devices/system/cpu/cpu1\0", b"add@/devices/system/memory/memory9\0"
+    arrivals = [[], [(cpu, (0, 1))], [(memory, (0, 1))]]
+
+    def later(size: int, receive: Callable[[int], Any] = opened.recvfrom) -> Any:
+        if not opened.arrived:
+            opened.arrived = [*arrivals.pop(0), BlockingIOError()]
+        return receive(size)
+
+    opened.recvfrom = later  # type: ignore[method-assign]  # one event comes after the other
+    assert uevents.wait(60) == [Uevent("add", 9)]
+    os.close(other)
+    os.close(opened.descriptor)

@@ -8,7 +8,7 @@ import pytest
 
 from commands import Command, cells
 from layouts import MINE, layout
-from lsmem_py.columns import named
+from lsmem_py.columns import BY_NAME
 from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT
 from simulated import Make, s390, write, x86
 from static_tree import MEMORY
@@ -77,7 +77,7 @@ def test_persistent_reads_all_that_an_entry_needs(
     done = lsmem("-s", root, "-o", columns, "-J")
     assert (done.status, done.stderr) == (0, "")
     assert '"persistent": "differs"' in done.stdout
-    assert {*NEEDED_FOR_LAYOUT} <= {*named("PERSISTENT").reads}
+    assert {*NEEDED_FOR_LAYOUT} <= {*BY_NAME["persistent"].reads}
 
 
 def test_a_wrong_layout_is_told_with_its_line(tree: Path, lsmem: Command) -> None:

@@ -1,7 +1,9 @@
-"""lsmem --policy, --holes and --explain: the JSON Schema of each, and that its JSON keeps to it."""
+"""The JSON Schema of each document of lsmem, and that the JSON of reports keeps to it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -55,14 +57,54 @@ def test_the_json_of_a_report_keeps_to_its_schema(
     jsonschema.validate(document, schema_of(lsmem, report))
 
 
-@pytest.mark.parametrize("report", REPORTS)
-def test_the_schema_of_a_report_describes_each_key(report: str, lsmem: Command) -> None:
-    shown = json.dumps(schema_of(lsmem, report))
-    properties = json.loads(shown)["properties"]
-    if report == "--holes":
-        properties = properties["memory"]["items"]["properties"]
-    properties.pop("schema_version", None)
-    assert all(key["description"] for key in properties.values())
+DOCUMENTS = [
+    ("lsmem --json --typed", "lsmem -J --typed"),
+    ("lsmem --json --typed", "lsmem --why -J --typed"),
+    ("lsmem --json", "lsmem -J"),
+    ("lsmem --json", "lsmem --why=3 --format json"),
+    ("lsmem --policy --json", "lsmem --policy -J"),
+    ("lsmem --explain --json", "lsmem --explain -J"),
+    ("lsmem --holes --json", "lsmem --holes -J"),
+    ("lsmem --diff --json", "lsmem --diff before.json -J"),
+    ("a line of lsmem --watch --json", "lsmem --watch -J"),
+    ("a line of lsmem --format jsonl", "lsmem --format jsonl"),
+    ("a line of lsmem --format jsonl --typed", "lsmem --format jsonl --typed"),
+    ("a line of lsmem --holes --format jsonl", "lsmem --holes --format jsonl"),
+    ("chmem --json", "chmem --json"),
+]
+"""The title of a schema, and a command line that writes what it is about."""
+
+
+def keys_of(schema: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All keys of the objects that a schema allows, and their schemas."""
+    if isinstance(schema, dict):
+        for key, below in schema.get("properties", {}).items():
+            yield f"{place}.{key}", below
+            yield from keys_of(below, f"{place}.{key}")
+        yield from keys_of(schema.get("items"), f"{place}[]")
+
+
+@pytest.mark.parametrize(("title", "words"), DOCUMENTS)
+def test_the_schema_of_a_document_is_beside_its_options_and_describes_each_key(
+    title: str, words: str, lsmem: Command, chmem: Command
+) -> None:
+    name, *options = words.split()
+    done = {"lsmem": lsmem, "chmem": chmem}[name](*options, "--json-schema")
+    assert (done.status, done.stderr) == (0, "")
+    schema = json.loads(done.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["title"] == title
+    keys = dict(keys_of(schema))
+    assert keys
+    assert [place for place, key in keys.items() if not key.get("description")] == []
+
+
+def test_lines_of_util_linux_have_the_schema_of_a_line(
+    lsmem: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIBSMARTCOLS_JSON", "lines")
+    shown = json.loads(lsmem("-J", "--json-schema").stdout)
+    assert shown["title"] == "a line of lsmem --format jsonl"
 
 
 def test_what_a_tree_may_not_tell_is_not_required_by_the_schema(lsmem: Command) -> None:

@@ -8,17 +8,15 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from commands import TOP, Command
-from hotplug_cli.getopt import GetoptOption
+from hotplug_cli.click_command import command_of
 from lsmem_py.cli import lsmem as command
 from simulated import Make, x86
 
-LONG = {
-    one.opts[0]: one.opts[-1][2:] for one in command.params if isinstance(one, GetoptOption)
-} | {f"-{one.opts[-1]}": one.opts[-1][2:] for one in command.params}
-ALWAYS = {"sysroot", "color", "advice"}
-OPTIONS = {
-    one.opts[-1][2:] for one in command.params if isinstance(one, GetoptOption) and one.expose_value
+LONG = {one.names[0]: one.long[2:] for one in command.options} | {
+    f"-{one.long}": one.long[2:] for one in command.options
 }
+ALWAYS = {"sysroot", "color", "advice"}
+OPTIONS = {one.long[2:] for one in command.options if not one.answer}
 
 
 def documented() -> dict[str, set[str]]:
@@ -166,7 +164,7 @@ def test_an_output_file_takes_what_the_view_writes(
 @pytest.mark.parametrize("view", sorted(GOES_WITH))
 def test_completion_and_help_have_what_goes_with_the_view(view: str, lsmem: Command) -> None:
     goes = {f"--{name}" for name in GOES_WITH[view] | ALWAYS}
-    shell = ShellComplete(command, {}, "lsmem", "_LSMEM_COMPLETE")
+    shell = ShellComplete(command_of(command), {}, "lsmem", "_LSMEM_COMPLETE")
     found = {item.value for item in shell.get_completions(spelled(view), "--")}
     assert found == goes | {"--help", "--version", "--json-schema"}
     text = lsmem(*spelled(view), "--help").stdout.partition("\nColumns")[0]

@@ -15,6 +15,7 @@ from textwrap import wrap
 
 import pytest
 
+import documents
 import static_tree
 from commands import Command, start_program
 from simulated import write
@@ -258,7 +259,10 @@ def test_watch_json_in_a_pipe_has_a_line_for_each_change(
     lpar: Path, watched: list[subprocess.Popen[str]]
 ) -> None:
     process = follow(watched, lpar, "-J")
-    record = json.loads(first_line(process, lpar))
+    line = first_line(process, lpar)
+    documents.check("lsmem", ["--watch", "-J"], 0, line)
+    record = json.loads(line)
+    assert record.pop("schema_version") == 1
     assert datetime.fromisoformat(record.pop("time")).tzinfo is not None
     states = [record.pop(side)["state"] for side in ("before", "after")]
     assert sorted(states) == ["offline", "online"]

@@ -11,6 +11,8 @@ import pytest
 
 from chmem_py.cli import chmem
 from commands import TOP
+from hotplug_cli.click_command import command_of
+from hotplug_cli.getopt import Command
 from lsmem_py.cli import lsmem
 from lsmem_py.columns import COLUMNS
 from memory_hotplug.change.steps import CONFIGURE, MEMMAP, ONLINE
@@ -80,13 +82,13 @@ def test_every_example_does_what_it_shows(manual: Path, tmp_path: Path) -> None:
 
 def test_commands_for_real_machines_have_options_that_exist() -> None:
     known = {
-        "lsmem": [name for option in lsmem.params for name in option.opts],
-        "chmem": [name for option in chmem.params for name in option.opts],
+        "lsmem": set(lsmem.by_name),
+        "chmem": set(chmem.by_name),
     }
     found = re.findall(r"\b(lsmem|chmem)((?: --[\w-]+)+)", displays(TASKS, "# "))
     assert len(found) >= 3
     for command, options in found:
-        assert set(options.split()) <= set(known[command])
+        assert set(options.split()) <= known[command]
 
 
 def test_each_task_says_when_it_went_well_and_what_to_do_if_not() -> None:
@@ -102,14 +104,10 @@ def test_the_manuals_of_tasks_and_of_the_library_name_each_other() -> None:
     assert "memory-hotplug(7)" in plain((TOP / "man/memory_hotplug.7").read_text())
 
 
-def check_options_and_variables(command: click.Command, text: str, sources: str) -> None:
-    options = [
-        name for option in command.get_params(click.Context(command)) for name in option.opts
-    ]
+def check_options_and_variables(command: Command, text: str, sources: str) -> None:
     entries = "\n".join(re.findall(r"^\.It Fl (.*)", text, re.MULTILINE))
-    for name in options:
-        if name.startswith("-"):
-            assert re.search(rf"(^| ){re.escape(name.removeprefix('-'))}( |$)", entries, re.M), name
+    for name in command.by_name:
+        assert re.search(rf"(^| ){re.escape(name.removeprefix('-'))}( |$)", entries, re.M), name
     code = "".join(path.read_text() for path in (TOP / sources).glob("*.py"))
     used = set(re.findall(r'environ(?:\.get\(|\[)"(\w+)"', code))
     for variable in used | {"NO_COLOR", "POSIXLY_CORRECT", "TERM"}:
@@ -188,7 +186,8 @@ def test_the_picture_in_the_readme_is_what_lsmem_shows_today() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "command"), [("lsmem", lsmem), ("chmem", chmem), ("memsim", memsim)]
+    ("name", "command"),
+    [("lsmem", command_of(lsmem)), ("chmem", command_of(chmem)), ("memsim", memsim)],
 )
 def test_help_fits_a_terminal_and_ends_in_an_example(name: str, command: click.Command) -> None:
     lines = command.get_help(click.Context(command, info_name=name, terminal_width=80)).splitlines()
@@ -199,8 +198,8 @@ def test_help_fits_a_terminal_and_ends_in_an_example(name: str, command: click.C
 
 
 def test_help_has_a_line_for_each_column() -> None:
-    context = click.Context(lsmem, info_name="lsmem", terminal_width=80)
-    lines = lsmem.get_help(context).splitlines()
+    context = click.Context(command_of(lsmem), info_name="lsmem", terminal_width=80)
+    lines = context.get_help().splitlines()
     for column in COLUMNS:
         (line,) = (line for line in lines if line.split()[:1] == [column.heading])
         assert column.help in line

@@ -9,12 +9,13 @@ import pytest
 from chmem_py.cli import chmem as chmem_command
 from commands import Command
 from hotplug_cli import spelling
+from hotplug_cli.click_command import command_of
 from lsmem_py.cli import lsmem as lsmem_command
 from memsim_py.cli import commands
 
 COMMANDS: dict[str, click.Command] = {
-    "lsmem": lsmem_command,
-    "chmem": chmem_command,
+    "lsmem": command_of(lsmem_command),
+    "chmem": command_of(chmem_command),
     **{f"memsim {name}": command for name, command in commands.commands.items()},
 }
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import documents
+
 TOP = Path(__file__).parents[2]
 """The checkout."""
 
@@ -72,6 +74,7 @@ def command_here(
         capsys.readouterr()
         status = status_of(command, name)
         written = capsys.readouterr()
+        documents.check(name, arguments, status, written.out)
         return Outcome(status, written.out, written.err)
 
     return run
@@ -126,7 +129,9 @@ def run_program(
     name, *arguments = map(str, words)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
     command = [*within, str(SCRIPTS / name), *arguments]
-    return subprocess.run(command, text=True, timeout=120, **streams)
+    done = subprocess.run(command, text=True, timeout=120, **streams)
+    documents.check(name, arguments, done.returncode, done.stdout)
+    return done
 
 
 def start_program(
@@ -137,8 +142,22 @@ def start_program(
     name, *arguments = map(str, words)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
     command = [*within, str(SCRIPTS / name), *arguments]
-    _STARTED.append(process := subprocess.Popen(command, text=True, **streams))
+    _STARTED.append(process := _Started(command, text=True, **streams))
+    process.line = name, arguments
     return process
+
+
+class _Started(subprocess.Popen[str]):
+    """A command whose documents are checked, where its output is read as a whole."""
+
+    line: tuple[str, list[str]]
+
+    def communicate(
+        self, input: str | None = None, timeout: float | None = None
+    ) -> tuple[str, str]:
+        out, error = super().communicate(input, timeout)
+        documents.check(*self.line, self.returncode, out)
+        return out, error
 
 
 def start_python(

@@ -12,7 +12,7 @@ from lines import MIB, Line
 from memsim.directory import Directory
 from memsim.kernel import Kernel
 from simulated import Condition, conditions_of
-from told import unlike, untrue
+from told import said_in, unlike, untrue
 
 SAVED = "etc/memory-layout.d/50-chmem.toml"
 UNIT = "etc/systemd/system/memory-layout.service"
@@ -84,8 +84,8 @@ class Ran:
 
     @property
     def said(self) -> str:
-        messages = self.document["messages"] if self.document else [self.out]
-        return "\n".join((*messages, self.err))
+        lines = said_in(self.document) if self.document else [self.out]
+        return "\n".join((*lines, self.err))
 
     @property
     def moved(self) -> list[int]:
@@ -409,7 +409,7 @@ def told_of(ran: Ran, number: int) -> bool:
     ]
     if number in failed:
         return True
-    messages = "\n".join(ran.document["messages"]) if ran.document else ran.said
+    messages = "\n".join(said_in(ran.document)) if ran.document else ran.said
     spans = re.findall(r"(?i)blocks? ((?:\d+(?:-\d+)?(?:, | and )?)+)", messages)
     return any(
         int(first) <= number <= int(last or first)

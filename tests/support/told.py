@@ -18,6 +18,15 @@ def document_in(out: str) -> dict[str, Any] | None:
     return found
 
 
+def said_in(document: dict[str, Any]) -> list[str]:
+    """The lines of the messages of a document, each followed by the advice on it."""
+    return [
+        line
+        for message in document["messages"]
+        for line in (message["text"], *message["advice"].splitlines())
+    ]
+
+
 def untrue(
     status: int,
     document: dict[str, Any],

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import documents
 import meanwhile
 import workshop
 from chmem_py.cli import chmem
@@ -174,6 +175,8 @@ class Trial:
         document = document_in(out) if "json" in line else None
         if "json" in line:
             self.check(document, "no document", out + err)
+            fault = documents.fault("chmem", line.words, status, out)
+            self.check(fault is None, "schema", f"{fault}")
         ran = Ran(line, before, self.now(), status, out, err, document)
         ran.layout, ran.keep_free = self.applied(line), self.keep_free(line)
         if "no layout says how much" in err and "keep-free" not in line:

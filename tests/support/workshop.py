@@ -17,6 +17,7 @@ from typing import TypeVar
 import click
 
 import hotplug_cli.program
+from hotplug_cli.getopt import Command
 
 
 class Workshop:
@@ -39,7 +40,7 @@ Parts = Mapping[str, tuple[Callable[[Shop, int], None], int]]
 """Name -> what is tried, and how often without an option of this name."""
 
 
-def run_here(command: click.Command, name: str, *words: object) -> tuple[int, str, str]:
+def run_here(command: Command | click.Command, name: str, *words: object) -> tuple[int, str, str]:
     """A command in this process: its status (-1 after a traceback) and what it writes."""
     out, error = io.StringIO(), io.StringIO()
     sys.argv = [name, *map(str, words)]

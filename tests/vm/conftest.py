@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from guest.judge.comparison import Tally
 from needs import S390_GUEST, X86_GUEST
 from vm.guest import Guest
-from vm.judge import Tally
 from vm.machines import ONE_NODE, TWO_NODES
 
 HERE = Path(__file__).parent

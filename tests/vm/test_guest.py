@@ -2,9 +2,9 @@
 
 import pytest
 
+from guest.judge.writes import MEMORY, POLICIES
 from vm.guest import Guest
 from vm.machines import GIB, MEMMAP_ON_MEMORY, MIB, TWO_NODES_NO_DIMM, Dimm, Machine
-from vm.operations import MEMORY, POLICIES
 
 PARAMETER = "/sys/module/memory_hotplug/parameters/memmap_on_memory"
 

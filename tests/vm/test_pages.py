@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from guest.judge.writes import MEMORY
+from told import said_in
 from vm.guest import Guest
 from vm.machines import GIB, MIB, Dimm, Machine
-from vm.operations import MEMORY
 from vm.scripts import start
 
 DIMM = Dimm("dimm0", 2 * GIB)
@@ -61,7 +62,7 @@ def test_what_is_predicted_happens(occupied: Guest) -> None:
     for block in ADDED:
         words = f"-d -b {block} --force --timeout 5 --json"
         report = json.loads(occupied.run(f"chmem {words}", timeout=120).stdout)
-        went[block], messages[block] = report["status"] == 0, report["messages"]
+        went[block], messages[block] = report["status"] == 0, said_in(report)
     no = [block for block in ADDED if told[block] == "no"]
     yes = [block for block in ADDED if told[block] == "yes" and block != PINNED]
     print(f"no: {no}, yes: {yes}, went: {[block for block in ADDED if went[block]]}")

@@ -5,23 +5,20 @@ given. What cannot be known from sysfs, that some page of a block cannot be move
 real outcome and counted by itself; nothing else may differ.
 """
 
-import json
-import re
-from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from guest.judge.comparison import Tally, compare
+from guest.judge.real import captured, given
+from guest.judge.writes import MEMORY, POLICIES, Write, block_writes
 from memsim.kernel import Kernel
 from memsim.kernel.slots import plug, unplug
-from memsim.machine import Fault, Group
+from memsim.machine import Group
 from memsim.machine import Machine as Description
-from memsim.profile import from_tree
 from memsim.sysfs import PARAMETERS, Sysfs
-from vm.guest import RETURNS, Guest, GuestError
-from vm.judge import Answer, Tally, compare
+from vm.guest import Guest
 from vm.machines import (
     MEMMAP_ON_MEMORY,
     MIB,
@@ -31,42 +28,11 @@ from vm.machines import (
     Dimm,
     Machine,
 )
-from vm.operations import MEMORY, POLICIES, Write, writes
 
 SUPPORT = Path(__file__).parents[1] / "support/vm"
 
 FIRST_ADDED = 32
 """The first block number of added memory: QEMU puts it at 4 GiB, blocks are of 128 MiB."""
-
-
-def replayed(guest: Guest, given: Sequence[Write]) -> list[Answer]:
-    """What the real kernel made of these writes; before them the condition at the start."""
-    result = guest.python(SUPPORT / "replay.py", json.dumps(given), timeout=120)
-    assert result.status == 0, result.stderr
-    return [(failed, changes) for failed, changes in json.loads(result.stdout)]
-
-
-def captured(guest: Guest, directory: Path) -> Sysfs:
-    """A simulated machine like the guest as it is now."""
-    kernel = from_tree(guest.tree(directory))
-    for block in blocks_with_holes(guest):
-        kernel.set_fault("offline", block, Fault("EINVAL", None))
-    return Sysfs(kernel)
-
-
-def blocks_with_holes(guest: Guest) -> list[int]:
-    """Online blocks not wholly System RAM: offline_pages refuses them (mm/memory_hotplug.c)."""
-    snapshot = guest.snapshot()
-    size = int(snapshot.files[f"{MEMORY}/block_size_bytes"], 16)
-    lines = guest.run("cat /proc/iomem").stdout.splitlines()
-    found = [re.fullmatch(r" *(\w+)-(\w+) : System RAM.*", line) for line in lines]
-    ram = [(int(match[1], 16), int(match[2], 16)) for match in found if match]
-    return [
-        block
-        for block, state in snapshot.blocks("state").items()
-        if state == "online"
-        and not any(low <= block * size and (block + 1) * size <= high + 1 for low, high in ram)
-    ]
 
 
 @pytest.mark.parametrize(
@@ -80,29 +46,26 @@ def blocks_with_holes(guest: Guest) -> list[int]:
 def test_random_writes_have_the_same_outcome(
     machine: Machine, seed: int, count: int, tally: Tally, tmp_path: Path
 ) -> None:
-    with Guest(machine, release=RETURNS) as guest:
-        sysfs = captured(guest, tmp_path)
-        blocks = list(guest.snapshot().blocks("state"))
-        boot = [block for block in blocks if block < FIRST_ADDED]
-        given = writes(seed, count, boot, blocks[len(boot) :])
-        answers = replayed(guest, given)
-    tally += compare(sysfs, given, answers)
+    with Guest(machine) as guest:
+        seen = guest.snapshot()
+        boot = [block for block in seen.blocks("state") if block < FIRST_ADDED]
+        wanted = given(seen, boot, seed, count, page=4096)
+        answers = guest.replayed(wanted)
+    tally += compare(captured(seen), wanted, answers)
     assert tally.writes == count
     assert not tally.unexplained
 
 
-def test_a_kernel_that_chooses_zones_otherwise_is_found_out(
-    tmp_path: Path,
-) -> None:
+def test_a_kernel_that_chooses_zones_otherwise_is_found_out() -> None:
     """The judgement can fail: a simulated kernel that always prefers Movable is not this one."""
-    with Guest(ONE_LARGE_DIMM, release=RETURNS) as guest:
-        machine = captured(guest, tmp_path).kernel.machine
-        added = range(FIRST_ADDED, FIRST_ADDED + 16)
-        given = writes(4, 60, [0], added)
-        answers = replayed(guest, given)
+    with Guest(ONE_LARGE_DIMM) as guest:
+        seen = guest.snapshot()
+        wanted = block_writes(4, 60, [0], range(FIRST_ADDED, FIRST_ADDED + 16))
+        answers = guest.replayed(wanted)
+    machine = captured(seen).kernel.machine
     altered = tuple(replace(group, off_zones=("Movable", "Normal")) for group in machine.groups)
     other = Kernel(replace(machine, groups=altered, contiguous_zones=False))
-    assert compare(Sysfs(other), given, answers).unexplained
+    assert compare(Sysfs(other), wanted, answers).unexplained
 
 
 SLOTS = 8
@@ -119,26 +82,6 @@ def with_slots(machine: Description) -> Sysfs:
     return Sysfs(Kernel(replace(machine, groups=(*machine.groups, *slots))))
 
 
-def put_back(sysfs: Sysfs, blocks: tuple[int, int], real: list[Answer]) -> Sysfs:
-    """The machine after its firmware was refused a DIMM, for a page in it cannot be moved.
-
-    The blocks that can go offline do, and come back as by `online` 1, perhaps in another zone
-    (drivers/acpi/scan.c, acpi_bus_offline and acpi_bus_online). Which block has the page only the
-    real outcome tells.
-    """
-    first, second = blocks
-    for stuck in ({first}, {second}, {first, second}):
-        attempt = deepcopy(sysfs)
-        online = [block for block in blocks if attempt.read(path_of(block)) == b"1\n"]
-        moved = [block for block in online if block not in stuck]
-        for value in (b"0", b"1"):
-            for block in moved:
-                attempt.write(path_of(block), value)
-        if not compare(deepcopy(attempt), [], real).unexplained:
-            return attempt
-    return sysfs
-
-
 def path_of(block: int) -> str:
     """The `online` attribute of a block."""
     return f"{MEMORY[1:]}/memory{block}/online"
@@ -149,55 +92,54 @@ ZONE_POLICIES = (("contig-zones", "301"), ("auto-movable", "301"), ("auto-movabl
 what its firmware keeps of its memory would decide."""
 
 
-def test_added_and_removed_memory_is_the_same(tally: Tally, tmp_path: Path) -> None:
-    """DIMMs come while each of the words is in auto_online_blocks, by each policy, and go again."""
-    with Guest(TWO_NODES_NO_DIMM, release=RETURNS) as guest:
-        sysfs = with_slots(captured(guest, tmp_path).kernel.machine)
-        for block in blocks_with_holes(guest):
-            sysfs.kernel.set_fault("offline", block, Fault("EINVAL", None))
+def test_added_and_removed_memory_is_the_same(tally: Tally) -> None:
+    """DIMMs come while each of the words is in auto_online_blocks, by each policy, and go again.
+
+    Their blocks are first set offline by writes, and a DIMM with one that cannot be stays: where
+    the guest's firmware is asked for it, no signal ends an offline that does not return.
+    """
+    with Guest(TWO_NODES_NO_DIMM) as guest:
+        sysfs = with_slots(captured(guest.snapshot()).kernel.machine)
         boot = list(guest.snapshot().blocks("state"))
+
+        def judged(wanted: list[Write]) -> Tally:
+            return compare(sysfs, wanted, guest.replayed(wanted))
+
         free = list(range(SLOTS))
         for turn, word in enumerate([*POLICIES, *POLICIES[::-1], *POLICIES]):
             zones, ratio = ZONE_POLICIES[turn % 3]
-            policy = [
-                (f"{MEMORY}/auto_online_blocks", word),
-                (f"/{PARAMETERS}/online_policy", zones),
-                (f"/{PARAMETERS}/auto_movable_ratio", ratio),
-            ]
-            tally += compare(sysfs, policy, replayed(guest, policy))
+            tally += judged(
+                [
+                    (f"{MEMORY}/auto_online_blocks", word),
+                    (f"/{PARAMETERS}/online_policy", zones),
+                    (f"/{PARAMETERS}/auto_movable_ratio", ratio),
+                ]
+            )
             # The guest's firmware gives a DIMM the lowest place that is free.
             slot = free.pop(0)
             dimm = Dimm(f"dimm{turn}", 256 * MIB, slot % 2)
-            blocks = (FIRST_ADDED + 2 * slot, FIRST_ADDED + 2 * slot + 1)
+            blocks = range(FIRST_ADDED + 2 * slot, FIRST_ADDED + 2 * slot + 2)
             guest.plug(dimm)
-            plug(sysfs.kernel, range(blocks[0], blocks[1] + 1))
+            plug(sysfs.kernel, blocks)
             present = [block for block in guest.snapshot().blocks("state") if block not in boot]
-            given = writes(100 + turn, 40, boot, present)
-            tally += compare(sysfs, given, replayed(guest, given))
+            tally += judged(block_writes(100 + turn, 40, boot, present))
             if turn % 4 == 2:
                 continue  # this one stays
-            try:
-                guest.unplug(dimm)
-            except GuestError:
-                answers = replayed(guest, [])
-                sysfs = put_back(sysfs, blocks, answers)
-                tally += compare(sysfs, [], answers)
+            tally += judged([(f"/{path_of(block)}", "0") for block in blocks])
+            if any(sysfs.kernel.blocks.online(block) for block in blocks):
                 continue
+            guest.unplug(dimm)
             free = sorted([slot, *free])
-            for block in blocks:
-                sysfs.write(f"{MEMORY[1:]}/memory{block}/online", b"0")
-            unplug(sysfs.kernel, range(blocks[0], blocks[1] + 1))
-            tally += compare(sysfs, [], replayed(guest, []))
+            unplug(sysfs.kernel, blocks)
+            tally += judged([])
     assert tally.writes >= 12 * 43
     assert not tally.unexplained
 
 
 @pytest.mark.parametrize("word", ["offline", "online_movable"])
-def test_memory_that_comes_and_goes_is_announced_in_the_same_order(
-    word: str, tmp_path: Path
-) -> None:
-    with Guest(TWO_NODES_NO_DIMM, release=RETURNS) as guest:
-        sysfs = with_slots(captured(guest, tmp_path).kernel.machine)
+def test_memory_that_comes_and_goes_is_announced_in_the_same_order(word: str) -> None:
+    with Guest(TWO_NODES_NO_DIMM) as guest:
+        sysfs = with_slots(captured(guest.snapshot()).kernel.machine)
         told: list[str] = []
         sysfs.listeners.append(lambda action, path: told.append(f"{action}@{path}"))
         guest.put("/tmp/hear.py", (SUPPORT / "hear.py").read_bytes())

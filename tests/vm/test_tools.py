@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from guest.judge.writes import MEMORY
 from vm.guest import Guest, Result, Snapshot
 from vm.machines import MIB, Dimm
-from vm.operations import MEMORY
 from vm.scripts import HERE, running
 
 LSMEM = "/usr/util-linux/bin/lsmem"

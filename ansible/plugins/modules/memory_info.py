@@ -55,10 +55,16 @@ EXAMPLES = r"""
 RETURN = r"""
 memory:
   description:
-    - The document of C(lsmem --json --typed); C(lsmem --json-schema) has its schema.
+    - The document of C(lsmem --json --typed).
+    - C(lsmem --json --typed --json-schema) on the target has its JSON Schema, with a description of
+      each key.
   type: dict
   returned: success
   contains:
+    schema_version:
+      description: The version of the document. It grows when playbooks that read it must change.
+      type: int
+      returned: success
     block_size:
       description: The size of a memory block in bytes.
       type: int

@@ -160,14 +160,52 @@ bytes_changed:
   type: int
   returned: always
 messages:
-  description: What C(chmem) had to say.
+  description: What C(chmem) had to say; the key V(messages) of RV(result).
   type: list
-  elements: str
+  elements: dict
   returned: always
+  contains:
+    code:
+      description: The name of the message, which stays when its words change.
+      type: str
+      returned: always
+    text:
+      description: The message in words.
+      type: str
+      returned: always
+    advice:
+      description: What to do now. It is empty if nothing is known.
+      type: str
+      returned: always
+    values:
+      description: The values that the words are made of, such as V(size) in bytes.
+      type: dict
+      returned: always
 result:
-  description: The document of C(chmem --json); C(chmem --json-schema) has its schema.
+  description:
+    - The document of C(chmem --json).
+    - C(chmem --json-schema) on the target has its JSON Schema, with a description of each key.
   type: dict
   returned: always
+  contains:
+    schema_version:
+      description: The version of the document. It grows when playbooks that read it must change.
+      type: int
+      returned: always
+    outcome:
+      description: V(done), V(partial), V(failed) or V(interrupted).
+      type: str
+      returned: always
+    blocks:
+      description: Each block that was changed or that failed, before and afterwards.
+      type: list
+      elements: dict
+      returned: always
+    settings:
+      description: The settings that were to be written.
+      type: list
+      elements: dict
+      returned: always
 """
 
 import json
@@ -280,7 +318,8 @@ def main() -> None:
         "diff": {"before": before, "after": after},
     }
     if document["status"]:
-        message = "; ".join(document["messages"]) or f"chmem: {document['outcome']}"
+        said = [part for one in document["messages"] for part in (one["text"], one["advice"])]
+        message = "; ".join(filter(None, said)) or f"chmem: {document['outcome']}"
         module.fail_json(msg=message, rc=document["status"], **result)
     module.exit_json(**result)
 

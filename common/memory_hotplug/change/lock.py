@@ -22,10 +22,11 @@ from typing import NamedTuple, Self
 
 from memory_hotplug.attribute import MEMORY
 from memory_hotplug.change.journal import HALF_DONE, RUN, Journal, Left, left_in
+from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.errors import HeldError
 from memory_hotplug.trees.simulated import is_simulated
 
-__all__ = ["Held", "Holder", "hold", "is_own", "left_by"]
+__all__ = ["Held", "Holder", "Mended", "hold", "is_own", "left_by"]
 
 _RUN = f"/{RUN}"
 """The directory for this machine; it belongs to root."""
@@ -106,8 +107,17 @@ def left_by(tree_root: str, *, this_machine: bool) -> Left | None:
             os.close(directory)
 
 
+class Mended(NamedTuple):
+    """A block that a killed process left half done."""
+
+    left: Left
+    outcome: Outcome
+    """It was TAKEN_BACK, or FAILED to be."""
+
+
 class Held(Journal):
-    """A machine that is held, with its journal, until it is closed."""
+    """A machine that is held, with its journal, until it is closed. A context manager that closes
+    it; `Machine.hold` makes it."""
 
     def __init__(
         self,
@@ -121,6 +131,9 @@ class Held(Journal):
         unrecorded: Callable[[OSError], None] = lambda error: None,
     ) -> None:
         self._lock = lock
+        self.closed = False
+        self.mended: Mended | None = None
+        """The block that was restored, or could not be, when the machine was held."""
         super().__init__(
             root, directory, name, undoable=undoable, missing=missing, unrecorded=unrecorded
         )
@@ -139,6 +152,7 @@ class Held(Journal):
     def close(self) -> None:
         """Close the journal, and release the machine."""
         super().close()
+        self.closed = True
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None

@@ -29,15 +29,19 @@ class Write(NamedTuple):
     """A write that was tried."""
 
     step: str
+    """Its name, such as online or configure."""
     path: str
     """Relative to the root, without a leading slash."""
     word: str
+    """What was written."""
     errno: int | None
     """Of the last try; None if it succeeded."""
     happened: bool
     """Whether the effect of the step is there, even if the write failed."""
     undoing: bool
+    """Whether it was to undo a step."""
     tries: int = 1
+    """How often it was tried."""
 
 
 _INVERSE = {
@@ -58,6 +62,7 @@ class Outcome(NamedTuple):
     """Read from the machine; after a success without OBSERVE, what the steps should leave."""
     writes: tuple[Write, ...] = ()
     error: BlockError | None = None
+    """Why the block is not as it was to be."""
     stuck: StuckError | None = None
     """Why the block could not be brought back."""
 

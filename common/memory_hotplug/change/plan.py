@@ -115,15 +115,14 @@ class Order:
             raise BadOrderError("only a block that is to be online can be asked to be in a zone")
 
 
+# A named tuple, like everything that is made for each block: for thousands of blocks, frozen
+# dataclasses take as long as the writes.
 class Plan(NamedTuple):
-    """The steps for one block, in order. A step whose effect is there already is skipped.
-
-    A named tuple, like everything that is made for each block: for thousands of blocks, frozen
-    dataclasses take as long as the writes.
-    """
+    """The steps for one block, in order. A step whose effect is there already is skipped."""
 
     steps: tuple[Step, ...] = ()
     target: Target = Target()
+    """What is asked for, as the steps need it."""
     already: bool = False
     """The block is already as requested."""
     refused: BlockError | None = None

@@ -32,7 +32,7 @@ class Rehearsal:
 
     def __init__(self, machine: Machine) -> None:
         behind = machine.tree
-        self.root, self.system = behind.root, behind.system
+        self.root, self.system, self.place = behind.root, behind.system, behind.place
         self.is_this_machine = behind.is_this_machine
         self._behind = behind
         self._texts: dict[str, bytes | None] = {}
@@ -173,9 +173,13 @@ class Rehearsal:
         if number not in self._node_of:
             found = [*self.machine.read((Attribute.NODES,), [number]).blocks()]
             # Memory that is not configured has none yet, unless there is only one.
-            nodes = (found[0].nodes if found else None) or self.machine.nodes
+            nodes = (found[0].nodes if found else None) or self._nodes
             self._node_of[number] = nodes[0] if len(nodes) == 1 else None
         return self._node_of[number]
+
+    @cached_property
+    def _nodes(self) -> tuple[int, ...]:
+        return self.machine.nodes
 
     def _show(self, number: int, state: str, zones: tuple[Zone, ...]) -> None:
         block = f"{MEMORY}/memory{number}"

@@ -6,10 +6,14 @@ the module's parameters. No uevent reaches the network namespace of a container.
 """
 
 import errno
+import math
 import re
+import select
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 __all__ = ["NETLINK_KOBJECT_UEVENT", "Uevent", "Uevents", "parse"]
 
@@ -18,6 +22,8 @@ NETLINK_KOBJECT_UEVENT = 15
 _FROM_KERNEL = 1
 """The multicast group of the kernel's own messages; udev sends its copies to another group."""
 _LONGEST = 8192
+_DAY = 86400.0
+"""Seconds; poll(2) cannot wait for more than 24 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,11 @@ def parse(message: bytes) -> Uevent | None:
 
 
 class Uevents:
-    """A socket that receives the kernel's uevents. select and poll can wait for it."""
+    """A socket that receives the kernel's uevents about memory blocks of this machine.
+
+    A context manager. select, poll and event loops can wait for it, by its `fileno`; `wait` does so
+    itself. A simulated machine sends no uevents.
+    """
 
     def __init__(self) -> None:
         """Raises OSError where the kernel has no such socket or does not permit it."""
@@ -49,11 +59,33 @@ class Uevents:
             self._socket.close()
             raise
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def fileno(self) -> int:
+        """The descriptor that is readable once an event has arrived."""
         return self._socket.fileno()
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
+
+    def wait(self, timeout: float | None = None) -> list[Uevent | None]:
+        """Wait until an event about a block arrives, TIMEOUT seconds at most, and return those that
+        have arrived; an empty list if there was none in time. See `pending` for None."""
+        ends = math.inf if timeout is None else time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        while True:
+            # Most uevents are about something else.
+            left = max(ends - time.monotonic(), 0)
+            poll.poll(min(left, _DAY) * 1000)
+            found = list(self.pending())
+            if found or not left:
+                return found
 
     def pending(self) -> Iterator[Uevent | None]:
         """The events that have arrived, without waiting. None stands for events that were lost

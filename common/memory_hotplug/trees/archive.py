@@ -46,7 +46,7 @@ class ArchiveTree:
 
     def __init__(self, path: str) -> None:
         """Raises OSError if the file cannot be read, or is not a complete archive."""
-        self.root = path
+        self.root = self.place = path
         self.system = self
         self._files: dict[str, bytes | OSError] = {}
         self._names: dict[str, set[str]] = {"": set()}

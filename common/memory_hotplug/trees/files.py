@@ -5,14 +5,16 @@ any root except ``/`` is not trusted: no file outside of it is read or written, 
 not a regular file is refused.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.many import (
     LISTING,
     READING,
@@ -33,8 +35,14 @@ from safe_files.beneath import (
     os_error,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol, Self
+
     from memory_hotplug.trees.sharing import Result
+else:
+    # What a protocol says is for type checkers only.
+    Protocol = object
 
 __all__ = ["IOMEM", "FileTree", "Packed", "Tree", "names_one_by_one"]
 
@@ -72,6 +80,11 @@ class Tree(Protocol):
     """The path of the directory or the archive, as the user gave it."""
     is_this_machine: bool
     """Whether this is the /sys of the running kernel."""
+
+    @property
+    def place(self) -> str:
+        """The directory below which the machine has its lock and journal. They are not part of
+        sysfs."""
 
     @property
     def system(self) -> str | Packed:
@@ -133,7 +146,7 @@ class FileTree:
 
     def __init__(self, root: str) -> None:
         """Raises OSError if ROOT is not a directory that can be opened."""
-        self.root = self.system = root or "/"
+        self.root = self.system = self.place = root or "/"
         self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
         self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
         self._links: dict[str, tuple[_Version, frozenset[str]]] = {}
@@ -212,7 +225,7 @@ class FileTree:
         directory: str,
         numbers: Iterable[int],
         path: bytes,
-        read: "Callable[[int, int, Sequence[int]], list[Result]]",
+        read: Callable[[int, int, Sequence[int]], list[Result]],
         read_alone: Callable[[int], bytes],
     ) -> list[bytes | OSError]:
         """What READ gives for the blocks, or where that is not safe, READ_ALONE for each of them.

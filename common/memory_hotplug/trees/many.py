@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from safe_files.beneath import check_regular
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.trees.sharing import Result
 

@@ -1,11 +1,16 @@
 """Trees of simulated machines. Only this module of the library uses memsim."""
 
+from __future__ import annotations
+
 import errno
 import os
+import shutil
+import tempfile
 import time
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from types import MappingProxyType
 
 from memory_hotplug.attribute import ACPI, MEMORY, TIERS
 from memory_hotplug.errors import BadMachineError
@@ -13,9 +18,13 @@ from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one
 from memory_hotplug.trees.many import or_error
 from safe_files.beneath import os_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Self
+
     from memsim.directory import Directory
     from memsim.kernel import Kernel
+    from memsim.machine import Machine as MachineAtBoot
 
 __all__ = ["MARK", "KernelTree", "SimulatedTree", "booted", "is_simulated"]
 
@@ -28,20 +37,119 @@ def is_simulated(root: str) -> bool:
     return os.path.lexists(f"{root}/{MARK}")
 
 
-def booted(profile: str | os.PathLike[str]) -> "KernelTree":
-    """A simulated machine in memory. Raises BadMachineError."""
-    from memsim.description import MachineError
+def booted(
+    profile: str | os.PathLike[str] | Mapping[str, Any] | None,
+    sizes: Mapping[str, int] = MappingProxyType({}),
+    faults: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
+) -> KernelTree:
+    """A simulated machine in memory, from a PROFILE or from SIZES; see `Machine.simulated`. Raises
+    BadMachineError."""
+    from memsim.description import MachineError, dump, parse
     from memsim.profile import boot
 
+    if (profile is None) == (not sizes):
+        raise BadMachineError("either a profile or sizes must be given")
     try:
-        return KernelTree(boot(profile))
+        kernel = boot(_of_sizes(sizes) if profile is None else profile)
+        if faults:
+            described = dump(kernel.machine)
+            described["faults"] = _with_faults(described["faults"], faults)
+            kernel = boot(parse(described))
+        return KernelTree(kernel)
+    except BadMachineError:
+        raise
     except MachineError as error:
         raise BadMachineError(str(error)) from None
     except OSError as error:
-        raise BadMachineError(f"{os.fsdecode(profile)}: {error.strerror}") from None
+        raise BadMachineError(f"{error.filename}: {error.strerror}") from None
     except ValueError as error:
         # No file can have this path.
-        raise BadMachineError(f"{os.fsdecode(profile)}: {error}") from None
+        raise BadMachineError(f"{profile}: {error}") from None
+
+
+def _of_sizes(sizes: Mapping[str, int]) -> MachineAtBoot:
+    from memsim.profile import layout
+
+    for name, size in sizes.items():
+        if type(size) is not int or size < 0:
+            raise BadMachineError(f"{name}: expected a size in bytes, not {size!r}")
+    if "memory" not in sizes:
+        raise BadMachineError("memory: expected a size in bytes, but it is missing")
+    memory = sizes["memory"]
+    block_size = sizes.get("block_size", 128 << 20)
+    if block_size < 1 << 20 or block_size & (block_size - 1):
+        raise BadMachineError(
+            f"block_size: expected a power of two from 1 MiB on, not {block_size}"
+        )
+    return layout(block_size, memory, standby=sizes.get("standby", 0), used=memory // 8)
+
+
+def _with_faults(
+    known: Mapping[str, Mapping[str, Any]], faults: Mapping[int, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The faults of a description, by transition and block, with FAULTS, by block and transition.
+    What is wrong with them is found when the description is parsed."""
+    found = {transition: dict(blocks) for transition, blocks in known.items()}
+    if not isinstance(faults, Mapping):
+        raise BadMachineError(f"faults: expected transitions by block, not {faults!r}")
+    for block, transitions in faults.items():
+        if type(block) is not int:
+            raise BadMachineError(f"faults: expected the number of a block, not {block!r}")
+        if not isinstance(transitions, Mapping):
+            raise BadMachineError(
+                f"faults[{block}]: expected {{transition: error}}, not {transitions!r}"
+            )
+        for transition, fault in transitions.items():
+            found.setdefault(transition, {})[f"{block}"] = fault
+    return found
+
+
+def _read(path: str, kernel: Callable[[], Kernel], read: Callable[[str], bytes]) -> bytes:
+    """The text of a file. Memory in use, if the machine has any, where memory is, and which devices
+    brought it, only KERNEL knows; all else is READ."""
+    if path.rpartition("/")[2] == "meminfo":
+        from memsim.shell_files import meminfo
+
+        now = kernel()
+        text = meminfo(now, path) if now.machine.used else None
+    elif path == LOG:
+        text = "".join(f"{line}\n" for line in kernel().state.log)
+    elif path == IOMEM:
+        from memsim.addresses import iomem
+
+        text = iomem(kernel())
+    elif path.startswith(ACPI):
+        from memsim.addresses import acpi_block
+
+        link, _, name = path.rpartition("/")
+        block = acpi_block(kernel(), link)
+        return read(f"{MEMORY}/memory{-1 if block is None else block}/{name}")
+    elif path.startswith(TIERS):
+        from memsim.tiers import tier_files
+
+        text = tier_files(kernel()).get(path)
+    else:
+        return read(path)
+    if text is None:
+        raise os_error(errno.ENOENT, path)
+    return text.encode()
+
+
+def _names(
+    directory: str, kernel: Callable[[], Kernel], names: Callable[[str], list[str]]
+) -> list[str]:
+    if directory.startswith(TIERS):
+        from memsim.tiers import tier_files
+
+        return sorted(path.split("/")[TIERS.count("/") + 1] for path in tier_files(kernel()))
+    if not directory.startswith(ACPI):
+        return names(directory)
+    from memsim.addresses import acpi_names
+
+    found = acpi_names(kernel(), directory)
+    if found is None:
+        raise os_error(errno.ENOENT, directory)
+    return list(found)
 
 
 class SimulatedTree(FileTree):
@@ -56,58 +164,19 @@ class SimulatedTree(FileTree):
         """The simulated kernel, and the revision of the machine that it is of."""
 
     @cached_property
-    def _directory(self) -> "Directory":
+    def _directory(self) -> Directory:
         from memsim.directory import Directory
 
         return Directory(self.root)
 
     def read(self, path: str) -> bytes:
-        """See FileTree.read. Memory in use, if the machine has any, where memory is, and which
-        devices brought it, only the simulated kernel knows: no file of the directory says it."""
-        if path.rpartition("/")[2] == "meminfo":
-            from memsim.shell_files import meminfo
-
-            kernel = self._kernel()
-            text = meminfo(kernel, path) if kernel.machine.used else None
-        elif path == LOG:
-            text = "".join(f"{line}\n" for line in self._kernel().state.log)
-        elif path == IOMEM:
-            from memsim.addresses import iomem
-
-            text = iomem(self._kernel())
-        elif path.startswith(ACPI):
-            from memsim.addresses import acpi_block
-
-            link, _, name = path.rpartition("/")
-            block = acpi_block(self._kernel(), link)
-            return super().read(f"{MEMORY}/memory{-1 if block is None else block}/{name}")
-        elif path.startswith(TIERS):
-            from memsim.tiers import tier_files
-
-            text = tier_files(self._kernel()).get(path)
-        else:
-            return super().read(path)
-        if text is None:
-            raise os_error(errno.ENOENT, path)
-        return text.encode()
+        """See FileTree.read. No file of the directory has what only the simulated kernel knows."""
+        return _read(path, self._kernel, super().read)
 
     def names(self, directory: str) -> list[str]:
-        if directory.startswith(TIERS):
-            from memsim.tiers import tier_files
+        return _names(directory, self._kernel, super().names)
 
-            return sorted(
-                path.split("/")[TIERS.count("/") + 1] for path in tier_files(self._kernel())
-            )
-        if not directory.startswith(ACPI):
-            return super().names(directory)
-        from memsim.addresses import acpi_names
-
-        found = acpi_names(self._kernel(), directory)
-        if found is None:
-            raise os_error(errno.ENOENT, directory)
-        return list(found)
-
-    def _kernel(self) -> "Kernel":
+    def _kernel(self) -> Kernel:
         revision = self.revision()
         if self._known is None or self._known[0] != revision:
             self._known = revision, self._directory.kernel()
@@ -150,12 +219,16 @@ class SimulatedTree(FileTree):
 
 
 class KernelTree:
-    """A simulated machine in memory."""
+    """A simulated machine in memory.
 
-    root = system = "/"
+    Its lock and journal, and the layouts and rules that somebody puts there, are in a temporary
+    directory, which is made when it is asked for and goes with this object.
+    """
+
+    root = "/"
     is_this_machine = False
 
-    def __init__(self, kernel: "Kernel") -> None:
+    def __init__(self, kernel: Kernel) -> None:
         from memsim.sysfs import Sysfs
 
         self.kernel = kernel
@@ -172,14 +245,30 @@ class KernelTree:
     def close(self) -> None:
         """Nothing is open."""
 
+    @cached_property
+    def place(self) -> str:
+        found = tempfile.mkdtemp(prefix="memory-hotplug-")
+        weakref.finalize(self, shutil.rmtree, found, ignore_errors=True)
+        # As the directory of a simulated machine has it.
+        os.makedirs(f"{found}/{MEMORY}")
+        os.mkdir(f"{found}/{MARK}")
+        return found
+
+    @property
+    def system(self) -> str:
+        return self.place
+
     def revision(self) -> object:
         return None
 
     def names(self, directory: str) -> list[str]:
-        return self.sysfs.listdir(directory)
+        return _names(directory, self._kernel, self.sysfs.listdir)
 
     def read(self, path: str) -> bytes:
-        return self.sysfs.read(path)
+        return _read(path, self._kernel, self.sysfs.read)
+
+    def _kernel(self) -> Kernel:
+        return self.kernel
 
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str

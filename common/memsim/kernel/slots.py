@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from memsim.kernel.blocks import ABSENT, HOLE, OFFLINE
@@ -96,13 +97,18 @@ def _slots(kernel: Kernel, node: int | None) -> Iterator[Group]:
 def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm") -> None:
     """Add these blocks, which are `free`, as a device or (None) without one.
 
-    auto_online_blocks and online_policy say what becomes of them.
+    auto_online_blocks and online_policy say what becomes of them; on a machine with DLPAR they come
+    online in any case (dlpar_add_lmb, arch/powerpc/platforms/pseries/hotplug-memory.c).
     """
     if kind:
         there = kernel.state.devices
         device = Device(kind, blocks[0], blocks[-1], free_number(there, kind))
         kernel.state.devices = tuple(sorted((*there, device), key=lambda one: one.first))
     kernel.add(blocks)
+    if kernel.machine.dlpar:
+        for block in blocks:
+            with suppress(OSError):
+                kernel.online(block)
 
 
 def plug_refused(kernel: Kernel, first: int, size: int) -> None:

@@ -16,7 +16,6 @@ from memsim.machine import Machine
 
 __all__ = [
     "NO_PAGE_TABLES",
-    "STRUCT_PAGE_SHARE",
     "Hypervisor",
     "StructPages",
 ]
@@ -28,8 +27,8 @@ NO_PAGE_TABLES: Final = (
     "no memory for its page tables; in place of this error, the kernel may end processes, or panic"
 )
 
-STRUCT_PAGE_SHARE: Final = 64
-"""Struct pages take 1/64 of a block: 64 bytes for each page of 4 KiB."""
+_STRUCT_PAGE: Final = 64
+"""The size of a struct page: those of a block take 1/64 of it where pages are of 4 KiB."""
 
 _PAGE_TABLE_SHARE: Final = 256
 """Without large pages, page tables take 1/256 of a block: on s390 a page of 4 KiB for each MiB
@@ -101,7 +100,7 @@ class StructPages:
     def __init__(self, machine: Machine, blocks: Blocks) -> None:
         self._machine, self._blocks = machine, blocks
         self._counts: tuple[int, int, int] | None = None
-        self.size = machine.block_size // STRUCT_PAGE_SHARE
+        self.size = machine.block_size // machine.page_size * _STRUCT_PAGE
         """The size of the struct pages of one block, in bytes."""
         self.page_tables = 0 if machine.large_pages else machine.block_size // _PAGE_TABLE_SHARE
         """The size of the page tables of one block, in bytes."""

@@ -17,12 +17,15 @@ from typing import Any, Literal
 
 from memsim.kernel.blocks import ABSENT, EARLY, MEMMAP, OFFLINE, Blocks
 from memsim.kernel.state import LOG_LENGTH, PAGE, KernelState
-from memsim.kernel.storage import NO_PAGE_TABLES, STRUCT_PAGE_SHARE, Hypervisor, StructPages
+from memsim.kernel.storage import NO_PAGE_TABLES, Hypervisor, StructPages
 from memsim.kernel.zones import MOVABLE, NONE, Zones
-from memsim.machine import ONLINE_WORDS, TRANSITIONS, Fault, Machine
+from memsim.machine import ENDLESS, ONLINE_WORDS, TRANSITIONS, Fault, Machine
 from safe_files.errno_names import EHWPOISON, number_of
 
 __all__ = ["Kernel", "Uevent"]
+
+_FOREVER = 1e8
+"""Seconds, some three years."""
 
 Uevent = Literal["add", "remove", "online", "offline"]
 
@@ -90,7 +93,7 @@ class Kernel:
 
         The kernel allocates them with GFP_KERNEL (mm/sparse-vmemmap.c, vmemmap_alloc_block), so
         never from zone Movable. Memory in use is assumed to be in the other zones. Blocks there
-        that hold their own struct pages, 1/64 of their size, are counted in full.
+        that hold their own struct pages, mostly 1/64 of their size, are counted in full.
         """
         online = self.zones.online.items()
         blocks = sum(count for (_, zone), count in online if zone != MOVABLE)
@@ -161,26 +164,29 @@ class Kernel:
     def offline(self, block: int) -> bool:
         """Set a present block offline (device_offline); return False if it is already offline.
 
-        EINVAL for a block in several zones or nodes or with holes, EBUSY for a block in use
-        (offline_pages).
+        EINVAL for a block in several zones or nodes or with holes, EBUSY for a block in use, EPERM
+        for one that the architecture keeps, EINTR when a signal comes (offline_pages).
         """
         if not self.blocks.online(block):
             return False
         group = self.blocks.group(block)
         if self.blocks.at(block) == NONE or group.holes or group.more_nodes:
             raise _error(errno.EINVAL)
+        if group.stays:
+            self._fail("offline", block)
+            raise _error(errno.EPERM)
         self.going_offline = block
         try:
             self._pass_time("offline", block)
+            self._fail("offline", block)
         finally:
             self.going_offline = None
-        self._fail("offline", block)
         if self.machine.judges_removable and not self.removable(block):
             raise _error(errno.EBUSY)
         has_own = self.blocks.flag(block, MEMMAP)
         size = self.machine.block_size
         # Linux would try to move the block's pages until a signal comes.
-        moved = size - size // STRUCT_PAGE_SHARE if has_own else size
+        moved = size - self.struct_pages.size if has_own else size
         if self.machine.used and self.free_memory() < moved:
             raise _error(errno.EBUSY)
         self._changed = True
@@ -356,7 +362,8 @@ class Kernel:
             raise _error(number_of(fault) or errno.EIO)
 
     def _take_fault(self, transition: str, block: int) -> str | None:
-        """The errno name of a transition's fault, or None; counts the fault."""
+        """The errno name of a transition's fault, or None; counts the fault. Waits for a signal
+        if the fault is that."""
         faults = self.state.faults.get(transition, {})
         fault = faults.get(block)
         if fault is None:
@@ -367,7 +374,11 @@ class Kernel:
                 faults[block] = Fault(fault.errno, fault.times - 1)
             else:
                 del faults[block]
-        return fault.errno
+        if fault.errno != ENDLESS:
+            return fault.errno
+        if self.wait:
+            self.wait(_FOREVER)
+        return "EINTR"
 
     def _emit(self, uevent: Uevent, block: int) -> None:
         for listener in self.listeners:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from guest.channel import Ended
+from guest.judge.replay import FIRMWARE, MEMORY
 from guest.s390.lpar import Lpar
-from vm.lpar_guest import FIRMWARE, MEMORY
 from vm.lpars import call
 
 

@@ -4,8 +4,7 @@ import contextlib
 import shlex
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -14,21 +13,21 @@ from guest import fetch, hardware, machine, modules, userland
 from guest.arch import ARCHES
 from guest.channel import Ended as Result
 from guest.hardware import Hardware
+from guest.judge import real
+from guest.judge.comparison import Answer
+from guest.judge.real import Snapshot
+from guest.judge.writes import Write
 from guest.machine import GuestError
 from guest.plugging import DONE
 from guest.qemu import QemuError as QmpError
 from vm.machines import Dimm, Machine
 
-__all__ = ["NEWEST", "RETURNS", "Guest", "GuestError", "QmpError", "Result", "Snapshot", "fetched"]
+__all__ = ["NEWEST", "Guest", "GuestError", "QmpError", "Result", "Snapshot", "fetched"]
 
 ARCH: Final = ARCHES["x86_64"]
 
 NEWEST: Final = "sid"
 """The release of Debian whose kernel the tests boot."""
-
-RETURNS: Final = "bookworm"
-"""That of a kernel, Linux 6.1, on which each write returns. On 7.2 the write that sets a block
-offline may go on until a signal ends it."""
 
 SOURCE: Final = Path(__file__).with_name("in_guest.py").read_text()
 
@@ -38,38 +37,11 @@ FORKED: Final = ("lsmem ", "chmem ")
 SHELL: Final = frozenset(";|&$<>()*?`\"'\\\n")
 """With one of these characters, the shell must carry out a command."""
 
+LIMIT: Final = 3.0
+"""How long a write may take before a signal ends it; on Linux 7.2 some would never return."""
+
 DIMM_SECONDS: Final = 60
 """How long the guest may take to take a DIMM in, or to let it go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The memory sysfs of a guest: text of every file and target of every link, by absolute
-    path."""
-
-    files: dict[str, str]
-    links: dict[str, str]
-
-    def write(self, root: Path) -> None:
-        """Put it below a directory of the host, as a captured tree for `--sysroot`."""
-        for path, text in self.files.items():
-            file = root / path.removeprefix("/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(text.encode(errors="surrogateescape"))
-        for path, target in self.links.items():
-            link = root / path.removeprefix("/")
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(target)
-
-    def blocks(self, attribute: str) -> dict[int, str]:
-        """An attribute of every memory block, stripped, by block number."""
-        prefix, suffix = "/sys/devices/system/memory/memory", f"/{attribute}"
-        found = {
-            int(path[len(prefix) : -len(suffix)]): text.strip()
-            for path, text in self.files.items()
-            if path.startswith(prefix) and path.endswith(suffix)
-        }
-        return dict(sorted(found.items()))
 
 
 def fetched(release: str) -> tuple[fetch.Kernel, fetch.Userland] | None:
@@ -157,12 +129,12 @@ class Guest:
         self._guest.call(SOURCE, "put", path=path, data=data.decode("latin-1"), mode=mode)
 
     def snapshot(self) -> Snapshot:
-        """The guest's whole memory sysfs.
+        """The guest's whole memory sysfs; not while a block is on its way offline."""
+        return real.snapshot(self._guest)
 
-        Not while a block is on its way offline: reading its `online` waits for the end of that
-        (drivers/base/core.c, online_show takes the device lock).
-        """
-        return Snapshot(*self._guest.call(SOURCE, "snapshot"))
+    def replayed(self, writes: Sequence[Write]) -> list[Answer]:
+        """What the kernel makes of these writes; before them the condition at the start."""
+        return real.replayed(self._guest, writes, LIMIT)
 
     def tree(self, root: Path) -> Path:
         """The guest's memory sysfs as a directory of the host; `root` for use as --sysroot."""

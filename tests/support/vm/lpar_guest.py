@@ -1,118 +1,19 @@
-"""Runs in an s390 guest: writes, what came of each, and what tests need besides.
+"""Runs in an s390 guest: what tests need besides writes, and what these are made with.
 
 The host sends this file to the agent, which calls functions of it; what is at the top of the file
 stays between the calls. A text is latin-1, a character for each byte. A condition maps the absolute
 path of an attribute to its text.
 """
 
-import errno
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
-MEMORY = "/sys/devices/system/memory"
-FIRMWARE = "/sys/firmware/memory"
-PARAMETERS = "/sys/module/memory_hotplug/parameters"
-FIRMWARE_ATTRIBUTES = ("config", "memmap_on_memory")
-BLOCK_ATTRIBUTES = ("state", "online", "valid_zones", "removable", "phys_index", "phys_device")
-OTHERS = (
-    f"{MEMORY}/auto_online_blocks",
-    f"{MEMORY}/block_size_bytes",
-    f"{PARAMETERS}/memmap_on_memory",
-    f"{PARAMETERS}/online_policy",
-    f"{PARAMETERS}/auto_movable_ratio",
-)
+from guest.judge.replay import FIRMWARE, MEMORY, condition, read, write
 
-_open: dict[str, int] = {}
-"""Descriptors of attributes: sysfs shows an attribute anew for each read from its beginning."""
-
-
-def _blocks(directory: str) -> list[str]:
-    return sorted(name for name in os.listdir(directory) if name.startswith("memory"))
-
-
-def _paths() -> Iterator[str]:
-    for name in _blocks(FIRMWARE):
-        yield from (f"{FIRMWARE}/{name}/{attribute}" for attribute in FIRMWARE_ATTRIBUTES)
-    for name in _blocks(MEMORY):
-        yield from (f"{MEMORY}/{name}/{attribute}" for attribute in BLOCK_ATTRIBUTES)
-    yield from OTHERS
-
-
-def read(path: str) -> str:
-    """An attribute's text; OSError when there is none."""
-    try:
-        return os.pread(_open[path], 4096, 0).decode("latin-1")
-    except KeyError:
-        pass
-    except OSError as error:
-        if error.errno != errno.ENODEV:
-            raise
-        os.close(_open.pop(path))  # of a block that has gone; another may be in its place
-    _open[path] = os.open(path, os.O_RDONLY)
-    return os.pread(_open[path], 4096, 0).decode("latin-1")
-
-
-def condition() -> dict[str, str]:
-    """Every attribute."""
-    return {path: read(path) for path in _paths()}
-
-
-def write(path: str, text: str) -> str:
-    """One write(2), even of nothing; the errno's name, or "" for success.
-
-    Of a long text an attribute takes the first page and leaves the rest (fs/kernfs/file.c).
-    """
-    data = text.encode("latin-1")
-    try:
-        descriptor = os.open(path, os.O_WRONLY)
-        try:
-            taken = os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return "" if taken == min(len(data), 4096) else f"short: {taken}"
-
-
-_events: list[socket.socket] = []
-
-
-def uevents() -> list[str]:
-    """The kernel's uevents since this was last asked, as ACTION@DEVPATH."""
-    if not _events:
-        listener = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 15)
-        listener.bind((0, 1))
-        listener.setblocking(False)
-        _events.append(listener)
-    heard = []
-    while True:
-        try:
-            heard.append(_events[0].recv(1 << 16).partition(b"\0")[0].decode())
-        except BlockingIOError:
-            return heard
-
-
-def replay(writes: list[list[str]]) -> list[list[object]]:
-    """Make writes of [path, text]; for each its errno name, the attributes that are not as they
-    were before (null: gone), and the uevents. Before all of them the condition at the start."""
-    uevents()
-    before: dict[str, str] = {}
-    answers: list[list[object]] = []
-    for path, text in [["", ""], *writes]:
-        failed = write(path, text) if path else ""
-        after = condition()
-        changes: dict[str, str | None] = {
-            path: text for path, text in after.items() if before.get(path) != text
-        }
-        changes |= dict.fromkeys(before.keys() - after.keys())
-        answers.append([failed, changes, uevents()])
-        before = after
-    return answers
+__all__ = ["condition", "read", "write"]
 
 
 def tree(top: str) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from guest.judge.writes import Write, firmware_writes
 from guest.s390.parameters import Partition
 from vm.lpars import LPAR, MIB, lpar, of
-from vm.operations import Write, firmware_writes
 
 
 class Fuzzed(NamedTuple):

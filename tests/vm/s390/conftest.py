@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import needs
+from guest.judge.comparison import Answer
+from guest.judge.real import replayed
 from guest.s390.lpar import Lpar
 from guest.s390.parameters import Partition
-from vm.lpar_judge import Answer, replayed
 from vm.lpar_machines import COVER_LETTER, FUZZED, Fuzzed
 from vm.lpars import Lpars, Meanwhile
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from guest.channel import Ended
+from guest.judge.replay import FIRMWARE, MEMORY
 from guest.s390.lpar import Lpar
 from guest.s390.parameters import Partition
 from guest.s390.service_element import Answered, Refusal, Response, SclpCommand, StorageChange
+from told import said_in
 from vm.agreement import Conditions, check, conditions
-from vm.lpar_guest import FIRMWARE, MEMORY
 from vm.lpar_machines import FUZZED, SCARCE
 from vm.lpars import call
 
@@ -224,7 +225,7 @@ def test_memory_that_runs_out_is_told_and_nothing_is_half_done(
     assert report["status"] == 64
     # Each attempt may cost a process.
     first, *_, last = [block["block"] for block in report["blocks"] if block["error"]]
-    assert f"memory blocks {last + 1}-22: not tried" in " ".join(report["messages"])
+    assert f"memory blocks {last + 1}-22: not tried" in " ".join(said_in(report))
     # Struct pages in the block itself leave only page tables to be paid for.
     call(lpar, "end_filling")
     before = conditions(lpar)

@@ -5,11 +5,10 @@ The real kernel's part is done while other tests run; a test waits for its own m
 
 import pytest
 
+from guest.judge.comparison import Answer, Tally, compare
 from guest.s390.lpar import Lpar
 from memsim import profile
 from memsim.sysfs import Sysfs
-from vm.judge import Tally
-from vm.lpar_judge import Answer, compare
 from vm.lpar_machines import FUZZED
 from vm.lpars import LPAR, call
 

@@ -7,7 +7,6 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import NamedTuple
 
-from chmem_py.request import Request
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.change.guard import ZoneBalance
@@ -16,10 +15,24 @@ from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
 from memory_hotplug.change.targets import Absence, absence_of, is_on
 from memory_hotplug.change.undo import Record, Rewritten
+from memory_hotplug.errors import BadOrderError, UnknownNameError
 from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
-from memory_hotplug.runs import gaps
-from memory_hotplug.table import BlockTable
+from memory_hotplug.request.asked import Request
+from memory_hotplug.runs import Run, gaps, runs_of
+from memory_hotplug.table import BlockTable, Remark
+
+__all__ = [
+    "Owned",
+    "Selection",
+    "Undoing",
+    "needed",
+    "requested",
+    "select",
+    "select_changes",
+    "select_nothing",
+    "select_request",
+]
 
 
 class Undoing(NamedTuple):
@@ -78,6 +91,8 @@ class Selection:
     """Counts the zones as they were before, given the ratio; None if nothing is set online."""
     removal: Removal = NOTHING_KNOWN
     """What is known of memory that may be set offline for a size."""
+    remarks: Sequence[Remark] = ()
+    """What was odd when the machine was read."""
 
     @property
     def by_size(self) -> bool:
@@ -113,6 +128,68 @@ class Owned(NamedTuple):
     numbers: Collection[int]
 
 
+def requested(
+    order: Order,
+    block_size: int,
+    size: int | None,
+    blocks: Iterable[int] | None,
+    device: str | None,
+    node: int | None,
+    text: str = "",
+) -> Request:
+    """The request for SIZE bytes, for BLOCKS, or for a whole DEVICE or NODE. Raises BadOrderError
+    for what has no meaning."""
+    request = Request(
+        text,
+        size,
+        action=order.action,
+        zone=order.zone,
+        memmap_on_memory=order.memmap_on_memory,
+        node=node,
+        device=device,
+        movable=order.movable,
+        condition=order.condition,
+    )
+    if size is not None:
+        if blocks is not None:
+            raise BadOrderError("either a size or blocks can be given")
+        if size < 0 or size % block_size:
+            raise BadOrderError(f"{size} bytes are no multiple of the block size, {block_size}")
+        if order.action is Action.APPLY:
+            raise BadOrderError("to apply a condition, blocks must be given")
+        return request
+    if blocks is None:
+        if device is None and node is None:
+            raise BadOrderError("a size, blocks, a device or a node must be given")
+        return replace(request, whole=True)
+    if isinstance(blocks, range) and blocks.step == 1:
+        runs = [(blocks.start, blocks.stop - 1)] if blocks else []
+    else:
+        runs = runs_of(sorted({*blocks}))
+    if not runs:
+        raise BadOrderError("no block is given")
+    return replace(request, first=runs[0][0], last=runs[-1][1], runs=tuple(runs))
+
+
+def select_request(request: Request, machine: Machine) -> Selection:
+    """Read a machine and select the blocks that REQUEST is about. Raises UnknownNameError for a
+    device that it does not have, as far as it tells."""
+    table = machine.read(needed(request.node))
+    owned = None
+    if request.device is not None:
+        from memory_hotplug.seen.owners import owners_of
+
+        found = owners_of(machine, table.numbers)
+        numbers = [number for number, name in found.devices.items() if name == request.device]
+        if not numbers:
+            raise UnknownNameError("device", request.device, found.names)
+        owned = Owned(request.device, frozenset(numbers))
+    if request.whole:
+        whole = owned.numbers if owned else table.numbers
+        request = replace(request, first=min(whole), last=max(whole))
+    return select(request, machine, table, owned)
+
+
 _FROM_BELOW = (Action.ENABLE, Action.CONFIGURE)
 
 _CANDIDATES: dict[Action, Callable[[MemoryBlock], bool]] = {
@@ -135,37 +212,34 @@ def select(
     one of each. Blocks of a range ascend. For a size, blocks to enable or to configure ascend,
     others descend.
     """
-    node = request.node
-    order = Order(request.action, request.zone, request.memmap_on_memory, movable=table.has_zones)
+    node, nodes = request.node, machine.nodes
+    order = request.order(zones=table.has_zones)
     of_machine = Selection(
         request,
         machine.block_size,
         asked=0,
         machine_size=len(table.numbers) * machine.block_size,
-        node_exists=node is None or node in machine.nodes,
+        node_exists=node is None or node in nodes,
         zones=partial(ZoneBalance, table) if request.action is Action.ENABLE else None,
+        remarks=table.remarks,
     )
 
     def meant(block: MemoryBlock) -> bool:
-        return is_on(block, node, machine.nodes) and (not owned or block.number in owned.numbers)
+        return is_on(block, node, nodes) and (not owned or block.number in owned.numbers)
 
     if order.action is Action.DISABLE and (request.size is not None or request.whole):
         of_machine = replace(of_machine, removal=removal_of(machine))
     if request.size is not None:
         asked = request.size // machine.block_size
         return replace(of_machine, asked=asked, changes=list(_candidates(table, order, meant)))
-    start = bisect_left(table.numbers, request.first)
-    stop = bisect_right(table.numbers, request.last)
-    there = islice(table.blocks(), start, stop)
+    spans = request.runs or ((request.first, request.last),)
     only_of_zone = request.whole and order.action is Action.DISABLE
     changes = [
-        change_to(block, order)
-        for block in there
+        change_to(block, _order_of(block, order, table))
+        for block in _blocks_in(table, spans)
         if meant(block) and not (only_of_zone and _wrong_zone(block, order))
     ]
-    missing = (
-        [] if owned or request.whole else list(gaps(table.numbers, request.first, request.last))
-    )
+    missing = [] if owned or request.whole else _missing(table, spans)
     absent = absence_of(missing)
     return replace(
         of_machine,
@@ -173,6 +247,20 @@ def select(
         changes=changes,
         absences=[absent] if missing else [],
     )
+
+
+def _blocks_in(table: BlockTable, spans: Sequence[Run]) -> Iterator[MemoryBlock]:
+    numbers = table.numbers
+    ends = [(bisect_left(numbers, first), bisect_right(numbers, last)) for first, last in spans]
+    if len(ends) == 1:
+        yield from islice(table.blocks(), *ends[0])
+        return
+    for start, stop in ends:
+        yield from map(table.block, range(start, stop))
+
+
+def _missing(table: BlockTable, spans: Sequence[Run]) -> list[Run]:
+    return [gap for first, last in spans for gap in gaps(table.numbers, first, last)]
 
 
 def select_changes(
@@ -217,9 +305,16 @@ def _candidates(
         block = table.block(index)
         if not candidate(block) or not meant(block) or _wrong_zone(block, order):
             continue
-        change = change_to(block, order)
+        change = change_to(block, _order_of(block, order, table))
         if not change.plan.already:
             yield change
+
+
+def _order_of(block: MemoryBlock, order: Order, table: BlockTable) -> Order:
+    """The order for one block. The first block of all, where it is not configured, comes into the
+    zone that the kernel chooses, unless one is given: util-linux 2.42.2 was recorded doing so."""
+    first = block.configured is False and block.number == table.numbers[0]
+    return replace(order, movable=False) if first else order
 
 
 def _wrong_zone(block: MemoryBlock, order: Order) -> bool:

@@ -4,15 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
-from chmem_py.selection import Selection
 from memory_hotplug.attribute import NODE, Attribute
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.change.plan import Change
 from memory_hotplug.change.removal import emptying
 from memory_hotplug.machine import Machine
+from memory_hotplug.request.selection import Selection
 from memory_hotplug.seen.kernel_log import failures_on
 from memory_hotplug.seen.owners import node_list
 from memory_hotplug.seen.pages import Candidate, Kind, Pages, candidate
+
+__all__ = ["Arranged", "Staying", "arranged", "staying"]
 
 
 class Staying(NamedTuple):

@@ -1,11 +1,8 @@
-"""Count the outcomes of blocks, and derive the exit status."""
+"""Count the outcomes of blocks and of settings."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from chmem_py.selection import Selection
-from hotplug_cli.exits import Exit, by_signal
 from memory_hotplug.block import State, Zone, same_condition, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import ZoneBalance
@@ -14,9 +11,13 @@ from memory_hotplug.change.plan import Action
 from memory_hotplug.change.removal import Emptied, emptied
 from memory_hotplug.change.undo import format_record
 from memory_hotplug.layout.settings import Setting
+from memory_hotplug.request.selection import Selection
 
 if TYPE_CHECKING:
-    from chmem_py.best_first import Staying
+    from memory_hotplug.request.best_first import Staying
+
+
+__all__ = ["Tally", "Why"]
 
 
 class Why(NamedTuple):
@@ -38,16 +39,8 @@ _NOTHING = Why()
 class Tally:
     """The outcomes of a selection so far."""
 
-    def __init__(
-        self,
-        selection: Selection,
-        *,
-        all_or_nothing: bool = False,
-        said: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, selection: Selection, *, all_or_nothing: bool = False) -> None:
         self.selection = selection
-        self.said = said
-        """The options as they were given, for commands that are advised."""
         self.all_or_nothing = all_or_nothing
         self.outcomes: dict[int, Outcome] = {}
         """Block number -> its latest outcome, without the blocks that were already as requested."""
@@ -64,8 +57,6 @@ class Tally:
         self.settings: Sequence[Setting] = ()
         """The settings that were written, and not taken back."""
         self.settings_failed: Sequence[tuple[Setting, OSError]] = ()
-        self.forecast: Sequence[str] = ()
-        """What a dry run finds, in sentences; at its end all comments of its script."""
         self.storage_kept: Sequence[int] = ()
         """The deconfigured blocks of which the hypervisor has kept storage."""
         self._offline: list[int] = []
@@ -164,7 +155,7 @@ class Tally:
         """The configured blocks, by zone, that the kernel itself set online."""
         found: dict[Zone | None, list[int]] = {}
         for number, outcome in self.outcomes.items():
-            if _came_online(outcome):
+            if came_online(outcome):
                 found.setdefault(zone_of(outcome.after), []).append(number)
         return found
 
@@ -177,21 +168,22 @@ class Tally:
     def bytes_done(self) -> int:
         return self.done * self.selection.block_size
 
-    def status(self, signal: int | None) -> int:
-        """The exit status; SIGNAL is the one that ended the work early."""
+    @property
+    def reached(self) -> int:
+        """The number of blocks and settings that are as requested; of a size, those changed."""
+        already = 0 if self.selection.by_size else self.already
+        return self.done + already + len(self.settings)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was requested is so."""
         selection = self.selection
-        if signal is not None:
-            return by_signal(signal)
         asked = selection.asked + len(selection.settings)
         if not asked and selection.request.action is Action.APPLY:
-            return Exit.SUCCESS
+            return True
         if not asked and not selection.by_size:
-            return Exit.FAILURE
-        good = self.done + (0 if selection.by_size else self.already) + len(self.settings)
-        if good >= asked and not self._not_given_back:
-            return Exit.SUCCESS
-        kept = good and not self.all_or_nothing
-        return Exit.PARTLY if kept or self.changed or self.settings else Exit.FAILURE
+            return False
+        return self.reached >= asked and not self._not_given_back
 
     @property
     def still_to_undo(self) -> bytes | None:
@@ -208,19 +200,15 @@ class Tally:
         settings = {key: word for key, word in undoes.record.settings.items() if key in left}
         return format_record(blocks, settings, undoes.record.layout, undone)
 
-    @property
-    def complete(self) -> bool:
-        """Whether all that was requested is so."""
-        return self.status(None) == Exit.SUCCESS
-
 
 def _stays_configured(outcome: Outcome) -> bool:
     """Whether a block was set offline, but could not be deconfigured."""
     failed = outcome.error is not None and outcome.error.step == "deconfigure"
-    return failed and not outcome.undone and outcome.stuck is None
+    taken = any(write.step == "offline" and write.happened for write in outcome.writes)
+    return failed and taken and not outcome.undone and outcome.stuck is None
 
 
-def _came_online(outcome: Outcome) -> bool:
+def came_online(outcome: Outcome) -> bool:
     """Whether the kernel set a block online that was configured, and nobody asked it to."""
     steps = {write.step for write in outcome.writes}
     return (

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from chmem_py.selection import Selection
-from chmem_py.tally import Tally
 from memory_hotplug.attribute import TABLE, Attribute, path_of
 from memory_hotplug.change.steps import DECONFIGURE
 from memory_hotplug.machine import Machine
+from memory_hotplug.request.selection import Selection
+from memory_hotplug.request.tally import Tally
+
+__all__ = ["storage_before"]
 
 
 def storage_before(machine: Machine, selection: Selection) -> Callable[[Tally], Sequence[int]]:

@@ -1,0 +1,173 @@
+"""Each block in the JSON document of --json, with its steps and errors: tables of keys."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from chmem_py.advice import words_of
+from chmem_py.output import Output
+from hotplug_cli.documents import (
+    BYTES,
+    COUNT,
+    FLAG,
+    TEXT,
+    TEXTS,
+    Key,
+    array_of,
+    filled,
+    nullable,
+    object_of,
+)
+from memory_hotplug.block import State
+from memory_hotplug.causes import Cause
+from memory_hotplug.change.outcome import Result
+from memory_hotplug.condition import condition_of
+from memory_hotplug.errors import BlockError, name_of
+from memory_hotplug.request.tally import Tally
+
+__all__ = ["BLOCK", "ERRNO", "NO_ERROR", "Run", "errno_of"]
+
+_NOT_TRIED = (Cause.KEPT_FREE, Cause.KERNEL_ZONES)
+"""Causes for which a block is not tried; a message names it then."""
+
+_WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)
+"""The results of blocks that the document only counts, or names in a message."""
+
+
+class Run(NamedTuple):
+    """A request that was tried. In a dry run nothing has happened: steps, settings and files say so
+    alike. The results, and the conditions afterwards, are those that are forecast."""
+
+    tally: Tally
+    forecast: Sequence[str]
+    """What a dry run finds, in sentences."""
+    options: Mapping[str, Any]
+    """The action, and how it was done."""
+    output: Output
+    root: str
+    """The absolute path of the root, without a slash at the end."""
+
+    @property
+    def real(self) -> bool:
+        return not self.options["dry_run"]
+
+    @property
+    def block_size(self) -> int:
+        return self.tally.selection.block_size
+
+    def each(self, rows: Sequence[Key], things: Iterable[object]) -> list[dict[str, Any]]:
+        """An object about each of THINGS."""
+        return [filled(rows, (self, thing)) for thing in things]
+
+
+def errno_of(number: int | None) -> str | int | None:
+    """The name of an error number; the number itself where Python has no name."""
+    return None if number is None else name_of(number) or number
+
+
+ERRNO = {"type": ["string", "integer", "null"]}
+NO_ERROR = "the kernel's error, such as EBUSY; its number where Python has no name; null if none"
+
+_STEP = (
+    Key("step", "what was to be done", TEXT, lambda one: one[1].step),
+    Key("path", "the file", TEXT, lambda one: f"{one[0].root}/{one[1].path}"),
+    Key("value", "what was written to it", TEXT, lambda one: one[1].word),
+    Key(
+        "happened",
+        "whether the kernel has done it",
+        FLAG,
+        lambda one: one[0].real and one[1].happened,
+    ),
+    Key("errno", NO_ERROR, ERRNO, lambda one: errno_of(one[1].errno)),
+    Key(
+        "tries",
+        "how often it was written",
+        {"type": "integer", "minimum": 1},
+        lambda one: one[1].tries,
+    ),
+    Key("undoing", "whether it undoes an earlier step", FLAG, lambda one: one[1].undoing),
+)
+
+_ERROR = (
+    Key("step", "the step that failed", TEXT, lambda one: one[1].step),
+    Key(
+        "cause",
+        "the cause, which stays when its words change",
+        {"enum": [cause.name.lower() for cause in Cause if cause not in _NOT_TRIED]},
+        lambda one: one[1].cause.name.lower(),
+    ),
+    Key("errno", NO_ERROR, ERRNO, lambda one: errno_of(one[1].errno)),
+    Key(
+        "reason",
+        "the cause in a few words",
+        TEXT,
+        lambda one: words_of(one[1], one[0].tally).reason,
+    ),
+    Key(
+        "advice",
+        "the likely cause, and what to do now; empty if nothing is known",
+        TEXT,
+        lambda one: words_of(one[1], one[0].tally).advice,
+    ),
+)
+
+_CONDITION = (
+    Key("state", "its state", {"enum": [state.value for state in State]}, lambda one: one["state"]),
+    Key("zone", "the zone it is in", nullable(TEXT), lambda one: one["zone"]),
+    Key(
+        "configured",
+        "whether it is configured; null where memory is not configured",
+        nullable(FLAG),
+        lambda one: one["configured"],
+    ),
+    Key(
+        "memmap_on_memory",
+        "whether its struct pages are in the block itself",
+        nullable(FLAG),
+        lambda one: one["memmap_on_memory"],
+    ),
+)
+
+
+def _error_of(run: Run, error: BlockError | None) -> dict[str, Any] | None:
+    return None if error is None else filled(_ERROR, (run, error))
+
+
+_RESULTS = [result.value for result in Result if result not in _WITHOUT_BLOCK]
+
+BLOCK = (
+    Key("block", "its number", COUNT, lambda one: one[1].number),
+    Key("start", "its first address", COUNT, lambda one: one[1].number * one[0].block_size),
+    Key("size", "its bytes", BYTES, lambda one: one[0].block_size),
+    Key("result", "what became of it", {"enum": _RESULTS}, lambda one: one[1].result.value),
+    Key(
+        "before",
+        "its condition before",
+        object_of(_CONDITION),
+        lambda one: filled(_CONDITION, condition_of(one[1].before)),
+    ),
+    Key(
+        "after",
+        "its condition afterwards",
+        object_of(_CONDITION),
+        lambda one: filled(_CONDITION, condition_of(one[1].after)),
+    ),
+    Key(
+        "steps",
+        "what was written, in order",
+        array_of(object_of(_STEP)),
+        lambda one: one[0].each(_STEP, one[1].writes),
+    ),
+    Key("undone", "the steps that were undone", TEXTS, lambda one: list(one[1].undone)),
+    Key(
+        "error",
+        "why it failed; null if it did not",
+        nullable(object_of(_ERROR)),
+        lambda one: _error_of(one[0], one[1].error),
+    ),
+    Key(
+        "not_undone",
+        "why it could not be brought back; null if it could, or was not to be",
+        nullable(object_of(_ERROR)),
+        lambda one: _error_of(one[0], one[1].stuck),
+    ),
+)
