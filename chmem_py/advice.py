@@ -20,10 +20,11 @@ from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
-from memory_hotplug.errors import BlockError, CannotWriteError, StuckError
+from memory_hotplug.errors import BlockError, CannotWriteError, StuckError, printable
 from memory_hotplug.face import Machine
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
+from memory_hotplug.seen.failed_adds import not_added_on
 from memory_hotplug.seen.in_use import usage
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import Tree
@@ -120,6 +121,15 @@ def format_shortage(selection: Selection) -> Iterator[Sentence]:
         yield _none(selection)
 
 
+def format_not_added(selection: Selection, machine: Machine) -> Iterator[Sentence]:
+    """What the kernel said of memory that came and made no block, where none is there to enable."""
+    if selection.request.action is not Action.ENABLE or selection.changes:
+        return
+    for line, fits in not_added_on(machine):
+        size = f" ({sizes.exact(fits[1])} would have made whole blocks)" if fits else ""
+        yield messages.NOT_ADDED.of(line=printable(line), fits=size)
+
+
 def _none(selection: Selection) -> Sentence:
     request = selection.request
     node, device = request.node, request.device
@@ -210,6 +220,9 @@ def format_advice(
                 address=Wording(f"0x{why.page.address:016x}", why.page.address),
                 what=why.page.what,
             )
+        for address in why.poisoned:
+            where = Wording(f"0x{address:016x}", address)
+            yield messages.PAGE_POISONED.of(block=named_one(number), address=where)
     for zone, numbers in tally.elsewhere.items():
         yield messages.NOT_IN_ZONE.of(
             blocks=named(numbers), now=zone.value, zone=request.zone.value if request.zone else None

@@ -56,6 +56,11 @@ BY_CAUSE = {
     Cause.SIGNAL: _row(
         "a signal or the timeout ended the attempt; the same command may succeed later"
     ),
+    Cause.POISONED: _row(
+        "a page of it failed and is poisoned, so the kernel does not set it online again: leave it "
+        "offline, and have the memory replaced (lsmem --at ADDRESS names the device that brought "
+        "it); the kernel forgets it when it boots, or when the memory is taken out and comes again"
+    ),
     Cause.OTHER: _row(),
     # What the kernel answers at one step.
     Cause.STORAGE_REFUSED: _row("the hypervisor refused to assign the storage"),

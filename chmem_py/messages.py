@@ -178,6 +178,9 @@ DEVICE_UNKNOWN = Message(
     manual="cannot tell which memory blocks belong to device NAME",
 )
 NONE_OFFLINE = Message("{no_block} is offline", manual="no memory block is offline")
+NOT_ADDED = Message(
+    "", "memory came, and the kernel did not add it: {line}{fits}", NONE_OFFLINE.entry
+)
 NONE_FOR_ZONE = Message(
     "{no_block} is offline and can go to zone {zone}", manual=NONE_OFFLINE.entry
 )
@@ -324,6 +327,7 @@ STEP_FAILED = Message(
     reference=True,
 )
 PAGE_STAYS = Message("", "{block}: the page at {address} stays: {what}", STEP_FAILED.entry)
+PAGE_POISONED = Message("", "{block}: the page at {address} is poisoned", STEP_FAILED.entry)
 UNDOING_FAILED = Message(
     "{blocks} {step} failed while undoing: {reason}",
     manual="Memory Block N (addresses) step failed while undoing: reason",

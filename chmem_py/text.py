@@ -18,6 +18,7 @@ from chmem_py.advice import (
     format_devices,
     format_interruption,
     format_mib,
+    format_not_added,
     format_not_tried,
     format_shortage,
     words_of,
@@ -114,6 +115,7 @@ class Text:
         if any(setting.key == "online_policy" for setting in tally.settings):
             yield messages.POLICY_CHANGED.of()
         yield from format_shortage(tally.selection)
+        yield from format_not_added(tally.selection, machine)
         yield from format_advice(tally, machine, self.said)
         if not self.rehearsed:
             yield from format_devices(tally)

@@ -56,6 +56,8 @@ def _report(names: Collection[str]) -> Report | None:
         from lsmem_py.explain import REPORT
     elif "holes" in names:
         from lsmem_py.holes import REPORT
+    elif "at" in names or "at" in names:
+        from lsmem_py.at import REPORT
     elif METRICS in names:
         from lsmem_py.metrics import REPORT
     else:
@@ -169,13 +171,20 @@ OPTIONS = (
         bare="all",
         own=True,
         section=_VIEWS,
-        help="which blocks can go offline, and what keeps the others",
+        help="which blocks can go offline; what keeps the others",
     ),
     Option(
         "--holes",
         own=True,
         section=_VIEWS,
         help="what has no block, and what is there instead",
+    ),
+    Option(
+        "--at",
+        metavar="ADDRESS",
+        own=True,
+        section=_VIEWS,
+        help="the block that holds an address; -: those of a log",
     ),
     Option(
         "--explain",
@@ -192,7 +201,7 @@ OPTIONS = (
         offers=offers.words(lambda: [*formats.names(), METRICS]),
         own=True,
         section=_FORMAT,
-        help="table, raw, jsonl, csv, tsv, github, html, prometheus and more",
+        help="table, raw, jsonl, csv, html, prometheus and more",
     ),
     Option(
         "--output-file",
@@ -291,7 +300,7 @@ def _show(options: Options, given: Sequence[str]) -> int:
         return run_diff(
             options.diff, options.sysroot, options.json, options.format_size, write_message
         )
-    names = [name for name in ("policy", "explain", "holes") if getattr(options, name)]
+    names = [name for name in ("policy", "explain", "holes", "at") if getattr(options, name)]
     if report := _report([*names, options.format_name]):
         with Machine.at(options.sysroot) as machine:
             pieces, unknown = report.pieces(machine, options)

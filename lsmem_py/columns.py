@@ -333,6 +333,16 @@ COLUMNS = (
     _held("UNMOVABLE", "memory of the range that cannot be moved (root)"),
     _held("HUGETLB", "huge pages of the range (root)"),
     Column(
+        "POISONED",
+        "number of pages that failed (root)",
+        lambda pages, found: pages.poisoned_pages(range(found.first, found.last + 1)),
+        plain,
+        _nullable("integer"),
+        beside="pages",
+        reads=_JUDGED_BY,
+        extra=True,
+    ),
+    Column(
         "CANDIDATE",
         "whether it can be set offline: yes, maybe, no",
         lambda pages, found: pages.candidate(found.first),
@@ -360,7 +370,7 @@ BY_NAME = {column.identifier: column for column in COLUMNS}
 
 WHY = (
     *("block", "state", "zones", "candidate", "free", "movable", "unmovable", "hugetlb"),
-    "blockers",
+    *("poisoned", "blockers"),
 )
 """The columns of --why."""
 DEFAULT = ("range", "size", "state", "removable", "block")

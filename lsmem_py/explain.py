@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from hotplug_cli.documents import BYTES
+from hotplug_cli.documents import BYTES, TEXT, Key, Row, array_of, filled, nullable, object_of
 from lsmem_py.options import Options, on_terminal
 from lsmem_py.reports import Pieces, Report, document, schema_of
 from memory_hotplug.block import State
+from memory_hotplug.errors import printable
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.beyond import memory_beyond, parameters_that_take
+from memory_hotplug.seen.failed_adds import NotAdded, not_added_on
 from memory_hotplug.seen.in_use import Usage, usage
 from memory_hotplug.seen.iomem import Region, read_iomem
 from memory_hotplug.table import MEMMAP_FRACTION
@@ -44,6 +47,13 @@ class Account(NamedTuple):
     """The map of the address space; empty if nobody may know."""
     usage: Usage | None
     balloon: str | None
+    not_configured: int | None
+    """None on a machine whose memory is never configured."""
+    beyond: int
+    """Memory beyond the last block."""
+    parameters: Sequence[str]
+    """The kernel's parameters that take memory from it."""
+    not_added: Sequence[NotAdded]
 
 
 class Figure(NamedTuple):
@@ -66,16 +76,25 @@ class Figure(NamedTuple):
 
     @property
     def schema(self) -> dict[str, Any]:
-        remark = f" ({self.remark.format(balloon=_BY_BALLOON)})" if self.remark else ""
+        words = {"balloon": _BY_BALLOON, "by": _BY_PARAMETERS}
+        remark = f" ({self.remark.format(**words)})" if self.remark else ""
         return {**BYTES, "description": f"bytes: {self.label.lstrip()}{remark}"}
 
 
 _MAP, _USAGE = ("regions",), ("usage",)
 _BOTH = _MAP + _USAGE
 _BY_BALLOON = ", or by the balloon"
+_BY_PARAMETERS = "reserved, or cut off by mem= or memmap="
 _FIGURES = (
     Figure("blocks", "All memory blocks", lambda a: a.blocks),
     Figure("not_online", "  not online", lambda a: a.blocks - a.online, "offline, or deconfigured"),
+    Figure(
+        "not_configured",
+        "    not configured",
+        lambda a: a.not_configured,
+        "part of that",
+        ("not_configured",),
+    ),
     Figure("online", "Online memory blocks", lambda a: a.online),
     Figure("memmap", "  struct pages", lambda a: a.online // MEMMAP_FRACTION, "1/64 of them"),
     Figure(
@@ -106,15 +125,46 @@ _FIGURES = (
         "what new programs can have",
         _USAGE,
     ),
+    Figure(
+        "poisoned", "Poisoned pages", lambda a: a.usage.corrupted or None, "they failed", _USAGE
+    ),
+    Figure("beyond", "Beyond the last block", lambda a: a.beyond, "{by}", ("beyond",)),
 )
 """From all blocks down to what new programs can have. What the tree does not tell has no line."""
 
 
+_PART = (
+    Key("start", "address of the first byte", BYTES, lambda fits: fits[0]),
+    Key("size", "bytes", BYTES, lambda fits: fits[1]),
+)
+_SAID = (
+    Key("line", "what the kernel said", TEXT, lambda said: said.line),
+    Key(
+        "fits",
+        "the part of the memory that would have made whole blocks",
+        nullable(object_of(_PART)),
+        lambda said: filled(_PART, said.fits) if said.fits else None,
+    ),
+)
+_ROWS: Sequence[Row] = (
+    *_FIGURES,
+    Key(
+        "not_added",
+        "what the kernel said of memory that came and was not added",
+        array_of(object_of(_SAID)),
+        lambda account: [filled(_SAID, said) for said in account.not_added] or None,
+        optional=True,
+    ),
+)
+
+
 def _read(machine: Machine) -> Account:
-    table = machine.read(("state",))
+    table = machine.read(("state", "configured"))
     regions = read_iomem(machine.tree)
     online = [block.number for block in table.blocks() if block.state is State.ONLINE]
     runs = _runs(online, machine.block_size)
+    absent = table.columns["configured"].count(False) * machine.block_size
+    beyond = memory_beyond(machine.tree, regions, (table.numbers[-1] + 1) * machine.block_size)
     return Account(
         len(table.numbers) * machine.block_size,
         len(online) * machine.block_size,
@@ -124,6 +174,10 @@ def _read(machine: Machine) -> Account:
         regions,
         usage(machine),
         _balloon(machine.tree),
+        absent if machine.configurable else None,
+        sum(region.end + 1 - region.start for region in beyond),
+        parameters_that_take(machine.tree),
+        not_added_on(machine),
     )
 
 
@@ -160,9 +214,10 @@ def _balloon(tree: Tree) -> str | None:
 
 def _lines(account: Account, format_size: Callable[[int], str], width: int | None) -> Iterator[str]:
     """The lines, with newlines; without remarks if they do not fit into WIDTH columns."""
-    balloon = f"{_BY_BALLOON} {account.balloon}" if account.balloon else ""
+    by = f"cut off by {' '.join(account.parameters)}" if account.parameters else _BY_PARAMETERS
+    words = {"balloon": f"{_BY_BALLOON} {account.balloon}" if account.balloon else "", "by": by}
     rows = [
-        (row.label, format_size(size), row.remark.format(balloon=balloon))
+        (row.label, format_size(size), row.remark.format(**words))
         for row in _FIGURES
         if (size := row.value(account)) is not None
     ]
@@ -174,17 +229,21 @@ def _lines(account: Account, format_size: Callable[[int], str], width: int | Non
     narrow = label_width + size_width + 2
     if width is not None and max(map(len, lines)) > width:
         lines = [line[:narrow] for line in lines]
-    return (f"{line}\n" for line in lines)
+    yield from (f"{line}\n" for line in lines)
+    for line, fits in account.not_added:
+        yield f"memory was not added: {printable(line)}\n"
+        if fits:
+            yield f"  {format_size(fits[1])} from 0x{fits[0]:x} on would have made whole blocks\n"
 
 
 def _pieces(machine: Machine, options: Options) -> Pieces:
     account = _read(machine)
     if options.json:
-        return [document(_FIGURES, account)], ()
+        return [document(_ROWS, account)], ()
     import shutil
 
     width = shutil.get_terminal_size().columns if on_terminal("auto") else None
     return _lines(account, options.format_size, width), ()
 
 
-REPORT = Report(_pieces, lambda: schema_of("lsmem --explain --json", _FIGURES))
+REPORT = Report(_pieces, lambda: schema_of("lsmem --explain --json", _ROWS))

@@ -39,9 +39,10 @@ class Listing(NamedTuple):
     """The columns and rows to format, and options of the formats."""
 
     columns: Sequence[Column]
-    values: Sequence[Callable[[MemoryRange], Any]]
+    values: Sequence[Callable[[Any], Any]]
     """For each column, the function that gives the value of a range."""
-    ranges: Iterable[MemoryRange]
+    ranges: Iterable[Any]
+    """A MemoryRange for each row, or what else the values are of."""
     in_bytes: bool = False
     """Whether sizes and addresses are plain numbers (--bytes)."""
     headings: bool = True

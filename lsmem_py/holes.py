@@ -1,4 +1,4 @@
-"""`lsmem --holes`: what has no memory block between the blocks, and what is there instead."""
+"""`lsmem --holes`: what has no memory block, between the blocks and beyond the last one."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,6 +11,7 @@ from lsmem_py.reports import Pieces, Report
 from lsmem_py.sources import Sources
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.beyond import FROM_FIRMWARE, memory_beyond
 from memory_hotplug.seen.iomem import Region
 from memory_hotplug.table import BlockTable, MemoryRange
 
@@ -23,6 +24,11 @@ def _holes(table: BlockTable) -> list[MemoryRange]:
     return [_hole(low + 1, high - 1, table.block_size) for low, high in ends if high - low > 1]
 
 
+def _end(table: BlockTable) -> int:
+    """The address of the first byte after the last block."""
+    return (table.numbers[-1] + 1) * table.block_size
+
+
 def _hole(first: int, last: int, block_size: int) -> MemoryRange:
     block = MemoryBlock(first, State.UNKNOWN, zones=None, configured=None, memmap_on_memory=None)
     return MemoryRange(first, last, block_size, block)
@@ -33,10 +39,9 @@ _COLUMNS = (
     Column(
         "THERE",
         "what is there instead, and how much of it (root)",
-        lambda regions, found: _contents(found, regions),
+        lambda regions, hole: _contents(hole, regions),
         ", ".join,
         {"type": ["array", "null"], "items": {"type": "string"}},
-        beside="regions",
         right=False,
     ),
 )
@@ -47,7 +52,13 @@ def _pieces(machine: Machine, options: Options) -> Pieces:
     table = machine.read(())
     sources = Sources(machine, table)
     found = _holes(table)
-    values = [sources.value(column) for column in _COLUMNS]
+    beyond = memory_beyond(machine.tree, sources.regions, _end(table))
+    if beyond:
+        last = max(region.end for region in beyond) // table.block_size
+        found.append(_hole(table.numbers[-1] + 1, last, table.block_size))
+    values = [column.value for column in _COLUMNS[:-1]]
+    regions = [*sources.regions, *(one for one in beyond if one.name == FROM_FIRMWARE)]
+    values.append(lambda hole: _contents(hole, regions))
     listing = formats.Listing(_COLUMNS, values, found, options.bytes, not options.noheadings)
     unknown = []
     if found and not sources.regions:

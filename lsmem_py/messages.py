@@ -62,6 +62,11 @@ HOLES_UNKNOWN = Message(
     "run this as root, on the machine itself (/proc/iomem)",
 )
 
+NO_ADDRESS = Message(
+    "standard input names no address of memory",
+    "lsmem(1) lists the messages of the kernel, mcelog and rasdaemon that --at - understands",
+)
+
 # --diff
 
 _TAKES = (

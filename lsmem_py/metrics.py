@@ -5,7 +5,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lsmem_py.layout_targets import Persistence, persistence
@@ -13,6 +13,8 @@ from lsmem_py.options import Options
 from lsmem_py.reports import Pieces, Report
 from memory_hotplug.block import MemoryBlock, zone_of
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.kernel_log import failures_counted, log_of, poisoned_on
+from memory_hotplug.seen.pages import page_size_of
 from memory_hotplug.table import BlockTable
 
 __all__ = ["REPORT"]
@@ -35,6 +37,10 @@ class Measured(NamedTuple):
     layout: Counter[str | None]
     """How many blocks are as the layout says; of None, if there is no layout."""
     persistence: Persistence
+    poisoned: Mapping[int, Sequence[int]]
+    """Block -> the addresses of its poisoned pages, by the kernel log."""
+    failures: Mapping[int, int]
+    """Block -> how often a page kept it online, by the kernel log."""
 
 
 class Metric(NamedTuple):
@@ -80,6 +86,14 @@ _METRICS = (
         "configured_blocks", "Memory blocks that are configured.", lambda m: _count(m, "configured")
     ),
     Metric(
+        "not_configured_bytes",
+        "Memory that is not configured.",
+        lambda m: {
+            labels: m.table.columns["configured"].count(False) * m.table.block_size
+            for labels in _count(m, "configured")
+        },
+    ),
+    Metric(
         "memmap_on_memory_blocks",
         "Memory blocks with memmap on memory, configured or not.",
         lambda m: _count(m, "memmap_on_memory"),
@@ -92,7 +106,21 @@ _METRICS = (
         "Memory that the memory layout wants and the machine does not have.",
         _missing,
     ),
+    Metric(
+        "poisoned_pages",
+        "Pages that failed, by the kernel log; of blocks that have some.",
+        lambda m: {_block(number): len(pages) for number, pages in m.poisoned.items()},
+    ),
+    Metric(
+        "failures_to_offline",
+        "How often a page kept a block online, by the kernel log; of blocks that have failed.",
+        lambda m: {_block(number): count for number, count in m.failures.items()},
+    ),
 )
+
+
+def _block(number: int) -> Labels:
+    return (("block", str(number)),)
 
 
 def _labels(block: MemoryBlock) -> Labels:
@@ -118,7 +146,16 @@ def _pieces(machine: Machine, _: Options) -> Pieces:
     blocks = Counter(_labels(block) for block in table.blocks())
     said = persistence(machine, table)
     layout = Counter(said.words.values())
-    measured = Measured(table, machine.configurable, blocks, layout, said)
+    log, sizes = log_of(machine), (machine.block_size, page_size_of(machine.tree))
+    measured = Measured(
+        table,
+        machine.configurable,
+        blocks,
+        layout,
+        said,
+        poisoned_on(machine) or {},
+        failures_counted(log, *sizes),
+    )
     found = ((metric, metric.values(measured)) for metric in _METRICS)
     return [line for metric, values in found if values for line in _lines(metric, values)], ()
 

@@ -47,6 +47,7 @@ VIEWS = {
     "policy": {*_REPORT, "json"},
     "why": {*_TABLE, *_LISTING},
     "holes": _TABLE,
+    "at": _TABLE,
     "explain": {*_REPORT, "json"},
 }
 """An option that asks for another view than the listing -> the options that go with it."""
@@ -85,6 +86,7 @@ class Options(SimpleNamespace):
     diff: str | None
     policy: bool
     holes: bool
+    at: str | None
     explain: bool
     why: str | None
     output_file: str | None
@@ -97,6 +99,16 @@ class Options(SimpleNamespace):
             return None
         ends = [_ends(part) for part in str(self.why).split(",")]
         return [number for first, last in ends for number in range(first, last + 1)]
+
+    @property
+    def addresses(self) -> list[tuple[int, bool]]:
+        """The numbers that --at asks about, and whether each is that of a page frame.
+
+        Raises ValueError.
+        """
+        if self.at in (None, "-"):
+            return []
+        return [_address(part) for part in str(self.at).split(",")]
 
     @property
     def format_size(self) -> Callable[[int], str]:
@@ -172,11 +184,7 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
             raise _invalid(name, argument, _listed(allowed))
     if options.watch is not None and not _is_interval(options.watch):
         raise _invalid("watch", options.watch, f"seconds, {_SHORTEST_INTERVAL} or more")
-    if options.why not in (None, "all"):
-        try:
-            options.blocks  # noqa: B018
-        except ValueError:
-            raise _invalid("why", str(options.why), "blocks, such as 3 or 0-7,12") from None
+    _check_numbers(options)
     if options.format_name == METRICS:
         _check_view(f"--format={METRICS}", {"format", "output-file"}, given)
     if options.watch is not None and options.json:
@@ -185,6 +193,18 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
         from lsmem_py import messages
 
         raise UsageError(messages.TYPED_NEEDS_JSON.of())
+
+
+def _check_numbers(options: Options) -> None:
+    """Refuse blocks and addresses that are none. Raises UsageError."""
+    try:
+        options.blocks  # noqa: B018
+    except ValueError:
+        raise _invalid("why", str(options.why), "blocks, such as 3 or 0-7,12") from None
+    try:
+        options.addresses  # noqa: B018
+    except ValueError as error:
+        raise _invalid("at", str(error), "0x7d000000, pfn:0x7d000, or - for a log") from None
 
 
 def clash(before: str, name: str) -> Sentence | None:
@@ -215,6 +235,17 @@ def _check_view(view: str, takes: set[str], given: Sequence[str]) -> None:
         option = word.partition("=")[0]
         if option[2:] in _OPTIONS - takes:
             raise UsageError(_means_nothing(option, view))
+
+
+def _address(text: str) -> tuple[int, bool]:
+    """A number, and whether it is that of a page frame. Raises ValueError."""
+    digits = text.removeprefix("pfn:")
+    if not (digits.startswith("0x") and 3 <= len(digits) <= 18 and digits[2:].isalnum()):
+        raise ValueError(text)
+    try:
+        return int(digits, 16), digits != text
+    except ValueError:
+        raise ValueError(text) from None
 
 
 def _ends(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What --policy, --holes, --explain and --format prometheus share: they are reports.
+"""What --policy, --holes, --at, --explain and --format prometheus share: they are reports.
 
 A report has one table of rows. Its text, its JSON and the JSON Schema of that follow from the rows.
 """

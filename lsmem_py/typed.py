@@ -115,6 +115,13 @@ _AUTO_ONLINE = Key(
     lambda seen: seen[0].auto_online_blocks,
 )
 
+
+def _not_configured(seen: _Seen) -> int | None:
+    machine, table = seen
+    count = table.columns["configured"].count(False)
+    return count * machine.block_size if machine.configurable else None
+
+
 _HEAD = (
     version_of(SCHEMA_VERSION),
     _BLOCK_SIZE,
@@ -124,6 +131,12 @@ _HEAD = (
         "bytes that are not online",
         BYTES,
         lambda seen: seen[1].total(online=False),
+    ),
+    Key(
+        "total_not_configured",
+        "bytes of that which are not configured; null where memory is never configured",
+        nullable(BYTES),
+        _not_configured,
     ),
     _AUTO_ONLINE,
     Key(
@@ -151,7 +164,7 @@ def settings() -> dict[str, dict[str, Any]]:
     return {row.key: row.schema for row in (_BLOCK_SIZE, _AUTO_ONLINE, *_PARAMETERS)}
 
 
-READS = ("state", "node", "zones")
+READS = ("state", "configured", "node", "zones")
 """The attributes that the head of the document needs."""
 
 

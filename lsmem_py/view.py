@@ -111,7 +111,7 @@ class View(NamedTuple):
     def shown(self, sources: Sources) -> list[Column]:
         """The columns that have values on this machine."""
         empty: set[str] = set() if sources.machine.configurable else {*FIRMWARE_ONLY}
-        if self.short and not sources.pages.known:
+        if self.short:
             empty |= sources.pages.empty
         return [column for column in self.columns if column.identifier not in empty]
 

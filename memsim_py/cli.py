@@ -28,6 +28,7 @@ from memsim.directory import Directory
 from memsim.errors import UnknownProfileError
 from memsim.from_capture import like
 from memsim.kernel import Kernel
+from memsim.kernel.memory_failure import poison as poison_page
 from memsim.machine import TRANSITIONS
 from memsim_py import messages, options, running
 from memsim_py.boot import boot_command
@@ -239,6 +240,26 @@ def fault(machine: Directory, delay: Sequence[str], clear: bool, **faults: Seque
         machine.change(change)
     except KeyError as error:
         raise CommandError(messages.NO_BLOCK.of(block=error)) from None
+
+
+@commands.command("poison", help="Let a page of memory fail, as broken hardware does.")
+@options.machine_argument
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+def poison(machine: Directory, addresses: Sequence[str]) -> None:
+    wanted = [options.address(text) for text in addresses]
+    done: list[int] = []
+
+    def change(kernel: Kernel) -> None:
+        for address in wanted:
+            try:
+                done.append(poison_page(kernel, address))
+            except OSError as error:
+                reason = messages.NOT_POISONED.of(address=f"{address:#x}", reason=error.strerror)
+                raise CommandError(reason) from None
+
+    machine.change(change)
+    for address, block in zip(wanted, done, strict=True):
+        click.echo(f"memory block {block}: the page at 0x{address & -4096:016x} is poisoned")
 
 
 @commands.command("show", help="Show what a machine's kernel and hypervisor know.")

@@ -42,6 +42,11 @@ FAULT_EXPECTED = Message(
 DELAY_EXPECTED = Message(
     "--delay: expected TRANSITION:BLOCK=SECONDS, not {text}", "the transitions are {transitions}"
 )
+ADDRESS_OF_PAGE = Message("expected a physical address such as 0x7d000000, not {text}")
+NOT_POISONED = Message(
+    "the page at {address} is not poisoned: {reason}",
+    "only memory that is online can fail, and a page only once",
+)
 WHICH_FAULT = Message(
     "say which transition of which memory block fails or takes time",
     "for example --offline 3=EBUSY",
@@ -65,6 +70,22 @@ NOT_PLUGGED = Message(
     "no contiguous {size} of plugged-in memory can be taken out{where}",
     "chmem --disable sets memory offline; a DIMM and CXL memory go as a whole, see memsim show",
     manual="no contiguous size of plugged-in memory can be taken out",
+)
+NOT_ADDED = Message(
+    "the kernel did not add the DIMM: its size is no multiple of a memory block, {size}",
+    "memsim show --log has what the kernel said",
+    manual="the kernel did not add the DIMM: its size is no multiple of a memory block, size",
+)
+HOW_TO_UNPLUG = Message(
+    "say what to take out in one way: --memory SIZE, --device NAME or --blocks FIRST-LAST"
+)
+BLOCKS_EXPECTED = Message("--blocks: expected FIRST-LAST, not {text}", "for example 104-111")
+NO_DEVICE = Message(
+    "no device that was plugged in is named {device}", "memsim show {directory} lists the devices"
+)
+NOT_TAKEN = Message("memory blocks {blocks} cannot be taken out: {reason}")
+BY_SIZE_ONLY = Message(
+    "of a guest, memory is taken out by its size only", "give --memory SIZE, and --as virtio-mem"
 )
 
 NOT_SIMULATED = Message(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OTHER_ARCHIVES",
     "Command",
+    "address",
     "checked_sizes",
     "decimals",
     "delay",
@@ -157,6 +159,16 @@ def delay(text: str) -> tuple[str, int, float]:
     except ValueError:
         known = ", ".join(TRANSITIONS)
         raise UsageError(messages.DELAY_EXPECTED.of(text=text, transitions=known)) from None
+
+
+def address(text: str) -> int:
+    """The physical address of 0x..."""
+    if not _ADDRESS.fullmatch(text):
+        raise UsageError(messages.ADDRESS_OF_PAGE.of(text=text))
+    return int(text, 16)
+
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{1,16}")
 
 
 def _is_number(text: str) -> bool:

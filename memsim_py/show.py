@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from memory_hotplug.size import human
 from memsim.kernel import Kernel
+from memsim.kernel.state import PAGE
 from memsim.machine import TRANSITIONS
 
 __all__ = ["facts"]
@@ -28,7 +29,10 @@ def facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
     if kernel.state.kept:
         yield "Only assigned", human(sum(kernel.state.kept.values()))
     for device in kernel.state.devices:
-        yield "Plugged in", f"{device.kind}, blocks {device.first}-{device.last}"
+        yield "Plugged in", f"{device.name}, {device.kind}, blocks {device.first}-{device.last}"
+    for frame in kernel.state.poisoned:
+        block = frame * PAGE // size
+        yield "Poisoned page", f"0x{frame * PAGE:x}, block {block}"
     if kernel.state.auto_online_blocks:
         yield "Added blocks become", kernel.state.auto_online_blocks
     for transition in TRANSITIONS:

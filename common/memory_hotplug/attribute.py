@@ -28,6 +28,7 @@ __all__ = [
     "NODE",
     "PARAMETERS",
     "TABLE",
+    "TIERS",
     "Attribute",
     "SysfsAttribute",
     "attributes_named",
@@ -42,6 +43,7 @@ MEMORY = "sys/devices/system/memory"
 NODE = "sys/devices/system/node"
 FIRMWARE = "sys/firmware/memory"
 ACPI = "sys/bus/acpi/devices"
+TIERS = "sys/devices/virtual/memory_tiering"
 DLPAR = "sys/kernel/dlpar"
 RELEASE = "proc/sys/kernel/osrelease"
 """Through this file drmgr adds memory to an LPAR on POWER, and removes it

@@ -4,6 +4,7 @@ import errno
 from enum import Enum
 
 from memory_hotplug.block import MemoryBlock, Zone
+from safe_files.errno_names import EHWPOISON
 
 __all__ = ["Cause", "cause_of"]
 
@@ -40,6 +41,7 @@ class Cause(Enum):
     NO_MEMORY = "the machine is short of memory"
     AGAIN = "the kernel could not finish it for now"
     SIGNAL = "a signal or a timeout ended the attempt"
+    POISONED = "a page of the block is poisoned"
     OTHER = "the kernel refused it"
     # Answers of the kernel at one step.
     STORAGE_REFUSED = "the hypervisor refused to assign the storage"
@@ -72,6 +74,8 @@ _EVERYWHERE = {
     errno.EBUSY: Cause.BUSY,
     errno.ENOMEM: Cause.NO_MEMORY,
     errno.EAGAIN: Cause.AGAIN,
+    # Linux 6.2, memory_block_online (drivers/base/memory.c).
+    EHWPOISON: Cause.POISONED,
     errno.EINTR: Cause.SIGNAL,
 }
 

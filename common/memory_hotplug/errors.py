@@ -6,6 +6,8 @@ import errno
 import os
 from collections.abc import Iterable
 
+from safe_files.errno_names import name_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.block import Zone
@@ -37,6 +39,7 @@ __all__ = [
     "StuckError",
     "TooFewError",
     "UnknownNameError",
+    "name_of",
     "printable",
 ]
 
@@ -287,7 +290,7 @@ class BlockError(MemoryHotplugError):
     @property
     def errno_name(self) -> str | None:
         """The error number's name, such as EBUSY."""
-        return None if self.errno is None else errno.errorcode.get(self.errno, str(self.errno))
+        return None if self.errno is None else name_of(self.errno) or str(self.errno)
 
 
 class StuckError(BlockError):

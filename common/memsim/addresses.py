@@ -24,10 +24,10 @@ _LINK: Final = re.compile(rf"{ACPI}/(PNP0C80:[0-9a-f]{{2,8}})/physical_node(\d{{
 
 _ABOVE: Final = {
     "dimm": (),
-    "virtio-mem": ("virtio{}",),
-    "cxl": ("CXL Window {}", "region{}", "dax{}.0"),
+    "virtio-mem": (),
+    "cxl": ("CXL Window {}", "region{}"),
 }
-"""Kind of device -> the regions that its memory is in, the outermost first."""
+"""Kind of device -> the regions that its own is in, the outermost first."""
 _MEMORY: Final = {"virtio-mem": "System RAM (virtio_mem)", "cxl": "System RAM (kmem)"}
 
 
@@ -51,6 +51,8 @@ def _lines(kernel: Kernel) -> Iterator[str]:
         above: Sequence[str] = ()
         if device:
             above = [name.format(device.number) for name in _ABOVE[device.kind]]
+            if device.kind in _MEMORY:
+                above.append(device.name)
             outer = f"{device.first * size:08x}-{(device.last + 1) * size - 1:08x}"
         for depth, name in enumerate(above):
             yield f"{'  ' * depth}{outer} : {name}"
@@ -60,7 +62,7 @@ def _lines(kernel: Kernel) -> Iterator[str]:
 
 def _dimms(kernel: Kernel) -> dict[str, Device]:
     devices = kernel.state.devices
-    return {f"PNP0C80:{one.number:02x}": one for one in devices if one.kind == "dimm"}
+    return {one.name: one for one in devices if one.kind == "dimm"}
 
 
 def acpi_names(kernel: Kernel, directory: str) -> Sequence[str] | None:

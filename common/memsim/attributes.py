@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from memsim.kernel.blocks import MEMMAP
@@ -28,6 +29,7 @@ __all__ = [
     "PARAMETERS",
     "UEVENT",
     "SysfsAttribute",
+    "nodes_with_memory",
     "number_list",
 ]
 
@@ -215,22 +217,26 @@ def _show_nodes(kernel: Kernel, _block: int) -> str | None:
     return number_list(kernel.nodes) if kernel.nodes else None
 
 
-def _show_nodes_with(zones: tuple[int, ...]) -> Callable[[Kernel, int], str | None]:
-    def show(kernel: Kernel, _block: int) -> str | None:
-        if not kernel.nodes:
-            return None
-        counts = kernel.zones.online.items()
-        online = {node for (node, zone), count in counts if count and zone in zones}
-        # A block in several nodes is counted for one of them, and stays online.
-        online |= {
-            node
-            for group in kernel.machine.groups
-            if group.more_nodes and group.online and NONE in zones
-            for node in group.nodes
-        }
-        return number_list(node for node in kernel.nodes if node in online)
+def _nodes_with(zones: tuple[int, ...], kernel: Kernel) -> list[int]:
+    """The nodes with online memory in one of these zones, ascending."""
+    counts = kernel.zones.online.items()
+    online = {node for (node, zone), count in counts if count and zone in zones}
+    # A block in several nodes is counted for one of them, and stays online.
+    online |= {
+        node
+        for group in kernel.machine.groups
+        if group.more_nodes and group.online and NONE in zones
+        for node in group.nodes
+    }
+    return [node for node in kernel.nodes if node in online]
 
-    return show
+
+def _show_nodes_with(nodes: Callable[[Kernel], list[int]]) -> Callable[[Kernel, int], str | None]:
+    return lambda kernel, _: number_list(nodes(kernel)) if kernel.nodes else None
+
+
+nodes_with_memory: Final = partial(_nodes_with, (*KERNEL_ZONES, HIGHMEM, MOVABLE))
+"""The nodes of a kernel that have online memory, ascending."""
 
 
 def number_list(numbers: Iterable[int]) -> str:
@@ -247,8 +253,8 @@ def number_list(numbers: Iterable[int]) -> str:
 NODE: Final = {
     "online": SysfsAttribute(_show_nodes),
     "possible": SysfsAttribute(_show_nodes),
-    "has_memory": SysfsAttribute(_show_nodes_with((*KERNEL_ZONES, HIGHMEM, MOVABLE))),
-    "has_normal_memory": SysfsAttribute(_show_nodes_with(KERNEL_ZONES)),
+    "has_memory": SysfsAttribute(_show_nodes_with(nodes_with_memory)),
+    "has_normal_memory": SysfsAttribute(_show_nodes_with(partial(_nodes_with, KERNEL_ZONES))),
 }
 
 # The parameters of memory_hotplug.

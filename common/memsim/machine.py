@@ -5,13 +5,13 @@ A field whose metadata is a `_key` is a key of a description (description.py), w
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from memsim.schema import Value, by_block, number, one_of, or_null, seconds, text, yes_no
+from safe_files.errno_names import number_of
 
 __all__ = [
     "ENDLESS",
@@ -77,7 +77,7 @@ def fault(value: str | Mapping[str, Any]) -> Fault:
     Raises ValueError or TypeError.
     """
     name, times = (value, None) if isinstance(value, str) else (value["errno"], value.get("times"))
-    if name != ENDLESS and not isinstance(getattr(errno, text(name), None), int):
+    if name != ENDLESS and number_of(text(name)) is None:
         raise ValueError
     return Fault(name, None if times is None else number(1)(times))
 
@@ -108,6 +108,12 @@ def _zone_words(value: Any) -> tuple[str, ...]:
     if not words or not set(words) <= set(ZONES):
         raise ValueError
     return words
+
+
+def _node_numbers(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return tuple(sorted({range(1024).index(node) for node in value}))
 
 
 RELEASE: Final = re.compile(r"(\d{1,3})\.(\d{1,3})(?!\d)[\w.+~-]{0,60}", re.ASCII)
@@ -200,6 +206,11 @@ class Machine:
     increment: int | None = field(
         default=None, metadata=_key("a number of bytes, 1 or more, or null", or_null(number(1)))
     )
+    has_cpu: tuple[int, ...] | None = field(
+        default=None,
+        metadata=_key("a list of nodes' numbers, 0 to 1023, or null", or_null(_node_numbers)),
+    )
+    """The nodes that have processors; None: those that have memory at boot."""
     probe: bool = field(default=False, metadata=_YES_NO)
     """Whether memory can be added by an address written to `probe` (CONFIG_ARCH_MEMORY_PROBE)."""
     page_size: int = field(
@@ -232,11 +243,20 @@ class Machine:
     )
 
     @property
+    def nodes_at_boot(self) -> set[int]:
+        """The nodes that have memory blocks at boot."""
+        return {node for group in self.groups if group.config for node in group.nodes}
+
+    def since(self, version: int, patchlevel: int) -> bool:
+        """Whether the kernel is this Linux or a later one. A kernel without a release is."""
+        found = RELEASE.fullmatch(self.release or "")
+        return found is None or (int(found[1]), int(found[2])) >= (version, patchlevel)
+
+    @property
     def judges_removable(self) -> bool:
         """Whether `removable` says of a block what its pages allow, as before Linux 5.8
         (drivers/base/memory.c, show_mem_removable; is_mem_section_removable)."""
-        found = RELEASE.fullmatch(self.release or "")
-        return found is not None and (int(found[1]), int(found[2])) < (5, 8)
+        return not self.since(5, 8)
 
 
 MACHINE_VALUES: Final = _values(Machine)

@@ -16,7 +16,8 @@ from typing import Any, Final, NoReturn
 from memsim.directory import Directory
 from memsim.errors import MountError, Obstacle
 from memsim.reader import Reader
-from memsim.shell_files import ShellFiles, Shown
+from memsim.shell_files import ShellFiles
+from memsim.shown import Shown
 
 __all__ = ["Attributes", "Surrounded", "fuse", "is_mounted", "mount_machine"]
 
@@ -194,7 +195,8 @@ class Surrounded(Attributes):
         shown = self._shown(path)
         if shown:
             return [".", "..", *(shown.names or ())]
-        return [*super().readdir(path, file), *self._shell_files.names(path.strip("/"))]
+        names = (*super().readdir(path, file), *self._shell_files.names(path.strip("/")))
+        return list(dict.fromkeys(names))
 
     def readlink(self, path: str) -> str:
         shown = self._shown(path)

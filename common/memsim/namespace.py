@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from memsim import divert, mount, syscalls
-from memsim.addresses import ACPI, IOMEM
+from memsim.addresses import IOMEM
 from memsim.child import fork_and_wait
+from memsim.dax import DAX_DEVICES
 from memsim.directory import Directory
 from memsim.errors import MountError, NamespaceError, Obstacle
-from memsim.shell_files import BUSES, MEMINFO
+from memsim.shell_files import AROUND, MEMINFO
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 __all__ = ["TREES", "run"]
@@ -86,14 +87,15 @@ def _inside(root: str, work: str, command: Sequence[str]) -> int:
     signal.signal(signal.SIGHUP, end)
     diverted = _LARGE if _can_divert() else ()
     try:
-        for tree in (*TREES, *BUSES, ACPI):
+        for tree in (*TREES, *AROUND):
             source = f"{root if tree in diverted else machine}/{tree}"
             if os.path.isdir(source):
-                _cover(f"/{tree}", source, work)
+                _cover(f"/{tree}", source)
                 if tree in diverted:
                     _make_read_only(f"/{tree}")
             elif os.path.isdir(f"/{tree}"):
-                _open_up(os.path.dirname(f"/{tree}"), work, without=os.path.basename(tree))
+                _open_up(os.path.dirname(f"/{tree}"), without=os.path.basename(tree))
+        _add_dax_nodes(machine)
         for path in (MEMINFO, IOMEM):
             _bind(f"{machine}/{path}", f"/{path}")
         for path in filter(os.path.exists, _HIDDEN):
@@ -185,7 +187,7 @@ def _enter() -> None:
         raise NamespaceError(error.strerror or str(error)) from None
 
 
-def _cover(target: str, source: str, work: str) -> None:
+def _cover(target: str, source: str) -> None:
     """Mount a directory in place of another one, which need not exist.
 
     No directory can be made in the real /sys. Where one is missing, its nearest existing parent is
@@ -195,28 +197,44 @@ def _cover(target: str, source: str, work: str) -> None:
         above = os.path.dirname(target)
         while not os.path.isdir(above):
             above = os.path.dirname(above)
-        _open_up(above, work)
+        _open_up(above)
         os.makedirs(target)
     _bind(source, target)
 
 
-def _open_up(directory: str, work: str, without: str | None = None) -> None:
+def _open_up(directory: str, without: str | None = None) -> None:
     """Cover a directory with a new one that has the same entries, but for one."""
-    old = tempfile.mkdtemp(dir=work)
-    _bind(directory, old)
-    syscalls.mount("memsim", directory, "tmpfs", 0, "mode=755")
-    for entry in os.scandir(old):
-        new = f"{directory}/{entry.name}"
-        if entry.name == without:
-            continue
-        if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), new)
-            continue
-        if stat.S_ISDIR(entry.stat(follow_symlinks=False).st_mode):
-            os.mkdir(new)
-        else:
-            Path(new).touch()
-        _bind(entry.path, new)
+    # Its path then leads to the new one, and so may that of any place for the old one.
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syscalls.mount("memsim", directory, "tmpfs", 0, "mode=755")
+        for entry in os.scandir(descriptor):
+            if entry.name != without:
+                _put(f"/proc/self/fd/{descriptor}/{entry.name}", f"{directory}/{entry.name}")
+    finally:
+        os.close(descriptor)
+
+
+def _put(old: str, new: str) -> None:
+    """Make what is at a path appear at another one, which does not exist."""
+    mode = os.lstat(old).st_mode
+    if stat.S_ISLNK(mode):
+        os.symlink(os.readlink(old), new)
+        return
+    if stat.S_ISDIR(mode):
+        os.mkdir(new)
+    else:
+        Path(new).touch()
+    _bind(old, new)
+
+
+def _add_dax_nodes(machine: str) -> None:
+    """Put a file in /dev for each dax device that is there now: daxctl wants to see one."""
+    devices = os.listdir(f"{machine}/{DAX_DEVICES}")
+    if devices:
+        _open_up("/dev")
+    for name in devices:
+        Path("/dev", name).touch()
 
 
 def _make_read_only(target: str) -> None:

@@ -1,8 +1,8 @@
 """What other programs read beside a machine's memory blocks: devices, nodes and /proc/meminfo.
 
-lscpu, numactl, lstopo and free read these files, and `memsim shell` shows them. They are no part of
-a machine's directory: most of them are the same on all machines, and the others are counted anew at
-each read. The processors are this machine's, in equal shares for the nodes.
+lscpu, numactl, lstopo, daxctl and free read these files, and `memsim shell` shows them. They are no
+part of a machine's directory: most of them are the same on all machines, and the others are counted
+anew at each read. The processors are this machine's, in equal shares for the nodes that have some.
 
 Facts: drivers/base/node.c, drivers/base/core.c (uevent, subsystem), fs/proc/meminfo.c.
 """
@@ -18,31 +18,27 @@ from typing import Final
 
 from memsim.addresses import ACPI, IOMEM, acpi_block, acpi_names, iomem
 from memsim.attributes import number_list
+from memsim.dax import DAX_TREES, dax_files
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ONLINE
 from memsim.reader import Reader
+from memsim.shown import Shown, at
 from memsim.sysfs import NODE
+from memsim.tiers import TIERS, tier_files
 
-__all__ = ["BUSES", "MEMINFO", "ShellFiles", "Shown", "meminfo"]
+__all__ = ["AROUND", "MEMINFO", "ShellFiles", "meminfo"]
 
-BUSES: Final = ("sys/bus/memory/devices", "sys/bus/node/devices")
+_BUSES: Final = ("sys/bus/memory/devices", "sys/bus/node/devices")
 """Directories that list all devices of a kind, relative to the root."""
+
+AROUND: Final = (*_BUSES, ACPI, TIERS, *DAX_TREES)
+"""The directories below sys that are here, relative to the root."""
 
 MEMINFO: Final = "proc/meminfo"
 
 _PAGE: Final = 4096
 _LOCAL, _REMOTE = 10, 20
 """The distances of nodes (LOCAL_DISTANCE and REMOTE_DISTANCE, include/linux/topology.h)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A file with its content, a link with its target, or a directory with its names."""
-
-    text: str = ""
-    target: str | None = None
-    names: tuple[str, ...] | None = None
-    writable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,8 @@ _OTHERS: Final = (
 def meminfo(kernel: Kernel, path: str) -> str | None:
     """The text of /proc/meminfo or of a node's meminfo; None for another path."""
     if path == MEMINFO:
-        return _usage(kernel).lines("")
+        corrupted = len(kernel.state.poisoned) * _PAGE >> 10
+        return f"{_usage(kernel).lines('')}\n{'HardwareCorrupted:':<16} {corrupted:>7} kB"
     match = _NODE_MEMINFO.fullmatch(path)
     if match is None or int(match["node"]) not in kernel.nodes:
         return None
@@ -106,19 +103,11 @@ class ShellFiles:
             # As for nearly all requests: the machine's own files.
             return None
         if path in _SKELETON:
-            return Shown(names=_SKELETON[path])
-        if path == MEMINFO:
-            return Shown(text=meminfo(self._machine.kernel, path) or "")
-        if path == IOMEM:
-            return Shown(text=iomem(self._machine.kernel))
-        if path.startswith(ACPI):
-            return self._acpi(path)
-        if path in BUSES:
-            return Shown(names=tuple(self._devices(path.split("/")[2])))
-        if match := _DEVICE.fullmatch(path):
-            device = f"devices/system/{match['kind']}/{match['name']}"
-            there = self._machine.sysfs.is_dir(f"sys/{device}")
-            return Shown(target=f"../../../{device}") if there else None
+            there = self._machine.sysfs.is_dir(path)
+            return None if there else Shown(names=_SKELETON[path])
+        for place, found in _PLACES:
+            if path.startswith(place):
+                return found(self, path)
         above = path.rpartition("/")[0]
         if name not in self.names(above) or not self._machine.sysfs.is_dir(above):
             return None
@@ -132,6 +121,22 @@ class ShellFiles:
             return Shown(text=number_list(having))
         return Shown(text=_OF_NODE[name](self, kernel, int(above.rpartition("node")[2])))
 
+    def _of_memory(self, path: str) -> Shown | None:
+        texts = {MEMINFO: lambda kernel: meminfo(kernel, path) or "", IOMEM: iomem}
+        return Shown(text=texts[path](self._machine.kernel)) if path in texts else None
+
+    def _bus(self, path: str) -> Shown | None:
+        if path in _BUSES:
+            return Shown(names=tuple(self._devices(path.split("/")[2])))
+        if match := _DEVICE.fullmatch(path):
+            device = f"devices/system/{match['kind']}/{match['name']}"
+            there = self._machine.sysfs.is_dir(f"sys/{device}")
+            return Shown(target=f"../../../{device}") if there else None
+        return None
+
+    def _dax(self, path: str) -> Shown | None:
+        return at(path, dax_files(self._machine.kernel))
+
     def _acpi(self, path: str) -> Shown | None:
         names = acpi_names(self._machine.kernel, path)
         if names is not None:
@@ -139,6 +144,13 @@ class ShellFiles:
         block = acpi_block(self._machine.kernel, path)
         target = f"../../../../devices/system/memory/memory{block}"
         return None if block is None else Shown(target=target)
+
+    def _tier(self, path: str) -> Shown | None:
+        texts = tier_files(self._machine.kernel)
+        if path == TIERS and not texts:
+            # The kernel has no tiers; those of this machine are not its.
+            return Shown(names=())
+        return at(path, {name: Shown(text=text) for name, text in texts.items()})
 
     def _devices(self, kind: str) -> list[str]:
         try:
@@ -165,9 +177,13 @@ class ShellFiles:
     # Processors and distances
 
     def _processors_of(self, kernel: Kernel, node: int) -> Sequence[int]:
-        nodes = kernel.nodes
-        at, count = nodes.index(node), len(self._processors)
-        return self._processors[at * count // len(nodes) : (at + 1) * count // len(nodes)]
+        having = kernel.machine.has_cpu
+        if having is None:
+            having = tuple(sorted(kernel.machine.nodes_at_boot))
+        if node not in having:
+            return ()
+        place, count = having.index(node), len(self._processors)
+        return self._processors[place * count // len(having) : (place + 1) * count // len(having)]
 
     def _cpulist(self, kernel: Kernel, node: int) -> str:
         return number_list(self._processors_of(kernel, node))
@@ -190,21 +206,38 @@ _OF_NODE: Final[dict[str, Callable[[ShellFiles, Kernel, int], str]]] = {
     "vmstat": ShellFiles._vmstat,
 }
 
+_PLACES: Final = (
+    ("proc", ShellFiles._of_memory),
+    (ACPI, ShellFiles._acpi),
+    (TIERS, ShellFiles._tier),
+    *((tree, ShellFiles._dax) for tree in DAX_TREES),
+    ("sys/bus", ShellFiles._bus),
+)
+"""Where a path begins, and what finds it; the first that fits."""
+
 _SKELETON: Final = {
     "proc": ("meminfo", "iomem"),
-    "sys/bus": ("acpi", "memory", "node"),
+    "sys/bus": ("acpi", "dax", "memory", "node"),
     "sys/bus/acpi": ("devices",),
     "sys/bus/memory": ("devices",),
     "sys/bus/node": ("devices",),
+    "sys/dev": ("char",),
+    "sys/dev/char": ("0:0",),
+    "sys/devices/platform": ("ACPI0017:00",),
+    "sys/devices/virtual": ("memory_tiering",),
+    "sys/module": ("kmem",),
 }
 _FURTHER: Final = (
     (re.compile(""), ("proc",)),
-    (re.compile("sys"), ("bus",)),
+    (re.compile("sys"), ("bus", "dev", "module")),
+    (re.compile("sys/devices"), ("platform", "virtual")),
     (re.compile(NODE), ("has_cpu", "uevent")),
     (re.compile(rf"{NODE}/node\d+"), (*_OF_NODE, "subsystem", "uevent")),
 )
-_NAMES: Final = frozenset(name for _, names in _FURTHER for name in names)
-_ELSEWHERE: Final = ("proc", "sys/bus")
+_NAMES: Final = frozenset(
+    [name for _, names in _FURTHER for name in names] + [path.split("/")[-1] for path in _SKELETON]
+)
+_ELSEWHERE: Final = tuple(place for place, _ in _PLACES)
 _NODE_MEMINFO: Final = re.compile(rf"{NODE}/node(?P<node>0|[1-9]\d{{0,8}})/meminfo", re.ASCII)
 _DEVICE: Final = re.compile(
     r"sys/bus/(?P<kind>memory|node)/devices/(?P<name>(?P=kind)(?:0|[1-9]\d*))", re.ASCII

@@ -162,3 +162,14 @@ def test_metrics_keep_the_name_of_another_file_in_an_error(tmp_path: Path) -> No
         stream.write("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_metrics_count_what_the_kernel_log_says_of_blocks(
+    machine: Make, lsmem: Command, memsim: Command
+) -> None:
+    root = machine(x86())
+    assert "poisoned" not in lsmem("-s", root, "--format=prometheus").stdout
+    assert memsim("poison", root, "0x0", "0x1000", "0x18000000").status == 0
+    found = lines(lsmem("-s", root, "--format=prometheus").stdout)
+    assert 'memory_hotplug_poisoned_pages{block="0"} 2' in found
+    assert 'memory_hotplug_poisoned_pages{block="3"} 1' in found

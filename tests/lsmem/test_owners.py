@@ -5,10 +5,11 @@ import os
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from commands import Command
-from simulated import Make, x86
+from simulated import Make, s390, x86
 
 MIB = 1 << 20
 HOLE = {**x86(), "blocks": [{"range": [0, 1]}, {"range": [4, 5]}, {"range": [6, 9], "config": 0}]}
@@ -41,9 +42,8 @@ BLOCK   STATE     DEVICE
 def test_devices_in_typed_json_are_words_or_null(plugged: Path, lsmem: Command) -> None:
     done = lsmem("-s", plugged, "-J", "--typed", "-o", "BLOCK,DEVICE,TIER")
     found = [(row["device"], row["tier"]) for row in json.loads(done.stdout)["ranges"]]
-    assert found == [(None, None)] * 2 + [
-        (name, None) for name in ("virtio0", "dax0.0", "PNP0C80:00")
-    ]
+    # A node that has DRAM at boot stays in the tier of DRAM.
+    assert found == [(None, 4)] * 2 + [(name, 4) for name in ("virtio0", "dax0.0", "PNP0C80:00")]
 
 
 def test_a_tree_without_a_map_says_that_devices_are_not_known(
@@ -189,3 +189,74 @@ def test_holes_and_explain_exclude_other_views(
     done = lsmem("-s", tree, view, other)
     assert (done.status, done.stdout) == (1, "")
     assert re.search("cannot be combined|means nothing to", done.stderr)
+
+
+def test_explain_says_what_is_not_configured(machine: Make, lsmem: Command) -> None:
+    root = machine(s390())
+    told = json.loads(lsmem("-s", root, "--explain", "-J").stdout)
+    assert told["not_configured"] == 4 * 128 * MIB
+    assert re.search(
+        r"^    not configured +512M  part of that$", lsmem("-s", root, "--explain").stdout, re.M
+    )
+    typed = json.loads(lsmem("-s", root, "-J", "--typed").stdout)
+    assert typed["total_not_configured"] == 4 * 128 * MIB
+    metrics = lsmem("-s", root, "--format=prometheus").stdout
+    assert f"memory_hotplug_not_configured_bytes {4 * 128 * MIB}\n" in metrics
+
+
+def test_a_machine_that_configures_nothing_has_no_such_total(plugged: Path, lsmem: Command) -> None:
+    typed = json.loads(lsmem("-s", plugged, "-J", "--typed").stdout)
+    assert typed["total_not_configured"] is None
+    assert "not_configured" not in lsmem("-s", plugged, "--format=prometheus").stdout
+
+
+def test_explain_says_what_the_kernel_did_not_add(
+    machine: Make, lsmem: Command, memsim: Command, chmem: Command
+) -> None:
+    slots = [{"range": [0, 3]}, {"range": [8, 11], "config": False}]
+    root = machine({"block_size": 128 * MIB, "blocks": slots})
+    assert "not_added" not in json.loads(lsmem("-s", root, "--explain", "-J").stdout)
+    assert memsim("plug", root, "--memory", "200M").status == 1
+    document = json.loads(lsmem("-s", root, "--explain", "-J").stdout)
+    jsonschema.validate(document, json.loads(lsmem("--explain", "--json-schema").stdout))
+    line = "Block size [0x8000000] unaligned hotplug range: start 0x40000000, size 0xc800000"
+    first, *others = document["not_added"]
+    assert first == {"line": line, "fits": {"start": 0x40000000, "size": 128 * MIB}}
+    assert [one["fits"] for one in others] == [None, None]
+    assert lsmem("-s", root, "--explain").stdout.splitlines()[-4:-2] == [
+        f"memory was not added: {line}",
+        "  128M from 0x40000000 on would have made whole blocks",
+    ]
+    done = chmem("-s", root, "--enable", "128m", "--advice=always")
+    assert f"did not add it: {line} (128M would have made whole blocks)\n" in done.stderr
+    assert memsim("plug", root, "--memory", "128M").status == 0
+    assert "did not add" not in chmem("-s", root, "-e", "128m", "--advice=always").stderr
+
+
+def test_holes_and_explain_tell_memory_beyond_the_last_block(tree: Path, lsmem: Command) -> None:
+    beyond = "30000000-37ffffff : Persistent Memory (legacy)\n38000000-3fffffff : PCI Bus 0000:01\n"
+    (tree / "proc/iomem").write_text(IOMEM + beyond)
+    (tree / "proc/cmdline").write_text("ro mem=768M\n")
+    last = lsmem("-s", tree, "--holes", "-b", "-r").stdout.splitlines()[-1]
+    assert last == (
+        "0x0000000030000000-0x0000000037ffffff 134217728 6 Persistent Memory (legacy) 128M"
+    )
+    assert json.loads(lsmem("-s", tree, "--explain", "-J").stdout)["beyond"] == 128 * MIB
+    last = lsmem("-s", tree, "--explain").stdout.splitlines()[-1]
+    assert last.split() == [
+        "Beyond",
+        "the",
+        "last",
+        "block",
+        "128M",
+        "cut",
+        "off",
+        "by",
+        "mem=768M",
+    ]
+
+
+def test_explain_counts_poisoned_pages(tree: Path, lsmem: Command) -> None:
+    with (tree / "proc/meminfo").open("a") as meminfo:
+        meminfo.write("HardwareCorrupted:     8 kB\n")
+    assert json.loads(lsmem("-s", tree, "--explain", "-J").stdout)["poisoned"] == 8192

@@ -7,7 +7,7 @@ import pytest
 
 from commands import Command
 from hotplug_cli.progress import Progress
-from page_flags import BLOCK, FREE, HUGE, LRU, SLAB, show_flags, show_pages
+from page_flags import BLOCK, FREE, HUGE, LRU, POISONED, SLAB, show_flags, show_pages
 from simulated import Make, x86
 
 
@@ -35,8 +35,8 @@ BLOCK   STATE          ZONES CANDIDATE FREE MOVABLE UNMOVABLE HUGETLB BLOCKERS
 """
     )
     assert lsmem("-s", tree, "--why", "-S", "state", "-r", "-n").stdout.splitlines() == [
-        "0-7 online Normal yes 13M 1M 28K 2M ",
-        "8-9 offline Normal/Movable      ",
+        "0-7 online Normal yes 13M 1M 28K 2M 0 ",
+        "8-9 offline Normal/Movable       ",
     ]
 
 
@@ -63,6 +63,19 @@ memory block 2: the page at 0x0000000000400000 stays: slab
 memory block 3: the page at 0x0000000000600000 stays: slab
 """
     )
+
+
+def test_why_counts_poisoned_pages_by_their_flags(tree: Path, lsmem: Command) -> None:
+    """They keep no block online."""
+    show_pages(tree, {2: (SLAB, 3), 6: (LRU | POISONED, 2)}, 10)
+    rows = lsmem("-s", tree, "--why", "-r", "-n", "-o", "BLOCK,CANDIDATE,POISONED").stdout
+    assert rows.splitlines() == ["0-1 yes 0", "2 no 0", "3-5 yes 0", "6 yes 2", "7 yes 0", "8-9  "]
+    assert "POISONED BLOCKERS" in lsmem("-s", tree, "--why").stdout
+    told = lsmem("-s", tree, "--why=6").stdout
+    assert told.splitlines()[-2:] == [
+        "memory block 6: the page at 0x0000000000c00000 is poisoned",
+        "memory block 6: the page at 0x0000000000c01000 is poisoned",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,3 +139,80 @@ def test_memsim_shell_shows_the_devices_of_the_simulated_machine(tmp_path: Path)
     out = inside(root, f"cat /proc/iomem; {SCRIPTS}/lsmem -o BLOCK,DEVICE --summary=never -n -r")
     assert "  340000000-37fffffff : System RAM (virtio_mem)\n" in out
     assert out.endswith("104-111 virtio0\n112-119 PNP0C80:00\n")
+
+
+CXL: dict[str, Any] = {
+    "block_size": 1 << 27,
+    "blocks": [
+        {"range": [0, 15]},
+        {"range": [16, 31], "node": 1},
+        {"range": [64, 71], "config": False, "node": 2},
+    ],
+}
+"""Two nodes of DRAM, and room for CXL memory on a third."""
+
+TIERS = "/sys/devices/virtual/memory_tiering"
+
+
+def with_cxl(root: Path, description: dict[str, Any]) -> Path:
+    """A machine with CXL memory, offline."""
+    machine = make(root, description)
+    done = run_program("memsim", "plug", machine, "--memory", "1G", "--as", "cxl")
+    assert done.stdout == "memory blocks 64-71\n"
+    return machine
+
+
+def test_nodes_of_plugged_cxl_memory_have_no_processors(tmp_path: Path) -> None:
+    script = f"cat {NODE}/has_cpu; for n in 0 1 2; do cat {NODE}/node$n/cpulist; done"
+    everywhere, *lists = inside(with_cxl(tmp_path / "m", CXL), script).split("\n")[:4]
+    assert "2" not in everywhere
+    assert lists[2] == ""
+    assert lists[:2] != ["", ""]
+
+
+def test_a_description_says_which_nodes_have_processors(tmp_path: Path) -> None:
+    root = with_cxl(tmp_path / "m", CXL | {"has_cpu": [2]})
+    assert inside(root, f"cat {NODE}/has_cpu; cat {NODE}/node0/cpulist") == "2\n"
+
+
+def test_memory_tiers_in_memsim_shell_are_those_of_the_machine(tmp_path: Path) -> None:
+    root = with_cxl(tmp_path / "m", CXL)
+    listing = f"cd {TIERS}; grep -H . */nodelist"
+    assert inside(root, listing) == "memory_tier4/nodelist:0-1\n"
+    online = f"for n in 64 65; do echo online > {MEMORY}/memory$n/state; done; {listing}"
+    shown = "memory_tier22/nodelist:2\nmemory_tier4/nodelist:0-1\n"
+    assert inside(root, online) == shown
+    command = f"{SCRIPTS}/lsmem -o BLOCK,NODE,TIER -r -n --summary=never"
+    tiers = "0-15 0 4\n16-31 1 4\n64-71 2 22\n"
+    assert inside(root, command) == tiers
+    assert run_program(*command.split(), "-s", root).stdout == tiers
+
+
+def test_a_kernel_without_memory_tiers_shows_none_of_this_machine(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", CXL | {"release": "5.19.0"})
+    assert inside(root, f"ls {TIERS}") == ""
+
+
+def test_a_machine_without_cxl_memory_has_no_dax_devices(tmp_path: Path) -> None:
+    assert inside(make(tmp_path / "m", CXL), "ls /sys/bus/dax/devices") == ""
+
+
+@pytest.mark.needs("daxctl")
+def test_daxctl_lists_cxl_memory_and_sets_it_online_and_offline(tmp_path: Path) -> None:
+    root = with_cxl(tmp_path / "m", CXL)
+    (shown,) = json.loads(inside(root, "daxctl list"))
+    assert (shown["chardev"], shown["mode"], shown["target_node"]) == ("dax0.0", "system-ram", 2)
+    assert (shown["size"], shown["online_memblocks"], shown["total_memblocks"]) == (1 << 30, 0, 8)
+    for verb, state, zone in (
+        ("online-memory", "online", "Movable"),
+        ("offline-memory", "offline", "Normal Movable"),
+        ("online-memory --no-movable", "online", "Normal"),
+    ):
+        done = run_program("memsim", "shell", root, "--", "daxctl", *verb.split(), "dax0.0")
+        assert done.returncode == 0
+        memory = root / "sys/devices/system/memory/memory71"
+        assert (memory / "state").read_text() == f"{state}\n"
+        assert (memory / "valid_zones").read_text() == f"{zone}\n"
+    # It also reads the tiers of what it has set online, and the file in /dev is not the host's.
+    assert "memory_tier22" in inside(root, f"ls {TIERS}")
+    assert not Path("/dev/dax0.0").exists()

@@ -168,6 +168,100 @@ def test_a_device_of_which_an_end_went_keeps_its_number() -> None:
     assert [(one.first, one.last, one.number) for one in kernel.state.devices] == [(5, 6, 1)]
 
 
+@pytest.fixture
+def three_devices(memsim: Command, tmp_path: Path) -> Path:
+    """A machine with a DIMM (blocks 4-5), virtio-mem (6-9) and CXL memory (10-11)."""
+    root = make(tmp_path / "m", AUTO_MOVABLE | {"auto_online_blocks": "offline"})
+    for kind, size in (("dimm", "256M"), ("virtio-mem", "512M"), ("cxl", "256M")):
+        assert memsim("plug", root, "--as", kind, "--memory", size).status == 0
+    return root
+
+
+@pytest.mark.parametrize(
+    ("which", "gone"),
+    [
+        (("--device", "PNP0C80:00"), "4-5"),
+        (("--device", "virtio0"), "6-9"),
+        (("--device", "dax0.0"), "10-11"),
+        (("--blocks", "9-9"), "9-9"),
+        (("--blocks", "8-11"), "8-11"),
+    ],
+)
+def test_unplug_takes_out_the_device_or_the_blocks_that_are_named(
+    which: tuple[str, str], gone: str, memsim: Command, three_devices: Path
+) -> None:
+    assert memsim("unplug", three_devices, *which).stdout == f"memory blocks {gone}\n"
+    left = {path.name for path in (three_devices / MEMORY).glob("memory*")}
+    first, last = map(int, gone.split("-"))
+    expected = {f"memory{block}" for block in range(12) if not first <= block <= last}
+    assert left == expected
+
+
+WHOLE = "a DIMM and CXL memory go as a whole, and a device of virtio-mem from its end"
+
+
+@pytest.mark.parametrize(
+    ("which", "complaint"),
+    [
+        (("--blocks", "4-4"), f"memory blocks 4-4 cannot be taken out: {WHOLE}"),
+        (("--blocks", "6-7"), f"memory blocks 6-7 cannot be taken out: {WHOLE}"),
+        (
+            ("--blocks", "3-4"),
+            "memory blocks 3-4 cannot be taken out: not all of them were plugged in",
+        ),
+        (
+            ("--blocks", "12-12"),
+            "memory blocks 12-12 cannot be taken out: not all of them were plugged in",
+        ),
+        (
+            ("--blocks", "99-999999999"),
+            "memory blocks 99-999999999 cannot be taken out: not all of them were plugged in",
+        ),
+        (("--blocks", "5-4"), "--blocks: expected FIRST-LAST, not 5-4"),
+        (("--device", "dax1.0"), "no device that was plugged in is named dax1.0"),
+        (
+            ("--device", "dax0.0", "--memory", "256M"),
+            "say what to take out in one way: --memory SIZE, --device NAME or --blocks FIRST-LAST",
+        ),
+        (
+            ("--device", "dax0.0", "--blocks", "10-11"),
+            "say what to take out in one way: --memory SIZE, --device NAME or --blocks FIRST-LAST",
+        ),
+    ],
+)
+def test_unplug_refuses_what_cannot_go(
+    which: tuple[str, ...], complaint: str, memsim: Command, three_devices: Path
+) -> None:
+    before = tree_at(three_devices)
+    done = memsim("unplug", three_devices, *which)
+    assert (done.status, done.stderr.splitlines()[0]) == (1, f"memsim: {complaint}")
+    assert tree_at(three_devices) == before
+
+
+def test_unplug_leaves_a_device_with_a_block_online(memsim: Command, three_devices: Path) -> None:
+    assert memsim("write", three_devices, f"{MEMORY}/memory11/state", "online").status == 0
+    done = memsim("unplug", three_devices, "--device", "dax0.0")
+    assert done.status == 1
+    assert "memory blocks 10-11 cannot be taken out: block 11 is online" in done.stderr
+
+
+def test_a_dimm_that_is_no_whole_blocks_is_not_added(memsim: Command, tmp_path: Path) -> None:
+    root = make(tmp_path / "m", SLOTS)
+    before = tree_at(root)
+    done = memsim("plug", root, "--memory", "200M")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "memsim: the kernel did not add the DIMM: its size is no multiple of a memory block, 128M"
+    )
+    assert tree_at(root) == before
+    assert memsim("show", root, "--log").stdout.splitlines() == [
+        "Block size [0x8000000] unaligned hotplug range: start 0x40000000, size 0xc800000",
+        "acpi PNP0C80:00: add_memory failed",
+        "acpi PNP0C80:00: acpi_memory_enable_device() error",
+    ]
+    assert "no room for 1000M" in memsim("plug", root, "--memory", "1000M").stderr
+
+
 PROBE = f"{MEMORY}/probe"
 
 
@@ -220,7 +314,7 @@ def test_memory_without_room_is_refused(memsim: Command, tmp_path: Path) -> None
     for request, complaint in (
         (["--memory", "1G"], "there is no room for 1G of memory\n"),
         (["--memory", "1G", "--node", "1"], "there is no room for 1G of memory on node 1\n"),
-        (["--memory", "100M"], "say how much memory in whole memory blocks of 128M"),
+        (["--memory", "100M", "--as", "cxl"], "say how much memory in whole memory blocks of 128M"),
         ([], "say how much memory in whole memory blocks of 128M"),
     ):
         done = memsim("plug", root, *request)

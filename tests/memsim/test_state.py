@@ -11,6 +11,7 @@ import pytest
 
 from memsim.directory import Directory
 from memsim.kernel import Kernel, slots
+from memsim.kernel.memory_failure import poison
 from memsim.kernel.state import KernelState
 from memsim.machine import Fault
 from simulated import make, s390
@@ -33,6 +34,7 @@ def memory_is_plugged_in(kernel: Kernel) -> None:
     kernel.set("auto_movable_ratio", 50)
     kernel.set("auto_movable_numa_aware", False)
     slots.plug(kernel, range(4, 6))
+    poison(kernel, 5 * 128 * MIB)
     kernel.set_online_type(3, "online_movable")
 
 

@@ -15,7 +15,7 @@ import pytest
 from commands import SCRIPTS, TOP, run_program
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.notation import parse_layout
-from simulated import make
+from simulated import make, x86
 
 pytestmark = [pytest.mark.package, pytest.mark.needs("ansible")]
 
@@ -221,3 +221,122 @@ def test_the_module_knows_every_key_of_a_layout() -> None:
     ):
         table = text.partition(f"\n{name} = ")[2].partition("\n}")[0]
         assert set(re.findall(r'^    "(\w+)": ', table, re.M)) == known_keys(layout)
+
+
+# The playbooks of the collection
+
+FLEET_LAYOUT = """\
+version = 1
+[[memory]]
+blocks = "0-3"
+state = "online"
+[[memory]]
+blocks = "4-5"
+state = "online"
+zone = "Movable"
+"""
+
+
+class Fleet:
+    """Four machines of one kind, and the playbooks over them."""
+
+    def __init__(self, home: Path, scratch: Path) -> None:
+        self._home, self._inventory = home, scratch / "inventory.json"
+        names = [f"web{number}" for number in range(1, 5)]
+        self.roots = {name: make(scratch / name, x86()) for name in names}
+        self.layout = scratch / "20-fleet.toml"
+        self.layout.write_text(FLEET_LAYOUT)
+
+    def play(
+        self, playbook: str, *words: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        hosts = {
+            name: {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": sys.executable,
+                "memory_sysroot": str(root),
+                "memory_commands": str(SCRIPTS),
+                "memory_become": False,
+            }
+            for name, root in self.roots.items()
+        }
+        self._inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+        given = [word for pair in variables.items() for word in ("-e", "=".join(pair))]
+        name = f"memory_hotplug.tools.{playbook}"
+        return run(self._home, "ansible-playbook", "-i", str(self._inventory), name, *words, *given)
+
+    def states(self, name: str) -> str:
+        """The first letter of each block's zone, and - for a block that is offline."""
+        words = ("-a", "-J", "--typed", "-o", "STATE,ZONES")
+        done = run_program("lsmem", "-s", self.roots[name], *words)
+        ranges = json.loads(done.stdout)["ranges"]
+        return "".join("-" if one["state"] == "offline" else one["zones"][0][0] for one in ranges)
+
+    def changed(self, done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+        recap = re.findall(r"^([\w-]+) +: ok=\d+ +changed=(\d+) ", done.stdout, re.M)
+        return {name: int(count) for name, count in recap}
+
+
+@pytest.fixture
+def fleet(home: Path, tmp_path: Path) -> Fleet:
+    return Fleet(home, tmp_path)
+
+
+def test_rollout_changes_each_machine_once(fleet: Fleet) -> None:
+    variables = {"memory_layout_file": str(fleet.layout), "memory_batch": "2"}
+    done = fleet.play("rollout", **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {fleet.states(name) for name in fleet.roots} == {"NNNNMM--"}
+    for root in fleet.roots.values():
+        assert (root / "etc/memory-layout.d/20-fleet.toml").read_text() == FLEET_LAYOUT
+    again = fleet.play("rollout", **variables)
+    assert fleet.changed(again) == dict.fromkeys(fleet.roots, 0)
+
+
+def test_rollout_stops_at_the_first_machine_that_fails(fleet: Fleet) -> None:
+    assert run_program("memsim", "fault", fleet.roots["web2"], "--online", "5=EIO").returncode == 0
+    done = fleet.play("rollout", memory_layout_file=str(fleet.layout))
+    assert done.returncode != 0
+    assert [fleet.states(name) for name in fleet.roots] == ["NNNNMM--", *["NNNN----"] * 3]
+    there = [(root / "etc/memory-layout.d").exists() for root in fleet.roots.values()]
+    assert there == [True, False, False, False]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_drift_names_the_machines_that_are_not_as_their_layout_says(fleet: Fleet) -> None:
+    assert fleet.play("rollout", memory_layout_file=str(fleet.layout)).returncode == 0
+    done = fleet.play("drift")
+    assert '"msg": "drifted: none"' in done.stdout, done.stdout + done.stderr
+    words = ("--disable", "--blocks", "5")
+    assert run_program("chmem", "-s", fleet.roots["web3"], *words).returncode == 0
+    done = fleet.play("drift")
+    assert '"msg": "drifted: web3"' in done.stdout, done.stdout + done.stderr
+    assert "0x0000000028000000-0x000000002fffffff is offline" in done.stdout
+    assert fleet.changed(done) == dict.fromkeys(fleet.roots, 0)
+    assert fleet.states("web3") == "NNNNM---"
+
+
+def test_give_has_so_much_memory_online(fleet: Fleet) -> None:
+    done = fleet.play("give", "--limit", "web1", memory_total="768M")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert fleet.states("web1").count("-") == 2
+    assert fleet.changed(fleet.play("give", "--limit", "web1", memory_total="768M")) == {"web1": 0}
+    missing = fleet.play("give", "--limit", "web1", memory_total="8G")
+    assert missing.returncode == 2
+
+
+def test_take_device_empties_a_device_or_changes_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    slots = [{"range": [0, 3]}, {"range": [8, 11], "config": False}]
+    description = {"block_size": 128 * MIB, "auto_online_blocks": "online", "blocks": slots}
+    root = fleet.roots["web1"] = make(tmp_path / "cxl", description)
+    done = run_program("memsim", "plug", root, "--memory", "512M", "--as", "cxl")
+    assert done.stdout == "memory blocks 8-11\n"
+    assert run_program("memsim", "fault", root, "--offline", "9=EBUSY:1").returncode == 0
+    failed = fleet.play("take_device", "--limit", "web1", memory_device="dax0.0")
+    assert (failed.returncode, fleet.states("web1")) == (2, "NNNNNNNN")
+    done = fleet.play("take_device", "--limit", "web1", memory_device="dax0.0")
+    assert (done.returncode, fleet.states("web1")) == (0, "NNNN----")
+    assert "dax0.0 is empty, and can be taken out" in done.stdout
+    assert fleet.changed(fleet.play("take_device", "-l", "web1", memory_device="dax0.0")) == {
+        "web1": 0
+    }

@@ -78,7 +78,7 @@ def _guest(name: str) -> bool:
 
 NEEDS: Final = {
     # Packages of Debian
-    **{name: _program(name) for name in ("bash", "fish", "mandoc", "numactl", "zsh")},
+    **{name: _program(name) for name in ("bash", "daxctl", "fish", "mandoc", "numactl", "zsh")},
     "apt-get": _program("apt-get", "apt"),
     "fuse3": _program("fusermount3", "fuse3"),
     "groff": _program("groff", "groff-base"),
@@ -89,6 +89,7 @@ NEEDS: Final = {
     "debian-archive-keyring": _files(
         "debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"
     ),
+    "prometheus-node-exporter": _program("prometheus-node-exporter"),
     "promtool": _program("promtool", "prometheus"),
     "ps": _program("ps", "procps"),
     "qemu-system-s390x": _program("qemu-system-s390x", "qemu-system-misc"),

@@ -7,7 +7,7 @@ from pathlib import Path
 BLOCK = 2 << 20
 """The size of small blocks, for little of it."""
 PAGES = BLOCK // 4096
-FREE, LRU, SLAB, HUGE = 1 << 10, 1 << 5, 1 << 7, 1 << 17
+FREE, LRU, SLAB, HUGE, POISONED = 1 << 10, 1 << 5, 1 << 7, 1 << 17, 1 << 19
 
 
 def show_flags(root: Path, flags: Iterable[int]) -> None:

@@ -22,6 +22,12 @@ options:
       - Whether each block is a range of its own.
     type: bool
     default: false
+  persistent:
+    description:
+      - Whether each range also says if it is as the memory layout of the target says, V(yes),
+        V(differs) or V(no), where no entry matches it.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - memory_hotplug.tools.target
@@ -90,6 +96,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "all": {"type": "bool", "default": False},
+            "persistent": {"type": "bool", "default": False},
             **TARGET,
         },
         supports_check_mode=True,
@@ -97,6 +104,8 @@ def main() -> None:
     words = [find(module, "lsmem"), "--sysroot", module.params["sysroot"], "--json", "--typed"]
     if module.params["all"]:
         words.append("--all")
+    if module.params["persistent"]:
+        words.append("--output=+PERSISTENT")
     module.exit_json(changed=False, memory=run(module, words))
 
 

@@ -25,6 +25,8 @@ class Why(NamedTuple):
 
     page: "Staying | None" = None
     """The page that kept the block online."""
+    poisoned: Sequence[int] = ()
+    """The addresses of its pages that are poisoned, if the block is not set online for them."""
     not_removable: bool = False
     """Whether `removable` is 0: Linux before 5.8 says so of a block that cannot be set offline."""
     nowhere_else: bool = False

@@ -37,6 +37,7 @@ from memory_hotplug.request.mending import mended_ahead
 from memory_hotplug.request.need import Need, need_of
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally, Why
+from memory_hotplug.seen.kernel_log import poisoned_on
 from memory_hotplug.trees.files import Tree
 
 __all__ = ["Work"]
@@ -262,17 +263,20 @@ def _why(machine: Machine, error: BlockError | None) -> Why:
     from memory_hotplug.request.best_first import staying
 
     page, not_removable, nowhere_else = None, False, False
+    poisoned: Sequence[int] = ()
     with contextlib.suppress(OSError, MemoryHotplugError):
         moved = error.step != OFFLINE.name or error.errno not in NOT_MOVED
         if not moved and error.cause is not Cause.NO_MEMORY:
             page = staying(machine, error.number)
+        if error.cause is Cause.POISONED:
+            poisoned = (poisoned_on(machine) or {}).get(error.number, ())
         if error.cause is Cause.UNMOVABLE:
             # Linux before 5.8 says whether a block could be set offline, as far as it knows.
             removable = machine.tree.read(path_of(Attribute.REMOVABLE, error.number))
             not_removable = removable.strip() == b"0"
         if error.cause is Cause.NO_STRUCT_PAGES:
             nowhere_else = machine.parameter("memmap_on_memory") in (None, "N")
-    return Why(page, not_removable, nowhere_else)
+    return Why(page, poisoned, not_removable, nowhere_else)
 
 
 def _check_writable(machine: Machine, selection: Selection, changes: Iterable[Change]) -> None:

@@ -1,13 +1,13 @@
 """What memory blocks hold, and so whether they can be set offline."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
-from memory_hotplug.seen.kernel_log import Failed, failures_on
+from memory_hotplug.seen.kernel_log import Failed, failures_on, poisoned_on
 from memory_hotplug.seen.pages import Candidate, Contents, Kind, Pages, candidate
 from memory_hotplug.table import BlockTable
 
@@ -33,19 +33,30 @@ class BlockContents(NamedTuple):
     candidates: dict[int, Candidate | None]
     failed: dict[int, Failed]
     """Block -> the page that kept it online the last time, by the kernel log."""
+    poisoned: dict[int, Sequence[int]]
+    """Block -> the addresses of its pages that are poisoned; without those of which nothing is
+    known."""
     known: bool
     """Whether this user is told what pages hold."""
 
     @property
     def empty(self) -> set[str]:
-        """The columns that have no value for any block."""
-        words = set() if any(map(self.blockers, self.candidates)) else {"blockers"}
+        """The columns that tell nothing of any block."""
+        words = set() if any(self.poisoned.values()) else {"poisoned"}
+        if self.known:
+            return words
+        words |= set() if any(map(self.blockers, self.candidates)) else {"blockers"}
         return words if self.contents else {*words, *_SIZES}
 
     def size(self, numbers: Iterable[int], name: str) -> int | None:
         """The bytes of blocks in pages with that name of _SIZES; None if nobody knows."""
         there = map(self.contents.get, numbers)
         known = [_SIZES[name](contents) for contents in there if contents is not None]
+        return sum(known) if known else None
+
+    def poisoned_pages(self, numbers: Iterable[int]) -> int | None:
+        """How many pages of blocks are poisoned, as far as is known; None if nothing is."""
+        known = [len(self.poisoned[number]) for number in numbers if number in self.poisoned]
         return sum(known) if known else None
 
     def candidate(self, number: int) -> str | None:
@@ -100,7 +111,24 @@ def contents_of(
         block.number: _judged(block, contents.get(block.number), block.number in failed)
         for block in blocks
     }
-    return BlockContents(contents, candidates, failed, pages is not None)
+    poisoned = _poisoned(machine, table, contents)
+    return BlockContents(contents, candidates, failed, poisoned, pages is not None)
+
+
+def _poisoned(
+    machine: Machine, table: BlockTable, contents: Mapping[int, Contents]
+) -> dict[int, Sequence[int]]:
+    """Block -> the addresses of its poisoned pages, by their flags and by the kernel log."""
+    log = poisoned_on(machine)
+    found: dict[int, Sequence[int]] = {}
+    for number in table.numbers:
+        there = contents.get(number)
+        by_flags = [frame * there.page_size for frame in there.poisoned] if there else []
+        if there and there.whole:
+            found[number] = by_flags
+        elif there or log is not None:
+            found[number] = sorted({*by_flags, *(log or {}).get(number, ())})
+    return found
 
 
 def _judged(block: MemoryBlock, contents: Contents | None, failed: bool) -> Candidate | None:
@@ -124,6 +152,8 @@ class Finding(NamedTuple):
     movable: int | None
     unmovable: int | None
     hugetlb: int | None
+    poisoned: int | None
+    """The number of pages that failed, and are in use no more."""
 
 
 _NEEDED = (Attribute.STATE, Attribute.ZONES, Attribute.REMOVABLE)
@@ -140,6 +170,7 @@ def look_into(machine: Machine, numbers: Iterable[int] | None = None) -> list[Fi
             tuple(found.blockers(number)),
             found.page(number),
             **{name: found.size([number], name) for name in _SIZES},
+            poisoned=found.poisoned_pages([number]),
         )
         for number in table.numbers
     ]

@@ -46,6 +46,8 @@ class Usage(NamedTuple):
     """What the kernel keeps free for itself (the zones' min watermarks)."""
     nodes: Mapping[int, NodeUsage]
     """Empty without NUMA."""
+    corrupted: int = 0
+    """The pages that are poisoned (HardwareCorrupted)."""
 
     @property
     def used(self) -> int:
@@ -84,7 +86,8 @@ def usage(machine: Machine) -> Usage | None:
         if "MemTotal" in of_node and "MemFree" in of_node:
             free = sum(of_node.get(name, 0) for name in _FREE)
             nodes[node] = NodeUsage(of_node["MemTotal"], free)
-    return Usage(found["MemTotal"], found["MemAvailable"], _min_free(tree), nodes)
+    corrupted = found.get("HardwareCorrupted", 0)
+    return Usage(found["MemTotal"], found["MemAvailable"], _min_free(tree), nodes, corrupted)
 
 
 def _read(tree: Tree, path: str) -> dict[str, int]:

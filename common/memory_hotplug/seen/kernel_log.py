@@ -1,7 +1,8 @@
-"""What the kernel log says about pages that could not be moved, and storage that was kept.
+"""What the kernel log says: pages that failed or could not be moved, storage that was kept.
 
 Linux prints ``migrating pfn N failed`` (mm/memory_hotplug.c, do_migrate_range) and dumps the page
-with the reason ``migration failure`` or ``unmovable page`` (mm/debug.c, dump_page). /proc/kmsg can
+with the reason ``migration failure`` or ``unmovable page`` (mm/debug.c, dump_page). What memory
+failed, it prints as ``Memory failure: PFN:`` (mm/memory-failure.c). /proc/kmsg can
 be read once only; /dev/kmsg as often as one likes (Documentation/ABI/testing/dev-kmsg).
 """
 
@@ -12,14 +13,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.pages import page_size_of
 from memory_hotplug.trees.files import LOG
 
 __all__ = [
     "Failed",
     "failures",
+    "failures_counted",
     "failures_on",
     "log_of",
     "parse_log",
+    "poisoned",
+    "poisoned_on",
     "read_log",
     "storage_kept",
 ]
@@ -36,6 +41,11 @@ _BECAUSE = re.compile(r"page dumped because: (migration failure|unmovable page)"
 _KEPT = re.compile(r"assign storage failed \(cmd=0x0{0,4}c0001\b.{0,40}\brn=0x([0-9a-f]{1,8})\)")
 """The hypervisor of an s390 did not take an increment of storage back; the command is
 SCLP_CMDW_UNASSIGN_STORAGE (drivers/s390/char/sclp_mem.c, do_assign_storage)."""
+
+
+_POISONED = re.compile(r"(?:Memory failure:|\bMCE:?) 0x([0-9a-f]{1,16}): ")
+_UNPOISONED = re.compile(r"Unpoison: .*?\b0x([0-9a-f]{1,16})\b")
+"""mm/memory-failure.c"""
 
 
 class Failed(NamedTuple):
@@ -88,6 +98,11 @@ def failures(lines: Sequence[str], block_size: int, page_size: int) -> dict[int,
     return {failed.frame * page_size // block_size: failed for failed in parse_log(lines)}
 
 
+def failures_counted(lines: Sequence[str], block_size: int, page_size: int) -> Counter[int]:
+    """Block -> how often a page kept it online. Sizes are in bytes."""
+    return Counter(failed.frame * page_size // block_size for failed in parse_log(lines))
+
+
 def log_of(machine: Machine) -> list[str]:
     """The messages in the log of this machine, or of a simulated one; none of another."""
     if machine.tree.is_this_machine:
@@ -106,6 +121,32 @@ def storage_kept(lines: Iterable[str], block_size: int, increment: int) -> Count
     found = filter(None, map(_KEPT.search, lines))
     # Increments are counted from 1.
     return Counter((int(one[1], 16) - 1) * increment // block_size for one in found)
+
+
+def poisoned(lines: Iterable[str]) -> list[int]:
+    """The page frames that are poisoned, by LINES of the log, ascending."""
+    frames = set()
+    for line in lines:
+        if found := _POISONED.search(line):
+            frames.add(int(found[1], 16))
+        elif gone := _UNPOISONED.search(line):
+            frames.discard(int(gone[1], 16))
+    return sorted(frames)
+
+
+def poisoned_on(machine: Machine) -> dict[int, list[int]] | None:
+    """Block -> the addresses of its pages that are poisoned, by the log of this machine, or of a
+    simulated one; None if there is no log to read.
+
+    Of an offline block, nothing else tells it: its pages have no flags.
+    """
+    lines = log_of(machine)
+    if not lines:
+        return None
+    size, found = page_size_of(machine.tree), dict[int, list[int]]()
+    for frame in poisoned(lines):
+        found.setdefault(frame * size // machine.block_size, []).append(frame * size)
+    return found
 
 
 def failures_on(machine: Machine) -> dict[int, Failed]:

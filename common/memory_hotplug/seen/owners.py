@@ -14,14 +14,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from memory_hotplug.attribute import ACPI, TABLE
+from memory_hotplug.attribute import ACPI, TABLE, TIERS
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.iomem import read_iomem
 from memory_hotplug.trees.files import Tree
 
 __all__ = ["Owners", "node_list", "owners_of", "tiers"]
-
-TIERS = "sys/devices/virtual/memory_tiering"
 
 _ACPI_MEMORY = re.compile(r"PNP0C80:[0-9a-f]{2,8}")
 """An ACPI memory device (ACPI 6.5, 9.11)."""

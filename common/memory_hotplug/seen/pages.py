@@ -7,6 +7,7 @@ pagemap.rst; include/uapi/linux/kernel-page-flags.h). What cannot be moved keeps
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from array import array
@@ -19,8 +20,9 @@ from typing import NamedTuple, Self
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import FileTree, Tree
+from memory_hotplug.trees.root_files import ABOUT
 
-__all__ = ["KPAGEFLAGS", "Candidate", "Contents", "Kind", "Pages", "candidate"]
+__all__ = ["KPAGEFLAGS", "Candidate", "Contents", "Kind", "Pages", "candidate", "page_size_of"]
 
 KPAGEFLAGS = "proc/kpageflags"
 
@@ -52,14 +54,14 @@ class Kind(Enum):
 
 _CANNOT_MOVE = frozenset((Kind.SLAB, Kind.PAGE_TABLES, Kind.RESERVED, Kind.NO_FLAGS, Kind.HOLE))
 
-_OFFLINE, _RESERVED = 23, 32
+_POISONED, _OFFLINE, _RESERVED = 19, 23, 32
 _BITS = (
     (20, Kind.HOLE),
     (10, Kind.FREE),
     (7, Kind.SLAB),
     (26, Kind.PAGE_TABLES),
     (17, Kind.HUGETLB),
-    (19, Kind.UNUSED),
+    (_POISONED, Kind.UNUSED),
     (_OFFLINE, Kind.UNUSED),
     (5, Kind.MOVABLE),  # LRU
     (11, Kind.MOVABLE),  # mapped by a process
@@ -94,6 +96,8 @@ class Contents(NamedTuple):
     """The number of the first page frame that cannot be moved, and its kind."""
     whole: bool
     """Whether all pages were looked at."""
+    poisoned: tuple[int, ...] = ()
+    """The page frames that are poisoned, of those that were looked at. They are in nobody's way."""
 
     def size(self, kind: Kind) -> int:
         """Bytes."""
@@ -141,6 +145,21 @@ def candidate(block: MemoryBlock, contents: Contents | None) -> Candidate | None
     return contents.candidate
 
 
+def page_size_of(tree: Tree) -> int:
+    """The size of a page in bytes: of this machine, or as a capture says; else that of most."""
+    if tree.is_this_machine:
+        return os.sysconf("SC_PAGE_SIZE")
+    try:
+        size = json.loads(tree.read(ABOUT))["page_size"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return _PAGE
+    known = isinstance(size, int) and size in range(_PAGE, _LARGEST_PAGE + 1)
+    return size if known and not size & (size - 1) else _PAGE
+
+
+_PAGE, _LARGEST_PAGE = 4096, 1 << 18
+
+
 class Pages:
     """The pages of a machine. A context manager."""
 
@@ -160,9 +179,7 @@ class Pages:
             file = tree.descriptor(KPAGEFLAGS)
         except OSError:
             return None
-        # A captured tree does not say its page size.
-        page_size = os.sysconf("SC_PAGE_SIZE") if tree.is_this_machine else 4096
-        return cls(file, block_size, page_size)
+        return cls(file, block_size, page_size_of(tree))
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +194,7 @@ class Pages:
         """
         found: Counter[int] = Counter()
         first: tuple[int, Kind] | None = None
+        poisoned: list[int] = []
         start, read = number * self._pages, 0
         step = self._pages if whole else min(_PAGEBLOCK, self._pages)
         for at in range(start, start + self._pages, step if whole else step * _SAMPLED):
@@ -187,12 +205,15 @@ class Pages:
             flags = self._without_own(flags, at - start)
             counts = Counter(flags)
             found += counts
+            if any(flag >> _POISONED & 1 for flag in counts):
+                poisoned += [at + n for n, flag in enumerate(flags) if flag >> _POISONED & 1]
             if first is None:
                 first = _first(flags, counts, at)
         counts_by_kind: Counter[Kind] = Counter()
         for flag, count in found.items():
             counts_by_kind[_kind(flag)] += count * self._pages // read
-        return Contents(self.page_size, counts_by_kind, first, read == self._pages)
+        whole = read == self._pages
+        return Contents(self.page_size, counts_by_kind, first, whole, tuple(poisoned))
 
     def kind(self, frame: int) -> Kind | None:
         """What a page frame is used for; None if the kernel does not tell."""

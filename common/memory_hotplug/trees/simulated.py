@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
-from memory_hotplug.attribute import ACPI, MEMORY
+from memory_hotplug.attribute import ACPI, MEMORY, TIERS
 from memory_hotplug.errors import BadMachineError
 from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one
 from memory_hotplug.trees.many import or_error
@@ -121,6 +121,10 @@ def _read(path: str, kernel: Callable[[], Kernel], read: Callable[[str], bytes])
         link, _, name = path.rpartition("/")
         block = acpi_block(kernel(), link)
         return read(f"{MEMORY}/memory{-1 if block is None else block}/{name}")
+    elif path.startswith(TIERS):
+        from memsim.tiers import tier_files
+
+        text = tier_files(kernel()).get(path)
     else:
         return read(path)
     if text is None:
@@ -131,6 +135,10 @@ def _read(path: str, kernel: Callable[[], Kernel], read: Callable[[str], bytes])
 def _names(
     directory: str, kernel: Callable[[], Kernel], names: Callable[[str], list[str]]
 ) -> list[str]:
+    if directory.startswith(TIERS):
+        from memsim.tiers import tier_files
+
+        return sorted(path.split("/")[TIERS.count("/") + 1] for path in tier_files(kernel()))
     if not directory.startswith(ACPI):
         return names(directory)
     from memsim.addresses import acpi_names

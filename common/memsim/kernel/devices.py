@@ -17,7 +17,9 @@ from typing import Final
 
 __all__ = ["KINDS", "AutoMovableStats", "Device", "allowed_in_movable", "free_number"]
 
-KINDS: Final = ("dimm", "virtio-mem", "cxl")
+_NAMES: Final = {"dimm": "PNP0C80:{:02x}", "virtio-mem": "virtio{}", "cxl": "dax{}.0"}
+
+KINDS: Final = tuple(_NAMES)
 """A DIMM of ACPI, a device of virtio-mem, memory of CXL as dax/kmem adds it."""
 
 _PAGE: Final = 4096
@@ -32,6 +34,11 @@ class Device:
     last: int
     number: int
     """Among those of its kind, from 0. It stays as long as the device is there."""
+
+    @property
+    def name(self) -> str:
+        """What the kernel calls it, such as dax0.0."""
+        return _NAMES[self.kind].format(self.number)
 
     @property
     def whole(self) -> bool:

@@ -19,7 +19,16 @@ from memsim.kernel.devices import Device, free_number
 from memsim.kernel.transitions import Kernel
 from memsim.machine import Group
 
-__all__ = ["free", "plug", "probe", "removable", "unplug"]
+__all__ = [
+    "can_be_cut",
+    "free",
+    "plug",
+    "plug_refused",
+    "plugged_in",
+    "probe",
+    "removable",
+    "unplug",
+]
 
 
 def free(kernel: Kernel, count: int, node: int | None = None) -> range | None:
@@ -41,13 +50,24 @@ def removable(
         last = group.last
         while (first := kernel.blocks.find_last(OFFLINE, group.first, last, count)) is not None:
             blocks = range(first, first + count)
-            if _can_be_cut(kernel, blocks, kind):
+            if can_be_cut(kernel, blocks, kind):
                 return blocks
             last = blocks[-1] - 1
     return None
 
 
-def _can_be_cut(kernel: Kernel, blocks: range, kind: str | None) -> bool:
+def plugged_in(kernel: Kernel, blocks: range) -> bool:
+    """Whether these blocks are there now and were plugged in, with a device or without one."""
+    inside = any(blocks[0] in of and blocks[-1] in of for of in map(_blocks, _slots(kernel, None)))
+    return inside and all(map(kernel.blocks.present, blocks))
+
+
+def _blocks(group: Group) -> range:
+    return range(group.first, group.last + 1)
+
+
+def can_be_cut(kernel: Kernel, blocks: range, kind: str | None = None) -> bool:
+    """Whether these blocks are whole devices (of KIND), or the end of one of virtio-mem."""
     devices = _devices_in(kernel, blocks)
     if kind and not all(any(block in one for one in devices) for block in blocks):
         return False
@@ -89,6 +109,23 @@ def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm") -> None:
         for block in blocks:
             with suppress(OSError):
                 kernel.online(block)
+
+
+def plug_refused(kernel: Kernel, first: int, size: int) -> None:
+    """A DIMM of SIZE bytes comes at block FIRST, and is not added, as it is no whole blocks.
+
+    check_hotplug_memory_range (mm/memory_hotplug.c), acpi_memory_enable_device
+    (drivers/acpi/acpi_memhotplug.c).
+    """
+    block_size = kernel.machine.block_size
+    name = f"PNP0C80:{free_number(kernel.state.devices, 'dimm'):02x}"
+    for line in (
+        f"Block size [{block_size:#x}] unaligned hotplug range: "
+        f"start {first * block_size:#x}, size {size:#x}",
+        f"acpi {name}: add_memory failed",
+        f"acpi {name}: acpi_memory_enable_device() error",
+    ):
+        kernel.report(line)
 
 
 def probe(kernel: Kernel, address: int) -> None:

@@ -18,10 +18,15 @@ from memsim.kernel.devices import KINDS, Device
 from memsim.machine import MACHINE_VALUES, ONLINE_WORDS, Fault, Machine, by_transition, fault
 from memsim.schema import Value, by_block, number, one_of, seconds, text
 
-__all__ = ["LOG_LENGTH", "VALUES", "KernelState"]
+__all__ = ["LOG_LENGTH", "MOST_POISONED", "PAGE", "VALUES", "KernelState"]
 
 LOG_LENGTH: Final = 100
 """The maximum of lines of the kernel log that are kept."""
+
+MOST_POISONED: Final = 4096
+"""The maximum of pages that are poisoned."""
+PAGE: Final = 4096
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,13 @@ def _devices(value: Any) -> tuple[Device, ...]:
     return tuple(devices)
 
 
+def _frames(value: Any) -> tuple[int, ...]:
+    frames = tuple(map(number(0), value if isinstance(value, list) else [None]))
+    if len(frames) > MOST_POISONED or list(frames) != sorted(set(frames)):
+        raise ValueError
+    return frames
+
+
 def _fault(value: Mapping[str, Any]) -> Fault:
     if set(value) != {"errno", "times"}:
         raise ValueError
@@ -122,6 +134,12 @@ def _check_plugged(name: str, devices: Iterable[Device], machine: Machine, block
             raise wrong(name, "numbers of their own, lower than that of blocks", device.number)
         numbers.add((device.kind, device.number))
         last = device.last
+
+
+def _check_frames(name: str, frames: Iterable[int], machine: Machine, blocks: Blocks) -> None:
+    for frame in frames:
+        if not blocks.present(frame * PAGE // machine.block_size):
+            raise wrong(name, "page frames of blocks that are there", frame)
 
 
 def _check_exists(name: str, word: str | None, machine: Machine, _blocks: Blocks) -> None:
@@ -175,6 +193,16 @@ class KernelState:
     """How `online` chooses a zone; None if there are no parameters for it."""
     auto_movable_ratio: int
     auto_movable_numa_aware: bool
+    poisoned: tuple[int, ...] = field(
+        metadata=_fact(
+            f"at most {MOST_POISONED} numbers of page frames, ascending",
+            _frames,
+            lambda *_: (),
+            dumped=list,
+            check=_check_frames,
+        )
+    )
+    """The page frames that are poisoned, ascending, in pages of 4096 bytes."""
     online_types: dict[int, str] = field(
         metadata=_fact(
             "{block: online, online_kernel or online_movable}",

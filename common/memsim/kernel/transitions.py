@@ -16,10 +16,11 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from memsim.kernel.blocks import ABSENT, EARLY, MEMMAP, OFFLINE, Blocks
-from memsim.kernel.state import LOG_LENGTH, KernelState
+from memsim.kernel.state import LOG_LENGTH, PAGE, KernelState
 from memsim.kernel.storage import NO_PAGE_TABLES, Hypervisor, StructPages
 from memsim.kernel.zones import MOVABLE, NONE, Zones
 from memsim.machine import ENDLESS, ONLINE_WORDS, TRANSITIONS, Fault, Machine
+from safe_files.errno_names import EHWPOISON, number_of
 
 __all__ = ["Kernel", "Uevent"]
 
@@ -137,7 +138,15 @@ class Kernel:
         self._set_online(block, word)
         return True
 
+    def poisoned_in(self, block: int) -> list[int]:
+        """The page frames of a block that are poisoned."""
+        size = self.machine.block_size // PAGE
+        return [frame for frame in self.state.poisoned if frame // size == block]
+
     def _set_online(self, block: int, word: str) -> None:
+        if self.machine.since(6, 2) and self.poisoned_in(block):
+            # memory_block_online (drivers/base/memory.c)
+            raise _error(EHWPOISON)
         self._changed = True
         assigns = self.machine.assigned_by == "online"
         if assigns:
@@ -204,6 +213,8 @@ class Kernel:
         """Remove an offline block (try_remove_memory)."""
         self._changed = True
         self.state.online_types.pop(block, None)
+        if gone := self.poisoned_in(block):
+            self.state.poisoned = tuple(one for one in self.state.poisoned if one not in gone)
         early = self.blocks.flag(block, EARLY)
         self.struct_pages.add(outside=self.blocks.flag(block, MEMMAP) - 1, added=early - 1)
         self.blocks.put(block, ABSENT)
@@ -232,8 +243,8 @@ class Kernel:
         if fault:
             self.hypervisor.unassign(block)
             if fault == "ENOMEM" and has_own:
-                self._report(f"memory{block}: {NO_PAGE_TABLES}")
-            raise _error(getattr(errno, fault))
+                self.report(f"memory{block}: {NO_PAGE_TABLES}")
+            raise _error(number_of(fault) or errno.EIO)
         self.add([block])
         return True
 
@@ -250,11 +261,11 @@ class Kernel:
         self._pass_time("deconfig", block)
         fault = self._take_fault("deconfig", block)
         if fault not in (None, "EIO"):
-            raise _error(getattr(errno, fault))
+            raise _error(number_of(fault) or errno.EIO)
         self.remove(block)
         self.hypervisor.unassign(block, refused=fault == "EIO")
         if fault:
-            self._report(self.hypervisor.refusal(block, kept=True))
+            self.report(self.hypervisor.refusal(block, kept=True))
         return True
 
     def set_memmap_on_memory(self, block: int, wanted: bool) -> None:
@@ -337,17 +348,18 @@ class Kernel:
         try:
             self.hypervisor.assign(block, refused=refused)
         except OSError:
-            self._report(self.hypervisor.refusal(block))
+            self.report(self.hypervisor.refusal(block))
             raise
 
-    def _report(self, line: str) -> None:
+    def report(self, line: str) -> None:
+        """Write a line to the kernel log."""
         self._changed = True
         self.state.log = [*self.state.log, line][-LOG_LENGTH:]
 
     def _fail(self, transition: str, block: int) -> None:
         fault = self._take_fault(transition, block)
         if fault:
-            raise _error(getattr(errno, fault))
+            raise _error(number_of(fault) or errno.EIO)
 
     def _take_fault(self, transition: str, block: int) -> str | None:
         """The errno name of a transition's fault, or None; counts the fault. Waits for a signal

@@ -1,0 +1,61 @@
+"""Addresses of memory that a log names: of the kernel, of mcelog, of rasdaemon.
+
+Where Linux writes them: mm/memory-failure.c, drivers/ras/cec.c and include/ras/ras_event.h (page
+frames); arch/x86/kernel/cpu/mce/core.c and mcelog (ADDR); drivers/edac/edac_mc.c (page and offset);
+drivers/firmware/efi/cper.c and cper-arm.c (physical addresses); arch/powerpc/kernel/mce.c and
+platforms/powernv/opal.c. A machine check of s390 names no address (arch/s390/kernel/nmi.c).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+__all__ = ["Mentioned", "addresses_in"]
+
+
+class Mentioned(NamedTuple):
+    """An address that lines of a log name, for one kind of event."""
+
+    address: int
+    """Of a byte, or of the first byte of a page."""
+    event: str
+    """A word of EVENTS."""
+    line: int
+    """The number of the first of these lines, from 1."""
+    times: int
+    """How many lines there are."""
+
+
+_HEX = r"(?:0x)?([0-9a-f]{1,16})(?![\w:])"
+_EVENTS = (
+    ("memory-failure", r"(?:Memory failure:|soft[ _]offline:|MCE:?) 0x([0-9a-f]{1,16}): ", "page"),
+    ("memory-failure", r"Injecting memory failure.*? pfn 0x([0-9a-f]{1,16})\b", "page"),
+    ("memory-failure", r"memory_failure_event:.*?\bpfn[ =:]+0x([0-9a-f]{1,16})\b", "page"),
+    ("soft-offline", r"Soft-offlining pfn: 0x([0-9a-f]{1,16})\b", "page"),
+    ("edac", r"\bpage:0x([0-9a-f]{1,16}) offset:0x([0-9a-f]{1,8})\b", "page"),
+    ("edac", rf"\bmc_event:.*?\baddress: ?{_HEX}", "byte"),
+    ("apei", rf"\bphysical(?:_| fault )address: {_HEX}", "byte"),
+    ("cxl", rf"\bhpa[=:] ?{_HEX}", "byte"),
+    ("mce", rf"\bADDR(?:/MISC(?:/SYND)?:)? {_HEX}", "byte"),
+    ("mce", rf"\bmce_record:.*?\baddr= ?{_HEX}", "byte"),
+    ("mce", rf"\b(?:paddr|Physical address): +{_HEX}", "byte"),
+)
+"""Event -> what a line about it has, and whether the number is that of a page or of a byte."""
+_PATTERNS = [(event, re.compile(text), unit == "page") for event, text, unit in _EVENTS]
+
+
+def addresses_in(lines: Iterable[str], page_size: int) -> list[Mentioned]:
+    """The addresses that LINES name, as they come first; each once for each kind of event."""
+    found: dict[tuple[int, str], Mentioned] = {}
+    for number, line in enumerate(lines, 1):
+        for event, address in dict.fromkeys(_named(line, page_size)):
+            before = found.get((address, event), Mentioned(address, event, number, 0))
+            found[address, event] = before._replace(times=before.times + 1)
+    return list(found.values())
+
+
+def _named(line: str, page_size: int) -> Iterator[tuple[str, int]]:
+    for event, pattern, is_page in _PATTERNS:
+        for match in pattern.finditer(line):
+            first, *offset = (int(digits, 16) for digits in match.groups())
+            yield event, first * page_size + sum(offset) if is_page else first

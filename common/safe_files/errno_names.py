@@ -1,0 +1,22 @@
+"""Names of error numbers, those included that Python's errno has not always."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+__all__ = ["EHWPOISON", "name_of", "number_of"]
+
+EHWPOISON: Final = 133
+"""include/uapi/asm-generic/errno.h; Python has it since 3.14."""
+
+
+def name_of(number: int) -> str | None:
+    """The name of an error number, such as EBUSY; None if it is not known."""
+    return "EHWPOISON" if number == EHWPOISON else errno.errorcode.get(number)
+
+
+def number_of(name: str) -> int | None:
+    """The error number of a name; None if it has none."""
+    number = EHWPOISON if name == "EHWPOISON" else getattr(errno, name, None)
+    return number if isinstance(number, int) else None
