@@ -261,6 +261,7 @@ ONLY_WORDS = {
         "no_block",
     ),
     *("options", "separator", "usage", "value", "were", "words", "zones"),
+    *("fits", "line"),
 }
 """Fields of chmem's messages that are no values for programs."""
 
