@@ -342,9 +342,14 @@ def _is_size(case: Case) -> bool:
 
 
 def _prefix(case: Case) -> bool:
-    taken = [n for n, now in case.their_blocks.items() if now != case.before[n]]
-    asked = "DMA" in case.words and _action(case) == "d"
-    return asked and any(case.before[number].zone == "DMA32" for number in taken)
+    if "DMA" not in case.words or _action(case) != "d":
+        return False
+    tried = [
+        number
+        for number, now in case.their_blocks.items()
+        if now != case.before[number] or f"Memory Block {number} " in case.theirs.err
+    ]
+    return any(case.before[number].zone == "DMA32" for number in tried)
 
 
 def _said(case: Case) -> Case:
