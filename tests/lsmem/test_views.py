@@ -155,7 +155,7 @@ def test_an_output_file_takes_what_the_view_writes(
 ) -> None:
     if "output-file" in GOES_WITH[view]:
         root = machine(x86())
-        words = f"--diff={root}" if view == "diff" else f"--{view}"
+        words = {"diff": f"--diff={root}", "at": "--at=0x0"}.get(view, f"--{view}")
         written = lsmem("-s", root, words).stdout
         assert lsmem("-s", root, words, "--output-file", tmp_path / "file").stdout == ""
         assert (tmp_path / "file").read_text() == written
