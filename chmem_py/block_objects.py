@@ -21,7 +21,7 @@ from memory_hotplug.block import State
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.condition import condition_of
-from memory_hotplug.errors import BlockError, name_of
+from memory_hotplug.errors import BlockError, errno_name
 from memory_hotplug.request.tally import Tally
 
 __all__ = ["BLOCK", "ERRNO", "NO_ERROR", "Run", "errno_of"]
@@ -61,7 +61,7 @@ class Run(NamedTuple):
 
 def errno_of(number: int | None) -> str | int | None:
     """The name of an error number; the number itself where Python has no name."""
-    return None if number is None else name_of(number) or number
+    return None if number is None else errno_name(number) or number
 
 
 ERRNO = {"type": ["string", "integer", "null"]}

@@ -178,9 +178,7 @@ DEVICE_UNKNOWN = Message(
     manual="cannot tell which memory blocks belong to device NAME",
 )
 NONE_OFFLINE = Message("{no_block} is offline", manual="no memory block is offline")
-NOT_ADDED = Message(
-    "", "memory came, and the kernel did not add it: {line}{fits}", NONE_OFFLINE.entry
-)
+NOT_ADDED = Message("", "the kernel did not add memory: {line}{fits}", NONE_OFFLINE.entry)
 NONE_FOR_ZONE = Message(
     "{no_block} is offline and can go to zone {zone}", manual=NONE_OFFLINE.entry
 )

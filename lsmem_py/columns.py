@@ -134,19 +134,24 @@ _JUDGED_BY = ("state", "zones", "removable")
 """What the columns about the pages of a block need besides."""
 
 
+def _of_pages(
+    heading: str, help_: str, value: Any, text: Any, schema: dict[str, Any], **more: Any
+) -> Column:
+    """A column about what the pages of a range hold."""
+    more |= {"beside": "pages", "reads": _JUDGED_BY, "extra": True}
+    return Column(heading, help_, value, text, schema, **more)
+
+
 def _held(heading: str, help_: str) -> Column:
     """A column with the size of those pages of a range that have this name."""
     name = heading.lower()
-    return Column(
+    return _of_pages(
         heading,
         help_,
         lambda pages, found: pages.size(range(found.first, found.last + 1), name),
         lambda size: "" if size is None else rounded(size),
         _nullable("integer"),
-        beside="pages",
-        reads=_JUDGED_BY,
         number=True,
-        extra=True,
     )
 
 
@@ -332,36 +337,26 @@ COLUMNS = (
     _held("MOVABLE", "memory of the range that can be moved (root)"),
     _held("UNMOVABLE", "memory of the range that cannot be moved (root)"),
     _held("HUGETLB", "huge pages of the range (root)"),
-    Column(
+    _of_pages(
         "POISONED",
         "number of pages that failed (root)",
         lambda pages, found: pages.poisoned_pages(range(found.first, found.last + 1)),
         plain,
         _nullable("integer"),
-        beside="pages",
-        reads=_JUDGED_BY,
-        extra=True,
     ),
-    Column(
+    _of_pages(
         "CANDIDATE",
         "whether it can be set offline: yes, maybe, no",
         lambda pages, found: pages.candidate(found.first),
-        plain,
-        {"enum": ["yes", "maybe", "no", None]},
-        beside="pages",
-        reads=_JUDGED_BY,
-        extra=True,
+        *(plain, {"enum": ["yes", "maybe", "no", None]}),
     ),
-    Column(
+    _of_pages(
         "BLOCKERS",
         "what keeps it online, or may (root)",
         lambda pages, found: pages.blockers(found.first),
         ",".join,
         {"type": ["array", "null"], "items": {"type": "string"}},
         typed=lambda words: words or None,
-        beside="pages",
-        reads=_JUDGED_BY,
-        extra=True,
     ),
 )
 
@@ -389,7 +384,7 @@ def parse(text: str, default: Sequence[Column]) -> list[Column]:
     extends = text.startswith("+")
     names = text.removeprefix("+").split(",")
     if len(names) > 1 and not names[-1]:
-        # Like util-linux, take a comma at the end for a part of the name before it.
+        # As util-linux does, a comma at the end is a part of the name before it.
         names[-2:] = [f"{names[-2]},"]
     found = [_named(name) for name in names]
     if None in found:

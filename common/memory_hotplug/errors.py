@@ -6,8 +6,6 @@ import errno
 import os
 from collections.abc import Iterable
 
-from safe_files.errno_names import name_of
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.block import Zone
@@ -39,9 +37,16 @@ __all__ = [
     "StuckError",
     "TooFewError",
     "UnknownNameError",
-    "name_of",
+    "errno_name",
     "printable",
 ]
+
+
+def errno_name(number: int) -> str | None:
+    """The name of an error number, such as EBUSY; None if it is not known."""
+    from safe_files.errno_names import name_of
+
+    return name_of(number)
 
 
 def printable(text: str) -> str:
@@ -290,7 +295,7 @@ class BlockError(MemoryHotplugError):
     @property
     def errno_name(self) -> str | None:
         """The error number's name, such as EBUSY."""
-        return None if self.errno is None else name_of(self.errno) or str(self.errno)
+        return None if self.errno is None else errno_name(self.errno) or str(self.errno)
 
 
 class StuckError(BlockError):

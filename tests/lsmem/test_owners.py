@@ -228,7 +228,7 @@ def test_explain_says_what_the_kernel_did_not_add(
         "  128M from 0x40000000 on would have made whole blocks",
     ]
     done = chmem("-s", root, "--enable", "128m", "--advice=always")
-    assert f"did not add it: {line} (128M would have made whole blocks)\n" in done.stderr
+    assert f"did not add memory: {line} (128M would have made whole blocks)\n" in done.stderr
     assert memsim("plug", root, "--memory", "128M").status == 0
     assert "did not add" not in chmem("-s", root, "-e", "128m", "--advice=always").stderr
 

@@ -246,6 +246,7 @@ ONLY_WORDS = {
     *("actions", "advice", "allowed", "beneath", "binary", "condition", "done", "end", "given"),
     *("help", "holders", "keeps", "kept", "keys", "kind", "lines", "look", "most", "no_block"),
     *("options", "separator", "usage", "value", "were", "words", "zones"),
+    *("fits", "line"),
 }
 """Fields of chmem's messages that are no values for programs."""
 
