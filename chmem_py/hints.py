@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from chmem_py import messages
+from chmem_py import hint_messages, messages
 from chmem_py.command_lines import HOW, SAME_ACTION, command, options_of
 from chmem_py.options import Options
 from chmem_py.request import RequestError, parse
@@ -30,7 +30,7 @@ def requested(text: str, machine: Machine, options: Options) -> Request:
     if options.action == "total" and text.lstrip().startswith("+"):
         kept = options_of(options.said, "memmap-on-memory", "zone", "node", *HOW)
         more = command(f"--enable {text.strip()[1:]}{kept}", machine.tree)
-        advice = messages.MORE_ONLINE.of(command=more).advice
+        advice = hint_messages.MORE_ONLINE.of(command=more).advice
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=advice))
     try:
         return parse(text, machine.block_size, blocks=options.blocks)
@@ -41,8 +41,8 @@ def requested(text: str, machine: Machine, options: Options) -> Request:
         found = (rule(_Mistake(text.strip(), machine, options)) for rule in rules)
         sentence = next(filter(None, found), None)
         if sentence is None and len(error.sentences) == 1:
-            row = messages.BLOCKS_TAKE if options.blocks else messages.TAKES
-            sentence = (messages.TOTAL_TAKES if options.action == "total" else row).of()
+            row = hint_messages.BLOCKS_TAKE if options.blocks else hint_messages.TAKES
+            sentence = (hint_messages.TOTAL_TAKES if options.action == "total" else row).of()
         raise RequestError(*error.sentences, *filter(None, [sentence])) from None
 
 
@@ -72,16 +72,16 @@ def _fraction(mistake: _Mistake) -> Sentence | None:
     separator = sizes.decimal_point()
     if unit is None:
         right = typed == separator
-        return messages.FRACTION.of(instead=f"{whole}{typed}{part}g") if right else None
+        return hint_messages.FRACTION.of(instead=f"{whole}{typed}{part}g") if right else None
     if typed == separator:
         return None
-    return messages.DECIMAL_SEPARATOR.of(
+    return hint_messages.DECIMAL_SEPARATOR.of(
         separator=separator, instead=f"{whole}{separator}{part}{unit}"
     )
 
 
 def _list(mistake: _Mistake) -> Sentence | None:
-    return messages.NO_LIST.of() if "," in mistake.text else None
+    return hint_messages.NO_LIST.of() if "," in mistake.text else None
 
 
 def _decimal(mistake: _Mistake) -> Sentence | None:
@@ -91,7 +91,7 @@ def _decimal(mistake: _Mistake) -> Sentence | None:
         return None
     with suppress(ValueError):
         bytes_ = sizes.parse(mistake.text, plus=True)
-        return messages.DECIMAL_SIZE.of(
+        return hint_messages.DECIMAL_SIZE.of(
             text=mistake.text, bytes=bytes_, binary=meant[0], instead=meant[1]
         )
     return None
@@ -105,25 +105,25 @@ def _addresses(mistake: _Mistake) -> Sentence | None:
     range_ = f"0x{found[1]}-0x{found[2]}"
     if range_ == mistake.text:
         if int(found[1], 16) > int(found[2], 16):
-            return messages.END_BELOW.of()
+            return hint_messages.END_BELOW.of()
         return None
     if re.fullmatch("[0-9]+-[0-9]+", mistake.text):
         if int(found[2], 16) < mistake.machine.block_size:
-            return messages.BLOCKS.of(text=mistake.text)
-        return messages.BLOCKS_OR_ADDRESSES.of(text=mistake.text, range=range_)
-    return messages.ADDRESSES.of(range=range_)
+            return hint_messages.BLOCKS.of(text=mistake.text)
+        return hint_messages.BLOCKS_OR_ADDRESSES.of(text=mistake.text, range=range_)
+    return hint_messages.ADDRESSES.of(range=range_)
 
 
 def _number(mistake: _Mistake) -> Sentence | None:
     if re.fullmatch("[0-9]+", mistake.text):
-        return messages.BLOCK_OR_SIZE.of(text=mistake.text)
+        return hint_messages.BLOCK_OR_SIZE.of(text=mistake.text)
     return None
 
 
 def _space(mistake: _Mistake) -> Sentence | None:
     """``8 g``."""
     found = re.fullmatch(rf"([0-9.,]+)\s+({_UNIT})", mistake.text)
-    return messages.NO_SPACE.of(instead=f"{found[1]}{found[2]}") if found else None
+    return hint_messages.NO_SPACE.of(instead=f"{found[1]}{found[2]}") if found else None
 
 
 def _name(mistake: _Mistake) -> Sentence | None:
@@ -131,14 +131,14 @@ def _name(mistake: _Mistake) -> Sentence | None:
     found = re.fullmatch("(?:/sys/.*/)?memory([0-9]+)/?", mistake.text)
     if found is None:
         return None
-    return messages.BLOCK_BY_NUMBER.of(command=mistake.command(found[1], " --blocks"))
+    return hint_messages.BLOCK_BY_NUMBER.of(command=mistake.command(found[1], " --blocks"))
 
 
 def _file(mistake: _Mistake) -> Sentence | None:
     if re.search(r"\.(toml|json)$", mistake.text):
         said = options_of(mistake.options.said, *HOW, "keep-free", "force")
         words = f"--apply {shlex.quote(mistake.text)}{said}"
-        return messages.LAYOUT_BY_APPLY.of(command=command(words, mistake.machine.tree))
+        return hint_messages.LAYOUT_BY_APPLY.of(command=command(words, mistake.machine.tree))
     return None
 
 
@@ -147,12 +147,12 @@ def _separator(mistake: _Mistake) -> Sentence | None:
     found = re.fullmatch(
         r"((?:0x)?\w+)\s*(?:\.\.+|:|--|\s-\s|[\u2010-\u2015])\s*(\w+)", mistake.text
     )
-    return messages.RANGE_WITH_DASH.of(range=f"{found[1]}-{found[2]}") if found else None
+    return hint_messages.RANGE_WITH_DASH.of(range=f"{found[1]}-{found[2]}") if found else None
 
 
 def _one_end(mistake: _Mistake) -> Sentence | None:
     """``5-``."""
-    return messages.TWO_ENDS.of() if re.fullmatch(r"\w+-", mistake.text) else None
+    return hint_messages.TWO_ENDS.of() if re.fullmatch(r"\w+-", mistake.text) else None
 
 
 # All, or a part
@@ -179,7 +179,7 @@ def _share(mistake: _Mistake) -> Sentence | None:
         return None
     percent = min(int(found[1] or 100), 100)
     if options.device is not None and percent == 100:
-        return messages.WHOLE_DEVICE.of(device=options.device)
+        return hint_messages.WHOLE_DEVICE.of(device=options.device)
     if options.device is not None:
         return None
     kind, counts = _MEANT_BY[options.action]
@@ -212,10 +212,10 @@ def _amount(mistake: _Mistake, kind: str, blocks: int) -> Sentence | None:
         possible = now and now.most_to_take(keep_free) // size
         if possible and possible < blocks:
             can = sizes.exact(possible * size)
-            return messages.SHARE_IN_USE.of(
+            return hint_messages.SHARE_IN_USE.of(
                 text=part, kind=kind, size=said, possible=can, command=mistake.command(can)
             )
-    return messages.SHARE.of(text=part, kind=kind, size=said, command=mistake.command(said))
+    return hint_messages.SHARE.of(text=part, kind=kind, size=said, command=mistake.command(said))
 
 
 # With --blocks
@@ -228,13 +228,13 @@ def _hexadecimal(mistake: _Mistake) -> Sentence | None:
         return None
     ends = [int(end, 16) for end in found.groups() if end is not None]
     if ends[0] >= mistake.machine.block_size:
-        return messages.ADDRESSES_ALONE.of(command=mistake.command(mistake.text))
-    return messages.DECIMAL_BLOCKS.of(text=mistake.text, numbers="-".join(map(str, ends)))
+        return hint_messages.ADDRESSES_ALONE.of(command=mistake.command(mistake.text))
+    return hint_messages.DECIMAL_BLOCKS.of(text=mistake.text, numbers="-".join(map(str, ends)))
 
 
 def _size(mistake: _Mistake) -> Sentence | None:
     if re.fullmatch(rf"[0-9.,]+{_UNIT}", mistake.text):
-        return messages.SIZE_ALONE.of(command=mistake.command(mistake.text))
+        return hint_messages.SIZE_ALONE.of(command=mistake.command(mistake.text))
     return None
 
 
@@ -244,14 +244,14 @@ def _all_blocks(mistake: _Mistake) -> Sentence | None:
         return None
     with suppress(MemoryHotplugError):
         there = some(ranges_named(mistake.machine.read(()).numbers))
-        return messages.BLOCKS_HERE.of(numbers=", ".join(there))
+        return hint_messages.BLOCKS_HERE.of(numbers=", ".join(there))
     return None
 
 
 def _descending(mistake: _Mistake) -> Sentence | None:
     found = re.fullmatch("([0-9]{1,20})-([0-9]{1,20})", mistake.text)
     if found and int(found[1]) > int(found[2]):
-        return messages.START_FIRST.of(range=f"{found[2]}-{found[1]}")
+        return hint_messages.START_FIRST.of(range=f"{found[2]}-{found[1]}")
     return None
 
 

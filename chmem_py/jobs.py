@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chmem_py import messages
+from chmem_py import hint_messages, messages
 from chmem_py.hints import requested
 from chmem_py.interrupts import Interrupts
 from chmem_py.layouts import Job, check_own, save
@@ -228,7 +228,7 @@ def to_online(machine: Machine, asked: Asked) -> Job:
     request = requested(operands[0], machine, options)
     size = request.size
     if size is None:
-        advice = messages.RANGES_ELSEWHERE.of().advice
+        advice = hint_messages.RANGES_ELSEWHERE.of().advice
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
     meant = _meant(request, Action.ENABLE, options)
 

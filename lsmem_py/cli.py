@@ -56,7 +56,7 @@ def _report(names: Collection[str]) -> Report | None:
         from lsmem_py.explain import REPORT
     elif "holes" in names:
         from lsmem_py.holes import REPORT
-    elif "at" in names or "at" in names:
+    elif "at" in names:
         from lsmem_py.at import REPORT
     elif METRICS in names:
         from lsmem_py.metrics import REPORT

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
-from hotplug_cli.getopt import UsageError
 from hotplug_cli.sizes import rounded
 from memory_hotplug.block import NUMA_NO_NODE, MemoryBlock, State, Zone
 from memory_hotplug.named_tuple import NamedTuple
@@ -25,7 +24,6 @@ __all__ = [
     "WHY",
     "ZONES",
     "Column",
-    "parse",
     "plain",
 ]
 
@@ -138,8 +136,8 @@ def _of_pages(
     heading: str, help_: str, value: Any, text: Any, schema: dict[str, Any], **more: Any
 ) -> Column:
     """A column about what the pages of a range hold."""
-    more |= {"beside": "pages", "reads": _JUDGED_BY, "extra": True}
-    return Column(heading, help_, value, text, schema, **more)
+    named = {"beside": "pages", "reads": _JUDGED_BY, "extra": True, **more}
+    return Column(heading, help_, value, text, schema, **named)
 
 
 def _held(heading: str, help_: str) -> Column:
@@ -348,7 +346,8 @@ COLUMNS = (
         "CANDIDATE",
         "whether it can be set offline: yes, maybe, no",
         lambda pages, found: pages.candidate(found.first),
-        *(plain, {"enum": ["yes", "maybe", "no", None]}),
+        plain,
+        {"enum": ["yes", "maybe", "no", None]},
     ),
     _of_pages(
         "BLOCKERS",
@@ -374,27 +373,3 @@ FIRMWARE_ONLY = ("configured", "memmap_on_memory")
 
 STATUS, ZONES = PICTURED = ("status", "zones")
 """The columns that --map can draw memory by."""
-
-
-def parse(text: str, default: Sequence[Column]) -> list[Column]:
-    """The columns of a comma-separated list; those of a list with ``+`` follow the DEFAULT ones.
-
-    Raises UsageError.
-    """
-    extends = text.startswith("+")
-    names = text.removeprefix("+").split(",")
-    if len(names) > 1 and not names[-1]:
-        # As util-linux does, a comma at the end is a part of the name before it.
-        names[-2:] = [f"{names[-2]},"]
-    found = [_named(name) for name in names]
-    if None in found:
-        from lsmem_py.suggestions import unknown_column
-
-        at = found.index(None)
-        raise UsageError(unknown_column(names[at], HEADINGS, names[at + 1 :]))
-    return [*(default if extends else ()), *filter(None, found)]
-
-
-def _named(name: str) -> Column | None:
-    """The column of that name, in any case and with hyphens or underscores."""
-    return BY_NAME.get(name.lower().replace("-", "_"))

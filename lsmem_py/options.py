@@ -10,11 +10,12 @@ from types import SimpleNamespace
 
 from hotplug_cli.getopt import GetoptUsageError, UsageError
 from hotplug_cli.sizes import rounded
-from lsmem_py.columns import HEADINGS, PICTURED
+from lsmem_py.columns import BY_NAME, HEADINGS, PICTURED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hotplug_cli.message import Sentence
+    from lsmem_py.columns import Column
 
 __all__ = [
     "METRICS",
@@ -24,6 +25,7 @@ __all__ = [
     "Options",
     "check",
     "clash",
+    "columns_of",
     "on_terminal",
     "wanted",
 ]
@@ -288,3 +290,27 @@ def _is_interval(text: str) -> bool:
         return _SHORTEST_INTERVAL <= float(text) < float("inf")
     except ValueError:
         return False
+
+
+def columns_of(text: str, default: Sequence[Column]) -> list[Column]:
+    """The columns of a comma-separated list; those of a list with ``+`` follow the DEFAULT ones.
+
+    Raises UsageError.
+    """
+    extends = text.startswith("+")
+    names = text.removeprefix("+").split(",")
+    if len(names) > 1 and not names[-1]:
+        # Like util-linux, take a comma at the end for a part of the name before it.
+        names[-2:] = [f"{names[-2]},"]
+    found = [_column(name) for name in names]
+    if None in found:
+        from lsmem_py.suggestions import unknown_column
+
+        at = found.index(None)
+        raise UsageError(unknown_column(names[at], HEADINGS, names[at + 1 :]))
+    return [*(default if extends else ()), *filter(None, found)]
+
+
+def _column(name: str) -> Column | None:
+    """The column of that name, in any case and with hyphens or underscores."""
+    return BY_NAME.get(name.lower().replace("-", "_"))

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from lsmem_py import formats, summary
-from lsmem_py.columns import BY_NAME, COLUMNS, DEFAULT, FIRMWARE_ONLY, WHY, Column, parse
-from lsmem_py.options import Options, on_terminal
+from lsmem_py.columns import BY_NAME, COLUMNS, DEFAULT, FIRMWARE_ONLY, WHY, Column
+from lsmem_py.options import Options, columns_of, on_terminal
 from lsmem_py.sources import Sources
 from memory_hotplug.block import Zone
 from memory_hotplug.machine import Machine
@@ -210,7 +210,7 @@ def wanted_view(options: Options, format_: formats.Format) -> View:
         split = None
     elif options.split is not None:
         merged = options.split.lower() == "none"
-        split = () if merged else _typed(parse(options.split, ()), options)
+        split = () if merged else _typed(columns_of(options.split, ()), options)
     return View(
         options.format_size,
         15 if options.bytes else 5,
@@ -253,7 +253,7 @@ def _columns(options: Options) -> list[Column]:
     if options.output_all:
         default = [column for column in COLUMNS if not column.extra]
     asked = _asked(options)
-    found = default if asked is None else parse(asked, default)
+    found = default if asked is None else columns_of(asked, default)
     return _typed(found, options)
 
 

@@ -172,7 +172,9 @@ def test_progress_on_a_terminal_counts_the_blocks_done_and_goes_at_a_second_sign
     delays = {transition: {"6": 600} for transition in ("online", "deconfig")}
     root = make(tmp_path / "machine", s390(faults={"config": {"4": "EIO"}}, delays=delays))
     terminal = Terminal("chmem", "-s", root, "-e", "-m", "0", "-b", "4-7", columns=100)
-    terminal.read_until(terminal.shows("memory block 6"))
+    # Block 6 is shown before it is changed; from its storage on, there is something to undo.
+    storage = root / "sys/firmware/memory/memory6/config"
+    terminal.read_until(lambda: storage.read_text() == "1\n" and terminal.shows("block 6")())
     assert any("1 of 4 blocks" in line and "128M of 512M" in line for line in terminal.text())
 
     def ended() -> bool:

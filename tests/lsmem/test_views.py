@@ -38,6 +38,7 @@ VALUES = {
     "format": "csv",
     "diff": "x",
     "why": "0-1",
+    "at": "0x0",
     "output-file": "/nonexistent/file",
     "advice": "never",
 }
@@ -70,7 +71,7 @@ def expected(first: str, second: str) -> str:
 
 
 def test_the_manual_names_only_views_and_options_that_there_are() -> None:
-    assert set(GOES_WITH) == {"map", "watch", "diff", "policy", "why", "holes", "explain"}
+    assert set(GOES_WITH) == {*("map", "watch", "diff", "policy", "why", "holes", "explain", "at")}
     assert set().union(*GOES_WITH.values()) <= OPTIONS
 
 
@@ -138,7 +139,9 @@ def test_an_option_has_an_effect(
     (tmp_path / "x").write_text(
         lsmem("-s", root, "-J", "--typed").stdout.replace("online", "offline")
     )
-    words = {"diff": f"--diff={tmp_path}/x", "why": "--why"}.get(view, f"--{view}")
+    words = {"diff": f"--diff={tmp_path}/x", "why": "--why", "at": "--at=0x0"}.get(
+        view, f"--{view}"
+    )
     beside = ["--output=SIZE,NODE"] if (view, option) in WITH_COLUMNS else []
     before = lsmem("-s", root, words, *beside)
     after = lsmem("-s", root, words, *beside, EFFECTS[option])
