@@ -59,6 +59,10 @@ _OF_UTIL_LINUX = (*_ON_STDERR, Action.CONFIGURE, Action.DECONFIGURE)
 """Actions for which util-linux has a line for each block that failed."""
 
 
+_ALWAYS_TOLD = "memmap-on-memory"
+"""The step whose failure util-linux tells on standard error, also for a size."""
+
+
 class Waiting(NamedTuple):
     """A message about blocks that are side by side, as far as they are known."""
 
@@ -231,7 +235,7 @@ class Text:
         step = STEPS.get(error.step, error.step)
         if isinstance(error, StuckError):
             yield from self._say(outcome.number, messages.UNDOING_FAILED, step=step, reason=reason)
-        elif not by_size or outcome.result is not Result.FAILED:
+        elif not by_size or outcome.result is not Result.FAILED or error.step == _ALWAYS_TOLD:
             yield from self._say(outcome.number, messages.STEP_FAILED, step=step, reason=reason)
         elif self.verbose and self.plain:
             yield f"{block} {step} failed"

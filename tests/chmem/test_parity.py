@@ -153,6 +153,21 @@ def test_blocks_that_are_not_tried_are_named_once_and_not_as_failed(
     assert "memory blocks 6-7: not tried" in done.stderr
 
 
+@pytest.mark.parametrize("verbose", [[], ["-v"]])
+def test_that_memmap_on_memory_cannot_be_set_is_told_for_an_amount_too(
+    verbose: list[str], chmem: Command, machine: Make
+) -> None:
+    group = {"range": [4, 4], "config": 0, "memmap": 0}
+    blocks = [{"range": [0, 3]}, group]
+    root = machine({**s390(), "memmap_supported": False, "blocks": blocks})
+    done = chmem("-s", root, *verbose, "-c", "-m", "1", "128m")
+    assert (done.status, done.stdout.splitlines()[-1]) == (1, "Could only configure 0B of memory")
+    assert "memmap-on-memory failed" not in done.stdout
+    block = "Memory Block 4 (0x0000000020000000-0x0000000027ffffff)"
+    failed = f"chmem: {block} memmap-on-memory failed: Operation not supported"
+    assert done.stderr.splitlines()[0] == failed
+
+
 def test_an_empty_sysroot_is_never_this_machine(chmem: Command) -> None:
     done = chmem("-s", "", "-e", "-b", "1")
     assert done.status == 1

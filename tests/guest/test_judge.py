@@ -5,6 +5,7 @@ Here a second simulated machine stands for the real kernel; `tests/vm` has real 
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,23 @@ def test_another_difference_does_not_stand_for_the_one_that_was_found() -> None:
 
     found = Difference(8, *wanted[7], ("EIO, simulated success",))
     assert shortened(wanted, found, differs) == wanted
+
+
+def test_a_write_that_does_not_return_is_ended_by_a_signal() -> None:
+    program = (
+        "import os, signal; from guest.judge import replay\n"
+        "reading, writing = os.pipe(); os.set_blocking(writing, False)\n"
+        "try:\n"
+        "    while True: os.write(writing, bytes(4096))\n"
+        "except BlockingIOError: os.set_blocking(writing, True)\n"
+        "signal.signal(signal.SIGALRM, replay._late)\n"
+        "print(replay.write(f'/proc/self/fd/{writing}', 'x', 0.1))\n"
+        "os.read(reading, 8192)\n"
+        "print(repr(replay.write(f'/proc/self/fd/{writing}', 'x', 60)))\n"
+        "print(replay.write('/proc/self/fd/999', 'x', 60))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [ENDLESS, "''", "ENOENT"], done.stderr
 
 
 def test_the_script_makes_the_same_writes(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ FOR_A_LISTING = {
     "lsmem_py": "cli columns formats options sources summary view",
     "memory_hotplug": "attribute block errors machine named_tuple reading size table trees "
     "trees.files trees.many trees.simulated",
-    "safe_files": "beneath",
+    "safe_files": "beneath errno_names",
 }
 """The modules of the house that a plain listing imports."""
 

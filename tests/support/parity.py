@@ -96,7 +96,7 @@ def _many_zones(trial: Trial) -> None:
 
 
 def _names(trial: Trial) -> None:
-    for path in [*(trial.root / MEMORY).iterdir(), *trial.root.glob(f"{FIRMWARE}/*")]:
+    for path in [*trial.root.glob(f"{MEMORY}/*"), *trial.root.glob(f"{FIRMWARE}/*")]:
         if path.is_dir() and not re.fullmatch(r"memory(0|[1-9]\d*)", path.name):
             shutil.rmtree(path)
 
@@ -181,7 +181,7 @@ CAUSES = (
     Cause("of several nodes the lowest", _several_nodes),
     Cause("/sys/firmware/memory without memory0", _firmware_without_its_first, both=True),
     Cause("configured without a memoryN, or the other way round", _only_in_firmware),
-    Cause("config and memmap_on_memory are 0 or 1", _flags),
+    Cause("config and memmap_on_memory are 0 or 1", _flags, both=True),
     Cause("removable is 0 or 1", _removable_number),
     Cause("NODE of memory that is not configured is empty", _no_node_column, both=True),
     Cause("util-linux: fails where columns about firmware have no values", _no_firmware_columns),
@@ -342,9 +342,14 @@ def _is_size(case: Case) -> bool:
 
 
 def _prefix(case: Case) -> bool:
-    taken = [n for n, now in case.their_blocks.items() if now != case.before[n]]
-    asked = "DMA" in case.words and _action(case) == "d"
-    return asked and any(case.before[number].zone == "DMA32" for number in taken)
+    if "DMA" not in case.words or _action(case) != "d":
+        return False
+    tried = [
+        number
+        for number, now in case.their_blocks.items()
+        if now != case.before[number] or f"Memory Block {number} " in case.theirs.err
+    ]
+    return any(case.before[number].zone == "DMA32" for number in tried)
 
 
 def _said(case: Case) -> Case:
@@ -355,14 +360,22 @@ def _said(case: Case) -> Case:
 
 _OWN = re.compile(
     "online already, in zone|offline, but still configured|set online by the kernel itself|"
-    "not on this machine|came back in zone|is left offline|while undoing"
+    "not on this machine|came back in zone|is left offline|while undoing|"
+    "the hypervisor keeps the storage"
 )
 
 
 def _left(case: Case) -> Case:
     """Where blocks are left changed, though not as requested, the status is 64."""
-    changed = case.their_blocks != case.before and case.theirs.status == 1 != case.ours.status
-    return replace(case, theirs=case.theirs._replace(status=64)) if changed else case
+    halfway = [
+        number
+        for number, now in case.their_blocks.items()
+        if now != case.before[number] and (now.config, now.state) == (1, "offline")
+    ]
+    changed = case.their_blocks != case.before and case.theirs.status == 1
+    if case.ours.status == 64 and (changed or (halfway and _action(case) == "d")):
+        return replace(case, theirs=case.theirs._replace(status=64))
+    return case
 
 
 OF_CHMEM: Sequence[tuple[str, Callable[[Case], Case]]] = (
@@ -387,6 +400,9 @@ AT_ONCE_OF_CHMEM: Sequence[Seen_at_once] = (
         (case.theirs.status, case.ours.status) == (0, 64)
         and case.their_blocks == case.our_blocks and case.theirs.out == case.ours.out
         and "the hypervisor keeps the storage" in case.ours.err)),
+    ("what is so already is not written", lambda case: (
+        "-m" in case.words and "memmap-on-memory failed" in case.theirs.err
+        and not case.machine["memmap_supported"])),
     ("no more is tried after two ENOMEM in a row", lambda case: (
         "not tried, because no memory is left for struct pages" in case.ours.err)),
     ("-z holds also for what the kernel itself sets online", lambda case: (

@@ -110,11 +110,22 @@ def write(path: str, text: str, limit: float = 0) -> str:
 
 
 def _limited(descriptor: int, data: bytes, limit: float) -> int:
-    signal.setitimer(signal.ITIMER_REAL, limit)
+    """os.write(). Raises LateError if a signal ended it after `limit` seconds; a write that has
+    returned when the signal comes has an answer, which counts."""
+    taken: list[int] = []
     try:
-        return os.write(descriptor, data)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, limit)
+        try:
+            # extend() has the answer in the list before Python looks at signals again.
+            taken.extend(map(os.write, (descriptor,), (data,)))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except LateError as late:
+        if isinstance(late.__context__, OSError):
+            raise late.__context__ from None
+        if not taken:
+            raise
+    return taken[0]
 
 
 _events: list[socket.socket] = []
