@@ -222,7 +222,7 @@ def test_every_line_of_chmem_is_of_the_table(
     rows = [
         row
         for (part, _), row in ROWS.items()
-        if part in ("hotplug_cli.messages", "chmem_py.messages")
+        if part in ("hotplug_cli.messages", "chmem_py.messages", "chmem_py.hint_messages")
     ]
     lines = [line for row in rows for line in said_by(row)]
     # The words for a cause follow the blocks, and perhaps the reason.
