@@ -88,8 +88,11 @@ def mounted(machines: Path, mountpoint: Path) -> Iterator[Path]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         operations = _Machines(machines, module._libfuse.fuse_interrupted)
         options = {"foreground": True, "direct_io": True, "nothreads": True}
-        module.FUSE(operations, str(mountpoint), fsname="memsim", **options)
-        os._exit(0)
+        try:
+            module.FUSE(operations, str(mountpoint), fsname="memsim", **options)
+        finally:
+            # Also where it raises an error, as after a signal: the rest is for the other process.
+            os._exit(0)
     try:
         _await(lambda: os.path.ismount(mountpoint))
         yield mountpoint

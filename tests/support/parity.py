@@ -122,8 +122,12 @@ def _only_in_firmware(trial: Trial) -> None:
         if not (trial.root / MEMORY / block.name).exists():
             write(block / "config", "0")
     for block in (trial.root / MEMORY).glob("memory[0-9]*"):
-        if not (trial.root / FIRMWARE / block.name).exists():
+        config = trial.root / FIRMWARE / block.name / "config"
+        if not config.parent.exists():
             shutil.rmtree(block)
+        elif not config.exists() or config.read_text().strip() != "1":
+            write(block / "state", "offline")
+            (block / "valid_zones").unlink(missing_ok=True)
 
 
 def _flags(trial: Trial) -> None:
@@ -180,7 +184,7 @@ CAUSES = (
     Cause("memory007 and the like are no blocks", _names),
     Cause("of several nodes the lowest", _several_nodes),
     Cause("/sys/firmware/memory without memory0", _firmware_without_its_first, both=True),
-    Cause("configured without a memoryN, or the other way round", _only_in_firmware),
+    Cause("configured without a memoryN, or the other way round", _only_in_firmware, both=True),
     Cause("config and memmap_on_memory are 0 or 1", _flags, both=True),
     Cause("removable is 0 or 1", _removable_number),
     Cause("NODE of memory that is not configured is empty", _no_node_column, both=True),
