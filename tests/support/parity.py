@@ -249,6 +249,10 @@ AT_ONCE: Sequence[Seen_at_once] = (
     ("a list of columns may be of any length", _too_many),
     ("util-linux: a machine of which no block is configured is not listed", lambda case: (
         "Failed to read" in case.theirs.err and case.ours.status == 0)),
+    ("util-linux: fails where columns about firmware have no values", lambda case: (
+        case.theirs.status == 1 and "lsmem.c" in case.theirs.err
+        and "cannot allocate memory" in case.theirs.err
+        and not (case.root / FIRMWARE / "memory0").exists())),
     ("util-linux: no blocks, and a reason that says nothing", lambda case: (
         "Failed to read" in case.theirs.err and "no memory blocks in" in case.ours.err)),
     ("a damaged block size is reported", lambda case: (
