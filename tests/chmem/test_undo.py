@@ -9,11 +9,12 @@ import pytest
 from commands import Command, start_python
 from layouts import layout
 from memory_hotplug import Machine
+from memory_hotplug.attribute import MEMORY
 from memory_hotplug.block import MemoryBlock, Zone, zone_of
 from memory_hotplug.change.journal import HALF_DONE
 from memory_hotplug.change.plan import NEEDED
 from memsim.profile import PROFILES
-from simulated import Make, half_done, leave_half_done
+from simulated import Make, half_done, leave_half_done, write
 from told import said_in
 
 
@@ -93,6 +94,18 @@ def test_undo_of_a_zone_that_is_gone_says_which_zone_it_took(chmem: Command, lpa
     assert "memory block 15" in done.stderr
     assert "in zone Normal" in done.stderr
     assert "DMA" in done.stderr
+
+
+def test_undo_of_a_block_that_somebody_set_online_in_another_zone_says_so(
+    chmem: Command, lpar: Path
+) -> None:
+    assert chmem("-s", lpar, "-d", "-b", "14-15").status == 0
+    write(lpar, "sys/firmware/memory/memory14/config", "1")
+    write(lpar, f"{MEMORY}/memory14/state", "online")
+    done = json.loads(chmem("-s", lpar, "--undo", "--json").stdout)
+    assert (done["status"], done["bytes_changed"]) == (0, 128 << 20)
+    (message,) = done["messages"]
+    assert message["text"] == "memory blocks 14-15 came back in zone Normal; they were in DMA"
 
 
 def test_a_change_that_was_taken_back_into_another_zone_says_so(

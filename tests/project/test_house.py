@@ -245,7 +245,7 @@ FOR_A_LISTING = {
 
 OF_PYTHON = (
     *("__future__", "collections.abc", "contextlib", "enum", "errno", "functools", "itertools"),
-    *("operator", "signal", "time", "types"),
+    *("io", "operator", "signal", "time", "types"),
 )
 """The modules of the standard library that it may import; not typing and re, which take long."""
 

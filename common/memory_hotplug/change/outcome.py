@@ -76,9 +76,9 @@ class Outcome(NamedTuple):
 
     @property
     def home(self) -> Zone | None:
-        """The zone that the block was in, or to which it is brought back; None if there is none."""
+        """The zone to which the block is brought back, or that it was in; None if there is none."""
         target = self.change.plan.target
-        return zone_of(self.before) or (target.zone if target.returning else None)
+        return (target.zone if target.returning else None) or zone_of(self.before)
 
     @property
     def moved(self) -> bool:

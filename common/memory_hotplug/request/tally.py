@@ -220,6 +220,8 @@ def came_online(outcome: Outcome) -> bool:
 
 
 def _differs(outcome: Outcome) -> bool:
-    if outcome.result is Result.DONE:
-        return True
-    return not same_condition(outcome.before, outcome.after)
+    """Whether the block is not as it was. Its zone counts where all was done: what was undone may
+    be in another one, which is told."""
+    zones = zone_of(outcome.before), zone_of(outcome.after)
+    moved = outcome.result is Result.DONE and zones[0] is not zones[1]
+    return moved or not same_condition(outcome.before, outcome.after)

@@ -234,8 +234,12 @@ class KernelTree:
     is_this_machine = False
 
     def __init__(self, kernel: Kernel) -> None:
+        import threading
+
         from memsim.sysfs import Sysfs
 
+        self._making = threading.Lock()
+        self._place = ""
         self.kernel = kernel
         self.sysfs = Sysfs(kernel)
         # The simulated kernel has no clock, so the delay of a transition is spent here.
@@ -250,8 +254,14 @@ class KernelTree:
     def close(self) -> None:
         """Nothing is open."""
 
-    @cached_property
+    @property
     def place(self) -> str:
+        # Threads that ask at once must get the same one, or each would hold a lock of its own.
+        with self._making:
+            self._place = self._place or self._make_place()
+            return self._place
+
+    def _make_place(self) -> str:
         # Commands import this module, and would start later.
         import tempfile
         import weakref
