@@ -109,6 +109,23 @@ def test_apply_a_second_time_writes_nothing(
     assert (again["status"], again["blocks"]) == (status, [])
 
 
+def test_apply_takes_no_more_of_the_kernels_memory_at_each_run(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    """The size would take what the first entry sets offline, and is refused that."""
+    stays = {"range": [0, 0], "holes": True}
+    others = [{"range": [1, 3]}, {"range": [4, 6], "state": "offline"}]
+    tree = machine({"block_size": 1 << 27, "memmap_param": "N", "blocks": [stays, *others]})
+    file = layout(
+        tmp_path,
+        '[[memory]]\nnode = 0\nstate = "offline"\n[[memory]]\nsize = "768M"\nzone = "Movable"\n',
+    )
+    assert chmem("-s", tree, "--apply", file).status == 64
+    before = conditions(tree)
+    assert chmem("-s", tree, "--apply", file).status == 1
+    assert conditions(tree) == before
+
+
 @pytest.mark.parametrize("profile", EACH)
 def test_apply_brings_back_what_was_saved_after_a_boot(
     profile: str, machine: Make, chmem: Command, memsim: Command, lsmem: Command, tmp_path: Path

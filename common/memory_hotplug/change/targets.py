@@ -24,6 +24,7 @@ from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone
 from memory_hotplug.change.block_sets import set_of
 from memory_hotplug.change.claims import Claims
+from memory_hotplug.change.guard import balanced, ratio_of
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
 from memory_hotplug.change.reserves import Part, claim_size, lasting, reserved, with_contested
@@ -88,9 +89,15 @@ def removal_for(machine: Machine, layout: Layout) -> Removal:
 
 
 def targets_on(
-    machine: Machine, layout: Layout, table: BlockTable, removal: Removal | None = None
+    machine: Machine,
+    layout: Layout,
+    table: BlockTable,
+    removal: Removal | None = None,
+    *,
+    force: bool = False,
 ) -> Targets:
-    """What LAYOUT makes of MACHINE, whose blocks are in TABLE. See `targets_of`."""
+    """What LAYOUT makes of MACHINE, whose blocks are in TABLE; with FORCE zone Movable may become
+    of any size. See `targets_of`."""
     return targets_of(
         layout,
         table,
@@ -98,6 +105,7 @@ def targets_on(
         zones=table.has_zones,
         nodes=machine.nodes,
         removal=removal_for(machine, layout) if removal is None else removal,
+        ratio=None if force else ratio_of(machine),
     )
 
 
@@ -109,10 +117,12 @@ def targets_of(
     zones: bool,
     nodes: Sequence[int],
     removal: Removal = NOTHING_KNOWN,
+    ratio: int | None = None,
 ) -> Targets:
     """What LAYOUT makes of the blocks of TABLE, which has the attributes NEEDED_FOR_LAYOUT.
 
-    REMOVAL is used only if the layout `takes_size`.
+    REMOVAL is used only if the layout `takes_size`. RATIO is how much zone Movable may have, in
+    percent of the kernel's zones.
 
     Raises LayoutError for what is impossible on a machine with such blocks, for example a size that
     is not a multiple of their size; and for missing blocks, where an entry wants that.
@@ -123,7 +133,11 @@ def targets_of(
 
     first = last = assigned(table)
     claimed, blocks = first.claimed, first.blocks
-    found = in_turn((change_to(blocks[at], *what) for at, what in claimed.items()), table)
+
+    def ordered() -> Sequence[Change]:
+        return in_turn((change_to(blocks[at], *what) for at, what in claimed.items()), table)
+
+    found = ordered()
     for _ in range(_ROUNDS):
         if not any(change.is_ahead for change in found):
             break
@@ -133,8 +147,14 @@ def targets_of(
         more = claimed | last.claimed
         if all(at in claimed and claimed[at][0] == order for at, (order, _) in more.items()):
             break
-        claimed = more
-        found = in_turn((change_to(blocks[at], *what) for at, what in claimed.items()), table)
+        before, claimed = claimed, more
+        found = ordered()
+        if refused := _refused(found, table, ratio) & before.keys():
+            # What the kernel's zones need does not come into Movable by this way. The next run
+            # would take other blocks for it, and so on until nothing is left.
+            claimed = more | {at: before[at] for at in refused}
+            found = ordered()
+            break
     free = ~set_of(claimed, len(blocks))
     spares = {
         id(part.entry): first.claims.spares(part.found & free, part.order, part.entry)
@@ -143,6 +163,14 @@ def targets_of(
     }
     changes = [change._replace(spares=spares.get(id(change.entry), ())) for change in found]
     return Targets(changes, _waiting(last.explained()))
+
+
+def _refused(changes: Sequence[Change], table: BlockTable, ratio: int | None) -> set[int]:
+    """The positions of the blocks that may not come into Movable."""
+    if ratio is None:
+        return set()
+    refused = [one.number for one in balanced(changes, table, ratio) if one.plan.refused]
+    return {bisect_left(table.numbers, number) for number in refused}
 
 
 _ROUNDS = 100

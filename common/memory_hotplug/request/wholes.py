@@ -39,7 +39,7 @@ def select_layout(request: Request, machine: Machine, layout: Layout, *, force: 
         return select_changes(request, machine, settings=settings, keep_free=layout.keep_free)
     table = machine.read(NEEDED_FOR_LAYOUT)
     removal = removal_for(machine, layout)
-    targets = targets_on(machine, layout, table, removal)
+    targets = targets_on(machine, layout, table, removal, force=force)
     found = select_changes(request, machine, *targets, settings, layout.keep_free)
     found = replace(found, removal=removal, zones=partial(ZoneBalance, table))
     return found if force else _balanced(found, machine, table)
