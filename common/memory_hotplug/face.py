@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from memory_hotplug import machine as _machine
-from memory_hotplug.errors import BrokenTreeError, HeldError, NoUndoError
+from memory_hotplug.errors import BadOrderError, BrokenTreeError, HeldError, NoUndoError
 from memory_hotplug.layout import model
 from memory_hotplug.trees.files import Tree
 
@@ -118,6 +118,8 @@ class Machine(_machine.Machine):
     def _holding(self, manner: "Manner") -> "AbstractContextManager[Held | None]":
         if manner.dry_run:
             return nullcontext()
+        if manner.held and not manner.held.holds(self.tree.place):
+            raise BadOrderError("held does not hold this machine, or not any more")
         if held := manner.held or self._own():
             return nullcontext(held)
         return self.hold(timeout=manner.wait, watch=manner.watch)
@@ -142,7 +144,8 @@ class Machine(_machine.Machine):
         asked is ALREADY, or is not chosen. `How` says what can be given besides, and `Work` what is
         raised, and when.
 
-        Raises BadOrderError for what has no meaning, at once.
+        Raises BadOrderError for what has no meaning, and TypeError for what is of a wrong type, at
+        once.
         """
         from memory_hotplug.request.how import manner_of
         from memory_hotplug.request.selection import requested, select_request
@@ -185,9 +188,10 @@ class Machine(_machine.Machine):
         """Bring the machine to LAYOUT. What is so already is not written. Raises LayoutError in the
         iteration for what is impossible on this machine. Otherwise as `change`."""
         from memory_hotplug.request.asked import Request
-        from memory_hotplug.request.how import manner_of
+        from memory_hotplug.request.how import check_type, manner_of
         from memory_hotplug.request.wholes import select_layout
 
+        check_type("layout", layout, model.Layout)
         manner = manner_of(how)
 
         def chosen(machine: _machine.Machine) -> "Selection":

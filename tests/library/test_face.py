@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,8 @@ from simulated import MIB, Make, conditions, half_done, leave_half_done, online,
 
 GIB = 1 << 30
 BLOCK = 128 * MIB
+WORD: Any = "disable"
+"""What a program without types may give in place of an object."""
 ENABLE, DISABLE = Order(Action.ENABLE), Order(Action.DISABLE)
 
 LAYOUT = """
@@ -145,6 +148,31 @@ def test_what_has_no_meaning_is_refused_at_once(what: dict[str, object]) -> None
     machine = Machine.simulated(x86())
     with pytest.raises(BadOrderError):
         machine.change(ENABLE, **what)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda machine: Order(WORD),
+        lambda machine: Order(Action.ENABLE, WORD),
+        lambda machine: machine.change("disable", size=BLOCK),
+        lambda machine: machine.change(Action.DISABLE, size=BLOCK),
+        lambda machine: machine.change(DISABLE, size="128M"),
+        lambda machine: machine.change(DISABLE, size=float(BLOCK)),
+        lambda machine: machine.change(DISABLE, blocks="3-5"),
+        lambda machine: machine.change(DISABLE, blocks=[3.5]),
+        lambda machine: machine.change(DISABLE, device=3),
+        lambda machine: machine.change(DISABLE, node="0"),
+        lambda machine: machine.change(DISABLE, size=BLOCK, held="held"),
+        lambda machine: machine.change(DISABLE, size=BLOCK, watch="watch"),
+        lambda machine: machine.change(DISABLE, size=BLOCK, forced=True),
+        lambda machine: machine.apply(LAYOUT),
+        lambda machine: machine.forecast("disable", size=BLOCK),
+    ],
+)
+def test_what_is_of_a_wrong_type_is_refused_at_once(wrong: Callable[[Any], object]) -> None:
+    with Machine.simulated("s390-lpar") as machine, pytest.raises(TypeError):
+        wrong(machine)
 
 
 def test_a_condition_is_for_blocks_that_are_named() -> None:
@@ -358,6 +386,17 @@ def test_what_another_object_holds_can_be_given(machine: Make) -> None:
         with pytest.raises(HeldError):
             list(other.change(ENABLE, size=BLOCK, wait=0))
         assert numbers(other.change(ENABLE, size=BLOCK, held=held)) == [4]
+
+
+def test_what_holds_nothing_any_more_or_another_machine_is_refused() -> None:
+    with Machine.simulated("s390-lpar") as machine, Machine.simulated("s390-lpar") as other:
+        with machine.hold() as held:
+            pass
+        with pytest.raises(BadOrderError):
+            list(machine.change(DISABLE, size=BLOCK, held=held))
+        with other.hold() as held, pytest.raises(BadOrderError):
+            list(machine.change(DISABLE, size=BLOCK, held=held))
+        assert list(machine.blocks()) == list(other.blocks())
 
 
 @pytest.mark.parametrize("shared", [False, True])

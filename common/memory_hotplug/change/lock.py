@@ -149,6 +149,12 @@ class Held(Journal):
     ) -> None:
         self.close()
 
+    def holds(self, place: str) -> bool:
+        """Whether the machine that has its lock below PLACE is still held by this."""
+        with contextlib.suppress(OSError):
+            return not self.closed and os.path.samefile(self._root, place)
+        return False
+
     def close(self) -> None:
         """Close the journal, and release the machine."""
         super().close()

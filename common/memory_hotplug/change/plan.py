@@ -81,7 +81,8 @@ _WITHOUT_MEMMAP = (Action.DISABLE, Action.DECONFIGURE)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do with a block. Raises BadOrderError for a combination that has no meaning."""
+    """What to do with a block. Raises BadOrderError for a combination that has no meaning, and
+    TypeError for words in place of an Action or a Zone."""
 
     action: Action
     zone: Zone | None = None
@@ -96,6 +97,8 @@ class Order:
 
     def __post_init__(self) -> None:
         action, memmap = self.action, self.memmap_on_memory
+        if not isinstance(action, Action) or not isinstance(self.zone, Zone | None):
+            raise TypeError("an order has an Action, and a Zone or None")
         if self.zone in NOT_TO_ENTER:
             raise BadOrderError(f"no block can be asked to be in zone {self.zone.value}")
         if action is Action.RECONFIGURE:

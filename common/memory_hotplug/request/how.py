@@ -7,7 +7,7 @@ from memory_hotplug.change.lock import Held
 from memory_hotplug.change.transaction import Patience, Watch
 from memory_hotplug.errors import BadOrderError
 
-__all__ = ["PREFERENCES", "How", "Manner", "manner_of"]
+__all__ = ["PREFERENCES", "How", "Manner", "check_type", "manner_of"]
 
 PREFERENCES = ("auto", "highest", "best")
 
@@ -34,7 +34,8 @@ class How(TypedDict, total=False):
     the least memory in use."""
     held: Held | None
     """What `Machine.hold` returned, of another object for the same machine. Without it the machine
-    is held meanwhile, unless the thread holds it already by this object."""
+    is held meanwhile, unless the thread holds it already by this object. BadOrderError is raised in
+    the iteration for one that is closed, or of another machine."""
     wait: float | None
     """Seconds to wait for another process that changes the machine; None waits for ever."""
     watch: Watch
@@ -69,9 +70,20 @@ class Manner:
         return Patience(busy=self.retry, again=max(self.retry, Patience().again))
 
 
+def check_type(name: str, value: object, wanted: type) -> None:
+    """Raises TypeError for a VALUE that is none. A program without types is told before anything is
+    written."""
+    if not isinstance(value, wanted):
+        raise TypeError(f"{name} must be of type {wanted.__name__}, not {type(value).__name__}")
+
+
 def manner_of(how: How) -> Manner:
-    """Raises TypeError for a key that there is not, and BadOrderError for a wrong value."""
+    """Raises TypeError for a key that there is not, and for a value of a wrong type, and
+    BadOrderError for a wrong value."""
     found = Manner(**how)
+    check_type("watch", found.watch, Watch)
+    if found.held is not None:
+        check_type("held", found.held, Held)
     if found.prefer not in PREFERENCES:
         raise BadOrderError(f"blocks can be preferred by {', '.join(PREFERENCES)}")
     if found.force and found.keep_free is not None:

@@ -1,5 +1,6 @@
 """Select the blocks of a machine that a request is about, each with its change."""
 
+import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from memory_hotplug.errors import BadOrderError, UnknownNameError
 from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
 from memory_hotplug.request.asked import Request
+from memory_hotplug.request.how import check_type
 from memory_hotplug.runs import Run, gaps, runs_of
 from memory_hotplug.table import BlockTable, Remark
 
@@ -138,14 +140,18 @@ def requested(
     text: str = "",
 ) -> Request:
     """The request for SIZE bytes, for BLOCKS, or for a whole DEVICE or NODE. Raises BadOrderError
-    for what has no meaning."""
+    for what has no meaning, and TypeError for what is of a wrong type."""
+    check_type("order", order, Order)
+    if device is not None:
+        check_type("device", device, str)
+    size = None if size is None else operator.index(size)
     request = Request(
         text,
         size,
         action=order.action,
         zone=order.zone,
         memmap_on_memory=order.memmap_on_memory,
-        node=node,
+        node=None if node is None else operator.index(node),
         device=device,
         movable=order.movable,
         condition=order.condition,
@@ -165,7 +171,7 @@ def requested(
     if isinstance(blocks, range) and blocks.step == 1:
         runs = [(blocks.start, blocks.stop - 1)] if blocks else []
     else:
-        runs = runs_of(sorted({*blocks}))
+        runs = runs_of(sorted({*map(operator.index, blocks)}))
     if not runs:
         raise BadOrderError("no block is given")
     return replace(request, first=runs[0][0], last=runs[-1][1], runs=tuple(runs))
