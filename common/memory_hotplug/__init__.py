@@ -23,7 +23,7 @@ Holding         Held Holder Mended Left Watch
 Layouts         Entry Where Missing Policy Differences Absence Setting
 Devices, pages  Device Finding
 Added memory    AddedPolicy AddedMemory OnlineRule
-Block by block  carry_out bring_back Terms Patience Guard Change Plan Step
+Block by block  carry_out bring_back Terms Patience Guard Change Plan Step Target
 Uevents         Uevents Uevent
 Errors          NoMemoryTreeError NoRootError BrokenTreeError NoBlockSizeError BadBlockSizeError
                 NoBlocksError NoSuchBlockError NotReadError UnknownNameError BadMachineError
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from memory_hotplug.change.outcome import Outcome, Result, Write
     from memory_hotplug.change.plan import Action, Change, Order, Plan
     from memory_hotplug.change.removal import Emptied
-    from memory_hotplug.change.steps import Step
+    from memory_hotplug.change.steps import Step, Target
     from memory_hotplug.change.targets import Absence
     from memory_hotplug.change.transaction import Patience, Terms, Watch
     from memory_hotplug.condition import Condition
@@ -155,6 +155,7 @@ __all__ = [
     "Step",
     "StoppedError",
     "StuckError",
+    "Target",
     "Terms",
     "TooFewError",
     "Uevent",
@@ -197,7 +198,7 @@ _HOMES = {
     "table": ("BlockTable", "MemoryRange", "Remark", "RemarkKind"),
     "size": ("human", "parse_size"),
     "change.outcome": ("Outcome", "Result", "Write"),
-    "change.steps": ("Step",),
+    "change.steps": ("Step", "Target"),
     "change.transaction": ("Patience", "Terms", "Watch"),
     "seen.uevents": ("Uevent", "Uevents"),
 }

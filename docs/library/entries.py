@@ -185,7 +185,14 @@ def _body(found: Class) -> list[ast.stmt]:
 
 
 def _members(found: Class) -> Iterator[Row]:
-    """The rows of what a class has itself, in the order of its source."""
+    """The rows of what a class has itself, in the order of its source, without what its text calls
+    not public."""
+    for row in _all_members(found):
+        if not row.text.startswith("Not public:"):
+            yield row
+
+
+def _all_members(found: Class) -> Iterator[Row]:
     for one, text in _documented(_body(found)):
         match one:
             case ast.FunctionDef(name="__init__"):

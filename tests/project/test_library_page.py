@@ -8,6 +8,7 @@ import pydoc
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,28 @@ def test_an_entry_has_a_row_for_all_that_a_program_can_use(name: str) -> None:
     rows = re.findall(r"^   \.\. py:\w+:: (\w+)", entries.entry(name, ""), re.MULTILINE)
     if inspect.isclass(value):
         made = {*vars(value), *getattr(value, "__slots__", ())}
-        assert {one for one in made if not one.startswith("_")} <= set(rows)
+        private = {one for one in made if one.startswith("_") or is_not_public(vars(value)[one])}
+        assert made - private <= set(rows)
+        assert private.isdisjoint(rows)
     assert len(rows) == len(set(rows))
+
+
+def is_not_public(value: object) -> bool:
+    return (getattr(value, "__doc__", None) or "").startswith("Not public:")
+
+
+@pytest.mark.parametrize("name", memory_hotplug.__all__)
+def test_each_type_that_a_row_names_is_public(name: str) -> None:
+    rows = re.findall(r"^ +(?:\.\. py:\w+::|:type:) (.*)", entries.entry(name, ""), re.MULTILINE)
+    types = re.findall(r"\b[A-Z][a-z]\w+", " ".join(rows))
+    assert not (types_of_the_house() & set(types)) - set(memory_hotplug.__all__)
+
+
+@cache
+def types_of_the_house() -> set[str]:
+    """The names of classes and of other types in the source of the library."""
+    source = "".join(path.read_text() for path in entries.PACKAGE.rglob("*.py"))
+    return set(re.findall(r"^(?:class )?([A-Z][a-z]\w+)(?=[(:]| = )", source, re.MULTILINE))
 
 
 def test_what_python_gives_to_every_class_is_not_in_the_manual() -> None:

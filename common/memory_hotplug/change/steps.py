@@ -33,6 +33,7 @@ class Target(NamedTuple):
 
     zone: Zone | None = None
     memmap_on_memory: bool | None = None
+    """None does not change it."""
     movable: bool = False
     """Without a zone, Movable is taken if it is valid; else the kernel chooses."""
     returning: bool = False

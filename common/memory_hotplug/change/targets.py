@@ -60,8 +60,8 @@ class Absence(NamedTuple):
     """The entry of a layout that asks for them."""
     blocks: int
     """The number of these blocks."""
-    ranges: Sequence[Run] = ()
-    """Block numbers; empty for an amount of memory."""
+    ranges: Sequence[tuple[int, int]] = ()
+    """Block numbers, the last one inclusive; empty for an amount of memory."""
     holders: Sequence[Entry] = ()
     """Entries that have memory which could serve this one."""
     zone: bool = False

@@ -50,7 +50,7 @@ class Work:
     changed back. Before the first, the machine is held, read and looked at; the errors are raised
     then, and nothing is written. Who leaves the loop ends the work after that block.
 
-    What `selection`, `tally` and `need` are made of is not public: they are for chmem's reports.
+    It has more, for chmem's reports, that is not public.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Work:
         """The machine that is read; in a dry run, what it would be."""
         self.manner = manner
         self.need: Need | None = None
-        """What the change needs of the memory in use; None if nobody tells that."""
+        """Not public: what the change needs of the memory in use; None if nobody tells that."""
         self.left_out: LayoutError | OSError | None = None
         """Why the layout of the machine could not be read, so that its keep_free does not count."""
         self.writes: Sequence[tuple[str, str]] = ()
@@ -85,13 +85,13 @@ class Work:
 
     @cached_property
     def selection(self) -> Selection:
-        """What is selected; for reports as chmem's. Read once, when it is first asked for."""
+        """Not public: what is selected. Read once, when it is first asked for."""
         self._touched = True
         return self._select(self.machine)
 
     @cached_property
     def tally(self) -> Tally:
-        """What came of it so far; for reports as chmem's."""
+        """Not public: what came of it so far."""
         return Tally(self.selection, all_or_nothing=self.manner.all_or_nothing)
 
     @property
