@@ -1,11 +1,11 @@
 """`lsmem --at`: which memory block holds an address, and what it is; or what is there instead."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from hotplug_cli.documents import Key, array_of, filled, object_of
+from hotplug_cli.program import standard_input
 from lsmem_py import formats
 from lsmem_py.columns import BY_NAME, Column, plain
 from lsmem_py.options import Options
@@ -162,7 +162,8 @@ def _pieces(machine: Machine, options: Options) -> Pieces:
 
 
 def _standard_input() -> Iterator[str]:
-    while line := sys.stdin.buffer.readline(_LONGEST):
+    log = standard_input()
+    while line := log.readline(_LONGEST):
         yield line.decode(errors="replace")
 
 

@@ -35,8 +35,6 @@ def format_log(found: BlockContents, table: BlockTable) -> Iterator[str]:
             yield f"memory block {number}: the kernel said: {failed.line}\n"
         for address in found.poisoned.get(number, ()):
             yield f"memory block {number}: the page at 0x{address:016x} is poisoned\n"
-        for address in found.poisoned.get(number, ()):
-            yield f"memory block {number}: the page at 0x{address:016x} is poisoned\n"
         if there and there.first:
             frame, kind = there.first
             address = frame * there.page_size

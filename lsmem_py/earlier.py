@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from hotplug_cli.program import CommandError
+from hotplug_cli.program import CommandError, standard_input
 from hotplug_cli.tree_errors import sentence_of
 from lsmem_py import changes as changes_
 from lsmem_py import messages, typed
@@ -46,7 +46,7 @@ def earlier_state(path: str) -> Snapshot:
     Raises EarlierError, and OSError if PATH cannot be opened.
     """
     if path == "-":
-        return _from_document(path, _read(path, 0))
+        return _from_document(path, _read(path, standard_input().fileno()))
     # Without O_NONBLOCK, opening a FIFO waits for a writer.
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:

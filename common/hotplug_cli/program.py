@@ -16,7 +16,7 @@ from memory_hotplug.errors import MemoryHotplugError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import BinaryIO, NoReturn
 
     import click
 
@@ -30,6 +30,13 @@ class CommandError(MemoryHotplugError):
         """The first sentence says what is wrong; the others are advice."""
         super().__init__(sentences[0].text)
         self.sentences = sentences
+
+
+def standard_input() -> BinaryIO:
+    """Raises OSError if it is closed: its descriptor can then be that of another file."""
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "standard input is closed", "-")
+    return sys.stdin.buffer
 
 
 def version(name: str) -> str:

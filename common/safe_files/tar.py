@@ -77,8 +77,10 @@ def members(file: io.BufferedReader, place: Place) -> Iterator[Member]:
         blocks = _Blocks(_unpacked(file))
         yield from _placed(blocks, place)
         blocks.drain()
-    except (EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise BrokenArchiveError(str(error)) from error
+    except ValueError as error:
+        raise BrokenArchiveError("not a number in a header") from error
     except OSError as error:
         # Where the file itself cannot be read, the kernel says why by a number.
         if error.errno:

@@ -116,3 +116,17 @@ def test_blocks_that_fail_are_counted() -> None:
         "migrating pfn 1",
     ]
     assert failures_counted(lines, 1 << 27, 4096) == {1: 2}
+
+
+@pytest.mark.parametrize(
+    ("event", "number"),
+    [
+        ("mc_event: ", " address:0x7d010000"),
+        ("mce_record: ", " addr=0x7d010000"),
+        ("memory_failure_event: ", " pfn=0x7d010"),
+        ("Injecting memory failure ", " pfn 0x7d010"),
+    ],
+)
+def test_a_number_far_behind_its_event_is_another_ones(event: str, number: str) -> None:
+    for between, count in ((300, 1), (600, 0)):
+        assert len(addresses_in([f"{event}{'x' * between}{number}"], 4096)) == count

@@ -179,6 +179,14 @@ HARMFUL: dict[str, Callable[[], bytes]] = {
     "an extended size": lambda: (
         header("x", tarfile.XHDTYPE, 24) + padded(b"24 size=9999999999999\n\n\n") + header("y")
     ),
+    "an extended size that is none": lambda: (
+        header("x", tarfile.XHDTYPE, 12) + padded(b"12 size=abc\n") + header("y")
+    ),
+    "an extended size with very many digits": lambda: (
+        header("x", tarfile.XHDTYPE, 5011)
+        + padded(b"5011 size=" + b"9" * 5000 + b"\n")
+        + header("y")
+    ),
     "an extended number": lambda: (
         header("x", tarfile.XHDTYPE, 20) + padded(b"20 mtime=notanumb\n\n\n") + header("y")
     ),
@@ -196,6 +204,10 @@ HARMFUL: dict[str, Callable[[], bytes]] = {
 WHY = {
     **dict.fromkeys(["a long name", "a global header"], "it unpacks to too much"),
     "a sparse file": "a sparse file",
+    **dict.fromkeys(
+        ["an extended size that is none", "an extended size with very many digits"],
+        "not a number in a header",
+    ),
     **dict.fromkeys(["a size beyond all", "an extended size"], "a member of impossible size"),
 }
 """Those that the library itself finds, and what it says of them. A size below 0 is not among them:

@@ -32,6 +32,14 @@ def test_a_closed_standard_output_is_a_write_error(machines: Machines) -> None:
     assert (done.returncode, done.stderr) == (1, "lsmem: write error: Bad file descriptor\n")
 
 
+@pytest.mark.parametrize(("view", "status"), [("--at", 1), ("--diff", 2)])
+def test_a_closed_standard_input_is_told(view: str, status: int, machines: Machines) -> None:
+    without = ("sh", "-c", 'exec "$@" <&-', "sh")
+    done = run_program("lsmem", "-s", machines("one-block"), view, "-", within=without)
+    expected = "lsmem: -: standard input is closed\n"
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", expected)
+
+
 def test_a_closed_standard_error_changes_no_exit_status() -> None:
     without = ("sh", "-c", 'exec "$@" 2>&-', "sh")
     done = run_program("lsmem", "-s", "/nowhere", within=without)

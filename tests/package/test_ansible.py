@@ -332,6 +332,9 @@ def test_take_device_empties_a_device_or_changes_nothing(fleet: Fleet, tmp_path:
     done = run_program("memsim", "plug", root, "--memory", "512M", "--as", "cxl")
     assert done.stdout == "memory blocks 8-11\n"
     assert run_program("memsim", "fault", root, "--offline", "9=EBUSY:1").returncode == 0
+    checked = fleet.play("take_device", "--check", "--limit", "web1", memory_device="dax0.0")
+    assert (checked.returncode, fleet.states("web1")) == (0, "NNNNNNNN")
+    assert "can be taken out" not in checked.stdout.replace("Say that it can be taken out", "")
     failed = fleet.play("take_device", "--limit", "web1", memory_device="dax0.0")
     assert (failed.returncode, fleet.states("web1")) == (2, "NNNNNNNN")
     done = fleet.play("take_device", "--limit", "web1", memory_device="dax0.0")

@@ -26,18 +26,21 @@ class Mentioned(NamedTuple):
     """How many lines there are."""
 
 
+_REST = r".{0,500}?"
+"""What is before the number of an event of a tracepoint. It has an end, because the text of a line
+could name the event very often, and the rest of the line would be searched each time."""
 _HEX = r"(?:0x)?([0-9a-f]{1,16})(?![\w:])"
 _EVENTS = (
     ("memory-failure", r"(?:Memory failure:|soft[ _]offline:|MCE:?) 0x([0-9a-f]{1,16}): ", "page"),
-    ("memory-failure", r"Injecting memory failure.*? pfn 0x([0-9a-f]{1,16})\b", "page"),
-    ("memory-failure", r"memory_failure_event:.*?\bpfn[ =:]+0x([0-9a-f]{1,16})\b", "page"),
+    ("memory-failure", rf"Injecting memory failure{_REST} pfn 0x([0-9a-f]{{1,16}})\b", "page"),
+    ("memory-failure", rf"memory_failure_event:{_REST}\bpfn[ =:]+0x([0-9a-f]{{1,16}})\b", "page"),
     ("soft-offline", r"Soft-offlining pfn: 0x([0-9a-f]{1,16})\b", "page"),
     ("edac", r"\bpage:0x([0-9a-f]{1,16}) offset:0x([0-9a-f]{1,8})\b", "page"),
-    ("edac", rf"\bmc_event:.*?\baddress: ?{_HEX}", "byte"),
+    ("edac", rf"\bmc_event:{_REST}\baddress: ?{_HEX}", "byte"),
     ("apei", rf"\bphysical(?:_| fault )address: {_HEX}", "byte"),
     ("cxl", rf"\bhpa[=:] ?{_HEX}", "byte"),
     ("mce", rf"\bADDR(?:/MISC(?:/SYND)?:)? {_HEX}", "byte"),
-    ("mce", rf"\bmce_record:.*?\baddr= ?{_HEX}", "byte"),
+    ("mce", rf"\bmce_record:{_REST}\baddr= ?{_HEX}", "byte"),
     ("mce", rf"\b(?:paddr|Physical address): +{_HEX}", "byte"),
 )
 """Event -> what a line about it has, and whether the number is that of a page or of a byte."""

@@ -48,10 +48,11 @@ def _fact(
     expected: str,
     read: Callable[[Any], Any],
     at_boot: Callable[[Machine, Blocks], Any],
+    needed: bool = True,
     **more: Any,
 ) -> dict[str, _Fact]:
-    """The metadata of a field."""
-    return {"fact": _Fact(Value(expected, read, needed=True), at_boot, **more)}
+    """The metadata of a field. A record of an older memsim has none that is not NEEDED."""
+    return {"fact": _Fact(Value(expected, read, needed), at_boot, **more)}
 
 
 def _as_described(name: str) -> _Fact:
@@ -198,6 +199,7 @@ class KernelState:
             f"at most {MOST_POISONED} numbers of page frames, ascending",
             _frames,
             lambda *_: (),
+            needed=False,
             dumped=list,
             check=_check_frames,
         )
@@ -250,10 +252,15 @@ class KernelState:
 
     @classmethod
     def restored(cls, values: Mapping[str, Any], machine: Machine, blocks: Blocks) -> KernelState:
-        """The state with these values, which were read as VALUES says. Raises MachineError."""
+        """The state with these values, which were read as VALUES says; one that is not there is as
+        at boot. Raises MachineError."""
+        whole = {
+            name: values[name] if name in values else fact.at_boot(machine, blocks)
+            for name, fact in _FACTS.items()
+        }
         for name, fact in _FACTS.items():
-            fact.check(name, values[name], machine, blocks)
-        return cls(**values)
+            fact.check(name, whole[name], machine, blocks)
+        return cls(**whole)
 
     def dumped(self) -> dict[str, Any]:
         """The JSON values of a record; the numbers of blocks are still numbers."""
