@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chmem_py import hint_messages, messages
@@ -249,8 +248,7 @@ def to_online(machine: Machine, asked: Asked) -> Job:
 
 def _meant(request: Request, action: Action, options: Options) -> Request:
     """The request with what the options say."""
-    return replace(
-        request,
+    return request._replace(
         action=action,
         memmap_on_memory=options.memmap_on_memory,
         node=options.node,

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -188,7 +187,7 @@ def _agrees(change: Change, block: MemoryBlock) -> bool:
     its zone is known."""
     order = change.order
     if block.state is State.ONLINE and zone_of(block) is None:
-        order = replace(order, zone=None)
+        order = order._replace(zone=None)
     return change_to(block, order).plan.already
 
 

@@ -15,9 +15,8 @@ the dry run and the reports all read it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, Zone, zone_of
@@ -79,10 +78,7 @@ _WITH_ZONE = (Action.ENABLE, Action.DISABLE, Action.APPLY)
 _WITHOUT_MEMMAP = (Action.DISABLE, Action.DECONFIGURE)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to do with a block. Raises BadOrderError for a combination that has no meaning."""
-
+class _Order(NamedTuple):
     action: Action
     zone: Zone | None = None
     """Enable, or apply with the condition online: set online in this zone. Disable: only blocks
@@ -94,7 +90,25 @@ class Order:
     condition: Condition | None = None
     """Apply needs it; the other actions take none."""
 
-    def __post_init__(self) -> None:
+
+class Order(_Order):
+    """What to do with a block. Raises BadOrderError for a combination that has no meaning."""
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        action: Action,
+        zone: Zone | None = None,
+        memmap_on_memory: bool | None = None,
+        movable: bool = True,
+        condition: Condition | None = None,
+    ) -> Self:
+        found = super().__new__(cls, action, zone, memmap_on_memory, movable, condition)
+        found._check()
+        return found
+
+    def _check(self) -> None:
         action, memmap = self.action, self.memmap_on_memory
         if self.zone in NOT_TO_ENTER:
             raise BadOrderError(f"no block can be asked to be in zone {self.zone.value}")

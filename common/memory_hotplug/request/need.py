@@ -1,7 +1,7 @@
 """What a change needs of the memory that is online, before it is begun."""
 
-from dataclasses import dataclass
 from itertools import chain, islice
+from typing import NamedTuple
 
 from memory_hotplug.block import State
 from memory_hotplug.change.claims import examples
@@ -14,8 +14,7 @@ from memory_hotplug.table import MEMMAP_FRACTION
 __all__ = ["Need", "need_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """What a change needs at most, at one time, of the memory that is online."""
 
     blocks: int

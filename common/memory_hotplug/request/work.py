@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 
@@ -218,7 +217,7 @@ class Work:
         _check_writable(machine, self.selection, changes)
         kept = storage_before(machine, self.selection)
         observe = self.manner.observe or self.selection.balance is not None
-        terms = replace(self._terms(), patience=self.manner.patience, observe=observe, held=held)
+        terms = self._terms()._replace(patience=self.manner.patience, observe=observe, held=held)
         with _recorded(held, tally, changes):
             if not write_settings(machine.tree, tally):
                 return
