@@ -21,7 +21,6 @@ from memory_hotplug.change.guard import ratio_of
 from memory_hotplug.change.lock import Held
 from memory_hotplug.errors import CannotWriteError, InUseError, TooFewError
 from memory_hotplug.face import Machine
-from memory_hotplug.request.outlook import forecast_of
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.request.work import Work
@@ -139,6 +138,8 @@ def _forecast(site: Site, work: Work, how: How) -> Sequence[str]:
     as steps."""
     if not how.dry_run:
         return ()
+    from memory_hotplug.request.outlook import forecast_of
+
     tally, size = work.tally, work.selection.block_size
     found = format_forecast(forecast_of(work), tally.crowded(ratio_of(site.machine)), size)
     script = list(format_script(work.writes, found, tally, site.machine.tree))

@@ -7,12 +7,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
-from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.block import MemoryBlock, State, is_on
+from memory_hotplug.change.absence import Absence, absence_of
 from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.journal import words_before
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
-from memory_hotplug.change.targets import Absence, absence_of, is_on
 from memory_hotplug.change.undo import Record, Rewritten
 from memory_hotplug.errors import BadOrderError, UnknownNameError
 from memory_hotplug.layout.settings import Setting

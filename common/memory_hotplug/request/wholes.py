@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from memory_hotplug.attribute import Attribute
-from memory_hotplug.block import State
+from memory_hotplug.block import State, is_on
+from memory_hotplug.change.absence import absence_of
 from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.journal import last_change
 from memory_hotplug.change.lock import is_own
 from memory_hotplug.change.plan import NEEDED, Action, Change, change_back
 from memory_hotplug.change.targets import (
     NEEDED_FOR_LAYOUT,
-    absence_of,
-    is_on,
     removal_for,
     targets_on,
 )
