@@ -91,6 +91,7 @@ class _Order(NamedTuple):
     """Apply needs it; the other actions take none."""
 
 
+# Of its own, a named tuple cannot check its fields.
 class Order(_Order):
     """What to do with a block. Raises BadOrderError for a combination that has no meaning."""
 

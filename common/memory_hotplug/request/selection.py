@@ -93,6 +93,7 @@ class _Selection(NamedTuple):
     """What was odd when the machine was read."""
 
 
+# Of its own, a named tuple cannot keep what was counted once.
 class Selection(_Selection):
     """What a request changes on a machine."""
 
