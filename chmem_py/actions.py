@@ -10,12 +10,13 @@ from functools import partial
 from typing import NamedTuple
 
 from chmem_py import messages
+from chmem_py.job import Job
 from chmem_py.jobs import Asked, Maker, change, remove, save_layout, to_memory, to_online
-from chmem_py.layouts import to_apply, to_set, to_undo
 from chmem_py.options import Options
 from hotplug_cli import messages as shared
 from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean
 from hotplug_cli.message import Message, Sentence
+from memory_hotplug.face import Machine
 from memory_hotplug.layout.settings import ATTRIBUTES
 
 _UNIT = re.compile("[kmgtpe](i?b)?", re.IGNORECASE)
@@ -54,6 +55,27 @@ def _changes(make: Maker) -> Callable[[Asked], int]:
     return partial(change, make)
 
 
+# What is about layouts is imported only for these: a plain enable must start fast.
+
+
+def _to_apply(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_apply
+
+    return to_apply(machine, asked.operand, asked.output)
+
+
+def _to_undo(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_undo
+
+    return to_undo(machine)
+
+
+def _to_set(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_set
+
+    return to_set(machine, asked.operands)
+
+
 _ALWAYS = frozenset({"sysroot", "advice"})
 _CHANGE = _ALWAYS | {"dry-run", "all-or-nothing", "timeout", "json"}
 _OF_BLOCKS = _CHANGE | {"retry", "verbose"}
@@ -73,14 +95,14 @@ ACTIONS = {
         _changes(to_online), SIZE, _OF_BLOCKS | _MEMMAP | _ZONE | _TAKING | _ORDER | {"node"}
     ),
     "apply": ActionRow(
-        _changes(lambda machine, asked: to_apply(machine, asked.operand, asked.output)),
+        _changes(_to_apply),
         FILE,
         _OF_BLOCKS | _TAKING | {"install"},
     ),
     "save": ActionRow(save_layout, FILE, _ALWAYS),
-    "undo": ActionRow(_changes(lambda machine, _: to_undo(machine)), NOTHING, _OF_BLOCKS | _TAKING),
+    "undo": ActionRow(_changes(_to_undo), NOTHING, _OF_BLOCKS | _TAKING),
     "policy": ActionRow(
-        _changes(lambda machine, asked: to_set(machine, asked.operands)),
+        _changes(_to_set),
         SETTINGS,
         _CHANGE | {"persistent"},
     ),

@@ -24,7 +24,6 @@ from memory_hotplug.errors import BlockError, CannotWriteError, StuckError, prin
 from memory_hotplug.face import Machine
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
-from memory_hotplug.seen.failed_adds import not_added_on
 from memory_hotplug.seen.in_use import usage
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import Tree
@@ -125,6 +124,8 @@ def format_not_added(selection: Selection, machine: Machine) -> Iterator[Sentenc
     """What the kernel said of memory that came and made no block, where none is there to enable."""
     if selection.request.action is not Action.ENABLE or selection.changes:
         return
+    from memory_hotplug.seen.failed_adds import not_added_on
+
     for line, fits in not_added_on(machine):
         size = f" ({sizes.exact(fits[1])} would have made whole blocks)" if fits else ""
         yield messages.NOT_ADDED.of(line=printable(line), fits=size)

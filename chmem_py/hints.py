@@ -14,8 +14,7 @@ from hotplug_cli import sizes
 from hotplug_cli.block_names import ranges_named, some
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
-from memory_hotplug.block import MemoryBlock, State
-from memory_hotplug.change.targets import is_on
+from memory_hotplug.block import MemoryBlock, State, is_on
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.face import Machine
 from memory_hotplug.request.asked import Request

@@ -3,13 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chmem_py import hint_messages, messages
 from chmem_py.hints import requested
 from chmem_py.interrupts import Interrupts
-from chmem_py.layouts import Job, check_own, save
+from chmem_py.job import Job
 from chmem_py.operands import check_device, is_possible, say_remarks, unable, zone_for
 from chmem_py.options import Options
 from chmem_py.output import NAME, Output
@@ -18,15 +17,17 @@ from chmem_py.run import NONE, Done, Site, gave_up, interrupted, run_changes
 from hotplug_cli import program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
+from hotplug_cli.message import Sentence
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.plan import Action, Order
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.face import Machine
-from memory_hotplug.layout.places import SAVED
+from memory_hotplug.layout.at_boot import is_applied_at_boot
 from memory_hotplug.machine import open_tree
 from memory_hotplug.request.asked import Request
 from memory_hotplug.request.how import How
 from memory_hotplug.request.selection import select_nothing
+from memory_hotplug.request.tally import Tally
 from memory_hotplug.request.work import Work
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def _check_place(machine: Machine, options: Options) -> None:
         check_place(machine)
     if options.install:
         from chmem_py.install import check_install
+        from chmem_py.layouts import check_own
 
         check_own(machine)
         check_install(machine.tree)
@@ -143,6 +145,7 @@ def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Ask
         status = persist(machine, job, done, others, held, output)
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
         from chmem_py.persistence import put_back
+        from memory_hotplug.layout.places import SAVED
 
         if not put_back(machine, selection.undoes.layout, held, output):
             output.say(messages.LAYOUT_KEPT.of(file=f"/{SAVED}"))
@@ -154,13 +157,24 @@ def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Ask
         if status == Exit.FAILURE and output.files:
             status = Exit.PARTLY
     if held and not others and (output.advice or options.json):
-        from chmem_py.persistence import reverted
-
         lasting = "persistent" in asked.takes
         keeps = "--persistent keeps it" if lasting else "chmem --save keeps it"
-        if sentence := reverted(machine, done.tally, keeps):
+        if sentence := _reverted(machine, done.tally, keeps):
             output.say(sentence)
     return status
+
+
+def _reverted(machine: Machine, tally: Tally, keeps: str) -> Sentence | None:
+    """What the layout changes back at the next boot; None if nothing. KEEPS says what would make it
+    stay."""
+    try:
+        if not (tally.changed or tally.settings) or not is_applied_at_boot(machine.tree.root):
+            return None
+    except OSError:
+        return None
+    from chmem_py.persistence import reverted
+
+    return reverted(machine, tally, keeps)
 
 
 def _held(
@@ -249,8 +263,7 @@ def to_online(machine: Machine, asked: Asked) -> Job:
 
 def _meant(request: Request, action: Action, options: Options) -> Request:
     """The request with what the options say."""
-    return replace(
-        request,
+    return request._replace(
         action=action,
         memmap_on_memory=options.memmap_on_memory,
         node=options.node,
@@ -263,6 +276,8 @@ def _meant(request: Request, action: Action, options: Options) -> Request:
 
 def save_layout(asked: Asked) -> int:
     """Write the present layout; the exit status."""
+    from chmem_py.layouts import save
+
     with Machine.at(asked.options.sysroot) as machine:
         return asked.output.finish(save(machine, asked.operand, asked.output))
 

@@ -1,11 +1,11 @@
 """Bring a machine to a memory layout, save the layout that it has, and undo the last change."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from chmem_py import messages
+from chmem_py.job import Job
 from chmem_py.output import Output
 from hotplug_cli.exits import Exit
 from hotplug_cli.output_file import open_output
@@ -17,7 +17,7 @@ from memory_hotplug.change.saved import entries_of, stays_by_itself
 from memory_hotplug.change.undo import UNDO
 from memory_hotplug.errors import LayoutError, NoUndoError
 from memory_hotplug.face import Machine
-from memory_hotplug.layout.model import Layout, Policy
+from memory_hotplug.layout.model import Layout
 from memory_hotplug.layout.notation import format_layout, parse_layout, parse_policy
 from memory_hotplug.layout.places import (
     SAVED,
@@ -37,18 +37,6 @@ chmem --save and --persistent write this file anew. Lines of your own belong
 into another file of this directory; one that sorts later overrides this one."""
 _VENDORS = f"usr/lib/{SAVED.removeprefix('etc/')}"
 _NO_HEADING = "The memory layout as chmem saved it; see memory-layout.d(5)."
-
-
-class Job(NamedTuple):
-    """What is asked for, and how the work on it is begun once the machine is held."""
-
-    request: Request
-    work: Callable[[How], Work | None]
-    """Begins it; None, once it is said why, if this machine cannot do that to any block."""
-    policy: Policy | None = None
-    """The policy that is asked for, with --policy."""
-    layout_files: Sequence[str] = ()
-    """The files, or the directory, that the layout of --apply is read from."""
 
 
 # Apply

@@ -1,9 +1,8 @@
 """The values of chmem's options, and the errors about wrong ones."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from chmem_py import messages
 from chmem_py.run import NONE, How, KeepFree
@@ -21,8 +20,7 @@ ORDERS = PREFERENCES
 _YES_NO = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The values of the options."""
 
     action: str | None
@@ -43,7 +41,7 @@ class Options:
     keep_free: KeepFree
     order: str | None
     advice: str | None
-    said: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, str] = {}
     """The options as they were given: name without hyphens -> value."""
 
     @property
@@ -54,7 +52,7 @@ class Options:
     @property
     def how(self) -> How:
         """The options about how to do it."""
-        values = {one.name: getattr(self, one.name) for one in fields(How)}
+        values = {name: getattr(self, name) for name in How._fields}
         return How(**{**values, "order": self.order or ORDERS[0]})
 
 

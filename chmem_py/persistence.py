@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,7 +14,8 @@ from chmem_py.install import (
     refresh_rules,
     remove_units,
 )
-from chmem_py.layouts import HEADING, Job, check_own, layout_in, saved_layout, saved_text
+from chmem_py.job import Job
+from chmem_py.layouts import HEADING, check_own, layout_in, saved_layout, saved_text
 from chmem_py.output import FileChange, Output
 from chmem_py.run import Done
 from hotplug_cli.block_names import named
@@ -188,7 +188,7 @@ def _agrees(change: Change, block: MemoryBlock) -> bool:
     its zone is known."""
     order = change.order
     if block.state is State.ONLINE and zone_of(block) is None:
-        order = replace(order, zone=None)
+        order = order._replace(zone=None)
     return change_to(block, order).plan.already
 
 
@@ -316,14 +316,11 @@ def _rewrite(
 
 
 def reverted(machine: Machine, tally: Tally, keeps: str) -> Sentence | None:
-    """What the layout changes back at the next boot, in one sentence; None if nothing. KEEPS says
-    what would make it stay. A layout that cannot be read changes nothing."""
-    root = machine.tree.root
+    """What the layout, which is applied at boot, changes back then, in one sentence; None if
+    nothing. KEEPS says what would make it stay. A layout that cannot be read changes nothing."""
     numbers = set(tally.changed)
     try:
-        if not (numbers or tally.settings) or not is_applied_at_boot(root):
-            return None
-        layout = read_layout(root)
+        layout = read_layout(machine.tree.root)
         said = layout.policy.said
         settings = [
             setting.key

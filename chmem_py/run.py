@@ -1,7 +1,6 @@
 """Carry out a request, or the dry run of it, and tell what is done."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from chmem_py import messages
@@ -22,7 +21,6 @@ from memory_hotplug.change.guard import ratio_of
 from memory_hotplug.change.lock import Held
 from memory_hotplug.errors import CannotWriteError, InUseError, TooFewError
 from memory_hotplug.face import Machine
-from memory_hotplug.request.outlook import forecast_of
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.request.work import Work
@@ -31,8 +29,7 @@ NONE: Literal["none"] = "none"
 KeepFree = int | Literal["none"] | None
 
 
-@dataclass(frozen=True, slots=True)
-class How:
+class How(NamedTuple):
     """The options about how to do it, and what to show."""
 
     dry_run: bool = False
@@ -51,7 +48,7 @@ class How:
     """Whether a document is written."""
     persistent: bool = False
     """Whether more is written afterwards, to the layout."""
-    said: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, str] = {}
     """The options as they were given, for commands that are advised."""
 
 
@@ -66,8 +63,7 @@ class Done(NamedTuple):
     """What a dry run finds, in sentences: all comments of its script."""
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """Where the work is done."""
 
     machine: Machine
@@ -83,8 +79,8 @@ def run_changes(site: Site, work: Work, how: How) -> Done:
     plain = not (how.json or how.dry_run)
     text = Text(
         tally,
-        how.verbose and plain,
-        plain,
+        verbose=how.verbose and plain,
+        plain=plain,
         rehearsed=how.dry_run,
         persistent=how.persistent,
         advised=output.advice or how.json,
@@ -142,6 +138,8 @@ def _forecast(site: Site, work: Work, how: How) -> Sequence[str]:
     as steps."""
     if not how.dry_run:
         return ()
+    from memory_hotplug.request.outlook import forecast_of
+
     tally, size = work.tally, work.selection.block_size
     found = format_forecast(forecast_of(work), tally.crowded(ratio_of(site.machine)), size)
     script = list(format_script(work.writes, found, tally, site.machine.tree))

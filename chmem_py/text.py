@@ -6,7 +6,6 @@ Nothing is written here. A text is for standard output, a Sentence for standard 
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chmem_py import messages
@@ -71,24 +70,34 @@ class Waiting(NamedTuple):
     numbers: list[int]
 
 
-@dataclass(frozen=True, slots=True)
 class Text:
     """The lines about the outcomes that TALLY counts."""
 
-    tally: Tally
-    verbose: bool = False
-    plain: bool = True
-    """Whether standard output has util-linux's lines, and not a document or a script."""
-    rehearsed: bool = False
-    """Whether the outcomes are those of a dry run."""
-    persistent: bool = False
-    """Whether something may be written to the layout afterwards."""
-    advised: bool = True
-    """Whether advice is written at all, so that work for it is not in vain."""
-    said: Mapping[str, str] = field(default_factory=dict)
-    """The options as they were given, for commands that are advised."""
-    _waiting: list[Waiting] = field(default_factory=list)
-    """What is said about the latest block, if it may be said about the next one, too."""
+    def __init__(
+        self,
+        tally: Tally,
+        *,
+        verbose: bool,
+        plain: bool,
+        rehearsed: bool,
+        persistent: bool,
+        advised: bool,
+        said: Mapping[str, str],
+    ) -> None:
+        self.tally = tally
+        self.verbose = verbose
+        self.plain = plain
+        """Whether standard output has util-linux's lines, and not a document or a script."""
+        self.rehearsed = rehearsed
+        """Whether the outcomes are those of a dry run."""
+        self.persistent = persistent
+        """Whether something may be written to the layout afterwards."""
+        self.advised = advised
+        """Whether advice is written at all, so that work for it is not in vain."""
+        self.said = said
+        """The options as they were given, for commands that are advised."""
+        self._waiting: list[Waiting] = []
+        """What is said about the latest block, if it may be said about the next one, too."""
 
     def format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
         """The lines to write as soon as a block has its outcome."""

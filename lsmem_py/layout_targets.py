@@ -23,9 +23,10 @@ from hotplug_cli.remarks import absent_sentence
 from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.absence import Absence
 from memory_hotplug.change.guard import balanced, ratio_of
 from memory_hotplug.change.plan import Change
-from memory_hotplug.change.targets import Absence, targets_on
+from memory_hotplug.change.targets import targets_on
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Policy
 from memory_hotplug.layout.places import find_layout, read_layout

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from memory_hotplug.attribute import Attribute
     from memory_hotplug.block import NOT_READ, NUMA_NO_NODE, MemoryBlock, State, Zone
     from memory_hotplug.causes import Cause
+    from memory_hotplug.change.absence import Absence
     from memory_hotplug.change.batch import bring_back, carry_out
     from memory_hotplug.change.guard import Guard
     from memory_hotplug.change.journal import Left
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from memory_hotplug.change.plan import Action, Change, Order, Plan
     from memory_hotplug.change.removal import Emptied
     from memory_hotplug.change.steps import Step, Target
-    from memory_hotplug.change.targets import Absence
     from memory_hotplug.change.transaction import Patience, Terms, Watch
     from memory_hotplug.condition import Condition
     from memory_hotplug.errors import (
@@ -75,10 +75,11 @@ if TYPE_CHECKING:
         TooFewError,
         UnknownNameError,
     )
-    from memory_hotplug.face import Device, Differences, Layout, Machine
+    from memory_hotplug.face import Device, Machine
     from memory_hotplug.layout.added_policy import AddedPolicy
     from memory_hotplug.layout.model import Entry, Missing, Policy, Where
     from memory_hotplug.layout.settings import Setting
+    from memory_hotplug.layout_face import Differences, Layout
     from memory_hotplug.request.how import How
     from memory_hotplug.request.outlook import Forecast, Remains
     from memory_hotplug.request.work import Work
@@ -174,12 +175,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "face": ("Device", "Differences", "Layout", "Machine"),
+    "face": ("Device", "Machine"),
+    "layout_face": ("Differences", "Layout"),
     "layout.model": ("Entry", "Missing", "Policy", "Where"),
     "layout.settings": ("Setting",),
     "layout.added_policy": ("AddedPolicy",),
     "udev.added": ("AddedMemory", "OnlineRule"),
-    "change.targets": ("Absence",),
+    "change.absence": ("Absence",),
     "change.removal": ("Emptied",),
     "change.lock": ("Held", "Holder", "Mended"),
     "request.how": ("How",),

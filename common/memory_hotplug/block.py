@@ -8,6 +8,7 @@ from memory_hotplug.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Final, NoReturn
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "NotRead",
     "State",
     "Zone",
+    "is_on",
     "same_condition",
     "zone_of",
 ]
@@ -127,3 +129,11 @@ def same_condition(one: MemoryBlock, other: MemoryBlock) -> bool:
         other.configured,
         other.memmap_on_memory,
     )
+
+
+def is_on(block: MemoryBlock, node: int | None, nodes: Sequence[int]) -> bool:
+    """Whether a block is on a node, be it on others as well, of a machine with NODES. A block that
+    is not configured has no node yet; it counts if the machine has only this node."""
+    if node is None or node in (block.nodes or ()):
+        return True
+    return block.configured is False and tuple(nodes) == (node,)

@@ -1,18 +1,17 @@
-"""The public face: a machine with all that can be asked of it, and a layout that has a text.
+"""The public face: a machine with all that can be asked of it.
 
 What is needed to change a machine is imported when it is asked for, because lsmem must start fast.
 """
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from memory_hotplug import machine as _machine
 from memory_hotplug.errors import BadOrderError, BrokenTreeError, HeldError, NoUndoError
-from memory_hotplug.layout import model
 from memory_hotplug.trees.files import Tree
 
 if TYPE_CHECKING:
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
 
     from memory_hotplug.block import Zone
     from memory_hotplug.change.lock import Held, Holder
-    from memory_hotplug.change.plan import Change, Order
-    from memory_hotplug.change.targets import Absence
+    from memory_hotplug.change.plan import Order
     from memory_hotplug.change.transaction import Watch
     from memory_hotplug.layout.added_policy import AddedPolicy
-    from memory_hotplug.layout.settings import Setting
+    from memory_hotplug.layout.model import Layout
     from memory_hotplug.request.how import How, Manner
     from memory_hotplug.request.outlook import Forecast
     from memory_hotplug.request.selection import Selection
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from memory_hotplug.seen.findings import Finding
     from memory_hotplug.seen.in_use import Usage
 
-__all__ = ["Device", "Differences", "Layout", "Machine"]
+__all__ = ["Device", "Machine"]
 
 
 class Device(NamedTuple):
@@ -44,21 +42,6 @@ class Device(NamedTuple):
     """The numbers of its blocks."""
     online: tuple[int, ...]
     """Those that are not offline; without any the device can be removed."""
-
-
-class Differences(NamedTuple):
-    """Where a machine is not as a layout says."""
-
-    settings: "Sequence[Setting]"
-    """The settings that would be written."""
-    changes: "Sequence[Change]"
-    """The blocks that would be changed, in the order of changing."""
-    absences: "Sequence[Absence]"
-    """What the layout asks for and the machine does not have."""
-
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return any(self)
 
 
 class Machine(_machine.Machine):
@@ -184,14 +167,15 @@ class Machine(_machine.Machine):
 
         return self._work(chosen, manner)
 
-    def apply(self, layout: model.Layout, **how: "Unpack[How]") -> "Work":
+    def apply(self, layout: "Layout", **how: "Unpack[How]") -> "Work":
         """Bring the machine to LAYOUT. What is so already is not written. Raises LayoutError in the
         iteration for what is impossible on this machine. Otherwise as `change`."""
+        from memory_hotplug.layout.model import Layout
         from memory_hotplug.request.asked import Request
         from memory_hotplug.request.how import check_type, manner_of
         from memory_hotplug.request.wholes import select_layout
 
-        check_type("layout", layout, model.Layout)
+        check_type("layout", layout, Layout)
         manner = manner_of(how)
 
         def chosen(machine: _machine.Machine) -> "Selection":
@@ -228,7 +212,7 @@ class Machine(_machine.Machine):
 
     def forecast(
         self,
-        what: "Order | model.Layout",
+        what: "Order | Layout",
         *,
         size: int | None = None,
         blocks: Iterable[int] | None = None,
@@ -238,10 +222,11 @@ class Machine(_machine.Machine):
     ) -> "Forecast":
         """What `change` does for an order, or `apply` for a layout, as far as it is known before.
         Nothing is written and nobody is waited for. Raises the errors that these raise."""
+        from memory_hotplug.layout.model import Layout
         from memory_hotplug.request.outlook import forecast_of
 
         how["dry_run"] = True
-        if isinstance(what, model.Layout):
+        if isinstance(what, Layout):
             work = self.apply(what, **how)
         else:
             work = self.change(what, size=size, blocks=blocks, device=device, node=node, **how)
@@ -289,29 +274,3 @@ class Machine(_machine.Machine):
             return policy_on(self)
         except OSError as error:
             raise BrokenTreeError(str(error.filename), error.strerror or str(error)) from None
-
-
-class Layout(model.Layout):
-    """A memory layout, as memory-layout.d(5) describes it. Of the entries that match a block, the
-    last one counts."""
-
-    __slots__ = ()
-
-    @classmethod
-    def parse(cls, text: str, file: str = "layout") -> Self:
-        """The layout in a text, which is TOML or JSON; FILE is its name in errors. Raises
-        LayoutError."""
-        from memory_hotplug.layout.notation import parse_layout
-
-        found = parse_layout(text, file)
-        return cls(found.policy, found.entries, found.keep_free)
-
-    def differences(self, machine: _machine.Machine) -> Differences:
-        """Where MACHINE is not as this layout says. Raises LayoutError for what is impossible
-        there."""
-        from memory_hotplug.request.asked import Request
-        from memory_hotplug.request.wholes import select_layout
-
-        found = select_layout(Request(), machine, self, force=True)
-        ahead = [change for change in found.changes if change.is_ahead or change.plan.refused]
-        return Differences(tuple(found.settings), ahead, tuple(found.absences))

@@ -179,8 +179,10 @@ def _constructor(found: Class) -> str:
 
 
 def _body(found: Class) -> list[ast.stmt]:
-    """What a class is made of. A base of the same name is the same class for whoever uses it."""
-    same = [base for base in _bases(found) if isinstance(base, Class) and base.name == found.name]
+    """What a class is made of. A base of the same name, but for an underscore, is the same class
+    for whoever uses it."""
+    bases = (base for base in _bases(found) if isinstance(base, Class))
+    same = [base for base in bases if base.name.removeprefix("_") == found.name]
     return [one for base in same for one in _body(base)] + found.node.body
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +281,7 @@ def test_a_block_that_the_kernel_set_online_where_no_zones_are_shown_is_in_zone_
         enable = Change(before, order_to(before), Plan())
         after = before._replace(state=State.ONLINE, configured=True, zones=None)
         configured = Write("configure", "", "1", None, happened=True, undoing=False)
-        request = replace(parse("5", machine.block_size, blocks=True), action=Action.ENABLE)
+        request = parse("5", machine.block_size, blocks=True)._replace(action=Action.ENABLE)
         tally = Tally(select_nothing(request, machine))
         tally.add(Outcome(Result.DONE, enable, after, (configured,)))
         (said,) = format_advice(tally, machine)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from layouts import sound
 from memory_hotplug import Machine
-from memory_hotplug.block import Zone, zone_of
+from memory_hotplug.block import Zone, is_on, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.batch import carry_out_each
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import Change
-from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, Targets, is_on, targets_of
+from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, Targets, targets_of
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import joined

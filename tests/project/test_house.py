@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -173,7 +173,17 @@ def test_only_some_modules_of_the_library_touch_files() -> None:
     assert found == OPENING
 
 
-PARTS = ("", "trees", "machine reading", "seen", "udev", "layout", "change", "request", "face")
+PARTS = (
+    "",
+    "trees",
+    "machine reading",
+    "seen",
+    "udev",
+    "layout",
+    "change",
+    "request",
+    "face layout_face",
+)
 """The library from the ground up: the modules beside its parts, but for those named here, and the
 parts. Each imports from its own and from earlier ones only."""
 
@@ -269,13 +279,47 @@ def imported_to_run(*words: str) -> set[str]:
     )
 
 
+def of_the_house(modules: Mapping[str, str]) -> set[str]:
+    """The full names of MODULES, which are given by their packages."""
+    named = (f"{package}.{name}" for package, names in modules.items() for name in names.split())
+    return {*modules, *named}
+
+
 def test_a_plain_listing_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     tree = static_tree.plain(tmp_path / "tree", ["online", "offline"])
     loaded = imported_to_run("lsmem", "-s", str(tree))
     ours = {name for name in loaded if name.partition(".")[0] in PACKAGES}
-    assert ours == set(FOR_A_LISTING) | {
-        f"{package}.{module}"
-        for package, modules in FOR_A_LISTING.items()
-        for module in modules.split()
-    }
+    assert ours == of_the_house(FOR_A_LISTING)
     assert loaded - ours <= imported_by(f"import {', '.join(OF_PYTHON)}")
+
+
+FOR_AN_ENABLE = {
+    "chmem_py": "actions advice cause_messages cli command command_lines exit_status foresight "
+    "hint_messages hints interrupts job jobs messages operands options output "
+    "recovery request run text",
+    "hotplug_cli": "advice_option block_names exits getopt message messages offers program "
+    "progress remarks sizes tree_messages",
+    "memory_hotplug": "attribute block causes change change.absence change.batch change.guard "
+    "change.journal change.lock change.outcome change.plan change.rehearsal "
+    "change.removal change.steps change.transaction change.undo change.zone_spans "
+    "condition errors face layout layout.at_boot layout.settings machine named_tuple reading "
+    "request request.asked request.how request.kept_storage request.mending request.need "
+    "request.selection request.tally request.work runs seen seen.in_use size table "
+    "trees trees.files trees.many trees.root_files trees.simulated",
+    "safe_files": "beneath errno_names replace",
+}
+"""The modules of the house that chmem imports to set a block online; none reads a layout."""
+
+OF_PYTHON_FOR_AN_ENABLE = (
+    *OF_PYTHON,
+    *("bisect", "fcntl", "gc", "json", "re", "shlex", "threading", "typing", "warnings"),
+)
+"""The modules of the standard library that it may import; not dataclasses, which brings inspect."""
+
+
+def test_a_plain_enable_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    tree = static_tree.plain(tmp_path / "tree", ["online", "offline"])
+    loaded = imported_to_run("chmem", "-e", "-b", "1", "-s", str(tree))
+    ours = {name for name in loaded if name.partition(".")[0] in PACKAGES}
+    assert ours == of_the_house(FOR_AN_ENABLE)
+    assert loaded - ours <= imported_by(f"import {', '.join(OF_PYTHON_FOR_AN_ENABLE)}")

@@ -15,9 +15,8 @@ the dry run and the reports all read it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, Zone, zone_of
@@ -79,11 +78,7 @@ _WITH_ZONE = (Action.ENABLE, Action.DISABLE, Action.APPLY)
 _WITHOUT_MEMMAP = (Action.DISABLE, Action.DECONFIGURE)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to do with a block. Raises BadOrderError for a combination that has no meaning, and
-    TypeError for words in place of an Action or a Zone."""
-
+class _Order(NamedTuple):
     action: Action
     zone: Zone | None = None
     """Enable, or apply with the condition online: set online in this zone. Disable: only blocks
@@ -95,7 +90,27 @@ class Order:
     condition: Condition | None = None
     """Apply needs it; the other actions take none."""
 
-    def __post_init__(self) -> None:
+
+# Of its own, a named tuple cannot check its fields.
+class Order(_Order):
+    """What to do with a block. Raises BadOrderError for a combination that has no meaning, and
+    TypeError for words in place of an Action or a Zone."""
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        action: Action,
+        zone: Zone | None = None,
+        memmap_on_memory: bool | None = None,
+        movable: bool = True,
+        condition: Condition | None = None,
+    ) -> Self:
+        found = super().__new__(cls, action, zone, memmap_on_memory, movable, condition)
+        found._check()
+        return found
+
+    def _check(self) -> None:
         action, memmap = self.action, self.memmap_on_memory
         if not isinstance(action, Action) or not isinstance(self.zone, Zone | None):
             raise TypeError("an order has an Action, and a Zone or None")

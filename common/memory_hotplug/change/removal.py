@@ -15,7 +15,6 @@ from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.change.plan import Change
 from memory_hotplug.machine import Machine
-from memory_hotplug.seen.owners import owners_of
 
 __all__ = [
     "NOTHING_KNOWN",
@@ -72,6 +71,8 @@ def emptied(removal: Removal, outcomes: Iterable[Outcome]) -> Sequence[Emptied]:
 
 def removal_of(machine: Machine) -> Removal:
     """What is known of the memory of a machine, as it is now."""
+    from memory_hotplug.seen.owners import owners_of
+
     devices = owners_of(machine, machine.read(()).numbers).devices
     online: dict[str, set[int]] = {name: set() for name in devices.values()}
     for block in machine.read((Attribute.STATE,), devices).blocks() if devices else ():

@@ -2,7 +2,6 @@
 written here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from memory_hotplug.attribute import FIRMWARE, MEMORY
@@ -41,8 +40,7 @@ class Target(NamedTuple):
     it is not valid any more, the kernel's choice is taken instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A write to one attribute, and a test for its effect."""
 
     name: str
@@ -144,8 +142,7 @@ OFFLINE = Step(
     lambda block, target: block._replace(state=State.OFFLINE, zones=None),
     endless=True,
 )
-LEAVE_ZONE = replace(
-    OFFLINE,
+LEAVE_ZONE = OFFLINE._replace(
     holds=lambda block, target: block.state is not State.ONLINE or _is_online(block, target),
     certain=False,
 )

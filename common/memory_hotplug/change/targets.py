@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone
+from memory_hotplug.change.absence import Absence, absence_of
 from memory_hotplug.change.block_sets import set_of
 from memory_hotplug.change.claims import Claims
 from memory_hotplug.change.guard import balanced, ratio_of
@@ -39,10 +40,7 @@ from memory_hotplug.table import BlockTable
 
 __all__ = [
     "NEEDED_FOR_LAYOUT",
-    "Absence",
     "Targets",
-    "absence_of",
-    "is_on",
     "removal_for",
     "takes_size",
     "targets_of",
@@ -51,27 +49,6 @@ __all__ = [
 
 NEEDED_FOR_LAYOUT = (*NEEDED, Attribute.NODES, Attribute.NODE)
 """The attributes that a table of blocks must have."""
-
-
-class Absence(NamedTuple):
-    """Blocks that are asked for, and that the machine does not have."""
-
-    entry: Entry | None
-    """The entry of a layout that asks for them."""
-    blocks: int
-    """The number of these blocks."""
-    ranges: Sequence[tuple[int, int]] = ()
-    """Block numbers, the last one inclusive; empty for an amount of memory."""
-    holders: Sequence[Entry] = ()
-    """Entries that have memory which could serve this one."""
-    zone: bool = False
-    """Whether there is memory that no entry has, and that may not come into the zone that is asked
-    for."""
-
-
-def absence_of(ranges: Sequence[Run], entry: Entry | None = None) -> Absence:
-    """The absence of all blocks in RANGES."""
-    return Absence(entry, length(ranges), ranges)
 
 
 class Targets(NamedTuple):
@@ -341,14 +318,6 @@ def _ranges(entry: Entry, block_size: int) -> tuple[tuple[int, int], ...]:
     if entry.addresses:
         return tuple((first // block_size, last // block_size) for first, last in entry.addresses)
     return entry.blocks
-
-
-def is_on(block: MemoryBlock, node: int | None, nodes: Sequence[int]) -> bool:
-    """Whether a block is on a node, be it on others as well, of a machine with NODES. A block that
-    is not configured has no node yet; it counts if the machine has only this node."""
-    if node is None or node in (block.nodes or ()):
-        return True
-    return block.configured is False and tuple(nodes) == (node,)
 
 
 def takes_size(layout: Layout) -> bool:

@@ -8,7 +8,7 @@ there already, and a signal can arrive just after the kernel has done its work.
 import errno
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause, cause_of
@@ -24,8 +24,7 @@ from memory_hotplug.seen.in_use import usage
 __all__ = ["NOT_MOVED", "UNDOING", "Patience", "Site", "Terms", "Transaction", "Watch"]
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """How often a failed write is retried, after pauses that double each time."""
 
     busy: int = 0
@@ -71,13 +70,12 @@ class Watch:
         return nullcontext()
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """How an order is carried out on many blocks."""
 
     enough: int | None = None
     """The number of blocks to change; after it no other block is begun. None changes all."""
-    watch: Watch = field(default_factory=Watch)
+    watch: Watch = Watch()
     patience: Patience = Patience()
     all_or_nothing: bool = False
     """Whether all changes are undone if not all blocks, or fewer than ENOUGH, can be changed."""
@@ -89,15 +87,15 @@ class Terms:
     """What some blocks are kept for."""
 
 
-@dataclass(slots=True)
 class Site:
     """The machine to change, the terms for all blocks, and what was seen of its memory so far."""
 
-    machine: Machine
-    terms: Terms
-    without_memory: int = 0
-    """The number of blocks, since the last one that was done, that the kernel could not configure
-    for want of memory."""
+    def __init__(self, machine: Machine, terms: Terms) -> None:
+        self.machine = machine
+        self.terms = terms
+        self.without_memory = 0
+        """The number of blocks, since the last one that was done, that the kernel could not
+        configure for want of memory."""
 
     def forbids(self, change: Change) -> BlockError | None:
         """The reason not to try a change, to keep the machine alive.

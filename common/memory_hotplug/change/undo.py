@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.condition import parse_condition, settled_condition
-from memory_hotplug.layout.notation import parse_layout
 from memory_hotplug.layout.settings import ATTRIBUTES
 
 __all__ = [
@@ -199,6 +198,8 @@ def _rewritten(found: Any) -> Rewritten | None:
     if not isinstance(found["installed"], bool | None):
         raise ValueError("no layout")
     if found["before"].strip():
+        from memory_hotplug.layout.notation import parse_layout
+
         # Also a LayoutError is a ValueError.
         parse_layout(found["before"], f"/{UNDO}")
     return Rewritten(**found)

@@ -4,13 +4,14 @@ A layout's policy names them; attribute.py says where they are.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, path_of
 from memory_hotplug.errors import LayoutError
-from memory_hotplug.layout.model import Layout, Policy
 from memory_hotplug.machine import Machine
+
+if TYPE_CHECKING:
+    from memory_hotplug.layout.model import Layout, Policy
 
 __all__ = ["ATTRIBUTES", "Setting", "differing", "present", "settings_to", "with_policy", "word_of"]
 
@@ -62,7 +63,7 @@ def present(machine: Machine) -> dict[str, str]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def differing(policy: Policy, machine: Machine) -> tuple[Setting, ...]:
+def differing(policy: "Policy", machine: Machine) -> tuple[Setting, ...]:
     """The settings to write for a policy: those that are not so already.
 
     Raises LayoutError for a setting that this kernel does not have, and BrokenTreeError.
@@ -72,7 +73,7 @@ def differing(policy: Policy, machine: Machine) -> tuple[Setting, ...]:
 
 
 def settings_to(
-    words: Mapping[str, str], machine: Machine, policy: Policy | None = None
+    words: Mapping[str, str], machine: Machine, policy: "Policy | None" = None
 ) -> tuple[Setting, ...]:
     """The settings to write for WORDS, by key, of POLICY. Raises as `differing` does."""
     now = present(machine) if words else {}
@@ -92,6 +93,8 @@ def word_of(value: object) -> str:
     return {True: "Y", False: "N"}[value] if isinstance(value, bool) else str(value)
 
 
-def with_policy(layout: Layout, policy: Policy) -> Layout:
+def with_policy(layout: "Layout", policy: "Policy") -> "Layout":
     """LAYOUT with the keys that POLICY has."""
+    from dataclasses import replace
+
     return replace(layout, policy=policy.over(layout.policy))

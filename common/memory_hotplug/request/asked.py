@@ -1,7 +1,7 @@
 """What is asked for: an amount of memory, certain blocks, or a state of the whole machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from memory_hotplug.block import Zone
 from memory_hotplug.change.plan import Action, Order
@@ -11,8 +11,7 @@ from memory_hotplug.runs import Run
 __all__ = ["Request"]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """An amount of memory, or certain blocks; and what is to be done to them."""
 
     text: str = ""

@@ -1,7 +1,6 @@
 """How a change is carried out."""
 
-from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.transaction import Patience, Watch
@@ -48,8 +47,7 @@ class How(TypedDict, total=False):
     """The words of a person for what is asked, for reports."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(NamedTuple):
     """`How`, with what is so by default."""
 
     keep_free: int | None = None
@@ -59,7 +57,7 @@ class Manner:
     prefer: str = "auto"
     held: Held | None = None
     wait: float | None = None
-    watch: Watch = field(default_factory=Watch)
+    watch: Watch = Watch()
     observe: bool = True
     dry_run: bool = False
     text: str = ""

@@ -1,10 +1,9 @@
 """What a change needs of the memory that is online, before it is begun."""
 
-from dataclasses import dataclass
 from itertools import chain, islice
+from typing import NamedTuple
 
 from memory_hotplug.block import State
-from memory_hotplug.change.claims import examples
 from memory_hotplug.change.guard import takes_memory
 from memory_hotplug.machine import Machine
 from memory_hotplug.request.selection import Selection
@@ -14,8 +13,7 @@ from memory_hotplug.table import MEMMAP_FRACTION
 __all__ = ["Need", "need_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """What a change needs at most, at one time, of the memory that is online."""
 
     blocks: int
@@ -56,6 +54,15 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
             was = block
         if was.state is State.ONLINE and change.block.state is not State.ONLINE:
             room -= size
-    spares = {id(change.spares): change.spares for change in selection.changes}
-    takes = takes or any(map(takes_memory, chain.from_iterable(map(examples, spares.values()))))
+    takes = takes or _spares_take(selection)
     return Need(most_taken, most_room, takes, now)
+
+
+def _spares_take(selection: Selection) -> bool:
+    """Whether a spare takes memory. Only a layout has spares."""
+    spares = {id(change.spares): change.spares for change in selection.changes if change.spares}
+    if not spares:
+        return False
+    from memory_hotplug.change.claims import examples
+
+    return any(map(takes_memory, chain.from_iterable(map(examples, spares.values()))))

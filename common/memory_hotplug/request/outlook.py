@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
@@ -29,8 +28,7 @@ class Remains(NamedTuple):
     """What is in use before the change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(NamedTuple):
     """What is expected of a change. Two things only the kernel knows: whether the pages of a block
     can be moved, and whether there is memory for struct pages. Both are assumed."""
 

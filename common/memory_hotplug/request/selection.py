@@ -3,18 +3,17 @@
 import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
-from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.block import MemoryBlock, State, is_on
+from memory_hotplug.change.absence import Absence, absence_of
 from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.journal import words_before
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
-from memory_hotplug.change.targets import Absence, absence_of, is_on
 from memory_hotplug.change.undo import Record, Rewritten
 from memory_hotplug.errors import BadOrderError, UnknownNameError
 from memory_hotplug.layout.settings import Setting
@@ -61,8 +60,7 @@ class Undoing(NamedTuple):
         return [*self.undone, *added], {**words_before(settings), **self.record.undone.settings}
 
 
-@dataclass(frozen=True)
-class Selection:
+class _Selection(NamedTuple):
     """What a request changes on a machine."""
 
     request: Request
@@ -95,6 +93,11 @@ class Selection:
     """What is known of memory that may be set offline for a size."""
     remarks: Sequence[Remark] = ()
     """What was odd when the machine was read."""
+
+
+# Of its own, a named tuple cannot keep what was counted once.
+class Selection(_Selection):
+    """What a request changes on a machine."""
 
     @property
     def by_size(self) -> bool:
@@ -167,14 +170,14 @@ def requested(
     if blocks is None:
         if device is None and node is None:
             raise BadOrderError("a size, blocks, a device or a node must be given")
-        return replace(request, whole=True)
+        return request._replace(whole=True)
     if isinstance(blocks, range) and blocks.step == 1:
         runs = [(blocks.start, blocks.stop - 1)] if blocks else []
     else:
         runs = runs_of(sorted({*map(operator.index, blocks)}))
     if not runs:
         raise BadOrderError("no block is given")
-    return replace(request, first=runs[0][0], last=runs[-1][1], runs=tuple(runs))
+    return request._replace(first=runs[0][0], last=runs[-1][1], runs=tuple(runs))
 
 
 def select_request(request: Request, machine: Machine) -> Selection:
@@ -192,7 +195,7 @@ def select_request(request: Request, machine: Machine) -> Selection:
         owned = Owned(request.device, frozenset(numbers))
     if request.whole:
         whole = owned.numbers if owned else table.numbers
-        request = replace(request, first=min(whole), last=max(whole))
+        request = request._replace(first=min(whole), last=max(whole))
     return select(request, machine, table, owned)
 
 
@@ -234,10 +237,10 @@ def select(
         return is_on(block, node, nodes) and (not owned or block.number in owned.numbers)
 
     if order.action is Action.DISABLE and (request.size is not None or request.whole):
-        of_machine = replace(of_machine, removal=removal_of(machine))
+        of_machine = of_machine._replace(removal=removal_of(machine))
     if request.size is not None:
         asked = request.size // machine.block_size
-        return replace(of_machine, asked=asked, changes=list(_candidates(table, order, meant)))
+        return of_machine._replace(asked=asked, changes=list(_candidates(table, order, meant)))
     spans = request.runs or ((request.first, request.last),)
     only_of_zone = request.whole and order.action is Action.DISABLE
     changes = [
@@ -247,8 +250,7 @@ def select(
     ]
     missing = [] if owned or request.whole else _missing(table, spans)
     absent = absence_of(missing)
-    return replace(
-        of_machine,
+    return of_machine._replace(
         asked=len(changes) + absent.blocks,
         changes=changes,
         absences=[absent] if missing else [],
@@ -320,7 +322,7 @@ def _order_of(block: MemoryBlock, order: Order, table: BlockTable) -> Order:
     """The order for one block. The first block of all, where it is not configured, comes into the
     zone that the kernel chooses, unless one is given: util-linux 2.42.2 was recorded doing so."""
     first = block.configured is False and block.number == table.numbers[0]
-    return replace(order, movable=False) if first else order
+    return order._replace(movable=False) if first else order
 
 
 def _wrong_zone(block: MemoryBlock, order: Order) -> bool:

@@ -2,19 +2,17 @@
 undone."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from memory_hotplug.attribute import Attribute
-from memory_hotplug.block import State
+from memory_hotplug.block import State, is_on
+from memory_hotplug.change.absence import absence_of
 from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.journal import last_change
 from memory_hotplug.change.lock import is_own
 from memory_hotplug.change.plan import NEEDED, Action, Change, change_back
 from memory_hotplug.change.targets import (
     NEEDED_FOR_LAYOUT,
-    absence_of,
-    is_on,
     removal_for,
     targets_on,
 )
@@ -41,7 +39,7 @@ def select_layout(request: Request, machine: Machine, layout: Layout, *, force: 
     removal = removal_for(machine, layout)
     targets = targets_on(machine, layout, table, removal, force=force)
     found = select_changes(request, machine, *targets, settings, layout.keep_free)
-    found = replace(found, removal=removal, zones=partial(ZoneBalance, table))
+    found = found._replace(removal=removal, zones=partial(ZoneBalance, table))
     return found if force else _balanced(found, machine, table)
 
 
@@ -49,7 +47,7 @@ def _balanced(selection: Selection, machine: Machine, table: BlockTable) -> Sele
     """The selection with a bound for zone Movable."""
     # Of a size nobody knows before which of its blocks are taken.
     ahead: Sequence[Change] = () if selection.by_size else selection.changes
-    return replace(selection, balance=ZoneBalance(table, ratio_of(machine), ahead))
+    return selection._replace(balance=ZoneBalance(table, ratio_of(machine), ahead))
 
 
 def select_total(request: Request, machine: Machine, *, force: bool) -> Selection:
@@ -66,13 +64,13 @@ def select_total(request: Request, machine: Machine, *, force: bool) -> Selectio
     want = request.size or 0
     if have == want:
         return select_changes(Request(request.text), machine)
-    rest = replace(request, size=abs(want - have))
+    rest = request._replace(size=abs(want - have))
     if want < have:
-        rest = replace(rest, action=Action.DISABLE, memmap_on_memory=None)
+        rest = rest._replace(action=Action.DISABLE, memmap_on_memory=None)
     found = select(rest, machine, table)
     # What is offline counts, whether the hypervisor takes it back or not.
     counting = [one._replace(plan=one.plan._replace(suffices=True)) for one in found.changes]
-    found = replace(found, changes=counting)
+    found = found._replace(changes=counting)
     return found if force else _balanced(found, machine, table)
 
 
@@ -102,4 +100,4 @@ def select_undo(request: Request, machine: Machine) -> Selection:
     settings = settings_to(record.settings, machine)
     found = select_changes(request, machine, changes, absences, settings)
     before = [before for before, _ in present]
-    return replace(found, undoes=Undoing(record, before, record.present_undone(blocks)))
+    return found._replace(undoes=Undoing(record, before, record.present_undone(blocks)))

@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 
@@ -28,7 +27,6 @@ from memory_hotplug.errors import (
     MemoryHotplugError,
     TooFewError,
 )
-from memory_hotplug.layout.places import read_layout
 from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
 from memory_hotplug.request.how import Manner
@@ -37,7 +35,6 @@ from memory_hotplug.request.mending import mended_ahead
 from memory_hotplug.request.need import Need, need_of
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally, Why
-from memory_hotplug.seen.kernel_log import poisoned_on
 from memory_hotplug.trees.files import Tree
 
 __all__ = ["Work"]
@@ -142,6 +139,8 @@ class Work:
         for given in (self.manner.keep_free, self.selection.keep_free):
             if given is not None:
                 return given
+        from memory_hotplug.layout.places import read_layout
+
         try:
             # Nothing is written yet, and a layout may be long.
             with self.manner.watch.during("layout"):
@@ -218,7 +217,7 @@ class Work:
         _check_writable(machine, self.selection, changes)
         kept = storage_before(machine, self.selection)
         observe = self.manner.observe or self.selection.balance is not None
-        terms = replace(self._terms(), patience=self.manner.patience, observe=observe, held=held)
+        terms = self._terms()._replace(patience=self.manner.patience, observe=observe, held=held)
         with _recorded(held, tally, changes):
             if not write_settings(machine.tree, tally):
                 return
@@ -261,6 +260,7 @@ def _why(machine: Machine, error: BlockError | None) -> Why:
     if error is None:
         return Why()
     from memory_hotplug.request.best_first import staying
+    from memory_hotplug.seen.kernel_log import poisoned_on
 
     page, not_removable, nowhere_else = None, False, False
     poisoned: Sequence[int] = ()
