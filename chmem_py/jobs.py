@@ -143,6 +143,10 @@ def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Ask
         from chmem_py.persistence import persist
 
         status = persist(machine, job, done, others, held, output)
+        if job.policy and held and status == Exit.SUCCESS and (output.advice or options.json):
+            from chmem_py.to_tell import too_late
+
+            output.note(too_late(machine, job.policy))
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
         from chmem_py.persistence import put_back
         from memory_hotplug.layout.places import SAVED

@@ -6,7 +6,7 @@ from itertools import chain
 from types import ModuleType
 from typing import Any
 
-from chmem_py import hint_messages, messages
+from chmem_py import hint_messages, messages, to_tell_messages
 from hotplug_cli import messages as shared
 from hotplug_cli import tree_messages
 from hotplug_cli.documents import (
@@ -24,7 +24,7 @@ from hotplug_cli.message import Message, Sentence, Wording
 
 __all__ = ["MESSAGE", "objects_of"]
 
-_TABLES: Sequence[ModuleType] = (shared, tree_messages, messages, hint_messages)
+_TABLES: Sequence[ModuleType] = (shared, tree_messages, messages, hint_messages, to_tell_messages)
 
 OTHER = "OTHER"
 """The code of an error that has no row."""

@@ -72,6 +72,13 @@ class Output:
         else:
             self._held = self._held or sentence.text
 
+    def note(self, sentences: Iterable[Sentence]) -> None:
+        """Write sentences where advice is written, and nowhere else; the document has them."""
+        for sentence in sentences:
+            self.messages.append(sentence)
+            if self.advice:
+                self._complain(sentence)
+
     def tell(self, change: FileChange, line: str | None = None) -> None:
         """Write what was done to a file; as LINE, if that is given."""
         self.files.append(change)

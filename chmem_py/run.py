@@ -106,6 +106,10 @@ def run_changes(site: Site, work: Work, how: How) -> Done:
         return Done(tally, Exit.FAILURE)
     signal = site.interrupts.signal
     output.write(text.format_end(machine, signal))
+    if text.advised and not how.dry_run:
+        from chmem_py.to_tell import not_told
+
+        output.note(not_told(tally, machine))
     return Done(tally, status_of(tally, signal), signal, _forecast(site, work, how))
 
 

@@ -88,6 +88,17 @@ def _becomes(policy: AddedPolicy) -> str:
     return "stays offline: neither the kernel nor a udev rule sets it online"
 
 
+def _late(policy: AddedPolicy, _: FormatSize) -> Iterator[str]:
+    if policy.too_late and policy.at_start:
+        now = policy.settings["auto_online"]
+        yield (
+            f"auto_online_blocks was {policy.at_start.word} when the kernel started"
+            f" ({policy.at_start.file}): memory that a driver added before it was set to {now} was"
+            f" treated so. memhp_default_state={now} on the kernel's command line sets it from"
+            " the start.\n"
+        )
+
+
 def _warning(policy: AddedPolicy, format_size: FormatSize) -> Iterator[str]:
     if policy.too_movable:
         yield (
@@ -138,6 +149,15 @@ _ADDED = (
         lambda policy: bool(policy.by_kernel or policy.by_rules or not policy.added.rules),
     ),
 )
+_AT_START = (
+    Key("word", "the value", TEXT, lambda found: found.word),
+    Key(
+        "file",
+        "the kernel's command line, or its configuration, which says so",
+        TEXT,
+        lambda found: found.file,
+    ),
+)
 _ROWS = (
     PolicyRow(
         "settings",
@@ -165,6 +185,20 @@ _ROWS = (
         object_of(_ADDED),
         lambda policy: filled(_ADDED, policy),
         lambda policy, _: [f"\nMemory that is added {_becomes(policy)}.\n"],
+    ),
+    PolicyRow(
+        "at_start",
+        "what auto_online_blocks was when the kernel started; null if that is not known",
+        nullable(object_of(_AT_START)),
+        lambda policy: filled(_AT_START, policy.at_start) if policy.at_start else None,
+    ),
+    PolicyRow(
+        "too_late",
+        "whether auto_online_blocks was set after the start, which is too late for memory that a "
+        "driver added before",
+        FLAG,
+        lambda policy: policy.too_late,
+        _late,
     ),
     PolicyRow("movable", "bytes online in zone Movable", BYTES, lambda policy: policy.movable),
     PolicyRow("other_zones", "bytes online in other zones", BYTES, lambda policy: policy.others),

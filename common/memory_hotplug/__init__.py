@@ -22,7 +22,7 @@ Forecasts       Forecast Remains Emptied Usage NodeUsage
 Holding         Held Holder Mended Left Watch
 Layouts         Entry Where Missing Policy Differences Absence Setting
 Devices, pages  Device Finding
-Added memory    AddedPolicy AddedMemory OnlineRule
+Added memory    AddedPolicy AddedMemory OnlineRule KernelDefault
 Block by block  carry_out bring_back Terms Patience Guard Change Plan Step Target
 Uevents         Uevents Uevent
 Errors          NoMemoryTreeError NoRootError BrokenTreeError NoBlockSizeError BadBlockSizeError
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     )
     from memory_hotplug.face import Device, Machine
     from memory_hotplug.layout.added_policy import AddedPolicy
+    from memory_hotplug.layout.kernel_default import KernelDefault
     from memory_hotplug.layout.model import Entry, Missing, Policy, Where
     from memory_hotplug.layout.settings import Setting
     from memory_hotplug.layout_face import Differences, Layout
@@ -121,6 +122,7 @@ __all__ = [
     "Holder",
     "How",
     "InUseError",
+    "KernelDefault",
     "Layout",
     "LayoutError",
     "Left",
@@ -180,6 +182,7 @@ _HOMES = {
     "layout.model": ("Entry", "Missing", "Policy", "Where"),
     "layout.settings": ("Setting",),
     "layout.added_policy": ("AddedPolicy",),
+    "layout.kernel_default": ("KernelDefault",),
     "udev.added": ("AddedMemory", "OnlineRule"),
     "change.absence": ("Absence",),
     "change.removal": ("Emptied",),

@@ -349,6 +349,8 @@ def test_policy_in_json_has_all_settings(machine: Make, lsmem: Command) -> None:
             "rule": f"{PLACE}:1",
             "certain": True,
         },
+        "at_start": None,
+        "too_late": False,
         "movable": 0,
         "other_zones": 512 << 20,
         "too_movable": False,
@@ -361,6 +363,25 @@ def test_policy_in_json_has_all_settings(machine: Make, lsmem: Command) -> None:
     write(root, f"{MEMORY}/auto_online_blocks", "online")
     added = json.loads(lsmem("-s", root, "--policy", "-J").stdout)["added_memory"]
     assert added == {"words": ["online"], "by": "kernel", "rule": None, "certain": True}
+
+
+@pytest.mark.parametrize("now", ["offline", "online"])
+def test_policy_says_that_a_setting_came_too_late_for_drivers(
+    now: str, machine: Make, lsmem: Command
+) -> None:
+    root = machine(x86(auto_online_blocks=now))
+    (root / "proc").mkdir()
+    (root / "proc/cmdline").write_text("ro memhp_default_state=offline\n")
+    late = (
+        "auto_online_blocks was offline when the kernel started (/proc/cmdline): memory that a"
+        " driver added before it was set to online was treated so. memhp_default_state=online on"
+        " the kernel's command line sets it from the start.\n"
+    )
+    told = lsmem("-s", root, "--policy").stdout
+    assert told.count("the kernel started") == told.count(late) == (now == "online")
+    document = json.loads(lsmem("-s", root, "--policy", "-J").stdout)
+    assert document["at_start"] == {"word": "offline", "file": "/proc/cmdline"}
+    assert document["too_late"] is (now == "online")
 
 
 @pytest.mark.parametrize(("movable", "warned"), [(8, False), (9, True)])

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from memory_hotplug.block import Zone, zone_of
+from memory_hotplug.layout.kernel_default import KernelDefault, default_on
 from memory_hotplug.layout.settings import present
 from memory_hotplug.machine import Machine
 from memory_hotplug.udev.added import AddedMemory, OnlineRule, added_memory
@@ -25,6 +26,8 @@ class AddedPolicy(NamedTuple):
     """Bytes online in zone Movable."""
     others: int
     """Bytes online in other zones."""
+    at_start: KernelDefault | None = None
+    """What auto_online_blocks was when the kernel started; None if that is not known."""
 
     @property
     def by_kernel(self) -> str | None:
@@ -38,6 +41,13 @@ class AddedPolicy(NamedTuple):
         return () if self.by_kernel or not self.added.certain else self.added.by
 
     @property
+    def too_late(self) -> bool:
+        """Whether auto_online_blocks was set after the start, so that memory which a driver added
+        before was not treated by it."""
+        now = self.settings.get("auto_online")
+        return self.at_start is not None and now is not None and now != self.at_start.word
+
+    @property
     def too_movable(self) -> bool:
         return self.movable > MOVABLE_AT_MOST * self.others
 
@@ -48,4 +58,5 @@ def policy_on(machine: Machine) -> AddedPolicy:
     zones = [zone_of(block) for block in table.blocks()]
     movable = zones.count(Zone.MOVABLE) * table.block_size
     others = table.total(online=True) - movable
-    return AddedPolicy(present(machine), added_memory(machine.tree), movable, others)
+    tree = machine.tree
+    return AddedPolicy(present(machine), added_memory(tree), movable, others, default_on(tree))

@@ -1,0 +1,108 @@
+"""Who must be told of a change, because the kernel does not: kdump, kubelet, the command line.
+
+Nothing is said of what is not known. `crash_hotplug` is 1 where the kernel updates the memory map
+of a crash kernel itself (kernel/crash_core.c; Documentation/admin-guide/mm/memory-hotplug.rst).
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+from chmem_py import to_tell_messages
+from hotplug_cli.message import Sentence
+from memory_hotplug.block import State
+from memory_hotplug.change.lock import is_own
+from memory_hotplug.face import Machine
+from memory_hotplug.layout.kernel_default import default_on
+from memory_hotplug.layout.model import Policy
+from memory_hotplug.request.tally import Tally
+from memory_hotplug.trees.files import Tree
+from memory_hotplug.trees.root_files import RULES, names_in
+from memory_hotplug.udev.facts import Facts
+
+_LOADED = "sys/kernel/kexec_crash_loaded"
+_UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+_COMMANDS = (
+    ("kdump-config reload", ("usr/sbin/kdump-config", "sbin/kdump-config")),
+    ("kdumpctl reload", ("usr/bin/kdumpctl", "usr/sbin/kdumpctl")),
+    ("systemctl restart kdump.service", tuple(f"{above}/kdump.service" for above in _UNITS)),
+)
+"""What loads the crash kernel anew, of Debian and Ubuntu, of Fedora and RHEL, and of the rest; and
+where each is."""
+_OF_KDUMP = re.compile(r"[^/\n]*(?:kdump|kexec)[^/\n]*\.rules")
+_TELLS_KDUMP = re.compile(
+    r'^(?=[^#\n]*SUBSYSTEM=="memory")[^#\n]*ACTION=="(?:[a-z*|]*\|)?(?:online|offline)\b',
+    re.MULTILINE,
+)
+"""A udev rule for memory that is set online or offline."""
+
+_KUBELET = "kubelet"
+_RESTART = f"systemctl restart {_KUBELET}"
+
+
+def not_told(tally: Tally, machine: Machine) -> Iterator[Sentence]:
+    """Messages on who must be told after a change of the online memory."""
+    tree = machine.tree
+    if not any(
+        (one.before.state is State.ONLINE) != (one.after.state is State.ONLINE)
+        for one in tally.outcomes.values()
+    ):
+        return
+    # A simulated machine that is mounted over /sys: the processes are of another machine.
+    if tree.root == "/" and not is_own("/"):
+        return
+    facts = Facts(tree)
+    if _kdump_waits(tree, facts):
+        if command := _reloads(facts):
+            yield to_tell_messages.KDUMP_NOT_TOLD.of(command=command)
+        else:
+            yield to_tell_messages.KDUMP_NOT_TOLD_BY_HAND.of()
+    if _runs(tree, facts, _KUBELET):
+        yield to_tell_messages.KUBELET_NOT_TOLD.of(command=_RESTART)
+
+
+def too_late(machine: Machine, policy: Policy) -> Iterator[Sentence]:
+    """The message that the kernel starts with another word than POLICY has for auto_online."""
+    wanted, found = policy.auto_online, default_on(machine.tree)
+    if wanted is not None and found and found.word != wanted:
+        yield to_tell_messages.POLICY_TOO_LATE.of(word=found.word, file=found.file, policy=wanted)
+
+
+def _kdump_waits(tree: Tree, facts: Facts) -> bool:
+    """Whether a crash kernel is loaded, and nothing loads it anew by itself."""
+    if facts.text(_LOADED) != "1" or facts.of_memory("crash_hotplug") == frozenset({"1"}):
+        return False
+    # On s390 the crash kernel makes the map itself (arch/s390/kernel/crash_dump.c).
+    if facts.machine in ("s390", "s390x"):
+        return False
+    return not any(_TELLS_KDUMP.search(text) for text in _rules(tree, facts))
+
+
+def _rules(tree: Tree, facts: Facts) -> Iterator[str]:
+    """The udev rules that kdump brings; a file in an earlier directory overrides."""
+    seen: set[str] = set()
+    for directory in RULES:
+        for name in _names(tree, directory):
+            if name not in seen and _OF_KDUMP.fullmatch(name):
+                seen.add(name)
+                yield facts.text(f"{directory}/{name}") or ""
+
+
+def _reloads(facts: Facts) -> str | None:
+    """The command of this distribution that loads the crash kernel anew."""
+    for command, paths in _COMMANDS:
+        if any(facts.exists(path) for path in paths):
+            return command
+    return None
+
+
+def _runs(tree: Tree, facts: Facts, name: str) -> bool:
+    """Whether a process has this name, as far as /proc shows it."""
+    processes = (one for one in _names(tree, "proc") if one.isdecimal())
+    return any(facts.text(f"proc/{one}/comm") == name for one in processes)
+
+
+def _names(tree: Tree, directory: str) -> list[str]:
+    with suppress(OSError):
+        return names_in(tree.system, directory)
+    return []
