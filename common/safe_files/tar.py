@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 from zlib import adler32
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import lzma
+
 __all__ = ["BrokenArchiveError", "Member", "members"]
 
 MOST_MEMBERS: Final = 4_000_000
@@ -23,6 +27,8 @@ MOST_BYTES: Final = 4 << 30
 """The maximum size of the archive, unpacked."""
 MOST_KEPT: Final = 64 << 20
 """The maximum size of all contents that are asked for."""
+MOST_TO_UNPACK: Final = 128 << 20
+"""The maximum of bytes of memory for xz; what `xz -9` has packed needs 65 MiB."""
 _MOST_BETWEEN: Final = 1 << 20
 """The maximum of bytes between two members: headers, and long names."""
 _LONGEST_NAME: Final = 4096
@@ -331,7 +337,39 @@ def _unpacked(packed: io.BufferedReader) -> _Source:
 
         return bz2.BZ2File(packed)
     if start.startswith(b"\xfd7zXZ\0"):
+        return _Xz(packed)
+    return packed
+
+
+class _Xz:
+    """What xz has packed: LZMAFile has no bound for the memory that a header can ask for."""
+
+    def __init__(self, packed: io.BufferedReader) -> None:
+        self._packed = packed
+        self._stream = self._next_stream()
+
+    @staticmethod
+    def _next_stream() -> lzma.LZMADecompressor:
         import lzma
 
-        return lzma.LZMAFile(packed)
-    return packed
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, MOST_TO_UNPACK)
+
+    def read(self, size: int) -> bytes:
+        """The next SIZE bytes; less at the end."""
+        found = bytearray()
+        while len(found) < size:
+            packed = b""
+            if self._stream.eof:
+                # Streams can follow one another, with zeros between them.
+                packed = self._stream.unused_data.lstrip(b"\0")
+                while not packed and self._packed.peek(1):
+                    packed = self._packed.read(_PART).lstrip(b"\0")
+                if not packed:
+                    break
+                self._stream = self._next_stream()
+            elif self._stream.needs_input:
+                packed = self._packed.read(_PART)
+                if not packed:
+                    raise EOFError("the end is missing")
+            found += self._stream.decompress(packed, size - len(found))
+        return bytes(found)
