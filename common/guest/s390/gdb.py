@@ -49,7 +49,11 @@ class Gdb:
     def ask(self, text: str) -> str:
         """Send a packet; return the answer. Raises GdbClosedError if QEMU has ended."""
         self._send(text)
-        return self._receive(PATIENCE)
+        answer = self._receive(PATIENCE)
+        if answer[:1] in ("W", "X"):
+            # It says so where the guest has just ended by itself, whatever it was asked.
+            raise GdbClosedError("QEMU has ended")
+        return answer
 
     def _send(self, text: str) -> None:
         data = text.encode()
