@@ -241,4 +241,4 @@ def _version() -> str:
 def __dir__() -> list[str]:
     """What a program begins with. help() writes out each name of dir() with all that it inherits:
     all names are four thousand lines."""
-    return ["Action", "Layout", "Machine", "Order", "human", "parse_size"]
+    return ["Action", "Machine", "Order", "human", "parse_size"]

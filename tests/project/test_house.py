@@ -312,6 +312,8 @@ FOR_AN_ENABLE = {
 
 OF_PYTHON_FOR_AN_ENABLE = (
     *OF_PYTHON,
+    # A named tuple asks it for the types of its fields since 3.14.
+    *(["annotationlib"] if sys.version_info >= (3, 14) else []),
     *("bisect", "fcntl", "gc", "json", "re", "shlex", "threading", "typing", "warnings"),
 )
 """The modules of the standard library that it may import; not dataclasses, which brings inspect."""
