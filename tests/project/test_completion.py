@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
@@ -75,7 +76,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
 
     yield at_prompt
     for terminal in started.values():
-        terminal.process.close(force=True)
+        # On a busy machine a shell is not gone a tenth of a second later, as pexpect wants it.
+        if terminal.process.isalive():
+            terminal.process.kill(signal.SIGKILL)
+            terminal.process.wait()
+        terminal.process.close()
 
 
 @pytest.mark.parametrize("name", INSTALLED_SHELLS)
