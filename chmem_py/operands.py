@@ -43,7 +43,7 @@ def zone_for(machine: Machine, action: Action, name: str | None, output: Output)
     """The zone with that name, where ACTION takes one."""
     if name is None:
         return None
-    zone = zone_named(name, machine.read(("zones", "configured")).has_zones, output)
+    zone = _zone_named(name, machine.read(("zones", "configured")).has_zones, output)
     # Like util-linux, ignore the zone where memory is only configured or deconfigured.
     return zone if action in (Action.ENABLE, Action.DISABLE) else None
 
@@ -63,9 +63,7 @@ def check_device(machine: Machine, device: str | None) -> None:
         raise CommandError(sentence if found.known else messages.DEVICE_UNKNOWN.of(device=device))
 
 
-def zone_named(name: str | None, zones: bool, output: Output) -> Zone | None:
-    if name is None:
-        return None
+def _zone_named(name: str, zones: bool, output: Output) -> Zone | None:
     if not zones:
         output.say(messages.ZONE_IGNORED.of())
         return None

@@ -6,7 +6,6 @@ of a crash kernel itself (kernel/crash_core.c; Documentation/admin-guide/mm/memo
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 
 from chmem_py import to_tell_messages
 from hotplug_cli.message import Sentence
@@ -16,9 +15,8 @@ from memory_hotplug.face import Machine
 from memory_hotplug.layout.kernel_default import default_on
 from memory_hotplug.layout.model import Policy
 from memory_hotplug.request.tally import Tally
-from memory_hotplug.trees.files import Tree
-from memory_hotplug.trees.root_files import RULES, names_in
 from memory_hotplug.udev.facts import Facts
+from memory_hotplug.udev.syntax import rule_paths
 
 _LOADED = "sys/kernel/kexec_crash_loaded"
 _UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
@@ -52,12 +50,12 @@ def not_told(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     if tree.root == "/" and not is_own("/"):
         return
     facts = Facts(tree)
-    if _kdump_waits(tree, facts):
+    if _kdump_waits(facts):
         if command := _reloads(facts):
             yield to_tell_messages.KDUMP_NOT_TOLD.of(command=command)
         else:
             yield to_tell_messages.KDUMP_NOT_TOLD_BY_HAND.of()
-    if _runs(tree, facts, _KUBELET):
+    if _runs(facts, _KUBELET):
         yield to_tell_messages.KUBELET_NOT_TOLD.of(command=_RESTART)
 
 
@@ -68,24 +66,21 @@ def too_late(machine: Machine, policy: Policy) -> Iterator[Sentence]:
         yield to_tell_messages.POLICY_TOO_LATE.of(word=found.word, file=found.file, policy=wanted)
 
 
-def _kdump_waits(tree: Tree, facts: Facts) -> bool:
+def _kdump_waits(facts: Facts) -> bool:
     """Whether a crash kernel is loaded, and nothing loads it anew by itself."""
     if facts.text(_LOADED) != "1" or facts.of_memory("crash_hotplug") == frozenset({"1"}):
         return False
     # On s390 the crash kernel makes the map itself (arch/s390/kernel/crash_dump.c).
     if facts.machine in ("s390", "s390x"):
         return False
-    return not any(_TELLS_KDUMP.search(text) for text in _rules(tree, facts))
+    return not any(_TELLS_KDUMP.search(text) for text in _rules(facts))
 
 
-def _rules(tree: Tree, facts: Facts) -> Iterator[str]:
-    """The udev rules that kdump brings; a file in an earlier directory overrides."""
-    seen: set[str] = set()
-    for directory in RULES:
-        for name in _names(tree, directory):
-            if name not in seen and _OF_KDUMP.fullmatch(name):
-                seen.add(name)
-                yield facts.text(f"{directory}/{name}") or ""
+def _rules(facts: Facts) -> Iterator[str]:
+    """The udev rules that kdump brings."""
+    for path in rule_paths(facts.names):
+        if _OF_KDUMP.fullmatch(path.rpartition("/")[2]):
+            yield facts.text(path) or ""
 
 
 def _reloads(facts: Facts) -> str | None:
@@ -96,13 +91,7 @@ def _reloads(facts: Facts) -> str | None:
     return None
 
 
-def _runs(tree: Tree, facts: Facts, name: str) -> bool:
+def _runs(facts: Facts, name: str) -> bool:
     """Whether a process has this name, as far as /proc shows it."""
-    processes = (one for one in _names(tree, "proc") if one.isdecimal())
+    processes = (one for one in facts.names("proc") if one.isdecimal())
     return any(facts.text(f"proc/{one}/comm") == name for one in processes)
-
-
-def _names(tree: Tree, directory: str) -> list[str]:
-    with suppress(OSError):
-        return names_in(tree.system, directory)
-    return []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from memory_hotplug.block import State, Zone, same_condition, zone_of
+from memory_hotplug.block import MemoryBlock, State, Zone, same_condition, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.outcome import Outcome, Result
@@ -165,6 +165,11 @@ class Tally:
         return [n for n, outcome in self.outcomes.items() if _differs(outcome)]
 
     @property
+    def before_change(self) -> list[MemoryBlock]:
+        """These blocks as they were before."""
+        return [self.outcomes[number].before for number in self.changed]
+
+    @property
     def bytes_done(self) -> int:
         return self.done * self.selection.block_size
 
@@ -191,8 +196,7 @@ class Tally:
         undoes = self.selection.undoes
         if undoes is None or self.complete:
             return None
-        before = [self.outcomes[number].before for number in self.changed]
-        undone = undoes.whole(before, self.settings)
+        undone = undoes.whole(self.before_change, self.settings)
         done = {*self.numbers(Result.DONE), *self.as_wanted}
         blocks = [before for before in undoes.before if before.number not in done]
         written = {setting.key for setting in self.settings}

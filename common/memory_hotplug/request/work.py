@@ -247,7 +247,7 @@ def _recorded(held: Held | None, tally: Tally, changes: Iterable[Change]) -> Ite
     try:
         yield
     finally:
-        before = [tally.outcomes[number].before for number in tally.changed]
+        before = tally.before_change
         if undoes:
             whole = undoes.whole(before, tally.settings)
             held.finish_undo(*whole, tally.still_to_undo)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from memory_hotplug.seen.iomem import Region
 from memory_hotplug.trees.files import Tree
+from memory_hotplug.trees.root_files import CMDLINE
 
 __all__ = ["FROM_FIRMWARE", "memory_beyond", "parameters_that_take"]
 
@@ -62,7 +63,7 @@ def _of_firmware(tree: Tree) -> Iterator[Region]:
 def parameters_that_take(tree: Tree) -> list[str]:
     """The parameters of the kernel's command line that take memory from it."""
     try:
-        line = tree.read("proc/cmdline").decode(errors="replace")
+        line = tree.read(CMDLINE).decode(errors="replace")
     except OSError:
         return []
     return list(filter(_TAKES.fullmatch, line.split()))

@@ -95,9 +95,10 @@ class Facts:
                 return str(about["machine"])
         if self._here:
             return os.uname().machine
-        return "s390x" if self._names("sys/firmware/memory") else None
+        return "s390x" if self.names("sys/firmware/memory") else None
 
-    def _names(self, directory: str) -> list[str]:
+    def names(self, directory: str) -> list[str]:
+        """The names in a directory; none if it cannot be read."""
         try:
             return names_in(self._root, directory)
         except OSError:
@@ -133,8 +134,8 @@ class Facts:
     @cached_property
     def has_block_attributes(self) -> frozenset[str]:
         """The names in the directories of blocks."""
-        blocks = [name for name in self._names(_MEMORY) if re.fullmatch("memory[0-9]+", name)]
-        return frozenset(self._names(f"{_MEMORY}/{min(blocks)}") if blocks else ())
+        blocks = [name for name in self.names(_MEMORY) if re.fullmatch("memory[0-9]+", name)]
+        return frozenset(self.names(f"{_MEMORY}/{min(blocks)}") if blocks else ())
 
     def of_memory(self, name: str) -> Attribute:
         """An attribute of /sys/devices/system/memory; False if there is none."""
@@ -161,13 +162,13 @@ class Facts:
         """An attribute that a device does not have is empty; False if there is no such device."""
         if not self._whole:
             return None
-        return NOTHING if any(self._names(place) for place in places) else False
+        return NOTHING if any(self.names(place) for place in places) else False
 
     def exists(self, path: str) -> bool | None:
         """Whether a file or directory is there, by its absolute path; None if that is not known."""
         path = path.strip("/")
         above, _, name = path.rpartition("/")
-        if name in self._names(above):
+        if name in self.names(above):
             return True
         return False if self._whole else None
 

@@ -5,14 +5,15 @@ its label is none, either.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 
 from memory_hotplug.trees.files import Packed
 from memory_hotplug.trees.root_files import RULES, is_masked, names_in, read_file
 
-__all__ = ["BUILTINS", "Kind", "Rule", "RuleFile", "Token", "rule_files", "rules_of"]
+__all__ = ["BUILTINS", "Kind", "Rule", "RuleFile", "Token", "rule_files", "rule_paths", "rules_of"]
 
 _MOST_LINES = 100_000
 _LONGEST_LINE = 16384
@@ -189,14 +190,19 @@ def rule_files(root: str | Packed) -> Iterator[RuleFile]:
 
     Raises OSError if a directory or a file cannot be read.
     """
-    found: dict[str, str] = {}
-    for directory in RULES:
-        for name in names_in(root, directory):
-            if name.endswith(".rules"):
-                found.setdefault(name, f"{directory}/{name}")
-    for _, path in sorted(found.items()):
+    for path in rule_paths(partial(names_in, root)):
         rules, sure = rules_of(_text(root, path))
         yield RuleFile(path, rules, sure)
+
+
+def rule_paths(names: Callable[[str], Iterable[str]]) -> list[str]:
+    """The paths of these files, masked ones included; NAMES gives those in a directory."""
+    found: dict[str, str] = {}
+    for directory in RULES:
+        for name in names(directory):
+            if name.endswith(".rules"):
+                found.setdefault(name, f"{directory}/{name}")
+    return [path for _, path in sorted(found.items())]
 
 
 def _text(root: str | Packed, path: str) -> str:
