@@ -221,6 +221,8 @@ class States(RuleBasedStateMachine):
             return
         for number, wanted in self.stays.items():
             now = ran.after.blocks.get(number)
+            if now is not None and wanted.zone is None:
+                now = now._replace(zone=None)
             if now is not None and now != wanted:
                 reason = f"block {number} was {wanted}, and is {now}: {ran.status} {ran.said}"
                 # Less may be online than before, so that none can be set offline.
@@ -373,7 +375,9 @@ class States(RuleBasedStateMachine):
 
     def _persisted(self, ran: Ran) -> None:
         if "persistent" in ran.line and ran.line.action != "policy" and ran.status in (0, PARTLY):
-            self.stays |= {n: ran.after.blocks[n] for n in ran.moved}
+            # Where no zone is asked for, each boot chooses one.
+            zone = {} if "zone" in ran.line else {"zone": None}
+            self.stays |= {n: ran.after.blocks[n]._replace(**zone) for n in ran.moved}
         rewritten = ran.before.saved != ran.after.saved and ran.line.action == "undo"
         if rewritten or ran.line.action == "uninstall":
             self.stays = {}
@@ -384,14 +388,13 @@ class States(RuleBasedStateMachine):
         if self.back is None:
             return
         if ran.status == 0:
-            before = ran.before
-            blocks = {n: before.blocks[n] for n in ran.moved}
+            before, after = ran.before, ran.after
+            # Also one that only came into its old zone again.
+            blocks = {n: was for n, was in before.blocks.items() if after.blocks.get(n) != was}
             settings = {
-                key: word
-                for key, word in before.settings.items()
-                if ran.after.settings[key] != word
+                key: word for key, word in before.settings.items() if after.settings[key] != word
             }
-            layout = (before.saved, ran.after.saved) if before.saved != ran.after.saved else None
+            layout = (before.saved, after.saved) if before.saved != after.saved else None
             if blocks or settings or layout:
                 self.back = Back(blocks, settings, layout, self.back.perhaps)
         else:
