@@ -154,7 +154,8 @@ def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Ask
         if not put_back(machine, selection.undoes.layout, held, output):
             output.say(messages.LAYOUT_KEPT.of(file=f"/{SAVED}"))
             status = Exit.PARTLY
-    if options.install and done.signal is None:
+    as_a_whole = options.how.all_or_nothing and status != Exit.SUCCESS
+    if options.install and done.signal is None and not as_a_whole:
         from chmem_py.install import install_units
 
         install_units(machine, output, dry_run=options.dry_run)

@@ -70,6 +70,18 @@ def test_a_file_that_was_written_is_a_part(tree: Path, chmem: Command) -> None:
     assert done.stdout == "nothing to change\nnothing to install\n"
 
 
+@pytest.mark.parametrize("rehearsal", [(), ("--dry-run",)])
+def test_all_or_nothing_installs_nothing_where_the_layout_is_not_applied(
+    rehearsal: tuple[str, ...], tree: Path, chmem: Command
+) -> None:
+    layout(tree, '[[memory]]\nsize = "8G"\n', MINE)
+    done = chmem("-s", tree, "--apply", "--install", "--all-or-nothing", *rehearsal)
+    assert done.status == 1
+    assert done.stderr.endswith("chmem: nothing is changed (--all-or-nothing)\n")
+    assert "memory-layout.service" not in done.stdout
+    assert not (tree / UNIT).exists() and not (tree / RULES).exists()
+
+
 def test_a_dry_run_installs_nothing(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--apply", "--install", "--dry-run")
     assert done.status == 0
