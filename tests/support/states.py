@@ -225,8 +225,9 @@ class States(RuleBasedStateMachine):
                 now = now._replace(zone=None)
             if now is not None and now != wanted:
                 reason = f"block {number} was {wanted}, and is {now}: {ran.status} {ran.said}"
-                # Less may be online than before, so that none can be set offline.
-                guarded = wanted.state == "offline" and " is in use: " in ran.said
+                # Less may be online than before, so that none can be set offline. Of a layout that
+                # takes too much nothing is done.
+                guarded = " is in use: " in ran.said
                 self.trial.check(guarded or told_of(ran, number), "persistent", reason)
                 self.trial.check(ran.status, "persistent", reason)
 
@@ -336,6 +337,9 @@ class States(RuleBasedStateMachine):
         if line.action not in _REPEATED or "dry-run" in line or "install" in line:
             return
         if ran.status != 0 and (ran.refused_by_kernel or "json" not in line or ran.status == 1):
+            return
+        if ran.status and " in zone Movable, which would have more than " in ran.said:
+            # What other entries have set online since may be enough for the one that was refused.
             return
         STEPS["second run"] += 1
         second = self.trial.run(line, looking=False)
