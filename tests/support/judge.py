@@ -138,7 +138,9 @@ def _nothing_done(ran: Ran) -> Iterator[Fault]:
         if before.saved != after.saved:
             yield "status 1", f"status 1, but the layout changed: {ran.said}"
     if ran.status == PARTLY and not ran.elsewhere and "all-or-nothing" in ran.line:
-        left = "failed while undoing" in ran.said or "is left" in ran.said
+        # The block is as asked where only its storage stays.
+        kept = _storage_kept(ran)
+        left = "failed while undoing" in ran.said or "is left" in ran.said or kept
         if not left and ran.line.action not in ("undo",) and "persistent" not in ran.line:
             yield "all or nothing", f"a part was done: {ran.said}"
 
