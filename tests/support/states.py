@@ -380,8 +380,10 @@ class States(RuleBasedStateMachine):
     def _persisted(self, ran: Ran) -> None:
         if "persistent" in ran.line and ran.line.action != "policy" and ran.status in (0, PARTLY):
             # Where no zone is asked for, each boot chooses one.
-            zone = {} if "zone" in ran.line else {"zone": None}
-            self.stays |= {n: ran.after.blocks[n]._replace(**zone) for n in ran.moved}
+            stay = {n: ran.after.blocks[n] for n in ran.moved}
+            if "zone" not in ran.line:
+                stay = {n: block._replace(zone=None) for n, block in stay.items()}
+            self.stays |= stay
         rewritten = ran.before.saved != ran.after.saved and ran.line.action == "undo"
         if rewritten or ran.line.action == "uninstall":
             self.stays = {}
