@@ -51,6 +51,7 @@ VAIN = [
 ]
 """Changes of which the machine allows nothing."""
 CHANGES += [("arm64-offset", "-e -b 8304-8305"), ("x86-two-nodes", "-d -b 23")]
+CHANGES += [("s390-lpar", "--reconfigure -m 1 -b 5-6")]
 CHANGES += [
     (profile, "-e -b 16-17")
     for profile in ("s390-debian", "s390-imbalance", "s390-lpar", "s390-pre-6.19")
