@@ -2,7 +2,7 @@
 
 import gc
 
-from chmem_py import options as options_
+from chmem_py import options
 from chmem_py.command import Chmem, offer_devices, offer_nodes, offer_operands, schema_text
 from chmem_py.options import ORDERS, ZONES
 from chmem_py.output import NAME
@@ -92,7 +92,7 @@ OPTIONS = (
         "--memmap-on-memory",
         metavar="0|1",
         offers=offers.words(lambda: ["0", "1"]),
-        parse=options_.memmap,
+        parse=options.memmap,
         section=_WHAT,
         help="where struct pages go: 1 in the block itself, 0 in memory that is online",
     ),
@@ -107,7 +107,7 @@ OPTIONS = (
     Option(
         "--node",
         metavar="N",
-        parse=options_.count,
+        parse=options.count,
         offers=offer_nodes,
         own=True,
         section=_WHAT,
@@ -147,7 +147,7 @@ OPTIONS = (
     Option(
         "--timeout",
         metavar="SECONDS",
-        parse=options_.seconds,
+        parse=options.seconds,
         own=True,
         section=_HOW,
         help="time limit for setting one block offline",
@@ -155,7 +155,7 @@ OPTIONS = (
     Option(
         "--retry",
         metavar="N",
-        parse=options_.count,
+        parse=options.count,
         default=0,
         own=True,
         section=_HOW,
@@ -165,7 +165,7 @@ OPTIONS = (
         "--order",
         metavar="HOW",
         offers=offers.words(lambda: ORDERS),
-        parse=options_.order,
+        parse=options.order,
         own=True,
         section=_HOW,
         help="which blocks to take for a SIZE: " + ", ".join(ORDERS),
@@ -174,7 +174,7 @@ OPTIONS = (
         "--keep-free",
         metavar="SIZE",
         offers=offers.words(lambda: [NONE]),
-        parse=options_.kept,
+        parse=options.kept,
         own=True,
         section=_HOW,
         help="take only memory that leaves SIZE available",
@@ -183,7 +183,7 @@ OPTIONS = (
         "--force",
         key="keep_free",
         value=NONE,
-        parse=options_.kept,
+        parse=options.kept,
         own=True,
         section=_HOW,
         help="--keep-free none: take memory however much of it is in use",
@@ -193,7 +193,7 @@ OPTIONS = (
         "--advice",
         metavar="WHEN",
         offers=offers.words(lambda: advice_option.WHEN),
-        parse=options_.when,
+        parse=options.when,
         own=True,
         section=_OUTPUT,
         help="say what to do about failures: " + ", ".join(advice_option.WHEN),

@@ -10,7 +10,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 from chmem_py import messages
@@ -107,12 +107,7 @@ class _Armed:
         if self._timeout is not None:
             signal.setitimer(signal.ITIMER_REAL, self._timeout)
 
-    def __exit__(
-        self,
-        _: type[BaseException] | None,
-        __: BaseException | None,
-        ___: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._interrupts._armed = self._interrupts._counting = False
         if self._timeout is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -13,7 +13,7 @@ from chmem_py.operands import check_device, is_possible, say_remarks, unable, zo
 from chmem_py.options import Options
 from chmem_py.output import NAME, Output
 from chmem_py.recovery import after_recovery, holding, say_held
-from chmem_py.run import NONE, Done, Site, gave_up, interrupted, run_changes
+from chmem_py.run import NONE, Done, Workplace, gave_up, interrupted, run_changes
 from hotplug_cli import program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
@@ -63,7 +63,7 @@ def change(make: Maker, asked: Asked) -> int:
         with Interrupts(options.timeout) as interrupts:
             try:
                 with _held(machine, job, options, interrupts, output) as held:
-                    done = _do(Site(machine, output, interrupts, held), job, asked)
+                    done = _do(Workplace(machine, output, interrupts, held), job, asked)
             except (StoppedError, HeldError) as error:
                 nothing = select_nothing(job.request, machine)
                 if isinstance(error, HeldError):
@@ -94,7 +94,7 @@ def _check_place(machine: Machine, options: Options) -> None:
         check_install(machine.tree)
 
 
-def _do(site: Site, job: Job, asked: Asked) -> Done:
+def _do(site: Workplace, job: Job, asked: Asked) -> Done:
     """Do the job, and write what is to outlive a boot. If that fails, the memory is changed
     nevertheless."""
     options, output = asked.options, asked.output
@@ -117,7 +117,7 @@ def _do(site: Site, job: Job, asked: Asked) -> Done:
         return done._replace(status=Exit.PARTLY if changed else Exit.FAILURE)
 
 
-def _manner(site: Site, job: Job, options: Options) -> How:
+def _manner(site: Workplace, job: Job, options: Options) -> How:
     """The options, as the library takes them."""
     how = options.how
     return How(
@@ -134,7 +134,7 @@ def _manner(site: Site, job: Job, options: Options) -> How:
     )
 
 
-def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Asked) -> int:
+def _keep(site: Workplace, job: Job, done: Done, others: "Contest | None", asked: Asked) -> int:
     """Write what is to outlive a boot; the exit status."""
     options, output = asked.options, asked.output
     machine, held, status = site.machine, site.held, done.status

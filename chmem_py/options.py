@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from chmem_py import messages
-from chmem_py.run import NONE, How, KeepFree
+from chmem_py.run import NONE, KeepFree, RunOptions
 from hotplug_cli import advice_option, sizes
 from hotplug_cli.getopt import Option, UsageError
 from memory_hotplug.block import Zone
@@ -50,10 +50,10 @@ class Options(NamedTuple):
         return self.keep_free == NONE
 
     @property
-    def how(self) -> How:
+    def how(self) -> RunOptions:
         """The options about how to do it."""
-        values = {name: getattr(self, name) for name in How._fields}
-        return How(**{**values, "order": self.order or ORDERS[0]})
+        values = {name: getattr(self, name) for name in RunOptions._fields}
+        return RunOptions(**{**values, "order": self.order or ORDERS[0]})
 
 
 _Value = TypeVar("_Value")

@@ -13,7 +13,7 @@ from memory_hotplug.layout.at_boot import RULES
 from memory_hotplug.layout.model import Entry, Layout
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.udev.added import OnlineRule, added_memory
-from memory_hotplug.udev.stopping import OVERRIDING, Removal, Way, removal
+from memory_hotplug.udev.stopping import OVERRIDING, FileEdit, Way, removal
 
 _DEVICES = {
     "": "other devices",
@@ -95,7 +95,7 @@ def _advice(tree: Tree, file: str, rules: list[OnlineRule]) -> str:
     return messages.STOP_BY_EDITING.of(command=command, what=what, kept=kept).advice
 
 
-def _done(how: Removal, rules: list[OnlineRule]) -> Iterator[str]:
+def _done(how: FileEdit, rules: list[OnlineRule]) -> Iterator[str]:
     """What the command does to which lines."""
     lines = {rule.line: _lines(rule) for rule in rules}
     for way, text in _WAYS.items():
@@ -107,7 +107,7 @@ def _lines(rule: OnlineRule) -> str:
     return f"line {rule.line}" if rule.last == rule.line else f"lines {rule.line} to {rule.last}"
 
 
-def _kept(how: Removal) -> str:
+def _kept(how: FileEdit) -> str:
     """What masking the file would drop, too."""
     if not how.others:
         return ""

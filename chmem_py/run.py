@@ -29,7 +29,7 @@ NONE: Literal["none"] = "none"
 KeepFree = int | Literal["none"] | None
 
 
-class How(NamedTuple):
+class RunOptions(NamedTuple):
     """The options about how to do it, and what to show."""
 
     dry_run: bool = False
@@ -63,7 +63,7 @@ class Done(NamedTuple):
     """What a dry run finds, in sentences: all comments of its script."""
 
 
-class Site(NamedTuple):
+class Workplace(NamedTuple):
     """Where the work is done."""
 
     machine: Machine
@@ -73,7 +73,7 @@ class Site(NamedTuple):
     """The machine held; None if nothing is to be written to it."""
 
 
-def run_changes(site: Site, work: Work, how: How) -> Done:
+def run_changes(site: Workplace, work: Work, how: RunOptions) -> Done:
     """Do the work, or rehearse it, and write what was done."""
     machine, output, tally = site.machine, site.output, work.tally
     plain = not (how.json or how.dry_run)
@@ -121,7 +121,7 @@ def _say_left_out(work: Work, output: Output) -> None:
         output.say(messages.LAYOUT_LEFT_OUT.of(reason=reason))
 
 
-def _carry_out(site: Site, work: Work, text: Text) -> None:
+def _carry_out(site: Workplace, work: Work, text: Text) -> None:
     """Have the blocks changed, with a progress bar, or the change rehearsed."""
     tally, selection = work.tally, work.selection
     progress = Progress(selection.asked, selection.block_size)
@@ -137,7 +137,7 @@ def _carry_out(site: Site, work: Work, text: Text) -> None:
         progress.stop()
 
 
-def _forecast(site: Site, work: Work, how: How) -> Sequence[str]:
+def _forecast(site: Workplace, work: Work, how: RunOptions) -> Sequence[str]:
     """Write the script of a dry run. The document has every comment that it has, and the commands
     as steps."""
     if not how.dry_run:

@@ -19,10 +19,9 @@ from hotplug_cli.exits import Exit
 from hotplug_cli.message import Sentence
 from hotplug_cli.program import complain_of
 from hotplug_cli.remarks import sentence_of
-from lsmem_py import changes as changes_
 from lsmem_py import layout_targets, messages, typed
-from lsmem_py.changes import Difference
-from lsmem_py.earlier import earlier_state, snapshot
+from lsmem_py.changes import CHANGE, Difference, compare, format_lines
+from lsmem_py.earlier import earlier_state, present_state
 from lsmem_py.layout_targets import Wanted
 from memory_hotplug.errors import MemoryHotplugError, printable
 from memory_hotplug.machine import Machine
@@ -59,16 +58,16 @@ def run_diff(
         wanted = None
         if layout_targets.is_layout(path):
             with Machine.at(root) as machine:
-                after = snapshot(machine)
+                after = present_state(machine)
                 wanted = layout_targets.wanted(machine, after, path)
             before, lacking = wanted.snapshot, wanted.sentences
         else:
             before = earlier_state(path)
             with Machine.at(root) as machine:
-                after = snapshot(machine)
+                after = present_state(machine)
         settings = dict(_settings(before.head, after.head))
         same_size = before.block_size == after.block_size
-        changes = changes_.compare(before, after) if same_size else []
+        changes = compare(before, after) if same_size else []
         found = _Compared(changes, settings, wanted)
         sys.stdout.writelines(
             _format_document(found) if json else _format_text(changes, settings, format_size)
@@ -146,8 +145,8 @@ _HEAD = (
 _CHANGES = Key(
     "changes",
     "blocks that follow each other and changed in the same way",
-    array_of(object_of(changes_.CHANGE)),
-    lambda found: (filled(changes_.CHANGE, change) for change in found.changes),
+    array_of(object_of(CHANGE)),
+    lambda found: (filled(CHANGE, change) for change in found.changes),
 )
 
 
@@ -179,4 +178,4 @@ def _format_text(
         yield f"{name}: {printable(str(old))} -> {new}\n"
     if "block_size" in settings:
         yield f"{messages.OTHER_BLOCK_SIZE.of()}\n"
-    yield from changes_.format_lines(found, format_size)
+    yield from format_lines(found, format_size)

@@ -8,15 +8,14 @@ from typing import Any
 
 from hotplug_cli.program import CommandError, standard_input
 from hotplug_cli.tree_errors import sentence_of
-from lsmem_py import changes as changes_
 from lsmem_py import messages, typed
-from lsmem_py.changes import Snapshot, Span
+from lsmem_py.changes import ATTRIBUTES, Snapshot, Span, snapshot
 from lsmem_py.validation import fault
 from memory_hotplug.errors import MemoryHotplugError, NoRootError
 from memory_hotplug.machine import Machine
 from memory_hotplug.reading import ADDRESS_LIMIT
 
-__all__ = ["EarlierError", "earlier_state", "snapshot"]
+__all__ = ["EarlierError", "earlier_state", "present_state"]
 
 _LONGEST = 1 << 29
 """The maximum size of a document in bytes: enough for a million ranges."""
@@ -33,11 +32,11 @@ class EarlierError(CommandError):
     """The file is not one that --diff can compare with."""
 
 
-def snapshot(machine: Machine) -> Snapshot:
+def present_state(machine: Machine) -> Snapshot:
     """The present condition of a machine. Raises NoBlocksError."""
-    table = machine.read(changes_.ATTRIBUTES)
+    table = machine.read(ATTRIBUTES)
     head = typed.head(machine, table)
-    return changes_.snapshot(table, head)
+    return snapshot(table, head)
 
 
 def earlier_state(path: str) -> Snapshot:
@@ -69,7 +68,7 @@ def _from_tree(path: str) -> Snapshot:
     """The condition in a directory or an archive. Raises EarlierError."""
     try:
         with Machine.at(path) as machine:
-            return snapshot(machine)
+            return present_state(machine)
     except NoRootError as error:
         reason = error.reason
     except MemoryHotplugError as error:
@@ -117,7 +116,7 @@ def _snapshot_of(document: Mapping[str, Any]) -> Snapshot:
     spans = []
     for index, row in enumerate(document["ranges"]):
         first, last = _place(row, block_size, f"ranges[{index}]")
-        values = {name: row[name] for name in changes_.ATTRIBUTES if name in row}
+        values = {name: row[name] for name in ATTRIBUTES if name in row}
         spans.append(Span(first, last, values))
     if not spans:
         raise ValueError("ranges is empty")

@@ -14,10 +14,9 @@ from rich.live import Live
 from rich.text import Text
 
 from hotplug_cli.remarks import sentence_of
-from lsmem_py import changes as changes_
 from lsmem_py import formats, messages
 from lsmem_py.alarm import ENDING, Alarm, end_by
-from lsmem_py.changes import Difference
+from lsmem_py.changes import Difference, compare, format_news, numbers, snapshot
 from lsmem_py.sources import Sources
 from lsmem_py.view import View
 from memory_hotplug.machine import Machine
@@ -45,7 +44,7 @@ def run_screen(
         highlight=False,
     )
     machine, table = read()
-    before = changes_.snapshot(table)
+    before = snapshot(table)
     marked: dict[int, float] = {}
     news = messages.NO_CHANGE_YET.of().text
     with Live(console=console, screen=True, auto_refresh=False) as screen:
@@ -66,11 +65,11 @@ def run_screen(
                 os.kill(os.getpid(), signal.SIGSTOP)
                 screen.start()
             machine, table = read()
-            after = changes_.snapshot(table)
-            found = changes_.compare(before, after)
+            after = snapshot(table)
+            found = compare(before, after)
             now = time.monotonic()
             marked = {number: end for number, end in marked.items() if end > now}
-            marked.update(dict.fromkeys(changes_.numbers(found), now + seconds))
+            marked.update(dict.fromkeys(numbers(found), now + seconds))
             if found:
                 news = _news(found)
             before = after
@@ -79,7 +78,7 @@ def run_screen(
 def _news(found: Sequence[Difference]) -> str:
     """A text with the first change, and the number of changes."""
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return changes_.format_news(found[0], datetime.now()) + more
+    return format_news(found[0], datetime.now()) + more
 
 
 def _lines(

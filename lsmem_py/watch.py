@@ -12,10 +12,17 @@ from typing import Any, Self
 from hotplug_cli.documents import TEXT, Key, described, filled, object_of, version_of
 from hotplug_cli.program import complain
 from hotplug_cli.remarks import sentence_of
-from lsmem_py import changes as changes_
 from lsmem_py import messages
 from lsmem_py.alarm import ENDING, Alarm, end_by
-from lsmem_py.changes import Difference
+from lsmem_py.changes import (
+    ATTRIBUTES,
+    CHANGE,
+    Difference,
+    compare,
+    format_news,
+    format_stamped,
+    snapshot,
+)
 from lsmem_py.view import View
 from memory_hotplug.machine import Machine
 from memory_hotplug.table import BlockTable, Remark
@@ -70,7 +77,7 @@ class _Reading:
 
     def __init__(self, root: str, attributes: Collection[str] = ()) -> None:
         self._root = root
-        self._attributes = {*attributes, *changes_.ATTRIBUTES}
+        self._attributes = {*attributes, *ATTRIBUTES}
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -88,21 +95,21 @@ class _Reading:
 
 def _write_changes(reader: _Reading, json: bool, alarm: Alarm) -> None:
     """Write one line for each change and, on standard error, what could not be read."""
-    before = changes_.snapshot(reader()[1])
+    before = snapshot(reader()[1])
     _write_remarks(before.remarks)
     if not json:
         # Without this line nobody could tell that an empty log is being written.
         count = before.count
         blocks = f"{count} memory block{'s' * (count != 1)}"
         start = messages.WATCH_STARTED.of(blocks=blocks, source=alarm.source)
-        sys.stdout.write(changes_.format_stamped(f"{start}\n", datetime.now()))
+        sys.stdout.write(format_stamped(f"{start}\n", datetime.now()))
         sys.stdout.flush()
     while True:
         alarm.wait()
-        after = changes_.snapshot(reader()[1])
+        after = snapshot(reader()[1])
         _write_remarks(remark for remark in after.remarks if remark not in before.remarks)
         now = datetime.now().astimezone()
-        sys.stdout.writelines(map(_formatter(json, now), changes_.compare(before, after)))
+        sys.stdout.writelines(map(_formatter(json, now), compare(before, after)))
         sys.stdout.flush()
         before = after
 
@@ -114,7 +121,7 @@ def _write_remarks(remarks: Iterable[Remark]) -> None:
 
 def _formatter(json: bool, now: datetime) -> Callable[[Difference], str]:
     if not json:
-        return lambda change: f"{changes_.format_news(change, now)}\n"
+        return lambda change: f"{format_news(change, now)}\n"
     from json import dumps
 
     return lambda change: dumps(filled(_LINE, (now, change))) + "\n"
@@ -132,7 +139,7 @@ _LINE = (
         TEXT,
         lambda pair: pair[0].isoformat(timespec="milliseconds"),
     ),
-    *map(_of_change, changes_.CHANGE),
+    *map(_of_change, CHANGE),
 )
 """A line with --json, from the time and the change."""
 

@@ -17,7 +17,7 @@ __all__ = ["boot_command"]
 
 @click.command(
     "boot",
-    cls=options.Command,
+    cls=options.ProgramCommand,
     short_help="Boot a real kernel in QEMU, with memory that comes and goes.",
     help="Run a shell, or the command after --, in a real kernel that QEMU runs: x86_64, aarch64, "
     "ppc64le or riscv64; or s390x with standby memory, for which memsim plays the machine's "

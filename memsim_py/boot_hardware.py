@@ -38,7 +38,7 @@ def boot(arch: Arch, command: Sequence[str] | None, **given: Any) -> int:
             _greet(arch, described(arch, given), guest.release, its)
         with (
             guest.answering(),
-            door.Door(its, guest.channel, door.Facts(arch.name, guest.release)) as others,
+            door.Door(its, guest.channel, door.GuestFacts(arch.name, guest.release)) as others,
         ):
             return terminal.run(guest.channel, command or ["sh"], others)
 

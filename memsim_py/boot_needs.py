@@ -14,7 +14,7 @@ from memsim_py import messages
 
 if TYPE_CHECKING:
     from guest.arch import Arch
-    from guest.fetch import Kernel, Userland
+    from guest.fetch import KernelPackage, Userland
     from hotplug_cli.message import Sentence
 
 STANDBY: Final = "s390x"
@@ -40,7 +40,7 @@ def have_qemu(arch: Arch) -> None:
         raise CommandError(refusal(f"{file} is not here: apt-get install {package}"))
 
 
-def fetched(arch: Arch, given: Mapping[str, Any]) -> tuple[Userland, Kernel | None]:
+def fetched(arch: Arch, given: Mapping[str, Any]) -> tuple[Userland, KernelPackage | None]:
     """The programs, and the kernel of a release of Debian: None where --kernel names another one.
 
     They are fetched first, if that is wanted. Raises CommandError if they are not here.

@@ -35,7 +35,7 @@ def boot(arch: Arch, command: Sequence[str] | None, **given: Any) -> int:
             _greet(_machine(given), release)
         with (
             lpar.answering(),
-            door.Door(its, lpar.channel, door.Facts(arch.name, release)) as others,
+            door.Door(its, lpar.channel, door.GuestFacts(arch.name, release)) as others,
         ):
             return terminal.run(lpar.channel, command or ["sh"], others)
 

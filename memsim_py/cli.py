@@ -315,7 +315,7 @@ def mount(machine: Directory, mountpoint: str, foreground: bool) -> None:
 
 @commands.command(
     "shell",
-    cls=options.Command,
+    cls=options.ProgramCommand,
     short_help="Run a shell or a command on a machine.",
     help="Run a shell, or the command after --, whose /sys shows the memory of a machine. "
     "Without DIR the machine is a new one, which is removed afterwards.",

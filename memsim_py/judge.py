@@ -23,8 +23,8 @@ from safe_files.signals import ended_in_order
 
 if TYPE_CHECKING:
     from guest.arch import Arch
-    from guest.judge.comparison import Tally
-    from guest.judge.real import Snapshot
+    from guest.judge.comparison import Comparison
+    from guest.judge.real import GuestSnapshot
     from guest.judge.writes import Write
     from guest.machine import Guest
 
@@ -117,10 +117,10 @@ class Judged(NamedTuple):
     """A kernel, and what came of the writes on it."""
 
     release: str
-    seen: Snapshot
+    seen: GuestSnapshot
     """The guest before the writes."""
     writes: list[Write]
-    tally: Tally
+    tally: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +128,12 @@ class _Trial:
     """A guest that has just booted, to be judged."""
 
     guest: Guest
-    seen: Snapshot
+    seen: GuestSnapshot
     boot: list[int]
     """The blocks that it booted on."""
     page: int
 
-    def judged(self, writes: Sequence[Write], limit: float) -> Tally:
+    def judged(self, writes: Sequence[Write], limit: float) -> Comparison:
         """What the two kernels make of these writes."""
         from guest.judge.comparison import compare
         from guest.judge.real import captured, replayed, unknown
@@ -197,7 +197,7 @@ def _told(arch: Arch, given: Mapping[str, Any], judged: Judged) -> int:
         return 1
     tell("looking for fewer writes that show the first of these; each try boots the guest")
 
-    def again(writes: Sequence[Write]) -> Tally:
+    def again(writes: Sequence[Write]) -> Comparison:
         with _trial(arch, given) as trial:
             return trial.judged(writes, given["limit"])
 
@@ -235,7 +235,7 @@ def _diff(one: Judged, other: Judged) -> int:
     return int(bool(differs))
 
 
-def _tree(seen: Snapshot) -> set[str]:
+def _tree(seen: GuestSnapshot) -> set[str]:
     """The files that there are, whatever the number of a block, and what those of no block hold."""
     found = set()
     for path, text in seen.files.items():

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OTHER_ARCHIVES",
-    "Command",
+    "ProgramCommand",
     "address",
     "checked_sizes",
     "decimals",
@@ -48,7 +48,7 @@ OTHER_ARCHIVES = (".tar", ".xz", ".bz2", ".zst", ".zip", ".gz", ".7z", ".cpio")
 """What ends the name of an archive, unless it is .tar.gz."""
 
 
-class Command(GetoptCommand):
+class ProgramCommand(GetoptCommand):
     """A command that takes a program to run and its arguments after `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

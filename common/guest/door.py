@@ -26,7 +26,7 @@ from guest import qmp, sockets
 from guest.channel import Channel, ChannelError
 from guest.qemu import MONITOR
 
-__all__ = ["Door", "Facts", "GoneError", "Reached", "directory", "is_guest", "reach"]
+__all__ = ["Door", "GoneError", "GuestFacts", "Reached", "directory", "is_guest", "reach"]
 
 DOOR: Final = "door"
 FACTS: Final = "guest.json"
@@ -39,7 +39,7 @@ SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class GuestFacts:
     """What other processes must know of a guest."""
 
     arch: str
@@ -77,7 +77,7 @@ class Door:
     `answer` when the channel may have answers.
     """
 
-    def __init__(self, place: Path, channel: Channel, facts: Facts) -> None:
+    def __init__(self, place: Path, channel: Channel, facts: GuestFacts) -> None:
         self._channel = channel
         self._listener = sockets.listener(place / DOOR)
         self._visitors: dict[int, _Visitor] = {}
@@ -165,7 +165,7 @@ class _Visitor:
 class Reached:
     """A running guest, reached from another process."""
 
-    facts: Facts
+    facts: GuestFacts
     monitor: qmp.Monitor
     channel: Channel
 
@@ -181,7 +181,7 @@ def reach(path: Path) -> Iterator[Reached]:
     meanwhile."""
     with contextlib.ExitStack() as opened:
         try:
-            facts = Facts(**json.loads((path / FACTS).read_text()))
+            facts = GuestFacts(**json.loads((path / FACTS).read_text()))
             monitor = opened.enter_context(qmp.connect(path / MONITOR))
             door = opened.enter_context(sockets.connection(path / DOOR))
         except (OSError, ValueError, qmp.QmpClosedError) as error:

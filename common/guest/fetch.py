@@ -22,7 +22,7 @@ from guest.apt import Apt, FetchError, archive, run
 from guest.arch import ARCHES, Arch, host
 from guest.bytecode import PYTHONS, interpreter
 
-__all__ = ["Kernel", "Userland", "alone", "cache", "fetch_missing", "kernel", "userland"]
+__all__ = ["KernelPackage", "Userland", "alone", "cache", "fetch_missing", "kernel", "userland"]
 
 _LIBRARIES: Final = (
     "libacl1",
@@ -55,7 +55,7 @@ MODULES: Final = "kernel-and-modules"
 """What is unpacked of a kernel."""
 
 
-class Wanted(NamedTuple):
+class WantedPackage(NamedTuple):
     """A package, the release of Debian to take it from, Debian's name of its architecture, and the
     directory that it is unpacked into."""
 
@@ -76,7 +76,7 @@ class Fetched:
     """A hash of the contents of the packages."""
 
 
-class Kernel(Fetched):
+class KernelPackage(Fetched):
     """A kernel and its modules."""
 
     @property
@@ -114,9 +114,11 @@ def cache() -> Path:
     return Path(base) / "memory-hotplug-tools" / "guest"
 
 
-def kernel(arch: Arch, release: str) -> Kernel | None:
+def kernel(arch: Arch, release: str) -> KernelPackage | None:
     """The kernel that was fetched; None if there is none."""
-    return _there(Kernel, cache() / f"linux-{arch.name}-{release}", _kernel_packages(arch, release))
+    return _there(
+        KernelPackage, cache() / f"linux-{arch.name}-{release}", _kernel_packages(arch, release)
+    )
 
 
 def userland(arch: Arch) -> Userland | None:
@@ -132,7 +134,7 @@ def fetch_missing(
     `tell` is called with lines about the progress. `mirror` is the address of the archive; without
     it, it is one of apt's sources on this machine.
     """
-    wanted: list[tuple[Path, tuple[Wanted, ...]]] = []
+    wanted: list[tuple[Path, tuple[WantedPackage, ...]]] = []
     if release is not None and kernel(arch, release) is None:
         place = cache() / f"linux-{arch.name}-{release}"
         wanted.append((place, _kernel_packages(arch, release)))
@@ -159,7 +161,7 @@ def fetch_missing(
 class _Archives:
     """apt for each architecture of what is wanted."""
 
-    def __init__(self, directory: Path, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, directory: Path, wanted: Sequence[WantedPackage]) -> None:
         self._directory = directory
         self._suites = {
             architecture: list(
@@ -175,7 +177,9 @@ class _Archives:
             place = self._directory / f"apt-{architecture}"
             self._apts[architecture] = archive(place, suites, architecture, mirror, tell)
 
-    def unpack(self, new: Path, packages: Sequence[Wanted], tell: Callable[[str], object]) -> None:
+    def unpack(
+        self, new: Path, packages: Sequence[WantedPackage], tell: Callable[[str], object]
+    ) -> None:
         """Fetch and unpack packages, and write down what they are."""
         digest, names = hashlib.sha256(), []
         for part, architecture in dict.fromkeys(
@@ -198,7 +202,7 @@ class _Archives:
         (new / "fetched.json").write_text(json.dumps(record, indent=1))
 
 
-def _named(apt: Apt, wanted: Wanted) -> Iterator[str]:
+def _named(apt: Apt, wanted: WantedPackage) -> Iterator[str]:
     """What apt-get is to download for a package: NAME/SUITE; for a kernel's, all that it needs."""
     if not wanted.package.startswith("linux-image-"):
         yield f"{wanted.package}/{wanted.suite}"
@@ -214,7 +218,7 @@ def _named(apt: Apt, wanted: Wanted) -> Iterator[str]:
 _Kind = TypeVar("_Kind", bound=Fetched)
 
 
-def _there(kind: type[_Kind], directory: Path, packages: Sequence[Wanted]) -> _Kind | None:
+def _there(kind: type[_Kind], directory: Path, packages: Sequence[WantedPackage]) -> _Kind | None:
     try:
         record = json.loads((directory / "fetched.json").read_text())
     except (OSError, ValueError):
@@ -224,22 +228,22 @@ def _there(kind: type[_Kind], directory: Path, packages: Sequence[Wanted]) -> _K
     return kind(directory, tuple(record["packages"]), record["digest"])
 
 
-def _kernel_packages(arch: Arch, release: str) -> tuple[Wanted, ...]:
+def _kernel_packages(arch: Arch, release: str) -> tuple[WantedPackage, ...]:
     package = f"linux-image-{arch.flavours[release]}"
-    return (Wanted(package, release, arch.debian, MODULES if arch.modules else IMAGE),)
+    return (WantedPackage(package, release, arch.debian, MODULES if arch.modules else IMAGE),)
 
 
-def _programs(arch: Arch) -> tuple[Wanted, ...]:
+def _programs(arch: Arch) -> tuple[WantedPackage, ...]:
     release = arch.userland
     python = f"python{PYTHONS[release]}"
     names = ("busybox-static", "udev", _SSL[release], *_LIBRARIES)
     pythons = (f"{python}-minimal", f"lib{python}-minimal", f"lib{python}-stdlib")
-    found = [Wanted(name, release, arch.debian, "userland") for name in (*names, *pythons)]
+    found = [WantedPackage(name, release, arch.debian, "userland") for name in (*names, *pythons)]
     newest = (*_NEWEST, *arch.tools)
-    found += [Wanted(name, "sid", arch.debian, "userland") for name in newest]
+    found += [WantedPackage(name, "sid", arch.debian, "userland") for name in newest]
     if interpreter(PYTHONS[release]) is None and (mine := ARCHES.get(host())):
         compilers = (f"{python}-minimal", f"lib{python}-minimal", *_COMPILER)
-        found += [Wanted(name, release, mine.debian, "compiler") for name in compilers]
+        found += [WantedPackage(name, release, mine.debian, "compiler") for name in compilers]
     return tuple(found)
 
 

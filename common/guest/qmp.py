@@ -10,7 +10,6 @@ import select
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from guest import sockets
@@ -45,12 +44,7 @@ class Monitor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def _next(self, patience: float) -> dict[str, Any] | None:

@@ -87,7 +87,7 @@ def fill(
     at: int,
     shared: Shared | None = None,
     made: Callable[[], None] = lambda: None,
-    part: Part | None = None,
+    part: Share | None = None,
 ) -> None:
     """Make the content of a directory of the machine in the empty directory AT, a descriptor; or
     a PART of it, beside processes that make the others.
@@ -121,7 +121,7 @@ def fill(
             made()
 
 
-class Part(NamedTuple):
+class Share(NamedTuple):
     """What one of several processes makes of a machine's directory.
 
     All of them make the directories that are not of one block; the first makes the files there.
@@ -210,7 +210,7 @@ def _fill_sys(sysfs: Sysfs, at: int, made: Callable[[], None]) -> None:
     count = min(processors(), _MOST_PROCESSES)
 
     def make(number: int, told: Callable[[], None] = lambda: None) -> None:
-        fill(sysfs, "", at, Shared(at, writable=True), told, Part(number, count))
+        fill(sysfs, "", at, Shared(at, writable=True), told, Share(number, count))
 
     def all_made() -> None:
         # The others are as far as this process.

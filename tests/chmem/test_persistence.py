@@ -77,7 +77,7 @@ def test_a_persistent_change_is_there_after_a_boot(
     assert (first == after) == (words == "-g -b 4")
 
 
-def test_it_says_once_what_it_wrote(tree: Path, chmem: Command) -> None:
+def test_persistent_says_once_what_it_wrote(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--policy", "auto_online=offline", "--persistent")
     # It is so already, but nothing has kept it so.
     assert (done.status, done.stdout) == (0, f"wrote /{SAVED}\n{INSTALLED}")

@@ -7,7 +7,7 @@ import pytest
 from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED
 from memory_hotplug.layout.places import SAVED
 from vm import debian
-from vm.guest import Guest, Snapshot
+from vm.guest import Guest, GuestSnapshot
 from vm.machines import GIB, MIB, Dimm, Machine
 
 LAYOUT_FILE = "/etc/memory-layout.d/20-mine.toml"
@@ -45,7 +45,7 @@ WITH_DIMM = Machine(nodes=(GIB,), dimms=(AT_BOOT,), most=8 * GIB)
 def condition(guest: Guest) -> dict[int, str]:
     """The state of each block of a DIMM, or its zone if it is online; when udev is done."""
     assert guest.run("udevadm settle").status == 0
-    found: Snapshot = guest.snapshot()
+    found: GuestSnapshot = guest.snapshot()
     zones = found.blocks("valid_zones")
     return {
         block: zones[block] if state == "online" else state

@@ -13,10 +13,10 @@ import pytest
 
 from guest import door, sockets
 from guest.channel import Channel
-from guest.door import Door, Facts, GoneError, reach
+from guest.door import Door, GoneError, GuestFacts, reach
 from guest.qemu import MONITOR
 
-FACTS = Facts("x86_64", "7.2")
+FACTS = GuestFacts("x86_64", "7.2")
 
 
 class Agent:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from commands import Command
-from guest.judge.comparison import Answer, Difference, Tally, attempt, compare, condition
-from guest.judge.real import Snapshot, captured, given, unknown
+from guest.judge.comparison import Answer, Comparison, Disagreement, attempt, compare, condition
+from guest.judge.real import GuestSnapshot, captured, given, unknown
 from guest.judge.replay import ENDLESS, MEMORY
 from guest.judge.shorten import TRIES, script, shortened
 from guest.judge.writes import Write, block_writes, firmware_writes
@@ -45,7 +45,7 @@ def answered(sysfs: Sysfs, wanted: Sequence[Write]) -> Iterator[Answer]:
         before = after
 
 
-def judged(real: Sysfs, wanted: Sequence[Write]) -> Tally:
+def judged(real: Sysfs, wanted: Sequence[Write]) -> Comparison:
     return compare(Sysfs(boot(MACHINE)), wanted, list(answered(real, wanted)))
 
 
@@ -120,7 +120,7 @@ def test_the_same_seed_makes_the_same_writes() -> None:
     assert firmware_writes(1, 50, [0], [1]) == firmware_writes(1, 50, [0], [1])
 
 
-def seen(sysfs: Sysfs, *more: str) -> Snapshot:
+def seen(sysfs: Sysfs, *more: str) -> GuestSnapshot:
     """What a guest would show that is like this machine, with more files."""
     files, links = dict.fromkeys(more, "0\n"), {}
 
@@ -134,7 +134,7 @@ def seen(sysfs: Sysfs, *more: str) -> Snapshot:
                 files[f"/{path}/{name}"] = entry.content.decode()
 
     walk("sys")
-    return Snapshot(files, links)
+    return GuestSnapshot(files, links)
 
 
 IOMEM = """\
@@ -182,12 +182,12 @@ def test_writes_are_made_fewer_until_each_is_needed() -> None:
     needed = [wanted[10], wanted[60], wanted[80]]
     tried = []
 
-    def differs(some: Sequence[Write]) -> Tally:
+    def differs(some: Sequence[Write]) -> Comparison:
         tried.append(len(some))
-        wrong = Difference(len(some), *some[-1], ("EIO, simulated success",))
-        return Tally(unexplained=[wrong] if all(each in some for each in needed) else [])
+        wrong = Disagreement(len(some), *some[-1], ("EIO, simulated success",))
+        return Comparison(unexplained=[wrong] if all(each in some for each in needed) else [])
 
-    found = Difference(81, *wanted[80], ("EIO, simulated success",))
+    found = Disagreement(81, *wanted[80], ("EIO, simulated success",))
     fewer = shortened(wanted, found, differs)
     assert all(each in fewer for each in needed)
     assert len(fewer) < 30
@@ -198,10 +198,10 @@ def test_writes_are_made_fewer_until_each_is_needed() -> None:
 def test_another_difference_does_not_stand_for_the_one_that_was_found() -> None:
     wanted = [(state(block), "offline") for block in range(8)]
 
-    def differs(some: Sequence[Write]) -> Tally:
-        return Tally(unexplained=[Difference(1, *some[0], ("ENOMEM, simulated success",))])
+    def differs(some: Sequence[Write]) -> Comparison:
+        return Comparison(unexplained=[Disagreement(1, *some[0], ("ENOMEM, simulated success",))])
 
-    found = Difference(8, *wanted[7], ("EIO, simulated success",))
+    found = Disagreement(8, *wanted[7], ("EIO, simulated success",))
     assert shortened(wanted, found, differs) == wanted
 
 

@@ -98,7 +98,7 @@ def test_sos_report_takes_what_a_support_case_needs(built: Built) -> None:
     assert listed.stdout.splitlines()[:2] == ["0-15 online", "16-31 disabled"]
 
 
-def test_it_stands_beside_util_linux_and_goes_without_a_trace(built: Built) -> None:
+def test_the_package_stands_beside_util_linux_and_goes_without_a_trace(built: Built) -> None:
     chroot = bootstrap(built.suite, "sudo,man-db,systemd-sysv,udev")
     try:
         shutil.copy(built.package, chroot.root / "root")

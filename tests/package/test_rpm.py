@@ -73,7 +73,7 @@ def test_rpmlint_is_silent(built: Built) -> None:
     assert " 0 errors, 0 warnings," in said, said
 
 
-def test_it_has_what_the_wheel_has_and_bytecode_for_it(built: Built) -> None:
+def test_the_rpm_has_what_the_wheel_has_and_bytecode_for_it(built: Built) -> None:
     chroot, packages = built.chroot, f"{built.python}/site-packages/"
     chroot.do(f"cd {SOURCE} && python3 -m hatchling build -t wheel -d /root/wheel")
     (wheel,) = chroot.root.glob("root/wheel/*.whl")
@@ -136,7 +136,7 @@ def completions(share: str, *commands: str) -> Iterator[str]:
         ("--define 'suse_version 1600' --define 'python_release 3.13'", "python313"),
     ],
 )
-def test_it_asks_for_the_python_packages_of_each_system(
+def test_the_rpm_asks_for_the_python_packages_of_each_system(
     system: str, python: str, built: Built
 ) -> None:
     wanted = {f"{python}-{need.replace('>=', ' >= ')}" for need in PROJECT["dependencies"]}
@@ -168,7 +168,7 @@ def installed(built: Built) -> Iterator[Chroot]:
     assert before.items() <= after.items()
 
 
-def test_it_stands_beside_util_linux(installed: Chroot) -> None:
+def test_the_rpm_stands_beside_util_linux(installed: Chroot) -> None:
     assert "util-linux" in installed.do("lsmem --version")
     for command in ("lsmem", "chmem"):
         said = installed.do(f"{OURS}/bin/{command} --version")

@@ -208,12 +208,28 @@ IN_SEVERAL = {"__init__.py", "__main__.py", "cli.py", "options.py", "messages.py
 
 
 def test_no_two_packages_have_modules_of_one_name() -> None:
-    homes: dict[str, set[str]] = {}
-    for package, folder in PACKAGES.items():
+    """Nor have two parts of a package."""
+    homes: dict[str, set[Path]] = {}
+    for folder in PACKAGES.values():
         for path in folder.rglob("*.py"):
-            homes.setdefault(path.name, set()).add(package)
-    shared = {name for name, packages in homes.items() if len(packages) > 1}
+            homes.setdefault(path.name, set()).add(path.parent)
+    shared = {name for name, folders in homes.items() if len(folders) > 1}
     assert shared == IN_SEVERAL | {"machine.py"}
+
+
+SAME = {"Machine", "Layout", "Device", "SysfsAttribute", "NoBlocksError", "Options"}
+"""The classes that several modules have: the same thing, read by the library or made by the
+simulator, or as it is public; and the values of a command's options."""
+
+
+def test_no_class_name_has_two_meanings() -> None:
+    homes: dict[str, list[Path]] = {}
+    for folder in PACKAGES.values():
+        for path in folder.rglob("*.py"):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(path)
+    assert {name for name, paths in homes.items() if len(paths) > 1} == SAME
 
 
 @pytest.mark.parametrize(("path", "package"), MODULES)

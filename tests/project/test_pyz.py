@@ -78,7 +78,7 @@ def test_a_printed_command_is_one_that_works(file: Path, tmp_path: Path) -> None
     assert f"{file} chmem --disable" in script.stderr or "chmem --disable" in script.stderr
 
 
-def test_it_is_made_the_same_twice(file: Path, tmp_path: Path) -> None:
+def test_the_single_file_is_made_the_same_twice(file: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.pyz"
     subprocess.run([sys.executable, HERE / "contrib/make-pyz", again], check=True)
     assert again.read_bytes() == file.read_bytes()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guest.judge.comparison import Tally
+from guest.judge.comparison import Comparison
 from needs import S390_GUEST, X86_GUEST
 from vm.guest import Guest
 from vm.machines import ONE_NODE, TWO_NODES
@@ -13,7 +13,7 @@ from vm.machines import ONE_NODE, TWO_NODES
 HERE = Path(__file__).parent
 S390 = HERE / "s390"
 
-TALLIES = pytest.StashKey[dict[str, Tally]]()
+TALLIES = pytest.StashKey[dict[str, Comparison]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,14 +42,14 @@ def pytest_terminal_summary(
         terminalreporter.section("simulated kernel and real kernel")
         for name, tally in tallies.items():
             terminalreporter.line(f"{name}: {tally}")
-        terminalreporter.line(f"in all: {sum(tallies.values(), Tally())}")
+        terminalreporter.line(f"in all: {sum(tallies.values(), Comparison())}")
 
 
 @pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Tally:
+def tally(request: pytest.FixtureRequest) -> Comparison:
     """Counts what this test compares; printed at the end of the run."""
     tallies = request.config.stash[TALLIES]
-    return tallies.setdefault(request.node.name, Tally())
+    return tallies.setdefault(request.node.name, Comparison())
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from guest.judge.comparison import Tally, compare
+from guest.judge.comparison import Comparison, compare
 from guest.judge.real import captured, given
 from guest.judge.writes import MEMORY, POLICIES, Write, block_writes
 from memsim.kernel import Kernel
@@ -44,7 +44,7 @@ FIRST_ADDED = 32
     ],
 )
 def test_random_writes_have_the_same_outcome(
-    machine: Machine, seed: int, count: int, tally: Tally, tmp_path: Path
+    machine: Machine, seed: int, count: int, tally: Comparison, tmp_path: Path
 ) -> None:
     with Guest(machine) as guest:
         seen = guest.snapshot()
@@ -92,7 +92,7 @@ ZONE_POLICIES = (("contig-zones", "301"), ("auto-movable", "301"), ("auto-movabl
 what its firmware keeps of its memory would decide."""
 
 
-def test_added_and_removed_memory_is_the_same(tally: Tally) -> None:
+def test_added_and_removed_memory_is_the_same(tally: Comparison) -> None:
     """DIMMs come while each of the words is in auto_online_blocks, by each policy, and go again.
 
     Their blocks are first set offline by writes, and a DIMM with one that cannot be stays: where
@@ -102,7 +102,7 @@ def test_added_and_removed_memory_is_the_same(tally: Tally) -> None:
         sysfs = with_slots(captured(guest.snapshot()).kernel.machine)
         boot = list(guest.snapshot().blocks("state"))
 
-        def judged(wanted: list[Write]) -> Tally:
+        def judged(wanted: list[Write]) -> Comparison:
             return compare(sysfs, wanted, guest.replayed(wanted))
 
         free = list(range(SLOTS))

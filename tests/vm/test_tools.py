@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from guest.judge.writes import MEMORY
-from vm.guest import Guest, Result, Snapshot
+from vm.guest import Guest, GuestSnapshot, Result
 from vm.machines import MIB, Dimm
 from vm.scripts import HERE, running
 
@@ -25,7 +25,7 @@ MORE = Dimm("more", 128 * MIB)
 """A DIMM of one block, the first after the others."""
 
 
-def condition(snapshot: Snapshot) -> dict[int, tuple[str, str]]:
+def condition(snapshot: GuestSnapshot) -> dict[int, tuple[str, str]]:
     """State and zones of every block."""
     zones = snapshot.blocks("valid_zones")
     return {block: (state, zones[block]) for block, state in snapshot.blocks("state").items()}

@@ -21,7 +21,7 @@ from memsim.machine import ENDLESS as ENDLESS_FAULT
 from memsim.machine import Fault
 from memsim.sysfs import Sysfs
 
-__all__ = ["Answer", "Difference", "Tally", "block_of", "compare"]
+__all__ = ["Answer", "Comparison", "Disagreement", "block_of", "compare"]
 
 SHOWN: Final = 40
 """How much of a long text is shown."""
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
     uevents: list[str]
 
 
-class Difference(NamedTuple):
+class Disagreement(NamedTuple):
     """A write after which the two were not the same."""
 
     number: int
@@ -63,7 +63,7 @@ def shown(text: str) -> str:
 
 
 @dataclass(slots=True)
-class Tally:
+class Comparison:
     """How often the two agreed, and where they did not."""
 
     agreed: int = 0
@@ -71,14 +71,14 @@ class Tally:
     """The real kernel had EBUSY for a page that only it could know; all else was the same."""
     endless: int = 0
     """The write did not return until a signal came, for a page again; all else was the same."""
-    unexplained: list[Difference] = field(default_factory=list)
+    unexplained: list[Disagreement] = field(default_factory=list)
 
     @property
     def writes(self) -> int:
         """All that were compared."""
         return self.agreed + self.by_page + self.endless + len(self.unexplained)
 
-    def add(self, difference: Difference, failed: str, *, by_page: bool) -> None:
+    def add(self, difference: Disagreement, failed: str, *, by_page: bool) -> None:
         """Count a write, or with no path the condition at the start."""
         if difference.wrong:
             self.unexplained.append(difference)
@@ -89,15 +89,15 @@ class Tally:
         elif difference.path:
             self.agreed += 1
 
-    def __iadd__(self, other: Tally) -> Tally:
+    def __iadd__(self, other: Comparison) -> Comparison:
         self.agreed += other.agreed
         self.by_page += other.by_page
         self.endless += other.endless
         self.unexplained += other.unexplained
         return self
 
-    def __add__(self, other: Tally) -> Tally:
-        both = Tally()
+    def __add__(self, other: Comparison) -> Comparison:
+        both = Comparison()
         both += self
         both += other
         return both
@@ -146,14 +146,14 @@ _FAULTS: Final = {"EBUSY": Fault("EBUSY", 1), ENDLESS: Fault(ENDLESS_FAULT, 1)}
 """What the simulated kernel is told when the real one has met a page."""
 
 
-def compare(sysfs: Sysfs, writes: Iterable[Write], answers: Iterable[Answer]) -> Tally:
+def compare(sysfs: Sysfs, writes: Iterable[Write], answers: Iterable[Answer]) -> Comparison:
     """Give the simulated machine the writes whose outcome on the real one is known.
 
     Where the real kernel said EBUSY to setting a block offline, or did not come to an end, some
     page of the block could not be moved. Nothing in sysfs tells which, so the simulated block is
     told to fail so too, this once, should it come to setting the block offline at all.
     """
-    tally = Tally()
+    tally = Comparison()
     heard: list[str] = []
     sysfs.listeners.append(lambda action, path: heard.append(f"{action}@{path}"))
     real: dict[str, str] = {}
@@ -170,7 +170,7 @@ def compare(sysfs: Sysfs, writes: Iterable[Write], answers: Iterable[Answer]) ->
             wrong.insert(0, f"{answer.failed or 'success'}, simulated {failed or 'success'}")
         if path and heard != answer.uevents:
             wrong.append(f"uevents {answer.uevents}, simulated {heard}")
-        difference = Difference(number, path, text, tuple(wrong))
+        difference = Disagreement(number, path, text, tuple(wrong))
         tally.add(difference, answer.failed, by_page=fault is not None)
     return tally
 

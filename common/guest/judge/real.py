@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from guest.channel import CallError, Program
-from guest.judge.comparison import Answer, Difference
+from guest.judge.comparison import Answer, Disagreement
 from guest.judge.replay import FIRMWARE, MEMORY
 from guest.judge.writes import Write, block_writes, firmware_writes
 from guest.machine import Guest, GuestError
@@ -23,7 +23,7 @@ from memsim.sysfs import Sysfs
 __all__ = [
     "LIMIT",
     "SOURCE",
-    "Snapshot",
+    "GuestSnapshot",
     "captured",
     "given",
     "page_size",
@@ -44,7 +44,7 @@ GRACE: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class GuestSnapshot:
     """The memory sysfs of a guest: text of every file and target of every link, by absolute
     path."""
 
@@ -80,13 +80,13 @@ class Snapshot:
         return dict(sorted(found.items()))
 
 
-def snapshot(guest: Guest) -> Snapshot:
+def snapshot(guest: Guest) -> GuestSnapshot:
     """The guest's whole memory sysfs.
 
     Not while a block is on its way offline: reading its `online` waits for the end of that
     (drivers/base/core.c, online_show takes the device lock).
     """
-    return Snapshot(*guest.call(SOURCE, "snapshot"))
+    return GuestSnapshot(*guest.call(SOURCE, "snapshot"))
 
 
 def page_size(guest: Guest) -> int:
@@ -95,7 +95,7 @@ def page_size(guest: Guest) -> int:
     return size
 
 
-def captured(seen: Snapshot, page: int = 4096) -> Sysfs:
+def captured(seen: GuestSnapshot, page: int = 4096) -> Sysfs:
     """A simulated machine like a guest with this page size."""
     with tempfile.TemporaryDirectory(prefix="judge-") as temporary:
         seen.write(Path(temporary))
@@ -103,7 +103,9 @@ def captured(seen: Snapshot, page: int = 4096) -> Sysfs:
     return Sysfs(Kernel(replace(kernel.machine, page_size=page)))
 
 
-def given(seen: Snapshot, boot: Sequence[int], seed: int, count: int, page: int) -> list[Write]:
+def given(
+    seen: GuestSnapshot, boot: Sequence[int], seed: int, count: int, page: int
+) -> list[Write]:
     """Random writes for a guest: to the blocks that it booted on, and to others that it has or may
     get."""
     if configured := seen.firmware("config"):
@@ -151,11 +153,13 @@ def _answers(program: Program, wanted: Sequence[Write], limit: float) -> Iterato
             return
 
 
-def unknown(sysfs: Sysfs, seen: Snapshot) -> list[Difference]:
+def unknown(sysfs: Sysfs, seen: GuestSnapshot) -> list[Disagreement]:
     """The files about memory that the guest has and the simulated machine has not."""
     found = {
         re.sub(r"/memory\d+/", "/memoryN/", path)
         for path in seen.files
         if path.startswith((f"{MEMORY}/", f"{FIRMWARE}/")) and not sysfs.kind(path[1:])
     }
-    return [Difference(0, "", "", (f"only the real kernel has {path}",)) for path in sorted(found)]
+    return [
+        Disagreement(0, "", "", (f"only the real kernel has {path}",)) for path in sorted(found)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from guest.judge.comparison import Difference, Tally, block_of
+from guest.judge.comparison import Comparison, Disagreement, block_of
 from guest.judge.writes import Write
 
 __all__ = ["TRIES", "script", "shortened"]
@@ -16,8 +16,8 @@ TRIES: Final = 24
 
 def shortened(
     wanted: Sequence[Write],
-    found: Difference,
-    judged: Callable[[Sequence[Write]], Tally],
+    found: Disagreement,
+    judged: Callable[[Sequence[Write]], Comparison],
     tries: int = TRIES,
 ) -> list[Write]:
     """Fewer of these writes, with a difference of the same kind as the one that was found.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from guest.judge.replay import FIRMWARE, MEMORY
@@ -56,6 +56,78 @@ def _long(made: Sequence[Write], page: int) -> list[Write]:
     ]
 
 
+Likely = tuple[float, Callable[[random.Random, int], Write]]
+"""A kind of write: up to which number below 1 it is chosen, and what makes one to a block."""
+
+
+def _made(
+    seed: int,
+    count: int,
+    choose: Callable[[random.Random], int],
+    kinds: Sequence[Likely],
+    page: int,
+) -> list[Write]:
+    """COUNT random writes, each to a block that is chosen first and of a kind of KINDS."""
+    random_, made = random.Random(seed), []
+    for _ in range(count):
+        block, number = choose(random_), random_.random()
+        make = next(make for limit, make in kinds if number < limit)
+        made.append(make(random_, block))
+    return _long(made, page)
+
+
+def _at(attribute: str, words: Sequence[str], above: str = MEMORY) -> Callable[..., Write]:
+    """What makes a write of one of WORDS to an attribute of a block, as echo writes it."""
+    return lambda random_, block: (
+        f"{above}/memory{block}/{attribute}",
+        _line(random_, random_.choice(words)),
+    )
+
+
+def _to_flag(random_: random.Random, block: int) -> Write:
+    attribute = random_.choice(("config", "memmap_on_memory"))
+    return f"{FIRMWARE}/memory{block}/{attribute}", random_.choice(BOOLEANS)
+
+
+def _wrong(random_: random.Random, block: int) -> Write:
+    return f"{MEMORY}/memory{block}/state", random_.choice(WRONG)
+
+
+def _policy(random_: random.Random, block: int) -> Write:
+    words = (*POLICIES, *random_.sample(WRONG, 2))
+    return f"{MEMORY}/auto_online_blocks", _line(random_, random_.choice(words))
+
+
+def _read_only(random_: random.Random, block: int) -> Write:
+    return f"{MEMORY}/memory{block}/{random_.choice(READ_ONLY)}", "1\n"
+
+
+def _to_nothing(path: str, text: str) -> Callable[..., Write]:
+    """What makes a write to a block that no machine has."""
+    return lambda random_, block: (path.format(random_.randrange(1 << 16, 1 << 20)), text)
+
+
+_ON_S390: Final[tuple[Likely, ...]] = (
+    (0.33, _at("config", FLAGS, FIRMWARE)),
+    (0.45, _at("memmap_on_memory", FLAGS, FIRMWARE)),
+    (0.52, _to_flag),
+    (0.77, _at("state", WORDS)),
+    (0.86, _at("online", BOOLEANS)),
+    (0.90, _wrong),
+    (0.96, _policy),
+    (0.98, _read_only),
+    (1, _to_nothing(FIRMWARE + "/memory{}/config", "1\n")),
+)
+_ELSEWHERE: Final[tuple[Likely, ...]] = (
+    (0.60, _at("state", WORDS)),
+    (0.78, _at("online", BOOLEANS)),
+    (0.88, _wrong),
+    (0.95, _policy),
+    (0.98, _read_only),
+    (1, _to_nothing(MEMORY + "/memory{}/state", "online\n")),
+)
+
+
 def firmware_writes(
     seed: int, count: int, boot: Sequence[int], standby: Sequence[int], page: int = 4096
 ) -> list[Write]:
@@ -63,34 +135,11 @@ def firmware_writes(
 
     `page` is the kernel's page size, in bytes.
     """
-    random_ = random.Random(seed)
-    made = []
-    for _ in range(count):
-        block = random_.choice(boot if random_.random() < 0.25 else standby)
-        firmware, memory = f"{FIRMWARE}/memory{block}", f"{MEMORY}/memory{block}"
-        kind = random_.random()
-        if kind < 0.33:
-            made.append((f"{firmware}/config", _line(random_, random_.choice(FLAGS))))
-        elif kind < 0.45:
-            made.append((f"{firmware}/memmap_on_memory", _line(random_, random_.choice(FLAGS))))
-        elif kind < 0.52:
-            attribute = random_.choice(("config", "memmap_on_memory"))
-            made.append((f"{firmware}/{attribute}", random_.choice(BOOLEANS)))
-        elif kind < 0.77:
-            made.append((f"{memory}/state", _line(random_, random_.choice(WORDS))))
-        elif kind < 0.86:
-            made.append((f"{memory}/online", _line(random_, random_.choice(BOOLEANS))))
-        elif kind < 0.90:
-            made.append((f"{memory}/state", random_.choice(WRONG)))
-        elif kind < 0.96:
-            words = (*POLICIES, *random_.sample(WRONG, 2))
-            made.append((f"{MEMORY}/auto_online_blocks", _line(random_, random_.choice(words))))
-        elif kind < 0.98:
-            made.append((f"{memory}/{random_.choice(READ_ONLY)}", "1\n"))
-        else:
-            number = random_.randrange(1 << 16, 1 << 20)
-            made.append((f"{FIRMWARE}/memory{number}/config", "1\n"))
-    return _long(made, page)
+
+    def choose(random_: random.Random) -> int:
+        return random_.choice(boot if random_.random() < 0.25 else standby)
+
+    return _made(seed, count, choose, _ON_S390, page)
 
 
 def block_writes(
@@ -100,23 +149,8 @@ def block_writes(
 
     `page` is the kernel's page size, in bytes.
     """
-    random_ = random.Random(seed)
-    made = []
-    for _ in range(count):
-        block = random_.choice(boot if random_.random() < 0.06 else added)
-        directory = f"{MEMORY}/memory{block}"
-        kind = random_.random()
-        if kind < 0.60:
-            made.append((f"{directory}/state", _line(random_, random_.choice(WORDS))))
-        elif kind < 0.78:
-            made.append((f"{directory}/online", _line(random_, random_.choice(BOOLEANS))))
-        elif kind < 0.88:
-            made.append((f"{directory}/state", random_.choice(WRONG)))
-        elif kind < 0.95:
-            words = (*POLICIES, *random_.sample(WRONG, 2))
-            made.append((f"{MEMORY}/auto_online_blocks", _line(random_, random_.choice(words))))
-        elif kind < 0.98:
-            made.append((f"{directory}/{random_.choice(READ_ONLY)}", "1\n"))
-        else:
-            made.append((f"{MEMORY}/memory{random_.randrange(1 << 16, 1 << 20)}/state", "online\n"))
-    return _long(made, page)
+
+    def choose(random_: random.Random) -> int:
+        return random_.choice(boot if random_.random() < 0.06 else added)
+
+    return _made(seed, count, choose, _ELSEWHERE, page)

@@ -23,7 +23,7 @@ _ONLINE, _RESERVED, _NEVER = 100, 200, 1000
 for what is known to be in vain."""
 
 
-class Kind(NamedTuple):
+class BlockKind(NamedTuple):
     """What a plan depends on, of a block."""
 
     state: State
@@ -36,14 +36,14 @@ class Kind(NamedTuple):
         return change_to(MemoryBlock(0, **self._asdict()), order)
 
 
-def _kind(block: MemoryBlock) -> Kind:
-    return Kind(block.state, block.zones, block.configured, block.memmap_on_memory)
+def _kind(block: MemoryBlock) -> BlockKind:
+    return BlockKind(block.state, block.zones, block.configured, block.memmap_on_memory)
 
 
 class _Choice(NamedTuple):
     """Blocks from which an entry with a size can choose."""
 
-    kind: Kind
+    kind: BlockKind
     of: Order | None
     """What they are claimed for."""
     to: Order
@@ -68,10 +68,10 @@ class Claims:
         self._removal = removal
         self._tried: dict[int, list[int]] = {}
         """For an entry that sets memory offline, the blocks in the order in which it chose."""
-        indexes: dict[Kind, list[int]] = {}
+        indexes: dict[BlockKind, list[int]] = {}
         for index, block in enumerate(blocks):
             indexes.setdefault(_kind(block), []).append(index)
-        self._groups: dict[tuple[Kind, Order | None], int] = {
+        self._groups: dict[tuple[BlockKind, Order | None], int] = {
             (kind, None): set_of(found, len(blocks)) for kind, found in indexes.items()
         }
         """The blocks of each kind, free or claimed for an order."""
@@ -257,7 +257,7 @@ class Claims:
                 found.append(_Choice(kind, of, to, can & self.reserved, cost + _RESERVED))
         return found
 
-    def _move(self, kind: Kind, of: Order | None, to: Order, among: int, entry: Entry) -> None:
+    def _move(self, kind: BlockKind, of: Order | None, to: Order, among: int, entry: Entry) -> None:
         """Have an entry claim the blocks of a group that are in a set."""
         moved = self._groups[kind, of] & among
         if moved:
@@ -299,13 +299,13 @@ def examples(spares: Sequence[Change]) -> Iterable[Change]:
 
 
 @cache
-def _is_so(kind: Kind, order: Order) -> bool:
+def _is_so(kind: BlockKind, order: Order) -> bool:
     """Whether a block is as ORDER wants it."""
     return kind.state is not State.UNKNOWN and kind.change(order).plan.already
 
 
 @cache
-def _serves(kind: Kind, other: Order, order: Order) -> bool:
+def _serves(kind: BlockKind, other: Order, order: Order) -> bool:
     """Whether a block with the OTHER order is also as ORDER wants it."""
     # A block that stays as it is serves all that want it so.
     return (_is_so(kind, other) and _is_so(kind, order)) or _joint(other, order) == other
@@ -337,20 +337,20 @@ def _joint(other: Order | None, order: Order) -> Order | None:
 
 
 @cache
-def _moves_kernel_memory(kind: Kind, order: Order) -> bool:
+def _moves_kernel_memory(kind: BlockKind, order: Order) -> bool:
     zone = zone_of(MemoryBlock(0, **kind._asdict()))
     return zone not in (None, Zone.MOVABLE) and order.zone not in (None, zone)
 
 
 @cache
-def _extra(kind: Kind, of: Order | None, to: Order) -> int:
+def _extra(kind: BlockKind, of: Order | None, to: Order) -> int:
     """What it costs to do TO instead of OF, or of nothing."""
     cost = _cost(kind, to)
     return cost if of is None or cost == _NEVER else max(cost - _cost(kind, of), 0)
 
 
 @cache
-def _cost(kind: Kind, order: Order) -> int:
+def _cost(kind: BlockKind, order: Order) -> int:
     """The number of writes that a change takes; _NEVER if it is known to be in vain. To change
     online memory costs more than anything else that may succeed."""
     change = kind.change(order)

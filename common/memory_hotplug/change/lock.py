@@ -17,7 +17,6 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from memory_hotplug.attribute import MEMORY
@@ -141,12 +140,7 @@ class Held(Journal):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        _: type[BaseException] | None,
-        __: BaseException | None,
-        ___: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def holds(self, place: str) -> bool:

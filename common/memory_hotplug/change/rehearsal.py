@@ -17,7 +17,7 @@ from memory_hotplug.block import Zone
 from memory_hotplug.change.zone_spans import NEEDED, Spans
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import MEMINFO
-from memory_hotplug.trees.many import or_error
+from memory_hotplug.trees.files import read_one_by_one
 
 __all__ = ["Rehearsal"]
 
@@ -71,11 +71,7 @@ class Rehearsal:
     ) -> list[bytes | OSError]:
         if not self._texts:
             return self._behind.read_each(directory, numbers, attribute)
-
-        def text(number: int) -> bytes:
-            return self.read(f"{directory}/memory{number}/{attribute}")
-
-        return [or_error(text, number) for number in numbers]
+        return read_one_by_one(self, directory, numbers, attribute)
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str

@@ -17,8 +17,8 @@ from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, TABLE
 from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadSizeError, LayoutError, printable
+from memory_hotplug.layout.loading import cut, load_json, load_toml
 from memory_hotplug.layout.model import VERSION, Entry, Layout, Missing, Policy, Where
-from memory_hotplug.layout.syntax import cut, load_json, load_toml
 from memory_hotplug.size import SIZE_LIMIT, parse_size
 
 __all__ = ["format_layout", "parse_layout", "parse_policy"]

@@ -75,8 +75,6 @@ class _Selection(NamedTuple):
     """What is requested and the machine does not have."""
     machine_size: int = 0
     """Bytes of all blocks of the machine, online or not."""
-    impossible: bool = False
-    """Whether the machine cannot do this to any block."""
     node_exists: bool = True
     """Whether the machine has the requested node."""
     settings: Sequence[Setting] = ()
@@ -301,7 +299,7 @@ def select_nothing(request: Request, machine: Machine) -> Selection:
     """A selection without blocks: all that is requested is missing."""
     size = machine.block_size
     blocks = request.last - request.first + 1 if request.size is None else request.size // size
-    return Selection(request, size, asked=blocks or 1, impossible=True)
+    return Selection(request, size, asked=blocks or 1)
 
 
 def _candidates(

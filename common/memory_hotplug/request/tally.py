@@ -1,6 +1,6 @@
 """Count the outcomes of blocks and of settings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from memory_hotplug.block import MemoryBlock, State, Zone, same_condition, zone_of
@@ -94,6 +94,10 @@ class Tally:
             self.why[outcome.number] = why
         if outcome.result is Result.DONE:
             self.done += 1
+
+    def add_storage_kept(self, blocks: Iterable[int]) -> None:
+        """Count deconfigured BLOCKS of which the hypervisor has kept storage."""
+        self.storage_kept = (*self.storage_kept, *blocks)
 
     def add_setting(self, setting: Setting, error: OSError | None) -> None:
         """Count a setting that was written, or failed with ERROR."""

@@ -224,7 +224,7 @@ class Work:
             for outcome in carry_out_each(machine, changes, terms):
                 tally.add(outcome, _why(machine, outcome.error))
                 yield outcome
-            tally.storage_kept = kept(tally)
+            tally.add_storage_kept(kept(tally))
             if tally.all_or_nothing and not tally.complete:
                 take_back_settings(machine.tree, tally)
 

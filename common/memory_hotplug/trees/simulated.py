@@ -11,8 +11,7 @@ from types import MappingProxyType
 
 from memory_hotplug.attribute import ACPI, MEMORY, TIERS
 from memory_hotplug.errors import BadMachineError
-from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one
-from memory_hotplug.trees.many import or_error
+from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one, read_one_by_one
 from safe_files.beneath import os_error
 
 TYPE_CHECKING = False
@@ -292,10 +291,7 @@ class KernelTree:
     def read_each(
         self, directory: str, numbers: Iterable[int], attribute: str
     ) -> list[bytes | OSError]:
-        def text(number: int) -> bytes:
-            return self.read(f"{directory}/memory{number}/{attribute}")
-
-        return [or_error(text, number) for number in numbers]
+        return read_one_by_one(self, directory, numbers, attribute)
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str

@@ -13,8 +13,8 @@ from memory_hotplug.udev.event import ONLINE, Course
 from memory_hotplug.udev.facts import Facts
 from memory_hotplug.udev.matches import Event, place_of
 from memory_hotplug.udev.programs import of_memory
-from memory_hotplug.udev.syntax import Kind, RuleFile, Token, rule_files
-from memory_hotplug.udev.world import Place, World
+from memory_hotplug.udev.syntax import RuleFile, Token, TokenKind, rule_files
+from memory_hotplug.udev.world import RulePlace, World
 
 __all__ = ["AddedMemory", "OnlineRule", "added_memory", "outcome"]
 
@@ -96,12 +96,12 @@ def _ordered(words: Iterable[str]) -> tuple[str, ...]:
 class _Found(NamedTuple):
     """What becomes of one block, or of one of any number."""
 
-    words: dict[Place, set[str]]
-    always: frozenset[Place]
+    words: dict[RulePlace, set[str]]
+    always: frozenset[RulePlace]
     """The rules that are reached in all ways."""
     certain: bool
     becomes: frozenset[str]
-    setters: frozenset[Place]
+    setters: frozenset[RulePlace]
 
 
 def _of_one(files: list[RuleFile], facts: Facts, number: int | None) -> _Found:
@@ -135,13 +135,13 @@ def _of_one(files: list[RuleFile], facts: Facts, number: int | None) -> _Found:
 
 def _speaks_of_memory(token: Token) -> bool:
     """Whether a rule with this token may set a block online for the event of another device."""
-    if token.kind is Kind.SET_ATTR:
+    if token.kind is TokenKind.SET_ATTR:
         return (place_of(token.name) or "").startswith("*")
-    return token.kind in (Kind.RUN_PROGRAM, Kind.PROGRAM) and of_memory(token.value)
+    return token.kind in (TokenKind.RUN_PROGRAM, TokenKind.PROGRAM) and of_memory(token.value)
 
 
 def _after(
-    files: list[RuleFile], event: Event, ends: list[World], words: dict[Place, set[str]]
+    files: list[RuleFile], event: Event, ends: list[World], words: dict[RulePlace, set[str]]
 ) -> list[World]:
     """The worlds after a further event. What was set before is in udev's data base, or is not."""
     course = Course(files, event, changes=True)
@@ -155,6 +155,6 @@ def _after(
     return later
 
 
-def _merge(words: dict[Place, set[str]], more: dict[Place, set[str]]) -> None:
+def _merge(words: dict[RulePlace, set[str]], more: dict[RulePlace, set[str]]) -> None:
     for place, found in more.items():
         words.setdefault(place, set()).update(found)

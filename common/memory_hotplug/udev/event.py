@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from memory_hotplug.udev.facts import NOTHING, Values
 from memory_hotplug.udev.matches import Event, expanded, holds, parents_hold, place_of, stable
 from memory_hotplug.udev.programs import may_write, of_memory, output_of
-from memory_hotplug.udev.syntax import Kind, Rule, RuleFile, Token
-from memory_hotplug.udev.world import MOST_WORLDS, Place, World, fewer, limited
+from memory_hotplug.udev.syntax import Rule, RuleFile, Token, TokenKind
+from memory_hotplug.udev.world import MOST_WORLDS, RulePlace, World, fewer, limited
 
 __all__ = ["ONLINE", "Course"]
 
@@ -31,11 +31,11 @@ class Course:
         self._files = files
         self._event = event
         self._changes = changes
-        self.found: dict[Place, set[str]] = {}
+        self.found: dict[RulePlace, set[str]] = {}
         """The rules, and the words that they may write; none for a program."""
         self.applied: set[int] = set()
         """The first lines of the rules of which all matches may hold. For one file."""
-        self._place = Place("", 0, 0)
+        self._place = RulePlace("", 0, 0)
         self._steps = 0
 
     def worlds(self, start: World) -> list[World]:
@@ -53,7 +53,7 @@ class Course:
             live += jumped.pop(index, [])
             if not live:
                 continue
-            self._place = Place(f"/{file.path}", rule.line, rule.last)
+            self._place = RulePlace(f"/{file.path}", rule.line, rule.last)
             after: list[World] = []
             for world in live:
                 # What not all releases of udev read may not be there.
@@ -79,7 +79,7 @@ class Course:
         """The worlds after a rule, from a token on, and whether all its matches hold in each."""
         while at < len(rule.tokens):
             token = rule.tokens[at]
-            if token.kind > Kind.RESULT:
+            if token.kind > TokenKind.RESULT:
                 todo = [world]
                 for one in rule.tokens[at:]:
                     todo = [after for before in todo for after in self._set(one, before)]
@@ -103,7 +103,7 @@ class Course:
 
     def _match(self, token: Token, world: World) -> tuple[bool | None, str]:
         """Whether a match holds, and its name in `World.known`; what it runs is done."""
-        if Kind.PROGRAM <= token.kind <= Kind.IMPORT_PARENT:
+        if TokenKind.PROGRAM <= token.kind <= TokenKind.IMPORT_PARENT:
             found = self._do(token, world)
             return (None if found is None else found is token.equal), ""
         match = stable(token, self._event)
@@ -115,17 +115,17 @@ class Course:
 
     def _do(self, token: Token, world: World) -> bool | None:
         """Run a program, or import variables; whether that succeeds."""
-        if token.kind in (Kind.PROGRAM, Kind.IMPORT_PROGRAM):
+        if token.kind in (TokenKind.PROGRAM, TokenKind.IMPORT_PROGRAM):
             return self._program(token, world)
-        if token.kind is Kind.IMPORT_CMDLINE:
+        if token.kind is TokenKind.IMPORT_CMDLINE:
             value = self._event.facts.parameter(token.value)
             if value is not False:
                 world.set(token.value, value)
             return None if value is None else value is not False
         plain = not re.search(r"[*?\[$%]", token.value)
-        if token.kind is Kind.IMPORT_DB or (token.kind is Kind.IMPORT_PARENT and plain):
+        if token.kind is TokenKind.IMPORT_DB or (token.kind is TokenKind.IMPORT_PARENT and plain):
             world.set(token.value, None)
-        elif token.kind is Kind.IMPORT_FILE:
+        elif token.kind is TokenKind.IMPORT_FILE:
             self._forget(world)
         else:
             hidden = {name: value for name, value in world.variables.items() if name[0] == "."}
@@ -141,7 +141,7 @@ class Course:
         found: tuple[bool | None, Values] = (None, None)
         if commands is not None and len(commands) == 1:
             found = output_of(min(commands), self._event.facts)
-        if token.kind is Kind.IMPORT_PROGRAM:
+        if token.kind is TokenKind.IMPORT_PROGRAM:
             self._forget(world)
         else:
             world.result = found[1]
@@ -163,17 +163,17 @@ class Course:
 
     def _set(self, token: Token, world: World) -> Iterable[World]:
         """The worlds after an assignment."""
-        if token.kind is Kind.SET_ATTR:
+        if token.kind is TokenKind.SET_ATTR:
             return self._write(token, world)
-        if token.kind is Kind.SET_ENV:
+        if token.kind is TokenKind.SET_ENV:
             self._set_variable(token, world)
-        elif token.kind is Kind.SET_TAG:
+        elif token.kind is TokenKind.SET_TAG:
             self._set_tag(token, world)
-        elif token.kind in (Kind.RUN_PROGRAM, Kind.RUN_BUILTIN) and not world.final:
+        elif token.kind in (TokenKind.RUN_PROGRAM, TokenKind.RUN_BUILTIN) and not world.final:
             if token.operator != "+=":
                 world.commands = frozenset()
             world.final = token.operator == ":="
-            if token.kind is Kind.RUN_PROGRAM and self._may_write(token.value):
+            if token.kind is TokenKind.RUN_PROGRAM and self._may_write(token.value):
                 world.commands = world.commands | {self._place}
         return [world]
 
@@ -265,7 +265,7 @@ class Course:
 
 def _has_opposite(token: Token) -> bool:
     """Whether == and != never both fail. They do for an attribute that is not there."""
-    return token.kind is not Kind.ATTR
+    return token.kind is not TokenKind.ATTR
 
 
 def _word(attribute: str, value: str) -> str | None:

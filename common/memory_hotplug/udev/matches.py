@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from memory_hotplug.udev.facts import NOTHING, Attribute, Facts, Values
 from memory_hotplug.udev.patterns import match_numbers, match_text
-from memory_hotplug.udev.syntax import Kind, Token
+from memory_hotplug.udev.syntax import Token, TokenKind
 from memory_hotplug.udev.world import World, limited
 
 __all__ = ["Event", "expanded", "holds", "parents_hold", "place_of", "stable"]
@@ -43,18 +43,24 @@ class Event(NamedTuple):
 def holds(token: Token, world: World, event: Event) -> bool | None:
     """Whether a match holds; not those that run something, and not those of parents."""
     kind = token.kind
-    if event.elsewhere and kind not in (Kind.CONST, Kind.RESULT):
-        start = {Kind.SUBSYSTEM: "memory", Kind.KERNEL: "memory", Kind.DEVPATH: _DEVICES}.get(kind)
+    if event.elsewhere and kind not in (TokenKind.CONST, TokenKind.RESULT):
+        start = {
+            TokenKind.SUBSYSTEM: "memory",
+            TokenKind.KERNEL: "memory",
+            TokenKind.DEVPATH: _DEVICES,
+        }.get(kind)
         if start and re.match(rf"{start}[^|]*\Z", token.value):
             return not token.equal
         return None
-    if kind in (Kind.KERNEL, Kind.DEVPATH):
-        return _of_numbers(token, "memory" if kind is Kind.KERNEL else f"{_DEVICES}/memory", event)
-    if kind is Kind.TAG:
+    if kind in (TokenKind.KERNEL, TokenKind.DEVPATH):
+        return _of_numbers(
+            token, "memory" if kind is TokenKind.KERNEL else f"{_DEVICES}/memory", event
+        )
+    if kind is TokenKind.TAG:
         return _tag(token, world)
-    if kind is Kind.TEST:
+    if kind is TokenKind.TEST:
         return _test(token, world, event)
-    if kind is Kind.ATTR:
+    if kind is TokenKind.ATTR:
         value = _attribute(token.name, world, event)
         if value is False:
             # An attribute that is not there matches nothing, and is not unequal to anything.
@@ -68,17 +74,17 @@ def holds(token: Token, world: World, event: Event) -> bool | None:
 def _values(token: Token, world: World, event: Event) -> Values:
     """What is compared with the value of a token."""
     match token.kind:
-        case Kind.ACTION:
+        case TokenKind.ACTION:
             return frozenset({event.action})
-        case Kind.SUBSYSTEM:
+        case TokenKind.SUBSYSTEM:
             return frozenset({"memory"})
-        case Kind.SYMLINK | Kind.NAME | Kind.DRIVER:
+        case TokenKind.SYMLINK | TokenKind.NAME | TokenKind.DRIVER:
             return NOTHING
-        case Kind.ENV:
+        case TokenKind.ENV:
             return _variable(token.name, world, event)
-        case Kind.CONST:
+        case TokenKind.CONST:
             return {"arch": event.facts.arch, "virt": event.facts.virt}.get(token.name)
-        case Kind.RESULT:
+        case TokenKind.RESULT:
             return world.result
     return None
 
@@ -92,7 +98,7 @@ def _among(token: Token, values: Values) -> bool | None:
 
 
 def _matches(token: Token, text: str) -> bool:
-    if token.kind is Kind.SUBSYSTEM and token.value in ("subsystem", "bus", "class"):
+    if token.kind is TokenKind.SUBSYSTEM and token.value in ("subsystem", "bus", "class"):
         return text in ("subsystem", "bus", "class")
     return match_text(text, token.value, token.fold)
 
@@ -189,11 +195,11 @@ def _all(found: Iterable[bool | None]) -> bool | None:
 
 
 _BLOCK_KINDS = {
-    Kind.KERNELS: Kind.KERNEL,
-    Kind.SUBSYSTEMS: Kind.SUBSYSTEM,
-    Kind.DRIVERS: Kind.DRIVER,
-    Kind.ATTRS: Kind.ATTR,
-    Kind.TAGS: Kind.TAG,
+    TokenKind.KERNELS: TokenKind.KERNEL,
+    TokenKind.SUBSYSTEMS: TokenKind.SUBSYSTEM,
+    TokenKind.DRIVERS: TokenKind.DRIVER,
+    TokenKind.ATTRS: TokenKind.ATTR,
+    TokenKind.TAGS: TokenKind.TAG,
 }
 
 
@@ -204,17 +210,17 @@ def _for_block(token: Token) -> Token:
 
 def _of_memory(token: Token, event: Event) -> bool | None:
     """Whether a token matches /sys/devices/system/memory, which has no subsystem and no driver."""
-    if token.kind is Kind.ATTRS:
+    if token.kind is TokenKind.ATTRS:
         if re.search(r"[\[$%/]", token.name):
             return None
         value = event.facts.of_memory(token.name) if token.name in _OF_ALL_MEMORY else False
         if value is False:
             return False
         return _among(_for_block(token), value)
-    if token.kind is Kind.TAGS:
+    if token.kind is TokenKind.TAGS:
         return None
     return _among(
-        _for_block(token), frozenset({"memory"}) if token.kind is Kind.KERNELS else NOTHING
+        _for_block(token), frozenset({"memory"}) if token.kind is TokenKind.KERNELS else NOTHING
     )
 
 
@@ -247,12 +253,12 @@ def _has(name: str, event: Event) -> bool | None:
 
 def stable(token: Token, event: Event) -> str:
     """A name for a match that has one answer for all of an event, with == and !=; "" for others."""
-    constant = token.kind in (Kind.CONST, Kind.KERNEL, Kind.DEVPATH)
-    if token.kind is Kind.ATTR:
+    constant = token.kind in (TokenKind.CONST, TokenKind.KERNEL, TokenKind.DEVPATH)
+    if token.kind is TokenKind.ATTR:
         constant = token.name.startswith("[") and "memory" not in token.name
     if not constant:
         return ""
-    operator = token.operator if token.kind is Kind.ATTR else ""
+    operator = token.operator if token.kind is TokenKind.ATTR else ""
     return f"{token.kind:d} {token.name} {operator} {token.fold} {token.value}"
 
 

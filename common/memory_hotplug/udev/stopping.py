@@ -10,10 +10,10 @@ from memory_hotplug.trees.root_files import read_file
 from memory_hotplug.udev.event import Course
 from memory_hotplug.udev.facts import Facts
 from memory_hotplug.udev.matches import Event, place_of
-from memory_hotplug.udev.syntax import Kind, Rule, RuleFile, Token, rules_of
+from memory_hotplug.udev.syntax import Rule, RuleFile, Token, TokenKind, rules_of
 from memory_hotplug.udev.world import World
 
-__all__ = ["OVERRIDING", "Removal", "Way", "removal"]
+__all__ = ["OVERRIDING", "FileEdit", "Way", "removal"]
 
 OVERRIDING = "etc/udev/rules.d"
 """The directory whose files come before those of their names elsewhere."""
@@ -30,7 +30,7 @@ class Way(Enum):
     """The line is for other devices, too, and stays for these."""
 
 
-class Step(NamedTuple):
+class RuleEdit(NamedTuple):
     """How one rule is stopped."""
 
     line: int
@@ -40,10 +40,10 @@ class Step(NamedTuple):
     """For sed(1); "" if none does it."""
 
 
-class Removal(NamedTuple):
+class FileEdit(NamedTuple):
     """How a file is kept without what some of its rules do with memory."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[RuleEdit, ...]
     others: tuple[str, ...]
     """The subsystems that the file is about beside that; "" for any."""
 
@@ -59,13 +59,13 @@ class Removal(NamedTuple):
         return all(step.way is Way.LINE for step in self.steps)
 
 
-def removal(tree: Tree, file: str, lines: Iterable[int]) -> Removal:
+def removal(tree: Tree, file: str, lines: Iterable[int]) -> FileEdit:
     """How to stop the rules that begin at LINES of a file. Raises OSError."""
     text = read_file(tree.system, file.lstrip("/")).decode(errors="replace")
     rules, sure = rules_of(text)
     shared = _shared(RuleFile(file.lstrip("/"), rules, sure), Facts(tree))
     raws = text.split("\n")
-    steps: list[Step] = []
+    steps: list[RuleEdit] = []
     others: set[str] = set()
     starts = set(lines)
     for rule in rules:
@@ -73,12 +73,12 @@ def removal(tree: Tree, file: str, lines: Iterable[int]) -> Removal:
             others.update(_subsystems(rule))
         elif rule.line in shared:
             others.update(_sharing(rule, rules))
-            steps.append(Step(rule.line, Way.MEMORY, _not_for_memory(rule, raws)))
+            steps.append(RuleEdit(rule.line, Way.MEMORY, _not_for_memory(rule, raws)))
         elif _alone(rule):
-            steps.append(Step(rule.line, Way.LINE, f"{_ends(rule)}d"))
+            steps.append(RuleEdit(rule.line, Way.LINE, f"{_ends(rule)}d"))
         else:
-            steps.append(Step(rule.line, Way.PART, _cut(rule, raws, _ends(rule))))
-    return Removal(tuple(steps), tuple(sorted(others)))
+            steps.append(RuleEdit(rule.line, Way.PART, _cut(rule, raws, _ends(rule))))
+    return FileEdit(tuple(steps), tuple(sorted(others)))
 
 
 def _shared(file: RuleFile, facts: Facts) -> set[int]:
@@ -98,7 +98,7 @@ def _sharing(rule: Rule, rules: list[Rule]) -> Iterable[str]:
 
 def _named(rule: Rule) -> Iterable[str]:
     for token in rule.tokens:
-        if token.kind in (Kind.SUBSYSTEM, Kind.SUBSYSTEMS):
+        if token.kind in (TokenKind.SUBSYSTEM, TokenKind.SUBSYSTEMS):
             yield from re.findall("(?:^|[|])([a-z]+)", token.value)
 
 
@@ -106,7 +106,10 @@ def _subsystems(rule: Rule) -> Iterable[str]:
     """What a rule is about, if it does anything."""
     if not any(_has_effect(token) for token in rule.tokens):
         return ()
-    for kinds in ((Kind.SUBSYSTEM, Kind.SUBSYSTEMS), (Kind.KERNEL, Kind.KERNELS)):
+    for kinds in (
+        (TokenKind.SUBSYSTEM, TokenKind.SUBSYSTEMS),
+        (TokenKind.KERNEL, TokenKind.KERNELS),
+    ):
         tokens = [token for token in rule.tokens if token.kind in kinds and token.equal]
         names = [name for token in tokens for name in re.findall("(?:^|[|])([a-z]+)", token.value)]
         if names:
@@ -116,15 +119,17 @@ def _subsystems(rule: Rule) -> Iterable[str]:
 
 def _has_effect(token: Token) -> bool:
     """Whether a token does something outside of the file."""
-    return token.kind > Kind.RESULT and not (token.kind is Kind.SET_ENV and token.name[0] == ".")
+    return token.kind > TokenKind.RESULT and not (
+        token.kind is TokenKind.SET_ENV and token.name[0] == "."
+    )
 
 
 def _is_online(token: Token) -> bool:
     """Whether a token may set a block online."""
-    if token.kind is Kind.SET_ATTR:
+    if token.kind is TokenKind.SET_ATTR:
         return place_of(token.name) is not None
-    return token.kind in (Kind.RUN_PROGRAM, Kind.PROGRAM, Kind.IMPORT_PROGRAM) or (
-        token.kind is Kind.SET_ENV and token.name == "SYSTEMD_WANTS"
+    return token.kind in (TokenKind.RUN_PROGRAM, TokenKind.PROGRAM, TokenKind.IMPORT_PROGRAM) or (
+        token.kind is TokenKind.SET_ENV and token.name == "SYSTEMD_WANTS"
     )
 
 
@@ -136,7 +141,7 @@ def _alone(rule: Rule) -> bool:
 def _only_online(rule: Rule) -> bool:
     """Whether a rule does nothing but set memory online, where its matches hold."""
     rest = [token for token in rule.tokens if _has_effect(token) and not _is_online(token)]
-    tags = all(token.kind is Kind.SET_TAG and token.value == "systemd" for token in rest)
+    tags = all(token.kind is TokenKind.SET_TAG and token.value == "systemd" for token in rest)
     return rule.goto is None and tags
 
 

@@ -13,7 +13,16 @@ from functools import partial
 from memory_hotplug.trees.files import Packed
 from memory_hotplug.trees.root_files import RULES, is_masked, names_in, read_file
 
-__all__ = ["BUILTINS", "Kind", "Rule", "RuleFile", "Token", "rule_files", "rule_paths", "rules_of"]
+__all__ = [
+    "BUILTINS",
+    "Rule",
+    "RuleFile",
+    "Token",
+    "TokenKind",
+    "rule_files",
+    "rule_paths",
+    "rules_of",
+]
 
 _MOST_LINES = 100_000
 _LONGEST_LINE = 16384
@@ -21,7 +30,7 @@ _LONGEST_LINE = 16384
 of the file, others only the line."""
 
 
-class Kind(IntEnum):
+class TokenKind(IntEnum):
     """What a token is, in the order in which udev goes through the tokens of a line."""
 
     ACTION = 0
@@ -62,14 +71,14 @@ class Kind(IntEnum):
     @property
     def of_parents(self) -> bool:
         """Whether all such tokens must match the same device: the block, or one above it."""
-        return Kind.KERNELS <= self <= Kind.TAGS
+        return TokenKind.KERNELS <= self <= TokenKind.TAGS
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """A key, its operator and its value."""
 
-    kind: Kind
+    kind: TokenKind
     name: str
     """What is in braces behind the key."""
     operator: str
@@ -116,49 +125,49 @@ BUILTINS = frozenset(
 )
 
 _ALL, _MATCHES, _SETS = "== != = += -= :=", "== !=", "= += :="
-_PLAIN: dict[str, tuple[str, Kind, Kind | None]] = {
-    "ACTION": (_MATCHES, Kind.ACTION, None),
-    "DEVPATH": (_MATCHES, Kind.DEVPATH, None),
-    "KERNEL": (_MATCHES, Kind.KERNEL, None),
-    "SUBSYSTEM": (_MATCHES, Kind.SUBSYSTEM, None),
-    "DRIVER": (_MATCHES, Kind.DRIVER, None),
-    "KERNELS": (_MATCHES, Kind.KERNELS, None),
-    "SUBSYSTEMS": (_MATCHES, Kind.SUBSYSTEMS, None),
-    "DRIVERS": (_MATCHES, Kind.DRIVERS, None),
-    "TAGS": (_MATCHES, Kind.TAGS, None),
-    "RESULT": (_MATCHES, Kind.RESULT, None),
-    "SYMLINK": (_ALL, Kind.SYMLINK, Kind.SET_OTHER),
-    "NAME": (f"{_MATCHES} {_SETS}", Kind.NAME, Kind.SET_OTHER),
-    "TAG": (_ALL, Kind.TAG, Kind.SET_TAG),
-    "PROGRAM": (f"{_MATCHES} {_SETS}", Kind.PROGRAM, Kind.PROGRAM),
-    "OPTIONS": (_SETS, Kind.SET_OTHER, Kind.SET_OTHER),
-    "OWNER": (_SETS, Kind.SET_OTHER, Kind.SET_OTHER),
-    "GROUP": (_SETS, Kind.SET_OTHER, Kind.SET_OTHER),
-    "MODE": (_SETS, Kind.SET_OTHER, Kind.SET_OTHER),
-    "RUN": (_SETS, Kind.RUN_PROGRAM, Kind.RUN_PROGRAM),
+_PLAIN: dict[str, tuple[str, TokenKind, TokenKind | None]] = {
+    "ACTION": (_MATCHES, TokenKind.ACTION, None),
+    "DEVPATH": (_MATCHES, TokenKind.DEVPATH, None),
+    "KERNEL": (_MATCHES, TokenKind.KERNEL, None),
+    "SUBSYSTEM": (_MATCHES, TokenKind.SUBSYSTEM, None),
+    "DRIVER": (_MATCHES, TokenKind.DRIVER, None),
+    "KERNELS": (_MATCHES, TokenKind.KERNELS, None),
+    "SUBSYSTEMS": (_MATCHES, TokenKind.SUBSYSTEMS, None),
+    "DRIVERS": (_MATCHES, TokenKind.DRIVERS, None),
+    "TAGS": (_MATCHES, TokenKind.TAGS, None),
+    "RESULT": (_MATCHES, TokenKind.RESULT, None),
+    "SYMLINK": (_ALL, TokenKind.SYMLINK, TokenKind.SET_OTHER),
+    "NAME": (f"{_MATCHES} {_SETS}", TokenKind.NAME, TokenKind.SET_OTHER),
+    "TAG": (_ALL, TokenKind.TAG, TokenKind.SET_TAG),
+    "PROGRAM": (f"{_MATCHES} {_SETS}", TokenKind.PROGRAM, TokenKind.PROGRAM),
+    "OPTIONS": (_SETS, TokenKind.SET_OTHER, TokenKind.SET_OTHER),
+    "OWNER": (_SETS, TokenKind.SET_OTHER, TokenKind.SET_OTHER),
+    "GROUP": (_SETS, TokenKind.SET_OTHER, TokenKind.SET_OTHER),
+    "MODE": (_SETS, TokenKind.SET_OTHER, TokenKind.SET_OTHER),
+    "RUN": (_SETS, TokenKind.RUN_PROGRAM, TokenKind.RUN_PROGRAM),
 }
 """Keys without a name in braces: operators, what a match and what an assignment is."""
-_NAMED: dict[str, tuple[str, Kind, Kind | None]] = {
-    "ENV": (f"{_MATCHES} {_SETS}", Kind.ENV, Kind.SET_ENV),
-    "CONST": (_MATCHES, Kind.CONST, None),
-    "ATTR": (f"{_MATCHES} {_SETS}", Kind.ATTR, Kind.SET_ATTR),
-    "SYSCTL": (f"{_MATCHES} {_SETS}", Kind.SYSCTL, Kind.SET_SYSCTL),
-    "ATTRS": (_MATCHES, Kind.ATTRS, None),
-    "TEST": (_MATCHES, Kind.TEST, None),
-    "SECLABEL": (_SETS, Kind.SET_OTHER, Kind.SET_OTHER),
+_NAMED: dict[str, tuple[str, TokenKind, TokenKind | None]] = {
+    "ENV": (f"{_MATCHES} {_SETS}", TokenKind.ENV, TokenKind.SET_ENV),
+    "CONST": (_MATCHES, TokenKind.CONST, None),
+    "ATTR": (f"{_MATCHES} {_SETS}", TokenKind.ATTR, TokenKind.SET_ATTR),
+    "SYSCTL": (f"{_MATCHES} {_SETS}", TokenKind.SYSCTL, TokenKind.SET_SYSCTL),
+    "ATTRS": (_MATCHES, TokenKind.ATTRS, None),
+    "TEST": (_MATCHES, TokenKind.TEST, None),
+    "SECLABEL": (_SETS, TokenKind.SET_OTHER, TokenKind.SET_OTHER),
     **{
         f"IMPORT{{{name}}}": (f"{_MATCHES} {_SETS}", kind, kind)
         for name, kind in {
-            "file": Kind.IMPORT_FILE,
-            "program": Kind.IMPORT_PROGRAM,
-            "builtin": Kind.IMPORT_BUILTIN,
-            "db": Kind.IMPORT_DB,
-            "cmdline": Kind.IMPORT_CMDLINE,
-            "parent": Kind.IMPORT_PARENT,
+            "file": TokenKind.IMPORT_FILE,
+            "program": TokenKind.IMPORT_PROGRAM,
+            "builtin": TokenKind.IMPORT_BUILTIN,
+            "db": TokenKind.IMPORT_DB,
+            "cmdline": TokenKind.IMPORT_CMDLINE,
+            "parent": TokenKind.IMPORT_PARENT,
         }.items()
     },
-    "RUN{program}": (_SETS, Kind.RUN_PROGRAM, Kind.RUN_PROGRAM),
-    "RUN{builtin}": (_SETS, Kind.RUN_BUILTIN, Kind.RUN_BUILTIN),
+    "RUN{program}": (_SETS, TokenKind.RUN_PROGRAM, TokenKind.RUN_PROGRAM),
+    "RUN{builtin}": (_SETS, TokenKind.RUN_BUILTIN, TokenKind.RUN_BUILTIN),
 }
 _SET_BY_UDEV = frozenset(
     (
@@ -299,14 +308,14 @@ def _add(rule: Rule, found: re.Match[str]) -> None:
             rule.goto = value
         return
     kind = _kind(key, name, operator, value)
-    if fold and (not matches or Kind.TEST <= kind <= Kind.IMPORT_PARENT):
+    if fold and (not matches or TokenKind.TEST <= kind <= TokenKind.IMPORT_PARENT):
         raise _WrongError
-    if Kind.PROGRAM <= kind <= Kind.IMPORT_PARENT and not matches:
+    if TokenKind.PROGRAM <= kind <= TokenKind.IMPORT_PARENT and not matches:
         operator = "=="
     rule.tokens.append(Token(kind, name or "", operator, value, fold, found[0]))
 
 
-def _kind(key: str, name: str | None, operator: str, value: str) -> Kind:
+def _kind(key: str, name: str | None, operator: str, value: str) -> TokenKind:
     row = _PLAIN.get(key) if name is None else None
     if name is not None or key == "TEST":
         row = _NAMED.get(f"{key}{{{name}}}") or (_NAMED.get(key) if name or key == "TEST" else None)
@@ -315,14 +324,14 @@ def _kind(key: str, name: str | None, operator: str, value: str) -> Kind:
     kind = row[1] if operator in ("==", "!=") else row[2]
     assert kind is not None
     builtin = value.split(maxsplit=1)[0] in BUILTINS if value.strip() else False
-    if kind in (Kind.IMPORT_BUILTIN, Kind.RUN_BUILTIN) and not builtin:
+    if kind in (TokenKind.IMPORT_BUILTIN, TokenKind.RUN_BUILTIN) and not builtin:
         raise _WrongError
-    if kind is Kind.IMPORT_PROGRAM and builtin:
-        return Kind.IMPORT_BUILTIN
+    if kind is TokenKind.IMPORT_PROGRAM and builtin:
+        return TokenKind.IMPORT_BUILTIN
     wrong = (
-        (kind is Kind.SET_ENV and name in _SET_BY_UDEV)
-        or (kind is Kind.CONST and name not in ("arch", "virt", "cvm"))
-        or (key == "NAME" and kind is Kind.SET_OTHER and value in ("", "%k"))
+        (kind is TokenKind.SET_ENV and name in _SET_BY_UDEV)
+        or (kind is TokenKind.CONST and name not in ("arch", "virt", "cvm"))
+        or (key == "NAME" and kind is TokenKind.SET_OTHER and value in ("", "%k"))
         or (key == "TEST" and name and not re.fullmatch("[0-7]{1,5}", name))
     )
     if wrong:

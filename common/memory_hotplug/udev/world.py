@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 from memory_hotplug.udev.facts import NOTHING, Values
 
-__all__ = ["MOST_WORLDS", "Place", "World", "fewer", "limited"]
+__all__ = ["MOST_WORLDS", "RulePlace", "World", "fewer", "limited"]
 
 _MOST_VALUES = 16
 """A variable with more values than these has an unknown one."""
@@ -16,7 +16,7 @@ _MOST_NAMES = 128
 """More variables, tags or attributes than these are not told apart, either."""
 
 
-class Place(NamedTuple):
+class RulePlace(NamedTuple):
     """Where a rule is."""
 
     file: str
@@ -33,9 +33,9 @@ class World:
 
     words: frozenset[str] = frozenset()
     """The words that may have set the block online; none while it is offline."""
-    by: frozenset[Place] = frozenset()
+    by: frozenset[RulePlace] = frozenset()
     """The rules that did."""
-    reached: frozenset[Place] = frozenset()
+    reached: frozenset[RulePlace] = frozenset()
     """All rules that write such a word."""
     touched: bool = False
     """Whether a program has run that may have set the block online, or offline."""
@@ -48,11 +48,11 @@ class World:
     other_tags: bool | None = False
     result: Values = NOTHING
     """What PROGRAM printed."""
-    commands: frozenset[Place] = frozenset()
+    commands: frozenset[RulePlace] = frozenset()
     """The rules whose programs, which may set memory online, will run after all rules."""
     final: bool = False
     """Whether no further RUN counts."""
-    wants: Place | None = None
+    wants: RulePlace | None = None
     """The rule that names units for systemd to start."""
     known: dict[str, bool] = field(default_factory=dict)
     """Matches that depend on the machine alone, and whether they hold with == in this world."""

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from guest import fetch, hardware, machine, modules, userland
@@ -15,14 +14,14 @@ from guest.channel import Ended as Result
 from guest.hardware import Hardware
 from guest.judge import real
 from guest.judge.comparison import Answer
-from guest.judge.real import Snapshot
+from guest.judge.real import GuestSnapshot
 from guest.judge.writes import Write
 from guest.machine import GuestError
 from guest.plugging import DONE
 from guest.qemu import QemuError as QmpError
 from vm.machines import Dimm, Machine
 
-__all__ = ["NEWEST", "Guest", "GuestError", "QmpError", "Result", "Snapshot", "fetched"]
+__all__ = ["NEWEST", "Guest", "GuestError", "GuestSnapshot", "QmpError", "Result", "fetched"]
 
 ARCH: Final = ARCHES["x86_64"]
 
@@ -44,7 +43,7 @@ DIMM_SECONDS: Final = 60
 """How long the guest may take to take a DIMM in, or to let it go."""
 
 
-def fetched(release: str) -> tuple[fetch.Kernel, fetch.Userland] | None:
+def fetched(release: str) -> tuple[fetch.KernelPackage, fetch.Userland] | None:
     """What the guests are made of; None if it is not here."""
     kernel, programs = fetch.kernel(ARCH, release), fetch.userland(ARCH)
     return (kernel, programs) if kernel and programs else None
@@ -73,12 +72,7 @@ class Guest:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._undo.close()
 
     def _start(self) -> None:
@@ -128,7 +122,7 @@ class Guest:
         """Write a file in the guest, and the directories above it."""
         self._guest.call(SOURCE, "put", path=path, data=data.decode("latin-1"), mode=mode)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> GuestSnapshot:
         """The guest's whole memory sysfs; not while a block is on its way offline."""
         return real.snapshot(self._guest)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from guest.judge.comparison import Answer, Tally, compare
+from guest.judge.comparison import Answer, Comparison, compare
 from guest.s390.lpar import Lpar
 from memsim import profile
 from memsim.sysfs import Sysfs
@@ -19,7 +19,7 @@ from vm.lpars import LPAR, call
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fuzzed", list(FUZZED))
 def test_random_writes_have_the_same_outcome(
-    fuzzed: str, answers: list[Answer], tally: Tally
+    fuzzed: str, answers: list[Answer], tally: Comparison
 ) -> None:
     machine, _, writes = FUZZED[fuzzed]
     tally += compare(_without_nodes(machine), writes, answers)
