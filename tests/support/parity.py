@@ -127,6 +127,7 @@ def _only_in_firmware(trial: Trial) -> None:
             shutil.rmtree(block)
         elif not config.exists() or config.read_text().strip() != "1":
             write(block / "state", "offline")
+            write(block / "removable", "0")
             (block / "valid_zones").unlink(missing_ok=True)
 
 
