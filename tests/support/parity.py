@@ -60,6 +60,10 @@ class Trial(NamedTuple):
     root: Path
 
 
+BLOCK = r"memory(0|[1-9]\d*)"
+"""The name that a kernel gives to a block."""
+
+
 class Cause(NamedTuple):
     name: str
     take_away: Callable[[Trial], None]
@@ -97,7 +101,7 @@ def _many_zones(trial: Trial) -> None:
 
 def _names(trial: Trial) -> None:
     for path in [*trial.root.glob(f"{MEMORY}/*"), *trial.root.glob(f"{FIRMWARE}/*")]:
-        if path.is_dir() and not re.fullmatch(r"memory(0|[1-9]\d*)", path.name):
+        if path.is_dir() and not re.fullmatch(BLOCK, path.name):
             shutil.rmtree(path)
 
 
@@ -256,6 +260,9 @@ AT_ONCE: Sequence[Seen_at_once] = (
         and not (case.root / FIRMWARE / "memory0").exists())),
     ("util-linux: no blocks, and a reason that says nothing", lambda case: (
         "Failed to read" in case.theirs.err and "no memory blocks in" in case.ours.err)),
+    ("memory007 and the like are no blocks", lambda case: (
+        case.theirs.status == 0 and "no memory blocks in" in case.ours.err
+        and not any(re.fullmatch(BLOCK, path.name) for path in (case.root / MEMORY).iterdir()))),
     ("a damaged block size is reported", lambda case: (
         case.ours.status == 1 and "should hold the block size in hexadecimal" in case.ours.err)),
     ("a root that does not exist is named", lambda case: _failed(case) and (
