@@ -316,12 +316,17 @@ def _undone(case: Case) -> Case:
     blocks, theirs, mine = {**case.their_blocks}, case.theirs.out, case.ours.out
     for number, before in case.before.items():
         left = blocks[number]
-        if case.our_blocks[number] != before or before.config != 0 or left == before:
+        if before.config != 0 or left == before:
+            continue
+        line = rf"Memory Block {number} \(.*\n"
+        if case.our_blocks[number] != before:
+            # Ours tried to take it back, and could not.
+            if re.search(rf"Memory Block {number} .* failed while undoing", case.ours.err):
+                theirs, mine = re.sub(line, "", theirs), re.sub(line, "", mine)
             continue
         in_vain = left.config == 1 and left.state == "offline" and _action(case) == "e"
         if in_vain or left == before._replace(memmap=left.memmap):
             blocks[number] = before
-            line = rf"Memory Block {number} \(.*\n"
             theirs, mine = re.sub(line, "", theirs), re.sub(line, "", mine)
     return replace(
         case,
