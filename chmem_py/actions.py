@@ -4,10 +4,11 @@ What an action does not take is refused. The command line, --help, completion an
 chmem(8) follow from this one.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from chmem_py import messages
 from chmem_py.job import Job
@@ -18,6 +19,7 @@ from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean
 from hotplug_cli.message import Message, Sentence
 from memory_hotplug.face import Machine
 from memory_hotplug.layout.settings import ATTRIBUTES
+from memory_hotplug.named_tuple import NamedTuple
 
 _UNIT = re.compile("[kmgtpe](i?b)?", re.IGNORECASE)
 

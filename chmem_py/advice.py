@@ -3,11 +3,12 @@
 They are made from data. Nothing is read or written here, except who the user is.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from chmem_py import cause_messages, messages
 from chmem_py.command_lines import SAME_BLOCKS, command, options_of, program
@@ -22,6 +23,7 @@ from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, CannotWriteError, StuckError, printable
 from memory_hotplug.face import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.seen.in_use import usage

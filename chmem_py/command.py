@@ -1,7 +1,8 @@
 """What is special about the command: its errors as a document, its --help, its completions."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from chmem_py import actions
 from chmem_py.jobs import Asked
@@ -15,6 +16,7 @@ from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.face import Machine
 from memory_hotplug.layout.settings import ATTRIBUTES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
@@ -30,8 +32,8 @@ def schema_text(_: Line) -> str:
 
 
 def offer_operands(
-    ctx: "click.Context", parameter: "click.Parameter", typed: str
-) -> "list[CompletionItem[str]]":
+    ctx: click.Context, parameter: click.Parameter, typed: str
+) -> list[CompletionItem[str]]:
     """Offer what the options before ask for: numbers of blocks, files of a layout, or keys of a
     policy. Nothing is offered for a size or an address."""
     row = actions.ACTIONS.get(ctx.params.get("action") or "")
@@ -42,7 +44,7 @@ def offer_operands(
     return _offer_blocks(ctx, typed) if ctx.params.get("blocks") else []
 
 
-def _offer_blocks(ctx: "click.Context", typed: str) -> "list[CompletionItem[str]]":
+def _offer_blocks(ctx: click.Context, typed: str) -> list[CompletionItem[str]]:
     """Offer the block numbers; after ``5-``, those that can end the range."""
     from click.shell_completion import CompletionItem
 
@@ -60,9 +62,7 @@ def _offer_blocks(ctx: "click.Context", typed: str) -> "list[CompletionItem[str]
     ]
 
 
-def offer_nodes(
-    ctx: "click.Context", _: "click.Parameter", typed: str
-) -> "list[CompletionItem[str]]":
+def offer_nodes(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem[str]]:
     """Offer the nodes of the machine."""
     from click.shell_completion import CompletionItem
 
@@ -74,9 +74,7 @@ def offer_nodes(
     return [CompletionItem(f"{node}") for node in nodes if f"{node}".startswith(typed)]
 
 
-def offer_devices(
-    ctx: "click.Context", _: "click.Parameter", typed: str
-) -> "list[CompletionItem[str]]":
+def offer_devices(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem[str]]:
     """Offer the devices that brought memory."""
     from click.shell_completion import CompletionItem
 
@@ -90,7 +88,7 @@ def offer_devices(
     return [CompletionItem(name) for name in names if name.startswith(typed)]
 
 
-def _machine(ctx: "click.Context") -> Machine:
+def _machine(ctx: click.Context) -> Machine:
     return Machine.at(ctx.params.get("sysroot") or "/")
 
 
@@ -155,7 +153,7 @@ class Chmem(Command):
         shown = {one.long[2:]: one.names[0] for one in self.options if self.fits(one, given)}
         return [f"[options] {usage}" for usage in actions.usages(shown)]
 
-    def write_epilog(self, formatter: "click.HelpFormatter") -> None:
+    def write_epilog(self, formatter: click.HelpFormatter) -> None:
         """Write the zones, what operands are, and an example."""
         from hotplug_cli.click_command import write_example
 

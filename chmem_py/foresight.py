@@ -1,7 +1,8 @@
 """What is told before memory is taken away: what is in use, what can go, and what would remain."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from chmem_py import messages
 from chmem_py.advice import may_have, share_of
@@ -16,6 +17,7 @@ from memory_hotplug.face import Machine
 from memory_hotplug.request.need import Need
 from memory_hotplug.request.selection import Selection
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.request.outlook import Forecast, Remains
 
@@ -54,9 +56,7 @@ def warn(machine: Machine, need: Need) -> Iterator[Sentence]:
         yield row.of(size=sizes.human(need.struct_pages), available=sizes.human(now.available))
 
 
-def format_forecast(
-    found: "Forecast", crowded: ZoneBalance | None, block_size: int
-) -> Iterator[str]:
+def format_forecast(found: Forecast, crowded: ZoneBalance | None, block_size: int) -> Iterator[str]:
     """What a dry run finds: whether zone Movable would be large, what would remain of each node,
     what could fail, and which devices would be empty. CROWDED are the zones if it would be."""
     if crowded:
@@ -78,7 +78,7 @@ def format_forecast(
             yield f"would be emptied in part: {device}, of which {online} would stay online"
 
 
-def _what_remains(remains: "Remains") -> str:
+def _what_remains(remains: Remains) -> str:
     return (
         f"{sizes.human(remains.rest)} of {sizes.human(remains.total)} would remain; "
         f"{sizes.human(remains.used)} is in use"

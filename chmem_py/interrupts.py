@@ -5,19 +5,24 @@ handlers raise during a write that may be interrupted. At other times the first 
 recorded: no other write that may be interrupted is begun, and no other block.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import signal
 from collections.abc import Callable
 from types import FrameType
-from typing import Self
 
 from chmem_py import messages
 from chmem_py.output import NAME
 from hotplug_cli.exits import by_signal
 from memory_hotplug.change.transaction import Watch
 from memory_hotplug.errors import StoppedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDED = f"{NAME}: {messages.ENDED_AT_ONCE.text}\n".encode()
@@ -63,10 +68,10 @@ class Interrupts(Watch):
     def begin(self, number: int) -> None:
         self.began(number)
 
-    def during(self, step: str) -> "_Armed":
+    def during(self, step: str) -> _Armed:
         return self._stoppable_offline if step == "offline" else self._stoppable
 
-    def limiting(self, step: str) -> "_Armed":
+    def limiting(self, step: str) -> _Armed:
         return self._steady_offline if step == "offline" else self._steady
 
     def _stop(self, number: int, _: FrameType | None) -> None:

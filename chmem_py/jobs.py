@@ -1,9 +1,10 @@
 """Make the job that a command line asks for, and do it while the machine is held."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chmem_py import hint_messages, messages
 from chmem_py.hints import requested
@@ -24,13 +25,17 @@ from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.face import Machine
 from memory_hotplug.layout.at_boot import is_applied_at_boot
 from memory_hotplug.machine import open_tree
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.asked import Request
 from memory_hotplug.request.how import How
 from memory_hotplug.request.selection import select_nothing
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.request.work import Work
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from chmem_py.persistence import Contest
 
 
@@ -134,7 +139,7 @@ def _manner(site: Workplace, job: Job, options: Options) -> How:
     )
 
 
-def _keep(site: Workplace, job: Job, done: Done, others: "Contest | None", asked: Asked) -> int:
+def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: Asked) -> int:
     """Write what is to outlive a boot; the exit status."""
     options, output = asked.options, asked.output
     machine, held, status = site.machine, site.held, done.status

@@ -1,15 +1,25 @@
 """The values of chmem's options, and the errors about wrong ones."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple, TypeVar
 
 from chmem_py import messages
-from chmem_py.run import NONE, KeepFree, RunOptions
+from chmem_py.run import NONE, RunOptions
 from hotplug_cli import advice_option, sizes
 from hotplug_cli.getopt import Option, UsageError
 from memory_hotplug.block import Zone
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.how import PREFERENCES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from chmem_py.run import KeepFree
+
+    _Value = TypeVar("_Value")
 
 ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
 """The zones that --zone takes."""
@@ -54,9 +64,6 @@ class Options(NamedTuple):
         """The options about how to do it."""
         values = {name: getattr(self, name) for name in RunOptions._fields}
         return RunOptions(**{**values, "order": self.order or ORDERS[0]})
-
-
-_Value = TypeVar("_Value")
 
 
 def _value(option: Option, text: str, *, parse: Callable[[str], _Value], allowed: str) -> _Value:

@@ -1,15 +1,17 @@
 """Write to standard output and standard error; a failure to write does not stop the work."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from hotplug_cli import messages as shared
 from hotplug_cli.exits import Exit
 from hotplug_cli.message import Sentence
 from hotplug_cli.program import complain
 from memory_hotplug.change.outcome import Outcome
+from memory_hotplug.named_tuple import NamedTuple
 
 NAME = "chmem"
 

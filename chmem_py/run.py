@@ -1,7 +1,8 @@
 """Carry out a request, or the dry run of it, and tell what is done."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
 
 from chmem_py import messages
 from chmem_py.advice import (
@@ -21,12 +22,18 @@ from memory_hotplug.change.guard import ratio_of
 from memory_hotplug.change.lock import Held
 from memory_hotplug.errors import CannotWriteError, InUseError, TooFewError
 from memory_hotplug.face import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.request.work import Work
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    KeepFree = int | Literal["none"] | None
+
 NONE: Literal["none"] = "none"
-KeepFree = int | Literal["none"] | None
 
 
 class RunOptions(NamedTuple):

@@ -3,10 +3,11 @@
 Nothing is written here. A text is for standard output, a Sentence for standard error.
 """
 
+from __future__ import annotations
+
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from chmem_py import messages
 from chmem_py.advice import (
@@ -29,6 +30,7 @@ from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.face import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.tally import Tally, came_online
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.simulated import is_simulated

@@ -22,10 +22,17 @@ In JSON a message has the name of its row as its code, and the values of its fie
 words for a value is a `Wording`, which knows both.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Self
+
+from memory_hotplug.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Wording(str):
@@ -49,7 +56,7 @@ class Sentence(NamedTuple):
     """Whether the text is util-linux's."""
     always: bool = False
     """Whether chmem writes the text even where it writes no advice."""
-    row: "Message | None" = None
+    row: Message | None = None
     """The row of the table; None for an error that has none."""
     fields: Mapping[str, object] = MappingProxyType({})
     """What the fields of the row are filled with."""

@@ -1,11 +1,17 @@
 """A progress bar on a terminal, for work that takes longer."""
 
+from __future__ import annotations
+
 import signal
 import sys
-import threading
-from typing import Any, Self
+from _thread import allocate_lock
 
 from hotplug_cli.sizes import human
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import threading
+    from typing import Any, Self
 
 DELAY = 0.5
 """Seconds of work after which progress is shown."""
@@ -19,7 +25,7 @@ class Progress:
         self._block_size = block_size
         self._done = 0
         self._at: int | None = None
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._shown: Any = None
         self._task: Any = None
         self._timer: threading.Timer | None = None
@@ -34,6 +40,8 @@ class Progress:
 
     def start(self) -> None:
         if sys.stderr is not None and sys.stderr.isatty():
+            import threading
+
             self._timer = threading.Timer(DELAY, self._show)
             self._timer.daemon = True
             # Its threads get no signal. The main thread, which blocks signals while it writes to a

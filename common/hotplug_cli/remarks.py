@@ -1,7 +1,8 @@
 """Make messages from what a reading left out, and from what a layout names and a machine lacks."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from hotplug_cli import sizes, tree_messages
 from hotplug_cli.block_names import named_runs, worded
@@ -10,6 +11,7 @@ from memory_hotplug.attribute import TABLE
 from memory_hotplug.runs import runs_of
 from memory_hotplug.table import Remark, RemarkKind
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.change.absence import Absence
     from memory_hotplug.layout.model import Entry
@@ -41,7 +43,7 @@ def _blocks(numbers: Collection[int]) -> Wording:
     return worded(text, runs_of(sorted(numbers)))
 
 
-def absent_sentence(absence: "Absence", block_size: int) -> Sentence:
+def absent_sentence(absence: Absence, block_size: int) -> Sentence:
     """The message about memory that a layout names, and that the machine does not have. BLOCK_SIZE
     is in bytes."""
     entry = absence.entry
@@ -58,7 +60,7 @@ def absent_sentence(absence: "Absence", block_size: int) -> Sentence:
     return tree_messages.ABSENT.of(where=place, what=what)
 
 
-def _short(absence: "Absence", entry: "Entry", place: str, size: str) -> Sentence:
+def _short(absence: Absence, entry: Entry, place: str, size: str) -> Sentence:
     """Why an entry lacks a size: its zone, another entry, or the machine."""
     if absence.zone and entry.zone:
         return tree_messages.SHORT_ZONE.of(where=place, size=size, zone=entry.zone.value)
@@ -78,7 +80,7 @@ _NAMED = 3
 """How many entries a message names."""
 
 
-def _place(entry: "Entry") -> str:
+def _place(entry: Entry) -> str:
     """File and line of an entry."""
     file, line = entry.where
     if line is None:

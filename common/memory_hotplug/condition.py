@@ -1,10 +1,15 @@
 """The condition of a memory block as an order asks for it, and as JSON documents have it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
 
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Condition", "condition_of", "parse_condition", "settled_condition"]
 

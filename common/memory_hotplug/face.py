@@ -3,17 +3,20 @@
 What is needed to change a machine is imported when it is asked for, because lsmem must start fast.
 """
 
+from __future__ import annotations
+
 import os
-import threading
+from _thread import get_ident
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
 
 from memory_hotplug import machine as _machine
 from memory_hotplug.errors import BadOrderError, BrokenTreeError, HeldError, NoUndoError
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.files import Tree
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Unpack
 
@@ -65,10 +68,10 @@ class Machine(_machine.Machine):
         self,
         *,
         timeout: float | None = None,
-        waiting: "Callable[[Holder], None] | None" = None,
+        waiting: Callable[[Holder], None] | None = None,
         unrecorded: Callable[[OSError], None] | None = None,
-        watch: "Watch | None" = None,
-    ) -> "Held":
+        watch: Watch | None = None,
+    ) -> Held:
         """Hold the machine, so that no other process changes it by this library or by chmem; a
         context manager. What a killed process left half done is restored; `Held.mended` tells.
 
@@ -90,15 +93,15 @@ class Machine(_machine.Machine):
             waiting=waiting or (lambda holder: None),
             unrecorded=unrecorded or (lambda error: None),
         )
-        self._holds[threading.get_ident()] = held
+        self._holds[get_ident()] = held
         return held
 
-    def _own(self) -> "Held | None":
+    def _own(self) -> Held | None:
         """The machine as this thread holds it by this object; None if it does not."""
-        held = self._holds.get(threading.get_ident())
+        held = self._holds.get(get_ident())
         return None if held is None or held.closed else held
 
-    def _holding(self, manner: "Manner") -> "AbstractContextManager[Held | None]":
+    def _holding(self, manner: Manner) -> AbstractContextManager[Held | None]:
         if manner.dry_run:
             return nullcontext()
         if manner.held and not manner.held.holds(self.tree.place):
@@ -111,14 +114,14 @@ class Machine(_machine.Machine):
 
     def change(
         self,
-        order: "Order",
+        order: Order,
         *,
         size: int | None = None,
         blocks: Iterable[int] | None = None,
         device: str | None = None,
         node: int | None = None,
-        **how: "Unpack[How]",
-    ) -> "Work":
+        **how: Unpack[How],
+    ) -> Work:
         """Carry out ORDER on SIZE bytes of memory, on BLOCKS, given by their numbers, or on all
         blocks of DEVICE or NODE; with DEVICE or NODE, SIZE and BLOCKS are only of these.
 
@@ -136,7 +139,7 @@ class Machine(_machine.Machine):
         manner = manner_of(how)
         request = requested(order, self.block_size, size, blocks, device, node, manner.text)
 
-        def chosen(machine: _machine.Machine) -> "Selection":
+        def chosen(machine: _machine.Machine) -> Selection:
             return select_request(request, machine)
 
         return self._work(chosen, manner)
@@ -145,11 +148,11 @@ class Machine(_machine.Machine):
         self,
         size: int,
         *,
-        zone: "Zone | None" = None,
+        zone: Zone | None = None,
         node: int | None = None,
         memmap_on_memory: bool | None = None,
-        **how: "Unpack[How]",
-    ) -> "Work":
+        **how: Unpack[How],
+    ) -> Work:
         """Set memory online or offline until SIZE bytes are online, of a ZONE or of a NODE if these
         are given. Memory that is set online is configured with MEMMAP_ON_MEMORY. Otherwise as
         `change`."""
@@ -162,12 +165,12 @@ class Machine(_machine.Machine):
         order = Order(Action.ENABLE, zone, memmap_on_memory)
         request = requested(order, self.block_size, size, None, None, node, manner.text)
 
-        def chosen(machine: _machine.Machine) -> "Selection":
+        def chosen(machine: _machine.Machine) -> Selection:
             return select_total(request, machine, force=manner.force)
 
         return self._work(chosen, manner)
 
-    def apply(self, layout: "Layout", **how: "Unpack[How]") -> "Work":
+    def apply(self, layout: Layout, **how: Unpack[How]) -> Work:
         """Bring the machine to LAYOUT. What is so already is not written. Raises LayoutError in the
         iteration for what is impossible on this machine. Otherwise as `change`."""
         from memory_hotplug.layout.model import Layout
@@ -178,12 +181,12 @@ class Machine(_machine.Machine):
         check_type("layout", layout, Layout)
         manner = manner_of(how)
 
-        def chosen(machine: _machine.Machine) -> "Selection":
+        def chosen(machine: _machine.Machine) -> Selection:
             return select_layout(Request(manner.text), machine, layout, force=manner.force)
 
         return self._work(chosen, manner)
 
-    def undo(self, *, layout_too: bool = False, **how: "Unpack[How]") -> "Work":
+    def undo(self, *, layout_too: bool = False, **how: Unpack[How]) -> Work:
         """Undo the last change of blocks and settings, whoever made it; an undoing can be undone
         likewise. What is left of a change that could not be undone as a whole can be undone later.
 
@@ -197,7 +200,7 @@ class Machine(_machine.Machine):
 
         manner = manner_of(how)
 
-        def chosen(machine: _machine.Machine) -> "Selection":
+        def chosen(machine: _machine.Machine) -> Selection:
             found = select_undo(Request(manner.text), machine)
             if found.undoes and found.undoes.layout and not layout_too:
                 raise NoUndoError("the last change is in the layout, too: chmem --undo undoes both")
@@ -205,21 +208,21 @@ class Machine(_machine.Machine):
 
         return self._work(chosen, manner)
 
-    def _work(self, chosen: "Callable[[_machine.Machine], Selection]", manner: "Manner") -> "Work":
+    def _work(self, chosen: Callable[[_machine.Machine], Selection], manner: Manner) -> Work:
         from memory_hotplug.request.work import Work
 
         return Work(self, chosen, manner, partial(self._holding, manner))
 
     def forecast(
         self,
-        what: "Order | Layout",
+        what: Order | Layout,
         *,
         size: int | None = None,
         blocks: Iterable[int] | None = None,
         device: str | None = None,
         node: int | None = None,
-        **how: "Unpack[How]",
-    ) -> "Forecast":
+        **how: Unpack[How],
+    ) -> Forecast:
         """What `change` does for an order, or `apply` for a layout, as far as it is known before.
         Nothing is written and nobody is waited for. Raises the errors that these raise."""
         from memory_hotplug.layout.model import Layout
@@ -236,7 +239,7 @@ class Machine(_machine.Machine):
 
     # Look at it
 
-    def usage(self) -> "Usage | None":
+    def usage(self) -> Usage | None:
         """How much memory is in use, now; None if the machine does not tell it."""
         from memory_hotplug.seen.in_use import usage
 
@@ -256,7 +259,7 @@ class Machine(_machine.Machine):
             for name, numbers in sorted(found.items())
         ]
 
-    def why(self, numbers: Iterable[int] | None = None) -> "list[Finding]":
+    def why(self, numbers: Iterable[int] | None = None) -> list[Finding]:
         """What is known of whether blocks can be set offline, and what keeps them online; of all
         blocks without NUMBERS. Only root is told what pages hold, and of a simulated machine
         nobody."""
@@ -265,7 +268,7 @@ class Machine(_machine.Machine):
         return look_into(self, numbers)
 
     @property
-    def policy(self) -> "AddedPolicy":
+    def policy(self) -> AddedPolicy:
         """What says what becomes of memory that is added: the kernel, and udev rules. Raises
         BrokenTreeError."""
         from memory_hotplug.layout.added_policy import policy_on

@@ -42,6 +42,9 @@ ADDRESS_LIMIT = 1 << 64
 _FEW = 16
 """Up to this number of blocks are looked up one by one, without listing all blocks."""
 
+_SAMPLE = 64
+"""So many blocks of a large machine are looked at to know whether blocks have links to nodes."""
+
 _IN_MEMORY = (Attribute.STATE, Attribute.REMOVABLE, Attribute.ZONES, Attribute.PHYS_DEVICE)
 """The attributes that are files in memoryN."""
 _OF_NODES = frozenset((Attribute.NODE, Attribute.NODES))
@@ -242,7 +245,7 @@ class Reading:
         nodes = self._linked_from(present) if self._few else {}
         if not self._few or len(nodes) < len(present):
             nodes = self._linked_to() | nodes
-        if not self._few:
+        if not self._few and (nodes or self._may_have_links(present)):
             nodes |= self._linked_from([number for number in present if number not in nodes])
         if not (nodes if self._few else any(number in nodes for number in present)):
             return [None] * len(present)
@@ -258,12 +261,24 @@ class Reading:
             nodes |= dict.fromkeys(linked - again, (node,))
         return nodes
 
-    def _linked_from(self, numbers: Sequence[int]) -> dict[int, tuple[int, ...]]:
-        """The nodes of those of these blocks that have links to any, ascending."""
+    def _may_have_links(self, present: Sequence[int]) -> bool:
+        """Whether blocks may have links to nodes, by a sample of them, the first and the last among
+        it: a kernel gives them to all blocks, or with CONFIG_NUMA off to none."""
+        if len(present) <= _SAMPLE:
+            return True
+        spread = {*present[:: len(present) // _SAMPLE], present[-1]}
+        return any(isinstance(names, OSError) or names for names in self._links_of(sorted(spread)))
+
+    def _links_of(self, numbers: Sequence[int]) -> list[bytes | OSError]:
+        """The names of the links of each block, joined, or an error."""
         try:
-            found = self._tree.names_each(MEMORY, numbers, "node")
+            return self._tree.names_each(MEMORY, numbers, "node")
         except OSError as error:
             raise _no_memory(self._tree, error) from None
+
+    def _linked_from(self, numbers: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        """The nodes of those of these blocks that have links to any, ascending."""
+        found = self._links_of(numbers)
         self._remark_on_errors(Attribute.NODE, numbers, found)
         nodes = {
             names: tuple(node_numbers(os.fsdecode(names).split("/")))

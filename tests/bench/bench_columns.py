@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""The processor time of lsmem for each column and each format, beside util-linux's lsmem.
+"""The time of lsmem for each column and each format, beside util-linux's lsmem.
 
-    python tests/bench/bench_columns.py [--blocks 65536] [--runs 3] [--other /usr/bin/lsmem]
+    python tests/bench/bench_columns.py [--blocks 65536] [--runs 3] [--other LSMEM] [--write]
 
-Whole processes in turn; each cell is the ratio of medians, which busy neighbours move less than
-elapsed time. The trees are static and lie below /dev/shm: with nodes, without, and with firmware.
+Whole processes in turn: ours on two processors, ours on one, and util-linux's. Each cell has two
+ratios of medians: of elapsed time, and of processor time, which busy neighbours move less. The
+trees are static and lie below /dev/shm, which needs 1.8 million inodes: with nodes, without, and
+with firmware. With --write the
+tables replace those of docs/benchmarks.md; they are printed in any case.
 """
 
 import argparse
@@ -18,9 +21,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import static_tree
-from timings import medians
+from timings import Timing, medians, on
 
 LSMEM = str(Path(sysconfig.get_path("scripts")) / "lsmem")
+
+DOCUMENT = Path(__file__).parents[2] / "docs/benchmarks.md"
+BEGIN, END = "<!-- bench_columns.py writes this -->\n", "<!-- to here -->\n"
 
 COLUMNS = ("RANGE", "SIZE", "STATE", "REMOVABLE", "BLOCK", "NODE", "ZONES")
 SPLITTING = ("STATE", "REMOVABLE", "NODE", "ZONES", "none")
@@ -38,6 +44,15 @@ ROWS: tuple[Sequence[str], ...] = (
     *(("-S", column) for column in SPLITTING),
     ("--summary=only",),
 )
+FIRMWARE_ONLY = (
+    ("-o", "CONFIGURED"),
+    ("-o", "MEMMAP-ON-MEMORY"),
+    ("-S", "CONFIGURED"),
+    ("-S", "MEMMAP-ON-MEMORY"),
+)
+"""Where nothing tells them, util-linux's lsmem fails."""
+BESIDE_PLAIN = ("--map",)
+"""Util-linux's has none of these, and lists what it lists by default."""
 TREES = {"nodes": {}, "no nodes": {"nodes": False}, "firmware": {"firmware": True}}
 """Name -> how its tree is made."""
 
@@ -49,21 +64,52 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=65536)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--other", default="/usr/bin/lsmem")
+    parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.name}")
     given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="bench-columns-", dir="/dev/shm"))
+    tables: tuple[list[str], ...] = (["Two processors:", ""], ["One processor:", ""])
     try:
-        trees = [static_tree.many(root / name, given.blocks, **how) for name, how in TREES.items()]
-        print("| command |", *(f"{name} |" for name in TREES))
-        print("| --- |", *("---: |" for _ in TREES))
-        for words in ROWS:
-            ratios = []
-            for tree in trees:
-                pair = ([one, "-s", tree, *words] for one in (LSMEM, given.other))
-                ours, theirs = medians(*pair, runs=given.runs)
-                ratios.append(f"{ours.cpu / theirs.cpu:.2f} |")
-            print(f"| `{' '.join(['lsmem', *words])}` |", *ratios, flush=True)
+        trees = {
+            name: static_tree.many(root / name, given.blocks, **how) for name, how in TREES.items()
+        }
+        for table in tables:
+            table.append(" ".join(["| command |", *(f"{name} |" for name in TREES)]))
+            table.append(" ".join(["| --- |", *("---: |" for _ in TREES)]))
+        for words in (*ROWS, *FIRMWARE_ONLY, BESIDE_PLAIN):
+            rows = [[f"| `{' '.join(['lsmem', *words])}` |"] for _ in tables]
+            for name, tree in trees.items():
+                cells = ["|", "|"]
+                if words not in FIRMWARE_ONLY or name == "firmware":
+                    cells = _cells(tree, words, given.other, given.runs)
+                for row, cell in zip(rows, cells, strict=True):
+                    row.append(cell)
+            for table, row in zip(tables, rows, strict=True):
+                table.append(" ".join(row))
+                print(table[-1], flush=True)
     finally:
         shutil.rmtree(root)
+    text = "\n\n".join("\n".join(table) for table in tables) + "\n"
+    print(text)
+    if given.write:
+        _write(text)
+
+
+def _cells(tree: str, words: Sequence[str], other: str, runs: int) -> list[str]:
+    """The ratios on two processors, and on one."""
+    ours = [LSMEM, "-s", tree, *words]
+    theirs = [other, "-s", tree, *(() if words == BESIDE_PLAIN else words)]
+    *both, reference = medians(on(2, ours), on(1, ours), theirs, runs=runs)
+    return [_cell(one, reference) for one in both]
+
+
+def _cell(ours: Timing, theirs: Timing) -> str:
+    return f"{ours.seconds / theirs.seconds:.2f} ({ours.cpu / theirs.cpu:.2f}) |"
+
+
+def _write(text: str) -> None:
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

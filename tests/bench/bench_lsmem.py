@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import static_tree
-from timings import head, medians, peak_of_all, report, run
+from timings import head, medians, on, peak_of_all, report, run
 
 LSMEM = str(Path(sysconfig.get_path("scripts")) / "lsmem")
 MEMSIM = str(Path(sysconfig.get_path("scripts")) / "memsim")
@@ -31,19 +31,15 @@ GOALS: tuple[tuple[list[str], float], ...] = (
 SIZES = (4096, 65536, 262144, 1048576)
 
 
-def on(processors: int, command: list[str]) -> list[str]:
-    """A command that may use so many of the processors that this process may use."""
-    usable = sorted(os.sched_getaffinity(0))
-    return ["taskset", "-c", ",".join(map(str, usable[:processors])), *command]
-
-
-def growth(root: Path) -> None:
-    """How long lsmem takes for machines of each size, on so many processors."""
+def growth(root: Path, *, nodes: bool) -> None:
+    """How long lsmem takes for machines of each size, with NODES or without, on so many
+    processors."""
     counts = [count for count in (1, 2, 4, 8) if count <= len(os.sched_getaffinity(0))]
+    print("with nodes:" if nodes else "without:")
     print("| blocks |", *(f"{count} |" for count in counts))
     print("| ---: |", *("---: |" for _ in counts))
     for blocks in SIZES:
-        tree = static_tree.many(root / f"growth-{blocks}", blocks)
+        tree = static_tree.many(root / f"growth-{blocks}", blocks, nodes=nodes)
         taken = medians(*(on(count, [LSMEM, "-s", tree]) for count in counts), runs=3)
         print(f"| {blocks:,} |", *(f"{one.seconds:.2f} s |" for one in taken), flush=True)
         shutil.rmtree(tree)
@@ -82,7 +78,8 @@ def main() -> None:
             name = " ".join(["lsmem", *arguments])
             print(f"65,536 blocks, `{name}`: {peak} MiB in all processes together, goal 64")
         print()
-        growth(root)
+        growth(root, nodes=True)
+        growth(root, nodes=False)
     finally:
         shutil.rmtree(root)
 

@@ -183,6 +183,29 @@ def test_nodes_come_from_the_blocks_where_no_node_directory_tells(tmp_path: Path
     assert nodes == [(0, (0,)), (3, (3, 12)), (NUMA_NO_NODE, ())]
 
 
+@pytest.mark.parametrize("linked", [0, 199])
+def test_the_first_or_the_last_block_tells_that_blocks_have_nodes(
+    linked: int, tmp_path: Path
+) -> None:
+    memory = static_tree.plain(tmp_path, ["online"] * 200) / MEMORY
+    for number in (linked, 101):
+        (memory / f"memory{number}/node1").symlink_to("../../node/node1")
+    nodes = [block.node for block in Machine.at(tmp_path).blocks(("node",))]
+    assert [number for number, node in enumerate(nodes) if node == 1] == sorted((linked, 101))
+    assert nodes.count(NUMA_NO_NODE) == 198
+
+
+@pytest.mark.parametrize(("blocks", "node"), [(200, None), (64, 1)])
+def test_many_blocks_have_no_nodes_where_those_of_a_sample_have_none(
+    blocks: int, node: int | None, tmp_path: Path
+) -> None:
+    memory = static_tree.plain(tmp_path, ["online"] * blocks) / MEMORY
+    (memory / "memory1/node1").symlink_to("../../node/node1")
+    found = [block.node for block in Machine.at(tmp_path).blocks(("node",))]
+    assert found[1] == node
+    assert found[0] == (None if node is None else NUMA_NO_NODE)
+
+
 def test_a_block_of_several_nodes_leaves_the_others_theirs(tmp_path: Path) -> None:
     static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 2], "node": 2}]})
     (tmp_path / NODE / "node3").mkdir()

@@ -330,9 +330,10 @@ OF_PYTHON_FOR_AN_ENABLE = (
     *OF_PYTHON,
     # A named tuple asks it for the types of its fields since 3.14.
     *(["annotationlib"] if sys.version_info >= (3, 14) else []),
-    *("bisect", "fcntl", "gc", "json", "re", "shlex", "threading", "typing", "warnings"),
+    *("bisect", "fcntl", "gc", "json", "re", "shlex", "warnings"),
 )
-"""The modules of the standard library that it may import; not dataclasses, which brings inspect."""
+"""The modules of the standard library that it may import; neither typing
+nor dataclasses, which brings inspect."""
 
 
 def test_a_plain_enable_imports_no_more_than_it_needs(tmp_path: Path) -> None:

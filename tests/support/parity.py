@@ -60,6 +60,10 @@ class Trial(NamedTuple):
     root: Path
 
 
+BLOCK = r"memory(0|[1-9]\d*)"
+"""The name that a kernel gives to a block."""
+
+
 class Cause(NamedTuple):
     name: str
     take_away: Callable[[Trial], None]
@@ -97,7 +101,7 @@ def _many_zones(trial: Trial) -> None:
 
 def _names(trial: Trial) -> None:
     for path in [*trial.root.glob(f"{MEMORY}/*"), *trial.root.glob(f"{FIRMWARE}/*")]:
-        if path.is_dir() and not re.fullmatch(r"memory(0|[1-9]\d*)", path.name):
+        if path.is_dir() and not re.fullmatch(BLOCK, path.name):
             shutil.rmtree(path)
 
 
@@ -127,6 +131,7 @@ def _only_in_firmware(trial: Trial) -> None:
             shutil.rmtree(block)
         elif not config.exists() or config.read_text().strip() != "1":
             write(block / "state", "offline")
+            write(block / "removable", "0")
             (block / "valid_zones").unlink(missing_ok=True)
 
 
@@ -255,6 +260,9 @@ AT_ONCE: Sequence[Seen_at_once] = (
         and not (case.root / FIRMWARE / "memory0").exists())),
     ("util-linux: no blocks, and a reason that says nothing", lambda case: (
         "Failed to read" in case.theirs.err and "no memory blocks in" in case.ours.err)),
+    ("memory007 and the like are no blocks", lambda case: (
+        case.theirs.status == 0 and "no memory blocks in" in case.ours.err
+        and not any(re.fullmatch(BLOCK, path.name) for path in (case.root / MEMORY).iterdir()))),
     ("a damaged block size is reported", lambda case: (
         case.ours.status == 1 and "should hold the block size in hexadecimal" in case.ours.err)),
     ("a root that does not exist is named", lambda case: _failed(case) and (
@@ -308,12 +316,17 @@ def _undone(case: Case) -> Case:
     blocks, theirs, mine = {**case.their_blocks}, case.theirs.out, case.ours.out
     for number, before in case.before.items():
         left = blocks[number]
-        if case.our_blocks[number] != before or before.config != 0 or left == before:
+        if before.config != 0 or left == before:
+            continue
+        line = rf"Memory Block {number} \(.*\n"
+        if case.our_blocks[number] != before:
+            # Ours tried to take it back, and could not.
+            if re.search(rf"Memory Block {number} .* failed while undoing", case.ours.err):
+                theirs, mine = re.sub(line, "", theirs), re.sub(line, "", mine)
             continue
         in_vain = left.config == 1 and left.state == "offline" and _action(case) == "e"
         if in_vain or left == before._replace(memmap=left.memmap):
             blocks[number] = before
-            line = rf"Memory Block {number} \(.*\n"
             theirs, mine = re.sub(line, "", theirs), re.sub(line, "", mine)
     return replace(
         case,

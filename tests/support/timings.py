@@ -36,6 +36,12 @@ def run(words: Sequence[str]) -> Timing:
     return Timing(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
+def on(processors: int, command: Sequence[str]) -> list[str]:
+    """A command that may use so many of the processors that this process may use."""
+    usable = sorted(os.sched_getaffinity(0))
+    return ["taskset", "-c", ",".join(map(str, usable[:processors])), *command]
+
+
 def medians(*commands: Sequence[str], runs: int = RUNS) -> list[Timing]:
     """The medians of commands that run in turn, after one run of each that does not count."""
     timings: list[list[Timing]] = [[] for _ in commands]

@@ -17,6 +17,8 @@ a read-only tree, the work goes on without it, and a record that lacks something
 This module opens files itself, because they are not part of sysfs.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import json
@@ -24,7 +26,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.change.plan import Change
@@ -38,6 +39,7 @@ from memory_hotplug.change.undo import (
 )
 from memory_hotplug.condition import parse_condition, settled_condition
 from memory_hotplug.layout.settings import Setting
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.root_files import (
     LONGEST,
     append_to_file,

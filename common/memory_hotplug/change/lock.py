@@ -11,19 +11,25 @@ without it. journal.py has what is recorded meanwhile.
 This module opens files itself, because they are not part of sysfs.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Self
 
 from memory_hotplug.attribute import MEMORY
 from memory_hotplug.change.journal import HALF_DONE, RUN, Journal, Left, left_in
 from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.errors import HeldError
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.simulated import is_simulated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["Held", "Holder", "Mended", "hold", "is_own", "left_by"]
 
@@ -50,7 +56,7 @@ def hold(
     timeout: float | None = None,
     waiting: Callable[[Holder], None] = lambda holder: None,
     unrecorded: Callable[[OSError], None] = lambda error: None,
-) -> "Held":
+) -> Held:
     """Wait until no other process changes the machine whose /sys is below TREE_ROOT, and hold it.
 
     After half a second WAITING is called once with the holder. Raises HeldError after TIMEOUT

@@ -1,11 +1,13 @@
 """The outcome of an order for a block, and the writes that were tried."""
 
+from __future__ import annotations
+
 from enum import Enum
-from typing import NamedTuple
 
 from memory_hotplug.block import MemoryBlock, Zone, zone_of
 from memory_hotplug.change.plan import Change
 from memory_hotplug.errors import BlockError, StuckError
+from memory_hotplug.named_tuple import NamedTuple
 
 __all__ = ["Outcome", "Result", "Write"]
 

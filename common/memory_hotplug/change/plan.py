@@ -14,9 +14,10 @@ A change is made once for a block. The choice of blocks, the look at the memory 
 the dry run and the reports all read it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Self
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, Zone, zone_of
@@ -35,8 +36,12 @@ from memory_hotplug.change.steps import (
 )
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadOrderError, BlockError, NotReadError
+from memory_hotplug.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from memory_hotplug.layout.model import Entry
 
 __all__ = [
@@ -170,9 +175,9 @@ class Change(NamedTuple):
     """As it is before."""
     order: Order
     plan: Plan
-    entry: "Entry | None" = None
+    entry: Entry | None = None
     """The entry of a layout that asks for it."""
-    spares: "Sequence[Change]" = ()
+    spares: Sequence[Change] = ()
     """What to try instead if this one fails, best first. A spare can be one of several changes."""
 
     @property
@@ -194,7 +199,7 @@ class Change(NamedTuple):
         return self.plan.stages(self.block)
 
 
-def change_to(block: MemoryBlock, order: Order, entry: "Entry | None" = None) -> Change:
+def change_to(block: MemoryBlock, order: Order, entry: Entry | None = None) -> Change:
     """The change that carries out ORDER on BLOCK.
 
     Raises NotReadError if one of the attributes NEEDED was not read.

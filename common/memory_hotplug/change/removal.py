@@ -5,16 +5,18 @@ before it takes any of the next. Memory of no device, which was there at boot, c
 takes the place of blocks that fail, so that no further device is left in part.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.change.plan import Change
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 
 __all__ = [
     "NOTHING_KNOWN",

@@ -1,13 +1,15 @@
 """The steps that change a memory block: what each writes, and what it leaves. Nothing is read or
 written here."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
 
 from memory_hotplug.attribute import FIRMWARE, MEMORY
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.errors import BlockError
+from memory_hotplug.named_tuple import NamedTuple
 
 __all__ = [
     "CONFIGURE",

@@ -5,10 +5,11 @@ read again, because an error does not say what happened: the kernel refuses a wr
 there already, and a signal can arrive just after the kernel has done its work.
 """
 
+from __future__ import annotations
+
 import errno
 import time
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause, cause_of
@@ -19,6 +20,7 @@ from memory_hotplug.change.plan import Change, change_back
 from memory_hotplug.change.steps import CONFIGURE, OFFLINE, Step
 from memory_hotplug.errors import BlockError, MemoryHotplugError, StoppedError, StuckError
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.seen.in_use import usage
 
 __all__ = ["NOT_MOVED", "UNDOING", "Patience", "Site", "Terms", "Transaction", "Watch"]

@@ -1,15 +1,21 @@
 """The record of a change, with which it can be undone; as data. Nothing is read or written here."""
 
+from __future__ import annotations
+
 import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.condition import parse_condition, settled_condition
 from memory_hotplug.layout.settings import ATTRIBUTES
+from memory_hotplug.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "UNDO",

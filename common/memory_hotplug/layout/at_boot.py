@@ -4,13 +4,15 @@ The unit is for systemd(1), the rules are for udev(7). udev carries out the firs
 a block, and the last entry of a layout counts: so the rules have the reverse order of the entries.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
 from memory_hotplug.trees.root_files import is_masked, is_there
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.layout.model import Entry, Layout
 
@@ -71,7 +73,7 @@ WantedBy=sysinit.target
 """
 
 
-def rules_text(layout: "Layout", block_size: int) -> str:
+def rules_text(layout: Layout, block_size: int) -> str:
     """The rules for blocks that are added later. BLOCK_SIZE is in bytes.
 
     An entry with a size has no rule: which blocks it takes depends on the others.
@@ -88,7 +90,7 @@ def rules_text(layout: "Layout", block_size: int) -> str:
     return "\n".join([*lines, 'LABEL="memory_layout_end"', ""])
 
 
-def _rules(entry: "Entry", block_size: int) -> Iterator[str]:
+def _rules(entry: Entry, block_size: int) -> Iterator[str]:
     ranges = entry.blocks or tuple(
         (first // block_size, last // block_size) for first, last in entry.addresses
     )
@@ -103,7 +105,7 @@ def _rules(entry: "Entry", block_size: int) -> Iterator[str]:
         yield f'{match}GOTO="memory_layout_end"'
 
 
-def _writes(entry: "Entry") -> Sequence[tuple[str, str]]:
+def _writes(entry: Entry) -> Sequence[tuple[str, str]]:
     """What is written, and the state that a block must have for it."""
     if entry.condition is Condition.OFFLINE:
         return [("online", "offline")]

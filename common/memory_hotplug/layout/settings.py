@@ -3,13 +3,16 @@
 A layout's policy names them; attribute.py says where they are.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
 
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, path_of
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.layout.model import Layout, Policy
 
@@ -44,7 +47,7 @@ class Setting(NamedTuple):
         return self.path.rpartition("/")[2]
 
     @property
-    def back(self) -> "Setting":
+    def back(self) -> Setting:
         """The setting that brings it back."""
         return Setting(self.key, self.word, self.before)
 
@@ -63,7 +66,7 @@ def present(machine: Machine) -> dict[str, str]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def differing(policy: "Policy", machine: Machine) -> tuple[Setting, ...]:
+def differing(policy: Policy, machine: Machine) -> tuple[Setting, ...]:
     """The settings to write for a policy: those that are not so already.
 
     Raises LayoutError for a setting that this kernel does not have, and BrokenTreeError.
@@ -73,7 +76,7 @@ def differing(policy: "Policy", machine: Machine) -> tuple[Setting, ...]:
 
 
 def settings_to(
-    words: Mapping[str, str], machine: Machine, policy: "Policy | None" = None
+    words: Mapping[str, str], machine: Machine, policy: Policy | None = None
 ) -> tuple[Setting, ...]:
     """The settings to write for WORDS, by key, of POLICY. Raises as `differing` does."""
     now = present(machine) if words else {}
@@ -93,7 +96,7 @@ def word_of(value: object) -> str:
     return {True: "Y", False: "N"}[value] if isinstance(value, bool) else str(value)
 
 
-def with_policy(layout: "Layout", policy: "Policy") -> "Layout":
+def with_policy(layout: Layout, policy: Policy) -> Layout:
     """LAYOUT with the keys that POLICY has."""
     from dataclasses import replace
 

@@ -1,11 +1,13 @@
 """What is asked for: an amount of memory, certain blocks, or a state of the whole machine."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from memory_hotplug.block import Zone
 from memory_hotplug.change.plan import Action, Order
 from memory_hotplug.condition import Condition
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.runs import Run
 
 __all__ = ["Request"]

@@ -1,10 +1,23 @@
 """How a change is carried out."""
 
-from typing import NamedTuple, TypedDict
+from __future__ import annotations
 
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.transaction import Patience, Watch
 from memory_hotplug.errors import BadOrderError
+from memory_hotplug.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+else:
+
+    class TypedDict(dict):
+        """What typing has is for type checkers, and takes long to import."""
+
+        def __init_subclass__(cls, *, total: bool) -> None:
+            pass
+
 
 __all__ = ["PREFERENCES", "How", "Manner", "check_type", "manner_of"]
 

@@ -1,7 +1,8 @@
 """Hold a machine while it is changed, and restore the block that a killed one left half done."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
 
 from memory_hotplug.change.batch import bring_back, restored
 from memory_hotplug.change.lock import Held, Holder, Mended, hold, left_by
@@ -9,6 +10,7 @@ from memory_hotplug.change.rehearsal import Rehearsal
 from memory_hotplug.change.transaction import Watch
 from memory_hotplug.errors import CannotWriteError
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 
 __all__ = ["Ahead", "hold_and_mend", "mended_ahead"]
 

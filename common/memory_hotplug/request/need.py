@@ -1,11 +1,13 @@
 """What a change needs of the memory that is online, before it is begun."""
 
+from __future__ import annotations
+
 from itertools import chain, islice
-from typing import NamedTuple
 
 from memory_hotplug.block import State
 from memory_hotplug.change.guard import takes_memory
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.seen.in_use import Usage, usage
 from memory_hotplug.table import MEMMAP_FRACTION

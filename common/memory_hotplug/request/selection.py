@@ -1,11 +1,12 @@
 """Select the blocks of a machine that a request is about, each with its change."""
 
+from __future__ import annotations
+
 import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import islice
-from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, is_on
@@ -18,6 +19,7 @@ from memory_hotplug.change.undo import Record, Rewritten
 from memory_hotplug.errors import BadOrderError, UnknownNameError
 from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.asked import Request
 from memory_hotplug.request.how import check_type
 from memory_hotplug.runs import Run, gaps, runs_of

@@ -1,7 +1,8 @@
 """Count the outcomes of blocks and of settings."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from memory_hotplug.block import MemoryBlock, State, Zone, same_condition, zone_of
 from memory_hotplug.causes import Cause
@@ -11,8 +12,10 @@ from memory_hotplug.change.plan import Action
 from memory_hotplug.change.removal import Emptied, emptied
 from memory_hotplug.change.undo import format_record
 from memory_hotplug.layout.settings import Setting
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.request.best_first import Staying
 
@@ -23,7 +26,7 @@ __all__ = ["Tally", "Why"]
 class Why(NamedTuple):
     """What the machine itself says about a failure."""
 
-    page: "Staying | None" = None
+    page: Staying | None = None
     """The page that kept the block online."""
     poisoned: Sequence[int] = ()
     """The addresses of its pages that are poisoned, if the block is not set online for them."""

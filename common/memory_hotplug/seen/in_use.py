@@ -4,12 +4,14 @@ The kernel says it in /proc/meminfo (fs/proc/meminfo.c, mm/show_mem.c) and in ea
 (drivers/base/node.c). For a tree without these files nothing is known.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from memory_hotplug.attribute import NODE
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.files import Tree
 
 __all__ = ["MEMINFO", "NodeUsage", "Usage", "usage"]

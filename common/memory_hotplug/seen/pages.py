@@ -203,7 +203,7 @@ class Pages:
                 return None
             read += len(flags)
             flags = self._without_own(flags, at - start)
-            counts = Counter(flags)
+            counts = _counted(flags)
             found += counts
             if any(flag >> _POISONED & 1 for flag in counts):
                 poisoned += [at + n for n, flag in enumerate(flags) if flag >> _POISONED & 1]
@@ -238,6 +238,19 @@ class Pages:
             data = os.pread(self._file, count * 8, first * 8)
             flags.frombytes(data[: len(data) // 8 * 8])
         return flags
+
+
+def _counted(flags: array[int]) -> Counter[int]:
+    """How often each flag is there. Most pageblocks are free, or in use, as a whole, and to compare
+    their pages takes a fraction of the time to count them one by one."""
+    found: Counter[int] = Counter()
+    for at in range(0, len(flags), _PAGEBLOCK):
+        part = flags[at : at + _PAGEBLOCK]
+        if part == part[:1] * len(part):
+            found[part[0]] += len(part)
+        else:
+            found.update(part)
+    return found
 
 
 def _first(flags: array[int], counts: Counter[int], at: int) -> tuple[int, Kind] | None:
