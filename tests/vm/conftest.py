@@ -1,10 +1,13 @@
 """Virtual machines for the tests here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import documents
+from guest.channel import Channel, Ended, Program
 from guest.judge.comparison import Tally
 from needs import S390_GUEST, X86_GUEST
 from vm.guest import Guest
@@ -43,6 +46,34 @@ def pytest_terminal_summary(
         for name, tally in tallies.items():
             terminalreporter.line(f"{name}: {tally}")
         terminalreporter.line(f"in all: {sum(tallies.values(), Tally())}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def documents_are_valid() -> Iterator[None]:
+    """What programs write in guests is held against the schemas, as what commands write here is."""
+    with pytest.MonkeyPatch.context() as patch:
+        check_documents(patch)
+        yield
+
+
+def check_documents(patch: pytest.MonkeyPatch) -> None:
+    """Have each program that ends in a guest checked."""
+    start, finish = Channel.start, Program.finish
+    commands: dict[tuple[int, int], Sequence[str]] = {}
+
+    def started(channel: Channel, command: Sequence[str], **how: Any) -> Program:
+        program = start(channel, command, **how)
+        commands[id(channel), program.number] = command
+        return program
+
+    def finished(program: Program, *patience: Any, **how: Any) -> Ended:
+        ended = finish(program, *patience, **how)
+        command = commands.pop((id(program.channel), program.number), ())
+        documents.check_line(command, ended.status, ended.stdout)
+        return ended
+
+    patch.setattr(Channel, "start", started)
+    patch.setattr(Program, "finish", finished)
 
 
 @pytest.fixture
