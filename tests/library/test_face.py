@@ -79,9 +79,12 @@ def online_on(machine: Machine) -> list[int]:
 
 def test_the_face_works_as_the_manual_has_it() -> None:
     with Machine.simulated("s390-lpar") as machine:
-        with machine.hold():
+        with machine.hold() as held:
+            assert held.mended is None
+            forecast = machine.forecast(ENABLE, size=GIB)
             done = [outcome.number for outcome in machine.change(ENABLE, size=GIB)]
-        assert done == list(range(16, 24))
+        assert done == forecast.changed == list(range(16, 24))
+        assert machine.forecast(DISABLE, size=GIB).nodes.keys() == {0}
         layout = Layout.parse(LAYOUT.replace("4-5", "24-25").replace('"6"', '"16"'))
         differences = layout.differences(machine)
         assert [change.number for change in differences.changes] == [24, 25, 16]
@@ -91,6 +94,9 @@ def test_the_face_works_as_the_manual_has_it() -> None:
         assert not layout.differences(machine)
         assert numbers(machine.undo()) == [16, 25, 24]
         assert online_on(machine) == list(range(24))
+        assert machine.devices() == []
+        assert [finding.number for finding in machine.why([3, 4])] == [3, 4]
+        assert machine.policy.by_kernel is None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Whether each JSON document of lsmem and chmem is valid by the schema that the same options print.
 
-All tests that run a command go through here; see commands.py and trial.py, and for guests the
-conftest.py of tests/vm.
+All tests that run a command go through here; see commands.py and trial.py, and vm/checked.py for
+guests.
 """
 
 import contextlib

@@ -1,15 +1,13 @@
 """Virtual machines for the tests here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import documents
-from guest.channel import Channel, Ended, Program
 from guest.judge.comparison import Tally
 from needs import S390_GUEST, X86_GUEST
+from vm.checked import check_documents
 from vm.guest import Guest
 from vm.machines import ONE_NODE, TWO_NODES
 
@@ -54,26 +52,6 @@ def documents_are_valid() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         check_documents(patch)
         yield
-
-
-def check_documents(patch: pytest.MonkeyPatch) -> None:
-    """Have each program that ends in a guest checked."""
-    start, finish = Channel.start, Program.finish
-    commands: dict[tuple[int, int], Sequence[str]] = {}
-
-    def started(channel: Channel, command: Sequence[str], **how: Any) -> Program:
-        program = start(channel, command, **how)
-        commands[id(channel), program.number] = command
-        return program
-
-    def finished(program: Program, *patience: Any, **how: Any) -> Ended:
-        ended = finish(program, *patience, **how)
-        command = commands.pop((id(program.channel), program.number), ())
-        documents.check_line(command, ended.status, ended.stdout)
-        return ended
-
-    patch.setattr(Channel, "start", started)
-    patch.setattr(Program, "finish", finished)
 
 
 @pytest.fixture
