@@ -17,6 +17,7 @@ from hotplug_cli.documents import (
     nullable,
     object_of,
 )
+from hotplug_cli.message import Sentence
 from memory_hotplug.block import State
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.outcome import Result
@@ -38,8 +39,8 @@ class Run(NamedTuple):
     alike. The results, and the conditions afterwards, are those that are forecast."""
 
     tally: Tally
-    forecast: Sequence[str]
-    """What a dry run finds, in sentences."""
+    forecast: Sequence[Sentence]
+    """What a dry run finds."""
     options: Mapping[str, Any]
     """The action, and how it was done."""
     output: Output

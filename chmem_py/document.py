@@ -48,7 +48,7 @@ def document_of(
     tally: Tally,
     status: int,
     signal: int | None,
-    forecast: Sequence[str],
+    forecast: Sequence[Sentence],
     options: Mapping[str, Any],
     output: Output,
     root: str,
@@ -291,9 +291,9 @@ _DOCUMENT = (
     ),
     _of_run(
         "forecast",
-        "what a dry run finds, in sentences",
-        TEXTS,
-        lambda run: list(run.forecast),
+        "what a dry run finds: the comments of its script, as messages",
+        array_of(MESSAGE),
+        lambda run: objects_of(run.forecast),
         [],
     ),
     _of_run(

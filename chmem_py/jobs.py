@@ -240,6 +240,7 @@ def to_memory(machine: Machine, asked: Asked) -> Job:
             blocks=range(meant.first, meant.last + 1) if by_number else None,
             device=meant.device,
             node=meant.node,
+            absent_ok=True,
             **how,
         )
 
@@ -265,6 +266,7 @@ def to_online(machine: Machine, asked: Asked) -> Job:
             zone=zone,
             node=meant.node,
             memmap_on_memory=meant.memmap_on_memory,
+            absent_ok=True,
             **how,
         )
 

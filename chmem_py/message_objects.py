@@ -6,7 +6,7 @@ from itertools import chain
 from types import ModuleType
 from typing import Any
 
-from chmem_py import hint_messages, messages, to_tell_messages
+from chmem_py import forecast_messages, hint_messages, messages, to_tell_messages
 from hotplug_cli import messages as shared
 from hotplug_cli import tree_messages
 from hotplug_cli.documents import (
@@ -24,7 +24,10 @@ from hotplug_cli.message import Message, Sentence, Wording
 
 __all__ = ["MESSAGE", "objects_of"]
 
-_TABLES: Sequence[ModuleType] = (shared, tree_messages, messages, hint_messages, to_tell_messages)
+_TABLES: Sequence[ModuleType] = (
+    *(shared, tree_messages, messages),
+    *(hint_messages, to_tell_messages, forecast_messages),
+)
 
 OTHER = "OTHER"
 """The code of an error that has no row."""
@@ -106,6 +109,7 @@ _VALUES = (
     _field("ratio", "percent of all other zones that Movable may have", COUNT),
     _field("reason", "why, in a few words", TEXT),
     _field("requested", "bytes that were requested", BYTES),
+    _field("rest", "bytes that would remain", BYTES),
     _field("root", "the directory of a machine", TEXT),
     _field("saved", "the file that chmem writes, below the root", TEXT),
     _field("share", "percent of all other zones that Movable has; left out if it is all", COUNT),

@@ -77,8 +77,7 @@ def after_recovery(machine: Machine, output: Output) -> Machine:
     """The machine as a run finds it, for a dry run: a block that a killed chmem left is restored in
     a rehearsal. It is said that a run restores it. Nothing is written, and nobody is waited for."""
     ahead = mended_ahead(machine)
-    if ahead.mended is None:
-        return machine
     found = Machine(ahead.tree)
-    _say_restored(messages.WOULD_BRING_BACK, ahead.mended, found, output)
+    if ahead.mended:
+        _say_restored(messages.WOULD_BRING_BACK, ahead.mended, found, output)
     return found

@@ -12,13 +12,13 @@ from chmem_py.advice import (
     format_refusal,
 )
 from chmem_py.exit_status import status_of
-from chmem_py.foresight import format_forecast, in_use, warn
+from chmem_py.foresight import in_use, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from chmem_py.text import Text, format_script
 from hotplug_cli.exits import Exit
+from hotplug_cli.message import Sentence
 from hotplug_cli.progress import Progress
-from memory_hotplug.change.guard import ratio_of
 from memory_hotplug.change.lock import Held
 from memory_hotplug.errors import CannotWriteError, InUseError, TooFewError
 from memory_hotplug.face import Machine
@@ -66,8 +66,8 @@ class Done(NamedTuple):
     status: int
     signal: int | None = None
     """The signal that ended the work early."""
-    forecast: Sequence[str] = ()
-    """What a dry run finds, in sentences: all comments of its script."""
+    forecast: Sequence[Sentence] = ()
+    """What a dry run finds: all comments of its script."""
 
 
 class Workplace(NamedTuple):
@@ -144,19 +144,17 @@ def _carry_out(site: Workplace, work: Work, text: Text) -> None:
         progress.stop()
 
 
-def _forecast(site: Workplace, work: Work, how: RunOptions) -> Sequence[str]:
+def _forecast(site: Workplace, work: Work, how: RunOptions) -> Sequence[Sentence]:
     """Write the script of a dry run. The document has every comment that it has, and the commands
     as steps."""
     if not how.dry_run:
         return ()
-    from memory_hotplug.request.outlook import forecast_of
+    from chmem_py.forecast import format_forecast
 
-    tally, size = work.tally, work.selection.block_size
-    found = format_forecast(forecast_of(work), tally.crowded(ratio_of(site.machine)), size)
-    script = list(format_script(work.writes, found, tally, site.machine.tree))
+    found = list(format_forecast(work))
     if not how.json:
-        site.output.write(script)
-    return [line.removeprefix("# ") for line in script if line.startswith("# ")]
+        site.output.write(format_script(work.writes, found, site.machine.tree))
+    return found
 
 
 def gave_up(selection: Selection) -> Done:

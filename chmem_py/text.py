@@ -253,11 +253,9 @@ class Text:
 
 
 def format_script(
-    writes: Sequence[tuple[str, str]], forecast: Iterable[str], tally: Tally, tree: Tree
+    writes: Sequence[tuple[str, str]], forecast: Iterable[Sentence], tree: Tree
 ) -> Iterator[str]:
-    """The lines that an administrator would type, the FORECAST, and one comment on what they would
-    change."""
-    numbers = tally.numbers(Result.DONE)
+    """The lines that an administrator would type, with the FORECAST as comments."""
     root = os.path.abspath(tree.root).rstrip("/")
     simulated = not tree.is_this_machine and is_simulated(tree.root)
     if writes:
@@ -267,12 +265,4 @@ def format_script(
             yield f"memsim write {shlex.quote(root)} {path} {word}"
         else:
             yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
-    yield from (f"# {line}" for line in forecast)
-    yield from (f"# {setting.name} would be set to {setting.word}" for setting in tally.settings)
-    if not numbers:
-        if not tally.settings:
-            yield "# nothing would be changed"
-        return
-    size = sizes.exact(len(numbers) * tally.selection.block_size)
-    done = done_word(tally.selection.request.action)
-    yield f"# {size} would be {done}: {named(numbers)}"
+    yield from (f"# {sentence}" for sentence in forecast)

@@ -17,7 +17,7 @@ Machine, Order, human and parse_size. Ask it for any other, as in `help(memory_h
 
 Blocks          MemoryBlock State Zone MemoryRange BlockTable Remark RemarkKind Attribute NOT_READ
                 NUMA_NO_NODE
-Changes         Condition How Work Outcome Result Write Cause
+Changes         Condition What How Work Outcome Result Write Cause
 Forecasts       Forecast Remains Emptied Usage NodeUsage
 Holding         Held Holder Mended Left Watch
 Layouts         Entry Where Missing Policy Differences Absence Setting
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from memory_hotplug.layout.model import Entry, Missing, Policy, Where
     from memory_hotplug.layout.settings import Setting
     from memory_hotplug.layout_face import Differences, Layout
-    from memory_hotplug.request.how import How
+    from memory_hotplug.request.how import How, What
     from memory_hotplug.request.outlook import Forecast, Remains
     from memory_hotplug.request.work import Work
     from memory_hotplug.seen.findings import Finding
@@ -166,6 +166,7 @@ __all__ = [
     "UnknownNameError",
     "Usage",
     "Watch",
+    "What",
     "Where",
     "Work",
     "Write",
@@ -187,7 +188,7 @@ _HOMES = {
     "change.absence": ("Absence",),
     "change.removal": ("Emptied",),
     "change.lock": ("Held", "Holder", "Mended"),
-    "request.how": ("How",),
+    "request.how": ("How", "What"),
     "request.outlook": ("Forecast", "Remains"),
     "request.work": ("Work",),
     "seen.findings": ("Finding",),

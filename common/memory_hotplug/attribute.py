@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 from memory_hotplug.block import State, Zone
+from memory_hotplug.checks import check_type, refuse
 from memory_hotplug.errors import UnknownNameError
 from memory_hotplug.named_tuple import NamedTuple
 
@@ -276,12 +277,16 @@ def parameter_path(name: str) -> str:
 
 
 def attributes_named(names: Iterable[str]) -> tuple[Attribute, ...]:
-    """The attributes of a block with these names. Raises UnknownNameError."""
+    """The attributes of a block with these names. Raises UnknownNameError, and TypeError for what
+    are no names."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise refuse("attributes", "several names", names)
     found = []
     for name in names:
         try:
             found.append(Attribute(name))
         except ValueError:
+            check_type("each of attributes", name, str)
             raise UnknownNameError("attribute", name, list(Attribute)) from None
     return tuple(found)
 

@@ -244,7 +244,8 @@ class LayoutError(MemoryHotplugError, ValueError):
 
 
 class HeldError(MemoryHotplugError):
-    """Another process was changing the machine for longer than the timeout."""
+    """Another process was changing the machine for longer than the timeout, or this thread holds it
+    already."""
 
     def __init__(self, pid: int | None, since: float | None) -> None:
         self.pid = pid
@@ -252,6 +253,7 @@ class HeldError(MemoryHotplugError):
         self.since = since
         """When that process began, in seconds since the epoch."""
         who = "another process" if pid is None else f"process {pid}"
+        who = "this process" if pid == os.getpid() else who
         super().__init__(f"{who} is changing the memory of this machine")
 
 

@@ -5,14 +5,12 @@ What is needed to change a machine is imported when it is asked for, because lsm
 
 from __future__ import annotations
 
-import os
-from _thread import get_ident
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 
 from memory_hotplug import machine as _machine
-from memory_hotplug.errors import BadOrderError, BrokenTreeError, HeldError, NoUndoError
+from memory_hotplug.checks import check_callable, check_type, optional, seconds, whole_number
+from memory_hotplug.errors import BadOrderError, BrokenTreeError, NoUndoError
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.files import Tree
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from memory_hotplug.change.transaction import Watch
     from memory_hotplug.layout.added_policy import AddedPolicy
     from memory_hotplug.layout.model import Layout
-    from memory_hotplug.request.how import How, Manner
+    from memory_hotplug.request.how import How, Manner, What
     from memory_hotplug.request.outlook import Forecast
     from memory_hotplug.request.selection import Selection
     from memory_hotplug.request.work import Work
@@ -60,7 +58,8 @@ class Machine(_machine.Machine):
         """Raises NoMemoryTreeError if there are no memory blocks, and BrokenTreeError if their size
         cannot be read."""
         super().__init__(tree)
-        self._holds: dict[int, Held] = {}
+        self._holds: dict[tuple[int, int], Held] = {}
+        """Thread -> what it holds the machine by."""
 
     # Hold it
 
@@ -79,13 +78,18 @@ class Machine(_machine.Machine):
         who it is. After half a second WAITING is called once with the holder. UNRECORDED is called
         once if it cannot be recorded what can be undone. WATCH can stop the waiting.
 
-        Raises HeldError at once if this thread holds the machine already, by this object.
+        Raises HeldError at once if this thread holds the machine already, by whatever object, and
+        BadOrderError if this object is closed.
         """
+        from memory_hotplug.change.lock import this_thread
         from memory_hotplug.change.transaction import Watch
         from memory_hotplug.request.mending import hold_and_mend
 
-        if self._own():
-            raise HeldError(os.getpid(), None)
+        seconds("timeout", timeout)
+        check_callable("waiting", waiting)
+        check_callable("unrecorded", unrecorded)
+        optional("watch", watch, Watch)
+        self._check_open()
         held = hold_and_mend(
             self,
             watch or Watch(),
@@ -93,12 +97,18 @@ class Machine(_machine.Machine):
             waiting=waiting or (lambda holder: None),
             unrecorded=unrecorded or (lambda error: None),
         )
-        self._holds[get_ident()] = held
+        self._holds[this_thread()] = held
         return held
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise BadOrderError("this machine is closed")
 
     def _own(self) -> Held | None:
         """The machine as this thread holds it by this object; None if it does not."""
-        held = self._holds.get(get_ident())
+        from memory_hotplug.change.lock import this_thread
+
+        held = self._holds.get(this_thread())
         return None if held is None or held.closed else held
 
     def _holding(self, manner: Manner) -> AbstractContextManager[Held | None]:
@@ -115,32 +125,29 @@ class Machine(_machine.Machine):
     def change(
         self,
         order: Order,
-        *,
-        size: int | None = None,
-        blocks: Iterable[int] | None = None,
-        device: str | None = None,
-        node: int | None = None,
-        **how: Unpack[How],
+        **what: Unpack[What],
     ) -> Work:
-        """Carry out ORDER on SIZE bytes of memory, on BLOCKS, given by their numbers, or on all
-        blocks of DEVICE or NODE; with DEVICE or NODE, SIZE and BLOCKS are only of these.
+        """Carry out ORDER on `size` bytes of memory, on `blocks`, given by their numbers, or on all
+        blocks of a `device` or a `node`. `What` has these arguments, and `How` those that say how
+        it is done.
 
         Iterate over what is returned: that does it, and yields what became of each block. For a
         size blocks are chosen; where one fails, another one takes its place. What is already as
-        asked is ALREADY, or is not chosen. `How` says what can be given besides, and `Work` what is
-        raised, and when.
+        asked is ALREADY, or is not chosen. `Work` says what is raised, and when.
 
-        Raises BadOrderError for what has no meaning, and TypeError for what is of a wrong type, at
-        once.
+        Raises BadOrderError for what has no meaning at once. A device, a node or a block that the
+        machine does not have is an error before anything is written: UnknownNameError and
+        NoSuchBlockError.
         """
-        from memory_hotplug.request.how import manner_of
+        from memory_hotplug.request.how import manner_of, parted
         from memory_hotplug.request.selection import requested, select_request
 
+        memory, how = parted(what)
         manner = manner_of(how)
-        request = requested(order, self.block_size, size, blocks, device, node, manner.text)
+        request = requested(order, self.block_size, memory, manner.text)
 
         def chosen(machine: _machine.Machine) -> Selection:
-            return select_request(request, machine)
+            return select_request(request, machine, absent_ok=memory.absent_ok)
 
         return self._work(chosen, manner)
 
@@ -151,31 +158,35 @@ class Machine(_machine.Machine):
         zone: Zone | None = None,
         node: int | None = None,
         memmap_on_memory: bool | None = None,
+        absent_ok: bool = False,
         **how: Unpack[How],
     ) -> Work:
         """Set memory online or offline until SIZE bytes are online, of a ZONE or of a NODE if these
-        are given. Memory that is set online is configured with MEMMAP_ON_MEMORY. Otherwise as
-        `change`."""
+        are given. Memory that is set online is configured with MEMMAP_ON_MEMORY. ABSENT_OK is that
+        of `What`. Otherwise as `change`."""
         from memory_hotplug.change.plan import Action, Order
-        from memory_hotplug.request.how import manner_of
+        from memory_hotplug.request.how import What, manner_of, parted
         from memory_hotplug.request.selection import requested
         from memory_hotplug.request.wholes import select_total
 
         manner = manner_of(how)
         order = Order(Action.ENABLE, zone, memmap_on_memory)
-        request = requested(order, self.block_size, size, None, None, node, manner.text)
+        memory, _ = parted(What(size=whole_number("size", size), node=node, absent_ok=absent_ok))
+        request = requested(order, self.block_size, memory, manner.text)
 
         def chosen(machine: _machine.Machine) -> Selection:
-            return select_total(request, machine, force=manner.force)
+            return select_total(request, machine, force=manner.force, absent_ok=absent_ok)
 
         return self._work(chosen, manner)
 
     def apply(self, layout: Layout, **how: Unpack[How]) -> Work:
         """Bring the machine to LAYOUT. What is so already is not written. Raises LayoutError in the
-        iteration for what is impossible on this machine. Otherwise as `change`."""
+        iteration for what is impossible on this machine. Memory that the machine does not have is
+        in `Work.absences`, unless its entry says that it is an error, or is ignored. Otherwise as
+        `change`."""
         from memory_hotplug.layout.model import Layout
         from memory_hotplug.request.asked import Request
-        from memory_hotplug.request.how import check_type, manner_of
+        from memory_hotplug.request.how import manner_of
         from memory_hotplug.request.wholes import select_layout
 
         check_type("layout", layout, Layout)
@@ -198,6 +209,7 @@ class Machine(_machine.Machine):
         from memory_hotplug.request.how import manner_of
         from memory_hotplug.request.wholes import select_undo
 
+        check_type("layout_too", layout_too, bool)
         manner = manner_of(how)
 
         def chosen(machine: _machine.Machine) -> Selection:
@@ -211,28 +223,33 @@ class Machine(_machine.Machine):
     def _work(self, chosen: Callable[[_machine.Machine], Selection], manner: Manner) -> Work:
         from memory_hotplug.request.work import Work
 
-        return Work(self, chosen, manner, partial(self._holding, manner))
+        self._check_open()
+        return Work(self, chosen, manner, self._holding)
 
-    def forecast(
-        self,
-        what: Order | Layout,
-        *,
-        size: int | None = None,
-        blocks: Iterable[int] | None = None,
-        device: str | None = None,
-        node: int | None = None,
-        **how: Unpack[How],
-    ) -> Forecast:
-        """What `change` does for an order, or `apply` for a layout, as far as it is known before.
-        Nothing is written and nobody is waited for. Raises the errors that these raise."""
+    def forecast(self, what: Order | Layout | Work, **of: Unpack[What]) -> Forecast:
+        """What `change` does for an order, `apply` for a layout, or the work that any method has
+        returned, as in ``machine.forecast(machine.undo())``, as far as it is known before. Nothing
+        is written and nobody is waited for. Work can be iterated over afterwards.
+
+        Raises the errors that these raise, and BadOrderError for arguments that do not go with a
+        layout or with work.
+        """
         from memory_hotplug.layout.model import Layout
+        from memory_hotplug.request.how import How, parted
         from memory_hotplug.request.outlook import forecast_of
+        from memory_hotplug.request.work import Work
 
-        how["dry_run"] = True
-        if isinstance(what, Layout):
-            work = self.apply(what, **how)
+        if isinstance(what, Layout | Work):
+            known = How.__annotations__ if isinstance(what, Layout) else {}
+            if more := of.keys() - known:
+                kind = "a layout" if isinstance(what, Layout) else "work that knows how"
+                raise BadOrderError(f"{min(more)} means nothing to {kind}")
+        if isinstance(what, Work):
+            work = what.rehearsal(self)
+        elif isinstance(what, Layout):
+            work = self.apply(what, **parted(of)[1]).rehearsal(self)
         else:
-            work = self.change(what, size=size, blocks=blocks, device=device, node=node, **how)
+            work = self.change(what, **of).rehearsal(self)
         for _ in work:
             pass
         return forecast_of(work)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from memory_hotplug.checks import check_type
 from memory_hotplug.layout import model
 
 if TYPE_CHECKING:
@@ -41,15 +42,19 @@ class Layout(model.Layout):
         LayoutError."""
         from memory_hotplug.layout.notation import parse_layout
 
+        check_type("text", text, str)
+        check_type("file", file, str)
         found = parse_layout(text, file)
         return cls(found.policy, found.entries, found.keep_free)
 
     def differences(self, machine: "Machine") -> Differences:
         """Where MACHINE is not as this layout says. Raises LayoutError for what is impossible
         there."""
+        from memory_hotplug.machine import Machine
         from memory_hotplug.request.asked import Request
         from memory_hotplug.request.wholes import select_layout
 
+        check_type("machine", machine, Machine)
         found = select_layout(Request(), machine, self, force=True)
         ahead = [change for change in found.changes if change.is_ahead or change.plan.refused]
         return Differences(tuple(found.settings), ahead, tuple(found.absences))

@@ -21,6 +21,7 @@ from memory_hotplug.attribute import (
     path_of,
 )
 from memory_hotplug.block import MemoryBlock, State
+from memory_hotplug.checks import refuse, several
 from memory_hotplug.errors import (
     BadBlockSizeError,
     BrokenTreeError,
@@ -85,7 +86,11 @@ class Machine:
     def __init__(self, tree: Tree) -> None:
         """Raises NoMemoryTreeError if there are no memory blocks, and BrokenTreeError if their size
         cannot be read."""
+        if not hasattr(tree, "read_each"):
+            raise refuse("tree", "a tree that is open, as Machine.at opens one", tree)
         self.tree = tree
+        self.closed = False
+        """Whether nothing can be read or written any more."""
         self.block_size = self._read_block_size()
         """Bytes."""
 
@@ -96,7 +101,11 @@ class Machine:
         ROOT may also be an archive of such a tree, which can only be read. Raises NoMemoryTreeError
         and BrokenTreeError.
         """
-        tree = open_tree(os.fsdecode(root))
+        try:
+            path = os.fsdecode(root)
+        except TypeError:
+            raise refuse("root", "a path", root) from None
+        tree = open_tree(path)
         try:
             return cls(tree)
         except BaseException:
@@ -138,6 +147,7 @@ class Machine:
 
     def close(self) -> None:
         """Close the tree. Nothing can be read or written afterwards."""
+        self.closed = True
         self.tree.close()
 
     def _read_block_size(self) -> int:
@@ -246,7 +256,7 @@ class Machine:
         blocks, and NoMemoryTreeError or BrokenTreeError if the tree cannot be listed.
         """
         named = attributes_named(attributes)
-        wanted = None if numbers is None else frozenset(numbers)
+        wanted = None if numbers is None else frozenset(several("numbers", numbers))
         firmware, remarks = self._firmware
         table = Reading(self.tree, self.block_size, firmware, remarks).table(named, wanted)
         if not table.numbers and wanted is None:

@@ -1,5 +1,6 @@
 """Sizes as people write and read them, with the units B, K, M, G, T, P and E."""
 
+from memory_hotplug.checks import check_type, whole_number
 from memory_hotplug.errors import SizeSyntaxError, SizeTooLargeError
 
 __all__ = ["SIZE_LIMIT", "SUFFIXES", "human", "parse_size"]
@@ -23,6 +24,7 @@ def human(size: int) -> str:
     The unit is the largest that is not larger than SIZE. Like util-linux, cut the number off after
     three decimals, then round it half up to one.
     """
+    size = whole_number("size", size)
     exponent = min(max(size.bit_length() - 1, 0) // 10, len(SUFFIXES) - 1)
     whole, rest = divmod(size, 1 << 10 * exponent)
     thousandths = rest * 1000 >> 10 * exponent
@@ -41,6 +43,7 @@ def parse_size(text: str, *, plus: bool = False) -> int:
     util-linux's chmem: elsewhere it would look like so much more. Raises SizeSyntaxError, and
     SizeTooLargeError for 2**64 and more.
     """
+    check_type("text", text, str)
     # lsmem lists sizes and parses none, and must start fast.
     import re
 

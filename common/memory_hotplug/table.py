@@ -8,7 +8,8 @@ from itertools import repeat
 
 from memory_hotplug.attribute import Attribute, attributes_named
 from memory_hotplug.block import NOT_READ, MemoryBlock, State
-from memory_hotplug.errors import NotReadError
+from memory_hotplug.checks import refuse
+from memory_hotplug.errors import NotReadError, UnknownNameError
 from memory_hotplug.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -123,10 +124,17 @@ class BlockTable(NamedTuple):
         return map(MemoryBlock, self.numbers, *columns)
 
     def block(self, index: int) -> MemoryBlock:
-        """The block at a position of the table, from 0. Raises IndexError."""
-        return MemoryBlock(
-            self.numbers[index], **{name: column[index] for name, column in self.columns.items()}
-        )
+        """The block at a position of the table, from 0. Raises UnknownNameError for a position that
+        it does not have."""
+        try:
+            return MemoryBlock(
+                self.numbers[index],
+                **{name: column[index] for name, column in self.columns.items()},
+            )
+        except IndexError:
+            raise UnknownNameError("position in the table", str(index)) from None
+        except TypeError:
+            raise refuse("index", "a whole number", index) from None
 
     def ranges(
         self, split: Iterable[str] = MERGED_BY, more: Iterable[Sequence[Any]] = ()

@@ -13,9 +13,11 @@ import pytest
 
 import static_tree
 from chmem_py.document import schema
+from chmem_py.output import Output
+from chmem_py.recovery import after_recovery
 from commands import SCRIPTS, Command, start_program
 from layouts import MINE, layout
-from memory_hotplug import Machine
+from memory_hotplug import Action, Machine, Order, Result
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.profile import PROFILES, boot
@@ -118,8 +120,24 @@ def test_dry_run_prints_the_writes_of_the_run(
         for step in steps
     ]
     jsonschema.validate(planned, schema())
-    assert planned["forecast"][-1] == comment.removeprefix("# ")
+    assert planned["forecast"][-1]["text"] == comment.removeprefix("# ")
     assert as_if_done(planned) == done
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_dry_run_looks_once_at_what_a_run_finds(left: bool, tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", s390())
+    if left:
+        write(root, f"{MEMORY}/memory1/state", "offline")
+        leave_half_done(root, half_done(1))
+    output = Output()
+    with Machine.at(root) as machine:
+        found = after_recovery(machine, output)
+        work = found.change(Order(Action.DISABLE), blocks=[1], dry_run=True)
+        assert work.machine is found
+        assert [outcome.result for outcome in work] == [Result.DONE]
+        assert found.tree is not machine.tree
+    assert len(output.restored) == left
 
 
 def test_dry_run_knows_the_zone_that_a_block_comes_back_in(chmem: Command, tmp_path: Path) -> None:
@@ -171,7 +189,7 @@ def test_a_dry_run_documents_all_that_its_script_has_and_that_nothing_happened(
     files = [f"would write {file['path'].removeprefix(str(root))}" for file in planned["files"]]
     assert files
     comments = [line.removeprefix("# ") for line in dry if line.startswith("# ")]
-    assert comments == [*planned["forecast"], *files]
+    assert comments == [*(one["text"] for one in planned["forecast"]), *files]
     done = json.loads(chmem(*words, "--json").stdout)
     assert (planned.pop("messages"), done.pop("messages")) != ([], [])
     assert as_if_done(planned) == done

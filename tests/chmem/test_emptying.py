@@ -71,7 +71,11 @@ def test_what_is_empty_and_what_is_so_in_part_is_told(
         "# would be emptied in part: virtio0, of which 384M would stay online",
     ]
     promised = json.loads(chmem(*words, "--dry-run", "--json").stdout)
-    assert promised["forecast"] == [line.removeprefix("# ") for line in dry[-3:]]
+    said = [f"# {message['text']}" for message in promised["forecast"]]
+    assert said == dry[-3:]
+    codes = {message["code"]: message["values"] for message in promised["forecast"]}
+    assert codes["WOULD_BE_EMPTY"] == {"devices": ["dax0.0"]}
+    assert codes["WOULD_BE_EMPTY_IN_PART"] == {"device": "virtio0", "size": 384 * MIB}
     assert promised["messages"] == []
     done = chmem(*words, "--json")
     document = json.loads(done.stdout)
@@ -192,7 +196,13 @@ def test_a_dry_run_says_what_the_kernel_says(old: Path, chmem: Command) -> None:
     line = "not removable, so that the kernel will probably refuse: memory blocks 12, 14"
     words = ["-s", old, "-d", "-b", "12-15", "--dry-run"]
     assert f"# {line}" in chmem(*words).stdout.splitlines()
-    assert line in json.loads(chmem(*words, "--json").stdout)["forecast"]
+    (said,) = [
+        message
+        for message in json.loads(chmem(*words, "--json").stdout)["forecast"]
+        if message["code"] == "WILL_BE_REFUSED"
+    ]
+    runs = [{"first": 12, "last": 12}, {"first": 14, "last": 14}]
+    assert (said["text"], said["values"]) == (line, {"blocks": runs})
     size = chmem("-s", old, "-d", "1152m", "--dry-run", "--force").stdout
     assert "# not removable, so that the kernel will probably refuse: memory block 14" in size
 

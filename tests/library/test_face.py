@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -26,15 +27,18 @@ from memory_hotplug import (
     LayoutError,
     Machine,
     MemoryHotplugError,
+    NoSuchBlockError,
     NoUndoError,
     Order,
     RefusedError,
     Result,
     State,
+    Terms,
     TooFewError,
     UnknownNameError,
     Watch,
     Work,
+    Zone,
 )
 from memory_hotplug.attribute import MEMORY
 from memory_hotplug.change.journal import HALF_DONE
@@ -42,6 +46,8 @@ from simulated import MIB, Make, conditions, half_done, leave_half_done, online,
 
 GIB = 1 << 30
 BLOCK = 128 * MIB
+untyped: Any = memory_hotplug
+"""The library as a program without types sees it."""
 WORD: Any = "disable"
 """What a program without types may give in place of an object."""
 ENABLE, DISABLE = Order(Action.ENABLE), Order(Action.DISABLE)
@@ -73,9 +79,12 @@ def online_on(machine: Machine) -> list[int]:
 
 def test_the_face_works_as_the_manual_has_it() -> None:
     with Machine.simulated("s390-lpar") as machine:
-        with machine.hold():
+        with machine.hold() as held:
+            assert held.mended is None
+            forecast = machine.forecast(ENABLE, size=GIB)
             done = [outcome.number for outcome in machine.change(ENABLE, size=GIB)]
-        assert done == list(range(16, 24))
+        assert done == forecast.changed == list(range(16, 24))
+        assert machine.forecast(DISABLE, size=GIB).nodes.keys() == {0}
         layout = Layout.parse(LAYOUT.replace("4-5", "24-25").replace('"6"', '"16"'))
         differences = layout.differences(machine)
         assert [change.number for change in differences.changes] == [24, 25, 16]
@@ -85,6 +94,9 @@ def test_the_face_works_as_the_manual_has_it() -> None:
         assert not layout.differences(machine)
         assert numbers(machine.undo()) == [16, 25, 24]
         assert online_on(machine) == list(range(24))
+        assert machine.devices() == []
+        assert [finding.number for finding in machine.why([3, 4])] == [3, 4]
+        assert machine.policy.by_kernel is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +108,7 @@ def test_the_face_works_as_the_manual_has_it() -> None:
         ({"node": 1}, [6, 7]),
         ({"node": 1, "size": BLOCK}, [6]),
         ({"node": 1, "blocks": range(4, 8)}, [6, 7]),
-        ({"node": 7}, []),
+        ({"node": 7, "absent_ok": True}, []),
     ],
 )
 def test_memory_is_named_by_a_size_blocks_or_a_node(
@@ -126,8 +138,9 @@ def test_all_memory_of_a_device_is_named_by_the_device(machine: Make, memsim: Co
         assert numbers(found.change(ENABLE, device="virtio0")) == [4, 5]
         assert found.devices()[1].online == (4, 5)
         assert found.forecast(DISABLE, device="virtio0").devices[0].left == 0
-        with pytest.raises(UnknownNameError, match=r"dax7.*PNP0C80:00, virtio0"):
-            list(found.change(ENABLE, device="dax7"))
+        for absent_ok in (False, True):
+            with pytest.raises(UnknownNameError, match=r"dax7.*PNP0C80:00, virtio0"):
+                list(found.change(ENABLE, device="dax7", absent_ok=absent_ok))
 
 
 @pytest.mark.parametrize(
@@ -151,28 +164,88 @@ def test_what_has_no_meaning_is_refused_at_once(what: dict[str, object]) -> None
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("name", "wrong"),
     [
-        lambda machine: Order(WORD),
-        lambda machine: Order(Action.ENABLE, WORD),
-        lambda machine: machine.change("disable", size=BLOCK),
-        lambda machine: machine.change(Action.DISABLE, size=BLOCK),
-        lambda machine: machine.change(DISABLE, size="128M"),
-        lambda machine: machine.change(DISABLE, size=float(BLOCK)),
-        lambda machine: machine.change(DISABLE, blocks="3-5"),
-        lambda machine: machine.change(DISABLE, blocks=[3.5]),
-        lambda machine: machine.change(DISABLE, device=3),
-        lambda machine: machine.change(DISABLE, node="0"),
-        lambda machine: machine.change(DISABLE, size=BLOCK, held="held"),
-        lambda machine: machine.change(DISABLE, size=BLOCK, watch="watch"),
-        lambda machine: machine.change(DISABLE, size=BLOCK, forced=True),
-        lambda machine: machine.apply(LAYOUT),
-        lambda machine: machine.forecast("disable", size=BLOCK),
+        ("action", lambda machine: Order(WORD)),
+        ("zone", lambda machine: Order(Action.ENABLE, WORD)),
+        ("memmap_on_memory", lambda machine: Order(Action.ENABLE, memmap_on_memory=WORD)),
+        ("movable", lambda machine: Order(Action.ENABLE, movable=WORD)),
+        ("condition", lambda machine: Order(Action.APPLY, condition=WORD)),
+        ("order", lambda machine: machine.change("disable", size=BLOCK)),
+        ("order", lambda machine: machine.change(Action.DISABLE, size=BLOCK)),
+        ("order", lambda machine: machine.forecast("disable", size=BLOCK)),
+        ("size", lambda machine: machine.change(DISABLE, size="128M")),
+        ("size", lambda machine: machine.change(DISABLE, size=float(BLOCK))),
+        ("size", lambda machine: machine.total(None)),
+        ("memmap_on_memory", lambda machine: machine.total(BLOCK, memmap_on_memory="no")),
+        ("blocks", lambda machine: machine.change(DISABLE, blocks="3-5")),
+        ("blocks", lambda machine: machine.change(DISABLE, blocks=3)),
+        ("blocks", lambda machine: machine.change(DISABLE, blocks=[3.5])),
+        ("device", lambda machine: machine.change(DISABLE, device=3)),
+        ("node", lambda machine: machine.change(DISABLE, node="0")),
+        ("absent_ok", lambda machine: machine.change(DISABLE, node=9, absent_ok="no")),
+        ("held", lambda machine: machine.change(DISABLE, size=BLOCK, held="held")),
+        ("watch", lambda machine: machine.change(DISABLE, size=BLOCK, watch="watch")),
+        ("force", lambda machine: machine.change(DISABLE, size=BLOCK, force="no")),
+        ("dry_run", lambda machine: machine.apply(untyped.Layout(), dry_run=1)),
+        ("keep_free", lambda machine: machine.change(DISABLE, size=BLOCK, keep_free="1G")),
+        ("keep_free", lambda machine: machine.undo(keep_free=1.5)),
+        ("retry", lambda machine: machine.undo(retry="often")),
+        ("wait", lambda machine: machine.undo(wait="long")),
+        ("text", lambda machine: machine.undo(text=3)),
+        ("forced", lambda machine: machine.change(DISABLE, size=BLOCK, forced=True)),
+        ("size", lambda machine: machine.apply(untyped.Layout(), size=BLOCK)),
+        ("layout_too", lambda machine: machine.undo(layout_too="yes")),
+        ("layout", lambda machine: machine.apply(LAYOUT)),
+        ("text", lambda machine: untyped.Layout.parse(None)),
+        ("file", lambda machine: untyped.Layout.parse(LAYOUT, 3)),
+        ("machine", lambda machine: untyped.Layout.parse(LAYOUT).differences("/")),
+        ("tree", lambda machine: untyped.Machine("/")),
+        ("root", lambda machine: untyped.Machine.at(3)),
+        ("watch", lambda machine: machine.hold(watch="x")),
+        ("timeout", lambda machine: machine.hold(timeout="x")),
+        ("waiting", lambda machine: machine.hold(waiting="x")),
+        ("unrecorded", lambda machine: machine.hold(unrecorded="x")),
+        ("attributes", lambda machine: machine.read(3)),
+        ("attributes", lambda machine: machine.read("state")),
+        ("attributes", lambda machine: machine.read([3])),
+        ("attributes", lambda machine: machine.ranges([3])),
+        ("attributes", lambda machine: machine.read(["state"]).ranges(3)),
+        ("numbers", lambda machine: machine.read(["state"], 3)),
+        ("numbers", lambda machine: machine.read(["state"], ["3"])),
+        ("numbers", lambda machine: machine.block("3")),
+        ("numbers", lambda machine: machine.why("3")),
+        ("index", lambda machine: machine.read(["state"]).block("3")),
+        ("size", lambda machine: untyped.human(1.5)),
+        ("text", lambda machine: untyped.parse_size(3)),
+        ("machine", lambda machine: untyped.carry_out("/", DISABLE, [3])),
+        ("order", lambda machine: untyped.carry_out(machine, "disable", [3])),
+        ("blocks", lambda machine: untyped.carry_out(machine, DISABLE, "3")),
+        ("blocks", lambda machine: list(untyped.carry_out(machine, DISABLE, ["3"]))),
+        ("terms", lambda machine: untyped.carry_out(machine, DISABLE, [3], "fast")),
+        (
+            "patience",
+            lambda machine: untyped.carry_out(machine, DISABLE, [3], Terms(patience=WORD)),
+        ),
+        ("held", lambda machine: untyped.bring_back(machine, "held")),
+        ("keep_free", lambda machine: untyped.Guard(machine, WORD)),
     ],
 )
-def test_what_is_of_a_wrong_type_is_refused_at_once(wrong: Callable[[Any], object]) -> None:
-    with Machine.simulated("s390-lpar") as machine, pytest.raises(TypeError):
+def test_what_is_of_a_wrong_type_is_refused_at_once_by_the_name_of_the_argument(
+    name: str, wrong: Callable[[Any], object]
+) -> None:
+    with Machine.simulated(s390()) as machine, pytest.raises(TypeError) as caught:
         wrong(machine)
+    assert re.search(rf"\b{name}\b.* must be |^there is no argument {name}$", str(caught.value))
+
+
+def test_a_field_of_an_order_that_is_replaced_is_checked_too() -> None:
+    with pytest.raises(TypeError, match="zone"):
+        ENABLE._replace(zone=WORD)
+    with pytest.raises(BadOrderError, match="memmap_on_memory means nothing to disable"):
+        Order(Action.ENABLE, memmap_on_memory=True)._replace(action=Action.DISABLE)
+    assert ENABLE._replace(zone=Zone.MOVABLE) == Order(Action.ENABLE, Zone.MOVABLE)
+    assert type(ENABLE._replace(movable=False)) is Order
 
 
 def test_a_condition_is_for_blocks_that_are_named() -> None:
@@ -183,12 +256,47 @@ def test_a_condition_is_for_blocks_that_are_named() -> None:
     assert numbers(machine.change(order, blocks=[2, 4])) == [4]
 
 
-def test_a_number_that_the_machine_does_not_have_leaves_the_change_incomplete() -> None:
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda machine: machine.change(ENABLE, blocks=[4, 77, 99]), NoSuchBlockError, "77"),
+        (lambda machine: machine.change(ENABLE, node=7), UnknownNameError, "node: 7 .known: 0"),
+        (lambda machine: machine.change(ENABLE, size=BLOCK, node=7), UnknownNameError, "7"),
+        (lambda machine: machine.total(5 * BLOCK, node=7), UnknownNameError, "7"),
+        (lambda machine: machine.total(0, node=7), UnknownNameError, "7"),
+    ],
+)
+def test_what_is_named_and_not_there_is_an_error_before_anything_is_changed(
+    make: Callable[[Machine], Work], error: type[MemoryHotplugError], said: str
+) -> None:
     machine = Machine.simulated(x86())
-    work = machine.change(ENABLE, blocks=[4, 77, 99])
+    for carried_out in (list, machine.forecast):
+        with pytest.raises(error, match=said):
+            carried_out(make(machine))
+    assert online_on(machine) == [0, 1, 2, 3]
+
+
+def test_what_there_is_can_be_changed_where_some_is_absent() -> None:
+    machine = Machine.simulated(x86())
+    work = machine.change(ENABLE, blocks=[4, 77, 99], absent_ok=True)
     assert numbers(work) == [4]
     assert not work.complete
-    assert [run for one in work.selection.absences for run in one.ranges] == [(77, 77), (99, 99)]
+    assert [run for one in work.absences for run in one.ranges] == [(77, 77), (99, 99)]
+
+
+def test_memory_of_a_layout_that_is_not_there_is_told() -> None:
+    machine = Machine.simulated(x86())
+    layout = Layout.parse('version = 1\n[[memory]]\nblocks = "4,77"\nstate = "online"\n')
+    work = machine.apply(layout)
+    assert (numbers(work), work.complete, work.errors) == ([4], False, [])
+    assert work.absences == layout.differences(machine).absences
+    assert [run for one in work.absences for run in one.ranges] == [(77, 77)]
+
+
+def test_a_position_that_a_table_does_not_have_is_an_error_of_the_library() -> None:
+    table = Machine.simulated(x86()).read(["state"])
+    with pytest.raises(UnknownNameError, match="999"):
+        table.block(999)
 
 
 def test_a_total_is_met_from_both_sides_and_then_nothing_is_written() -> None:
@@ -346,6 +454,40 @@ def test_a_forecast_of_a_layout_is_what_applying_it_does() -> None:
     assert forecast.changed == numbers(machine.apply(layout)) == [4, 5, 6]
 
 
+def test_all_that_can_be_done_can_be_forecast_and_done_then(machine: Make) -> None:
+    root = machine(s390(8, used=256 * MIB))
+    with Machine.at(root) as found:
+        for work in (
+            found.change(DISABLE, size=2 * BLOCK),
+            found.total(7 * BLOCK),
+            found.apply(Layout.parse(LAYOUT)),
+            found.undo(),
+        ):
+            before = conditions(root)
+            forecast = found.forecast(work)
+            assert conditions(root) == before
+            assert forecast.changed == numbers(work)
+            assert forecast.changed
+
+
+def test_a_forecast_takes_nothing_that_means_nothing_to_it() -> None:
+    with Machine.simulated(x86()) as machine, Machine.simulated(x86()) as other:
+        work = machine.total(5 * BLOCK)
+        layout = Layout.parse(LAYOUT)
+        with pytest.raises(BadOrderError, match="size means nothing to a layout"):
+            machine.forecast(layout, size=BLOCK)
+        with pytest.raises(BadOrderError, match="node means nothing to a layout"):
+            machine.forecast(layout, node=0, keep_free=0)
+        with pytest.raises(BadOrderError, match="keep_free means nothing to work"):
+            machine.forecast(work, keep_free=0)
+        with pytest.raises(BadOrderError, match="another machine"):
+            other.forecast(work)
+        assert machine.forecast(layout, force=True).changed == [4, 5]
+        assert numbers(work) == [4]
+        with pytest.raises(BadOrderError, match="begun already"):
+            machine.forecast(work)
+
+
 def test_a_forecast_raises_what_the_change_would_raise() -> None:
     machine = Machine.simulated(x86(16, used=GIB))
     with pytest.raises(InUseError):
@@ -377,6 +519,37 @@ def test_a_thread_that_holds_already_is_not_left_waiting_for_itself() -> None:
         assert caught.value.pid == os.getpid()
         assert numbers(machine.change(ENABLE, size=BLOCK)) == [4]
     with machine.hold(timeout=0):
+        pass
+
+
+def test_a_thread_does_not_wait_for_another_object_by_which_it_holds_the_machine(
+    machine: Make,
+) -> None:
+    root = machine(s390())
+    with Machine.at(root) as one, Machine.at(root) as other:
+        with one.hold():
+            for again in (other.hold, lambda: list(other.change(ENABLE, size=BLOCK))):
+                with pytest.raises(HeldError, match="this process") as caught:
+                    again()
+                assert caught.value.pid == os.getpid()
+        with other.hold(timeout=0), pytest.raises(HeldError):
+            one.hold()
+        assert numbers(one.change(ENABLE, size=BLOCK)) == [4]
+
+
+def test_a_machine_that_is_closed_is_not_held_or_changed(machine: Make) -> None:
+    root = machine(s390())
+    for found in (Machine.at(root), Machine.simulated(s390())):
+        found.close()
+        for use in (
+            found.hold,
+            lambda: found.change(ENABLE, size=BLOCK),  # noqa: B023  # used in this turn
+            found.undo,
+            lambda: found.forecast(ENABLE, size=BLOCK),  # noqa: B023  # the same
+        ):
+            with pytest.raises(BadOrderError, match="closed"):
+                use()
+    with Machine.at(root) as found, found.hold(timeout=0):
         pass
 
 

@@ -161,7 +161,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], type[MemoryHotplugError]]] = {
     "another file": (lambda root: Machine.simulated(Path(__file__)), BadMachineError),
     "blocks": (lambda root: Machine.at(root).blocks(["sate"]), UnknownNameError),
     "ranges": (lambda root: Machine.at(root).ranges(["sate"]), UnknownNameError),
-    "read": (lambda root: Machine.at(root).read("state"), UnknownNameError),
+    "read": (lambda root: Machine.at(root).read(["stat"]), UnknownNameError),
     "table": (lambda root: Machine.at(root).read().ranges(["size"]), UnknownNameError),
     "parameter": (lambda root: Machine.at(root).parameter("memmap"), UnknownNameError),
     "block": (lambda root: Machine.at(root).block(4), NoSuchBlockError),

@@ -56,6 +56,17 @@ def test_a_document_that_is_not_valid_is_found_in_any_test(line: str, out: str, 
         documents.check(name, words, 0, out)
 
 
+def test_a_document_of_a_line_of_shell_is_held_against_the_schemas_of_its_commands() -> None:
+    for line in ("cd /; exec chmem --json -e 1g 2>&1", "lsmem -J | head; chmem --json -e 1g"):
+        with pytest.raises(AssertionError, match="'text' is not of type"):
+            documents.check_line(["sh", "-c", line], 0, '{"messages": ["text"]}')
+    with pytest.raises(AssertionError):
+        documents.check_line(["lsmem", "-J"], 0, '{"memory": [{"size": 7.5}]}')
+    documents.check_line(["sh", "-c", "cat layout.json; lsmem"], 0, "plain")
+    documents.check_line(["sh", "-c", "cat layout.json"], 0, '{"memory": 7}')
+    documents.check_line(["sh", "-c", "lsmem -J > x; chmem --json 'x"], None, "{")
+
+
 def test_what_is_no_document_has_no_fault() -> None:
     for line, out in (
         ("lsmem", "RANGE SIZE\n"),

@@ -263,7 +263,7 @@ def test_no_test_skips_itself() -> None:
 FOR_A_LISTING = {
     "hotplug_cli": "exits getopt offers program sizes",
     "lsmem_py": "cli columns formats options sources summary view",
-    "memory_hotplug": "attribute block errors machine named_tuple reading size table trees "
+    "memory_hotplug": "attribute block checks errors machine named_tuple reading size table trees "
     "trees.files trees.many trees.simulated",
     "safe_files": "beneath",
 }
@@ -315,8 +315,8 @@ FOR_AN_ENABLE = {
     "recovery request run text",
     "hotplug_cli": "advice_option block_names exits getopt message messages offers program "
     "progress remarks sizes tree_messages",
-    "memory_hotplug": "attribute block causes change change.absence change.batch change.guard "
-    "change.journal change.lock change.outcome change.plan change.rehearsal "
+    "memory_hotplug": "attribute block causes checks change change.absence change.batch "
+    "change.guard change.journal change.lock change.outcome change.plan change.rehearsal "
     "change.removal change.steps change.transaction change.undo change.zone_spans "
     "condition errors face layout layout.at_boot layout.settings machine named_tuple reading "
     "request request.asked request.how request.kept_storage request.mending request.need "

@@ -26,6 +26,7 @@ MANUALS = {
     "chmem_py.hint_messages": ("chmem.8",),
     "chmem_py.cause_messages": ("chmem.8",),
     "chmem_py.to_tell_messages": ("chmem.8",),
+    "chmem_py.forecast_messages": ("chmem.8",),
     "memsim_py.messages": ("memsim.1",),
 }
 """A table -> the manuals of those who say its rows."""

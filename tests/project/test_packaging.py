@@ -5,10 +5,12 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 
-from commands import PACKAGES, TOP
+from commands import PACKAGES, TOP, Command
+from simulated import Make, x86
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,25 @@ def test_every_manual_is_installed_where_man_looks(wheel: set[str]) -> None:
     for manual in manuals:
         place = f"data/share/man/man{manual.suffix[1:]}/{manual.name}"
         assert any(name.endswith(place) for name in wheel)
+
+
+def test_what_stands_beside_util_linux_has_the_unit_that_chmem_installs(
+    tmp_path: Path, chmem: Command, machine: Make
+) -> None:
+    script = TOP / "contrib/install-beside"
+    subprocess.run([script, tmp_path, sys.executable, "site-functions"], check=True)
+    packaged = (tmp_path / "usr/lib/systemd/system/memory-layout.service").read_text()
+    root = machine(x86())
+    assert chmem("-s", root, "--apply", "--install", "--advice=never").status == 0
+    said, _, written = (
+        (root / "etc/systemd/system/memory-layout.service").read_text().partition("\n")
+    )
+    assert said.startswith("# Made by chmem --apply --install")
+    (program,) = re.findall(r"^ExecStart=(.*) --apply ", written, re.MULTILINE)
+    ours = "/usr/lib/memory-hotplug-tools/bin/chmem"
+    assert packaged == written.replace(f"={program} ", f"={ours} ")
+    assert (tmp_path / "etc/memory-layout.d").is_dir()
+    assert not list((tmp_path / "etc/memory-layout.d").iterdir())
 
 
 def test_the_packages_of_others_have_the_same_version() -> None:

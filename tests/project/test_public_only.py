@@ -1,13 +1,15 @@
 """What is delivered beside the packages uses what is public, and nothing else."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import memory_hotplug
-from commands import PACKAGES, TOP, start_python
+from commands import PACKAGES, TOP
+from outside import run_outside
 
 
 def programs() -> Iterator[Path]:
@@ -43,6 +45,26 @@ def private(path: Path) -> list[tuple[str, str | None]]:
     ]
 
 
+SCRIPTS = ("contrib", "debian", "ansible")
+IMPORT = re.compile(r"\b(?:from|import)\s+((?:" + "|".join(PACKAGES) + r")\b[\w.]*)")
+
+
+def in_scripts(path: Path) -> list[str]:
+    """The modules of this project that a file which is no Python has Python import."""
+    return [name for name in IMPORT.findall(path.read_text()) if name != "memory_hotplug"]
+
+
+def test_no_script_that_is_delivered_has_python_import_a_private_name(tmp_path: Path) -> None:
+    python = set(programs())
+    for folder in SCRIPTS:
+        for path in (TOP / folder).rglob("*"):
+            if path.is_file() and path not in python:
+                assert in_scripts(path) == [], path
+    script = tmp_path / "script"
+    script.write_text("python -c 'import sys; from memory_hotplug.layout.at_boot import unit_text'")
+    assert in_scripts(script) == ["memory_hotplug.layout.at_boot"]
+
+
 @pytest.mark.parametrize("path", list(programs()), ids=lambda path: path.name)
 def test_a_program_that_is_delivered_imports_public_names_only(path: Path) -> None:
     assert private(path) == []
@@ -66,42 +88,7 @@ def test_a_private_name_is_found(tmp_path: Path) -> None:
     ]
 
 
-HIDING = f"""
-import builtins, runpy, sys
-import memory_hotplug
-
-HOUSE = {sorted(PACKAGES)!r}
-found = builtins.__import__
-
-def public_only(name, globals=None, locals=None, fromlist=(), level=0):
-    outside = (globals or {{}}).get("__name__", "").partition(".")[0] not in HOUSE
-    if outside and not level and name.partition(".")[0] in HOUSE:
-        if name != "memory_hotplug":
-            raise ImportError(name + " is hidden")
-        if hidden := {{*fromlist}} - {{*memory_hotplug.__all__, "__version__"}}:
-            raise ImportError(f"{{hidden}} of {{name}} are hidden")
-    return found(name, globals, locals, fromlist, level)
-
-builtins.__import__ = public_only
-try:
-    programs, sys.argv[1:] = sys.argv[1:], []
-    for path in programs:
-        runpy.run_path(path, run_name="outside")
-except ImportError as error:
-    sys.exit(print(error) or 1)
-"""
-"""Runs programs for which every private name is hidden, and not for the library itself."""
-
-
-def run_outside(*programs: Path) -> tuple[int, str]:
-    """The status of programs that are run, each as a module, and what an import failed by."""
-    process = start_python(HIDING, *programs)
-    output, _ = process.communicate()
-    return process.returncode, output
-
-
 def test_programs_run_with_every_private_name_hidden(tmp_path: Path) -> None:
-    # Others need Ansible or sos, or are scripts; what they import is read above.
     recipes = [path for path in programs() if "recipes" in path.parts]
     work = tmp_path / "work.py"
     work.write_text(
@@ -113,6 +100,48 @@ def test_programs_run_with_every_private_name_hidden(tmp_path: Path) -> None:
     )
     assert len(recipes) >= 10
     assert run_outside(*recipes, work) == (0, "")
+
+
+@pytest.mark.needs("ansible")
+def test_the_modules_of_the_collection_are_imported_with_every_private_name_hidden(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "ansible_collections/memory_hotplug").mkdir(parents=True)
+    (tmp_path / "ansible_collections/memory_hotplug/tools").symlink_to(TOP / "ansible")
+    modules = sorted((TOP / "ansible/plugins").rglob("*.py"))
+    names = {path.name for path in modules}
+    assert names >= {"memory_info.py", "memory_layout.py", "commands.py"}
+    assert run_outside(*modules, below=tmp_path) == (0, "")
+
+
+SOS = """
+class Plugin:
+    def __init__(self):
+        self.collected = []
+    def add_copy_spec(self, files):
+        self.collected += files
+    def add_cmd_output(self, commands):
+        self.collected += commands
+    def get_cmd_output_path(self):
+        return "/tmp"
+class IndependentPlugin:
+    pass
+"""
+"""What sos gives to its plugins, as far as ours asks for it."""
+
+
+def test_the_plugin_of_sos_runs_with_every_private_name_hidden(tmp_path: Path) -> None:
+    (tmp_path / "sos/report/plugins").mkdir(parents=True)
+    (tmp_path / "sos/report/plugins/__init__.py").write_text(SOS)
+    plugin = TOP / "contrib/sos/memory_hotplug.py"
+    use = tmp_path / "use.py"
+    use.write_text(
+        f"import runpy\nfound = runpy.run_path({str(plugin)!r}, run_name='outside')\n"
+        "(ours,) = [one for one in found.values() if isinstance(one, type)\n"
+        "           and one.__module__ == 'outside']\n"
+        "plugin = ours()\nplugin.setup()\nassert plugin.collected\n"
+    )
+    assert run_outside(plugin, use, below=tmp_path) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Whether each JSON document of lsmem and chmem is valid by the schema that the same options print.
 
-All tests that run a command go through here; see commands.py and trial.py.
+All tests that run a command go through here; see commands.py and trial.py, and vm/checked.py for
+guests.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -46,6 +48,32 @@ def fault(name: str, words: Sequence[str | Path], status: int, out: str | None) 
         # A signal, or a reader that has gone, can end a command within a document.
         return None if status else str(error)
     return None
+
+
+def check_line(command: Sequence[str], status: int | None, out: str) -> None:
+    """Raises AssertionError if a document of a program is not valid. COMMAND is one of ours,
+    or a line of shell with some; a document must be valid for one of them."""
+    words = list(command)
+    lines = [words]
+    if words[:2] == ["sh", "-c"]:
+        lines = [_split(found[0]) for found in _OURS.finditer(words[2])]
+    faults = [
+        fault(name, more, 1 if status is None else status, out)
+        for name, *more in filter(None, lines)
+    ]
+    assert not faults or None in faults, f"{command}: {faults}"
+
+
+_OURS = re.compile(r"\b(?:lsmem|chmem) [^;|&<>()`\n]*")
+"""A command of ours in a line of shell."""
+
+
+def _split(line: str) -> list[str]:
+    """The words of a command; none if its quotes do not end, as where it is a part of a word."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return []
 
 
 def _documents(out: str) -> Iterator[object]:

@@ -7,6 +7,7 @@ import pytest
 
 from guest.judge.comparison import Comparison
 from needs import S390_GUEST, X86_GUEST
+from vm.checked import check_documents
 from vm.guest import Guest
 from vm.machines import ONE_NODE, TWO_NODES
 
@@ -43,6 +44,14 @@ def pytest_terminal_summary(
         for name, tally in tallies.items():
             terminalreporter.line(f"{name}: {tally}")
         terminalreporter.line(f"in all: {sum(tallies.values(), Comparison())}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def documents_are_valid() -> Iterator[None]:
+    """What programs write in guests is held against the schemas, as what commands write here is."""
+    with pytest.MonkeyPatch.context() as patch:
+        check_documents(patch)
+        yield
 
 
 @pytest.fixture

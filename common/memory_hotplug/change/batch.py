@@ -20,6 +20,7 @@ from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import NEEDED, Change, Order, Plan, change_to, order_to
 from memory_hotplug.change.transaction import UNDOING, Site, Terms, Transaction
+from memory_hotplug.checks import check_type, refuse, whole_number
 from memory_hotplug.errors import BlockError, NoSuchBlockError
 from memory_hotplug.machine import Machine
 
@@ -48,6 +49,12 @@ def carry_out(
     If `Terms.watch` raises an exception other than StoppedError and OSError during a write, the
     block is restored, and the exception is raised again.
     """
+    check_type("machine", machine, Machine)
+    check_type("order", order, Order)
+    check_type("terms", terms, Terms)
+    terms.check()
+    if isinstance(blocks, str) or not isinstance(blocks, Iterable):
+        raise refuse("blocks", "several blocks", blocks)
     return carry_out_each(machine, (_change_of(machine, order, named) for named in blocks), terms)
 
 
@@ -101,8 +108,8 @@ def _with_spares(site: Site, change: Change, taken: set[int]) -> Iterator[Outcom
 def _change_of(machine: Machine, order: Order, named: int | MemoryBlock) -> Change:
     """The change of a block that is read now, unless all that a plan needs is given."""
     try:
-        if isinstance(named, int):
-            named = machine.block(named, NEEDED)
+        if not isinstance(named, MemoryBlock):
+            named = machine.block(whole_number("each of blocks", named), NEEDED)
         elif NOT_READ in (named.state, named.zones, named.configured, named.memmap_on_memory):
             named = machine.block(named.number, NEEDED)
     except NoSuchBlockError as error:
@@ -173,6 +180,8 @@ def bring_back(machine: Machine, held: Held) -> Outcome | None:
     alone: somebody has restored it. So is one that cannot have been as the line says, because its
     memory is configured and that of the line is not, or the other way round.
     """
+    check_type("machine", machine, Machine)
+    check_type("held", held, Held)
     if held.left is None:
         return None
     outcome = restored(machine, held.left)

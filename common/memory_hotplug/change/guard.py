@@ -11,6 +11,7 @@ from memory_hotplug.causes import Cause
 from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.change.plan import Change, Plan
 from memory_hotplug.change.steps import OFFLINE, ONLINE
+from memory_hotplug.checks import check_type, optional
 from memory_hotplug.errors import BlockError, MemoryHotplugError
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import usage
@@ -139,6 +140,9 @@ class Guard:
     ) -> None:
         """KEEP_FREE bytes are to stay available; None is the default of `Usage.most_to_take`.
         Without BALANCE any block may go into Movable."""
+        check_type("machine", machine, Machine)
+        optional("keep_free", keep_free, int)
+        optional("balance", balance, ZoneBalance)
         self._machine = machine
         self._keep_free = keep_free
         self._balance = balance

@@ -18,6 +18,7 @@ import errno
 import fcntl
 import os
 import time
+from _thread import get_ident
 from collections.abc import Callable
 
 from memory_hotplug.attribute import MEMORY
@@ -31,13 +32,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Held", "Holder", "Mended", "hold", "is_own", "left_by"]
+__all__ = ["Held", "Holder", "Mended", "held_here", "hold", "is_own", "left_by", "this_thread"]
 
 _RUN = f"/{RUN}"
 """The directory for this machine; it belongs to root."""
 _LOOK_AGAIN = 0.05
 _WONDER = 0.5
 """Seconds."""
+
+
+_OPEN: dict[tuple[int, int], list[Held]] = {}
+"""Thread -> what it holds."""
+
+
+def this_thread() -> tuple[int, int]:
+    """The process and the thread that run: a fork has the thread's number, and holds nothing."""
+    return os.getpid(), get_ident()
 
 
 class Holder(NamedTuple):
@@ -92,6 +102,12 @@ def hold(
     return Held(tree_root, lock, directory, name, undoable=undoable, unrecorded=unrecorded)
 
 
+def held_here(tree_root: str) -> bool:
+    """Whether this thread holds the machine already, by whatever object: it would wait for itself
+    for ever."""
+    return any(one.holds(tree_root) for one in _OPEN.get(this_thread(), ()))
+
+
 def left_by(tree_root: str, *, this_machine: bool) -> Left | None:
     """The block that a killed process left. Nothing is created, written or held for it.
 
@@ -136,12 +152,14 @@ class Held(Journal):
         unrecorded: Callable[[OSError], None] = lambda error: None,
     ) -> None:
         self._lock = lock
+        self._thread = this_thread()
         self.closed = False
         self.mended: Mended | None = None
         """The block that was restored, or could not be, when the machine was held."""
         super().__init__(
             root, directory, name, undoable=undoable, missing=missing, unrecorded=unrecorded
         )
+        _OPEN.setdefault(self._thread, []).append(self)
 
     def __enter__(self) -> Self:
         return self
@@ -158,10 +176,17 @@ class Held(Journal):
     def close(self) -> None:
         """Close the journal, and release the machine."""
         super().close()
-        self.closed = True
+        self._forget()
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
+
+    def _forget(self) -> None:
+        if not self.closed:
+            self.closed = True
+            rest = [one for one in _OPEN.pop(self._thread, ()) if one is not self]
+            if rest:
+                _OPEN[self._thread] = rest
 
 
 # Where the lock and the line about a half changed block are, and who holds the lock.

@@ -16,7 +16,7 @@ the dry run and the reports all read it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 
 from memory_hotplug.attribute import Attribute
@@ -34,13 +34,14 @@ from memory_hotplug.change.steps import (
     Target,
     mismatch,
 )
+from memory_hotplug.checks import check_type, optional
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import BadOrderError, BlockError, NotReadError
 from memory_hotplug.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Any, Self
 
     from memory_hotplug.layout.model import Entry
 
@@ -99,7 +100,7 @@ class _Order(NamedTuple):
 # Of its own, a named tuple cannot check its fields.
 class Order(_Order):
     """What to do with a block. Raises BadOrderError for a combination that has no meaning, and
-    TypeError for words in place of an Action or a Zone."""
+    TypeError for a field of a wrong type."""
 
     __slots__ = ()
 
@@ -115,10 +116,18 @@ class Order(_Order):
         found._check()
         return found
 
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Order:  # type: ignore[override]  # only this class
+        """What _replace makes its result by."""
+        return cls(*iterable)
+
     def _check(self) -> None:
         action, memmap = self.action, self.memmap_on_memory
-        if not isinstance(action, Action) or not isinstance(self.zone, Zone | None):
-            raise TypeError("an order has an Action, and a Zone or None")
+        check_type("action", action, Action)
+        optional("zone", self.zone, Zone)
+        optional("memmap_on_memory", memmap, bool)
+        check_type("movable", self.movable, bool)
+        optional("condition", self.condition, Condition)
         if self.zone in NOT_TO_ENTER:
             raise BadOrderError(f"no block can be asked to be in zone {self.zone.value}")
         if action is Action.RECONFIGURE:

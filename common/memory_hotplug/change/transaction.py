@@ -18,6 +18,7 @@ from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Outcome, Result, Write
 from memory_hotplug.change.plan import Change, change_back
 from memory_hotplug.change.steps import CONFIGURE, OFFLINE, Step
+from memory_hotplug.checks import check_type, optional
 from memory_hotplug.errors import BlockError, MemoryHotplugError, StoppedError, StuckError
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
@@ -87,6 +88,15 @@ class Terms(NamedTuple):
     """The journal of the machine, in case this process is killed; for `bring_back`."""
     guard: Guard | None = None
     """What some blocks are kept for."""
+
+    def check(self) -> None:
+        """Not public: raises TypeError for a field of a wrong type."""
+        optional("enough", self.enough, int)
+        check_type("watch", self.watch, Watch)
+        check_type("patience", self.patience, Patience)
+        check_type("all_or_nothing", self.all_or_nothing, bool)
+        check_type("observe", self.observe, bool)
+        optional("guard", self.guard, Guard)
 
 
 class Site:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.transaction import Patience, Watch
+from memory_hotplug.checks import check_type, optional, seconds, several, whole_number
 from memory_hotplug.errors import BadOrderError
 from memory_hotplug.named_tuple import NamedTuple
 
@@ -19,7 +22,7 @@ else:
             pass
 
 
-__all__ = ["PREFERENCES", "How", "Manner", "check_type", "manner_of"]
+__all__ = ["PREFERENCES", "How", "Manner", "Memory", "What", "manner_of", "parted"]
 
 PREFERENCES = ("auto", "highest", "best")
 
@@ -27,8 +30,8 @@ PREFERENCES = ("auto", "highest", "best")
 class How(TypedDict, total=False):
     """How a change is carried out; all keys can be left out.
 
-    They are keyword arguments of `Machine.change`, `Machine.total`, `Machine.apply`,
-    `Machine.undo` and `Machine.forecast`.
+    They are keyword arguments of `Machine.change`, `Machine.total`, `Machine.apply` and
+    `Machine.undo`, and with `What` of `Machine.forecast`.
     """
 
     keep_free: int | None
@@ -81,24 +84,77 @@ class Manner(NamedTuple):
         return Patience(busy=self.retry, again=max(self.retry, Patience().again))
 
 
-def check_type(name: str, value: object, wanted: type) -> None:
-    """Raises TypeError for a VALUE that is none. A program without types is told before anything is
-    written."""
-    if not isinstance(value, wanted):
-        raise TypeError(f"{name} must be of type {wanted.__name__}, not {type(value).__name__}")
+class What(How, total=False):
+    """Which memory is changed, with the keys of `How` for how; all keys can be left out.
+
+    They are keyword arguments of `Machine.change` and `Machine.forecast`. A size, blocks, a device
+    or a node must be given; with a device or a node, a size and blocks are only of these.
+    """
+
+    size: int | None
+    """Bytes, a multiple of the block size. Which blocks are taken is chosen."""
+    blocks: Iterable[int] | None
+    """Numbers of blocks; not with a size."""
+    device: str | None
+    """The name of the device that brought the blocks, as `Device.name` has it."""
+    node: int | None
+    """The number of a NUMA node."""
+    absent_ok: bool
+    """Change what there is if the machine lacks some of the blocks, or the node: the work is not
+    complete then, and its `absences` tell. Without it nothing is begun."""
+
+
+class Memory(NamedTuple):
+    """The keys of `What` alone, with what is so by default."""
+
+    size: int | None = None
+    blocks: Iterable[int] | None = None
+    device: str | None = None
+    node: int | None = None
+    absent_ok: bool = False
+
+
+def parted(what: What) -> tuple[Memory, How]:
+    """Which memory, and how. Raises TypeError for a value of a wrong type."""
+    memory = Memory(**{key: what[key] for key in Memory._fields if key in what})  # type: ignore[literal-required]  # its own keys
+    how = How(**{key: what[key] for key in what if key not in Memory._fields})  # type: ignore[typeddict-item, literal-required]  # the others
+    optional("device", memory.device, str)
+    check_type("absent_ok", memory.absent_ok, bool)
+    return (
+        memory._replace(
+            size=None if memory.size is None else whole_number("size", memory.size),
+            blocks=_numbers(memory.blocks),
+            node=None if memory.node is None else whole_number("node", memory.node),
+        ),
+        how,
+    )
+
+
+def _numbers(blocks: Iterable[int] | None) -> Iterable[int] | None:
+    """BLOCKS, of which a range stays one."""
+    whole_range = isinstance(blocks, range) and blocks.step == 1
+    return blocks if blocks is None or whole_range else several("blocks", blocks)
 
 
 def manner_of(how: How) -> Manner:
     """Raises TypeError for a key that there is not, and for a value of a wrong type, and
     BadOrderError for a wrong value."""
+    if unknown := how.keys() - Manner._fields:
+        raise TypeError(f"there is no argument {min(unknown)}")
     found = Manner(**how)
     check_type("watch", found.watch, Watch)
-    if found.held is not None:
-        check_type("held", found.held, Held)
+    optional("held", found.held, Held)
+    check_type("text", found.text, str)
+    for name in ("force", "all_or_nothing", "observe", "dry_run"):
+        check_type(name, how.get(name, False), bool)
+    seconds("wait", found.wait)
+    whole_number("retry", found.retry)
+    if found.keep_free is not None:
+        whole_number("keep_free", found.keep_free)
     if found.prefer not in PREFERENCES:
         raise BadOrderError(f"blocks can be preferred by {', '.join(PREFERENCES)}")
     if found.force and found.keep_free is not None:
         raise BadOrderError("either keep_free or force can be given")
-    if found.retry < 0 or (found.keep_free or 0) < 0 or (found.wait or 0) < 0:
+    if found.retry < 0 or (found.keep_free or 0) < 0 or not (found.wait or 0) >= 0:
         raise BadOrderError("keep_free, retry and wait are 0 or more")
     return found

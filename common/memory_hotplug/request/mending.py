@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from memory_hotplug.change.batch import bring_back, restored
-from memory_hotplug.change.lock import Held, Holder, Mended, hold, left_by
+from memory_hotplug.change.lock import Held, Holder, Mended, held_here, hold, left_by
 from memory_hotplug.change.rehearsal import Rehearsal
 from memory_hotplug.change.transaction import Watch
-from memory_hotplug.errors import CannotWriteError
+from memory_hotplug.errors import CannotWriteError, HeldError
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 
@@ -25,10 +26,12 @@ def hold_and_mend(
 ) -> Held:
     """Hold a machine, and restore the block that was left half done; see `lock.hold`.
 
-    Raises HeldError, CannotWriteError if the tree has no place to hold it by, and StoppedError if
-    WATCH ends the waiting.
+    Raises HeldError, at once if this thread holds the machine already; CannotWriteError if the tree
+    has no place to hold it by; and StoppedError if WATCH ends the waiting.
     """
     tree = machine.tree
+    if held_here(tree.place):
+        raise HeldError(os.getpid(), None)
     try:
         with watch.during("hold"):
             held = hold(

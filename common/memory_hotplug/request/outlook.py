@@ -77,7 +77,7 @@ def forecast_of(work: Work) -> Forecast:
         [block.number for block in taken if zone_of(block) is not Zone.MOVABLE],
         [block.number for block in taken if block.number in staying],
         tally.emptied,
-        tally.crowded(ratio_of(machine)) is not None,
+        tally.crowded(ratio_of(work.machine)) is not None,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -16,12 +15,13 @@ from memory_hotplug.change.journal import words_before
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
 from memory_hotplug.change.undo import Record, Rewritten
-from memory_hotplug.errors import BadOrderError, UnknownNameError
+from memory_hotplug.checks import check_type
+from memory_hotplug.errors import BadOrderError, NoSuchBlockError, UnknownNameError
 from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.asked import Request
-from memory_hotplug.request.how import check_type
+from memory_hotplug.request.how import Memory
 from memory_hotplug.runs import Run, gaps, runs_of
 from memory_hotplug.table import BlockTable, Remark
 
@@ -29,6 +29,7 @@ __all__ = [
     "Owned",
     "Selection",
     "Undoing",
+    "check_node",
     "needed",
     "requested",
     "select",
@@ -133,28 +134,18 @@ class Owned(NamedTuple):
     numbers: Collection[int]
 
 
-def requested(
-    order: Order,
-    block_size: int,
-    size: int | None,
-    blocks: Iterable[int] | None,
-    device: str | None,
-    node: int | None,
-    text: str = "",
-) -> Request:
-    """The request for SIZE bytes, for BLOCKS, or for a whole DEVICE or NODE. Raises BadOrderError
-    for what has no meaning, and TypeError for what is of a wrong type."""
+def requested(order: Order, block_size: int, memory: Memory, text: str = "") -> Request:
+    """The request to carry out ORDER on MEMORY. Raises BadOrderError for what has no meaning, and
+    TypeError for what is no order."""
     check_type("order", order, Order)
-    if device is not None:
-        check_type("device", device, str)
-    size = None if size is None else operator.index(size)
+    size, blocks, device, node, _ = memory
     request = Request(
         text,
         size,
         action=order.action,
         zone=order.zone,
         memmap_on_memory=order.memmap_on_memory,
-        node=None if node is None else operator.index(node),
+        node=node,
         device=device,
         movable=order.movable,
         condition=order.condition,
@@ -174,15 +165,18 @@ def requested(
     if isinstance(blocks, range) and blocks.step == 1:
         runs = [(blocks.start, blocks.stop - 1)] if blocks else []
     else:
-        runs = runs_of(sorted({*map(operator.index, blocks)}))
+        runs = runs_of(sorted({*blocks}))
     if not runs:
         raise BadOrderError("no block is given")
     return request._replace(first=runs[0][0], last=runs[-1][1], runs=tuple(runs))
 
 
-def select_request(request: Request, machine: Machine) -> Selection:
+def select_request(request: Request, machine: Machine, *, absent_ok: bool = True) -> Selection:
     """Read a machine and select the blocks that REQUEST is about. Raises UnknownNameError for a
-    device that it does not have, as far as it tells."""
+    device that it does not have, as far as it tells, and unless ABSENT_OK for such a node;
+    NoSuchBlockError for such a block."""
+    if not absent_ok:
+        check_node(request.node, machine)
     table = machine.read(needed(request.node))
     owned = None
     if request.device is not None:
@@ -196,7 +190,16 @@ def select_request(request: Request, machine: Machine) -> Selection:
     if request.whole:
         whole = owned.numbers if owned else table.numbers
         request = request._replace(first=min(whole), last=max(whole))
-    return select(request, machine, table, owned)
+    selection = select(request, machine, table, owned)
+    if not absent_ok and selection.absences:
+        raise NoSuchBlockError(selection.absences[0].ranges[0][0])
+    return selection
+
+
+def check_node(node: int | None, machine: Machine) -> None:
+    """Raises UnknownNameError for a node that the machine does not have."""
+    if node is not None and node not in (nodes := machine.nodes):
+        raise UnknownNameError("node", str(node), list(map(str, nodes)))
 
 
 _FROM_BELOW = (Action.ENABLE, Action.CONFIGURE)

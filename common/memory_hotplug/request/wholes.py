@@ -22,7 +22,14 @@ from memory_hotplug.layout.model import Entry, Layout, Where
 from memory_hotplug.layout.settings import differing, settings_to
 from memory_hotplug.machine import Machine
 from memory_hotplug.request.asked import Request
-from memory_hotplug.request.selection import Selection, Undoing, needed, select, select_changes
+from memory_hotplug.request.selection import (
+    Selection,
+    Undoing,
+    check_node,
+    needed,
+    select,
+    select_changes,
+)
 from memory_hotplug.runs import gaps
 from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.simulated import is_simulated
@@ -50,9 +57,14 @@ def _balanced(selection: Selection, machine: Machine, table: BlockTable) -> Sele
     return selection._replace(balance=ZoneBalance(table, ratio_of(machine), ahead))
 
 
-def select_total(request: Request, machine: Machine, *, force: bool) -> Selection:
+def select_total(
+    request: Request, machine: Machine, *, force: bool, absent_ok: bool = True
+) -> Selection:
     """What is to be set online or offline, so that the size of REQUEST is online. With FORCE zone
-    Movable may become of any size."""
+    Movable may become of any size. Raises UnknownNameError for a node that the machine lacks,
+    unless ABSENT_OK."""
+    if not absent_ok:
+        check_node(request.node, machine)
     node, nodes = request.node, machine.nodes
     table = machine.read((*needed(node), Attribute.STATE))
     have = machine.block_size * sum(

@@ -10,6 +10,7 @@ from itertools import islice
 
 from memory_hotplug.attribute import Attribute, path_of
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.absence import Absence
 from memory_hotplug.change.batch import carry_out_each
 from memory_hotplug.change.guard import Guard
 from memory_hotplug.change.lock import Held
@@ -20,6 +21,7 @@ from memory_hotplug.change.steps import OFFLINE
 from memory_hotplug.change.transaction import NOT_MOVED, Terms
 from memory_hotplug.change.undo import format_record
 from memory_hotplug.errors import (
+    BadOrderError,
     BlockError,
     CannotWriteError,
     InUseError,
@@ -55,7 +57,7 @@ class Work:
         machine: Machine,
         select: Callable[[Machine], Selection],
         manner: Manner,
-        hold: Callable[[], AbstractContextManager[Held | None]],
+        hold: Callable[[Manner], AbstractContextManager[Held | None]],
     ) -> None:
         """SELECT reads what is to be changed, once HOLD holds the machine."""
         self.machine = machine
@@ -67,7 +69,7 @@ class Work:
         """Why the layout of the machine could not be read, so that its keep_free does not count."""
         self.writes: Sequence[tuple[str, str]] = ()
         """The writes, path and word, that a dry run expects."""
-        self._select, self._hold = select, hold
+        self._select, self._hold, self._given = select, hold, machine
         self._guard: Guard | None = None
         self._touched = self._looked = self._begun = False
         if manner.dry_run and not isinstance(machine.tree, Rehearsal):
@@ -92,6 +94,12 @@ class Work:
         return Tally(self.selection, all_or_nothing=self.manner.all_or_nothing)
 
     @property
+    def absences(self) -> Sequence[Absence]:
+        """What is asked for and the machine does not have: by a layout, by an undoing, or where
+        `What.absent_ok` is given."""
+        return tuple(self.selection.absences) if self._begun else ()
+
+    @property
     def changed(self) -> tuple[int, ...]:
         """The numbers of the blocks whose condition is not what it was before."""
         return tuple(self.tally.changed) if self._begun else ()
@@ -103,12 +111,22 @@ class Work:
 
     @property
     def errors(self) -> list[MemoryHotplugError]:
-        """Why something is not as it was asked for: of each setting and each block that failed."""
+        """Why something is not as it was asked for: of each setting and each block that failed.
+        What is not there is in `absences`."""
         if not self._begun:
             return []
         tally = self.tally
         failed = (CannotWriteError(f"/{one.path}", error) for one, error in tally.settings_failed)
         return [*failed, *(one.error for one in tally.outcomes.values() if one.error)]
+
+    def rehearsal(self, machine: Machine) -> "Work":
+        """Not public: the same, as a dry run. Raises BadOrderError for what was begun already, and
+        for work on another MACHINE."""
+        self._touched = True
+        if self._begun or machine is not self._given:
+            whose = "was begun already" if self._begun else "is about another machine"
+            raise BadOrderError(f"this change {whose}")
+        return Work(machine, self._select, self.manner._replace(dry_run=True), self._hold)
 
     # Before anything is written
 
@@ -168,7 +186,7 @@ class Work:
         self._touched = True
         if self._begun:
             raise RuntimeError("this change was begun already")
-        with self._hold() as held:
+        with self._hold(self.manner) as held:
             self.look()
             self._begun = True
             with self._in_order() as changes:

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from memory_hotplug.checks import seconds
+
 __all__ = ["NETLINK_KOBJECT_UEVENT", "Uevent", "Uevents", "parse"]
 
 NETLINK_KOBJECT_UEVENT = 15
@@ -76,6 +78,7 @@ class Uevents:
     def wait(self, timeout: float | None = None) -> list[Uevent | None]:
         """Wait until an event about a block arrives, TIMEOUT seconds at most, and return those that
         have arrived; an empty list if there was none in time. See `pending` for None."""
+        seconds("timeout", timeout)
         ends = math.inf if timeout is None else time.monotonic() + timeout
         poll = select.poll()
         poll.register(self, select.POLLIN)
