@@ -165,6 +165,27 @@ def test_arm64_keeps_memory_of_the_boot() -> None:
     assert attempt(sysfs, state(9), "offline") == ""
 
 
+@pytest.mark.parametrize(
+    ("arch", "release", "said"),
+    [
+        ("aarch64", "7.0.9-arm64", ""),
+        ("aarch64", "7.1.0-arm64", "EPERM"),
+        ("x86_64", "7.2.0-amd64", ""),
+    ],
+)
+def test_arm64_keeps_memory_with_its_own_struct_pages_since_linux_7_1(
+    arch: str, release: str, said: str
+) -> None:
+    shown = seen(Sysfs(boot(MACHINE | {"memmap_param": "Y"})))
+    shown.files["/proc/iomem"] = IOMEM.replace("kmem", "virtio_mem")
+    shown.files["/proc/sys/kernel/arch"] = f"{arch}\n"
+    shown.files["/proc/sys/kernel/osrelease"] = f"{release}\n"
+    sysfs = captured(shown)
+    for block, expected in ((6, said), (8, "")):  # of a DIMM, and of virtio-mem
+        assert attempt(sysfs, state(block), "online_movable") == ""
+        assert attempt(sysfs, state(block), "offline") == expected
+
+
 def test_files_that_only_the_real_kernel_has_are_told() -> None:
     sysfs = Sysfs(boot(MACHINE))
     shown = seen(sysfs, f"{MEMORY}/memory3/colour", f"{MEMORY}/memory4/colour")
