@@ -268,6 +268,7 @@ def test_the_script_makes_the_same_writes(tmp_path: Path) -> None:
         ("--limit nan", "--limit: expected a number of seconds, not nan"),
         ("--against-modules D", "option --against-modules needs --against"),
         ("--against /no/kernel", "cannot boot: /no/kernel: no such file to read"),
+        ("--arch aarch64 --cxl 1G", "cannot boot: memsim boot has CXL memory on x86_64 only"),
         ("--arch x86_64 --standby 1G", "option --standby is for s390x, not for x86_64"),
     ],
 )
