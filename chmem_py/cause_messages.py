@@ -86,8 +86,9 @@ BY_CAUSE = {
         "it has memory holes or spans several zones, and so cannot be set offline"
     ),
     Cause.BOOT_MEMORY: _row(
-        "the machine has booted on it, and the kernel of this architecture sets no such memory "
-        "offline; choose memory that was added later"
+        "the kernel of this architecture keeps it: the machine has booted on it, or it holds its "
+        "own struct pages (memory_hotplug.memmap_on_memory); choose memory that was added later, "
+        "or boot without that parameter"
     ),
     Cause.PAGES_MOVING: _row(
         "the kernel was still moving its pages when a signal or the timeout ended the attempt; "

@@ -67,7 +67,8 @@ _JUDGE: Final = "The judgement"
     type=float,
     default=SECONDS,
     section=_JUDGE,
-    help="a signal ends a write that has not returned by then (5)",
+    help="a signal ends a write that has not returned when QEMU has used the processor for so "
+    "long (5)",
 )
 @option(
     "--against",
@@ -83,7 +84,7 @@ _JUDGE: Final = "The judgement"
     section=_JUDGE,
     help="with --against: its modules, as in /lib/modules/RELEASE (all is built in)",
 )
-@with_guest_options("--cxl", "--kaslr", "--directory")
+@with_guest_options("--kaslr", "--directory")
 def judge_command(arch_name: str | None, **given: Any) -> int:
     """The command memsim judge."""
     if find_spec("guest") is None:
@@ -91,7 +92,8 @@ def judge_command(arch_name: str | None, **given: Any) -> int:
     arch = arch_of(arch_name or STANDBY)
     check(arch, given)
     _check(arch, given)
-    if not (given["dimms"] or given["virtio_mem"] or "--dimm" in arch.lacks):
+    devices = given["dimms"] or given["virtio_mem"] or given["cxl"]
+    if not (devices or "--dimm" in arch.lacks):
         given["dimms"] = (BLOCKS * arch.block,)
     with as_sentences(), ended_in_order():
         first = _judged(arch, given)
@@ -150,7 +152,7 @@ class _Trial:
 def _trial(arch: Arch, given: Mapping[str, Any]) -> Iterator[_Trial]:
     """Boot a guest; its DIMMs are plugged in when it runs."""
     from guest.judge.real import page_size, snapshot
-    from guest.plugging import DeviceError, plug
+    from guest.plugging import DeviceError, plug, take_cxl
     from memsim_py import boot_hardware, boot_standby
 
     booted = boot_standby.booted if arch.name == STANDBY else boot_hardware.booted
@@ -161,6 +163,8 @@ def _trial(arch: Arch, given: Mapping[str, Any]) -> Iterator[_Trial]:
             for number, size in enumerate(given["dimms"]):
                 node = number % (given["nodes"] or 1)
                 plug(guest.qemu.monitor, guest.channel, size, node)
+            if given["cxl"]:
+                take_cxl(guest.channel, given["cxl"])
         except DeviceError as error:
             raise CommandError(messages.CANNOT_PLUG.of(reason=error)) from error
         yield _Trial(guest, snapshot(guest), boot, page_size(guest))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from guest.channel import Channel
 from guest.qmp import Event, Monitor, QmpError
 
-__all__ = ["DeviceError", "dimms", "plug", "resize", "unplug", "virtio_mem"]
+__all__ = ["DeviceError", "dimms", "plug", "resize", "take_cxl", "unplug", "virtio_mem"]
 
 SECONDS: Final = 60.0
 """How long the guest may take to take memory in, or to let it go; a second is usual."""
@@ -20,6 +20,9 @@ PAUSE: Final = 0.2
 DONE: Final = frozenset({0, 0x84})
 """What the guest's _OST method says of an ejection that is done, or in progress (ACPI 6.5, table
 6.9)."""
+
+TAKE_CXL: Final = ("cxl", "create-region", "-m", "-t", "ram", "-d", "decoder0.0", "-w", "1", "mem0")
+"""Runs in the guest."""
 
 _PRESENT: Final = """\
 import os
@@ -31,6 +34,10 @@ def block_size():
 def present(numbers):
     return [number for number in numbers
             if os.path.exists(f"/sys/devices/system/memory/memory{number}")]
+
+def numbers():
+    return [int(name[6:]) for name in os.listdir("/sys/devices/system/memory")
+            if name[:6] == "memory" and name[6:].isdigit()]
 
 def settle(numbers):
     # A write to a state waits for the device hotplug lock, under which blocks that were added come
@@ -98,6 +105,23 @@ def plug(monitor: Monitor, channel: Channel, size: int, node: int) -> range:
         raise DeviceError(f"the guest has not taken in {name} within {SECONDS:.0f} s")
     channel.call(_PRESENT, "settle", numbers=list(blocks))
     return blocks
+
+
+def take_cxl(channel: Channel, size: int) -> None:
+    """Make memory of the guest's CXL device, which has so many bytes; return when the guest has its
+    memory blocks. Raises DeviceError."""
+    before = channel.call(_PRESENT, "numbers")
+    done = channel.start(TAKE_CXL).finish()
+    if done.status:
+        raise DeviceError(done.stderr.strip())
+    count = size // _block_size(channel)
+
+    # The kernel looks for the drivers of a region's dax device in the background.
+    def here() -> bool:
+        return len(channel.call(_PRESENT, "numbers")) == len(before) + count
+
+    if not _in_time(here):
+        raise DeviceError(f"the guest has not taken in the CXL memory within {SECONDS:.0f} s")
 
 
 def unplug(monitor: Monitor, channel: Channel, size: int, node: int | None) -> range:

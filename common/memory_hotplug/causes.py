@@ -52,7 +52,9 @@ class Cause(Enum):
     MEMMAP_WHILE_CONFIGURED = "memmap_on_memory changes only while a block is not configured"
     MEMMAP_NOT_SUPPORTED = "the kernel does not support memmap on memory"
     HOLES_OR_ZONES = "the block has memory holes or spans several zones"
-    BOOT_MEMORY = "the kernel of this architecture keeps memory of the boot"
+    BOOT_MEMORY = (
+        "the kernel of this architecture keeps memory of the boot, or with memmap on memory"
+    )
     PAGES_MOVING = "the kernel was still moving pages when a signal or a timeout came"
     UNMOVABLE = "a page cannot be moved"
     MOVABLE_BUSY = "a page in zone Movable cannot be moved now"
@@ -88,7 +90,8 @@ _AT_STEP = {
     ("memmap-on-memory", errno.EBUSY): Cause.MEMMAP_WHILE_CONFIGURED,
     ("memmap-on-memory", errno.EOPNOTSUPP): Cause.MEMMAP_NOT_SUPPORTED,
     ("offline", errno.EINVAL): Cause.HOLES_OR_ZONES,
-    # arm64 since Linux 5.7 (arch/arm64/mm/mmu.c, prevent_bootmem_remove_notifier).
+    # arm64 since Linux 5.7 (arch/arm64/mm/mmu.c, prevent_bootmem_remove_notifier); since 7.1 also
+    # with memmap on memory (can_unmap_without_split).
     ("offline", errno.EPERM): Cause.BOOT_MEMORY,
     ("offline", errno.EINTR): Cause.PAGES_MOVING,
     ("offline", errno.EBUSY): Cause.UNMOVABLE,

@@ -12,6 +12,7 @@ from memsim.capture import read_beside, read_release, read_tree
 from memsim.description import parse
 from memsim.errors import MachineError, wrong
 from memsim.kernel import Kernel
+from memsim.machine import since
 from memsim.paths import FIRMWARE, MEMORY, PARAMETERS
 from memsim.sysfs import Sysfs
 from memsim.system_files import ABOUT, cleaned
@@ -51,20 +52,26 @@ def _read_beside(root: str | os.PathLike[str], description: dict[str, Any]) -> N
     about = cleaned(ABOUT, read_beside(root, ABOUT).encode())
     known = json.loads(about) if about else {}
     arm64 = "aarch64" in (read_beside(root, "proc/sys/kernel/arch").strip(), known.get("machine"))
+    description["memmap_stays"] = arm64 and since(description["release"], 7, 1)
     description["page_size"] = known.get("page_size", 4096)
+    # A DIMM's memory has its struct pages in itself where it can; that of drivers has a name, and
+    # of virtio-mem it never has (mm/memory_hotplug.c, mhp_supports_memmap_on_memory).
+    memmap = description["memmap_stays"] and description["memmap_param"] in ("Y", "force")
     size = description["block_size"]
     groups = []
     for group in description["blocks"]:
+        online = group.get("state") == "online"
         first, last = group["range"]
-        for block in range(first, last + 1) if group.get("state") == "online" else ():
+        for block in range(first, last + 1) if online or memmap else ():
             start, end = block * size, (block + 1) * size
             own = [(max(low, start), min(high, end), name) for low, high, name in ram]
             own = [each for each in own if each[0] < each[1]]
             holes = bool(ram) and sum(high - low for low, high, _ in own) < size
-            added = any("(" in name for _, _, name in own)
-            more = {"holes": holes, "stays": arm64 and not added}
+            named = any("(" in name for _, _, name in own)
+            more = {"holes": holes, "stays": arm64 and not named} if online else {}
+            more |= {"memmap": not named} if memmap and not online else {}
             groups.append(group | {"range": [block, block]} | more)
-        if group.get("state") != "online":
+        if not (online or memmap):
             groups.append(group)
     description["blocks"] = _joined(groups)
 

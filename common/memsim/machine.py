@@ -29,6 +29,7 @@ __all__ = [
     "Machine",
     "by_transition",
     "fault",
+    "since",
 ]
 
 MIB: Final = 1 << 20
@@ -118,6 +119,12 @@ def _node_numbers(value: Any) -> tuple[int, ...]:
 
 RELEASE: Final = re.compile(r"(\d{1,3})\.(\d{1,3})(?!\d)[\w.+~-]{0,60}", re.ASCII)
 """A release of Linux: version and patchlevel, and more."""
+
+
+def since(release: str | None, version: int, patchlevel: int) -> bool:
+    """Whether a kernel's release is this Linux or a later one; if it is not known, it is."""
+    found = RELEASE.fullmatch(release or "")
+    return found is None or (int(found[1]), int(found[2])) >= (version, patchlevel)
 
 
 def _release(value: Any) -> str:
@@ -227,6 +234,9 @@ class Machine:
     dlpar: bool = field(default=False, metadata=_YES_NO)
     """Whether memory that is plugged in comes online whatever auto_online_blocks says, as on POWER
     (arch/powerpc/platforms/pseries/hotplug-memory.c, dlpar_add_lmb)."""
+    memmap_stays: bool = field(default=False, metadata=_YES_NO)
+    """Whether a block with struct pages in itself cannot be set offline (EPERM), as on arm64 since
+    Linux 7.1 (arch/arm64/mm/mmu.c, can_unmap_without_split; commit 95a58852b0e5)."""
     faults: Mapping[str, Mapping[int, Fault]] = field(
         default_factory=dict,
         metadata=_key(
@@ -249,8 +259,7 @@ class Machine:
 
     def since(self, version: int, patchlevel: int) -> bool:
         """Whether the kernel is this Linux or a later one. A kernel without a release is."""
-        found = RELEASE.fullmatch(self.release or "")
-        return found is None or (int(found[1]), int(found[2])) >= (version, patchlevel)
+        return since(self.release, version, patchlevel)
 
     @property
     def judges_removable(self) -> bool:

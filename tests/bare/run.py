@@ -9,7 +9,8 @@ the way to the package index that pip is configured with. Exits 1 unless both co
 the tests end without a failure, an error or a warning, and say in a few lines what was left out.
 
 Needs root, mmdebstrap and debian-archive-keyring. Debian's archive is that of apt's sources here,
-or of MEMORY_HOTPLUG_MIRROR. The Debian is kept in ~/.cache/memory-hotplug-tools/bare for a month.
+or of MEMORY_HOTPLUG_MIRROR. The Debian is kept in ~/.cache/memory-hotplug-tools/bare for a month,
+and what came of a user's tests in a Debian with no more packages, for tests/matrix/python.
 """
 
 import argparse
@@ -29,14 +30,15 @@ from typing import NoReturn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
+import bare_results
 from archive import address
+from bare_results import CACHE
 from guest.apt import KEYRING, FetchError
 
 TOP = Path(__file__).resolve().parents[2]
 CHECKOUT = "memory-hotplug-tools"
 PACKAGES = ("python3", "python3-venv", "ca-certificates")
 """What the README asks for, and what pip verifies servers with."""
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", CHECKOUT, "bare")
 KEPT = 30 * 24 * 3600
 """Seconds after which a root is made anew: the newest Python does not stay the newest."""
 
@@ -98,8 +100,11 @@ def main() -> int:
         began, used = time.monotonic(), processor_time()
         said = run(root, user, mode, second)
         took, used = time.monotonic() - began, processor_time() - used
+        python = run(root, user, mode, "python3 --version\n")
     if complaint := judge(said):
         fail(complaint)
+    if not (wanted.root or wanted.packages):
+        bare_results.keep(wanted.suite, bare_results.commit(TOP), python, said)
     print(f"{wanted.suite}, {user}: {took:.0f} s, {used:.0f} s of processors", flush=True)
     return 0
 
@@ -248,10 +253,10 @@ def run(root: Path, user: str, fuse: str, command: str) -> str:
 
 def judge(said: str) -> str:
     """What is wrong with the last lines of the tests; nothing if all is well."""
-    counts = re.findall(r"^=+ (.*) in [\d.]+s.*=+$", said, re.MULTILINE)
-    words = set(re.findall(r"\d+ (\w+)", counts[-1] if counts else "0 line"))
+    counts = bare_results.last_line(said)
+    words = set(re.findall(r"\d+ (\w+)", counts or "0 line"))
     if not words <= {"passed", "skipped", "deselected"}:
-        return f"the tests end with: {counts[-1] if counts else said[-200:]}"
+        return f"the tests end with: {counts or said[-200:]}"
     told = len(re.findall(r"^(?:SKIPPED|left out)", said, re.MULTILINE))
     if told > MOST_LINES:
         return f"{told} lines say what was left out; {MOST_LINES} at most should"

@@ -83,7 +83,19 @@ def test_arm64_keeps_memory_of_the_boot_and_chmem_says_so(machine: Make, chmem: 
     assert done.status == 1
     failed, advice = done.stderr.splitlines()
     assert failed.endswith("disable failed: Operation not permitted")
-    assert "sets no such memory offline; choose memory that was added later" in advice
+    assert "the machine has booted on it, or it holds its own struct pages" in advice
+
+
+def test_memory_of_arm64_with_its_own_struct_pages_stays(machine: Make, chmem: Command) -> None:
+    added = {"range": [4, 7], "state": "offline", "memmap": True}
+    blocks = [{"range": [0, 3]}, added, added | {"range": [8, 9], "memmap": False}]
+    root = machine(x86(memmap_param="Y", memmap_stays=True, blocks=blocks))
+    assert chmem("-s", root, "-e", "-b", "4-9").status == 0
+    done = chmem("-s", root, "-d", "-b", "4-9", "--advice=always")
+    assert done.status == 64
+    assert "memory_hotplug.memmap_on_memory" in done.stderr
+    states = [now.state for now in conditions(root).values()]
+    assert states == ["online"] * 8 + ["offline"] * 2
 
 
 def test_added_memory_of_arm64_goes_offline_again() -> None:

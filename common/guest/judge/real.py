@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from guest.channel import CallError, Program
+from guest.channel import CallError, Message, Program
 from guest.judge.comparison import Answer, Disagreement
 from guest.judge.replay import FIRMWARE, MEMORY
 from guest.judge.writes import Write, block_writes, firmware_writes
@@ -36,11 +38,15 @@ SOURCE: Final = Path(__file__).with_name("replay.py").read_text()
 """Runs in the guest."""
 
 LIMIT: Final = 5.0
-"""How long a write may take, in seconds; some tenths of a second are usual under emulation. What a
-busy machine makes late is taken for a write without end, which explains it as well."""
+"""How long QEMU may use the processor for a write, in seconds; some tenths of a second are usual
+under emulation. Unlike the clock, that does not count what else a busy machine does."""
+
+PAUSE: Final = 0.5
+"""How often that is looked at, in seconds."""
 
 GRACE: Final = 120.0
-"""How much later the guest must have said what came of a write."""
+"""How long a write may take by the clock, in seconds, and how much later the guest must have said
+what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,26 +124,28 @@ def given(
 def replayed(guest: Guest, wanted: Sequence[Write], limit: float = LIMIT) -> list[Answer]:
     """What the real kernel made of these writes; before them the condition at the start.
 
-    A write that does not return in `limit` seconds is ended by a signal. Raises GuestError if that
-    does not end it, or if the guest ends.
+    A write that does not return is ended by a signal when QEMU has used the processor for `limit`
+    seconds. Raises GuestError if that does not end it, or if the guest ends.
     """
     with guest.answering():
         program = guest.start(["python3", "-c", SOURCE])
-        request = json.dumps({"writes": [list(each) for each in wanted], "limit": limit})
-        program.input(request.encode())
+        program.input(json.dumps({"writes": [list(each) for each in wanted]}).encode())
         program.input(None)
-        answers = [Answer(*answer) for answer in _answers(program, wanted, limit)]
+        answers = [Answer(*answer) for answer in _answers(guest, program, wanted, limit)]
     if len(answers) != len(wanted) + 1:
         raise GuestError(f"the guest has answered {len(answers) - 1} of {len(wanted)} writes")
     return answers
 
 
-def _answers(program: Program, wanted: Sequence[Write], limit: float) -> Iterator[list[Any]]:
+def _answers(
+    guest: Guest, program: Program, wanted: Sequence[Write], limit: float
+) -> Iterator[list[Any]]:
     """The lines that the program in the guest writes, as they come."""
     text, done, errors = "", 0, ""
     while True:
         try:
-            message = program.channel.receive(program.number, limit + GRACE)
+            # Before the first answer, Python has to start.
+            message = _next(guest, program, limit if done else math.inf)
         except TimeoutError:
             program.signal(signal.SIGKILL)
             path, data = wanted[max(done - 1, 0)] if wanted else ("", "")
@@ -151,6 +159,19 @@ def _answers(program: Program, wanted: Sequence[Write], limit: float) -> Iterato
             if message["status"]:
                 raise CallError(errors)
             return
+
+
+def _next(guest: Guest, program: Program, limit: float) -> Message:
+    """The program's next message. A signal ends the write that it makes, when that has taken too
+    long; raises TimeoutError if it does not."""
+    used, begun = guest.cpu_seconds(), time.monotonic()
+    while guest.cpu_seconds() - used < limit and time.monotonic() - begun < GRACE:
+        try:
+            return program.channel.receive(program.number, PAUSE)
+        except TimeoutError:
+            continue
+    program.signal(signal.SIGALRM)
+    return program.channel.receive(program.number, GRACE)
 
 
 def unknown(sysfs: Sysfs, seen: GuestSnapshot) -> list[Disagreement]:

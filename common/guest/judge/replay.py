@@ -84,22 +84,27 @@ def condition() -> dict[str, str]:
 
 
 class LateError(Exception):
-    """The time of a write is up."""
+    """The host has waited long enough for a write."""
+
+
+_in_write = False
 
 
 def _late(*_: object) -> None:
-    raise LateError
+    """SIGALRM: the host ends the write that there is, if there still is one."""
+    if _in_write:
+        raise LateError
 
 
-def write(path: str, text: str, limit: float = 0) -> str:
-    """One write(2), even of nothing: "" for success, the errno's name, ENDLESS for a write that a
-    signal ended after `limit` seconds (0: there is no limit), or how many bytes of more were taken.
+def write(path: str, text: str) -> str:
+    """One write(2), even of nothing: "" for success, the errno's name, ENDLESS for a write that did
+    not return until SIGALRM came, or how many bytes of more were taken.
     """
     data = text.encode("latin-1")
     try:
         descriptor = os.open(path, os.O_WRONLY)
         try:
-            taken = _limited(descriptor, data, limit)
+            taken = _interruptible(descriptor, data)
         finally:
             os.close(descriptor)
     except LateError:
@@ -109,17 +114,18 @@ def write(path: str, text: str, limit: float = 0) -> str:
     return "" if taken == len(data) else f"{taken} bytes"
 
 
-def _limited(descriptor: int, data: bytes, limit: float) -> int:
-    """os.write(). Raises LateError if a signal ended it after `limit` seconds; a write that has
-    returned when the signal comes has an answer, which counts."""
+def _interruptible(descriptor: int, data: bytes) -> int:
+    """os.write(). Raises LateError if SIGALRM ended it; a write that has returned when the signal
+    comes has an answer, which counts."""
+    global _in_write
     taken: list[int] = []
     try:
-        signal.setitimer(signal.ITIMER_REAL, limit)
         try:
+            _in_write = True
             # extend() has the answer in the list before Python looks at signals again.
             taken.extend(map(os.write, (descriptor,), (data,)))
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            _in_write = False
     except LateError as late:
         if isinstance(late.__context__, OSError):
             raise late.__context__ from None
@@ -148,14 +154,14 @@ def uevents() -> list[str]:
             heard.append(event)
 
 
-def answers(writes: list[list[str]], limit: float) -> Iterator[list[object]]:
+def answers(writes: list[list[str]]) -> Iterator[list[object]]:
     """Make writes of [path, text]; for each what `write` says, the attributes that are not as they
     were before (null: gone), and the uevents. Before all of them the condition at the start."""
     signal.signal(signal.SIGALRM, _late)
     uevents()
     before: dict[str, str] = {}
     for path, text in [["", ""], *writes]:
-        failed = write(path, text, limit) if path else ""
+        failed = write(path, text) if path else ""
         after = condition()
         changes: dict[str, str | None] = {
             path: text for path, text in after.items() if before.get(path) != text
@@ -204,7 +210,7 @@ def page_size() -> int:
 def main() -> None:
     """Replay what is on standard input; a line of JSON for each answer, as it comes."""
     wanted = json.load(sys.stdin)
-    for answer in answers(wanted["writes"], wanted["limit"]):
+    for answer in answers(wanted["writes"]):
         print(json.dumps(answer), flush=True)
 
 

@@ -172,7 +172,8 @@ class Kernel:
         group = self.blocks.group(block)
         if self.blocks.at(block) == NONE or group.holes or group.more_nodes:
             raise _error(errno.EINVAL)
-        if group.stays:
+        has_own = self.blocks.flag(block, MEMMAP)
+        if group.stays or (has_own and self.machine.memmap_stays):
             self._fail("offline", block)
             raise _error(errno.EPERM)
         self.going_offline = block
@@ -183,7 +184,6 @@ class Kernel:
             self.going_offline = None
         if self.machine.judges_removable and not self.removable(block):
             raise _error(errno.EBUSY)
-        has_own = self.blocks.flag(block, MEMMAP)
         size = self.machine.block_size
         # Linux would try to move the block's pages until a signal comes.
         moved = size - self.struct_pages.size if has_own else size
