@@ -32,6 +32,7 @@ from memory_hotplug.request.work import Work
 
 if TYPE_CHECKING:
     from chmem_py.persistence import Contest
+    from memory_hotplug.layout.model import Policy
 
 
 class Asked(NamedTuple):
@@ -143,10 +144,8 @@ def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Ask
         from chmem_py.persistence import persist
 
         status = persist(machine, job, done, others, held, output)
-        if job.policy and held and status == Exit.SUCCESS and (output.advice or options.json):
-            from chmem_py.to_tell import too_late
-
-            output.note(too_late(machine, job.policy))
+        if job.policy and held and status == Exit.SUCCESS:
+            _note_too_late(machine, job.policy, options, output)
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
         from chmem_py.persistence import put_back
         from memory_hotplug.layout.places import SAVED
@@ -156,8 +155,11 @@ def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Ask
             status = Exit.PARTLY
     if options.install and done.signal is None:
         from chmem_py.install import install_units
+        from memory_hotplug.layout.places import read_layout
 
         install_units(machine, output, dry_run=options.dry_run)
+        if output.files and held and not others:
+            _note_too_late(machine, read_layout(machine.tree.root).policy, options, output)
         if status == Exit.FAILURE and output.files:
             status = Exit.PARTLY
     if held and not others and (output.advice or options.json):
@@ -166,6 +168,14 @@ def _keep(site: Site, job: Job, done: Done, others: "Contest | None", asked: Ask
         if sentence := _reverted(machine, done.tally, keeps):
             output.say(sentence)
     return status
+
+
+def _note_too_late(machine: Machine, policy: "Policy", options: Options, output: Output) -> None:
+    """Note that the kernel starts with another policy, where anybody reads it."""
+    if output.advice or options.json:
+        from chmem_py.to_tell import too_late
+
+        output.note(too_late(machine, policy))
 
 
 def _reverted(machine: Machine, tally: Tally, keeps: str) -> Sentence | None:
