@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from chmem_py.persistence import Contest
+    from memory_hotplug.layout.model import Policy
 
 
 class Asked(NamedTuple):
@@ -148,10 +149,8 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
         from chmem_py.persistence import persist
 
         status = persist(machine, job, done, others, held, output)
-        if job.policy and held and status == Exit.SUCCESS and (output.advice or options.json):
-            from chmem_py.to_tell import too_late
-
-            output.note(too_late(machine, job.policy))
+        if job.policy and held and status == Exit.SUCCESS:
+            _note_too_late(machine, job.policy, options, output)
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
         from chmem_py.persistence import put_back
         from memory_hotplug.layout.places import SAVED
@@ -162,8 +161,11 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
     as_a_whole = options.how.all_or_nothing and status != Exit.SUCCESS
     if options.install and done.signal is None and not as_a_whole:
         from chmem_py.install import install_units
+        from memory_hotplug.layout.places import read_layout
 
         install_units(machine, output, dry_run=options.dry_run)
+        if output.files and held and not others:
+            _note_too_late(machine, read_layout(machine.tree.root).policy, options, output)
         if status == Exit.FAILURE and output.files:
             status = Exit.PARTLY
     if held and not others and (output.advice or options.json):
@@ -172,6 +174,14 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
         if sentence := _reverted(machine, done.tally, keeps):
             output.say(sentence)
     return status
+
+
+def _note_too_late(machine: Machine, policy: Policy, options: Options, output: Output) -> None:
+    """Note that the kernel starts with another policy, where anybody reads it."""
+    if output.advice or options.json:
+        from chmem_py.to_tell import too_late
+
+        output.note(too_late(machine, policy))
 
 
 def _reverted(machine: Machine, tally: Tally, keeps: str) -> Sentence | None:

@@ -1,4 +1,4 @@
-"""Who must be told of a change, because the kernel does not: kdump, kubelet, the command line.
+"""Who must be told of a change, because the kernel does not: kdump, fadump, kubelet, its own line.
 
 Nothing is said of what is not known. `crash_hotplug` is 1 where the kernel updates the memory map
 of a crash kernel itself (kernel/crash_core.c; Documentation/admin-guide/mm/memory-hotplug.rst).
@@ -19,6 +19,11 @@ from memory_hotplug.udev.facts import Facts
 from memory_hotplug.udev.syntax import rule_paths
 
 _LOADED = "sys/kernel/kexec_crash_loaded"
+_FADUMP = ("sys/kernel/fadump/registered", "sys/kernel/fadump_registered")
+"""Whether the firmware of POWER is to dump the kernel's memory; since Linux 5.4, and before."""
+_FADUMP_READY = "sys/kernel/fadump/hotplug_ready"
+"""1 where the crash kernel finds out about memory that came later (Linux 6.10)."""
+_BY_HAND = f"sh -c 'for word in 0 1; do echo $word > /{_FADUMP[0]}; done'"
 _UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _COMMANDS = (
     ("kdump-config reload", ("usr/sbin/kdump-config", "sbin/kdump-config")),
@@ -55,6 +60,9 @@ def not_told(tally: Tally, machine: Machine) -> Iterator[Sentence]:
             yield to_tell_messages.KDUMP_NOT_TOLD.of(command=command)
         else:
             yield to_tell_messages.KDUMP_NOT_TOLD_BY_HAND.of()
+    if _fadump_waits(facts):
+        command = _reloads(facts) or _BY_HAND
+        yield to_tell_messages.FADUMP_NOT_TOLD.of(command=command)
     if _runs(facts, _KUBELET):
         yield to_tell_messages.KUBELET_NOT_TOLD.of(command=_RESTART)
 
@@ -72,6 +80,17 @@ def _kdump_waits(facts: Facts) -> bool:
         return False
     # On s390 the crash kernel makes the map itself (arch/s390/kernel/crash_dump.c).
     if facts.machine in ("s390", "s390x"):
+        return False
+    return not any(_TELLS_KDUMP.search(text) for text in _rules(facts))
+
+
+def _fadump_waits(facts: Facts) -> bool:
+    """Whether the firmware is to dump the memory that was there when it was registered.
+
+    Documentation/arch/powerpc/firmware-assisted-dump.rst; Documentation/ABI/testing/
+    sysfs-kernel-fadump.
+    """
+    if "1" not in map(facts.text, _FADUMP) or facts.text(_FADUMP_READY) == "1":
         return False
     return not any(_TELLS_KDUMP.search(text) for text in _rules(facts))
 

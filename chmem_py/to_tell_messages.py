@@ -10,6 +10,11 @@ KDUMP_NOT_TOLD = Message(
 KDUMP_NOT_TOLD_BY_HAND = Message(
     KDUMP_NOT_TOLD.text, "load the crash kernel anew, as it was loaded", KDUMP_NOT_TOLD.entry
 )
+FADUMP_NOT_TOLD = Message(
+    "fadump may still have the memory map from before: the kernel does not update it"
+    " (hotplug_ready is not 1)",
+    "{command} registers it anew",
+)
 KUBELET_NOT_TOLD = Message(
     "kubelet counts the memory when it starts, and this change came later",
     "{command} has it count again",

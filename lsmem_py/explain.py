@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from hotplug_cli.documents import BYTES, TEXT, Key, Row, array_of, filled, nullable, object_of
+from hotplug_cli.documents import BYTES, FLAG, TEXT, Key, Row, array_of, filled, nullable, object_of
+from hotplug_cli.progress import Progress
 from lsmem_py.options import Options, on_terminal
 from lsmem_py.reports import Pieces, Report, document, schema_of
 from memory_hotplug.block import State
@@ -15,14 +16,10 @@ from memory_hotplug.seen.beyond import memory_beyond, parameters_that_take
 from memory_hotplug.seen.failed_adds import NotAdded, not_added_on
 from memory_hotplug.seen.in_use import Usage, usage
 from memory_hotplug.seen.iomem import Region, read_iomem
+from memory_hotplug.seen.unplugged import Keepers, Kept, keepers_of, kept_from
 from memory_hotplug.table import MEMMAP_FRACTION
-from memory_hotplug.trees.files import Tree
 
 __all__ = ["REPORT"]
-
-_BALLOONS = ("sys/bus/virtio/drivers/virtio_balloon", "sys/bus/vmbus/drivers/hv_balloon")
-"""Drivers of balloons. The directory of a driver has a link to each of its devices."""
-_DEVICE = re.compile(r"virtio\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _MEMORY = re.compile(r"System RAM( \(.+\))?")
 _IMAGE = re.compile(r"Kernel (code|rodata|data|bss)")
@@ -46,7 +43,9 @@ class Account(NamedTuple):
     regions: Sequence[Region]
     """The map of the address space; empty if nobody may know."""
     usage: Usage | None
-    balloon: str | None
+    keepers: Keepers
+    kept: Sequence[Kept] | None
+    """What drivers keep in online blocks; None if it is not known."""
     not_configured: int | None
     """None on a machine whose memory is never configured."""
     beyond: int
@@ -76,14 +75,15 @@ class Figure(NamedTuple):
 
     @property
     def schema(self) -> dict[str, Any]:
-        words = {"balloon": _BY_BALLOON, "by": _BY_PARAMETERS}
+        words = {"others": _BY_OTHERS, "by": _BY_PARAMETERS, "kept": _KEPT}
         remark = f" ({self.remark.format(**words)})" if self.remark else ""
         return {**BYTES, "description": f"bytes: {self.label.lstrip()}{remark}"}
 
 
 _MAP, _USAGE = ("regions",), ("usage",)
 _BOTH = _MAP + _USAGE
-_BY_BALLOON = ", or by the balloon"
+_BY_OTHERS = ", and where it is not known what drivers keep, by these"
+_KEPT = "of a device of virtio-mem, or kept by a balloon"
 _BY_PARAMETERS = "reserved, or cut off by mem= or memmap="
 _FIGURES = (
     Figure("blocks", "All memory blocks", lambda a: a.blocks),
@@ -108,10 +108,17 @@ _FIGURES = (
         "memory", "Memory in these blocks", lambda a: a.memory, "System RAM of /proc/iomem", _MAP
     ),
     Figure(
+        "not_plugged",
+        "  not plugged",
+        lambda a: sum(kept.size for kept in a.kept),
+        "{kept}",
+        (*_BOTH, "kept"),
+    ),
+    Figure(
         "reserved",
         "  kept from MemTotal",
-        lambda a: max(a.memory - a.usage.total, 0),
-        "at boot{balloon}",
+        lambda a: max(a.memory - a.usage.total - sum(kept.size for kept in a.kept or ()), 0),
+        "at boot{others}",
         _BOTH,
     ),
     Figure("kernel_image", "  kernel image", lambda a: a.image or None, "part of that", _BOTH),
@@ -146,8 +153,30 @@ _SAID = (
         lambda said: filled(_PART, said.fits) if said.fits else None,
     ),
 )
+_OF_DEVICE = (
+    Key(
+        "device",
+        "the device that keeps it, such as virtio1; null for a balloon that is not known by name",
+        nullable(TEXT),
+        lambda kept: kept.device,
+    ),
+    Key("size", "bytes", BYTES, lambda kept: kept.size),
+    Key(
+        "balloon",
+        "whether it is a balloon, which takes memory from the kernel, too",
+        FLAG,
+        lambda kept: kept.balloon,
+    ),
+)
 _ROWS: Sequence[Row] = (
     *_FIGURES,
+    Key(
+        "not_plugged_by_device",
+        "the same as not_plugged, by device",
+        array_of(object_of(_OF_DEVICE)),
+        lambda account: [filled(_OF_DEVICE, kept) for kept in account.kept or ()] or None,
+        optional=True,
+    ),
     Key(
         "not_added",
         "what the kernel said of memory that came and was not added",
@@ -163,6 +192,7 @@ def _read(machine: Machine) -> Account:
     regions = read_iomem(machine.tree)
     online = [block.number for block in table.blocks() if block.state is State.ONLINE]
     runs = _runs(online, machine.block_size)
+    keepers = keepers_of(machine, online)
     absent = table.columns["configured"].count(False) * machine.block_size
     beyond = memory_beyond(machine.tree, regions, (table.numbers[-1] + 1) * machine.block_size)
     return Account(
@@ -173,12 +203,23 @@ def _read(machine: Machine) -> Account:
         _within(runs, regions, _CRASH),
         regions,
         usage(machine),
-        _balloon(machine.tree),
+        keepers,
+        _kept(machine, online, keepers),
         absent if machine.configurable else None,
         sum(region.end + 1 - region.start for region in beyond),
         parameters_that_take(machine.tree),
         not_added_on(machine),
     )
+
+
+def _kept(machine: Machine, online: Sequence[int], keepers: Keepers) -> Sequence[Kept] | None:
+    with Progress(len(keepers.among(online)), machine.block_size) as progress:
+
+        def began(done: int, number: int) -> None:
+            progress.done(done)
+            progress.begin(number)
+
+        return kept_from(machine, online, keepers, began)
 
 
 def _runs(numbers: Iterable[int], block_size: int) -> Runs:
@@ -200,22 +241,35 @@ def _within(runs: Runs, regions: Iterable[Region], name: re.Pattern[str]) -> int
     )
 
 
-def _balloon(tree: Tree) -> str | None:
-    """A device that can take memory from the kernel and give it back."""
-    for driver in _BALLOONS:
-        try:
-            names = tree.names(driver)
-        except OSError:
-            continue
-        for name in filter(_DEVICE.fullmatch, sorted(names)):
-            return name
-    return None
+def _others(account: Account) -> str:
+    """Who else may keep memory from MemTotal, where it is not known how much."""
+    if account.kept is not None:
+        return ""
+    names, balloon = account.keepers.names, account.keepers.balloon
+    plugged = f", or not plugged of {', '.join(names)}" if names else ""
+    return plugged + (f", or by the balloon {balloon}" if balloon else "")
+
+
+def _by_whom(kept: Sequence[Kept], format_size: Callable[[int], str]) -> str:
+    words = [
+        f"kept by {f'the balloon {one.device}' if one.device else 'a balloon'}"
+        if one.balloon
+        else f"of {one.device}"
+        for one in kept
+    ]
+    if len(kept) > 1:
+        words = [f"{format_size(one.size)} {of}" for one, of in zip(kept, words, strict=True)]
+    return ", ".join(words)
 
 
 def _lines(account: Account, format_size: Callable[[int], str], width: int | None) -> Iterator[str]:
     """The lines, with newlines; without remarks if they do not fit into WIDTH columns."""
     by = f"cut off by {' '.join(account.parameters)}" if account.parameters else _BY_PARAMETERS
-    words = {"balloon": f"{_BY_BALLOON} {account.balloon}" if account.balloon else "", "by": by}
+    words = {
+        "others": _others(account),
+        "by": by,
+        "kept": _by_whom(account.kept or (), format_size),
+    }
     rows = [
         (row.label, format_size(size), row.remark.format(**words))
         for row in _FIGURES

@@ -58,6 +58,9 @@ OTHER_ARCHIVE = Message(
 NO_COMMAND = Message("{command}: command not found")
 
 HOW_MUCH_MEMORY = Message("say how much memory in whole memory blocks of {size}: --memory SIZE")
+HOW_MUCH_OF_PARTS = Message(
+    "say how much memory of virtio-mem, as a multiple of {size}: --memory SIZE"
+)
 
 # Machines
 
@@ -77,7 +80,14 @@ NOT_ADDED = Message(
     manual="the kernel did not add the DIMM: its size is no multiple of a memory block, size",
 )
 HOW_TO_UNPLUG = Message(
-    "say what to take out in one way: --memory SIZE, --device NAME or --blocks FIRST-LAST"
+    "say what to take out in one way: --memory SIZE, --device NAME or --blocks FIRST-LAST",
+    "--device NAME --memory SIZE takes a part of a device of virtio-mem",
+)
+HOW_TO_RESIZE = Message("a device that is there has its node and its kind: leave out {option}")
+NOT_IN_PARTS = Message("{device} is no device of virtio-mem, so it comes and goes as a whole")
+NOT_ALL_RESIZED = Message(
+    "{device} has {size} now, {missing} from what was asked for",
+    "a device takes the blocks after its own, and memory in use stays",
 )
 BLOCKS_EXPECTED = Message("--blocks: expected FIRST-LAST, not {text}", "for example 104-111")
 NO_DEVICE = Message(

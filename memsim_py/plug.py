@@ -16,14 +16,17 @@ from hotplug_cli.message import Message
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
 from memsim.directory import Directory
-from memsim.kernel import Kernel, slots
-from memsim.kernel.devices import KINDS
+from memsim.kernel import Kernel, slots, virtio_mem
+from memsim.kernel.devices import KINDS, Device
 from memsim_py import messages, options, running
 
 __all__ = ["plug_command", "unplug_command"]
 
 _memory = option(
-    "--memory", metavar="SIZE", callback=options.size, help="how much, in whole memory blocks"
+    "--memory",
+    metavar="SIZE",
+    callback=options.size,
+    help="how much, in whole memory blocks; of virtio-mem, in multiples of 2M",
 )
 _node = option("--node", metavar="N", type=int, help="only on this node")
 
@@ -49,12 +52,25 @@ def _extent(_ctx: click.Context, _parameter: click.Parameter, text: str | None) 
 @_memory
 @_node
 @_kind
+@option("--device", metavar="NAME", help="let this device of virtio-mem, such as virtio0, grow")
 def plug_command(
-    machine: Directory | Path, memory: int | None, node: int | None, kind: str | None
+    machine: Directory | Path,
+    memory: int | None,
+    node: int | None,
+    kind: str | None,
+    device: str | None,
 ) -> None:
     """The command memsim plug."""
+    if device is not None and (node, kind) != (None, None):
+        raise UsageError(messages.HOW_TO_RESIZE.of(option="--as" if node is None else "--node"))
     if isinstance(machine, Path):
+        if device is not None:
+            raise CommandError(messages.BY_SIZE_ONLY.of())
         running.plug(machine, memory, node, kind)
+        return
+
+    if device is not None:
+        _resize(machine, device, memory, virtio_mem.grow)
         return
 
     simulated = machine.kernel().machine
@@ -63,13 +79,15 @@ def plug_command(
     if kind == KINDS[0] and memory and memory % simulated.block_size:
         _plug_in_vain(machine, memory, node)
 
-    def change(kernel: Kernel, count: int) -> range | None:
-        blocks = slots.free(kernel, count, node)
+    def change(kernel: Kernel, size: int) -> range | None:
+        blocks = slots.free(kernel, -(-size // simulated.block_size), node)
         if blocks:
-            slots.plug(kernel, blocks, kind)
+            unplugged = len(blocks) * simulated.block_size - size
+            slots.plug(kernel, blocks, kind, unplugged=unplugged)
         return blocks
 
-    _change(machine, memory, node, change, messages.NO_ROOM)
+    parts = kind == "virtio-mem"
+    _change(machine, memory, node, change, messages.NO_ROOM, parts=parts)
 
 
 def _plug_in_vain(machine: Directory, memory: int, node: int | None) -> NoReturn:
@@ -92,7 +110,11 @@ def _plug_in_vain(machine: Directory, memory: int, node: int | None) -> NoReturn
 )
 @running.argument
 @_memory
-@option("--device", metavar="NAME", help="this device, such as dax0.0, as lsmem -o DEVICE has it")
+@option(
+    "--device",
+    metavar="NAME",
+    help="this device, such as dax0.0, as lsmem -o DEVICE has it; with --memory, a part of it",
+)
 @option("--blocks", metavar="FIRST-LAST", callback=_extent, help="these memory blocks")
 @_node
 @_kind
@@ -106,18 +128,22 @@ def unplug_command(
 ) -> None:
     """The command memsim unplug."""
     named = [given for given in (device, blocks) if given is not None]
-    if len(named) > 1 or (named and (memory, node, kind) != (None, None, None)):
+    parts = device is not None and blocks is None and memory is not None
+    others = (node, kind) if parts else (memory, node, kind)
+    if len(named) > 1 or (named and any(given is not None for given in others)):
         raise UsageError(messages.HOW_TO_UNPLUG.of())
     if isinstance(machine, Path):
         if named:
             raise CommandError(messages.BY_SIZE_ONLY.of())
         running.unplug(machine, memory, node, kind)
+    elif parts and device is not None:
+        _resize(machine, device, memory, virtio_mem.shrink)
     elif named:
         _take_out(machine, blocks or device or "")
     else:
 
-        def change(kernel: Kernel, count: int) -> range | None:
-            found = slots.removable(kernel, count, node, kind)
+        def change(kernel: Kernel, size: int) -> range | None:
+            found = slots.removable(kernel, size // kernel.machine.block_size, node, kind)
             if found:
                 slots.unplug(kernel, found)
             return found
@@ -132,11 +158,7 @@ def _take_out(machine: Directory, which: range | str) -> None:
     def change(kernel: Kernel) -> None:
         blocks = which
         if isinstance(blocks, str):
-            named = (one for one in kernel.state.devices if one.name == blocks)
-            device = next(named, None)
-            if device is None:
-                quoted = shlex.quote(machine.root)
-                raise CommandError(messages.NO_DEVICE.of(device=blocks, directory=quoted))
+            device = _device(machine, kernel, blocks)
             blocks = range(device.first, device.last + 1)
         if reason := _obstacle(kernel, blocks):
             raise CommandError(messages.NOT_TAKEN.of(blocks=_ends(blocks), reason=reason))
@@ -145,6 +167,50 @@ def _take_out(machine: Directory, which: range | str) -> None:
 
     machine.change(change)
     click.echo(f"memory blocks {_ends(taken[0])}")
+
+
+def _device(machine: Directory, kernel: Kernel, name: str) -> Device:
+    """The device with a name. Raises CommandError."""
+    found = next((one for one in kernel.state.devices if one.name == name), None)
+    if found is None:
+        quoted = shlex.quote(machine.root)
+        raise CommandError(messages.NO_DEVICE.of(device=name, directory=quoted))
+    return found
+
+
+def _resize(
+    machine: Directory,
+    name: str,
+    memory: int | None,
+    do: Callable[[Kernel, Device, int], int],
+) -> None:
+    """Have a device of virtio-mem grow or shrink, and write what it has then."""
+    has = missing = 0
+
+    def change(kernel: Kernel) -> None:
+        nonlocal has, missing
+        device = _device(machine, kernel, name)
+        if device.whole:
+            raise CommandError(messages.NOT_IN_PARTS.of(device=name))
+        size = _checked(kernel, memory, parts=True)
+        missing = size - do(kernel, device, size)
+        there = (one for one in kernel.state.devices if one.name == name)
+        has = sum(virtio_mem.plugged(kernel, one) for one in there)
+
+    machine.change(change)
+    if missing:
+        asked = messages.NOT_ALL_RESIZED.of(device=name, size=human(has), missing=human(missing))
+        raise CommandError(asked)
+    click.echo(f"{name}: {human(has)}")
+
+
+def _checked(kernel: Kernel, memory: int | None, *, parts: bool) -> int:
+    """A size of whole blocks, or of whole PARTS of blocks. Raises CommandError."""
+    unit = virtio_mem.sub_block(kernel.machine) if parts else kernel.machine.block_size
+    if memory and memory % unit == 0:
+        return memory
+    message = messages.HOW_MUCH_OF_PARTS if parts else messages.HOW_MUCH_MEMORY
+    raise CommandError(message.of(size=human(unit)), *options.decimals())
 
 
 def _obstacle(kernel: Kernel, blocks: range) -> str | None:
@@ -169,19 +235,18 @@ def _change(
     node: int | None,
     do: Callable[[Kernel, int], range | None],
     missing: Message,
+    *,
+    parts: bool = False,
 ) -> None:
     """Have DO change so many blocks, and write which ones."""
     found: list[range] = []
 
     def change(kernel: Kernel) -> None:
-        size = kernel.machine.block_size
-        if not memory or memory % size:
-            how_much = messages.HOW_MUCH_MEMORY.of(size=human(size))
-            raise CommandError(how_much, *options.decimals())
-        blocks = do(kernel, memory // size)
+        size = _checked(kernel, memory, parts=parts)
+        blocks = do(kernel, size)
         if blocks is None:
             where = "" if node is None else f" on node {node}"
-            raise CommandError(missing.of(size=human(memory), where=where))
+            raise CommandError(missing.of(size=human(size), where=where))
         found.append(blocks)
 
     machine.change(change)

@@ -30,6 +30,8 @@ def facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
         yield "Only assigned", human(sum(kernel.state.kept.values()))
     for device in kernel.state.devices:
         yield "Plugged in", f"{device.name}, {device.kind}, blocks {device.first}-{device.last}"
+    for block, unplugged in sorted(kernel.state.unplugged.items()):
+        yield "Not plugged", f"{human(unplugged)} of block {block}"
     for frame in kernel.state.poisoned:
         block = frame * PAGE // size
         yield "Poisoned page", f"0x{frame * PAGE:x}, block {block}"

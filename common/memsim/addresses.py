@@ -43,6 +43,7 @@ def _lines(kernel: Kernel) -> Iterator[str]:
         return next((one for one in kernel.state.devices if block in one), None)
 
     present = list(filter(kernel.blocks.present, kernel.blocks))
+    before: Device | None = None
     for (device, _), blocks in groupby(
         enumerate(present), lambda pair: (device_of(pair[1]), pair[1] - pair[0])
     ):
@@ -54,8 +55,9 @@ def _lines(kernel: Kernel) -> Iterator[str]:
             if device.kind in _MEMORY:
                 above.append(device.name)
             outer = f"{device.first * size:08x}-{(device.last + 1) * size - 1:08x}"
-        for depth, name in enumerate(above):
+        for depth, name in enumerate(above if device != before else ()):
             yield f"{'  ' * depth}{outer} : {name}"
+        before = device
         memory = _MEMORY.get(device.kind, "System RAM") if device else "System RAM"
         yield f"{'  ' * len(above)}{inner} : {memory}"
 

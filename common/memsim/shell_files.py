@@ -21,6 +21,7 @@ from memsim.attributes import number_list
 from memsim.dax import DAX_TREES, dax_files
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ONLINE
+from memsim.kernel.parts import unplugged_online
 from memsim.reader import Reader
 from memsim.shown import Shown, at
 from memsim.sysfs import NODE
@@ -252,11 +253,14 @@ def _usage(kernel: Kernel, node: int | None = None) -> _Usage:
     here = everywhere = 0
     for group in kernel.machine.groups:
         blocks = sum(kernel.blocks.count(zone, group.first, group.last) for zone in ONLINE)
-        everywhere += blocks * kernel.machine.block_size
+        within = range(group.first, group.last + 1)
+        size = blocks * kernel.machine.block_size
+        size -= unplugged_online(kernel.state, kernel.blocks, within=within)
+        everywhere += size
         nodes = (group.node, *group.more_nodes)
         if node is None or node in nodes:
             shares = 1 if node is None else len(nodes)
-            here += blocks * kernel.machine.block_size // shares
+            here += size // shares
     free = max(kernel.free_memory(), 0)
     total = free + kernel.machine.used
     return _Usage(total * here // max(everywhere, 1), free * here // max(everywhere, 1))

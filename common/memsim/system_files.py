@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
+from memsim.offline_pages import offline_bytes
 from safe_files.linkless import Beneath
 
 __all__ = ["ABOUT", "MASK", "MOST_BYTES", "cleaned", "is_system_file", "read_system_files"]
@@ -97,7 +98,10 @@ def read_system_files(files: Beneath) -> Iterator[tuple[str, bytes | str]]:
     for path in (ABOUT, *_PROC, *_DMI):
         found = _read(files, path) if _has_directory(files, os.path.dirname(path)) else None
         if path == ABOUT and found is None and files.name == "/":
-            about = {"page_size": os.sysconf("SC_PAGESIZE"), "machine": os.uname().machine}
+            page_size = os.sysconf("SC_PAGESIZE")
+            about: dict[str, object] = {"page_size": page_size, "machine": os.uname().machine}
+            if (offline := offline_bytes(files, page_size)) is not None:
+                about["offline_bytes"] = offline
             found = json.dumps(about).encode()
         if found is not None and (kept := cleaned(path, found)):
             yield path, kept
@@ -172,7 +176,13 @@ def _known(text: str) -> bytes:
     try:
         about = json.loads(text)
         known = {key: about[key] for key in ("page_size", "machine") if key in about}
-    except (ValueError, TypeError, RecursionError):
+        kept = {
+            str(int(block)): int(size) for block, size in about.get("offline_bytes", {}).items()
+        }
+    except (ValueError, TypeError, RecursionError, AttributeError):
         return b""
     plain = all(isinstance(value, int | str) and len(str(value)) < 32 for value in known.values())
-    return json.dumps(known).encode() if known and plain else b""
+    if not (known and plain):
+        return b""
+    more = {"offline_bytes": kept} if "offline_bytes" in about else {}
+    return json.dumps(known | more).encode()

@@ -188,3 +188,52 @@ def test_a_policy_without_auto_online_is_not_too_late(machine: Make, chmem: Comm
     put(root, "proc/cmdline", "memhp_default_state=offline\n")
     done = chmem("-s", root, "--policy", "auto_movable_ratio=100", "--persistent")
     assert (done.status, done.stderr) == (0, "")
+
+
+FADUMP = (
+    "chmem: fadump may still have the memory map from before: the kernel does not update it"
+    " (hotplug_ready is not 1)\n"
+)
+
+
+@pytest.mark.parametrize("file", ["fadump/registered", "fadump_registered"])
+@pytest.mark.parametrize(
+    ("tool", "command"),
+    [
+        ("usr/bin/kdumpctl", "kdumpctl reload"),
+        (None, "sh -c 'for word in 0 1; do echo $word > /sys/kernel/fadump/registered; done'"),
+    ],
+)
+def test_fadump_is_told_where_it_does_not_find_out(
+    file: str, tool: str | None, command: str, machine: Make, chmem: Command
+) -> None:
+    root = machine(x86())
+    put(root, f"sys/kernel/{file}", "1\n")
+    if tool:
+        put(root, tool)
+    told = f"{FADUMP}chmem: {command} registers it anew\n"
+    assert chmem("-s", root, "-e", "128m").stderr == told
+    put(root, "sys/kernel/fadump/hotplug_ready", "1\n")
+    assert chmem("-s", root, "-d", "128m").stderr == ""
+
+
+def test_fadump_that_is_not_registered_needs_nothing(machine: Make, chmem: Command) -> None:
+    root = machine(x86())
+    put(root, "sys/kernel/fadump/registered", "0\n")
+    assert chmem("-s", root, "-e", "128m").stderr == ""
+
+
+@pytest.mark.parametrize("start", ["offline", "online"])
+def test_install_tells_once_that_a_policy_comes_too_late(
+    start: str, machine: Make, chmem: Command
+) -> None:
+    root = machine(x86())
+    put(root, "proc/cmdline", f"ro memhp_default_state={start}\n")
+    text = 'version = 1\n[policy]\nauto_online = "online"\n'
+    put(root, "etc/memory-layout.d/10-policy.toml", text)
+    apply = ("-s", root, "--apply", "--install")
+    told = LATE if start == "offline" else ""
+    assert LATE not in chmem(*apply, "--dry-run").stderr
+    assert chmem(*apply).stderr == told
+    # Nothing is installed now, so there is nothing new to tell.
+    assert chmem(*apply).stderr == ""

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+from array import array
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from commands import Command
+from page_flags import FREE, show_flags
 from simulated import Make, s390, x86
 
 MIB = 1 << 20
@@ -162,11 +164,15 @@ def test_explain_adds_up(tree: Path, lsmem: Command) -> None:
     )
 
 
-def test_explain_names_a_balloon(tree: Path, lsmem: Command) -> None:
+def add_balloon(tree: Path) -> None:
     driver = tree / "sys/bus/virtio/drivers/virtio_balloon"
     driver.mkdir(parents=True)
     for name in ("bind", "uevent", "virtio3"):
         (driver / name).mkdir()
+
+
+def test_explain_names_a_balloon(tree: Path, lsmem: Command) -> None:
+    add_balloon(tree)
     assert "at boot, or by the balloon virtio3\n" in lsmem("-s", tree, "--explain").stdout
 
 
@@ -260,3 +266,98 @@ def test_explain_counts_poisoned_pages(tree: Path, lsmem: Command) -> None:
     with (tree / "proc/meminfo").open("a") as meminfo:
         meminfo.write("HardwareCorrupted:     8 kB\n")
     assert json.loads(lsmem("-s", tree, "--explain", "-J").stdout)["poisoned"] == 8192
+
+
+PARTS = IOMEM + "30000000-7fffffff : virtio1\n  30000000-3fffffff : System RAM (virtio_mem)\n"
+
+
+def with_parts(tree: Path, kept: dict[int, int]) -> None:
+    """Let blocks 6 and 7 be of virtio-mem, and drivers keep some MiB of blocks."""
+    for number in (6, 7):
+        block = tree / f"sys/devices/system/memory/memory{number}"
+        block.mkdir()
+        (block / "state").write_text("online\n")
+    (tree / "proc/iomem").write_text(PARTS)
+    flags = array("Q", [FREE]) * (8 << 15)
+    for number, mib in kept.items():
+        start, pages = number << 15, mib << 8
+        flags[start : start + pages] = array("Q", [1 << 23]) * pages
+    show_flags(tree, flags)
+
+
+def test_explain_books_what_a_device_has_not_plugged(tree: Path, lsmem: Command) -> None:
+    before = json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
+    with_parts(tree, {6: 2, 7: 62, 5: 9, 0: 5})
+    told = json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
+    # What is offline as a whole is not plugged either, but it is booked already; and block 0 is of
+    # no such device, so its pages are not looked at.
+    assert told["not_plugged"] == 64 * MIB
+    assert told["not_plugged_by_device"] == [
+        {"device": "virtio1", "size": 64 * MIB, "balloon": False}
+    ]
+    assert told["reserved"] == before["reserved"] + 256 * MIB - 64 * MIB
+    shown = lsmem("-s", tree, "--explain").stdout
+    assert re.search("^  not plugged +64M  of virtio1$", shown, re.MULTILINE)
+    assert re.search("^  kept from MemTotal .*  at boot$", shown, re.MULTILINE)
+
+
+def test_explain_books_what_a_balloon_has_taken(tree: Path, lsmem: Command) -> None:
+    add_balloon(tree)
+    with_parts(tree, {1: 30, 6: 10})
+    told = json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
+    assert told["not_plugged_by_device"] == [
+        {"device": "virtio3", "size": 30 * MIB, "balloon": True},
+        {"device": "virtio1", "size": 10 * MIB, "balloon": False},
+    ]
+    words = "40M  30M kept by the balloon virtio3, 10M of virtio1\n"
+    assert words in lsmem("-s", tree, "--explain").stdout
+
+
+def test_a_balloon_that_leaves_memory_in_memtotal_is_not_booked(tree: Path, lsmem: Command) -> None:
+    """VIRTIO_BALLOON_F_DEFLATE_ON_OOM."""
+    add_balloon(tree)
+    with_parts(tree, {1: 30})
+    features = tree / "sys/bus/virtio/devices/virtio3/features"
+    features.parent.mkdir(parents=True)
+    features.write_text("011000\n")
+    assert "not_plugged" not in json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
+    features.write_text("010000\n")
+    assert "not_plugged" in json.loads(lsmem("-s", tree, "--explain", "-J").stdout)
+
+
+def test_explain_names_who_may_keep_memory_where_pages_are_not_told(
+    tree: Path, lsmem: Command
+) -> None:
+    add_balloon(tree)
+    with_parts(tree, {})
+    (tree / "proc/kpageflags").unlink()
+    words = "at boot, or not plugged of virtio1, or by the balloon virtio3\n"
+    assert words in lsmem("-s", tree, "--explain").stdout
+
+
+@pytest.mark.parametrize(
+    "told", ["[]", "{", '{"offline_bytes": 7}', '{"offline_bytes": {"7": "x"}}', "{}"]
+)
+def test_explain_believes_no_broken_record(told: str, tree: Path, lsmem: Command) -> None:
+    with_parts(tree, {7: 2})
+    (tree / "memsim-capture.json").write_text(told)
+    assert json.loads(lsmem("-s", tree, "--explain", "-J").stdout)["not_plugged"] == 2 * MIB
+    (tree / "memsim-capture.json").write_text('{"offline_bytes": {"7": 4096, "6": 4096}}')
+    assert json.loads(lsmem("-s", tree, "--explain", "-J").stdout)["not_plugged"] == 8192
+
+
+@pytest.mark.parametrize(
+    ("driver", "device"),
+    [
+        ("bus/vmbus/drivers/hv_balloon", "1eccfd72-4b41-45ef-b73a-4a6e44c12924"),
+        ("devices/system/xen_memory", "xen_memory0"),
+    ],
+)
+def test_explain_books_what_hyper_v_and_xen_keep(
+    driver: str, device: str, tree: Path, lsmem: Command
+) -> None:
+    (tree / "sys" / driver / device).mkdir(parents=True)
+    flags = array("Q", [FREE]) * (6 << 15)
+    flags[4 << 15 : (4 << 15) + 256] = array("Q", [1 << 23]) * 256
+    show_flags(tree, flags)
+    assert f"1M  kept by the balloon {device}\n" in lsmem("-s", tree, "--explain").stdout

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import tarfile
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from commands import Command
 from memory_hotplug.trees.archive import ArchiveTree
 from memsim.capture import capture_tree
+from memsim.offline_pages import offline_bytes
 from memsim.system_files import cleaned, read_system_files
+from page_flags import FREE, show_flags
 from safe_files.linkless import Beneath
 from simulated import make
 
@@ -204,6 +207,7 @@ def test_this_machines_page_size_is_told() -> None:
     with Beneath("/") as files:
         found = dict(read_system_files(files))
     about = json.loads(found["memsim-capture.json"])
+    about.pop("offline_bytes", None)
     assert about == {"page_size": os.sysconf("SC_PAGESIZE"), "machine": os.uname().machine}
     assert os.uname().nodename.encode() not in bytes(found["proc/cmdline"])  # type: ignore[arg-type]  # no link
 
@@ -299,3 +303,50 @@ def test_an_archive_cannot_fill_the_memory(machine: Path, tmp_path: Path, lsmem:
     done = lsmem("-s", tmp_path / "raw.tar.gz")
     assert done.status == 1
     assert "damaged one (too large a file, or too many)" in done.stderr
+
+
+OF_VIRTIO = """\
+00000000-7fffffff : System RAM
+80000000-ffffffff : virtio1
+  80000000-8fffffff : System RAM (virtio_mem)
+"""
+
+
+@pytest.mark.parametrize("balloon", [False, True])
+def test_what_drivers_keep_is_a_number_for_each_block(
+    balloon: bool, tmp_path: Path, lsmem: Command
+) -> None:
+    states = {14: "online", 15: "online", 16: "online", 17: "offline"}
+    for number, state in states.items():
+        block = tmp_path / f"m/sys/devices/system/memory/memory{number}"
+        block.mkdir(parents=True)
+        (block / "state").write_text(f"{state}\n")
+    (block.parent / "block_size_bytes").write_text("8000000\n")
+    flags = array("Q", [FREE]) * (18 << 15)
+    for number in (15, 16, 17):
+        flags[number << 15 : (number << 15) + number] = array("Q", [1 << 23]) * number
+    show_flags(tmp_path / "m", flags)
+    (tmp_path / "m/proc/iomem").write_text(OF_VIRTIO)
+    (tmp_path / "m/proc/meminfo").write_text("MemTotal: 2048 kB\nMemAvailable: 1024 kB\n")
+    if balloon:
+        (tmp_path / "m/sys/bus/virtio/drivers/virtio_balloon/virtio3").mkdir(parents=True)
+    with Beneath(str(tmp_path / "m")) as files:
+        kept = offline_bytes(files, 4096)
+    assert kept == {16: 16 * 4096} | ({15: 15 * 4096} if balloon else {})
+    # Without the pages, the record of a capture tells it.
+    (tmp_path / "m/proc/kpageflags").unlink()
+    record = {"page_size": 4096, "offline_bytes": kept}
+    (tmp_path / "m/memsim-capture.json").write_text(json.dumps(record))
+    capture_tree(tmp_path / "case.tar.gz", tmp_path / "m")
+    told = json.loads(lsmem("-s", tmp_path / "case.tar.gz", "--explain", "-J").stdout)
+    assert told["not_plugged"] == sum(kept.values())
+
+
+@pytest.mark.parametrize("told", ["[]", '{"16": "x"}', '{"x": 1}', '{"16": [1]}'])
+def test_a_record_of_what_drivers_keep_that_is_none_is_left_out(
+    told: str, machine: Path, tmp_path: Path
+) -> None:
+    record = '{"page_size": 4096, "offline_bytes": %s}'
+    (machine / "memsim-capture.json").write_text(record % told)
+    capture_tree(tmp_path / "case", machine)
+    assert "memsim-capture.json" not in beside_sysfs(tmp_path / "case")

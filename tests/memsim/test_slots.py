@@ -221,7 +221,7 @@ WHOLE = "a DIMM and CXL memory go as a whole, and a device of virtio-mem from it
         (("--device", "dax1.0"), "no device that was plugged in is named dax1.0"),
         (
             ("--device", "dax0.0", "--memory", "256M"),
-            "say what to take out in one way: --memory SIZE, --device NAME or --blocks FIRST-LAST",
+            "dax0.0 is no device of virtio-mem, so it comes and goes as a whole",
         ),
         (
             ("--device", "dax0.0", "--blocks", "10-11"),

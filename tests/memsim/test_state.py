@@ -38,6 +38,10 @@ def memory_is_plugged_in(kernel: Kernel) -> None:
     kernel.set_online_type(3, "online_movable")
 
 
+def a_part_of_a_block_is_plugged_in(kernel: Kernel) -> None:
+    slots.plug(kernel, range(4, 6), "virtio-mem", unplugged=6 * MIB)
+
+
 CASES: dict[Callable[[Kernel], None], dict[str, Any]] = {
     storage_is_refused: s390(increment=8 * MIB),
     memory_is_plugged_in: {
@@ -45,6 +49,7 @@ CASES: dict[Callable[[Kernel], None], dict[str, Any]] = {
         "blocks": ONLINE_AND_ROOM,
         "online_policy": "contig-zones",
     },
+    a_part_of_a_block_is_plugged_in: {"block_size": 128 * MIB, "blocks": ONLINE_AND_ROOM},
 }
 
 

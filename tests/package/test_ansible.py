@@ -293,6 +293,17 @@ def test_rollout_changes_each_machine_once(fleet: Fleet) -> None:
     assert fleet.changed(again) == dict.fromkeys(fleet.roots, 0)
 
 
+def test_rollout_with_check_tells_and_changes_nothing(fleet: Fleet) -> None:
+    before = {name: fleet.states(name) for name in fleet.roots}
+    done = fleet.play("rollout", "--check", memory_layout_file=str(fleet.layout))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(count > 0 for count in fleet.changed(done).values())
+    assert {name: fleet.states(name) for name in fleet.roots} == before
+    assert not any((root / "etc/memory-layout.d").exists() for root in fleet.roots.values())
+    fleet.layout.write_text("version = 2\n")
+    assert fleet.play("rollout", "--check", memory_layout_file=str(fleet.layout)).returncode != 0
+
+
 def test_rollout_stops_at_the_first_machine_that_fails(fleet: Fleet) -> None:
     assert run_program("memsim", "fault", fleet.roots["web2"], "--online", "5=EIO").returncode == 0
     done = fleet.play("rollout", memory_layout_file=str(fleet.layout))

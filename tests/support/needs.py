@@ -91,6 +91,7 @@ NEEDS: Final = {
     ),
     "prometheus-node-exporter": _program("prometheus-node-exporter"),
     "promtool": _program("promtool", "prometheus"),
+    "systemd-analyze": _program("systemd-analyze", "systemd"),
     "ps": _program("ps", "procps"),
     "qemu-system-s390x": _program("qemu-system-s390x", "qemu-system-misc"),
     "qemu-system-x86_64": _program("qemu-system-x86_64", "qemu-system-x86"),

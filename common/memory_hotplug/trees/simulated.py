@@ -12,6 +12,7 @@ from types import MappingProxyType
 from memory_hotplug.attribute import ACPI, MEMORY, TIERS
 from memory_hotplug.errors import BadMachineError
 from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one, read_one_by_one
+from memory_hotplug.trees.root_files import ABOUT
 from safe_files.beneath import os_error
 
 TYPE_CHECKING = False
@@ -110,6 +111,11 @@ def _read(path: str, kernel: Callable[[], Kernel], read: Callable[[str], bytes])
         text = meminfo(now, path) if now.machine.used else None
     elif path == LOG:
         text = "".join(f"{line}\n" for line in kernel().state.log)
+    elif path == ABOUT:
+        # What the pages of a real machine tell.
+        import json
+
+        text = json.dumps({"offline_bytes": kernel().state.unplugged})
     elif path == IOMEM:
         from memsim.addresses import iomem
 

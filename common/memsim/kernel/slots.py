@@ -21,11 +21,14 @@ from memsim.machine import Group
 
 __all__ = [
     "can_be_cut",
+    "cut_device",
     "free",
+    "keep_unplugged",
     "plug",
     "plug_refused",
     "plugged_in",
     "probe",
+    "put_device",
     "removable",
     "unplug",
 ]
@@ -34,9 +37,14 @@ __all__ = [
 def free(kernel: Kernel, count: int, node: int | None = None) -> range | None:
     """The lowest COUNT neighbouring blocks, of a node or (None) of any, that can be plugged in."""
     for group in _slots(kernel, node):
-        first = kernel.blocks.find(ABSENT, group.first, group.last, count)
-        if first is not None:
-            return range(first, first + count)
+        low = group.first
+        while (first := kernel.blocks.find(ABSENT, low, group.last, count)) is not None:
+            blocks = range(first, first + count)
+            taken = _devices_in(kernel, blocks)
+            if not taken:
+                return blocks
+            # A device of virtio-mem can take again what it has given back.
+            low = taken[-1].last + 1
     return None
 
 
@@ -59,7 +67,15 @@ def removable(
 def plugged_in(kernel: Kernel, blocks: range) -> bool:
     """Whether these blocks are there now and were plugged in, with a device or without one."""
     inside = any(blocks[0] in of and blocks[-1] in of for of in map(_blocks, _slots(kernel, None)))
-    return inside and all(map(kernel.blocks.present, blocks))
+    given_back = {
+        block for one in _devices_in(kernel, blocks) for block in _given_back(kernel, one)
+    }
+    return inside and all(kernel.blocks.present(one) or one in given_back for one in blocks)
+
+
+def _given_back(kernel: Kernel, device: Device) -> list[int]:
+    """The blocks that a device of virtio-mem had and can take again."""
+    return [one for one in range(device.first, device.last + 1) if not kernel.blocks.present(one)]
 
 
 def _blocks(group: Group) -> range:
@@ -94,21 +110,56 @@ def _slots(kernel: Kernel, node: int | None) -> Iterator[Group]:
                 yield group
 
 
-def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm") -> None:
+def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm", *, unplugged: int = 0) -> None:
     """Add these blocks, which are `free`, as a device or (None) without one.
+
+    UNPLUGGED bytes of the last block stay unplugged. The driver of virtio-mem adds each block for
+    itself (virtio_mem_sbm_plug_and_add_mb).
 
     auto_online_blocks and online_policy say what becomes of them; on a machine with DLPAR they come
     online in any case (dlpar_add_lmb, arch/powerpc/platforms/pseries/hotplug-memory.c).
     """
+    whole = True
     if kind:
-        there = kernel.state.devices
-        device = Device(kind, blocks[0], blocks[-1], free_number(there, kind))
-        kernel.state.devices = tuple(sorted((*there, device), key=lambda one: one.first))
-    kernel.add(blocks)
+        number = free_number(kernel.state.devices, kind)
+        put_device(kernel, device := Device(kind, blocks[0], blocks[-1], number))
+        whole = device.whole
+    keep_unplugged(kernel, blocks[-1], unplugged)
+    for added in [blocks] if whole else [[block] for block in blocks]:
+        kernel.add(added)
     if kernel.machine.dlpar:
         for block in blocks:
             with suppress(OSError):
                 kernel.online(block)
+
+
+def put_device(kernel: Kernel, device: Device) -> None:
+    """Let a device be there, in place of what it was."""
+    kernel.set("devices", tuple(sorted((*_others(kernel, device), device), key=_first)))
+
+
+def cut_device(kernel: Kernel, device: Device) -> None:
+    """Let a device end at its last block that is there; without any, it goes."""
+    there = list(filter(kernel.blocks.present, range(device.first, device.last + 1)))
+    if there:
+        put_device(kernel, replace(device, last=there[-1]))
+    else:
+        kernel.set("devices", tuple(_others(kernel, device)))
+
+
+def _others(kernel: Kernel, device: Device) -> list[Device]:
+    own = device.kind, device.number
+    return [one for one in kernel.state.devices if (one.kind, one.number) != own]
+
+
+def _first(device: Device) -> int:
+    return device.first
+
+
+def keep_unplugged(kernel: Kernel, block: int, size: int) -> None:
+    """Let SIZE bytes at the end of a block be not plugged."""
+    others = {one: of for one, of in kernel.state.unplugged.items() if one != block}
+    kernel.set("unplugged", {**others, block: size} if size else others)
 
 
 def plug_refused(kernel: Kernel, first: int, size: int) -> None:
@@ -148,9 +199,7 @@ def unplug(kernel: Kernel, blocks: range) -> None:
     """Remove blocks that are `removable`. EBUSY, and nothing has changed, if one is online."""
     if any(map(kernel.blocks.online, blocks)):
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-    for block in blocks:
+    for block in filter(kernel.blocks.present, blocks):
         kernel.remove(block)
-    gone = _devices_in(kernel, blocks)
-    left = [replace(one, last=blocks[0] - 1) for one in gone if one.first < blocks[0]]
-    kept = [device for device in kernel.state.devices if device not in gone]
-    kernel.state.devices = tuple(sorted((*kept, *left), key=lambda one: one.first))
+    for device in _devices_in(kernel, blocks):
+        cut_device(kernel, device)

@@ -129,12 +129,23 @@ def _check_plugged(name: str, devices: Iterable[Device], machine: Machine, block
             raise wrong(name, "blocks that the machine has, ascending", ends)
         group = blocks.group(device.first)
         came = not (machine.firmware or group.config) and group.first <= device.first
-        if not came or device.last > group.last or blocks.count(ABSENT, *ends):
+        absent = blocks.count(ABSENT, *ends)
+        # A device of virtio-mem may have given blocks back, but not the last one.
+        gaps = blocks.at(device.last) == ABSENT if not device.whole else absent
+        if not came or device.last > group.last or gaps:
             raise wrong(name, "blocks that were plugged in", ends)
         if (device.kind, device.number) in numbers or device.number >= len(blocks):
             raise wrong(name, "numbers of their own, lower than that of blocks", device.number)
         numbers.add((device.kind, device.number))
         last = device.last
+
+
+def _check_unplugged(
+    name: str, unplugged: Mapping[int, int], machine: Machine, blocks: Blocks
+) -> None:
+    for block, size in unplugged.items():
+        if not blocks.present(block) or size > machine.block_size:
+            raise wrong(name, "at most the size of blocks that are there", block)
 
 
 def _check_frames(name: str, frames: Iterable[int], machine: Machine, blocks: Blocks) -> None:
@@ -184,6 +195,16 @@ class KernelState:
         )
     )
     """The devices that were plugged in, by their blocks, ascending."""
+    unplugged: dict[int, int] = field(
+        metadata=_fact(
+            "{block: bytes}",
+            by_block(number(1)),
+            lambda *_: {},
+            needed=False,
+            check=_check_unplugged,
+        )
+    )
+    """Block of a device of virtio-mem -> how much at its end is not plugged."""
     log: list[str] = field(
         metadata=_fact(f"at most {LOG_LENGTH} lines of text", _log, lambda *_: [])
     )

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from memsim.kernel.blocks import ABSENT, EARLY, MEMMAP, OFFLINE, Blocks
+from memsim.kernel.parts import KERNEL_ZONES, unplugged_online
 from memsim.kernel.state import LOG_LENGTH, PAGE, KernelState
 from memsim.kernel.storage import NO_PAGE_TABLES, Hypervisor, StructPages
 from memsim.kernel.zones import MOVABLE, NONE, Zones
@@ -86,6 +87,7 @@ class Kernel:
     def free_memory(self) -> int:
         """Bytes of online memory that is not in use, neither by struct pages nor by `used`."""
         online = self.online_blocks() * self.machine.block_size
+        online -= unplugged_online(self.state, self.blocks)
         return online - self.struct_pages.in_use - self.machine.used
 
     def room_for_struct_pages(self) -> int:
@@ -98,6 +100,7 @@ class Kernel:
         online = self.zones.online.items()
         blocks = sum(count for (_, zone), count in online if zone != MOVABLE)
         room = blocks * self.machine.block_size - self.struct_pages.in_other_blocks
+        room -= unplugged_online(self.state, self.blocks, KERNEL_ZONES)
         return min(self.free_memory(), room - self.machine.used)
 
     @property
@@ -184,7 +187,7 @@ class Kernel:
             self.going_offline = None
         if self.machine.judges_removable and not self.removable(block):
             raise _error(errno.EBUSY)
-        size = self.machine.block_size
+        size = self.machine.block_size - self.state.unplugged.get(block, 0)
         # Linux would try to move the block's pages until a signal comes.
         moved = size - self.struct_pages.size if has_own else size
         if self.machine.used and self.free_memory() < moved:
@@ -213,6 +216,7 @@ class Kernel:
         """Remove an offline block (try_remove_memory)."""
         self._changed = True
         self.state.online_types.pop(block, None)
+        self.state.unplugged.pop(block, None)
         if gone := self.poisoned_in(block):
             self.state.poisoned = tuple(one for one in self.state.poisoned if one not in gone)
         early = self.blocks.flag(block, EARLY)
