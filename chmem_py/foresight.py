@@ -65,8 +65,8 @@ def format_forecast(
         for node, remains in found.nodes.items():
             yield f"node {node}: {_what_remains(remains)}"
         yield _what_remains(found.machine)
-        if found.doubtful:
-            yield f"not in zone Movable, so that the kernel may refuse: {named(found.doubtful)}"
+    if found.doubtful:
+        yield f"not in zone Movable, so that the kernel may refuse: {named(found.doubtful)}"
     if found.not_removable:
         refused = named(found.not_removable)
         yield f"not removable, so that the kernel will probably refuse: {refused}"
