@@ -202,7 +202,9 @@ def test_a_dry_run_doubts_blocks_that_change_zone(old: Path, chmem: Command) -> 
     layout.write_text('version = 1\n[[memory]]\nblocks = "11-14"\nzone = "Movable"\n')
     said = chmem("-s", old, "--apply", layout, "--dry-run").stdout
     assert "# not in zone Movable, so that the kernel may refuse: memory blocks 11-14\n" in said
-    assert "# not removable, so that the kernel will probably refuse: memory blocks 12, 14\n" in said
+    assert (
+        "# not removable, so that the kernel will probably refuse: memory blocks 12, 14\n" in said
+    )
 
 
 def test_a_dry_run_doubts_blocks_that_are_reconfigured(chmem: Command, machine: Make) -> None:

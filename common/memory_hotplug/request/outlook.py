@@ -44,10 +44,11 @@ class Forecast(NamedTuple):
     machine: Remains | None
     """What would remain of the machine; None as NODES is empty."""
     doubtful: Sequence[int]
-    """Blocks that would be set offline, be it for a moment, and are not in zone Movable, so that the
-    kernel may refuse; empty if nobody tells how much memory is in use."""
+    """Blocks that would be set offline, be it for a moment, and are not in zone Movable, so that
+    the kernel may refuse; empty if nobody tells how much memory is in use."""
     not_removable: Sequence[int]
-    """Such blocks of which the kernel says that they cannot be set offline; Linux before 5.8 does."""
+    """Such blocks of which the kernel says that they cannot be set offline; Linux before 5.8
+    does."""
     devices: Sequence[Emptied]
     """The devices of which memory would be set offline."""
     crowded: bool
