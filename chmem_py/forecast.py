@@ -24,8 +24,8 @@ def format_forecast(work: Work) -> Iterator[Sentence]:
         for node, remains in found.nodes.items():
             yield rows.WOULD_REMAIN_ON_NODE.of(node=node, **_words_of(remains))
         yield rows.WOULD_REMAIN.of(**_words_of(found.machine))
-        if found.doubtful:
-            yield rows.MAY_BE_REFUSED.of(blocks=named(found.doubtful))
+    if found.doubtful:
+        yield rows.MAY_BE_REFUSED.of(blocks=named(found.doubtful))
     if found.not_removable:
         yield rows.WILL_BE_REFUSED.of(blocks=named(found.not_removable))
     if empty := [one.device for one in found.devices if not one.left]:

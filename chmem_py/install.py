@@ -16,7 +16,7 @@ from hotplug_cli.program import CommandError
 from memory_hotplug.condition import Condition
 from memory_hotplug.errors import CannotWriteError
 from memory_hotplug.face import Machine
-from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED, rules_text, unit_text
+from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED, is_empty, rules_text, unit_text
 from memory_hotplug.layout.model import Layout
 from memory_hotplug.layout.places import layout_file_names, read_layout
 from memory_hotplug.trees.files import Tree
@@ -49,6 +49,8 @@ def hindrance(tree: Tree) -> Sentence | None:
     for path in (UNIT, WANTED, RULES):
         if is_masked(tree.root, path):
             return messages.MASKED.of(file=f"/{path}")
+        if path is not WANTED and is_empty(tree.root, path):
+            return messages.MASKED_BY_EMPTY.of(file=f"/{path}")
         if reason := not_writable(tree, path):
             return reason
     return None
@@ -98,7 +100,7 @@ def refresh_rules(
 ) -> None:
     """Write the rules anew, if they are installed and not those of LAYOUT. Raises OSError."""
     root = machine.tree.root
-    if is_there(root, RULES) and not is_masked(root, RULES):
+    if is_there(root, RULES) and not (is_masked(root, RULES) or is_empty(root, RULES)):
         text = rules_text(layout, machine.block_size)
         _bring(root, RULES, text, output, dry_run=dry_run)
 

@@ -1,6 +1,5 @@
 """Bring a machine to a memory layout, save the layout that it has, and undo the last change."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ from chmem_py.job import Job
 from chmem_py.output import Output
 from hotplug_cli.exits import Exit
 from hotplug_cli.output_file import open_output
-from hotplug_cli.program import CommandError
+from hotplug_cli.program import CommandError, standard_input
 from hotplug_cli.tree_messages import BAD_LAYOUT
 from memory_hotplug.change.lock import is_own
 from memory_hotplug.change.plan import NEEDED
@@ -62,9 +61,7 @@ def to_set(machine: Machine, words: Sequence[str]) -> Job:
 
 
 def _standard_input() -> Layout:
-    if sys.stdin is None:
-        raise LayoutError("-", None, "standard input is closed")
-    data = sys.stdin.buffer.read(LONGEST + 1)
+    data = standard_input().read(LONGEST + 1)
     if len(data) > LONGEST:
         raise LayoutError("-", None, "too long")
     return parse_layout(decoded(data, "-"), "-")

@@ -192,6 +192,11 @@ MASKED = Message(
     "remove the link first, or change the memory without --persistent and --install",
     manual="file is a link to /dev/null, which masks it",
 )
+MASKED_BY_EMPTY = Message(
+    "{file} is empty, which masks it; nothing was changed",
+    "remove the file first, or change the memory without --persistent and --install",
+    manual="file is empty, which masks it",
+)
 NOT_WRITABLE = Message(
     "{file} cannot be written: {reason}; nothing was changed",
     "without --persistent and --install the change lasts until the next boot",

@@ -24,12 +24,12 @@ from hotplug_cli.message import Message, Sentence, Wording
 from hotplug_cli.program import CommandError
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
-from memory_hotplug.change.guard import balanced, ratio_of
+from memory_hotplug.change.guard import ratio_of
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.change.plan import NEEDED, Change, change_to
 from memory_hotplug.change.saved import added
-from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, targets_on
+from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT, forecast_on, targets_on
 from memory_hotplug.change.undo import Rewritten
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.face import Machine
@@ -127,9 +127,8 @@ class Contest(NamedTuple):
         if not blocks:
             return
         layout = self.whole(added(self.saved, sorted(blocks, key=lambda block: block.number)))
-        found = targets_on(self.machine, layout, self.table)
-        changes = balanced(found.changes, self.table, ratio_of(self.machine))
-        claimed = {change.number: change for change in changes}
+        found = forecast_on(self.machine, layout, self.table)
+        claimed = {change.number: change for change in found.changes}
         for block in blocks:
             if change := claimed.get(block.number):
                 yield block, change

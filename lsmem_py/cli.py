@@ -42,10 +42,21 @@ def _schema(line: Line) -> str:
 
     from lsmem_py.schemas import schema_beside
 
-    given = [word.removeprefix("--") for word in line.given]
-    names = {word.partition("=")[0] for word in given}
-    formats = {word.partition("=")[2].lower() for word in given if word.startswith("format=")}
-    return json.dumps(schema_beside(names, formats, _report(names | formats)), indent=2)
+    options = _checked(line)
+    names = {word.removeprefix("--").partition("=")[0] for word in line.given}
+    format_name = options.format_name
+    report = _report({*names, format_name})
+    if not report and options.diff is None:
+        wanted_view(options, formats.named(format_name))
+    return json.dumps(schema_beside(names, format_name, report), indent=2)
+
+
+def _checked(line: Line) -> Options:
+    """The options of a command line. Raises UsageError."""
+    root = line.values["sysroot"] or "/"
+    options = Options(**{**line.values, "summary": wanted(line.given), "sysroot": root})
+    check(options, line.operands, line.given)
+    return options
 
 
 def _report(names: Collection[str]) -> Report | None:
@@ -251,9 +262,7 @@ class Lsmem(Command):
 
     def run(self, line: Line) -> int:
         """Write what is asked for; the exit status."""
-        root = line.values["sysroot"] or "/"
-        options = Options(**{**line.values, "summary": wanted(line.given), "sysroot": root})
-        check(options, line.operands, line.given)
+        options = _checked(line)
         if options.output_file is None:
             return _show(options, line.given)
         from contextlib import redirect_stdout

@@ -24,9 +24,9 @@ from lsmem_py.changes import ATTRIBUTES, Snapshot, snapshot
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.absence import Absence
-from memory_hotplug.change.guard import balanced, ratio_of
+from memory_hotplug.change.guard import ratio_of
 from memory_hotplug.change.plan import Change
-from memory_hotplug.change.targets import targets_on
+from memory_hotplug.change.targets import forecast_on, targets_on
 from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.model import Policy
 from memory_hotplug.layout.places import find_layout, read_layout
@@ -169,20 +169,19 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> Wanted:
     if layout is None:
         raise LayoutError("memory-layout.d", None, "there is no layout")
     table = machine.read(ATTRIBUTES)
-    found = targets_on(machine, layout, table)
-    ratio = ratio_of(machine)
-    changes = balanced(found.changes, table, ratio)
-    after = {change.number: _after(change) for change in changes}
+    found = forecast_on(machine, layout, table)
+    after = {change.number: _after(change) for change in found.changes}
     blocks = [after.get(block.number, block) for block in table.blocks()]
     columns = {name: [getattr(block, name) for block in blocks] for name in ATTRIBUTES}
     head = _head(now.head, layout.policy)
     then = snapshot(table._replace(columns=columns, remarks=()), head)
     said = [absent_sentence(absence, table.block_size) for absence in found.absences]
-    causes = {change.number: change.plan.refused.cause for change in changes if change.plan.refused}
-    kept = [number for number, cause in causes.items() if cause is Cause.KERNEL_ZONES]
+    refused = [change.plan.refused for change in found.changes if change.plan.refused]
+    kept = [one.number for one in refused if one.cause is Cause.KERNEL_ZONES]
     if kept:
+        ratio = ratio_of(machine)
         said.append(tree_messages.KERNEL_ZONES.of(blocks=named(kept), ratio=ratio))
-    return Wanted(then, found.absences, sorted(causes), said)
+    return Wanted(then, found.absences, sorted(one.number for one in refused), said)
 
 
 def _after(change: Change) -> MemoryBlock:

@@ -122,7 +122,7 @@ class Options(SimpleNamespace):
         for name in ("json", "pairs", "raw"):
             if getattr(self, name):
                 return name
-        return (self.format or "table").lower()
+        return "table" if self.format is None else self.format.lower()
 
 
 def on_terminal(when: str, unless: str | None = None) -> bool:

@@ -12,11 +12,11 @@ __all__ = ["schema_beside"]
 
 
 def schema_beside(
-    names: Collection[str], formats: Collection[str], report: Report | None
+    names: Collection[str], format_name: str, report: Report | None
 ) -> dict[str, Any]:
-    """The schema of what these options write, with the argument of --format, and the REPORT that
-    they ask for. Without any, that of typed JSON."""
-    jsonl, json = "jsonl" in formats, "json" in names or "json" in formats
+    """The schema of what these options write, in this format, and the REPORT that they ask for.
+    Without any, that of typed JSON."""
+    jsonl, json = format_name == "jsonl", format_name == "json"
     lines = jsonl or (json and os.environ.get("LIBSMARTCOLS_JSON") == "lines")
     if report and report.schema:
         return report.line_schema() if lines and report.line_schema else report.schema()

@@ -136,9 +136,9 @@ _SIZES: Final = "With --memory"
 def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
     name = given.pop("profile")
     sizes = {key: value for key, value in given.items() if value is not None}
-    ways = {"--profile": name, "--from": file, "--capture": tree, "--memory": sizes}
-    if sum(map(bool, ways.values())) != 1:
-        taken = [way for way, value in ways.items() if value and value is not sizes]
+    ways = {"--profile": name, "--from": file, "--capture": tree, "--memory": sizes or None}
+    if sum(value is not None for value in ways.values()) != 1:
+        taken = [way for way, value in ways.items() if value not in (None, sizes)]
         taken += [f"--{key.replace('_', '-')}" for key in sizes]
         if taken:
             raise UsageError(messages.WHICH_ONE_MACHINE.of(given=", ".join(taken)))
@@ -149,11 +149,22 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
             raise UsageError(messages.MEMORY_NEEDED.of())
         with options.checked_sizes():
             kernel = Kernel(profile.layout(sizes.pop("block_size", 128 << 20), **sizes))
-    elif name and name not in profile.PROFILES:
-        raise UnknownProfileError(name, profile.PROFILES)
+    elif tree is not None:
+        kernel = _like(tree)
+    elif file is not None:
+        # An empty name is that of no file, where Path has the present directory.
+        os.stat(file)
+        kernel = profile.boot(Path(file))
     else:
-        kernel = _like(tree) if tree else profile.boot(name or Path(str(file)))
+        kernel = profile.boot(_known(name))
     _make(path, kernel)
+
+
+def _known(name: str | None) -> str:
+    """The NAME of a built-in machine. Raises UnknownProfileError."""
+    if name not in profile.PROFILES:
+        raise UnknownProfileError(str(name), profile.PROFILES)
+    return name
 
 
 def _like(tree: str) -> Kernel:
@@ -332,7 +343,7 @@ def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
     from memsim import namespace
 
     command = ctx.meta.get("command", [])
-    if path and profile:
+    if path is not None and profile is not None:
         raise UsageError(messages.DIR_OR_PROFILE.of())
     if path and running.is_guest(path):
         return running.shell(path, command)
@@ -353,12 +364,10 @@ def shell(ctx: click.Context, path: str | None, profile: str | None) -> int:
 @contextmanager
 def _machine_or_new(path: str | None, name: str | None) -> Iterator[tuple[str, str]]:
     """The root of a machine and its name in messages; a machine made here is removed afterwards."""
-    if path:
+    if path is not None:
         yield options.open_machine(path).root, f"the simulated machine {path}"
         return
-    name = name or "s390-lpar"
-    if name not in profile.PROFILES:
-        raise UnknownProfileError(name, profile.PROFILES)
+    name = _known("s390-lpar" if name is None else name)
     with tempfile.TemporaryDirectory(prefix="memsim.") as temporary:
         root = f"{temporary}/machine"
         _make(root, profile.boot(name))

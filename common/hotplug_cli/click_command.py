@@ -33,7 +33,8 @@ class GetoptOption(click.Option):
     """An option of click, and its row."""
 
     def __init__(self, names: Sequence[str], *, row: Option, **kwargs: Any) -> None:
-        is_flag = row.metavar is None
+        # False would have click take no value that begins with a dash.
+        is_flag = True if row.metavar is None else None
         super().__init__(names, help=row.help, metavar=row.metavar, is_flag=is_flag, **kwargs)
         self.row = row
 

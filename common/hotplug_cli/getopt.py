@@ -175,10 +175,9 @@ class OptionTable:
                 line.answering = option
             if option.at_once:
                 return
-            said[option.key] = option, value if equals else None
+            if not option.answer:
+                said[option.key] = option, value if equals else None
         line.operands = tuple(found)
-        if line.answering:
-            return
         line.values = {option.key: option.default for option in self.options if not option.answer}
         for key, (option, text) in said.items():
             line.values[key] = option.parsed(text)

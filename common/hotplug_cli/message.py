@@ -87,10 +87,26 @@ class Message(NamedTuple):
 
     def of(self, **fields: object) -> Sentence:
         """The sentence with FIELDS filled in."""
-        text, advice = self.text.format_map(fields), self.advice.format_map(fields)
+        shown = fields if self.reference else _quoting_nothing(self.text, fields)
+        text = self.text.format_map(shown)
+        advice = self.advice.format_map(_quoting_nothing(self.advice, fields))
         return Sentence(text, advice, self.reference, self.always, self, fields)
 
     @property
     def entry(self) -> str:
         """The entry of the manual that explains the message."""
         return self.manual or re.sub(r"{(\w+)}", r"\1", self.text)
+
+
+_WORD = re.compile(r"(?:^|(?<=[ (])){(\w+)}(?=[ ,:;)]|$)")
+"""A field that is a word of its own."""
+
+
+def _quoting_nothing(template: str, fields: Mapping[str, object]) -> Mapping[str, object]:
+    """FIELDS with quotes for an empty text, where TEMPLATE has it as a word of a sentence."""
+    if "" not in fields.values() or _WORD.fullmatch(template):
+        return fields
+    words = set(_WORD.findall(template))
+    return {
+        name: "''" if value == "" and name in words else value for name, value in fields.items()
+    }

@@ -33,9 +33,10 @@ class CommandError(MemoryHotplugError):
 
 
 def standard_input() -> BinaryIO:
-    """Raises OSError if it is closed: its descriptor can then be that of another file."""
+    """Raises OSError if it is closed: its descriptor can then be that of another file. The launcher
+    closes a directory."""
     if sys.stdin is None:
-        raise OSError(errno.EBADF, "standard input is closed", "-")
+        raise OSError(errno.EBADF, "standard input is closed or a directory", "-")
     return sys.stdin.buffer
 
 
@@ -90,7 +91,7 @@ def sentences_of(error: Exception) -> Iterator[Sentence]:
     elif isinstance(error, OSError):
         reason = error.strerror or str(error)
         if error.filename is not None:
-            yield messages.FILE_ERROR.of(file=error.filename or "''", reason=reason)
+            yield messages.FILE_ERROR.of(file=error.filename, reason=reason)
         else:
             yield messages.WRITE_ERROR.of(reason=reason)
     else:

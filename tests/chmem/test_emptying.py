@@ -207,6 +207,23 @@ def test_a_dry_run_says_what_the_kernel_says(old: Path, chmem: Command) -> None:
     assert "# not removable, so that the kernel will probably refuse: memory block 14" in size
 
 
+def test_a_dry_run_doubts_blocks_that_change_zone(old: Path, chmem: Command) -> None:
+    layout = old / "layout.toml"
+    layout.write_text('version = 1\n[[memory]]\nblocks = "11-14"\nzone = "Movable"\n')
+    said = chmem("-s", old, "--apply", layout, "--dry-run").stdout
+    assert "# not in zone Movable, so that the kernel may refuse: memory blocks 11-14\n" in said
+    assert (
+        "# not removable, so that the kernel will probably refuse: memory blocks 12, 14\n" in said
+    )
+
+
+def test_a_dry_run_doubts_blocks_that_are_reconfigured(chmem: Command, machine: Make) -> None:
+    root = machine(s390(first=4, used=256 * MIB))
+    said = chmem("-s", root, "--reconfigure", "-m", "1", "-b", "2-3", "--dry-run").stdout
+    assert "# not in zone Movable, so that the kernel may refuse: memory blocks 2-3\n" in said
+    assert "would remain" not in said
+
+
 def test_a_size_of_a_layout_leaves_what_is_not_removable(
     old: Path, chmem: Command, tmp_path: Path
 ) -> None:

@@ -161,6 +161,20 @@ def test_what_is_masked_stays_so_and_nothing_is_changed(
         assert done.stderr.startswith(said)
 
 
+@pytest.mark.parametrize("path", [UNIT, RULES])
+def test_an_empty_file_masks_as_well(path: str, tree: Path, chmem: Command) -> None:
+    """systemd loads no empty unit, also where it is enabled."""
+    assert chmem("-s", tree, "-e", "-b", "5", "--persistent").status == 0
+    (tree / path).write_text("")
+    if path == RULES:
+        (tree / UNIT).unlink()
+    said = f"chmem: /{path} is empty, which masks it; nothing was changed\n"
+    assert refused(tree, chmem) == said
+    done = chmem("-s", tree, "--apply", "--install")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(said)
+
+
 @pytest.mark.parametrize("path", [SAVED, UNIT, RULES, WANTED])
 def test_a_file_in_the_way_is_named_and_nothing_is_changed(
     path: str, tree: Path, chmem: Command

@@ -33,11 +33,21 @@ def test_a_closed_standard_output_is_a_write_error(machines: Machines) -> None:
 
 
 @pytest.mark.parametrize(("view", "status"), [("--at", 1), ("--diff", 2)])
-def test_a_closed_standard_input_is_told(view: str, status: int, machines: Machines) -> None:
-    without = ("sh", "-c", 'exec "$@" <&-', "sh")
+@pytest.mark.parametrize("instead", ["<&-", "</"])
+def test_a_standard_input_without_text_is_told(
+    view: str, status: int, instead: str, machines: Machines
+) -> None:
+    without = ("sh", "-c", f'exec "$@" {instead}', "sh")
     done = run_program("lsmem", "-s", machines("one-block"), view, "-", within=without)
-    expected = "lsmem: -: standard input is closed\n"
+    expected = "lsmem: -: standard input is closed or a directory\n"
     assert (done.returncode, done.stdout, done.stderr) == (status, "", expected)
+
+
+def test_a_standard_input_that_nobody_reads_may_be_a_directory(machines: Machines) -> None:
+    line = ("lsmem", "-s", machines("one-block"))
+    done = run_program(*line, within=("sh", "-c", 'exec "$@" </', "sh"))
+    assert done.returncode == 0
+    assert done.stdout == run_program(*line).stdout
 
 
 def test_a_closed_standard_error_changes_no_exit_status() -> None:

@@ -117,3 +117,25 @@ def test_without_a_report_the_schema_is_that_of_typed_json(lsmem: Command) -> No
     assert json.loads(lsmem("--json-schema").stdout)["title"] == "lsmem --json --typed"
     metrics = lsmem("--format=prometheus", "--json-schema").stdout
     assert metrics == lsmem("--json-schema").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("x", "bad usage"),
+        ("--at junk", "invalid argument of --at: junk"),
+        ("--output junk", "unknown column: junk"),
+        ("--split junk", "unknown column: junk"),
+        ("--watch=0", "invalid argument of --watch: 0"),
+        ("--format=", "unknown format: '' "),
+        ("--format junk", "unknown format: junk"),
+        ("--typed", "option --typed goes with --json or --format jsonl"),
+    ],
+)
+def test_beside_a_schema_wrong_words_are_refused_as_elsewhere(
+    words: str, said: str, lsmem: Command
+) -> None:
+    for line in ((*words.split(), "--json-schema"), ("--json-schema", *words.split())):
+        done = lsmem(*line)
+        assert (done.status, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"lsmem: {said}")

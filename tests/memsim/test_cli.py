@@ -417,3 +417,35 @@ def test_the_progress_of_create_ends_at_all_blocks(
         assert told == sorted(told)
         assert told[-1] == 32
         assert len(told) > 32
+
+
+@pytest.mark.parametrize("words", [("--memory", "-1G"), ("--memory=-1G",)])
+def test_a_size_below_zero_is_told_as_any_wrong_size(
+    words: tuple[str, ...], tmp_path: Path, memsim: Command
+) -> None:
+    done = memsim("create", tmp_path / "m", *words)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith("memsim: --memory: expected a size such as 128M, not -1G\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["create", "m", "--profile", ""], "no profile is named ''; the profiles are "),
+        (["create", "m", "--from", ""], "'': No such file or directory\n"),
+        (["create", "m", "--capture", ""], "'': No such file or directory\n"),
+        (["create", "m", "--memory", ""], "--memory: expected a size such as 128M, not ''\n"),
+        (["create", "m", "--memory=1G", "--profile="], "say which machine in one way, not "),
+        (["shell", "--profile", "", "--", "true"], "no profile is named ''; the profiles are "),
+        (["shell", "", "--", "true"], "'': expected a simulated machine\n"),
+        (["show", ""], "'': expected a simulated machine\n"),
+        ([""], "no command is named ''; the commands are "),
+    ],
+)
+def test_an_empty_word_is_no_missing_one_and_is_quoted(
+    words: list[str], said: str, memsim: Command
+) -> None:
+    done = memsim(*words)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"memsim: {said}")
+    assert not Path("m").exists()

@@ -275,3 +275,21 @@ def test_each_field_of_a_message_of_chmem_is_a_value_or_only_words() -> None:
     values = set(MESSAGE["properties"]["values"]["properties"])
     assert values.isdisjoint(ONLY_WORDS)
     assert used == values | ONLY_WORDS
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "text"),
+    [
+        (Message("invalid argument: {x} (words)"), "x", "invalid argument: '' (words)"),
+        (Message("{x}: expected a machine"), "x", "'': expected a machine"),
+        (Message("option '{x}' goes"), "x", "option '' goes"),
+        (Message("no room{x} here"), "x", "no room here"),
+        (Message("{x}"), "x", ""),
+        (Message("unknown column: {x}", reference=True), "x", "unknown column: "),
+    ],
+)
+def test_an_empty_word_is_quoted_but_where_the_words_are_util_linux_s(
+    row: Message, field: str, text: str
+) -> None:
+    said = row.of(**{field: ""})
+    assert (said.text, said.fields) == (text, {field: ""})

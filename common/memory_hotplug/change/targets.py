@@ -41,6 +41,7 @@ from memory_hotplug.table import BlockTable
 __all__ = [
     "NEEDED_FOR_LAYOUT",
     "Targets",
+    "forecast_on",
     "removal_for",
     "takes_size",
     "targets_of",
@@ -84,6 +85,12 @@ def targets_on(
         removal=removal_for(machine, layout) if removal is None else removal,
         ratio=None if force else ratio_of(machine),
     )
+
+
+def forecast_on(machine: Machine, layout: Layout, table: BlockTable) -> Targets:
+    """`targets_on`, if all else succeeds: what would make zone Movable too large is refused."""
+    found = targets_on(machine, layout, table)
+    return found._replace(changes=balanced(found.changes, table, ratio_of(machine)))
 
 
 def targets_of(

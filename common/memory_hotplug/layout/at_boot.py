@@ -10,13 +10,22 @@ from collections.abc import Iterator, Sequence
 
 from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
-from memory_hotplug.trees.root_files import is_masked, is_there
+from memory_hotplug.trees.root_files import is_masked, is_there, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.layout.model import Entry, Layout
 
-__all__ = ["RULES", "UNIT", "WANTED", "globs", "is_applied_at_boot", "rules_text", "unit_text"]
+__all__ = [
+    "RULES",
+    "UNIT",
+    "WANTED",
+    "globs",
+    "is_applied_at_boot",
+    "is_empty",
+    "rules_text",
+    "unit_text",
+]
 
 UNIT = "etc/systemd/system/memory-layout.service"
 WANTED = "etc/systemd/system/sysinit.target.wants/memory-layout.service"
@@ -41,9 +50,18 @@ def is_applied_at_boot(root: str) -> bool:
     """Whether the machine with this ROOT applies its layout at boot: the unit, of a package or of
     --install, is there, is enabled, and is not masked. Raises OSError."""
     name = UNIT.rpartition("/")[2]
-    if not is_there(root, WANTED) or is_masked(root, UNIT):
+    if not is_there(root, WANTED) or is_masked(root, UNIT) or is_empty(root, UNIT):
         return False
     return any(is_there(root, f"{directory}/{name}") for directory in _UNITS)
+
+
+def is_empty(root: str, path: str) -> bool:
+    """Whether the file is there and empty: such a unit is masked (systemd.unit(5)), and udev reads
+    no rule where others of its name may have some."""
+    try:
+        return is_there(root, path) and not read_file(root, path)
+    except OSError:
+        return False
 
 
 def unit_text(program: str) -> str:

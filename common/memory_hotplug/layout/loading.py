@@ -76,8 +76,8 @@ def _check_bounds(text: str, file: str) -> None:
 
 
 def cut(text: str) -> str:
-    """TEXT, of which the beginning is enough in a message."""
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    """TEXT, of which the beginning is enough in a message; quotes where it is empty."""
+    return text or "''" if len(text) <= 60 else f"{text[:60]}..."
 
 
 def load_json(text: str, file: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def parse_policy(words: Sequence[str]) -> Policy:
             reason = f"no space stands around the =: {key.strip()}={value.strip()}"
             raise LayoutError("policy", None, printable(reason))
         if not equals or key in values:
-            reason = f"{key} is given twice" if equals else f"expected KEY=VALUE, not {word}"
+            reason = f"{key} is given twice" if equals else f"expected KEY=VALUE, not {cut(word)}"
             raise LayoutError("policy", None, printable(reason))
         # What is no number and no truth stays text, and is checked as such.
         values[key] = int(value) if _NUMBER.fullmatch(value) else _TRUTH.get(value.lower(), value)

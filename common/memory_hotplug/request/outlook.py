@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
-from memory_hotplug.change.guard import ratio_of
+from memory_hotplug.change.guard import ratio_of, takes_memory
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.rehearsal import Rehearsal
 from memory_hotplug.change.removal import Emptied, not_removable
@@ -44,10 +44,11 @@ class Forecast(NamedTuple):
     machine: Remains | None
     """What would remain of the machine; None as NODES is empty."""
     doubtful: Sequence[int]
-    """Blocks that would be set offline and are not in zone Movable, so that the kernel may refuse.
-    """
+    """Blocks that would be set offline, be it for a moment, and are not in zone Movable, so that
+    the kernel may refuse; empty if nobody tells how much memory is in use."""
     not_removable: Sequence[int]
-    """Those of which the kernel says that they cannot be set offline; Linux before 5.8 does."""
+    """Such blocks of which the kernel says that they cannot be set offline; Linux before 5.8
+    does."""
     devices: Sequence[Emptied]
     """The devices of which memory would be set offline."""
     crowded: bool
@@ -67,15 +68,16 @@ def forecast_of(work: Work) -> Forecast:
     taken = [one.before for one in done if _comes(one.after, one.before)]
     given = [one.after for one in done if _comes(one.before, one.after)]
     known = work.need.now if work.need and taken else None
-    staying = not_removable(machine) if taken else ()
+    left = [one.before for one in done if takes_memory(one.change)]
+    staying = not_removable(machine) if left else ()
     return Forecast(
         tally.complete,
         tuple(tally.outcomes.values()),
         tuple(work.writes),
         _of_nodes(machine, known, taken, given) if known else {},
         _of_machine(machine, known, taken, given) if known else None,
-        [block.number for block in taken if zone_of(block) is not Zone.MOVABLE],
-        [block.number for block in taken if block.number in staying],
+        [block.number for block in left if work.need and zone_of(block) is not Zone.MOVABLE],
+        [block.number for block in left if block.number in staying],
         tally.emptied,
         tally.crowded(ratio_of(work.machine)) is not None,
     )
