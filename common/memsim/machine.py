@@ -225,8 +225,9 @@ class Machine:
     """Whether the kernel itself tells a crash kernel of memory that comes and goes; None: there is
     no such file. It is there since Linux 6.6 on x86, since 6.11 on ppc64."""
     dlpar: bool = field(default=False, metadata=_YES_NO)
-    """Whether memory that is plugged in comes online whatever auto_online_blocks says, as on POWER
-    (arch/powerpc/platforms/pseries/hotplug-memory.c, dlpar_add_lmb)."""
+    """Whether memory that is plugged in comes online whatever auto_online_blocks says, and is set
+    offline by the kernel when it goes, as on POWER (dlpar_add_lmb and dlpar_remove_lmb in
+    arch/powerpc/platforms/pseries/hotplug-memory.c)."""
     faults: Mapping[str, Mapping[int, Fault]] = field(
         default_factory=dict,
         metadata=_key(
