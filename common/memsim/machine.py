@@ -29,6 +29,7 @@ __all__ = [
     "Machine",
     "by_transition",
     "fault",
+    "since",
 ]
 
 MIB: Final = 1 << 20
@@ -124,6 +125,12 @@ def _release(value: Any) -> str:
     if not RELEASE.fullmatch(text(value)):
         raise ValueError
     return text(value)
+
+
+def since(release: str | None, version: int, patchlevel: int) -> bool:
+    """Whether a release is of this Linux or of a later one. No release is."""
+    found = RELEASE.fullmatch(release or "")
+    return found is None or (int(found[1]), int(found[2])) >= (version, patchlevel)
 
 
 _YES_NO: Final = _key("true or false", yes_no)
@@ -250,8 +257,7 @@ class Machine:
 
     def since(self, version: int, patchlevel: int) -> bool:
         """Whether the kernel is this Linux or a later one. A kernel without a release is."""
-        found = RELEASE.fullmatch(self.release or "")
-        return found is None or (int(found[1]), int(found[2])) >= (version, patchlevel)
+        return since(self.release, version, patchlevel)
 
     @property
     def judges_removable(self) -> bool:
