@@ -177,9 +177,9 @@ def unplug(kernel: Kernel, blocks: range) -> None:
         try:
             kernel.offline(block)
         except OSError as error:
-            gone = range(blocks[0], block)
-            kernel.add(gone)
-            _set_online(kernel, gone)
+            taken = range(blocks[0], block)
+            kernel.add(taken)
+            _set_online(kernel, taken)
             raise StaysError(block, error) from error
         kernel.remove(block)
     gone = _devices_in(kernel, blocks)
