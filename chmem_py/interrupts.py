@@ -38,6 +38,8 @@ class Interrupts(Watch):
         interrupted code may hold."""
         self.began: Callable[[int], None] = lambda number: None
         """What is told of each block before it is changed."""
+        self.waits: Callable[[str], None] = lambda step: None
+        """What is told of each step before its write."""
         self.signal: int | None = None
         """The number of the first signal that came."""
         self._timeout = timeout
@@ -69,9 +71,11 @@ class Interrupts(Watch):
         self.began(number)
 
     def during(self, step: str) -> _Armed:
+        self.waits(step)
         return self._stoppable_offline if step == "offline" else self._stoppable
 
     def limiting(self, step: str) -> _Armed:
+        self.waits(step)
         return self._steady_offline if step == "offline" else self._steady
 
     def _stop(self, number: int, _: FrameType | None) -> None:

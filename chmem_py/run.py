@@ -128,12 +128,17 @@ def _say_left_out(work: Work, output: Output) -> None:
         output.say(messages.LAYOUT_LEFT_OUT.of(reason=reason))
 
 
+_WAITED_FOR = {"offline": "moving its pages"}
+"""What a step takes long for."""
+
+
 def _carry_out(site: Workplace, work: Work, text: Text) -> None:
     """Have the blocks changed, with a progress bar, or the change rehearsed."""
     tally, selection = work.tally, work.selection
     progress = Progress(selection.asked, selection.block_size)
     if not text.rehearsed:
         site.interrupts.last_words, site.interrupts.began = progress.abandon, progress.begin
+        site.interrupts.waits = lambda step: progress.wait_for(_WAITED_FOR.get(step))
         progress.start()
     try:
         for outcome in work:

@@ -94,6 +94,10 @@ NO_DEVICE = Message(
     "no device that was plugged in is named {device}", "memsim show {directory} lists the devices"
 )
 NOT_TAKEN = Message("memory blocks {blocks} cannot be taken out: {reason}")
+STAYS = Message(
+    "block {block} cannot be set offline: {reason}; nothing was taken out",
+    "memsim show lists the faults, and lsmem --why says what blocks hold",
+)
 BY_SIZE_ONLY = Message(
     "of a guest, memory is taken out by its size only", "give --memory SIZE, and --as virtio-mem"
 )

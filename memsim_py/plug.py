@@ -105,9 +105,7 @@ def _plug_in_vain(machine: Directory, memory: int, node: int | None) -> NoReturn
     raise CommandError(messages.NOT_ADDED.of(size=size), *options.decimals())
 
 
-@click.command(
-    "unplug", cls=GetoptCommand, help="Take plugged-in memory that is offline out of a machine."
-)
+@click.command("unplug", cls=GetoptCommand, help="Take plugged-in memory out of a machine.")
 @running.argument
 @_memory
 @option(
@@ -165,7 +163,7 @@ def _take_out(machine: Directory, which: range | str) -> None:
         slots.unplug(kernel, blocks)
         taken.append(blocks)
 
-    machine.change(change)
+    _carry_out(machine, change)
     click.echo(f"memory blocks {_ends(taken[0])}")
 
 
@@ -213,11 +211,19 @@ def _checked(kernel: Kernel, memory: int | None, *, parts: bool) -> int:
     raise CommandError(message.of(size=human(unit)), *options.decimals())
 
 
+def _carry_out(machine: Directory, change: Callable[[Kernel], None]) -> None:
+    """Change a machine. What the kernel does before it refuses to take a block out stays done."""
+    try:
+        machine.change(change)
+    except slots.StaysError as error:
+        raise CommandError(messages.STAYS.of(block=error.block, reason=error.strerror)) from error
+
+
 def _obstacle(kernel: Kernel, blocks: range) -> str | None:
     """Why these blocks cannot be taken out; None if they can."""
     if not slots.plugged_in(kernel, blocks):
         return "not all of them were plugged in"
-    online = next(filter(kernel.blocks.online, blocks), None)
+    online = next((block for block in blocks if not slots.can_go(kernel, block)), None)
     if online is not None:
         return f"block {online} is online"
     if not slots.can_be_cut(kernel, blocks):
@@ -249,5 +255,5 @@ def _change(
             raise CommandError(missing.of(size=human(size), where=where))
         found.append(blocks)
 
-    machine.change(change)
+    _carry_out(machine, change)
     click.echo(f"memory blocks {_ends(found[0])}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from _thread import allocate_lock
 
 from hotplug_cli.sizes import human
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 DELAY = 0.5
 """Seconds of work after which progress is shown."""
 
+WAIT = 2.0
+"""Seconds after which it is shown what is waited for."""
+
 
 class Progress:
     """The progress bar; it does nothing if standard error is not a terminal."""
@@ -25,6 +29,8 @@ class Progress:
         self._block_size = block_size
         self._done = 0
         self._at: int | None = None
+        self._awaited: str | None = None
+        self._since = 0.0
         self._lock = allocate_lock()
         self._shown: Any = None
         self._task: Any = None
@@ -54,14 +60,25 @@ class Progress:
 
     def _show(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
+        from rich.text import Text
+
+        where = self._where
+
+        class Where(ProgressColumn):
+            """Made anew for each picture, as the time goes on."""
+
+            def render(self, task: Task) -> Text:
+                return Text(where())
 
         with self._lock:
             if self._over:
                 return
             self._shown = Bar(
-                TextColumn("{task.fields[at]}"),
+                # Where there is little room, the bar is shorter.
+                Where(table_column=Column(no_wrap=True)),
                 BarColumn(),
                 TextColumn("{task.completed:.0f} of {task.total:.0f} blocks"),
                 TextColumn("{task.fields[bytes]}"),
@@ -77,17 +94,29 @@ class Progress:
 
     def _fields(self) -> dict[str, str]:
         size = self._block_size
-        at = "" if self._at is None else f"memory block {self._at}"
-        return {"at": at, "bytes": f"{human(self._done * size)} of {human(self._blocks * size)}"}
+        return {"bytes": f"{human(self._done * size)} of {human(self._blocks * size)}"}
+
+    def _where(self) -> str:
+        """Which block it is, and what is waited for, if that takes long."""
+        if self._at is None:
+            return ""
+        at, waited = f"memory block {self._at}", time.monotonic() - self._since
+        if self._awaited is None or waited < WAIT:
+            return at
+        return f"{at}: {self._awaited}, {waited:.0f} s"
 
     def _update(self) -> None:
         self._shown.update(self._task, completed=self._done, **self._fields())
 
     def begin(self, number: int) -> None:
         """The work on block NUMBER begins."""
-        self._at = number
+        self._at, self._awaited = number, None
         if self._shown is not None:
             self._update()
+
+    def wait_for(self, what: str | None) -> None:
+        """WHAT is waited for from now on; None: nothing that takes long."""
+        self._awaited, self._since = what, time.monotonic()
 
     def done(self, blocks: int) -> None:
         """So many blocks are done in all. Blocks that were taken in place of others can make them

@@ -6,6 +6,7 @@ them are fields of Machine and Group (machine.py); the others are here.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from memsim.errors import MachineError, wrong
-from memsim.machine import GROUP_VALUES, MACHINE_VALUES, MAX_BLOCKS, ZONES, Group, Machine
+from memsim.machine import GROUP_VALUES, MACHINE_VALUES, MAX_BLOCKS, ZONES, Group, Machine, since
 from memsim.schema import LIMIT, Value, checked, number, one_of, text
 
 __all__ = ["GROUP_KEYS", "MACHINE_KEYS", "MachineError", "dump", "parse"]
@@ -86,6 +87,7 @@ def parse(description: Any, name: str = "machine") -> Machine:
     if firmware and values.get("probe"):
         raise wrong(where + "probe", "false where there is firmware", values["probe"])
     values.setdefault("memmap_supported", values.get("memmap_param") in ("Y", "force"))
+    values.setdefault("auto_online_blocks", auto_online(values.get("release")))
     values.setdefault("online_policy", "contig-zones" if values.get("memmap_param") else None)
     groups: list[tuple[str, Group]] = []
     for index, given in enumerate(description["blocks"]):
@@ -101,6 +103,23 @@ def parse(description: Any, name: str = "machine") -> Machine:
     for key, table in (("faults", machine.faults), ("delays", machine.delays)):
         _check_blocks(where + key, machine, table)
     return machine
+
+
+_OF_DEBIAN: Final = re.compile(r"\+deb(\d+)")
+
+
+def auto_online(release: str | None) -> str | None:
+    """The auto_online_blocks of a kernel whose command line does not say it; None: it has no such
+    file, as before Linux 4.6 (commit 31bc3858ea3e).
+
+    It is the same on all architectures. mm/Kconfig has offline as the default. The kernels of
+    Debian 13 and later are configured with MHP_DEFAULT_ONLINE_TYPE_ONLINE_AUTO, those of Debian 12
+    without MEMORY_HOTPLUG_DEFAULT_ONLINE (their /boot/config).
+    """
+    if not since(release, 4, 6):
+        return None
+    debian = _OF_DEBIAN.search(release or "")
+    return "online" if debian and int(debian[1]) >= 13 else "offline"
 
 
 def _check_order(groups: Sequence[tuple[str, Group]], block_size: int) -> None:

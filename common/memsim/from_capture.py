@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from memsim.capture import read_beside, read_release, read_tree
@@ -17,7 +18,7 @@ from memsim.paths import FIRMWARE, MEMORY, PARAMETERS
 from memsim.sysfs import Sysfs
 from memsim.system_files import ABOUT, cleaned
 
-__all__ = ["like"]
+__all__ = ["differing", "like"]
 
 
 def like(root: str | os.PathLike[str]) -> tuple[Kernel, tuple[str, ...]]:
@@ -27,13 +28,10 @@ def like(root: str | os.PathLike[str]) -> tuple[Kernel, tuple[str, ...]]:
     no attribute, and assumed: zones follow the kernel's rule of spans, unless the tree shows other
     ones; they have x86's limits where there is a zone DMA32 or the first block is in several zones;
     only struct pages are in use; there are no faults; on arm64, what is online is memory of the
-    boot, unless /proc/iomem says otherwise. Raises MachineError for a tree that is not a
-    machine's, and OSError for one that cannot be read.
+    boot, unless /proc/iomem says otherwise (see `_ram`). Raises MachineError for a tree that is not
+    a machine's, and OSError for one that cannot be read.
     """
-    files = {
-        path: content if isinstance(content, str) else content.decode(errors="replace").strip()
-        for path, content in read_tree(root)
-    }
+    files = _files(root)
     description = _described(root, files) | {"release": read_release(root)}
     _read_beside(root, description)
     kernel = Kernel(parse(description, os.fspath(root)))
@@ -46,9 +44,21 @@ def like(root: str | os.PathLike[str]) -> tuple[Kernel, tuple[str, ...]]:
     return kernel, differing
 
 
+def _files(root: str | os.PathLike[str]) -> dict[str, str]:
+    """The files about memory below a root: path -> text, or target of a link."""
+    return {
+        path: content if isinstance(content, str) else content.decode(errors="replace").strip()
+        for path, content in read_tree(root)
+    }
+
+
+def differing(kernel: Kernel, root: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The files that a machine does not have as they are below a root, as `like` names them."""
+    return _differing(kernel, _files(root))
+
+
 def _read_beside(root: str | os.PathLike[str], description: dict[str, Any]) -> None:
     """Say what other files tell: the page size, and which blocks will not be set offline."""
-    ram = _ram(read_beside(root, "proc/iomem"))
     about = cleaned(ABOUT, read_beside(root, ABOUT).encode())
     known = json.loads(about) if about else {}
     arm64 = "aarch64" in (read_beside(root, "proc/sys/kernel/arch").strip(), known.get("machine"))
@@ -58,17 +68,19 @@ def _read_beside(root: str | os.PathLike[str], description: dict[str, Any]) -> N
     # of virtio-mem it never has (mm/memory_hotplug.c, mhp_supports_memmap_on_memory).
     memmap = description["memmap_stays"] and description["memmap_param"] in ("Y", "force")
     size = description["block_size"]
+    ram = _ram(read_beside(root, "proc/iomem"), size)
     groups = []
     for group in description["blocks"]:
         online = group.get("state") == "online"
         first, last = group["range"]
         for block in range(first, last + 1) if online or memmap else ():
             start, end = block * size, (block + 1) * size
-            own = [(max(low, start), min(high, end), name) for low, high, name in ram]
+            own = [(max(low, start), min(high, end), *of) for low, high, *of in ram]
             own = [each for each in own if each[0] < each[1]]
-            holes = bool(ram) and sum(high - low for low, high, _ in own) < size
-            named = any("(" in name for _, _, name in own)
-            more = {"holes": holes, "stays": arm64 and not named} if online else {}
+            holes = bool(ram) and sum(high - low for low, high, *_ in own) < size
+            named = any("(" in name for _, _, name, _ in own)
+            added = bool(own) and all(late for *_, late in own)
+            more = {"holes": holes, "stays": arm64 and not added} if online else {}
             more |= {"memmap": not named} if memmap and not online else {}
             groups.append(group | {"range": [block, block]} | more)
         if not (online or memmap):
@@ -76,14 +88,27 @@ def _read_beside(root: str | os.PathLike[str], description: dict[str, Any]) -> N
     description["blocks"] = _joined(groups)
 
 
-_RAM: Final = re.compile(r"^ *([0-9a-f]+)-([0-9a-f]+) : (System RAM.*)$", re.MULTILINE)
+_LINE: Final = re.compile(r"^( *)([0-9a-f]+)-([0-9a-f]+) : (.*)$", re.MULTILINE)
 
 
-def _ram(iomem: str) -> list[tuple[int, int, str]]:
+def _ram(iomem: str, block_size: int) -> list[tuple[int, int, str, bool]]:
     """The ranges of memory in /proc/iomem, from their first address to that after their last, with
-    their names, such as System RAM (kmem). None if the file hides the addresses."""
-    lines = ((int(low, 16), int(high, 16) + 1, name) for low, high, name in _RAM.findall(iomem))
-    return [(low, high, name) for low, high, name in lines if high > 1]
+    their names, and whether each came after the boot. None if the file hides the addresses.
+
+    A driver names its memory: System RAM (kmem). That of a DIMM has no such name; but it is of
+    whole blocks, and nothing is listed within it, whereas the kernel lists what it has reserved in
+    memory of the boot (arch/arm64/kernel/setup.c, reserve_memblock_reserved_regions).
+    """
+    lines = [
+        (len(indent), int(low, 16), int(high, 16) + 1, name)
+        for indent, low, high, name in _LINE.findall(iomem)
+    ]
+    found = []
+    for (indent, low, high, name), (after, *_) in pairwise([*lines, (0, 0, 0, "")]):
+        if name.startswith("System RAM") and high > 1:
+            empty = after <= indent and low % block_size == high % block_size == 0
+            found.append((low, high, name, empty or "(" in name))
+    return found
 
 
 _NOT_CAPTURED: Final = ("uevent", "subsystem")

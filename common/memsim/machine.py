@@ -232,8 +232,9 @@ class Machine:
     """Whether the kernel itself tells a crash kernel of memory that comes and goes; None: there is
     no such file. It is there since Linux 6.6 on x86, since 6.11 on ppc64."""
     dlpar: bool = field(default=False, metadata=_YES_NO)
-    """Whether memory that is plugged in comes online whatever auto_online_blocks says, as on POWER
-    (arch/powerpc/platforms/pseries/hotplug-memory.c, dlpar_add_lmb)."""
+    """Whether memory that is plugged in comes online whatever auto_online_blocks says, and is set
+    offline by the kernel when it goes, as on POWER (dlpar_add_lmb and dlpar_remove_lmb in
+    arch/powerpc/platforms/pseries/hotplug-memory.c)."""
     memmap_stays: bool = field(default=False, metadata=_YES_NO)
     """Whether a block with struct pages in itself cannot be set offline (EPERM), as on arm64 since
     Linux 7.1 (arch/arm64/mm/mmu.c, can_unmap_without_split; commit 95a58852b0e5)."""

@@ -183,6 +183,22 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         "blocks": [{"range": [0, 23]}, {"range": [32, 71]}],
         "faults": {"offline": {"1": "EBUSY", "32": "EBUSY", "71": "EBUSY"}},
     },
+    "x86-laptop-7.2": {
+        "description": "A plain PC with 8 GiB on Debian's Linux 7.2, as captured in QEMU: a hole "
+        "from 2 GiB to 4 GiB, added blocks come online; the kernel's own blocks are busy.",
+        **_X86,
+        "release": "7.2.13+deb14-amd64",
+        "used": 224 * MIB,
+        "page_offline": True,
+        "crash_hotplug": 0,
+        "blocks": [
+            {"range": [0, 0], "holes": True},
+            {"range": [1, 14]},
+            {"range": [15, 15], "holes": True},
+            {"range": [32, 79]},
+        ],
+        "faults": {"offline": dict.fromkeys(map(str, (2, 3, 32, 78, 79)), "EBUSY")},
+    },
     "x86-two-nodes": {
         "description": "An x86 server with two nodes of 8 GiB; the end of the second is movable "
         "(1 GiB) and offline (1 GiB).",
@@ -239,6 +255,19 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
             {"range": [8192, 8303], "zones": "DMA", "stays": True},
             {"range": [8304, 8319], "state": "offline"},
         ],
+    },
+    "riscv64-virt": {
+        "description": "A riscv64 machine with 2 GiB on Debian's Linux 7.2, as captured in QEMU: "
+        "memory begins at 2 GiB (block 16), none can be added; the first and the last blocks are "
+        "busy.",
+        "release": "7.2.13+deb14-riscv64",
+        "block_size": 128 * MIB,
+        "memmap_param": "N",
+        "contiguous_zones": True,
+        "zone_limits": {"DMA32": 4 * GIB},
+        "used": 144 * MIB,
+        "blocks": [{"range": [16, 31]}],
+        "faults": {"offline": dict.fromkeys(map(str, (16, 17, 23, 30, 31)), "EBUSY")},
     },
     "ppc64-lpar": {
         "description": "A ppc64 LPAR on Linux 7.2: 8 GiB in blocks of 256 MiB, and room for 8 GiB "

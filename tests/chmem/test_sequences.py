@@ -10,6 +10,7 @@ import static_tree
 from commands import Command, cells
 from memory_hotplug import Machine, State
 from memsim import directory
+from memsim.machine import ENDLESS
 from simulated import Condition, Make, conditions, make, s390, write, x86
 from static_tree import MEMORY
 from terminal import Terminal
@@ -186,6 +187,15 @@ def test_progress_on_a_terminal_counts_the_blocks_done_and_goes_at_a_second_sign
     terminal.read_until(ended)
     assert b"\x1b[?25h\r\r\nchmem: ended at once" in terminal.written
     assert terminal.finish() == 130
+
+
+def test_progress_says_what_an_offline_without_end_waits_for(tmp_path: Path) -> None:
+    root = make(tmp_path / "machine", x86(faults={"offline": {"2": ENDLESS}}))
+    terminal = Terminal("chmem", "-s", root, "-d", "-b", "2-3", columns=80)
+    terminal.read_until(terminal.shows("memory block 2: moving its pages, "))
+    terminal.process.kill(signal.SIGINT)
+    assert terminal.finish() == 130
+    assert (root / MEMORY / "memory2/state").read_text() == "online\n"
 
 
 @pytest.mark.parametrize("word", ["online_movable", "online_kernel"])

@@ -134,6 +134,34 @@ def test_memory_of_power_has_no_device(machine: Make, memsim: Command, lsmem: Co
     assert shown.splitlines()[0].split() == ["0-33", "online"]
 
 
+def states(root: Path) -> dict[int, str]:
+    """The state of each block that is there."""
+    found = {number: now.state for number, now in conditions(root).items()}
+    return {number: state for number, state in found.items() if state != "absent"}
+
+
+def test_power_sets_memory_offline_that_is_to_go(machine: Make, memsim: Command) -> None:
+    root = machine("ppc64-lpar")
+    memsim("plug", root, "--memory", "1G")
+    assert memsim("unplug", root, "--memory", "512M").stdout == "memory blocks 34-35\n"
+    assert memsim("unplug", root, "--blocks", "33-33").stdout == "memory blocks 33-33\n"
+    assert states(root) == dict.fromkeys(range(33), "online")
+
+
+def test_power_gives_back_what_went_when_another_block_stays(
+    machine: Make, memsim: Command
+) -> None:
+    root = machine("ppc64-lpar")
+    memsim("plug", root, "--memory", "1G")
+    memsim("fault", root, "--offline", "34=EBUSY")
+    done = memsim("unplug", root, "--memory", "1G")
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "memsim: block 34 cannot be set offline: Device or resource busy; nothing was taken out\n"
+    )
+    assert states(root) == dict.fromkeys(range(36), "online")
+
+
 # Files of newer kernels
 
 

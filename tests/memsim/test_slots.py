@@ -112,6 +112,21 @@ def test_movable_memory_of_virtio_mem_takes_from_others_what_it_needs() -> None:
     assert zones_of(sysfs, range(7, 10)) == "MNN"
 
 
+@pytest.mark.parametrize(("page_size", "zone"), [(4096, "N"), (65536, "M")])
+def test_auto_movable_counts_whole_pages_of_the_size_that_the_kernel_has(
+    page_size: int, zone: str
+) -> None:
+    """What a device's movable memory needs is rounded down to a page, which is more if pages are
+    large (auto_movable_can_online_movable)."""
+    groups = [{"range": [0, 0]}, {"range": [1, 101], "config": False}]
+    policy = {"auto_movable_ratio": 10099, "auto_online_blocks": "online_movable"}
+    sysfs = Sysfs(boot(AUTO_MOVABLE | policy | {"page_size": page_size, "blocks": groups}))
+    slots.plug(sysfs.kernel, range(1, 51), "virtio-mem")
+    sysfs.write(f"{MEMORY}/auto_online_blocks", b"online")
+    slots.plug(sysfs.kernel, range(51, 102))
+    assert zones_of(sysfs, range(51, 102)) == 51 * zone
+
+
 def test_a_device_goes_as_it_came(memsim: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "m", AUTO_MOVABLE | {"auto_online_blocks": "offline"})
     for kind, size in (("dimm", "256M"), ("virtio-mem", "512M"), ("cxl", "256M")):

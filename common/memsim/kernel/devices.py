@@ -22,8 +22,6 @@ _NAMES: Final = {"dimm": "PNP0C80:{:02x}", "virtio-mem": "virtio{}", "cxl": "dax
 KINDS: Final = tuple(_NAMES)
 """A DIMM of ACPI, a device of virtio-mem, memory of CXL as dax/kmem adds it."""
 
-_PAGE: Final = 4096
-
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -75,15 +73,15 @@ def allowed_in_movable(
     more: int,
     *,
     ratio: int,
-    block_size: int,
+    pages: int,
 ) -> bool:
     """Whether the policy auto-movable lets MORE blocks into zone Movable of THERE, a node or the
     machine (auto_movable_can_online_movable).
 
     OTHERS are the devices there with a dynamic group, without the one that is asked for, which is
-    OWN: None if its group is static, or there is none. RATIO is in percent.
+    OWN: None if its group is static, or there is none. RATIO is in percent. A block has so many
+    PAGES; the kernel counts whole ones.
     """
-    pages = block_size // _PAGE
     required = taken = 0
     for device in others:
         required += max(device.movable * pages * 100 // ratio - device.kernel * pages, 0)

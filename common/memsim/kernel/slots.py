@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from memsim.kernel.blocks import ABSENT, HOLE, OFFLINE
+from memsim.kernel.blocks import ABSENT, HOLE
 from memsim.kernel.devices import Device, free_number
 from memsim.kernel.transitions import Kernel
 from memsim.machine import Group
 
 __all__ = [
+    "StaysError",
     "can_be_cut",
+    "can_go",
     "cut_device",
     "free",
     "keep_unplugged",
@@ -32,6 +34,14 @@ __all__ = [
     "removable",
     "unplug",
 ]
+
+
+class StaysError(OSError):
+    """A block that is to be taken out cannot be set offline."""
+
+    def __init__(self, block: int, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.block = block
 
 
 def free(kernel: Kernel, count: int, node: int | None = None) -> range | None:
@@ -52,16 +62,22 @@ def removable(
     kernel: Kernel, count: int, node: int | None = None, kind: str | None = None
 ) -> range | None:
     """The highest COUNT neighbouring blocks that can go: offline ones that were plugged in, as KIND
-    if that is given. They are whole devices, or the end of one of virtio-mem.
+    if that is given. They are whole devices, or the end of one of virtio-mem. DLPAR takes online
+    ones, too.
     """
     for group in reversed(list(_slots(kernel, node))):
-        last = group.last
-        while (first := kernel.blocks.find_last(OFFLINE, group.first, last, count)) is not None:
+        for first in reversed(range(group.first, group.last + 2 - count)):
             blocks = range(first, first + count)
-            if can_be_cut(kernel, blocks, kind):
+            if all(can_go(kernel, block) for block in blocks) and can_be_cut(kernel, blocks, kind):
                 return blocks
-            last = blocks[-1] - 1
     return None
+
+
+def can_go(kernel: Kernel, block: int) -> bool:
+    """Whether a block is there, and offline where nothing sets it offline when it is to go."""
+    return kernel.blocks.present(block) and (
+        kernel.machine.dlpar or not kernel.blocks.online(block)
+    )
 
 
 def plugged_in(kernel: Kernel, blocks: range) -> bool:
@@ -128,9 +144,13 @@ def plug(kernel: Kernel, blocks: range, kind: str | None = "dimm", *, unplugged:
     for added in [blocks] if whole else [[block] for block in blocks]:
         kernel.add(added)
     if kernel.machine.dlpar:
-        for block in blocks:
-            with suppress(OSError):
-                kernel.online(block)
+        _set_online(kernel, blocks)
+
+
+def _set_online(kernel: Kernel, blocks: Sequence[int]) -> None:
+    for block in blocks:
+        with suppress(OSError):
+            kernel.online(block)
 
 
 def put_device(kernel: Kernel, device: Device) -> None:
@@ -196,10 +216,23 @@ def probe(kernel: Kernel, address: int) -> None:
 
 
 def unplug(kernel: Kernel, blocks: range) -> None:
-    """Remove blocks that are `removable`. EBUSY, and nothing has changed, if one is online."""
-    if any(map(kernel.blocks.online, blocks)):
+    """Remove blocks that are `removable`. EBUSY, and nothing has changed, if one is online.
+
+    On a machine with DLPAR each is set offline first. If that fails with an error of
+    `Kernel.offline`, the blocks before it are added again, and come online; raises StaysError
+    (dlpar_memory_remove_by_ic, arch/powerpc/platforms/pseries/hotplug-memory.c).
+    """
+    there = list(filter(kernel.blocks.present, blocks))
+    if not all(can_go(kernel, block) for block in there):
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-    for block in filter(kernel.blocks.present, blocks):
+    for number, block in enumerate(there):
+        try:
+            kernel.offline(block)
+        except OSError as error:
+            taken = there[:number]
+            kernel.add(taken)
+            _set_online(kernel, taken)
+            raise StaysError(block, error) from error
         kernel.remove(block)
     for device in _devices_in(kernel, blocks):
         cut_device(kernel, device)

@@ -203,7 +203,7 @@ class Zones:
                 own,
                 more,
                 ratio=ratio,
-                block_size=self._machine.block_size,
+                pages=self._machine.block_size // self._machine.page_size,
             )
             for among in ([nodes, {node}] if self._state.auto_movable_numa_aware else [nodes])
         )
