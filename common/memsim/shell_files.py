@@ -21,12 +21,13 @@ from memsim.attributes import number_list
 from memsim.dax import DAX_TREES, dax_files
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ONLINE
+from memsim.kernel.state import PAGE
 from memsim.reader import Reader
 from memsim.shown import Shown, at
 from memsim.sysfs import NODE
 from memsim.tiers import TIERS, tier_files
 
-__all__ = ["AROUND", "MEMINFO", "ShellFiles", "meminfo"]
+__all__ = ["AROUND", "KMSG", "MEMINFO", "ShellFiles", "corrupted", "meminfo"]
 
 _BUSES: Final = ("sys/bus/memory/devices", "sys/bus/node/devices")
 """Directories that list all devices of a kind, relative to the root."""
@@ -35,8 +36,8 @@ AROUND: Final = (*_BUSES, ACPI, TIERS, *DAX_TREES)
 """The directories below sys that are here, relative to the root."""
 
 MEMINFO: Final = "proc/meminfo"
+KMSG: Final = "dev/kmsg"
 
-_PAGE: Final = 4096
 _LOCAL, _REMOTE = 10, 20
 """The distances of nodes (LOCAL_DISTANCE and REMOTE_DISTANCE, include/linux/topology.h)."""
 
@@ -71,12 +72,23 @@ _OTHERS: Final = (
 def meminfo(kernel: Kernel, path: str) -> str | None:
     """The text of /proc/meminfo or of a node's meminfo; None for another path."""
     if path == MEMINFO:
-        corrupted = len(kernel.state.poisoned) * _PAGE >> 10
-        return f"{_usage(kernel).lines('')}\n{'HardwareCorrupted:':<16} {corrupted:>7} kB"
+        return f"{_usage(kernel).lines('')}\n{corrupted(kernel)}"
     match = _NODE_MEMINFO.fullmatch(path)
     if match is None or int(match["node"]) not in kernel.nodes:
         return None
     return _usage(kernel, int(match["node"])).lines(f"Node {match['node']} ")
+
+
+def corrupted(kernel: Kernel) -> str:
+    """The line of /proc/meminfo about poisoned pages."""
+    size = len(kernel.state.poisoned) * PAGE >> 10
+    return f"{'HardwareCorrupted:':<16} {size:>7} kB"
+
+
+def _kmsg(kernel: Kernel) -> str:
+    """The log as records, each with its level, number and time (Documentation/ABI/testing/
+    dev-kmsg). The simulated kernel has no clock."""
+    return "\n".join(f"6,{at},0,-;{line}" for at, line in enumerate(kernel.state.log))
 
 
 class ShellFiles:
@@ -125,6 +137,9 @@ class ShellFiles:
         texts = {MEMINFO: lambda kernel: meminfo(kernel, path) or "", IOMEM: iomem}
         return Shown(text=texts[path](self._machine.kernel)) if path in texts else None
 
+    def _log(self, path: str) -> Shown | None:
+        return Shown(text=_kmsg(self._machine.kernel), by_line=True) if path == KMSG else None
+
     def _bus(self, path: str) -> Shown | None:
         if path in _BUSES:
             return Shown(names=tuple(self._devices(path.split("/")[2])))
@@ -168,7 +183,7 @@ class ShellFiles:
         usage = _usage(kernel, node)
         used = usage.total - usage.free
         counts = {"nr_free_pages": usage.free, "nr_zone_active_anon": used, "nr_anon_pages": used}
-        return "\n".join(f"{name} {size // _PAGE}" for name, size in counts.items())
+        return "\n".join(f"{name} {size // PAGE}" for name, size in counts.items())
 
     def _numastat(self, _kernel: Kernel, _node: int) -> str:
         names = ("numa_hit", "numa_miss", "numa_foreign", "interleave_hit")
@@ -208,6 +223,7 @@ _OF_NODE: Final[dict[str, Callable[[ShellFiles, Kernel, int], str]]] = {
 
 _PLACES: Final = (
     ("proc", ShellFiles._of_memory),
+    ("dev", ShellFiles._log),
     (ACPI, ShellFiles._acpi),
     (TIERS, ShellFiles._tier),
     *((tree, ShellFiles._dax) for tree in DAX_TREES),
@@ -216,6 +232,7 @@ _PLACES: Final = (
 """Where a path begins, and what finds it; the first that fits."""
 
 _SKELETON: Final = {
+    "dev": ("kmsg",),
     "proc": ("meminfo", "iomem"),
     "sys/bus": ("acpi", "dax", "memory", "node"),
     "sys/bus/acpi": ("devices",),
@@ -228,7 +245,7 @@ _SKELETON: Final = {
     "sys/module": ("kmem",),
 }
 _FURTHER: Final = (
-    (re.compile(""), ("proc",)),
+    (re.compile(""), ("dev", "proc")),
     (re.compile("sys"), ("bus", "dev", "module")),
     (re.compile("sys/devices"), ("platform", "virtual")),
     (re.compile(NODE), ("has_cpu", "uevent")),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from commands import SCRIPTS, run_program
-from simulated import make
+from simulated import make, x86
 
 pytestmark = pytest.mark.needs("root", "fuse3", "/dev/fuse")
 
@@ -65,6 +65,35 @@ def test_memsim_shell_hides_what_this_machines_pages_are(tmp_path: Path) -> None
         "maybe \nmaybe \nlsmem: what the pages hold is not known: "
         "CANDIDATE goes by zone and REMOVABLE alone\n"
     )
+
+
+def test_memsim_shell_shows_the_kernel_log_of_the_machine(tmp_path: Path) -> None:
+    """Each read has one record, as from a real /dev/kmsg."""
+    root = make(tmp_path / "m", x86())
+    assert run_program("memsim", "poison", root, "0x18005678", "0x0").returncode == 0
+    read = "import os; log = os.open('/dev/kmsg', 0); [print(os.read(log, 8192)) for _ in '123']"
+    page = "recovery action for free buddy page: Recovered"
+    assert inside(root, f'{sys.executable} -c "{read}"').splitlines() == [
+        f"b'6,0,0,-;Memory failure: 0x18005: {page}\\n'",
+        f"b'6,1,0,-;Memory failure: 0x0: {page}\\n'",
+        "b''",
+    ]
+
+
+def test_poisoned_pages_in_memsim_shell_are_those_of_the_machine(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", x86())
+    assert run_program("memsim", "poison", root, "0x18005678").returncode == 0
+    script = (
+        "grep HardwareCorrupted /proc/meminfo; lsmem='lsmem -n -r --summary=never';"
+        f"PATH={SCRIPTS}:$PATH; $lsmem -o BLOCK,POISONED; chmem -d -b 3;"
+        "$lsmem --why=3-4 -o BLOCK,STATE,POISONED 2>&1;"
+        "chmem -e -b 3 --advice=always 2>&1; true"
+    )
+    first, *lines = inside(root, script).splitlines()
+    assert first.split() == ["HardwareCorrupted:", "4", "kB"]
+    assert lines[:5] == ["0-2 0", "3 1", "4-7 0", "3 offline 1", "4 offline 0"]
+    assert "enable failed: Memory page has hardware error" in "\n".join(lines)
+    assert "chmem: memory block 3: the page at 0x0000000018005000 is poisoned" in lines
 
 
 def test_memsim_shell_shows_the_devices_of_both_buses(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def _late(*_: object) -> None:
     raise LateError
 
 
+def error_name(error: OSError) -> str:
+    """The name of its errno; Python knows EHWPOISON since 3.14."""
+    return {**errno.errorcode, 133: "EHWPOISON"}[error.errno or 0]
+
+
 def write(path: str, text: str, limit: float = 0) -> str:
     """One write(2), even of nothing: "" for success, the errno's name, ENDLESS for a write that a
     signal ended after `limit` seconds (0: there is no limit), or how many bytes of more were taken.
@@ -105,7 +110,7 @@ def write(path: str, text: str, limit: float = 0) -> str:
     except LateError:
         return ENDLESS
     except OSError as error:
-        return errno.errorcode[error.errno or 0]
+        return error_name(error)
     return "" if taken == len(data) else f"{taken} bytes"
 
 

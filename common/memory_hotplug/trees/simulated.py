@@ -105,10 +105,11 @@ def _read(path: str, kernel: Callable[[], Kernel], read: Callable[[str], bytes])
     """The text of a file. Memory in use, if the machine has any, where memory is, and which devices
     brought it, only KERNEL knows; all else is READ."""
     if path.rpartition("/")[2] == "meminfo":
-        from memsim.shell_files import meminfo
+        from memsim.shell_files import MEMINFO, corrupted, meminfo
 
         now = kernel()
-        text = meminfo(now, path) if now.machine.used else None
+        text = corrupted(now) if path == MEMINFO else None
+        text = meminfo(now, path) if now.machine.used else text
     elif path == LOG:
         text = "".join(f"{line}\n" for line in kernel().state.log)
     elif path == IOMEM:

@@ -1,6 +1,7 @@
 """Memory that fails: the kernel takes the page out of use.
 
-Facts: memory_failure (mm/memory-failure.c) of Linux 6.18, for a page that is free.
+Facts: memory_failure and soft_offline_page (mm/memory-failure.c) of Linux 6.18, for a page that is
+free: either poisons it. The answers and the log are those of a real Linux 7.2.
 """
 
 from __future__ import annotations
@@ -12,23 +13,67 @@ from memsim.kernel.state import MOST_POISONED, PAGE
 from memsim.kernel.transitions import Kernel
 from safe_files.errno_names import EHWPOISON
 
-__all__ = ["poison"]
+__all__ = ["poison", "soft_offline"]
 
 
 def poison(kernel: Kernel, address: int) -> int:
-    """Poison the page at an address; return the number of its block.
+    """The page at an address fails, as a write to hard_offline_page has it; return the number of
+    its block.
 
     ENXIO for memory that is not online, EHWPOISON for a page that is poisoned already, and ENOSPC
     for more pages than are kept.
     """
-    block, frame = address // kernel.machine.block_size, address // PAGE
-    if not (block in kernel.blocks and kernel.blocks.online(block)):
-        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+    frame = address // PAGE
+    refused, why = 0, "recovery action for free buddy page: Recovered"
+    if not _present(kernel, address):
+        refused, why = errno.ENXIO, "recovery action for non struct page pfn: Ignored"
+    elif not _online(kernel, address):
+        refused, why = errno.ENXIO, "memory outside kernel control"
+    elif frame in kernel.state.poisoned:
+        refused, why = EHWPOISON, "recovery action for already poisoned page: Failed"
+    else:
+        _add(kernel, frame)
+    kernel.report(f"Memory failure: {frame:#x}: {why}")
+    if refused:
+        raise _error(refused)
+    return _block(kernel, address)
+
+
+def soft_offline(kernel: Kernel, address: int) -> None:
+    """Take the page at an address out of use before it fails (soft_offline_page).
+
+    The log tells of a page only if it is poisoned already, which is no error. ENXIO without memory
+    there, EIO where it is not online, and ENOSPC as above.
+    """
+    frame = address // PAGE
+    if not _present(kernel, address):
+        raise _error(errno.ENXIO)
+    if not _online(kernel, address):
+        raise _error(errno.EIO)
+    if frame in kernel.state.poisoned:
+        kernel.report(f"Soft offline: {frame:#x}: page already poisoned")
+    else:
+        _add(kernel, frame)
+
+
+def _add(kernel: Kernel, frame: int) -> None:
     before = kernel.state.poisoned
-    if frame in before:
-        raise OSError(EHWPOISON, os.strerror(EHWPOISON))
     if len(before) == MOST_POISONED:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise _error(errno.ENOSPC)
     kernel.set("poisoned", tuple(sorted((*before, frame))))
-    kernel.report(f"Memory failure: {frame:#x}: recovery action for free buddy page: Recovered")
-    return block
+
+
+def _block(kernel: Kernel, address: int) -> int:
+    return address // kernel.machine.block_size
+
+
+def _present(kernel: Kernel, address: int) -> bool:
+    return kernel.blocks.present(_block(kernel, address))
+
+
+def _online(kernel: Kernel, address: int) -> bool:
+    return kernel.blocks.online(_block(kernel, address))
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
