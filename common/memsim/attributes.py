@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from memsim.kernel.blocks import MEMMAP
-from memsim.kernel.memory_failure import poison, soft_offline
+from memsim.kernel.memory_failure import hard_offline, soft_offline
 from memsim.kernel.slots import probe
 from memsim.kernel.transitions import Kernel
 from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE, NONE
@@ -163,7 +163,7 @@ def _store_probe(kernel: Kernel, _block: int, text: str) -> None:
 
 
 def _store_hard_offline_page(kernel: Kernel, _block: int, text: str) -> None:
-    poison(kernel, unsigned(text, 64))
+    hard_offline(kernel, unsigned(text, 64))
 
 
 def _store_soft_offline_page(kernel: Kernel, _block: int, text: str) -> None:

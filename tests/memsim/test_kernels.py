@@ -134,7 +134,7 @@ PAGES = (
     (HARD, 0x108005678, "EHWPOISON", "Memory failure: 0x108005: {already poisoned page: Failed}"),
     (HARD, 0x110005678, "ENXIO", "Memory failure: 0x110005: memory outside kernel control"),
     (SOFT, 0x110005678, "EIO", ""),
-    (HARD, 0xF100005678, "ENXIO", "Memory failure: 0xf100005: {non struct page pfn: Ignored}"),
+    (HARD, 0xF100005678, "EBUSY", "Memory failure: 0xf100005: {non struct page pfn: Ignored}"),
     (SOFT, 0xF100005678, "ENXIO", ""),
 )
 """Writes to a real Linux 7.2 whose blocks 32 and 33 were online and whose block 34 was offline; its
@@ -152,6 +152,12 @@ def test_pages_fail_and_are_taken_out_of_use_as_in_a_real_kernel() -> None:
     for name in (SOFT, HARD):
         assert attempt(sysfs, name, "here") == "EINVAL"
         assert sysfs.entry(f"{MEMORY}/{name}").mode == 0o200
+
+
+def test_linux_before_6_19_has_another_answer_where_no_memory_is() -> None:
+    sysfs = Sysfs(boot(x86(page_offline=True, release="6.18.0")))
+    assert attempt(sysfs, HARD, "0xf100005678") == "ENXIO"
+    assert sysfs.kernel.state.log == ["Memory failure: 0xf100005: memory outside kernel control"]
 
 
 def test_a_block_with_a_page_that_is_out_of_use_is_not_set_online_again() -> None:

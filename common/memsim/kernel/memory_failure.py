@@ -8,35 +8,45 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Final
 
 from memsim.kernel.state import MOST_POISONED, PAGE
 from memsim.kernel.transitions import Kernel
 from safe_files.errno_names import EHWPOISON
 
-__all__ = ["poison", "soft_offline"]
+__all__ = ["hard_offline", "poison", "soft_offline"]
+
+_OUTSIDE: Final = "memory outside kernel control"
 
 
 def poison(kernel: Kernel, address: int) -> int:
-    """The page at an address fails, as a write to hard_offline_page has it; return the number of
-    its block.
+    """The page at an address fails; return the number of its block.
 
     ENXIO for memory that is not online, EHWPOISON for a page that is poisoned already, and ENOSPC
     for more pages than are kept.
     """
-    frame = address // PAGE
-    refused, why = 0, "recovery action for free buddy page: Recovered"
-    if not _present(kernel, address):
-        refused, why = errno.ENXIO, "recovery action for non struct page pfn: Ignored"
-    elif not _online(kernel, address):
-        refused, why = errno.ENXIO, "memory outside kernel control"
+    frame, refused = address // PAGE, 0
+    if not _online(kernel, address):
+        refused, why = errno.ENXIO, _OUTSIDE
     elif frame in kernel.state.poisoned:
         refused, why = EHWPOISON, "recovery action for already poisoned page: Failed"
     else:
         _add(kernel, frame)
+        why = "recovery action for free buddy page: Recovered"
     kernel.report(f"Memory failure: {frame:#x}: {why}")
     if refused:
         raise _error(refused)
     return _block(kernel, address)
+
+
+def hard_offline(kernel: Kernel, address: int) -> None:
+    """What a write to hard_offline_page does: the same, but EBUSY without memory there, since
+    Linux 6.19."""
+    if kernel.machine.since(6, 19) and not _present(kernel, address):
+        why = "recovery action for non struct page pfn: Ignored"
+        kernel.report(f"Memory failure: {address // PAGE:#x}: {why}")
+        raise _error(errno.EBUSY)
+    poison(kernel, address)
 
 
 def soft_offline(kernel: Kernel, address: int) -> None:
