@@ -26,6 +26,7 @@ from typing import Final, NoReturn
 from memsim import divert, mount, syscalls
 from memsim.addresses import IOMEM
 from memsim.child import fork_and_wait
+from memsim.cxl import CXL_DEVICES
 from memsim.dax import DAX_DEVICES
 from memsim.directory import Directory
 from memsim.errors import MountError, NamespaceError, Obstacle
@@ -228,14 +229,17 @@ def _put(old: str, new: str) -> None:
 
 
 def _add_nodes(machine: str) -> None:
-    """Put a file in /dev for each dax device that is there now, because daxctl wants to see one,
-    and for the kernel log where there is none."""
-    wanted = [Path("/dev", name) for name in os.listdir(f"{machine}/{DAX_DEVICES}")]
-    wanted += [path for path in (Path("/", KMSG),) if not path.exists()]
+    """Put a file in /dev for each dax device and CXL memory device that is there now, because
+    daxctl and cxl want to see one, and for the kernel log where there is none."""
+    wanted = [f"/dev/{name}" for name in os.listdir(f"{machine}/{DAX_DEVICES}")]
+    cxl = [name for name in os.listdir(f"{machine}/{CXL_DEVICES}") if name.startswith("mem")]
+    wanted += [f"/dev/cxl/{name}" for name in cxl]
+    wanted += [f"/{KMSG}"] if not os.path.exists(f"/{KMSG}") else []
     if wanted:
-        _open_up("/dev")
+        _open_up("/dev", without="cxl")
     for path in wanted:
-        path.touch()
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).touch()
 
 
 def _make_read_only(target: str) -> None:

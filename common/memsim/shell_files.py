@@ -18,6 +18,7 @@ from typing import Final
 
 from memsim.addresses import ACPI, IOMEM, acpi_block, acpi_names, iomem
 from memsim.attributes import number_list
+from memsim.cxl import CXL_TREES, cxl_files
 from memsim.dax import DAX_TREES, dax_files
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ONLINE
@@ -32,7 +33,7 @@ __all__ = ["AROUND", "KMSG", "MEMINFO", "ShellFiles", "corrupted", "meminfo"]
 _BUSES: Final = ("sys/bus/memory/devices", "sys/bus/node/devices")
 """Directories that list all devices of a kind, relative to the root."""
 
-AROUND: Final = (*_BUSES, ACPI, TIERS, *DAX_TREES)
+AROUND: Final = (*_BUSES, ACPI, TIERS, *CXL_TREES, *DAX_TREES)
 """The directories below sys that are here, relative to the root."""
 
 MEMINFO: Final = "proc/meminfo"
@@ -149,8 +150,9 @@ class ShellFiles:
             return Shown(target=f"../../../{device}") if there else None
         return None
 
-    def _dax(self, path: str) -> Shown | None:
-        return at(path, dax_files(self._machine.kernel))
+    def _cxl(self, path: str) -> Shown | None:
+        kernel = self._machine.kernel
+        return at(path, {**dax_files(kernel), **cxl_files(kernel)})
 
     def _acpi(self, path: str) -> Shown | None:
         names = acpi_names(self._machine.kernel, path)
@@ -226,7 +228,7 @@ _PLACES: Final = (
     ("dev", ShellFiles._log),
     (ACPI, ShellFiles._acpi),
     (TIERS, ShellFiles._tier),
-    *((tree, ShellFiles._dax) for tree in DAX_TREES),
+    *((tree, ShellFiles._cxl) for tree in (*CXL_TREES, *DAX_TREES)),
     ("sys/bus", ShellFiles._bus),
 )
 """Where a path begins, and what finds it; the first that fits."""
@@ -234,7 +236,7 @@ _PLACES: Final = (
 _SKELETON: Final = {
     "dev": ("kmsg",),
     "proc": ("meminfo", "iomem"),
-    "sys/bus": ("acpi", "dax", "memory", "node"),
+    "sys/bus": ("acpi", "cxl", "dax", "memory", "node"),
     "sys/bus/acpi": ("devices",),
     "sys/bus/memory": ("devices",),
     "sys/bus/node": ("devices",),
@@ -247,7 +249,7 @@ _SKELETON: Final = {
 _FURTHER: Final = (
     (re.compile(""), ("dev", "proc")),
     (re.compile("sys"), ("bus", "dev", "module")),
-    (re.compile("sys/devices"), ("platform", "virtual")),
+    (re.compile("sys/devices"), ("pci0000:0c", "platform", "virtual")),
     (re.compile(NODE), ("has_cpu", "uevent")),
     (re.compile(rf"{NODE}/node\d+"), (*_OF_NODE, "subsystem", "uevent")),
 )
