@@ -23,6 +23,7 @@ from memory_hotplug.seen.kernel_log import failures_counted, poisoned
         ("MCE: 0x7d010: already hardware poisoned", "memory-failure", 0x7D010000),
         ("soft offline: 0x7d010: page already poisoned", "memory-failure", 0x7D010000),
         ("Soft offline: 0x7d010: page already poisoned", "memory-failure", 0x7D010000),
+        ("soft_offline_page: 0x7d010: page already poisoned", "memory-failure", 0x7D010000),
         ("Injecting memory failure at pfn 0x7d010", "memory-failure", 0x7D010000),
         (
             "Injecting memory failure for pfn 0x7d010 at process virtual address 0x7f00",
@@ -37,6 +38,11 @@ from memory_hotplug.seen.kernel_log import failures_counted, poisoned
         ("RAS: Soft-offlining pfn: 0x7d010", "soft-offline", 0x7D010000),
         # arch/x86/kernel/cpu/mce/core.c, mcelog, and the tracepoint
         ("mce: [Hardware Error]: TSC 0 ADDR 67d5f4e40 MISC 8c PPIN 1f", "mce", 0x67D5F4E40),
+        (
+            "mce: Uncorrected hardware memory error in user-access at 67d5f4e40",
+            "mce",
+            0x67D5F4E40,
+        ),
         ("MISC 21404c4c86 ADDR 67d5f4e40 ", "mce", 0x67D5F4E40),
         (
             "CPU: 0, MCGc/s: 1/0, MC9: 8c, IPID: 0, ADDR/MISC/SYND: 67d5f4e40/8c/0, RIP: 00",

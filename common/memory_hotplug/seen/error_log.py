@@ -36,7 +36,7 @@ _HEX = r"(?:0x)?([0-9a-f]{1,16})(?![\w:])"
 _EVENTS = (
     (
         "memory-failure",
-        r"(?:Memory failure:|[Ss]oft[ _]offline:|MCE:?) 0x([0-9a-f]{1,16}): ",
+        r"(?:Memory failure:|[Ss]oft[ _]offline(?:_page)?:|MCE:?) 0x([0-9a-f]{1,16}): ",
         "page",
     ),
     ("memory-failure", rf"Injecting memory failure{_REST} pfn 0x([0-9a-f]{{1,16}})\b", "page"),
@@ -47,6 +47,7 @@ _EVENTS = (
     ("apei", rf"\bphysical(?:_| fault )address: {_HEX}", "byte"),
     ("cxl", rf"\bhpa[=:] ?{_HEX}", "byte"),
     ("mce", rf"\bADDR(?:/MISC(?:/SYND)?:)? {_HEX}", "byte"),
+    ("mce", rf"\bhardware memory error in user-access at {_HEX}", "byte"),
     ("mce", rf"\bmce_record:{_REST}\baddr= ?{_HEX}", "byte"),
     ("mce", rf"\b(?:paddr|Physical address): +{_HEX}", "byte"),
 )
