@@ -109,7 +109,7 @@ def _of_device(
         "target_type": "expander",
     }
     in_region = decoder | {"region": f"region{number}"}
-    capable = {f"cap_{what}": int(what != "type2") for what in ("pmem", "ram", "type2", "type3")}
+    capable = {f"cap_{what}": 1 for what in ("pmem", "ram", "type2", "type3")}
     yield (
         expander,
         "cxl_mem",
@@ -118,7 +118,7 @@ def _of_device(
             "dev": f"{_MAJOR}:{number}",
             "firmware_version": "1.0",
             "label_storage_size": 0,
-            "numa_node": 0,
+            "numa_node": -1,
             "payload_max": 2048,
             "serial": f"{number:#x}",
             "ram/size": f"{size:#x}",
