@@ -13,7 +13,7 @@ from lsmem_py.reports import Pieces, Report, document, schema_of
 from lsmem_py.sources import Sources
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.machine import Machine
-from memory_hotplug.seen.error_log import Mentioned, addresses_in
+from memory_hotplug.seen.error_log import MOST, Mentioned, addresses_in
 from memory_hotplug.seen.iomem import Region
 from memory_hotplug.seen.pages import page_size_of
 from memory_hotplug.table import MemoryRange
@@ -136,6 +136,8 @@ def _pieces(machine: Machine, options: Options) -> Pieces:
     from_log = options.at == "-"
     if from_log:
         asked = [(one.address, one) for one in addresses_in(_standard_input(), page_size)]
+    too_many = len(asked) > MOST
+    del asked[MOST:]
     numbers = {address // machine.block_size for address, _ in asked}
     table = machine.read(_ATTRIBUTES, numbers.intersection(machine.read(()).numbers))
     sources = Sources(machine, table)
@@ -149,10 +151,12 @@ def _pieces(machine: Machine, options: Options) -> Pieces:
         from lsmem_py import messages
 
         unknown.append(messages.HOLES_UNKNOWN.of())
-    if from_log and not places:
+    if from_log and (too_many or not places):
         from lsmem_py import messages
 
-        unknown = [messages.NO_ADDRESS.of()]
+        unknown.append(
+            messages.MANY_ADDRESSES.of(count=MOST) if too_many else messages.NO_ADDRESS.of()
+        )
     if options.json:
         return [_document(places)], unknown
     columns = (*(_OF_LOG if from_log else ()), *_COLUMNS)

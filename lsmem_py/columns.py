@@ -341,6 +341,7 @@ COLUMNS = (
         lambda pages, found: pages.poisoned_pages(range(found.first, found.last + 1)),
         plain,
         _nullable("integer"),
+        beside="poisoned",
     ),
     _of_pages(
         "CANDIDATE",

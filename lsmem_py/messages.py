@@ -52,6 +52,12 @@ PAGES_UNKNOWN = Message(
     "online: run this as root, on the machine itself (/proc/kpageflags)",
 )
 
+POISONED_UNKNOWN = Message(
+    "which pages are poisoned is not known: POISONED is empty where some may be",
+    "root sees the flags of the pages of online blocks (/proc/kpageflags), and what the kernel log "
+    "says of offline ones (/dev/kmsg): run this as root, on the machine itself",
+)
+
 DEVICES_UNKNOWN = Message(
     "cannot tell which memory came with a device of virtio-mem or dax",
     "run this as root, on the machine itself (/proc/iomem)",
@@ -66,6 +72,8 @@ NO_ADDRESS = Message(
     "standard input names no address of memory",
     "lsmem(1) lists the messages of the kernel, mcelog and rasdaemon that --at - understands",
 )
+
+MANY_ADDRESSES = Message("standard input names more than {count} addresses: the first are listed")
 
 # --diff
 

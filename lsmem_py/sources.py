@@ -84,17 +84,30 @@ class Sources:
         return tiers(self.machine.tree)
 
     @cached_property
-    def pages(self) -> BlockContents:
-        """What the blocks hold."""
+    def _contents(self) -> BlockContents:
         from lsmem_py.block_contents import read_contents
 
-        found = read_contents(
+        return read_contents(
             self.machine, self.table, whole=self._whole, show_progress=self._show_progress
         )
-        if not found.known:
+
+    @cached_property
+    def pages(self) -> BlockContents:
+        """What the blocks hold."""
+        if not self._contents.known:
             from lsmem_py import messages
 
             self.unknown.append(messages.PAGES_UNKNOWN.of())
+        return self._contents
+
+    @cached_property
+    def poisoned(self) -> BlockContents:
+        """The same, of which only the poisoned pages matter."""
+        found = self._contents
+        if found.unplaced or len(found.poisoned) < len(self.table.numbers):
+            from lsmem_py import messages
+
+            self.unknown.append(messages.POISONED_UNKNOWN.of())
         return found
 
     @cached_property

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from memsim.kernel.blocks import MEMMAP
+from memsim.kernel.memory_failure import hard_offline, soft_offline
 from memsim.kernel.slots import probe
 from memsim.kernel.transitions import Kernel
 from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE, NONE
@@ -161,21 +162,12 @@ def _store_probe(kernel: Kernel, _block: int, text: str) -> None:
     probe(kernel, unsigned(text, 64))
 
 
-def _store_page_offline(unavailable: int) -> Callable[[Kernel, int, str], None]:
-    """A write of an address whose page is to be used no more. Nothing that is modelled shows it.
+def _store_hard_offline_page(kernel: Kernel, _block: int, text: str) -> None:
+    hard_offline(kernel, unsigned(text, 64))
 
-    ENXIO without memory there, UNAVAILABLE where its block is offline (soft_offline_page_store,
-    hard_offline_page_store; memory_failure in mm/memory-failure.c).
-    """
 
-    def store(kernel: Kernel, _block: int, text: str) -> None:
-        block = unsigned(text, 64) // kernel.machine.block_size
-        if not kernel.blocks.present(block):
-            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        if not kernel.blocks.online(block):
-            raise OSError(unavailable, os.strerror(unavailable))
-
-    return store
+def _store_soft_offline_page(kernel: Kernel, _block: int, text: str) -> None:
+    soft_offline(kernel, unsigned(text, 64))
 
 
 def _show_page_offline(kernel: Kernel, _block: int) -> str | None:
@@ -197,10 +189,10 @@ MEMORY: Final = {
         lambda kernel, _: "" if kernel.machine.probe else None, _store_probe, write_only=True
     ),
     "soft_offline_page": SysfsAttribute(
-        _show_page_offline, _store_page_offline(errno.EIO), write_only=True
+        _show_page_offline, _store_soft_offline_page, write_only=True
     ),
     "hard_offline_page": SysfsAttribute(
-        _show_page_offline, _store_page_offline(errno.ENXIO), write_only=True
+        _show_page_offline, _store_hard_offline_page, write_only=True
     ),
     "crash_hotplug": SysfsAttribute(_show_crash_hotplug),
     "uevent": UEVENT,

@@ -1,13 +1,14 @@
 """The dax devices of CXL memory, with their driver kmem, as daxctl and other programs read them.
 
 Facts: drivers/dax/bus.c (attributes of a device and of its region), drivers/dax/kmem.c (the
-driver), drivers/cxl/core/region.c and drivers/cxl/acpi.c (where the devices are).
+driver); memsim.cxl has what they are below.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from memsim.cxl import CXL_PARENT, cxl_devices, link, region_of
 from memsim.kernel import Kernel
 from memsim.shown import Shown
 
@@ -17,31 +18,28 @@ _DAX: Final = "sys/bus/dax"
 DAX_DEVICES: Final = f"{_DAX}/devices"
 _DRIVER: Final = f"{_DAX}/drivers/kmem"
 _MODULE: Final = "sys/module/kmem"
-_PARENT: Final = "sys/devices/platform/ACPI0017:00"
 _NUMBER: Final = "sys/dev/char/0:0"
 """Of the files in /dev, which are plain ones: without root nothing else can be made there."""
 _ALIGN: Final = 2 << 20
 
-_NO_DEVICES: Final = {path: Shown(names=()) for path in (DAX_DEVICES, _PARENT)}
+_NO_DEVICES: Final = {path: Shown(names=()) for path in (DAX_DEVICES, CXL_PARENT)}
 
-DAX_TREES: Final = (_DAX, _MODULE, _PARENT, _NUMBER)
+DAX_TREES: Final = (_DAX, _MODULE, CXL_PARENT, _NUMBER)
 """The directories with all of them, relative to the root."""
 
 
 def dax_files(kernel: Kernel) -> dict[str, Shown]:
     """Each file and link of the dax devices, by its path relative to the root."""
     files = {
-        f"{_DRIVER}/module": Shown(target=_link(_DRIVER, _MODULE)),
+        f"{_DRIVER}/module": link(_DRIVER, _MODULE),
         f"{_MODULE}/initstate": Shown(text="live"),
-        f"{_NUMBER}/subsystem": Shown(target=_link(_NUMBER, _DAX)),
+        f"{_NUMBER}/subsystem": link(_NUMBER, _DAX),
     }
     size = kernel.machine.block_size
-    for device in kernel.state.devices:
-        if device.kind != "cxl":
-            continue
+    for device in cxl_devices(kernel):
         node = kernel.blocks.group(device.first).node
         start, length, number = device.first * size, len(device) * size, device.number
-        region = f"{_PARENT}/root0/decoder0.0/region{number}/dax_region{number}"
+        region = f"{region_of(device)}/dax_region{number}"
         path = f"{region}/{device.name}"
         attributes = {
             f"{region}/dax_region/id": number,
@@ -59,13 +57,8 @@ def dax_files(kernel: Kernel) -> dict[str, Shown]:
             f"{path}/mapping0/page_offset": "0x0",
         }
         files |= {name: Shown(text=str(value)) for name, value in attributes.items()}
-        files[f"{path}/driver"] = Shown(target=_link(path, _DRIVER))
-        files[f"{path}/subsystem"] = Shown(target=_link(path, _DAX))
+        files[f"{path}/driver"] = link(path, _DRIVER)
+        files[f"{path}/subsystem"] = link(path, _DAX)
         for directory in (DAX_DEVICES, _DRIVER):
-            files[f"{directory}/{device.name}"] = Shown(target=_link(directory, path))
-    return files if any(_PARENT in path for path in files) else files | _NO_DEVICES
-
-
-def _link(directory: str, target: str) -> str:
-    """The target of a link in a directory, relative to it."""
-    return "../" * (directory.count("/") + 1) + target
+            files[f"{directory}/{device.name}"] = link(directory, path)
+    return files if any(CXL_PARENT in path for path in files) else files | _NO_DEVICES

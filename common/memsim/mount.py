@@ -214,7 +214,8 @@ class Surrounded(Attributes):
         shown = self._shown(path)
         if not shown:
             return super().read(path, size, offset, file)
-        return (f"{shown.text}\n" if shown.text else "").encode()[offset : offset + size]
+        data = (f"{shown.text}\n" if shown.text else "").encode()[offset : offset + size]
+        return data[: data.find(b"\n") + 1] if shown.by_line else data
 
     def write(self, path: str, data: bytes, offset: int, file: Any) -> int:
         if self._shown(path) is None:

@@ -26,10 +26,11 @@ from typing import Final, NoReturn
 from memsim import divert, mount, syscalls
 from memsim.addresses import IOMEM
 from memsim.child import fork_and_wait
+from memsim.cxl import CXL_DEVICES
 from memsim.dax import DAX_DEVICES
 from memsim.directory import Directory
 from memsim.errors import MountError, NamespaceError, Obstacle
-from memsim.shell_files import AROUND, MEMINFO
+from memsim.shell_files import AROUND, KMSG, MEMINFO
 from memsim.sysfs import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 __all__ = ["TREES", "run"]
@@ -41,7 +42,6 @@ _LARGE: Final = (MEMORY, FIRMWARE)
 """Those of them that are the machine's own."""
 
 _HIDDEN: Final = (
-    "/dev/kmsg",
     "/proc/kpagecount",
     "/proc/kpageflags",
     "/proc/sys/vm/min_free_kbytes",
@@ -95,8 +95,8 @@ def _inside(root: str, work: str, command: Sequence[str]) -> int:
                     _make_read_only(f"/{tree}")
             elif os.path.isdir(f"/{tree}"):
                 _open_up(os.path.dirname(f"/{tree}"), without=os.path.basename(tree))
-        _add_dax_nodes(machine)
-        for path in (MEMINFO, IOMEM):
+        _add_nodes(machine)
+        for path in (MEMINFO, IOMEM, KMSG):
             _bind(f"{machine}/{path}", f"/{path}")
         for path in filter(os.path.exists, _HIDDEN):
             _bind(os.devnull, path)
@@ -228,13 +228,18 @@ def _put(old: str, new: str) -> None:
     _bind(old, new)
 
 
-def _add_dax_nodes(machine: str) -> None:
-    """Put a file in /dev for each dax device that is there now: daxctl wants to see one."""
-    devices = os.listdir(f"{machine}/{DAX_DEVICES}")
-    if devices:
-        _open_up("/dev")
-    for name in devices:
-        Path("/dev", name).touch()
+def _add_nodes(machine: str) -> None:
+    """Put a file in /dev for each dax device and CXL memory device that is there now, because
+    daxctl and cxl want to see one, and for the kernel log where there is none."""
+    wanted = [f"/dev/{name}" for name in os.listdir(f"{machine}/{DAX_DEVICES}")]
+    cxl = [name for name in os.listdir(f"{machine}/{CXL_DEVICES}") if name.startswith("mem")]
+    wanted += [f"/dev/cxl/{name}" for name in cxl]
+    wanted += [f"/{KMSG}"] if not os.path.exists(f"/{KMSG}") else []
+    if wanted:
+        _open_up("/dev", without="cxl")
+    for path in wanted:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).touch()
 
 
 def _make_read_only(target: str) -> None:

@@ -18,26 +18,28 @@ from typing import Final
 
 from memsim.addresses import ACPI, IOMEM, acpi_block, acpi_names, iomem
 from memsim.attributes import number_list
+from memsim.cxl import CXL_TREES, cxl_files
 from memsim.dax import DAX_TREES, dax_files
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ONLINE
 from memsim.kernel.parts import unplugged_online
+from memsim.kernel.state import PAGE
 from memsim.reader import Reader
 from memsim.shown import Shown, at
 from memsim.sysfs import NODE
 from memsim.tiers import TIERS, tier_files
 
-__all__ = ["AROUND", "MEMINFO", "ShellFiles", "meminfo"]
+__all__ = ["AROUND", "KMSG", "MEMINFO", "ShellFiles", "corrupted", "meminfo"]
 
 _BUSES: Final = ("sys/bus/memory/devices", "sys/bus/node/devices")
 """Directories that list all devices of a kind, relative to the root."""
 
-AROUND: Final = (*_BUSES, ACPI, TIERS, *DAX_TREES)
+AROUND: Final = (*_BUSES, ACPI, TIERS, *CXL_TREES, *DAX_TREES)
 """The directories below sys that are here, relative to the root."""
 
 MEMINFO: Final = "proc/meminfo"
+KMSG: Final = "dev/kmsg"
 
-_PAGE: Final = 4096
 _LOCAL, _REMOTE = 10, 20
 """The distances of nodes (LOCAL_DISTANCE and REMOTE_DISTANCE, include/linux/topology.h)."""
 
@@ -72,12 +74,23 @@ _OTHERS: Final = (
 def meminfo(kernel: Kernel, path: str) -> str | None:
     """The text of /proc/meminfo or of a node's meminfo; None for another path."""
     if path == MEMINFO:
-        corrupted = len(kernel.state.poisoned) * _PAGE >> 10
-        return f"{_usage(kernel).lines('')}\n{'HardwareCorrupted:':<16} {corrupted:>7} kB"
+        return f"{_usage(kernel).lines('')}\n{corrupted(kernel)}"
     match = _NODE_MEMINFO.fullmatch(path)
     if match is None or int(match["node"]) not in kernel.nodes:
         return None
     return _usage(kernel, int(match["node"])).lines(f"Node {match['node']} ")
+
+
+def corrupted(kernel: Kernel) -> str:
+    """The line of /proc/meminfo about poisoned pages."""
+    size = len(kernel.state.poisoned) * PAGE >> 10
+    return f"{'HardwareCorrupted:':<16} {size:>7} kB"
+
+
+def _kmsg(kernel: Kernel) -> str:
+    """The log as records, each with its level, number and time (Documentation/ABI/testing/
+    dev-kmsg). The simulated kernel has no clock."""
+    return "\n".join(f"6,{at},0,-;{line}" for at, line in enumerate(kernel.state.log))
 
 
 class ShellFiles:
@@ -126,6 +139,9 @@ class ShellFiles:
         texts = {MEMINFO: lambda kernel: meminfo(kernel, path) or "", IOMEM: iomem}
         return Shown(text=texts[path](self._machine.kernel)) if path in texts else None
 
+    def _log(self, path: str) -> Shown | None:
+        return Shown(text=_kmsg(self._machine.kernel), by_line=True) if path == KMSG else None
+
     def _bus(self, path: str) -> Shown | None:
         if path in _BUSES:
             return Shown(names=tuple(self._devices(path.split("/")[2])))
@@ -135,8 +151,9 @@ class ShellFiles:
             return Shown(target=f"../../../{device}") if there else None
         return None
 
-    def _dax(self, path: str) -> Shown | None:
-        return at(path, dax_files(self._machine.kernel))
+    def _cxl(self, path: str) -> Shown | None:
+        kernel = self._machine.kernel
+        return at(path, {**dax_files(kernel), **cxl_files(kernel)})
 
     def _acpi(self, path: str) -> Shown | None:
         names = acpi_names(self._machine.kernel, path)
@@ -169,7 +186,7 @@ class ShellFiles:
         usage = _usage(kernel, node)
         used = usage.total - usage.free
         counts = {"nr_free_pages": usage.free, "nr_zone_active_anon": used, "nr_anon_pages": used}
-        return "\n".join(f"{name} {size // _PAGE}" for name, size in counts.items())
+        return "\n".join(f"{name} {size // PAGE}" for name, size in counts.items())
 
     def _numastat(self, _kernel: Kernel, _node: int) -> str:
         names = ("numa_hit", "numa_miss", "numa_foreign", "interleave_hit")
@@ -209,16 +226,18 @@ _OF_NODE: Final[dict[str, Callable[[ShellFiles, Kernel, int], str]]] = {
 
 _PLACES: Final = (
     ("proc", ShellFiles._of_memory),
+    ("dev", ShellFiles._log),
     (ACPI, ShellFiles._acpi),
     (TIERS, ShellFiles._tier),
-    *((tree, ShellFiles._dax) for tree in DAX_TREES),
+    *((tree, ShellFiles._cxl) for tree in (*CXL_TREES, *DAX_TREES)),
     ("sys/bus", ShellFiles._bus),
 )
 """Where a path begins, and what finds it; the first that fits."""
 
 _SKELETON: Final = {
+    "dev": ("kmsg",),
     "proc": ("meminfo", "iomem"),
-    "sys/bus": ("acpi", "dax", "memory", "node"),
+    "sys/bus": ("acpi", "cxl", "dax", "memory", "node"),
     "sys/bus/acpi": ("devices",),
     "sys/bus/memory": ("devices",),
     "sys/bus/node": ("devices",),
@@ -229,9 +248,9 @@ _SKELETON: Final = {
     "sys/module": ("kmem",),
 }
 _FURTHER: Final = (
-    (re.compile(""), ("proc",)),
+    (re.compile(""), ("dev", "proc")),
     (re.compile("sys"), ("bus", "dev", "module")),
-    (re.compile("sys/devices"), ("platform", "virtual")),
+    (re.compile("sys/devices"), ("pci0000:0c", "platform", "virtual")),
     (re.compile(NODE), ("has_cpu", "uevent")),
     (re.compile(rf"{NODE}/node\d+"), (*_OF_NODE, "subsystem", "uevent")),
 )

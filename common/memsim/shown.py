@@ -16,6 +16,8 @@ class Shown:
     target: str | None = None
     names: tuple[str, ...] | None = None
     writable: bool = False
+    by_line: bool = False
+    """Whether each read returns one line, as of /dev/kmsg."""
 
 
 def at(path: str, files: Mapping[str, Shown]) -> Shown | None:

@@ -22,6 +22,8 @@ from memory_hotplug.seen.kernel_log import failures_counted, poisoned
         ),
         ("MCE: 0x7d010: already hardware poisoned", "memory-failure", 0x7D010000),
         ("soft offline: 0x7d010: page already poisoned", "memory-failure", 0x7D010000),
+        ("Soft offline: 0x7d010: page already poisoned", "memory-failure", 0x7D010000),
+        ("soft_offline_page: 0x7d010: page already poisoned", "memory-failure", 0x7D010000),
         ("Injecting memory failure at pfn 0x7d010", "memory-failure", 0x7D010000),
         (
             "Injecting memory failure for pfn 0x7d010 at process virtual address 0x7f00",
@@ -36,6 +38,11 @@ from memory_hotplug.seen.kernel_log import failures_counted, poisoned
         ("RAS: Soft-offlining pfn: 0x7d010", "soft-offline", 0x7D010000),
         # arch/x86/kernel/cpu/mce/core.c, mcelog, and the tracepoint
         ("mce: [Hardware Error]: TSC 0 ADDR 67d5f4e40 MISC 8c PPIN 1f", "mce", 0x67D5F4E40),
+        (
+            "mce: Uncorrected hardware memory error in user-access at 67d5f4e40",
+            "mce",
+            0x67D5F4E40,
+        ),
         ("MISC 21404c4c86 ADDR 67d5f4e40 ", "mce", 0x67D5F4E40),
         (
             "CPU: 0, MCGc/s: 1/0, MC9: 8c, IPID: 0, ADDR/MISC/SYND: 67d5f4e40/8c/0, RIP: 00",
@@ -104,9 +111,13 @@ def test_pages_are_poisoned_until_they_are_unpoisoned() -> None:
         "Memory failure: 0x10: already hardware poisoned",
         "Memory failure: 0x20: recovery action for free buddy page: Recovered",
         "Unpoison: Software-unpoisoned page 0x20",
+        "Soft offline: 0x40: page already poisoned",
         "a line",
+        # What is refused poisons nothing.
+        "Memory failure: 0x50: memory outside kernel control",
+        "Memory failure: 0x60: recovery action for non struct page pfn: Ignored",
     ]
-    assert poisoned(lines) == [0x10, 0x30]
+    assert poisoned(lines) == [0x10, 0x30, 0x40]
 
 
 def test_blocks_that_fail_are_counted() -> None:

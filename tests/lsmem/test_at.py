@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from commands import Command, run_program
+from memory_hotplug.seen.error_log import MOST
 from simulated import Make, s390
 
 CXL: dict[str, Any] = {
@@ -111,6 +112,16 @@ def test_addresses_are_found_in_a_log(root: Path) -> None:
         ["mce", "2", "1", "0x0000000012345678", "2"],
         ["memory-failure", "3", "2", "0x0000000200010000", "64"],
     ]
+
+
+def test_of_a_log_that_names_very_many_addresses_the_first_are_listed(root: Path) -> None:
+    log = "".join(f"Memory failure: {at:#x}: already\n" for at in (*range(MOST + 2), 0))
+    done = reading(log, root, "-r", "-n")
+    assert done.stderr == (
+        "lsmem: standard input names more than 100000 addresses: the first are listed\n"
+    )
+    rows = done.stdout.splitlines()
+    assert (len(rows), rows[0].split()[:3]) == (MOST, ["memory-failure", "1", "2"])
 
 
 def test_a_log_without_addresses_is_said_to_have_none(root: Path) -> None:

@@ -36,7 +36,7 @@ BLOCK   STATE          ZONES CANDIDATE FREE MOVABLE UNMOVABLE HUGETLB BLOCKERS
     )
     assert lsmem("-s", tree, "--why", "-S", "state", "-r", "-n").stdout.splitlines() == [
         "0-7 online Normal yes 13M 1M 28K 2M 0 ",
-        "8-9 offline Normal/Movable       ",
+        "8-9 offline Normal/Movable      0 ",
     ]
 
 
@@ -69,7 +69,7 @@ def test_why_counts_poisoned_pages_by_their_flags(tree: Path, lsmem: Command) ->
     """They keep no block online."""
     show_pages(tree, {2: (SLAB, 3), 6: (LRU | POISONED, 2)}, 10)
     rows = lsmem("-s", tree, "--why", "-r", "-n", "-o", "BLOCK,CANDIDATE,POISONED").stdout
-    assert rows.splitlines() == ["0-1 yes 0", "2 no 0", "3-5 yes 0", "6 yes 2", "7 yes 0", "8-9  "]
+    assert rows.splitlines() == ["0-1 yes 0", "2 no 0", "3-5 yes 0", "6 yes 2", "7 yes 0", "8-9  0"]
     assert "POISONED BLOCKERS" in lsmem("-s", tree, "--why").stdout
     told = lsmem("-s", tree, "--why=6").stdout
     assert [line for line in told.splitlines() if "poisoned" in line] == [

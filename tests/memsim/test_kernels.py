@@ -1,7 +1,6 @@
 """What kernels of other releases and architectures do otherwise; `memsim judge` compares it with
 real ones."""
 
-import errno
 import signal
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from memsim.machine import ENDLESS, Fault
 from memsim.profile import boot, from_tree
 from memsim.sysfs import MEMORY, Sysfs
 from paused import Paused
+from safe_files.errno_names import name_of
 from simulated import Make, conditions, make, tree_of, x86
 
 GIB = 1 << 30
@@ -23,7 +23,7 @@ def attempt(sysfs: Sysfs, path: str, text: str) -> str:
     try:
         sysfs.write(f"{MEMORY}/{path}", text.encode())
     except OSError as error:
-        return errno.errorcode[error.errno or 0]
+        return name_of(error.errno or 0) or ""
     return ""
 
 
@@ -165,20 +165,55 @@ def test_power_gives_back_what_went_when_another_block_stays(
 # Files of newer kernels
 
 
-def test_pages_are_offlined_by_their_address_where_memory_is_online() -> None:
-    sysfs = Sysfs(boot("ppc64-lpar"))
-    slots.probe(sysfs.kernel, 8 * GIB)
-    for name, offline in (("soft_offline_page", "EIO"), ("hard_offline_page", "ENXIO")):
-        assert attempt(sysfs, name, "0x1000\n") == ""
-        assert attempt(sysfs, name, hex(8 * GIB)) == offline
-        assert attempt(sysfs, name, hex(15 * GIB)) == "ENXIO"
+SOFT, HARD = "soft_offline_page", "hard_offline_page"
+PAGES = (
+    (HARD, 0x100005678, "", "Memory failure: 0x100005: {free buddy page: Recovered}"),
+    (HARD, 0x100005000, "EHWPOISON", "Memory failure: 0x100005: {already poisoned page: Failed}"),
+    (SOFT, 0x100005FFF, "", "Soft offline: 0x100005: page already poisoned"),
+    (SOFT, 0x108005678, "", ""),
+    (HARD, 0x108005678, "EHWPOISON", "Memory failure: 0x108005: {already poisoned page: Failed}"),
+    (HARD, 0x110005678, "ENXIO", "Memory failure: 0x110005: memory outside kernel control"),
+    (SOFT, 0x110005678, "EIO", ""),
+    (HARD, 0xF100005678, "EBUSY", "Memory failure: 0xf100005: {non struct page pfn: Ignored}"),
+    (SOFT, 0xF100005678, "ENXIO", ""),
+)
+"""Writes to a real Linux 7.2 whose blocks 32 and 33 were online and whose block 34 was offline; its
+answers, and its log. tests/vm/test_poison.py makes them again."""
+
+
+def test_pages_fail_and_are_taken_out_of_use_as_in_a_real_kernel() -> None:
+    sysfs = Sysfs(boot(x86(34, 6, page_offline=True)))
+    wanted = []
+    for name, address, answer, line in PAGES:
+        assert attempt(sysfs, name, hex(address)) == answer, (name, hex(address))
+        wanted += [line.replace("{", "recovery action for ").rstrip("}")] if line else []
+        assert sysfs.kernel.state.log == wanted
+    assert sysfs.kernel.state.poisoned == (0x100005, 0x108005)
+    for name in (SOFT, HARD):
         assert attempt(sysfs, name, "here") == "EINVAL"
         assert sysfs.entry(f"{MEMORY}/{name}").mode == 0o200
+
+
+def test_linux_before_6_19_has_another_answer_where_no_memory_is() -> None:
+    sysfs = Sysfs(boot(x86(page_offline=True, release="6.18.0")))
+    assert attempt(sysfs, HARD, "0xf100005678") == "ENXIO"
+    assert sysfs.kernel.state.log == ["Memory failure: 0xf100005: memory outside kernel control"]
+
+
+def test_a_block_with_a_page_that_is_out_of_use_is_not_set_online_again() -> None:
+    sysfs = Sysfs(boot(x86(page_offline=True)))
+    assert attempt(sysfs, SOFT, hex(3 << 27)) == ""
+    assert attempt(sysfs, "memory3/state", "offline") == ""
+    assert attempt(sysfs, "memory3/state", "online") == "EHWPOISON"
+
+
+def test_power_has_a_crash_hotplug_that_is_only_read() -> None:
+    sysfs = Sysfs(boot("ppc64-lpar"))
     assert sysfs.read(f"{MEMORY}/crash_hotplug") == b"0\n"
     assert attempt(sysfs, "crash_hotplug", "1") == "EACCES"
 
 
-@pytest.mark.parametrize("name", ["soft_offline_page", "hard_offline_page", "crash_hotplug"])
+@pytest.mark.parametrize("name", [SOFT, HARD, "crash_hotplug"])
 def test_a_kernel_without_them_has_no_such_file(name: str) -> None:
     assert Sysfs(boot("x86-laptop")).kind(f"{MEMORY}/{name}") is None
 

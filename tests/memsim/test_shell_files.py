@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from commands import SCRIPTS, run_program
-from simulated import make
+from simulated import make, x86
 
 pytestmark = pytest.mark.needs("root", "fuse3", "/dev/fuse")
 
@@ -65,6 +65,35 @@ def test_memsim_shell_hides_what_this_machines_pages_are(tmp_path: Path) -> None
         "maybe \nmaybe \nlsmem: what the pages hold is not known: "
         "CANDIDATE goes by zone and REMOVABLE alone\n"
     )
+
+
+def test_memsim_shell_shows_the_kernel_log_of_the_machine(tmp_path: Path) -> None:
+    """Each read has one record, as from a real /dev/kmsg."""
+    root = make(tmp_path / "m", x86())
+    assert run_program("memsim", "poison", root, "0x18005678", "0x0").returncode == 0
+    read = "import os; log = os.open('/dev/kmsg', 0); [print(os.read(log, 8192)) for _ in '123']"
+    page = "recovery action for free buddy page: Recovered"
+    assert inside(root, f'{sys.executable} -c "{read}"').splitlines() == [
+        f"b'6,0,0,-;Memory failure: 0x18005: {page}\\n'",
+        f"b'6,1,0,-;Memory failure: 0x0: {page}\\n'",
+        "b''",
+    ]
+
+
+def test_poisoned_pages_in_memsim_shell_are_those_of_the_machine(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", x86())
+    assert run_program("memsim", "poison", root, "0x18005678").returncode == 0
+    script = (
+        "grep HardwareCorrupted /proc/meminfo; lsmem='lsmem -n -r --summary=never';"
+        f"PATH={SCRIPTS}:$PATH; $lsmem -o BLOCK,POISONED; chmem -d -b 3;"
+        "$lsmem --why=3-4 -o BLOCK,STATE,POISONED 2>&1;"
+        "chmem -e -b 3 --advice=always 2>&1; true"
+    )
+    first, *lines = inside(root, script).splitlines()
+    assert first.split() == ["HardwareCorrupted:", "4", "kB"]
+    assert lines[:5] == ["0-2 0", "3 1", "4-7 0", "3 offline 1", "4 offline 0"]
+    assert "enable failed: Memory page has hardware error" in "\n".join(lines)
+    assert "chmem: memory block 3: the page at 0x0000000018005000 is poisoned" in lines
 
 
 def test_memsim_shell_shows_the_devices_of_both_buses(tmp_path: Path) -> None:
@@ -216,3 +245,65 @@ def test_daxctl_lists_cxl_memory_and_sets_it_online_and_offline(tmp_path: Path) 
     # It also reads the tiers of what it has set online, and the file in /dev is not the host's.
     assert "memory_tier22" in inside(root, f"ls {TIERS}")
     assert not Path("/dev/dax0.0").exists()
+
+
+def cxl(root: Path, words: str) -> Any:
+    """What `cxl list` writes of a machine."""
+    return json.loads(inside(root, f"cxl list {words}"))
+
+
+@pytest.mark.needs("cxl")
+def test_cxl_lists_the_way_from_the_window_to_the_memory(tmp_path: Path) -> None:
+    root = with_cxl(tmp_path / "m", CXL)
+    where = {"resource": 64 << 27, "size": 1 << 30}
+    (memory,) = cxl(root, "-M")
+    assert (memory["memdev"], memory["ram_size"]) == ("mem0", 1 << 30)
+    assert memory["host"] == "0000:0d:00.0"
+    assert cxl(root, "-R") == [
+        {
+            "region": "region0",
+            **where,
+            "interleave_ways": 1,
+            "interleave_granularity": 256,
+            "decode_state": "commit",
+        }
+    ]
+    memories, *decoders = cxl(root, "-M -R -D")
+    assert memories == {"memdevs": [memory]}
+    found = {next(iter(one)): next(iter(one.values()))[0] for one in decoders}
+    assert {kind: one["decoder"] for kind, one in found.items()} == {
+        "root decoders": "decoder0.0",
+        "port decoders": "decoder1.0",
+        "endpoint decoders": "decoder2.0",
+    }
+    assert all({key: one[key] for key in where} == where for one in found.values())
+    assert found["endpoint decoders"]["region"] == "region0"
+    (bus,) = cxl(root, "-vvv")
+    (region,) = bus["decoders:root0"][0]["regions:decoder0.0"]
+    (mapping,) = region["mappings"]
+    assert (mapping["memdev"], mapping["decoder"]) == ("mem0", "decoder2.0")
+    (port,) = bus["ports:root0"]
+    assert port["endpoints:port1"][0]["memdev"] == memory
+
+
+@pytest.mark.needs("cxl")
+def test_each_cxl_device_has_its_own_memory_window_and_region(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", CXL)
+    for _ in range(2):
+        assert run_program("memsim", "plug", root, "--memory", "512M", "--as", "cxl").stdout
+    assert sorted(one["memdev"] for one in cxl(root, "-M")) == ["mem0", "mem1"]
+    assert sorted(one["resource"] >> 27 for one in cxl(root, "-R")) == [64, 68]
+    regions = json.loads(inside(root, "daxctl list -R"))
+    assert sorted(one["path"][-11:] for one in regions) == ["dax_region0", "dax_region1"]
+    # The lower one goes, and the other keeps its number.
+    assert run_program("memsim", "unplug", root, "--device", "dax0.0").returncode == 0
+    assert [one["memdev"] for one in cxl(root, "-M")] == ["mem1"]
+    assert not Path("/dev/cxl/mem1").exists()
+
+
+@pytest.mark.needs("cxl")
+def test_a_machine_without_cxl_memory_has_nothing_of_cxl(tmp_path: Path) -> None:
+    root = make(tmp_path / "m", CXL)
+    done = run_program("memsim", "shell", root, "--", "cxl", "list", "-M")
+    assert json.loads(done.stdout) == []
+    assert inside(root, "ls /sys/bus/cxl/devices") == ""

@@ -80,6 +80,8 @@ NEEDS: Final = {
     # Packages of Debian
     **{name: _program(name) for name in ("bash", "daxctl", "fish", "mandoc", "numactl", "zsh")},
     "apt-get": _program("apt-get", "apt"),
+    # In the package ndctl until Debian 12.
+    "cxl": _program("cxl"),
     "fuse3": _program("fusermount3", "fuse3"),
     "groff": _program("groff", "groff-base"),
     "locales": _files("locales", "/usr/share/i18n/locales/de_DE"),

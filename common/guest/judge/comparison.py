@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from guest.judge.replay import (
     FIRMWARE_ATTRIBUTES,
     MEMORY,
     OTHERS,
+    error_name,
 )
 from guest.judge.writes import Write
 from memsim.machine import ENDLESS as ENDLESS_FAULT
@@ -129,7 +129,7 @@ def attempt(sysfs: Sysfs, path: str, text: str) -> str:
     try:
         taken = sysfs.write(path[1:], data)
     except OSError as error:
-        return errno.errorcode[error.errno or 0]
+        return error_name(error)
     return "" if taken == len(data) else f"{taken} bytes"
 
 

@@ -96,6 +96,11 @@ def _late(*_: object) -> None:
         raise LateError
 
 
+def error_name(error: OSError) -> str:
+    """The name of its errno; Python knows EHWPOISON since 3.14."""
+    return {**errno.errorcode, 133: "EHWPOISON"}[error.errno or 0]
+
+
 def write(path: str, text: str) -> str:
     """One write(2), even of nothing: "" for success, the errno's name, ENDLESS for a write that did
     not return until SIGALRM came, or how many bytes of more were taken.
@@ -110,7 +115,7 @@ def write(path: str, text: str) -> str:
     except LateError:
         return ENDLESS
     except OSError as error:
-        return errno.errorcode[error.errno or 0]
+        return error_name(error)
     return "" if taken == len(data) else f"{taken} bytes"
 
 

@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-__all__ = ["Mentioned", "addresses_in"]
+__all__ = ["MOST", "Mentioned", "addresses_in"]
+
+MOST = 100_000
+"""So many addresses are kept; a log that names more is not one of broken memory."""
 
 
 class Mentioned(NamedTuple):
@@ -31,7 +34,11 @@ _REST = r".{0,500}?"
 could name the event very often, and the rest of the line would be searched each time."""
 _HEX = r"(?:0x)?([0-9a-f]{1,16})(?![\w:])"
 _EVENTS = (
-    ("memory-failure", r"(?:Memory failure:|soft[ _]offline:|MCE:?) 0x([0-9a-f]{1,16}): ", "page"),
+    (
+        "memory-failure",
+        r"(?:Memory failure:|[Ss]oft[ _]offline(?:_page)?:|MCE:?) 0x([0-9a-f]{1,16}): ",
+        "page",
+    ),
     ("memory-failure", rf"Injecting memory failure{_REST} pfn 0x([0-9a-f]{{1,16}})\b", "page"),
     ("memory-failure", rf"memory_failure_event:{_REST}\bpfn[ =:]+0x([0-9a-f]{{1,16}})\b", "page"),
     ("soft-offline", r"Soft-offlining pfn: 0x([0-9a-f]{1,16})\b", "page"),
@@ -40,6 +47,7 @@ _EVENTS = (
     ("apei", rf"\bphysical(?:_| fault )address: {_HEX}", "byte"),
     ("cxl", rf"\bhpa[=:] ?{_HEX}", "byte"),
     ("mce", rf"\bADDR(?:/MISC(?:/SYND)?:)? {_HEX}", "byte"),
+    ("mce", rf"\bhardware memory error in user-access at {_HEX}", "byte"),
     ("mce", rf"\bmce_record:{_REST}\baddr= ?{_HEX}", "byte"),
     ("mce", rf"\b(?:paddr|Physical address): +{_HEX}", "byte"),
 )
@@ -48,11 +56,17 @@ _PATTERNS = [(event, re.compile(text), unit == "page") for event, text, unit in 
 
 
 def addresses_in(lines: Iterable[str], page_size: int) -> list[Mentioned]:
-    """The addresses that LINES name, as they come first; each once for each kind of event."""
+    """The addresses that LINES name, as they come first; each once for each kind of event.
+
+    MOST of them, and one more where there are others.
+    """
     found: dict[tuple[int, str], Mentioned] = {}
     for number, line in enumerate(lines, 1):
         for event, address in dict.fromkeys(_named(line, page_size)):
-            before = found.get((address, event), Mentioned(address, event, number, 0))
+            before = found.get((address, event))
+            if before is None and len(found) > MOST:
+                continue
+            before = before or Mentioned(address, event, number, 0)
             found[address, event] = before._replace(times=before.times + 1)
     return list(found.values())
 

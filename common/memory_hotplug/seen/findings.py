@@ -7,8 +7,9 @@ from typing import NamedTuple
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.in_use import corrupted
 from memory_hotplug.seen.kernel_log import Failed, failures_on, poisoned_on
-from memory_hotplug.seen.pages import Candidate, Contents, Kind, Pages, candidate
+from memory_hotplug.seen.pages import Candidate, Contents, Kind, Pages, candidate, page_size_of
 from memory_hotplug.table import BlockTable
 
 __all__ = ["BlockContents", "Finding", "contents_of", "look_into"]
@@ -38,11 +39,13 @@ class BlockContents(NamedTuple):
     known."""
     known: bool
     """Whether this user is told what pages hold."""
+    unplaced: bool
+    """Whether the kernel counts more poisoned pages than are known."""
 
     @property
     def empty(self) -> set[str]:
         """The columns that tell nothing of any block."""
-        words = set() if any(self.poisoned.values()) else {"poisoned"}
+        words = set() if self.unplaced or any(self.poisoned.values()) else {"poisoned"}
         if self.known:
             return words
         words |= set() if any(map(self.blockers, self.candidates)) else {"blockers"}
@@ -111,15 +114,16 @@ def contents_of(
         block.number: _judged(block, contents.get(block.number), block.number in failed)
         for block in blocks
     }
-    poisoned = _poisoned(machine, table, contents)
-    return BlockContents(contents, candidates, failed, poisoned, pages is not None)
+    poisoned, unplaced = _poisoned(machine, table, contents)
+    return BlockContents(contents, candidates, failed, poisoned, pages is not None, unplaced)
 
 
 def _poisoned(
     machine: Machine, table: BlockTable, contents: Mapping[int, Contents]
-) -> dict[int, Sequence[int]]:
-    """Block -> the addresses of its poisoned pages, by their flags and by the kernel log."""
-    log = poisoned_on(machine)
+) -> tuple[dict[int, Sequence[int]], bool]:
+    """Block -> the addresses of its poisoned pages, by their flags and by the kernel log; and
+    whether the kernel counts more than these."""
+    log, counted = poisoned_on(machine), corrupted(machine.tree)
     found: dict[int, Sequence[int]] = {}
     for number in table.numbers:
         there = contents.get(number)
@@ -128,7 +132,12 @@ def _poisoned(
             found[number] = by_flags
         elif there or log is not None:
             found[number] = sorted({*by_flags, *(log or {}).get(number, ())})
-    return found
+    placed = sum(map(len, ({**(log or {}), **found}).values())) * page_size_of(machine.tree)
+    if counted is not None and placed < counted:
+        # Others may be anywhere but in blocks of which all pages were looked at.
+        sure = {number for number, there in contents.items() if there.whole}
+        return {one: pages for one, pages in found.items() if pages or one in sure}, True
+    return found, False
 
 
 def _judged(block: MemoryBlock, contents: Contents | None, failed: bool) -> Candidate | None:

@@ -14,7 +14,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.files import Tree
 
-__all__ = ["MEMINFO", "NodeUsage", "Usage", "usage"]
+__all__ = ["MEMINFO", "NodeUsage", "Usage", "corrupted", "usage"]
 
 MEMINFO = "proc/meminfo"
 MIN_FREE = "proc/sys/vm/min_free_kbytes"
@@ -90,6 +90,12 @@ def usage(machine: Machine) -> Usage | None:
             nodes[node] = NodeUsage(of_node["MemTotal"], free)
     corrupted = found.get("HardwareCorrupted", 0)
     return Usage(found["MemTotal"], found["MemAvailable"], _min_free(tree), nodes, corrupted)
+
+
+def corrupted(tree: Tree) -> int | None:
+    """The size of all pages that are poisoned, also those of offline blocks, in bytes
+    (num_poisoned_pages, mm/memory-failure.c); None if the tree does not say it."""
+    return _read(tree, MEMINFO).get("HardwareCorrupted")
 
 
 def _read(tree: Tree, path: str) -> dict[str, int]:

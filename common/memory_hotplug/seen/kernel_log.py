@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from memory_hotplug.machine import Machine
+from memory_hotplug.seen.in_use import corrupted
 from memory_hotplug.seen.pages import page_size_of
 from memory_hotplug.trees.files import LOG
 
@@ -43,9 +44,13 @@ _KEPT = re.compile(r"assign storage failed \(cmd=0x0{0,4}c0001\b.{0,40}\brn=0x([
 SCLP_CMDW_UNASSIGN_STORAGE (drivers/s390/char/sclp_mem.c, do_assign_storage)."""
 
 
-_POISONED = re.compile(r"(?:Memory failure:|\bMCE:?) 0x([0-9a-f]{1,16}): ")
+_POISONED = re.compile(
+    r"(?:Memory failure:|\bMCE:?) 0x([0-9a-f]{1,16}): (?!memory outside|.{0,30}non struct page)"
+    r"|\bSoft offline: 0x([0-9a-f]{1,16}): page already poisoned"
+)
 _UNPOISONED = re.compile(r"Unpoison: .*?\b0x([0-9a-f]{1,16})\b")
-"""mm/memory-failure.c"""
+"""mm/memory-failure.c: what is refused for memory that is not online poisons nothing. A page that
+soft_offline_page takes out of use is poisoned, too, and the log tells it only the second time."""
 
 
 class Failed(NamedTuple):
@@ -105,12 +110,17 @@ def failures_counted(lines: Sequence[str], block_size: int, page_size: int) -> C
 
 def log_of(machine: Machine) -> list[str]:
     """The messages in the log of this machine, or of a simulated one; none of another."""
+    return _log(machine) or []
+
+
+def _log(machine: Machine) -> list[str] | None:
+    """The same; None if there is no log to read."""
     if machine.tree.is_this_machine:
-        return read_log()
+        return read_log() or None
     try:
         return machine.tree.read(LOG).decode(errors="replace").splitlines()
     except OSError:
-        return []
+        return None
 
 
 def storage_kept(lines: Iterable[str], block_size: int, increment: int) -> Counter[int]:
@@ -128,7 +138,7 @@ def poisoned(lines: Iterable[str]) -> list[int]:
     frames = set()
     for line in lines:
         if found := _POISONED.search(line):
-            frames.add(int(found[1], 16))
+            frames.add(int(found[1] or found[2], 16))
         elif gone := _UNPOISONED.search(line):
             frames.discard(int(gone[1], 16))
     return sorted(frames)
@@ -138,10 +148,13 @@ def poisoned_on(machine: Machine) -> dict[int, list[int]] | None:
     """Block -> the addresses of its pages that are poisoned, by the log of this machine, or of a
     simulated one; None if there is no log to read.
 
-    Of an offline block, nothing else tells it: its pages have no flags.
+    Of an offline block, nothing else tells it: its pages have no flags. Where the kernel counts no
+    page at all, those of its log are gone, with the memory that they were in.
     """
-    lines = log_of(machine)
-    if not lines:
+    if corrupted(machine.tree) == 0:
+        return {}
+    lines = _log(machine)
+    if lines is None:
         return None
     size, found = page_size_of(machine.tree), dict[int, list[int]]()
     for frame in poisoned(lines):

@@ -19,8 +19,7 @@ from typing import NamedTuple, Self
 
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.table import MEMMAP_FRACTION
-from memory_hotplug.trees.files import FileTree, Tree
-from memory_hotplug.trees.root_files import ABOUT
+from memory_hotplug.trees.files import ABOUT, FileTree, Tree
 
 __all__ = ["KPAGEFLAGS", "Candidate", "Contents", "Kind", "Pages", "candidate", "page_size_of"]
 

@@ -15,8 +15,7 @@ from typing import NamedTuple
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.owners import owners_of
 from memory_hotplug.seen.pages import Pages
-from memory_hotplug.trees.files import Tree
-from memory_hotplug.trees.root_files import ABOUT
+from memory_hotplug.trees.files import ABOUT, Tree
 
 __all__ = ["Keepers", "Kept", "keepers_of", "kept_from"]
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from memory_hotplug.attribute import TABLE, node_number
-from memory_hotplug.trees.files import names_one_by_one
+from memory_hotplug.trees.files import ABOUT, names_one_by_one
 from memory_hotplug.trees.many import PAGE
 from memory_hotplug.trees.root_files import (
-    ABOUT,
     ARCH,
     CMDLINE,
     DMI,

@@ -44,10 +44,21 @@ else:
     # What a protocol says is for type checkers only.
     Protocol = object
 
-__all__ = ["IOMEM", "FileTree", "Packed", "Tree", "names_one_by_one", "read_one_by_one"]
+__all__ = [
+    "ABOUT",
+    "IOMEM",
+    "LOG",
+    "FileTree",
+    "Packed",
+    "Tree",
+    "names_one_by_one",
+    "read_one_by_one",
+]
 
 IOMEM = "proc/iomem"
 LOG = "dev/kmsg"
+ABOUT = "memsim-capture.json"
+"""A captured tree has it: only a part of the machine's files is there."""
 
 
 _FILE_CLOCK = 5

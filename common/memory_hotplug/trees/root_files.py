@@ -16,7 +16,6 @@ from safe_files.beneath import check_regular, check_writable, open_beneath
 from safe_files.replace import replaced, replacing, write_all
 
 __all__ = [
-    "ABOUT",
     "ARCH",
     "CMDLINE",
     "DMI",
@@ -44,8 +43,6 @@ RULES = (
     *("usr/lib/udev/rules.d", "lib/udev/rules.d"),
 )
 """Where udev rules are, in the same way."""
-ABOUT = "memsim-capture.json"
-"""A captured tree has it: only a part of the machine's files is there."""
 DMI = ("sys/class/dmi/id", "sys/devices/virtual/dmi/id")
 """Where the DMI data are: the first is a link to the second in sysfs, and a directory in a tree
 that somebody made."""

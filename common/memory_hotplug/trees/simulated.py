@@ -11,8 +11,14 @@ from types import MappingProxyType
 
 from memory_hotplug.attribute import ACPI, MEMORY, TIERS
 from memory_hotplug.errors import BadMachineError
-from memory_hotplug.trees.files import IOMEM, LOG, FileTree, names_one_by_one, read_one_by_one
-from memory_hotplug.trees.root_files import ABOUT
+from memory_hotplug.trees.files import (
+    ABOUT,
+    IOMEM,
+    LOG,
+    FileTree,
+    names_one_by_one,
+    read_one_by_one,
+)
 from safe_files.beneath import os_error
 
 TYPE_CHECKING = False
@@ -105,10 +111,11 @@ def _read(path: str, kernel: Callable[[], Kernel], read: Callable[[str], bytes])
     """The text of a file. Memory in use, if the machine has any, where memory is, and which devices
     brought it, only KERNEL knows; all else is READ."""
     if path.rpartition("/")[2] == "meminfo":
-        from memsim.shell_files import meminfo
+        from memsim.shell_files import MEMINFO, corrupted, meminfo
 
         now = kernel()
-        text = meminfo(now, path) if now.machine.used else None
+        text = corrupted(now) if path == MEMINFO else None
+        text = meminfo(now, path) if now.machine.used else text
     elif path == LOG:
         text = "".join(f"{line}\n" for line in kernel().state.log)
     elif path == ABOUT:

@@ -9,9 +9,8 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Literal
 
-from memory_hotplug.trees.files import Tree
+from memory_hotplug.trees.files import ABOUT, Tree
 from memory_hotplug.trees.root_files import (
-    ABOUT,
     ARCH,
     CMDLINE,
     DMI,

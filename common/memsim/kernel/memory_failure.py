@@ -1,34 +1,89 @@
 """Memory that fails: the kernel takes the page out of use.
 
-Facts: memory_failure (mm/memory-failure.c) of Linux 6.18, for a page that is free.
+Facts: memory_failure and soft_offline_page (mm/memory-failure.c) of Linux 6.18, for a page that is
+free: either poisons it. The answers and the log are those of a real Linux 7.2.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from typing import Final
 
 from memsim.kernel.state import MOST_POISONED, PAGE
 from memsim.kernel.transitions import Kernel
 from safe_files.errno_names import EHWPOISON
 
-__all__ = ["poison"]
+__all__ = ["hard_offline", "poison", "soft_offline"]
+
+_OUTSIDE: Final = "memory outside kernel control"
 
 
 def poison(kernel: Kernel, address: int) -> int:
-    """Poison the page at an address; return the number of its block.
+    """The page at an address fails; return the number of its block.
 
     ENXIO for memory that is not online, EHWPOISON for a page that is poisoned already, and ENOSPC
     for more pages than are kept.
     """
-    block, frame = address // kernel.machine.block_size, address // PAGE
-    if not (block in kernel.blocks and kernel.blocks.online(block)):
-        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+    frame, refused = address // PAGE, 0
+    if not _online(kernel, address):
+        refused, why = errno.ENXIO, _OUTSIDE
+    elif frame in kernel.state.poisoned:
+        refused, why = EHWPOISON, "recovery action for already poisoned page: Failed"
+    else:
+        _add(kernel, frame)
+        why = "recovery action for free buddy page: Recovered"
+    kernel.report(f"Memory failure: {frame:#x}: {why}")
+    if refused:
+        raise _error(refused)
+    return _block(kernel, address)
+
+
+def hard_offline(kernel: Kernel, address: int) -> None:
+    """What a write to hard_offline_page does: the same, but EBUSY without memory there, since
+    Linux 6.19."""
+    if kernel.machine.since(6, 19) and not _present(kernel, address):
+        why = "recovery action for non struct page pfn: Ignored"
+        kernel.report(f"Memory failure: {address // PAGE:#x}: {why}")
+        raise _error(errno.EBUSY)
+    poison(kernel, address)
+
+
+def soft_offline(kernel: Kernel, address: int) -> None:
+    """Take the page at an address out of use before it fails (soft_offline_page).
+
+    The log tells of a page only if it is poisoned already, which is no error. ENXIO without memory
+    there, EIO where it is not online, and ENOSPC as above.
+    """
+    frame = address // PAGE
+    if not _present(kernel, address):
+        raise _error(errno.ENXIO)
+    if not _online(kernel, address):
+        raise _error(errno.EIO)
+    if frame in kernel.state.poisoned:
+        kernel.report(f"Soft offline: {frame:#x}: page already poisoned")
+    else:
+        _add(kernel, frame)
+
+
+def _add(kernel: Kernel, frame: int) -> None:
     before = kernel.state.poisoned
-    if frame in before:
-        raise OSError(EHWPOISON, os.strerror(EHWPOISON))
     if len(before) == MOST_POISONED:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise _error(errno.ENOSPC)
     kernel.set("poisoned", tuple(sorted((*before, frame))))
-    kernel.report(f"Memory failure: {frame:#x}: recovery action for free buddy page: Recovered")
-    return block
+
+
+def _block(kernel: Kernel, address: int) -> int:
+    return address // kernel.machine.block_size
+
+
+def _present(kernel: Kernel, address: int) -> bool:
+    return kernel.blocks.present(_block(kernel, address))
+
+
+def _online(kernel: Kernel, address: int) -> bool:
+    return kernel.blocks.online(_block(kernel, address))
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

@@ -126,9 +126,9 @@ class Guest:
         """The guest's whole memory sysfs; not while a block is on its way offline."""
         return real.snapshot(self._guest)
 
-    def replayed(self, writes: Sequence[Write]) -> list[Answer]:
+    def replayed(self, writes: Sequence[Write], limit: float = LIMIT) -> list[Answer]:
         """What the kernel makes of these writes; before them the condition at the start."""
-        return real.replayed(self._guest, writes, LIMIT)
+        return real.replayed(self._guest, writes, limit)
 
     def tree(self, root: Path) -> Path:
         """The guest's memory sysfs as a directory of the host; `root` for use as --sysroot."""
