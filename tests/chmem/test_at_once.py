@@ -16,7 +16,6 @@ from commands import Command, start_program, start_python
 from holding import held_by_another
 from memory_hotplug.attribute import FIRMWARE, MEMORY
 from memory_hotplug.change.journal import HALF_DONE
-from memory_hotplug.change.lock import hold
 from memory_hotplug.errors import HeldError, StoppedError
 from memory_hotplug.face import Machine
 from paused import Paused
@@ -242,7 +241,7 @@ def test_a_signal_ends_the_wait_and_nothing_was_done(
 ) -> None:
     root = machine(s390())
     monkeypatch.setattr("time.sleep", lambda seconds: os.kill(os.getpid(), number))
-    with hold(str(root), this_machine=False):
+    with held_by_another(root):
         done = chmem("-s", root, "--json", "-e", "-b", "4")
     document = json.loads(done.stdout)
     assert done.status == document["status"] == 128 + number

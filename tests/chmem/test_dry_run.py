@@ -57,10 +57,10 @@ LARGE = ("huge", "ppc64-large")
 @pytest.fixture(scope="module", params=[name for name in PROFILES if name not in LARGE])
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A machine of each kind. Which pages of a block can be moved, where there is room for them,
-    and which memory arm64 keeps, only the kernel knows: none is in the way."""
+    where holes are, and which memory arm64 keeps, only the kernel knows: none is in the way."""
     root: Path = tmp_path_factory.mktemp("dry-run") / request.param
     profile = PROFILES[request.param]
-    blocks = [{**entry, "stays": False} for entry in profile["blocks"]]
+    blocks = [{**entry, "stays": False, "holes": False} for entry in profile["blocks"]]
     directory.create(root, boot({**profile, "blocks": blocks, "faults": {}, "used": 0}))
     return root
 

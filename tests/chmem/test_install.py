@@ -49,7 +49,7 @@ def test_what_is_installed_is_removed_without_a_trace(tree: Path, chmem: Command
     assert done.stdout == "nothing to change\nnothing to install\n"
     assert [(tree / path).read_text() for path in (UNIT, RULES)] == texts
     # Only what is not as it should be is written.
-    (tree / RULES).write_text("")
+    (tree / RULES).write_text("# other rules\n")
     done = chmem("-s", tree, "--apply", "--install")
     assert done.stdout == f"nothing to change\nwrote /{RULES}\n"
     assert [(tree / path).read_text() for path in (UNIT, RULES)] == texts

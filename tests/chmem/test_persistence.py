@@ -219,7 +219,7 @@ def test_where_systemd_does_not_run_nothing_is_changed(
         (tmp_path / "systemd").rmdir()
         for path in (UNIT, WANTED):
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
-            (tree / path).touch()
+            (tree / path).write_text("[Unit]\n")
         persistence.check_place(opened)
 
 

@@ -45,8 +45,12 @@ CHANGES = [
 VAIN = [
     *(("arm64-offset", change) for change in ("-d 256m", "-d 1g --force", "-d -b 3")),
     ("ppc64-lpar", "-e 512m"),
+    ("riscv64-virt", "-d -b 3"),
+    ("riscv64-virt", "-e 512m"),
     ("s390-imbalance", "-d 256m"),
     ("x86-laptop", "-e 512m"),
+    ("x86-laptop-7.2", "-d -b 3"),
+    ("x86-laptop-7.2", "-e 512m"),
     ("x86-rhel8", "-e 512m"),
 ]
 """Changes of which the machine allows nothing."""

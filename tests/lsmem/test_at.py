@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import jsonschema
@@ -132,6 +133,7 @@ def test_a_log_without_addresses_is_said_to_have_none(root: Path) -> None:
 
 def test_the_size_of_a_page_is_that_of_the_captured_machine(machine: Make, lsmem: Command) -> None:
     tree = machine({"block_size": 1 << 28, "blocks": [{"range": [0, 7]}]})
+    rmtree(tree / ".memsim")
     for about, block in (("{}", "0"), ('{"page_size": 65536}', "4"), ('{"page_size": 3}', "0")):
         (tree / "memsim-capture.json").write_text(about)
         assert lsmem("-s", tree, "--at", "pfn:0x4000", "-r", "-n").stdout.split(" ")[1] == block

@@ -21,7 +21,9 @@ MEMORY, NODE = "/sys/devices/system/memory", "/sys/devices/system/node"
 def inside(root: Path, script: str) -> str:
     """What a shell script writes in a shell on a machine."""
     done = run_program("memsim", "shell", root, "--", "sh", "-c", script)
-    assert (done.returncode, done.stderr) == (0, "")
+    # libcxl of Debian 12 says that no file of the shell is a device.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("libcxl: ")]
+    assert (done.returncode, said) == (0, [])
     return str(done.stdout)
 
 

@@ -159,9 +159,9 @@ def test_a_changed_byte_or_a_missing_end_of_a_record_is_found(
     for content in damaged(right, step=7):
         record.write_bytes(content)
         done = memsim("show", lpar)
-        if done.status == 0 and name == "live.json":
+        if done.status == 0:
             # White space of another kind.
-            assert json.loads(content) == json.loads(right)
+            assert content.split() == right.split()
             harmless += 1
             continue
         assert done.status == 1

@@ -31,7 +31,9 @@ def test_the_page_names_the_command_that_prints_the_schema(
     name, *words = shlex.split(beside)
     shown = json.loads({"lsmem": lsmem, "chmem": chmem}[name](*words).stdout)
     if found == [beside]:
-        assert shown["title"].endswith(re.sub(r" FILE| 0x80000000| --json-schema", "", f"{options}"))
+        assert shown["title"].endswith(
+            re.sub(r" FILE| 0x80000000| --json-schema", "", f"{options}")
+        )
     else:
         assert shown["title"] == found[0]
 

@@ -122,7 +122,9 @@ def _read(path: str, kernel: Callable[[], Kernel], read: Callable[[str], bytes])
         # What the pages of a real machine tell.
         import json
 
-        text = json.dumps({"offline_bytes": kernel().state.unplugged})
+        now = kernel()
+        about = {"page_size": now.machine.page_size, "offline_bytes": now.state.unplugged}
+        text = json.dumps(about)
     elif path == IOMEM:
         from memsim.addresses import iomem
 
