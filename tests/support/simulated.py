@@ -1,6 +1,7 @@
 """Machines made by memsim: what tests ask of them, and what they are afterwards."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,10 +141,16 @@ def tree_at(root: Path) -> Tree:
             directories.remove(directory.PRIVATE)
         for name in (*directories, *files):
             path = Path(above, name)
-            link = path.is_symlink()
-            text = os.readlink(path) if link else None if path.is_dir() else path.read_text()
-            found[str(path.relative_to(root))] = text
+            found[str(path.relative_to(root))] = _content(path)
     return found
+
+
+def _content(path: Path) -> str | None:
+    if path.is_symlink():
+        return os.readlink(path)
+    # A file that can only be written has none; root could read it.
+    is_read = not path.is_dir() and path.stat().st_mode & stat.S_IRUSR
+    return path.read_text() if is_read else None
 
 
 def changed(before: dict[int, Condition], after: dict[int, Condition]) -> list[int]:

@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import signal
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +43,15 @@ class ViolationError(AssertionError):
 
 
 _KINDS: dict[str, type[ViolationError]] = {}
+
+
+def _copy(file: str, to: str) -> None:
+    """Copy a file; also one that can only be written, which has no content."""
+    if os.stat(file).st_mode & stat.S_IRUSR:
+        shutil.copy2(file, to)
+    else:
+        Path(to).touch()
+        shutil.copystat(file, to)
 
 
 def violation(kind: str, reason: str) -> ViolationError:
@@ -249,7 +259,7 @@ class Trial:
     @contextmanager
     def copy(self) -> Iterator[None]:
         """A context in which the machine is a copy of it, which is removed at the end."""
-        shutil.copytree(self.root, "kept", symlinks=True)
+        shutil.copytree(self.root, "kept", symlinks=True, copy_function=_copy)
         try:
             yield
         finally:
