@@ -65,6 +65,7 @@ def test_a_document_of_a_line_of_shell_is_held_against_the_schemas_of_its_comman
     with pytest.raises(AssertionError):
         documents.check_line(["lsmem", "-J"], 0, '{"memory": [{"size": 7.5}]}')
     documents.check_line(["sh", "-c", "cat layout.json; lsmem"], 0, "plain")
+    documents.check_line(["sh", "-c", "python3 interrupt.py 3 chmem -J -d 1g"], 0, '{"out": 7}')
     documents.check_line(["sh", "-c", "cat layout.json"], 0, '{"memory": 7}')
     documents.check_line(["sh", "-c", "lsmem -J > x; chmem --json 'x"], None, "{")
 

@@ -56,7 +56,7 @@ def check_line(command: Sequence[str], status: int | None, out: str) -> None:
     words = list(command)
     lines = [words]
     if words[:2] == ["sh", "-c"]:
-        lines = [_split(found[0]) for found in _OURS.finditer(words[2])]
+        lines = [_split(found[1]) for found in _OURS.finditer(words[2])]
     faults = [
         fault(name, more, 1 if status is None else status, out)
         for name, *more in filter(None, lines)
@@ -64,8 +64,12 @@ def check_line(command: Sequence[str], status: int | None, out: str) -> None:
     assert not faults or None in faults, f"{command}: {faults}"
 
 
-_OURS = re.compile(r"\b(?:lsmem|chmem) [^;|&<>()`\n]*")
-"""A command of ours in a line of shell."""
+_OURS = re.compile(
+    r"(?:^|[;|&(\n])\s*(?:(?:!|if|while|exec|time|timeout \S+|\w+=\S*)\s+)*"
+    r"((?:lsmem|chmem) [^;|&<>()`\n]*)"
+)
+"""A command of ours in a line of shell; not as an argument of another program, which writes what it
+will."""
 
 
 def _split(line: str) -> list[str]:
