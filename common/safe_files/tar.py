@@ -77,14 +77,15 @@ def members(file: io.BufferedReader, place: Place) -> Iterator[Member]:
     With the path, PLACE says how many bytes of a regular file are wanted. Raises
     BrokenArchiveError, and OSError if FILE cannot be read.
     """
-    import lzma
-
     try:
         blocks = _Blocks(_unpacked(file))
         yield from _placed(blocks, place)
         blocks.drain()
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
+    except (EOFError, zlib.error) as error:
         raise BrokenArchiveError(str(error)) from error
+    except ImportError as error:
+        # A small Python can lack bz2 or lzma.
+        raise BrokenArchiveError(f"compressed, and this Python has no {error.name}") from error
     except ValueError as error:
         raise BrokenArchiveError("not a number in a header") from error
     except OSError as error:
@@ -371,5 +372,13 @@ class _Xz:
                 packed = self._packed.read(_PART)
                 if not packed:
                     raise EOFError("the end is missing")
-            found += self._stream.decompress(packed, size - len(found))
+            found += self._unpack(packed, size - len(found))
         return bytes(found)
+
+    def _unpack(self, packed: bytes, most: int) -> bytes:
+        import lzma
+
+        try:
+            return self._stream.decompress(packed, most)
+        except lzma.LZMAError as error:
+            raise BrokenArchiveError(str(error)) from error

@@ -7,6 +7,7 @@ import io
 import lzma
 import os
 import random
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -439,6 +440,19 @@ def test_the_streams_of_xz_follow_one_another(between: bytes, plain: bytes, tmp_
     path.write_bytes(streams[0] + between + streams[1] + between)
     with Machine.at(path) as machine:
         assert machine.block(0).state.value == "online"
+
+
+def test_a_python_without_lzma_reads_what_xz_has_not_packed(
+    plain: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gzipped, xz = tmp_path / "a.tar.gz", tmp_path / "a.tar.xz"
+    gzipped.write_bytes(gzip.compress(plain))
+    xz.write_bytes(lzma.compress(plain))
+    monkeypatch.setitem(sys.modules, "lzma", None)
+    with Machine.at(gzipped) as machine:
+        assert machine.block(0).state.value == "online"
+    with pytest.raises(MemoryHotplugError, match="this Python has no lzma"):
+        Machine.at(xz)
 
 
 def test_the_errors_of_an_archive_name_what_they_are_about(plain: bytes, tmp_path: Path) -> None:
