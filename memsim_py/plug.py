@@ -156,8 +156,7 @@ def _take_out(machine: Directory, which: range | str) -> None:
     def change(kernel: Kernel) -> None:
         blocks = which
         if isinstance(blocks, str):
-            device = _device(machine, kernel, blocks)
-            blocks = range(device.first, device.last + 1)
+            blocks = _device(machine, kernel, blocks).blocks
         if reason := _obstacle(kernel, blocks):
             raise CommandError(messages.NOT_TAKEN.of(blocks=_ends(blocks), reason=reason))
         slots.unplug(kernel, blocks)

@@ -7,7 +7,6 @@ drivers/s390/char/sclp_mem.c of Linux 6.19.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from memsim.kernel.transitions import Kernel
 from memsim.kernel.zones import HIGHMEM, KERNEL_ZONES, MOVABLE, NONE
 from memsim.kstrtox import boolean, unsigned, word
 from memsim.machine import ONLINE_POLICIES, ONLINE_WORDS
+from safe_files.errno_names import error_of
 
 __all__ = [
     "BLOCK",
@@ -67,7 +67,7 @@ def _store_state(kernel: Kernel, block: int, text: str) -> None:
         kernel.set_online_type(block, wanted)
         changed = kernel.online(block)
     if not changed:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        raise error_of(errno.EINVAL)
 
 
 def _show_online(kernel: Kernel, block: int) -> str:
@@ -103,7 +103,7 @@ def _store_uevent(_kernel: Kernel, _block: int, text: str) -> None:
     lib/kobject_uevent.c)."""
     action = text.split()[:1]
     if action not in ([known] for known in _UEVENTS):
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        raise error_of(errno.EINVAL)
 
 
 _UEVENTS: Final = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Iterable
 from typing import Final
+
+from safe_files.errno_names import error_of
 
 __all__ = ["boolean", "unsigned", "word"]
 
@@ -15,7 +16,7 @@ def word(text: str, words: Iterable[str]) -> str:
     """TEXT without one trailing newline (sysfs_streq). Raises EINVAL if it is none of WORDS."""
     found = text.removesuffix("\n")
     if found not in words:
-        raise _error(errno.EINVAL)
+        raise error_of(errno.EINVAL)
     return found
 
 
@@ -27,7 +28,7 @@ def boolean(text: str) -> bool:
     for length in (1, 2):
         if (value := _BOOLEANS.get(text[:length].lower())) is not None:
             return value
-    raise _error(errno.EINVAL)
+    raise error_of(errno.EINVAL)
 
 
 def unsigned(text: str, bits: int = 32) -> int:
@@ -35,10 +36,10 @@ def unsigned(text: str, bits: int = 32) -> int:
     so many bits: ERANGE."""
     match = _UNSIGNED.fullmatch(text)
     if not match or match.lastgroup is None:
-        raise _error(errno.EINVAL)
+        raise error_of(errno.EINVAL)
     number = int(match[match.lastgroup], {"hex": 16, "oct": 8, "dec": 10}[match.lastgroup])
     if number >= 1 << bits:
-        raise _error(errno.ERANGE)
+        raise error_of(errno.ERANGE)
     return number
 
 
@@ -48,7 +49,3 @@ _BOOLEANS: Final = dict.fromkeys(("y", "t", "1", "e", "on"), True) | dict.fromke
 _UNSIGNED: Final = re.compile(
     r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<oct>0[0-7]+)|(?P<dec>[1-9][0-9]*|0))\n?", re.ASCII
 )
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

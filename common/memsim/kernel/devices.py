@@ -44,6 +44,11 @@ class Device:
         its blocks are to be in one zone; that of other devices is dynamic."""
         return self.kind != "virtio-mem"
 
+    @property
+    def blocks(self) -> range:
+        """The numbers of its blocks, also of those that it has given back."""
+        return range(self.first, self.last + 1)
+
     def __contains__(self, block: int) -> bool:
         return self.first <= block <= self.last
 

@@ -7,12 +7,11 @@ free: either poisons it. The answers and the log are those of a real Linux 7.2.
 from __future__ import annotations
 
 import errno
-import os
 from typing import Final
 
 from memsim.kernel.state import MOST_POISONED, PAGE
 from memsim.kernel.transitions import Kernel
-from safe_files.errno_names import EHWPOISON
+from safe_files.errno_names import EHWPOISON, error_of
 
 __all__ = ["hard_offline", "poison", "soft_offline"]
 
@@ -35,7 +34,7 @@ def poison(kernel: Kernel, address: int) -> int:
         why = "recovery action for free buddy page: Recovered"
     kernel.report(f"Memory failure: {frame:#x}: {why}")
     if refused:
-        raise _error(refused)
+        raise error_of(refused)
     return _block(kernel, address)
 
 
@@ -45,7 +44,7 @@ def hard_offline(kernel: Kernel, address: int) -> None:
     if kernel.machine.since(6, 19) and not _present(kernel, address):
         why = "recovery action for non struct page pfn: Ignored"
         kernel.report(f"Memory failure: {address // PAGE:#x}: {why}")
-        raise _error(errno.EBUSY)
+        raise error_of(errno.EBUSY)
     poison(kernel, address)
 
 
@@ -57,9 +56,9 @@ def soft_offline(kernel: Kernel, address: int) -> None:
     """
     frame = address // PAGE
     if not _present(kernel, address):
-        raise _error(errno.ENXIO)
+        raise error_of(errno.ENXIO)
     if not _online(kernel, address):
-        raise _error(errno.EIO)
+        raise error_of(errno.EIO)
     if frame in kernel.state.poisoned:
         kernel.report(f"Soft offline: {frame:#x}: page already poisoned")
     else:
@@ -69,7 +68,7 @@ def soft_offline(kernel: Kernel, address: int) -> None:
 def _add(kernel: Kernel, frame: int) -> None:
     before = kernel.state.poisoned
     if len(before) == MOST_POISONED:
-        raise _error(errno.ENOSPC)
+        raise error_of(errno.ENOSPC)
     kernel.set("poisoned", tuple(sorted((*before, frame))))
 
 
@@ -83,7 +82,3 @@ def _present(kernel: Kernel, address: int) -> bool:
 
 def _online(kernel: Kernel, address: int) -> bool:
     return kernel.blocks.online(_block(kernel, address))
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

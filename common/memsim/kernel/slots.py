@@ -9,7 +9,6 @@ Facts: add_memory_resource and try_remove_memory (mm/memory_hotplug.c), probe_st
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,9 +17,11 @@ from memsim.kernel.blocks import ABSENT, HOLE
 from memsim.kernel.devices import Device, free_number
 from memsim.kernel.transitions import Kernel
 from memsim.machine import Group
+from safe_files.errno_names import error_of
 
 __all__ = [
     "StaysError",
+    "blocks_there",
     "can_be_cut",
     "can_go",
     "cut_device",
@@ -91,7 +92,7 @@ def plugged_in(kernel: Kernel, blocks: range) -> bool:
 
 def _given_back(kernel: Kernel, device: Device) -> list[int]:
     """The blocks that a device of virtio-mem had and can take again."""
-    return [one for one in range(device.first, device.last + 1) if not kernel.blocks.present(one)]
+    return [one for one in device.blocks if not kernel.blocks.present(one)]
 
 
 def _blocks(group: Group) -> range:
@@ -153,6 +154,11 @@ def _set_online(kernel: Kernel, blocks: Sequence[int]) -> None:
             kernel.online(block)
 
 
+def blocks_there(kernel: Kernel, device: Device) -> list[int]:
+    """The blocks of a device that it has now."""
+    return list(filter(kernel.blocks.present, device.blocks))
+
+
 def put_device(kernel: Kernel, device: Device) -> None:
     """Let a device be there, in place of what it was."""
     kernel.set("devices", tuple(sorted((*_others(kernel, device), device), key=_first)))
@@ -160,7 +166,7 @@ def put_device(kernel: Kernel, device: Device) -> None:
 
 def cut_device(kernel: Kernel, device: Device) -> None:
     """Let a device end at its last block that is there; without any, it goes."""
-    there = list(filter(kernel.blocks.present, range(device.first, device.last + 1)))
+    there = blocks_there(kernel, device)
     if there:
         put_device(kernel, replace(device, last=there[-1]))
     else:
@@ -207,11 +213,11 @@ def probe(kernel: Kernel, address: int) -> None:
     """
     block, rest = divmod(address, kernel.machine.block_size)
     if rest:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        raise error_of(errno.EINVAL)
     if kernel.blocks.present(block):
-        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        raise error_of(errno.EEXIST)
     if kernel.blocks.at(block) == HOLE:
-        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+        raise error_of(errno.E2BIG)
     kernel.add([block])
 
 
@@ -224,7 +230,7 @@ def unplug(kernel: Kernel, blocks: range) -> None:
     """
     there = list(filter(kernel.blocks.present, blocks))
     if not all(can_go(kernel, block) for block in there):
-        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        raise error_of(errno.EBUSY)
     for number, block in enumerate(there):
         try:
             kernel.offline(block)

@@ -7,12 +7,12 @@ struct pages are mm/sparse-vmemmap.c and mhp_supports_memmap_on_memory of mm/mem
 from __future__ import annotations
 
 import errno
-import os
 from typing import Final
 
 from memsim.kernel.blocks import ABSENT, EARLY, HOLE, MEMMAP, ONLINE, PRESENT, Blocks
 from memsim.kernel.state import KernelState
 from memsim.machine import Machine
+from safe_files.errno_names import error_of
 
 __all__ = [
     "NO_PAGE_TABLES",
@@ -76,7 +76,7 @@ class Hypervisor:
                 self._state.pool -= given
                 if assigned := self._block_size - missing + given:
                     self._state.kept[block] = assigned
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise error_of(errno.EIO)
         self._state.pool -= given
 
     def unassign(self, block: int, *, refused: bool = False) -> None:

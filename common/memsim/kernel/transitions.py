@@ -10,7 +10,6 @@ Not modelled: the pages of processes. Set a fault for a block with a page that c
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from memsim.kernel.state import LOG_LENGTH, PAGE, KernelState
 from memsim.kernel.storage import NO_PAGE_TABLES, Hypervisor, StructPages
 from memsim.kernel.zones import MOVABLE, NONE, Zones
 from memsim.machine import ENDLESS, ONLINE_WORDS, TRANSITIONS, Fault, Machine
-from safe_files.errno_names import EHWPOISON, number_of
+from safe_files.errno_names import EHWPOISON, error_of, number_of
 
 __all__ = ["Kernel", "Uevent"]
 
@@ -149,7 +148,7 @@ class Kernel:
     def _set_online(self, block: int, word: str) -> None:
         if self.machine.since(6, 2) and self.poisoned_in(block):
             # memory_block_online (drivers/base/memory.c)
-            raise _error(EHWPOISON)
+            raise error_of(EHWPOISON)
         self._changed = True
         assigns = self.machine.assigned_by == "online"
         if assigns:
@@ -174,11 +173,11 @@ class Kernel:
             return False
         group = self.blocks.group(block)
         if self.blocks.at(block) == NONE or group.holes or group.more_nodes:
-            raise _error(errno.EINVAL)
+            raise error_of(errno.EINVAL)
         has_own = self.blocks.flag(block, MEMMAP)
         if group.stays or (has_own and self.machine.memmap_stays):
             self._fail("offline", block)
-            raise _error(errno.EPERM)
+            raise error_of(errno.EPERM)
         self.going_offline = block
         try:
             self._pass_time("offline", block)
@@ -186,12 +185,12 @@ class Kernel:
         finally:
             self.going_offline = None
         if self.machine.judges_removable and not self.removable(block):
-            raise _error(errno.EBUSY)
+            raise error_of(errno.EBUSY)
         size = self.machine.block_size - self.state.unplugged.get(block, 0)
         # Linux would try to move the block's pages until a signal comes.
         moved = size - self.struct_pages.size if has_own else size
         if self.machine.used and self.free_memory() < moved:
-            raise _error(errno.EBUSY)
+            raise error_of(errno.EBUSY)
         self._changed = True
         self.zones.leave(block, OFFLINE)
         self.struct_pages.add(own=-has_own)
@@ -248,7 +247,7 @@ class Kernel:
             self.hypervisor.unassign(block)
             if fault == "ENOMEM" and has_own:
                 self.report(f"memory{block}: {NO_PAGE_TABLES}")
-            raise _error(number_of(fault) or errno.EIO)
+            raise error_of(number_of(fault) or errno.EIO)
         self.add([block])
         return True
 
@@ -261,11 +260,11 @@ class Kernel:
         if not self.blocks.present(block):
             return False
         if self.blocks.online(block):
-            raise _error(errno.EBUSY)
+            raise error_of(errno.EBUSY)
         self._pass_time("deconfig", block)
         fault = self._take_fault("deconfig", block)
         if fault not in (None, "EIO"):
-            raise _error(number_of(fault) or errno.EIO)
+            raise error_of(number_of(fault) or errno.EIO)
         self.remove(block)
         self.hypervisor.unassign(block, refused=fault == "EIO")
         if fault:
@@ -278,9 +277,9 @@ class Kernel:
         EOPNOTSUPP for True if the kernel does not support it; this is checked first.
         """
         if wanted and not self.machine.memmap_supported:
-            raise _error(errno.EOPNOTSUPP)
+            raise error_of(errno.EOPNOTSUPP)
         if self.blocks.present(block):
-            raise _error(errno.EBUSY)
+            raise error_of(errno.EBUSY)
         self.blocks.mark(block, MEMMAP, wanted)
         self._changed = True
 
@@ -363,7 +362,7 @@ class Kernel:
     def _fail(self, transition: str, block: int) -> None:
         fault = self._take_fault(transition, block)
         if fault:
-            raise _error(number_of(fault) or errno.EIO)
+            raise error_of(number_of(fault) or errno.EIO)
 
     def _take_fault(self, transition: str, block: int) -> str | None:
         """The errno name of a transition's fault, or None; counts the fault. Waits for a signal
@@ -392,8 +391,3 @@ class Kernel:
         """Whether anything has changed since the last call, blocks included."""
         changed, self._changed = self._changed, False
         return changed
-
-
-def _error(number: int) -> OSError:
-    """The error that a system call ends with."""
-    return OSError(number, os.strerror(number))

@@ -16,7 +16,7 @@ from typing import Final
 
 from memsim.kernel.blocks import ABSENT
 from memsim.kernel.devices import Device
-from memsim.kernel.slots import cut_device, keep_unplugged, put_device
+from memsim.kernel.slots import blocks_there, cut_device, keep_unplugged, put_device
 from memsim.kernel.transitions import Kernel
 from memsim.machine import Machine
 
@@ -32,15 +32,11 @@ def sub_block(machine: Machine) -> int:
 
 def plugged(kernel: Kernel, device: Device) -> int:
     """The bytes of a device that the kernel has, online or not."""
-    return sum(_plugged(kernel, block) for block in _present(kernel, device))
+    return sum(_plugged(kernel, block) for block in blocks_there(kernel, device))
 
 
 def _plugged(kernel: Kernel, block: int) -> int:
     return kernel.machine.block_size - kernel.state.unplugged.get(block, 0)
-
-
-def _present(kernel: Kernel, device: Device) -> list[int]:
-    return list(filter(kernel.blocks.present, range(device.first, device.last + 1)))
 
 
 def grow(kernel: Kernel, device: Device, size: int) -> int:
@@ -50,7 +46,7 @@ def grow(kernel: Kernel, device: Device, size: int) -> int:
     Blocks that have a part get the rest first, online ones before others, as the driver does.
     """
     left = size
-    partial = [block for block in _present(kernel, device) if kernel.state.unplugged.get(block)]
+    partial = [block for block in blocks_there(kernel, device) if kernel.state.unplugged.get(block)]
     for block in sorted(partial, key=lambda one: not kernel.blocks.online(one)):
         more = min(kernel.state.unplugged[block], left)
         keep_unplugged(kernel, block, kernel.state.unplugged[block] - more)
@@ -91,7 +87,7 @@ def shrink(kernel: Kernel, device: Device, size: int) -> int:
     def turn(block: int) -> tuple[bool, bool, int]:
         return kernel.blocks.online(block), not kernel.state.unplugged.get(block), -block
 
-    for block in sorted(_present(kernel, device), key=turn):
+    for block in sorted(blocks_there(kernel, device), key=turn):
         less = min(_plugged(kernel, block), left, _movable(kernel, block))
         if not less:
             continue
