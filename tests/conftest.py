@@ -84,6 +84,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = Counter()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """What needs the extra `package` of pyproject.toml is a test of packages, wherever it stands:
+    `.ci/run` installs that extra only after the fast tests, of which none may be skipped."""
+    for item in items:
+        names = [name for mark in item.iter_markers("needs") for name in mark.args]
+        if any(needs.NEEDS[name].what == needs.PACKAGE_EXTRA for name in names):
+            item.add_marker("package")
+
+
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     marks = [mark for item in items for mark in APART if item.get_closest_marker(mark)]
     # Where not all have such a mark, they were left out for another reason: -k, for example.

@@ -17,7 +17,7 @@ from memory_hotplug.errors import LayoutError
 from memory_hotplug.layout.notation import parse_layout
 from simulated import make, x86
 
-pytestmark = [pytest.mark.package, pytest.mark.needs("ansible")]
+pytestmark = pytest.mark.needs("ansible")
 
 PLAYBOOK = "tests/simulated.yml"
 

@@ -99,7 +99,6 @@ def make(*arguments: Path | str) -> None:
     subprocess.run([SOURCE / "make", *arguments], check=True, env={**os.environ, **python})
 
 
-@pytest.mark.package
 @pytest.mark.needs("sphinx")
 def test_the_man_page_is_made_from_its_source_as_it_is(tmp_path: Path) -> None:
     made = tmp_path / "memory_hotplug.7"
@@ -108,7 +107,6 @@ def test_the_man_page_is_made_from_its_source_as_it_is(tmp_path: Path) -> None:
     assert [*difference] == [], "run docs/library/make"
 
 
-@pytest.mark.package
 @pytest.mark.needs("sphinx", "furo")
 def test_the_same_is_made_as_html_without_a_warning(tmp_path: Path) -> None:
     make("--html", tmp_path)

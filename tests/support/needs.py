@@ -14,12 +14,23 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["CHROOT", "NEEDS", "S390_GUEST", "X86_GUEST", "arch_guest", "missing", "told"]
+__all__ = [
+    "CHROOT",
+    "NEEDS",
+    "PACKAGE_EXTRA",
+    "S390_GUEST",
+    "X86_GUEST",
+    "arch_guest",
+    "missing",
+    "told",
+]
 
 _PACKAGE: Final = "left out: {count} that need `apt-get install {what}`"
 _COMMAND: Final = "left out: {count} that need this before: {what}"
 _MACHINE: Final = "left out: {count} that need {what}"
 """How the end of the run says what was left out, by what would bring it; a line for each."""
+
+PACKAGE_EXTRA: Final = "pip install '.[package]'"
 
 
 class Need(NamedTuple):
@@ -33,9 +44,7 @@ def _program(name: str, package: str | None = None) -> Need:
 
 
 def _module(name: str) -> Need:
-    return Need(
-        lambda: importlib.util.find_spec(name) is not None, _COMMAND, "pip install '.[package]'"
-    )
+    return Need(lambda: importlib.util.find_spec(name) is not None, _COMMAND, PACKAGE_EXTRA)
 
 
 def _files(package: str, *paths: str) -> Need:
@@ -125,7 +134,7 @@ NEEDS: Final = {
     "ansible": Need(
         lambda: Path(sys.executable).with_name("ansible-playbook").exists(),
         _COMMAND,
-        "pip install '.[package]'",
+        PACKAGE_EXTRA,
     ),
     "x86 guest": Need(
         _x86_guest,
