@@ -286,6 +286,9 @@ def _layout(ran: Ran) -> Iterator[Fault]:
         so = [n for n in meant if _entry_is_so(entry, ran.after.blocks[n])]
         if "size" in entry:
             wanted = int(entry["size"].removesuffix("M")) * MIB // ran.block_size
+            if _takes(entry):
+                # Memory that is not there is not online.
+                wanted -= len({*(_named_by(ran, entry) or ())} - {*meant})
             if len(so) < wanted and entry.get("missing") != "ignore":
                 yield "layout", f"status 0, but of {entry} only {so}: {ran.said}"
             # It may claim them.
@@ -306,11 +309,17 @@ def _is_meant(ran: Ran, entry: Mapping[str, Any], number: int) -> bool:
         absent = block.state == "absent" and len(set(known)) != 1
         if absent or entry["node"] not in ran.nodes[number]:
             return False
+    named = _named_by(ran, entry)
+    return named is None or number in named
+
+
+def _named_by(ran: Ran, entry: Mapping[str, Any]) -> range | None:
+    """The blocks that an entry names, there or not; None if it names none."""
     for key, unit, base in (("blocks", 1, 10), ("range", ran.block_size, 16)):
         if key in entry:
-            first, last = (int(end, base) for end in entry[key].split("-"))
-            return first <= number * unit <= last
-    return True
+            first, last = (int(end, base) // unit for end in entry[key].split("-"))
+            return range(first, last + 1)
+    return None
 
 
 def _entry_is_so(entry: Mapping[str, Any], block: Condition) -> bool:
