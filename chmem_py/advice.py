@@ -345,7 +345,10 @@ def format_not_tried(tally: Tally, machine: Machine) -> Iterator[Sentence]:
     for cause, numbers in tally.not_tried.items():
         blocks = named(sorted(numbers))
         if cause is Cause.KERNEL_ZONES:
-            yield tree_messages.KERNEL_ZONES.of(blocks=blocks, ratio=ratio_of(machine))
+            # Of a layout that sets the bound and is taken back as a whole, that one counted.
+            bound = tally.selection.balance
+            ratio = bound.ratio if bound else ratio_of(machine)
+            yield tree_messages.KERNEL_ZONES.of(blocks=blocks, ratio=ratio)
         elif cause is Cause.KEPT_FREE:
             now = usage(machine)
             available = sizes.human(now.available) if now else Wording("too little", None)

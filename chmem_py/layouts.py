@@ -1,5 +1,6 @@
 """Bring a machine to a memory layout, save the layout that it has, and undo the last change."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ HEADING = """\
 The memory layout as chmem saved it; see memory-layout.d(5).
 chmem --save and --persistent write this file anew. Lines of your own belong
 into another file of this directory; one that sorts later overrides this one."""
+SAVED_NAME = os.path.basename(SAVED)
 _VENDORS = f"usr/lib/{SAVED.removeprefix('etc/')}"
 _NO_HEADING = "The memory layout as chmem saved it; see memory-layout.d(5)."
 
@@ -110,6 +112,8 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
         return Exit.SUCCESS
     if where is None:
         text = format_layout(replace(saved_layout(machine), entries=entries), HEADING)
+        # Of layouts of which one is broken nothing is applied at boot: nothing is saved beside it.
+        other_layouts(machine)
         replace_file(machine.tree.root, SAVED, text.encode())
         from chmem_py.install import refresh_rules
 
@@ -118,6 +122,21 @@ def save(machine: Machine, where: str | None, output: Output) -> int:
         with open_output(where) as stream:
             stream.write(alone)
     return Exit.SUCCESS
+
+
+def other_layouts(machine: Machine) -> list[tuple[str, Layout]]:
+    """Path and layout of each file, without that which chmem writes; in the order of their names.
+
+    Raises LayoutError, and OSError.
+    """
+    found, root = [], machine.tree.system
+    for path in layout_file_names(root):
+        if os.path.basename(path) == SAVED_NAME:
+            continue
+        text = decoded(read_file(root, path), f"/{path}")
+        if text.strip():
+            found.append((path, parse_layout(text, f"/{path}")))
+    return found
 
 
 def saved_layout(machine: Machine) -> Layout:

@@ -15,7 +15,15 @@ from chmem_py.install import (
     remove_units,
 )
 from chmem_py.job import Job
-from chmem_py.layouts import HEADING, check_own, layout_in, saved_layout, saved_text
+from chmem_py.layouts import (
+    HEADING,
+    SAVED_NAME,
+    check_own,
+    layout_in,
+    other_layouts,
+    saved_layout,
+    saved_text,
+)
 from chmem_py.output import FileChange, Output
 from chmem_py.run import Done
 from hotplug_cli.block_names import named
@@ -35,8 +43,8 @@ from memory_hotplug.errors import LayoutError
 from memory_hotplug.face import Machine
 from memory_hotplug.layout.at_boot import is_applied_at_boot
 from memory_hotplug.layout.model import Layout, Policy, Where, joined
-from memory_hotplug.layout.notation import format_layout, parse_layout
-from memory_hotplug.layout.places import SAVED, decoded, layout_file_names, read_layout
+from memory_hotplug.layout.notation import format_layout
+from memory_hotplug.layout.places import SAVED, read_layout
 from memory_hotplug.layout.settings import with_policy, word_of
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
@@ -44,15 +52,12 @@ from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.root_files import (
     is_masked,
-    read_file,
     remove_file,
     replace_file,
 )
 
 _SYSTEMD_RUNS = "/run/systemd/system"
 """This directory is there if systemd is what booted this machine; see sd_booted(3)."""
-
-_NAME = os.path.basename(SAVED)
 
 
 def check_place(machine: Machine) -> None:
@@ -105,7 +110,8 @@ class Contest(NamedTuple):
         contested: dict[Where, list[int]] = {}
         for block, change in self._claims(blocks):
             if _overfills(change):
-                return messages.TOO_MUCH_MOVABLE.of(ratio=ratio_of(self.machine))
+                ratio = ratio_of(self.machine, self.whole(self.saved).policy)
+                return messages.TOO_MUCH_MOVABLE.of(ratio=ratio)
             if change.entry and not (_is_ours(change) or _agrees(change, block)):
                 contested.setdefault(change.entry.where, []).append(block.number)
         for where, numbers in contested.items():
@@ -135,14 +141,14 @@ class Contest(NamedTuple):
 
     def whole(self, saved: Layout) -> Layout:
         """All files together, with SAVED for that which chmem writes."""
-        before = [layout for path, layout in self.others if os.path.basename(path) < _NAME]
-        after = [layout for path, layout in self.others if os.path.basename(path) > _NAME]
+        before = [layout for path, layout in self.others if os.path.basename(path) < SAVED_NAME]
+        after = [layout for path, layout in self.others if os.path.basename(path) > SAVED_NAME]
         return joined([*before, saved, *after])
 
     def _other_policy(self, policy: Policy) -> tuple[str, str] | None:
         """A key of a POLICY that a later file has with another value; and that file."""
         for path, layout in self.others:
-            said = layout.policy.said if os.path.basename(path) > _NAME else {}
+            said = layout.policy.said if os.path.basename(path) > SAVED_NAME else {}
             for key, value in policy.said.items():
                 if said.get(key, value) != value:
                     return key, f"/{path}"
@@ -154,21 +160,6 @@ def contest(machine: Machine) -> Contest:
     others = other_layouts(machine)
     table = machine.read(NEEDED_FOR_LAYOUT)
     return Contest(machine, others, saved_layout(machine), table)
-
-
-def other_layouts(machine: Machine) -> list[tuple[str, Layout]]:
-    """Path and layout of each file, without that which chmem writes; in the order of their names.
-
-    Raises LayoutError, and OSError.
-    """
-    found, root = [], machine.tree.system
-    for path in layout_file_names(root):
-        if os.path.basename(path) == _NAME:
-            continue
-        text = decoded(read_file(root, path), f"/{path}")
-        if text.strip():
-            found.append((path, parse_layout(text, f"/{path}")))
-    return found
 
 
 def _is_ours(change: Change) -> bool:

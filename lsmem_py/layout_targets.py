@@ -179,7 +179,7 @@ def wanted(machine: Machine, now: Snapshot, path: str) -> Wanted:
     refused = [change.plan.refused for change in found.changes if change.plan.refused]
     kept = [one.number for one in refused if one.cause is Cause.KERNEL_ZONES]
     if kept:
-        ratio = ratio_of(machine)
+        ratio = ratio_of(machine, layout.policy)
         said.append(tree_messages.KERNEL_ZONES.of(blocks=named(kept), ratio=ratio))
     return Wanted(then, found.absences, sorted(one.number for one in refused), said)
 

@@ -84,6 +84,28 @@ def test_the_ratio_is_the_machines_parameter(chmem: Command, machine: Make, layo
     assert zones(root)[Zone.MOVABLE] == 4
 
 
+@pytest.mark.parametrize(("ratio", "movable"), [(100, 4), (400, 16)])
+def test_the_ratio_is_the_one_that_the_same_layout_sets(
+    ratio: int, movable: int, chmem: Command, lsmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(4, 28))
+    layout.write_text(
+        f"version = 1\n[policy]\nauto_movable_ratio = {ratio}\n"
+        '[[memory]]\nblocks = "4-31"\nzone = "Movable"\n'
+    )
+    rest = f"not set online in zone Movable, which would have more than {ratio} % of all other zones"
+    said = f"memory blocks {4 + movable}-31: {rest}"
+    whole = chmem("-s", root, "--apply", layout, "--all-or-nothing")
+    assert (whole.status, rest in whole.stderr) == (1, True)
+    assert said in chmem("-s", root, "--apply", layout, "--dry-run").stderr
+    assert said in lsmem("-s", root, "--diff", layout, "--advice=always").stderr
+    assert said in chmem("-s", root, "--apply", layout).stderr
+    once = zones(root)
+    assert once[Zone.MOVABLE] == movable
+    assert said in chmem("-s", root, "--apply", layout).stderr
+    assert zones(root) == once
+
+
 def test_memory_that_the_layout_takes_from_the_kernels_zones_counts(
     chmem: Command, machine: Make, layout: Path
 ) -> None:

@@ -479,6 +479,17 @@ def test_save_keeps_the_policy_of_the_file(machine: Make, chmem: Command) -> Non
     assert file.read_text() == "version = 1\n[policy]\nauto_on = 1\n"
 
 
+def test_nothing_is_saved_beside_a_layout_that_is_broken(machine: Make, chmem: Command) -> None:
+    tree = changed(machine, chmem)
+    broken = tree / "etc/memory-layout.d/10-a.toml"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("version = 1\nfrom = 3\n")
+    done = chmem("-s", tree, "--save")
+    assert done.status == 1
+    assert done.stderr.startswith("chmem: /etc/memory-layout.d/10-a.toml:2: unknown key from")
+    assert os.listdir(broken.parent) == ["10-a.toml"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "online"),
     [

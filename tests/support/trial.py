@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import stat
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -258,13 +259,17 @@ class Trial:
 
     @contextmanager
     def copy(self) -> Iterator[None]:
-        """A context in which the machine is a copy of it, which is removed at the end."""
-        shutil.copytree(self.root, "kept", symlinks=True, copy_function=_copy)
+        """A context after which the machine, and the files beside it, are as they were."""
+        kept = Path(tempfile.mkdtemp(dir=".."))
+        shutil.copytree(".", kept, symlinks=True, copy_function=_copy, dirs_exist_ok=True)
         try:
             yield
         finally:
-            shutil.rmtree(self.root)
-            os.rename("kept", self.root)
+            for path in Path().iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path in kept.iterdir():
+                path.rename(path.name)
+            kept.rmdir()
 
     def interrupt(self, line: Line, name: str, at: int) -> Ran | None:
         """Send chmem a signal before the change of a file with the number AT. None if the signal

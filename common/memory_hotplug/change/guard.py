@@ -17,6 +17,10 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import usage
 from memory_hotplug.table import BlockTable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from memory_hotplug.layout.model import Policy
+
 __all__ = ["GUARDED", "RATIO", "Guard", "ZoneBalance", "balanced", "ratio_of", "takes_memory"]
 
 RATIO = 301
@@ -30,10 +34,13 @@ def takes_memory(change: Change) -> bool:
     return any(after.state is not State.ONLINE for _, after in change.stages())
 
 
-def ratio_of(machine: Machine) -> int:
+def ratio_of(machine: Machine, policy: "Policy | None" = None) -> int:
     """How much memory zone Movable may have, in percent of the kernel's zones: the parameter
-    auto_movable_ratio of the machine, or the kernel's default."""
+    auto_movable_ratio of the machine, or the kernel's default. With POLICY, what it will be once
+    that is set."""
     found = machine.parameter("auto_movable_ratio") or ""
+    if found and policy and policy.auto_movable_ratio is not None:
+        return policy.auto_movable_ratio
     return int(found) if found.isascii() and found.isdecimal() and len(found) < 10 else RATIO
 
 
@@ -146,6 +153,12 @@ class Guard:
         self._machine = machine
         self._keep_free = keep_free
         self._balance = balance
+
+    def look(self) -> None:
+        """Look at the machine's bound for zone Movable, which a policy may just have set, or failed
+        to set."""
+        if self._balance:
+            self._balance.ratio = ratio_of(self._machine)
 
     def refusal(self, change: Change) -> BlockError | None:
         """The reason not to begin CHANGE now; None if there is none, or nobody tells how much

@@ -83,14 +83,15 @@ def targets_on(
         zones=table.has_zones,
         nodes=machine.nodes,
         removal=removal_for(machine, layout) if removal is None else removal,
-        ratio=None if force else ratio_of(machine),
+        ratio=None if force else ratio_of(machine, layout.policy),
     )
 
 
 def forecast_on(machine: Machine, layout: Layout, table: BlockTable) -> Targets:
     """`targets_on`, if all else succeeds: what would make zone Movable too large is refused."""
     found = targets_on(machine, layout, table)
-    return found._replace(changes=balanced(found.changes, table, ratio_of(machine)))
+    ratio = ratio_of(machine, layout.policy)
+    return found._replace(changes=balanced(found.changes, table, ratio))
 
 
 def targets_of(

@@ -47,14 +47,14 @@ def select_layout(request: Request, machine: Machine, layout: Layout, *, force: 
     targets = targets_on(machine, layout, table, removal, force=force)
     found = select_changes(request, machine, *targets, settings, layout.keep_free)
     found = found._replace(removal=removal, zones=partial(ZoneBalance, table))
-    return found if force else _balanced(found, machine, table)
+    return found if force else _balanced(found, table, ratio_of(machine, layout.policy))
 
 
-def _balanced(selection: Selection, machine: Machine, table: BlockTable) -> Selection:
-    """The selection with a bound for zone Movable."""
+def _balanced(selection: Selection, table: BlockTable, ratio: int) -> Selection:
+    """The selection with a bound for zone Movable, in percent."""
     # Of a size nobody knows before which of its blocks are taken.
     ahead: Sequence[Change] = () if selection.by_size else selection.changes
-    return selection._replace(balance=ZoneBalance(table, ratio_of(machine), ahead))
+    return selection._replace(balance=ZoneBalance(table, ratio, ahead))
 
 
 def select_total(
@@ -83,7 +83,7 @@ def select_total(
     # What is offline counts, whether the hypervisor takes it back or not.
     counting = [one._replace(plan=one.plan._replace(suffices=True)) for one in found.changes]
     found = found._replace(changes=counting)
-    return found if force else _balanced(found, machine, table)
+    return found if force else _balanced(found, table, ratio_of(machine))
 
 
 def select_undo(request: Request, machine: Machine) -> Selection:

@@ -216,10 +216,17 @@ class Work:
             guard=self._guard,
         )
 
+    def _settings_written(self) -> bool:
+        """Write the settings; whether the blocks may be changed then."""
+        written = write_settings(self.machine.tree, self.tally)
+        if self._guard:
+            self._guard.look()
+        return written
+
     def _rehearse(self, changes: Iterable[Change]) -> Iterator[Outcome]:
         tree, tally = self.machine.tree, self.tally
         assert isinstance(tree, Rehearsal)
-        if not write_settings(tree, tally):
+        if not self._settings_written():
             return
         try:
             for outcome in carry_out_each(self.machine, changes, self._terms()):
@@ -237,7 +244,7 @@ class Work:
         observe = self.manner.observe or self.selection.balance is not None
         terms = self._terms()._replace(patience=self.manner.patience, observe=observe, held=held)
         with _recorded(held, tally, changes):
-            if not write_settings(machine.tree, tally):
+            if not self._settings_written():
                 return
             for outcome in carry_out_each(machine, changes, terms):
                 tally.add(outcome, _why(machine, outcome.error))
