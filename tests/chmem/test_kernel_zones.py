@@ -93,7 +93,9 @@ def test_the_ratio_is_the_one_that_the_same_layout_sets(
         f"version = 1\n[policy]\nauto_movable_ratio = {ratio}\n"
         '[[memory]]\nblocks = "4-31"\nzone = "Movable"\n'
     )
-    rest = f"not set online in zone Movable, which would have more than {ratio} % of all other zones"
+    rest = (
+        f"not set online in zone Movable, which would have more than {ratio} % of all other zones"
+    )
     said = f"memory blocks {4 + movable}-31: {rest}"
     whole = chmem("-s", root, "--apply", layout, "--all-or-nothing")
     assert (whole.status, rest in whole.stderr) == (1, True)

@@ -163,6 +163,14 @@ def test_spares_are_what_no_entry_claims_best_first() -> None:
     assert not (spares[7] or spares[8])
 
 
+def test_a_block_that_an_entry_names_has_no_spare_though_a_size_takes_it_too() -> None:
+    found = wanted(MIXED, entry(blocks="6", state="offline") + entry(size="256M", state="offline"))
+    entries = {one.number: one.entry.where.line for one in found.changes if one.entry}
+    assert entries == {6: 2, 7: 5}
+    spares = {one.number: len(one.spares) for one in found.changes}
+    assert spares[6] == 0 < spares[7]
+
+
 def absent(found: Targets) -> list[tuple[int | None, int, Sequence[tuple[int, int]]]]:
     return [
         (one.entry.where.line if one.entry else None, one.blocks, one.ranges)

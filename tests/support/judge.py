@@ -200,6 +200,12 @@ _BLOCK_IS_SO: dict[str, Callable[[Line, Condition, Condition], bool]] = {
 """Action -> whether a block is as it asks."""
 
 
+def as_asked(ran: Ran, number: int) -> bool:
+    """Whether a block is as it was asked for; also where nothing is asked of a single block."""
+    is_so = _BLOCK_IS_SO.get(ran.line.action)
+    return is_so is None or is_so(ran.line, ran.before.blocks[number], ran.after.blocks[number])
+
+
 def _named(ran: Ran) -> Iterator[Fault]:
     """Status 0 if, and only if, all blocks that are named are as asked."""
     before, after, line = ran.before.blocks, ran.after.blocks, ran.line

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 import lines
 import workshop
 from chmem_py.cli import chmem
-from judge import PARTLY, UNIT, Ran, Seen, told_of
+from judge import PARTLY, UNIT, Ran, Seen, as_asked, told_of
 from lines import Draw, Line
 from memsim.directory import Directory
 from memsim.machine import TRANSITIONS, Fault
@@ -380,7 +380,7 @@ class States(RuleBasedStateMachine):
     def _persisted(self, ran: Ran) -> None:
         if "persistent" in ran.line and ran.line.action != "policy" and ran.status in (0, PARTLY):
             # Where no zone is asked for, each boot chooses one.
-            stay = {n: ran.after.blocks[n] for n in ran.moved}
+            stay = {n: ran.after.blocks[n] for n in ran.moved if as_asked(ran, n)}
             if "zone" not in ran.line:
                 stay = {n: block._replace(zone=None) for n, block in stay.items()}
             self.stays |= stay

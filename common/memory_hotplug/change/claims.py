@@ -77,12 +77,20 @@ class Claims:
         """The blocks of each kind, free or claimed for an order."""
         self._claims: list[tuple[int, Order, Entry]] = []
         """Blocks, what they are claimed for, and by which entry; the last one of a block counts."""
+        self._by_size = 0
+        """The blocks of which that entry has a size."""
 
     def claim(self, among: int, order: Order, entry: Entry, *, again: bool = False) -> None:
         """Have an entry claim what is free of a set; AGAIN, what is claimed, too."""
         for kind, of in [*self._groups]:
             if of is None or (again and of != order):
                 self._move(kind, of, order, among, entry)
+            elif _serves(kind, of, order):
+                # An entry with a size would be content with another block; this one is not.
+                found = self._groups[kind, of] & among & self._by_size
+                if found:
+                    self._claims.append((found, of, entry))
+                    self._by_size ^= found
 
     def serving(self, among: int, order: Order) -> int:
         """How many blocks of a set are claimed for what ORDER wants, too."""
@@ -266,6 +274,9 @@ class Claims:
                 del self._groups[kind, of]
             self._groups[kind, to] = self._groups.get((kind, to), 0) | moved
             self._claims.append((moved, to, entry))
+            self._by_size &= ~moved
+            if entry.size is not None:
+                self._by_size |= moved
 
 
 class Spares(Sequence[Change]):
