@@ -29,7 +29,9 @@ def booted(machine: dict[str, Any]) -> Machine:
     return Machine(KernelTree(boot(machine)))
 
 
-def wanted(machine: dict[str, Any], text: str, *, zones: bool = True) -> Targets:
+def wanted(
+    machine: dict[str, Any], text: str, *, zones: bool = True, ratio: int | None = None
+) -> Targets:
     """What a layout makes of a simulated machine."""
     layout = parse_layout(f"version = 1\n{text}", "file")
     with booted(machine) as simulated:
@@ -39,6 +41,7 @@ def wanted(machine: dict[str, Any], text: str, *, zones: bool = True) -> Targets
             configurable=simulated.configurable,
             zones=zones,
             nodes=simulated.nodes,
+            ratio=ratio,
         )
 
 
@@ -169,6 +172,14 @@ def test_a_block_that_an_entry_names_has_no_spare_though_a_size_takes_it_too() -
     assert entries == {6: 2, 7: 5}
     spares = {one.number: len(one.spares) for one in found.changes}
     assert spares[6] == 0 < spares[7]
+
+
+def test_a_size_lacks_what_may_not_come_into_movable_by_way_of_another_entry() -> None:
+    # Only what an entry sets offline could be in Movable, and that would make it too large.
+    text = entry(blocks="0", state="offline") + entry(size="128M", zone="Movable")
+    found = wanted(x86(3, 0), text, ratio=20)
+    assert [(one.number, one.order.condition) for one in found.changes] == [(0, Condition.OFFLINE)]
+    assert absent(found) == [(5, 1, ())]
 
 
 def absent(found: Targets) -> list[tuple[int | None, int, Sequence[tuple[int, int]]]]:

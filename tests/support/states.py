@@ -166,7 +166,9 @@ class States(RuleBasedStateMachine):
         after = self.trial.now()
         if after.record != before.record:
             changed = {n: before.blocks[n] for n in before.blocks}
-            self.back = Back({}, before.settings, None, set(changed))
+            # An undo goes on where it was ended.
+            settings = {} if line.action == "undo" else before.settings
+            self.back = Back({}, settings, None, set(changed))
             self.back.perhaps = set(before.blocks)
         self.stays = {} if after.saved != before.saved else self.stays
         self.killed = before
@@ -429,7 +431,7 @@ class States(RuleBasedStateMachine):
                 self.trial.check(ran.status, "undo", reason)
                 self.trial.check(told or ran.status == 1, "undo", reason)
             else:
-                self.trial.check(told, "undo into another zone", reason)
+                self.trial.check(told or ran.status == 1, "undo into another zone", reason)
         if ran.status == 0:
             for key, word in back.settings.items():
                 self.trial.check(ran.after.settings[key] == word, "undo of a setting", ran.said)

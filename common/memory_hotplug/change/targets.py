@@ -16,7 +16,8 @@ would be written; then all of it is done by one run.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -139,6 +140,7 @@ def targets_of(
             # would take other blocks for it, and so on until nothing is left.
             claimed = more | {at: before[at] for at in refused}
             found = ordered()
+            last = last.without(at for at in refused if before[at][0] != more[at][0])
             break
     free = ~set_of(claimed, len(blocks))
     spares = {
@@ -182,6 +184,16 @@ class _Assigned(NamedTuple):
     @property
     def blocks(self) -> Sequence[MemoryBlock]:
         return self.claims.blocks
+
+    def without(self, refused: Iterable[int]) -> "_Assigned":
+        """This, where the entries lack the blocks that are REFUSED."""
+        entries = [self.claimed[at][1] for at in refused]
+        lacking = Counter(map(id, entries))
+        found = {id(one.entry): one for one in self.absences}
+        for entry in entries:
+            have = found.get(id(entry), Absence(entry, 0))
+            found[id(entry)] = have._replace(blocks=have.blocks + lacking.pop(id(entry), 0))
+        return self._replace(absences=[*found.values()])
 
     def explained(self) -> Sequence[Absence]:
         """The absences, each size with what has the memory."""
