@@ -158,6 +158,8 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
         if not put_back(machine, selection.undoes.layout, held, output):
             output.say(messages.LAYOUT_KEPT.of(file=f"/{SAVED}"))
             status = Exit.PARTLY
+        if held:
+            held.finish_layout()
     as_a_whole = options.how.all_or_nothing and status != Exit.SUCCESS
     if options.install and done.signal is None and not as_a_whole:
         from chmem_py.install import install_units

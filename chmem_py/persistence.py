@@ -206,10 +206,11 @@ def persist(
     text = format_layout(layout, HEADING)
     installs = not is_applied_at_boot(machine.tree.root)
     dry_run = held is None
-    if held:
-        _rewrite(machine, text, held, output, installed=installs or None)
-    elif text != saved_text(machine):
-        output.tell(FileChange(SAVED, rehearsed=True))
+    before = saved_text(machine)
+    if held and (text != before or installs):
+        # First, because this process may be killed between the two.
+        held.add_layout(Rewritten(before, text, installs or None))
+    _write(machine, text, output, dry_run=dry_run)
     if installs:
         install_units(machine, output, dry_run=dry_run)
     else:
@@ -247,59 +248,42 @@ def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Out
     Without HELD it is only said. Raises LayoutError, and OSError.
     """
     root, dry_run = machine.tree.root, held is None
-
-    def note(*, installed: bool) -> None:
-        """Record what is really removed or installed: without it, undoing this finds nothing to
-        do."""
-        if held:
-            held.add_layout(Rewritten(now, layout.before, installed))
-
     now = saved_text(machine)
-    # A process that was killed may have recorded the text without writing it.
+    # A process that was killed may have recorded the text without writing it, or put it back.
     if now not in (layout.before, layout.after):
         return False
-    if held:
-        as_before = f"/{SAVED} is as it was before"
-        _rewrite(machine, layout.before, held, output, installed=None, line=as_before)
-    elif now != layout.before:
-        output.tell(FileChange(SAVED, removed=not layout.before, rehearsed=True))
+    _write(machine, layout.before, output, f"/{SAVED} is as it was before", dry_run=dry_run)
     rest = contest(machine).whole(layout_in(machine, layout.before))
+    installed = None
     if layout.installed and not (rest.entries or rest.policy.said):
-        if is_applied_at_boot(root):
-            note(installed=False)
+        # Without what is really removed or installed, undoing this finds nothing to do.
+        installed = False if is_applied_at_boot(root) else None
         remove_units(root, output, dry_run=dry_run)
     elif layout.installed is False and not is_applied_at_boot(root):
         if hindrance(machine.tree):
             raise CommandError(messages.NOT_APPLIED.of(file=f"/{SAVED}"))
-        note(installed=True)
+        installed = True
         install_units(machine, output, dry_run=dry_run)
     else:
         refresh_rules(machine, rest, output, dry_run=dry_run)
+    if held and (layout.before != layout.after or installed is not None):
+        # Last: until then the record has the layout as what is left to undo.
+        held.add_layout(Rewritten(layout.after, layout.before, installed))
     return True
 
 
-def _rewrite(
-    machine: Machine,
-    text: str,
-    held: Held,
-    output: Output,
-    *,
-    installed: bool | None,
-    line: str | None = None,
+def _write(
+    machine: Machine, text: str, output: Output, line: str | None = None, *, dry_run: bool
 ) -> None:
-    """Write the layout that chmem writes; with an empty text, remove it. It is told by LINE."""
-    before = saved_text(machine)
-    if text == before and installed is None:
+    """Write the layout that chmem writes, if it has another TEXT; with an empty one, remove it. It
+    is told by LINE; in a dry run it is only said."""
+    if text == saved_text(machine):
         return
-    # First, because this process may be killed between the two.
-    held.add_layout(Rewritten(before, text, installed))
-    if text == before:
-        return
-    if text:
+    if not dry_run and text:
         replace_file(machine.tree.root, SAVED, text.encode())
-    else:
+    elif not dry_run:
         remove_file(machine.tree.root, SAVED)
-    output.tell(FileChange(SAVED, removed=not text), line)
+    output.tell(FileChange(SAVED, removed=not text, rehearsed=dry_run), None if dry_run else line)
 
 
 # What does not stay

@@ -1,11 +1,13 @@
 """chmem --undo ends where the change began, on every built-in machine."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+import meanwhile
 from commands import Command, start_python
 from layouts import layout
 from memory_hotplug import Machine
@@ -297,6 +299,33 @@ def test_an_undo_that_was_killed_can_be_undone_as_a_whole_once_the_rest_is_done(
     assert chmem("-s", lpar, "--undo").status == 0
     assert status_of(lpar, 16, 17, 18, 19) == ["online"] * 4
     assert policy.read_text() == "online\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["TERM", "KILL"])
+def test_an_undo_that_a_signal_ends_anywhere_goes_on_up_to_the_layout(
+    name: str, lpar: Path, chmem: Command, tmp_path: Path
+) -> None:
+    assert chmem("-s", lpar, "-e", "-b", "16", "--persistent").status == 0
+    program = f"import runpy; runpy.run_path({meanwhile.__file__!r}, run_name='__main__')"
+
+    def is_undone(root: Path) -> bool:
+        return (status_of(root, 16), (root / SAVED).exists()) == (["disabled"], False)
+
+    ends = []
+    for instant in itertools.count(1):
+        root = tmp_path / f"m{instant}"
+        shutil.copytree(lpar, root, symlinks=True)
+        words = ("--at", str(instant), "--signal", name, "--", "chmem", "-s", str(root), "--undo")
+        process = start_python(program, *words)
+        process.communicate()
+        ends.append(process.returncode)
+        if not is_undone(root):
+            assert chmem("-s", root, "--undo").status == 0, instant
+            assert is_undone(root), instant
+        if ends[-1] == 0:
+            break
+    assert len(ends) > 10
 
 
 def test_undo_knows_the_blocks_that_took_the_place_of_others(

@@ -182,6 +182,15 @@ def test_a_size_lacks_what_may_not_come_into_movable_by_way_of_another_entry() -
     assert absent(found) == [(5, 1, ())]
 
 
+def test_a_block_that_a_later_entry_names_has_no_spare_though_a_size_asks_for_more_of_it() -> None:
+    text = entry(size="128M", zone="Movable", blocks="0-7") + entry(blocks="6", state="online")
+    found = wanted(MIXED, text)
+    (change,) = (one for one in found.changes if one.number == 6)
+    assert (change.order.zone, change.spares) == (Zone.MOVABLE, ())
+    assert change.entry is not None
+    assert change.entry.where.line == 6
+
+
 def absent(found: Targets) -> list[tuple[int | None, int, Sequence[tuple[int, int]]]]:
     return [
         (one.entry.where.line if one.entry else None, one.blocks, one.ranges)

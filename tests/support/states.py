@@ -229,7 +229,7 @@ class States(RuleBasedStateMachine):
                 reason = f"block {number} was {wanted}, and is {now}: {ran.status} {ran.said}"
                 # Less may be online than before, so that none can be set offline. Of a layout that
                 # takes too much nothing is done.
-                guarded = " is in use: " in ran.said
+                guarded = " is in use: " in ran.said or " is impossible: " in ran.said
                 self.trial.check(guarded or told_of(ran, number), "persistent", reason)
                 self.trial.check(ran.status, "persistent", reason)
 

@@ -75,8 +75,9 @@ class Claims:
             (kind, None): set_of(found, len(blocks)) for kind, found in indexes.items()
         }
         """The blocks of each kind, free or claimed for an order."""
-        self._claims: list[tuple[int, Order, Entry]] = []
-        """Blocks, what they are claimed for, and by which entry; the last one of a block counts."""
+        self._claims: list[tuple[int, Order, Entry | None]] = []
+        """Blocks, what they are claimed for, and by which entry, None for the one before; the last
+        one of a block counts."""
         self._by_size = 0
         """The blocks of which that entry has a size."""
 
@@ -238,7 +239,8 @@ class Claims:
         """The blocks that are claimed, for what, and by which entry."""
         found: dict[int, tuple[Order, Entry]] = {}
         for blocks, order, entry in self._claims:
-            found.update(dict.fromkeys(bits_of(blocks), (order, entry)))
+            for at in bits_of(blocks):
+                found[at] = order, entry or found[at][1]
         return found
 
     def _choices(self, order: Order, entry: Entry) -> "Sequence[_Choice]":
@@ -273,10 +275,12 @@ class Claims:
             if not self._groups[kind, of]:
                 del self._groups[kind, of]
             self._groups[kind, to] = self._groups.get((kind, to), 0) | moved
-            self._claims.append((moved, to, entry))
+            # What an entry names stays its own where a size asks for more of the same block.
+            named = moved & ~self._by_size if of is not None and entry.size is not None else 0
+            self._claims += [(named, to, None), (moved & ~named, to, entry)]
             self._by_size &= ~moved
             if entry.size is not None:
-                self._by_size |= moved
+                self._by_size |= moved & ~named
 
 
 class Spares(Sequence[Change]):

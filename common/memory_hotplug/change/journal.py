@@ -153,6 +153,8 @@ class Journal:
         self._before: dict[int, MemoryBlock] = {}
         self._settings: Sequence[Setting] = ()
         self._done: tuple[Sequence[MemoryBlock], Mapping[str, str]] = ((), {})
+        self._layout = False
+        """Whether the record has what was made of the layout."""
         self.action: str | None = None
         """What a person asked for, where that is more than the action on each block."""
         self.left = self._read()
@@ -269,6 +271,7 @@ class Journal:
     def begin_undo(self, record: bytes) -> None:
         """Add what an undoing may change to the RECORD of what is to be undone, in case this
         process is killed. One that cannot be written, or is too long, stays without it."""
+        self._layout = False
         if self._undoable and not self._missing and len(record) <= LONGEST:
             with contextlib.suppress(OSError):
                 replace_file(self._root, UNDO, record, 0o600)
@@ -285,6 +288,7 @@ class Journal:
         if not self._undoable:
             return
         if rest is not None:
+            self._done = before, words
             with self._telling():
                 self._put(rest)
             return
@@ -295,9 +299,18 @@ class Journal:
 
     def add_layout(self, layout: Rewritten) -> None:
         """Record also what the change makes of the layout that chmem writes."""
+        self._layout = True
         if self._undoable:
             with self._telling():
                 self._record(*self._done, layout)
+
+    def finish_layout(self) -> None:
+        """Record an undoing of which only the layout was left, once that is as it was, or is left
+        alone."""
+        before, words = self._done
+        if self._undoable and not self._layout and (before or words):
+            with self._telling():
+                self._record(before, words)
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:

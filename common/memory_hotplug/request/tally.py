@@ -199,9 +199,10 @@ class Tally:
 
     @property
     def still_to_undo(self) -> bytes | None:
-        """The record of what an undoing has left; None if it was complete, or there is none."""
+        """The record of what an undoing has left, the layout included, which comes last; None if
+        nothing is left, or nothing is undone."""
         undoes = self.selection.undoes
-        if undoes is None or self.complete:
+        if undoes is None or (self.complete and not undoes.layout):
             return None
         undone = undoes.whole(self.before_change, self.settings)
         done = {*self.numbers(Result.DONE), *self.as_wanted}
