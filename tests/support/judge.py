@@ -413,8 +413,8 @@ def _asking_for_movable(ran: Ran) -> Collection[int] | None:
         return None
     entries = ran.layout["memory"]
     if all(entry.get("zone") == "Movable" or _takes(entry) for entry in entries):
-        # The kernel may set one online that is only to be configured.
-        return [n for n in ran.before.blocks if ran.after.blocks[n].state == "online"]
+        # The kernel may set one online that is only to be configured; it may do so for a moment.
+        return [n for n in ran.before.blocks if ran.after.blocks[n].zone == "Movable"]
     return None
 
 
