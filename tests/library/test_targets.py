@@ -191,6 +191,23 @@ def test_a_block_that_a_later_entry_names_has_no_spare_though_a_size_asks_for_mo
     assert change.entry.where.line == 6
 
 
+def test_a_size_leaves_a_block_to_the_entry_that_names_it_for_something_else() -> None:
+    text = entry(blocks="0", zone="Movable") + entry(size="128M", state="offline")
+    found = wanted(x86(3, 0), text)
+    assert {one.number: one.order.condition for one in found.changes} == {
+        0: Condition.ONLINE,
+        1: Condition.OFFLINE,
+    }
+
+
+def test_a_size_has_no_spare_for_a_block_that_another_entry_wants_otherwise() -> None:
+    size = entry(size="384M", state="offline")
+    for others, spares in ("", 11), (entry(blocks="8-13"), 0):
+        found = wanted(MIXED, others + size)
+        (change,) = (one for one in found.changes if one.number == 8)
+        assert (change.order.condition, len(change.spares)) == (Condition.OFFLINE, spares)
+
+
 def absent(found: Targets) -> list[tuple[int | None, int, Sequence[tuple[int, int]]]]:
     return [
         (one.entry.where.line if one.entry else None, one.blocks, one.ranges)

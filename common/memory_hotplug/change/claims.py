@@ -146,6 +146,10 @@ class Claims:
             )
         )
 
+    def as_wanted(self, order: Order) -> int:
+        """The blocks that are as ORDER wants them, whatever claims them."""
+        return sum(blocks for (kind, _), blocks in self._groups.items() if _is_so(kind, order))
+
     def lasting(self, among: int, order: Order) -> int:
         """The blocks of a set that are as ORDER wants them, and are left so by what claims them."""
         return among & sum(

@@ -30,20 +30,20 @@ class Part(NamedTuple):
     wanted: int
     """With a size, the number of blocks."""
     contested: int = 0
-    """Of the blocks found, those of which another size, which has less to choose from, may need
-    some for something else."""
+    """With a size, of the blocks found, those that another entry, which has less to choose from,
+    may need for something else."""
 
 
 def with_contested(parts: Sequence[Part]) -> Sequence[Part]:
     """PARTS with the blocks that they leave to others as far as they can."""
-    sizes = sorted((part for part in parts if part.entry.size is not None), key=_choice)
     taken: dict[Order, int] = {}
     contested: dict[int, int] = {}
-    for _, same in groupby(sizes, key=_choice):
+    for _, same in groupby(sorted(parts, key=_choice), key=_choice):
         alike = list(same)
         for part in alike:
-            others = (found for order, found in taken.items() if contradict(order, part.order))
-            contested[id(part.entry)] = reduce(or_, others, 0)
+            if part.entry.size is not None:
+                others = (found for order, found in taken.items() if contradict(order, part.order))
+                contested[id(part.entry)] = reduce(or_, others, 0)
         for part in alike:
             taken[part.order] = taken.get(part.order, 0) | part.found
     return [part._replace(contested=contested.get(id(part.entry), 0)) for part in parts]

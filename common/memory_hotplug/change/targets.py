@@ -18,7 +18,8 @@ would be written; then all of it is done by one run.
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import NamedTuple
 
 from memory_hotplug.attribute import Attribute
@@ -148,7 +149,15 @@ def targets_of(
         for part in first.parts
         if part.entry.size is not None
     }
-    changes = [change._replace(spares=spares.get(id(change.entry), ())) for change in found]
+    # A block that is to be something else by another entry is not given up for a spare: its failure
+    # leaves both wanting.
+    unmet = first.unmet()
+    changes = [
+        change
+        if id(change.entry) not in spares or unmet >> bisect_left(table.numbers, change.number) & 1
+        else change._replace(spares=spares[id(change.entry)])
+        for change in found
+    ]
     return Targets(changes, _waiting(last.explained()))
 
 
@@ -194,6 +203,18 @@ class _Assigned(NamedTuple):
             have = found.get(id(entry), Absence(entry, 0))
             found[id(entry)] = have._replace(blocks=have.blocks + lacking.pop(id(entry), 0))
         return self._replace(absences=[*found.values()])
+
+    def unmet(self) -> int:
+        """The blocks that are not as an entry without a size wants them."""
+        return reduce(
+            or_,
+            (
+                part.found & ~self.claims.as_wanted(part.order)
+                for part in self.parts
+                if part.entry.size is None
+            ),
+            0,
+        )
 
     def explained(self) -> Sequence[Absence]:
         """The absences, each size with what has the memory."""
