@@ -171,6 +171,10 @@ def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it
             "--total +1g -z Movable --order best --keep-free 1g --retry 2",
             "--enable 1g --zone Movable --retry 2",
         ),
+        (
+            "--total \u22121g --zone Movable --memmap-on-memory 1 --order best --keep-free 1g",
+            "--disable 1g --zone Movable --order best --keep-free 1g",
+        ),
         ("-d big.toml --keep-free 1g -z DMA", "--apply big.toml --keep-free 1g"),
         ("-e 'my big.toml' --dry-run", "--apply 'my big.toml' --dry-run"),
     ],
