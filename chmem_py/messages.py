@@ -102,6 +102,11 @@ LAYOUT_KEPT = Message(
     "edit it, or write the present layout with --save",
     always=True,
 )
+LAYOUT_NOT_BACK = Message(
+    "the layout could not be put back: {reason}",
+    "once that is mended, this goes on with it: {command}",
+    always=True,
+)
 LAYOUT_LEFT_OUT = Message(
     "no layout says how much is to stay available: {reason}",
     "mend that file, or say --keep-free SIZE",
