@@ -199,6 +199,14 @@ def test_what_can_go_is_offered_with_the_options(chmem: Command, lpar: Path) -> 
     assert chmem(*command.split()).status == 0
 
 
+def test_what_can_go_of_a_total_is_offered_as_a_command_that_is_taken(
+    chmem: Command, lpar: Path
+) -> None:
+    done = chmem("-s", lpar, "--total", "128m", "-m", "1", "--advice=always")
+    (command,) = re.findall("chmem (--disable .*) sets that much", done.stderr)
+    assert chmem(*command.split()).status == 0
+
+
 def test_a_command_that_goes_on_with_blocks_keeps_what_is_about_all(
     chmem: Command, lpar: Path
 ) -> None:
