@@ -362,5 +362,5 @@ EMPTY_IN_PART = Message(
     "emptied in part: {device}, of which {size} is still online",
     "a device can be removed once all of its memory is offline: lsmem -o +DEVICE",
 )
-INTERRUPTED = Message("interrupted; {done} before that: {blocks}", always=True)
+INTERRUPTED = Message("interrupted; {done} before that: {blocks}", "{advice}", always=True)
 ENDED_AT_ONCE = Message("ended at once; the block at work may be half done", always=True)
