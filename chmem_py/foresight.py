@@ -33,7 +33,9 @@ def _instead(
 ) -> str:
     """What to type, in words."""
     if error.possible and selection.by_size and selection.request.action is Action.DISABLE:
-        kept = options_of(said, *(name for name in SAME_ACTION if name != "dry-run"))
+        # --total takes one that --disable does not.
+        left_out = ("dry-run", "memmap-on-memory")
+        kept = options_of(said, *(name for name in SAME_ACTION if name not in left_out))
         words = command(f"--disable {sizes.exact(error.possible)}{kept}", machine.tree)
         return f"{words} sets that much offline; --force takes what the kernel gives"
     return "--force takes what the kernel gives"

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from chmem_py import hint_messages, messages
@@ -19,18 +19,16 @@ from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.face import Machine
 from memory_hotplug.request.asked import Request
 from memory_hotplug.seen.in_use import usage
+from memory_hotplug.trees.files import Tree
 
-__all__ = ["requested"]
+__all__ = ["requested", "signed"]
 
 
 def requested(text: str, machine: Machine, options: Options) -> Request:
     """The request in TEXT. Raises RequestError with util-linux's messages and our advice, and
     UsageError for what only looks like a total."""
-    if options.action == "total" and text.lstrip().startswith("+"):
-        kept = options_of(options.said, "memmap-on-memory", "zone", "node", *HOW)
-        more = command(f"--enable {text.strip()[1:]}{kept}", machine.tree)
-        advice = hint_messages.MORE_ONLINE.of(command=more).advice
-        raise UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=advice))
+    if options.action == "total" and (meant := signed(text, options.said, machine.tree)):
+        raise UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=meant.advice))
     try:
         return parse(text, machine.block_size, blocks=options.blocks)
     except RequestError as error:
@@ -43,6 +41,25 @@ def requested(text: str, machine: Machine, options: Options) -> Request:
             row = hint_messages.BLOCKS_TAKE if options.blocks else hint_messages.TAKES
             sentence = (hint_messages.TOTAL_TAKES if options.action == "total" else row).of()
         raise RequestError(*error.sentences, *filter(None, [sentence])) from None
+
+
+_KEPT = {
+    "enable": ("memmap-on-memory", "zone", "node", *HOW),
+    "disable": ("zone", "node", *HOW, "order", "keep-free", "force"),
+}
+"""An action -> those of the options of --total that go with it."""
+
+
+def signed(text: str, said: Mapping[str, str] = {}, tree: Tree | None = None) -> Sentence | None:
+    """What a total with a sign is meant as, with the options SAID: so much more, or so much less.
+    Without TREE only the words that take the place of it. None for any other text."""
+    found = re.fullmatch(r"\s*([+\u2212-])\1*\s*([0-9][^-]*?)\s*", text)
+    if found is None:
+        return None
+    action = "enable" if found[1] == "+" else "disable"
+    row = hint_messages.MORE_ONLINE if found[1] == "+" else hint_messages.LESS_ONLINE
+    words = f"--{action} {shlex.quote(found[2])}{options_of(said, *_KEPT[action])}"
+    return row.of(command=command(words, tree) if tree else words)
 
 
 class _Mistake:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 
 from chmem_py import hint_messages, messages
+from chmem_py.command_lines import command
 from chmem_py.hints import requested
 from chmem_py.interrupts import Interrupts
 from chmem_py.job import Job
@@ -19,6 +20,7 @@ from hotplug_cli import program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
+from hotplug_cli.program import CommandError
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.plan import Action, Order
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from chmem_py.persistence import Contest
+    from memory_hotplug.change.undo import Rewritten
     from memory_hotplug.layout.model import Policy
 
 
@@ -152,14 +155,7 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
         if job.policy and held and status == Exit.SUCCESS:
             _note_too_late(machine, job.policy, options, output)
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
-        from chmem_py.persistence import put_back
-        from memory_hotplug.layout.places import SAVED
-
-        if not put_back(machine, selection.undoes.layout, held, output):
-            output.say(messages.LAYOUT_KEPT.of(file=f"/{SAVED}"))
-            status = Exit.PARTLY
-        if held:
-            held.finish_layout()
+        status = _put_back(site, done, selection.undoes.layout)
     as_a_whole = options.how.all_or_nothing and status != Exit.SUCCESS
     if options.install and done.signal is None and not as_a_whole:
         from chmem_py.install import install_units
@@ -176,6 +172,32 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
         if sentence := _reverted(machine, done.tally, keeps):
             output.say(sentence)
     return status
+
+
+def _put_back(site: Workplace, done: Done, layout: Rewritten) -> int:
+    """Undo what was made of the layout, which comes last; the exit status."""
+    from chmem_py.persistence import put_back
+    from memory_hotplug.layout.places import SAVED
+
+    machine, output, held = site.machine, site.output, site.held
+    try:
+        is_ours = put_back(machine, layout, held, output)
+    except CommandError:
+        # It is put back, but nothing applies it.
+        raise
+    except (MemoryHotplugError, OSError) as error:
+        # The record still has it as what is left to undo.
+        reason = next(program.sentences_of(error)).text
+        again = command("--undo", machine.tree)
+        output.say(messages.LAYOUT_NOT_BACK.of(reason=reason, command=again))
+        changed = done.tally.changed or done.tally.settings or output.files
+        return Exit.PARTLY if changed else Exit.FAILURE
+    if held:
+        held.finish_layout()
+    if is_ours:
+        return done.status
+    output.say(messages.LAYOUT_KEPT.of(file=f"/{SAVED}"))
+    return Exit.PARTLY
 
 
 def _note_too_late(machine: Machine, policy: Policy, options: Options, output: Output) -> None:

@@ -102,6 +102,11 @@ LAYOUT_KEPT = Message(
     "edit it, or write the present layout with --save",
     always=True,
 )
+LAYOUT_NOT_BACK = Message(
+    "the layout could not be put back: {reason}",
+    "once that is mended, this goes on with it: {command}",
+    always=True,
+)
 LAYOUT_LEFT_OUT = Message(
     "no layout says how much is to stay available: {reason}",
     "mend that file, or say --keep-free SIZE",
@@ -357,5 +362,5 @@ EMPTY_IN_PART = Message(
     "emptied in part: {device}, of which {size} is still online",
     "a device can be removed once all of its memory is offline: lsmem -o +DEVICE",
 )
-INTERRUPTED = Message("interrupted; {done} before that: {blocks}", always=True)
+INTERRUPTED = Message("interrupted; {done} before that: {blocks}", "{advice}", always=True)
 ENDED_AT_ONCE = Message("ended at once; the block at work may be half done", always=True)

@@ -54,6 +54,7 @@ from memory_hotplug.trees.root_files import (
     is_masked,
     remove_file,
     replace_file,
+    why_not_written,
 )
 
 _SYSTEMD_RUNS = "/run/systemd/system"
@@ -256,9 +257,10 @@ def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Out
     rest = contest(machine).whole(layout_in(machine, layout.before))
     installed = None
     if layout.installed and not (rest.entries or rest.policy.said):
-        # Without what is really removed or installed, undoing this finds nothing to do.
-        installed = False if is_applied_at_boot(root) else None
-        remove_units(root, output, dry_run=dry_run)
+        # Without what is really removed or installed, undoing this finds nothing to do. Where the
+        # text was put back before, something may have been removed then.
+        removed = remove_units(root, output, dry_run=dry_run)
+        installed = False if removed or now != layout.after else None
     elif layout.installed is False and not is_applied_at_boot(root):
         if hindrance(machine.tree):
             raise CommandError(messages.NOT_APPLIED.of(file=f"/{SAVED}"))
@@ -279,6 +281,8 @@ def _write(
     is told by LINE; in a dry run it is only said."""
     if text == saved_text(machine):
         return
+    if dry_run and (refusal := why_not_written(machine.tree.root, SAVED)):
+        raise refusal
     if not dry_run and text:
         replace_file(machine.tree.root, SAVED, text.encode())
     elif not dry_run:

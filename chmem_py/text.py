@@ -21,6 +21,7 @@ from chmem_py.advice import (
     format_not_added,
     format_not_tried,
     format_shortage,
+    going_on,
     words_of,
 )
 from hotplug_cli import sizes
@@ -139,7 +140,8 @@ class Text:
         if self.plain:
             yield from format_mib(tally)
         if signal is not None:
-            yield format_interruption(tally, rehearsed=self.rehearsed)
+            further = going_on(tally, machine.tree, self.said)
+            yield format_interruption(tally, rehearsed=self.rehearsed, going_on=further)
 
     def _format_total(self) -> Iterator[str | Sentence]:
         tally, selection = self.tally, self.tally.selection

@@ -161,6 +161,11 @@ class OptionTable:
         before = [word.partition("=")[0] for word in given]
         return all(self.goes_with(one[2:], option.long[2:]) for one in before)
 
+    def meant_by(self, option: str, argument: str) -> str:
+        """Advice on what is meant by an OPTION, as ``--name``, with an ARGUMENT that it takes in
+        no way; empty if nothing is known."""
+        return ""
+
     def read(self, words: Sequence[str], line: Line) -> None:
         """Read a command line into LINE. Raises UsageError; LINE has what was read before."""
         found = self.spelled_out(words)
@@ -195,7 +200,7 @@ class OptionTable:
             elif word.startswith("--"):
                 found = iter([self._long(word, rest)])
             elif word.startswith("-") and word != "-":
-                found = self._cluster(word[1:], rest)
+                found = self._cluster(word[1:], rest, given)
             else:
                 operands.append(word)
                 if "POSIXLY_CORRECT" in os.environ:
@@ -243,16 +248,25 @@ class OptionTable:
         said = messages.NO_ARGUMENT_ALLOWED.of(option=name)
         row = messages.ALONE.of(option=name)
         if self.operands and value.lower() not in _TRUTHS:
-            row = messages.WORD_OF_ITS_OWN.of(option=name, value=value)
-        return GetoptUsageError(said._replace(advice=row.advice))
+            word = value.lstrip("-")
+            if word == value or not word:
+                row = messages.WORD_OF_ITS_OWN.of(option=name, value=value)
+            else:
+                row = messages.DASH_BEFORE.of(word=word)
+        advice = self.meant_by(name, value) or row.advice
+        return GetoptUsageError(said._replace(advice=advice))
 
-    def _cluster(self, letters: str, words: Iterator[str]) -> Iterator[str]:
+    def _cluster(self, letters: str, words: Iterator[str], given: Sequence[str]) -> Iterator[str]:
         cluster = letters
         while letters:
             letter, letters = letters[0], letters[1:]
             option = self.by_name.get(f"-{letter}")
             if option is None:
-                raise _unknown_letter(letter, cluster, self.by_name)
+                error = _unknown_letter(letter, cluster, self.by_name)
+                meant = (self.meant_by(name, f"-{cluster}") for name in given)
+                if advice := next(filter(None, meant), ""):
+                    error = GetoptUsageError(error.sentence._replace(advice=advice))
+                raise error
             if option.metavar is None:
                 yield option.long
                 continue

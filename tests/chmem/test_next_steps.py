@@ -171,6 +171,10 @@ def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it
             "--total +1g -z Movable --order best --keep-free 1g --retry 2",
             "--enable 1g --zone Movable --retry 2",
         ),
+        (
+            "--total \u22121g --zone Movable --memmap-on-memory 1 --order best --keep-free 1g",
+            "--disable 1g --zone Movable --order best --keep-free 1g",
+        ),
         ("-d big.toml --keep-free 1g -z DMA", "--apply big.toml --keep-free 1g"),
         ("-e 'my big.toml' --dry-run", "--apply 'my big.toml' --dry-run"),
     ],
@@ -192,6 +196,14 @@ def test_what_can_go_is_offered_with_the_options(chmem: Command, lpar: Path) -> 
     (command,) = re.findall("chmem (--disable .*) sets that much", done.stderr)
     offered = "--zone DMA --persistent --retry 3 --order best --keep-free 1g"
     assert command == f"--disable 640M {offered} --sysroot {lpar}"
+    assert chmem(*command.split()).status == 0
+
+
+def test_what_can_go_of_a_total_is_offered_as_a_command_that_is_taken(
+    chmem: Command, lpar: Path
+) -> None:
+    done = chmem("-s", lpar, "--total", "128m", "-m", "1", "--advice=always")
+    (command,) = re.findall("chmem (--disable .*) sets that much", done.stderr)
     assert chmem(*command.split()).status == 0
 
 

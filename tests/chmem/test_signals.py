@@ -17,7 +17,7 @@ from commands import Command, start_program, starts_a_process
 from layouts import MINE, layout
 from memory_hotplug.attribute import MEMORY
 from paused import Paused
-from simulated import Condition, Make, conditions, make, s390, x86
+from simulated import Condition, Make, conditions, make, online, s390, x86
 
 HELD = 600
 """Seconds for which a delay holds a step; no test waits that long."""
@@ -64,6 +64,33 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
     assert [after[block] for block in range(first + 1, first + 4)] == [
         before[block] for block in range(first + 1, first + 4)
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        ("-d 512m --order highest", "chmem --disable 384M --order highest --force --sysroot {0}"),
+        ("-d -b 0-3", "the same command"),
+        ("--total 128m", "the same command"),
+    ],
+)
+def test_after_a_signal_it_is_told_what_does_the_rest_and_what_takes_it_back(
+    words: str, after: str, chmem: Command, tmp_path: Path
+) -> None:
+    second = 1 if "-b" in words else 2
+    root = make(tmp_path / "machine", s390(4, 0, **held_at("offline", second)))
+    process = Paused("-s", root, *words.split(), "--force", "--advice=always")
+    process.until_it_stands_still()
+    process.process.send_signal(signal.SIGINT)
+    _, err = process.finish()
+    undo = f"chmem --undo --sysroot {root}"
+    after = after.format(root)
+    assert err.splitlines()[-1] == (
+        f"chmem: {after} goes on with the rest; {undo} takes back what was done"
+    )
+    assert len(online(root)) == 3
+    assert chmem("-s", root, "--undo").status == 0
+    assert len(online(root)) == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

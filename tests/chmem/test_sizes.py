@@ -154,6 +154,9 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         ("--total x", "--total takes one SIZE, as in 16g"),
         ("--total 0x0-0x7ffffff", "--enable and --disable take ranges"),
         ("--total +1g", "so much more: chmem --enable 1g"),
+        ("--total \u22121g", "so much less: chmem --disable 1g"),
+        ("--total ++1g", "so much more: chmem --enable 1g"),
+        ("--total +-1g", "--total takes one SIZE, as in 16g"),
         ("--total 50%", "50% of the whole memory is 8G: chmem --total 8G"),
         ("-d 10%", "10% of the online memory is 1.5G: chmem --disable 1.5G"),
         (

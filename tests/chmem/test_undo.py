@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import meanwhile
-from commands import Command, start_python
+from commands import Command, run_program, start_python
 from layouts import layout
 from memory_hotplug import Machine
 from memory_hotplug.attribute import MEMORY
@@ -326,6 +326,59 @@ def test_an_undo_that_a_signal_ends_anywhere_goes_on_up_to_the_layout(
         if ends[-1] == 0:
             break
     assert len(ends) > 10
+
+
+@pytest.mark.parametrize("before", ["", "chmem -e -b 5 --persistent"])
+def test_an_undo_that_an_error_keeps_from_the_layout_anywhere_goes_on_with_it(
+    before: str, lpar: Path, chmem: Command, tmp_path: Path
+) -> None:
+    """As on a full disk: from some change of a file in /etc on, no further one is possible."""
+    if before:
+        assert chmem("-s", lpar, *before.split()[1:]).status == 0
+
+    def etc(root: Path) -> Tree:
+        found = tree_at(root).items()
+        return {path: text for path, text in found if text and path.startswith("etc/")}
+
+    kept = etc(lpar)
+    assert chmem("-s", lpar, "-e", "-b", "16", "--persistent").status == 0
+    for instant in itertools.count(1):
+        root = tmp_path / f"m{instant}"
+        shutil.copytree(lpar, root, symlinks=True)
+        with meanwhile.no_room_for_layouts(instant):
+            done = chmem("-s", root, "--undo")
+        assert status_of(root, 16) == ["disabled"]
+        if done.status == 0:
+            break
+        assert done.status == 64
+        said, advice, *_ = done.stderr.splitlines()
+        assert said.startswith("chmem: the layout could not be put back: /etc/")
+        assert said.endswith(": No space left on device")
+        assert advice.endswith(f"goes on with it: chmem --undo --sysroot {root}")
+        again = chmem("-s", root, "--undo")
+        assert (again.status, again.stderr) == (0, ""), instant
+        assert (status_of(root, 16), etc(root)) == (["disabled"], kept), instant
+        # The whole undoing is the last change.
+        assert chmem("-s", root, "--undo").status == 0
+        assert (status_of(root, 16), etc(root)) == (["online"], etc(lpar)), instant
+    assert instant > (2 if before else 4)
+
+
+@pytest.mark.needs("user namespaces")
+def test_undo_where_etc_is_read_only_says_so_and_so_does_its_dry_run(lpar: Path) -> None:
+    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+    within = ("unshare", "-rm", "sh", "-c", script, "-", str(lpar / "etc"))
+    assert run_program("chmem", "-s", lpar, "-e", "-b", "16", "--persistent").returncode == 0
+    said = f"the layout could not be put back: /{SAVED}: Read-only file system"
+    for words, status in ((["--dry-run"], 64), ([], 64), ([], 1), (["--json"], 1)):
+        done = run_program("chmem", "-s", lpar, "--undo", *words, within=within)
+        assert done.returncode == status, words
+        assert said in done.stderr
+        if "--json" in words:
+            (message,) = json.loads(done.stdout)["messages"]
+            assert (message["code"], message["text"]) == ("LAYOUT_NOT_BACK", said)
+    assert run_program("chmem", "-s", lpar, "--undo").returncode == 0
+    assert not (lpar / SAVED).exists()
 
 
 def test_undo_knows_the_blocks_that_took_the_place_of_others(

@@ -125,6 +125,13 @@ def test_lsmem_offers_its_options(typed: str, meant: str, lpar: Path, lsmem: Com
         ("-e 1g 2g", "give one SIZE, RANGE or BLOCKRANGE, not 2"),
         ("-e", "give one SIZE, RANGE or BLOCKRANGE, not none"),
         ("--total", "--total takes one SIZE, as in 16g"),
+        ("--total=-1g", "so much less: --disable 1g"),
+        ("--tot=+1g", "so much more: --enable 1g"),
+        ("--total -1g", "so much less: --disable 1g"),
+        ("--total --dry-run -1g", "so much less: --disable 1g"),
+        ("--total=--1g", "so much less: --disable 1g"),
+        ("--total=+-1g", "the argument is a word of its own: --total +-1g"),
+        ("--enable=-1g", "what begins with a dash is an option; for an argument give 1g"),
         ("--save x y", "--save takes at most 1 argument"),
     ],
 )

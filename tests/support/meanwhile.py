@@ -9,7 +9,9 @@ to the simulated kernel. Python tells of both (audit events); no code of the pro
 """
 
 import argparse
+import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +21,8 @@ from typing import Any
 Heard = Callable[[], None]
 
 _CHANGES = {"os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir", "os.link"}
+_ETC = re.compile("50-chmem.toml|memory-layout")
+"""In the names of the files that chmem writes below /etc."""
 _listening: list[Callable[[str, tuple[Any, ...]], None]] = []
 
 
@@ -68,6 +72,21 @@ def before_writes(do: Heard) -> Iterator[None]:
     def heard(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and arguments[0] == "lock" and arguments[2] & os.O_ACCMODE == os.O_RDWR:
             do()
+
+    with _listen(heard):
+        yield
+
+
+@contextmanager
+def no_room_for_layouts(instant: int) -> Iterator[None]:
+    """A context in which each change of a file that chmem writes below /etc fails, as on a full
+    disk, from the one with the number INSTANT on."""
+    calls = iter(range(1, sys.maxsize))
+
+    def heard(event: str, arguments: tuple[Any, ...]) -> None:
+        changes = event in _CHANGES or (event == "open" and arguments[2] & os.O_CREAT)
+        if changes and _ETC.search(f"{arguments[0]}") and next(calls) >= instant:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with _listen(heard):
         yield
