@@ -11,7 +11,7 @@ for completion, `click_command` makes a command of click from the same table.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class OptionTable:
                 from hotplug_cli import messages
 
                 said = messages.ARGUMENT_REQUIRED.of(option=name)
-                raise GetoptUsageError(_with_use(said, option))
+                raise GetoptUsageError(said.advising(_use(option)))
             value = following
         return f"{name}={value}"
 
@@ -244,7 +244,7 @@ class OptionTable:
         row = messages.ALONE.of(option=name)
         if self.operands and value.lower() not in _TRUTHS:
             row = messages.WORD_OF_ITS_OWN.of(option=name, value=value)
-        return GetoptUsageError(said._replace(advice=row.advice))
+        return GetoptUsageError(said.advising(row))
 
     def _cluster(self, letters: str, words: Iterator[str]) -> Iterator[str]:
         cluster = letters
@@ -261,7 +261,7 @@ class OptionTable:
                 from hotplug_cli import messages
 
                 said = messages.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter)
-                raise GetoptUsageError(_with_use(said, option))
+                raise GetoptUsageError(said.advising(_use(option)))
             yield f"{option.long}={value}"
             return
 
@@ -346,18 +346,17 @@ def _unknown_letter(letter: str, cluster: str, options: Mapping[str, Option]) ->
     before, equals, after = cluster.partition("=")
     if letter == "=" and equals and before:
         words = messages.SHORT_WITH_EQUALS.of(words=f"-{before} {after}")
-        return GetoptUsageError(said._replace(advice=words.advice))
+        return GetoptUsageError(said.advising(words))
     if letter.isdigit() and cluster[0] == letter:
-        return GetoptUsageError(said._replace(advice=messages.DASH_BEFORE.of(word=cluster).advice))
+        return GetoptUsageError(said.advising(messages.DASH_BEFORE.of(word=cluster)))
     return GetoptUsageError(did_you_mean(said, spelling.letters(letter, cluster, options)))
 
 
-def _with_use(said: Sentence, option: Option) -> Sentence:
-    """The sentence SAID with what an option is for."""
+def _use(option: Option) -> Sentence:
+    """What an option is for."""
     from hotplug_cli import messages
 
-    use = messages.WHAT_FOR.of(usage=option.usage.strip(), help=option.help)
-    return said._replace(advice=use.advice)
+    return messages.WHAT_FOR.of(usage=option.usage.strip(), help=option.help)
 
 
 def did_you_mean(said: Sentence, meant: Sequence[str]) -> Sentence:
@@ -366,4 +365,10 @@ def did_you_mean(said: Sentence, meant: Sequence[str]) -> Sentence:
 
     if not meant:
         return said
-    return said._replace(advice=messages.DID_YOU_MEAN.of(options=" or ".join(meant)).advice)
+    return said.advising(messages.DID_YOU_MEAN.of(options=" or ".join(meant)))
+
+
+def either(words: Iterable[str]) -> str:
+    """WORDS in a sentence: ``a, b or c``."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}"
