@@ -15,7 +15,7 @@ from chmem_py.job import Job
 from chmem_py.jobs import Asked, Maker, change, remove, save_layout, to_memory, to_online
 from chmem_py.options import Options
 from hotplug_cli import messages as shared
-from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean
+from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean, either
 from hotplug_cli.message import Message, Sentence
 from memory_hotplug.face import Machine
 from memory_hotplug.layout.settings import ATTRIBUTES
@@ -157,8 +157,7 @@ def check(options: Options, operands: Sequence[str]) -> ActionRow:
     if options.install and (operands or options.action is None):
         raise UsageError(messages.INSTALL_WHAT.of())
     if options.action is None:
-        *most, last = (f"--{action}" for action in ACTIONS)
-        said = messages.WHAT_TO_DO.of(actions=f"{', '.join(most)} or {last}")
+        said = messages.WHAT_TO_DO.of(actions=either(f"--{action}" for action in ACTIONS))
         words = [f"--{word}" for word in operands[:1] if word in ACTIONS]
         raise GetoptUsageError(did_you_mean(said, words))
     row = ACTIONS[options.action]

@@ -20,15 +20,13 @@ from hotplug_cli.documents import (
 from hotplug_cli.message import Sentence
 from memory_hotplug.block import State
 from memory_hotplug.causes import Cause
+from memory_hotplug.change.guard import GUARDED
 from memory_hotplug.change.outcome import Result
 from memory_hotplug.condition import condition_of
 from memory_hotplug.errors import BlockError, errno_name
 from memory_hotplug.request.tally import Tally
 
 __all__ = ["BLOCK", "ERRNO", "NO_ERROR", "Run", "errno_of"]
-
-_NOT_TRIED = (Cause.KEPT_FREE, Cause.KERNEL_ZONES)
-"""Causes for which a block is not tried; a message names it then."""
 
 _WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)
 """The results of blocks that the document only counts, or names in a message."""
@@ -93,7 +91,7 @@ _ERROR = (
     Key(
         "cause",
         "the cause, which stays when its words change",
-        {"enum": [cause.name.lower() for cause in Cause if cause not in _NOT_TRIED]},
+        {"enum": [cause.name.lower() for cause in Cause if cause not in GUARDED]},
         lambda one: one[1].cause.name.lower(),
     ),
     Key("errno", NO_ERROR, ERRNO, lambda one: errno_of(one[1].errno)),

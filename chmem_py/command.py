@@ -111,12 +111,11 @@ class Chmem(Command):
         """What the table of actions says."""
         return actions.goes_with(before, name)
 
-    def meant_by(self, option: str, argument: str) -> str:
+    def meant_by(self, option: str, argument: str) -> Sentence | None:
         """What a total with a sign is meant as; which machine it is for is not known yet."""
         from chmem_py.hints import signed
 
-        found = signed(argument) if option == "--total" else None
-        return found.advice if found else ""
+        return signed(argument) if option == "--total" else None
 
     def line(self) -> Line:
         """A command line that is yet to be read."""

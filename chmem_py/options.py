@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from chmem_py import messages
 from chmem_py.run import NONE, RunOptions
 from hotplug_cli import advice_option, sizes
-from hotplug_cli.getopt import Option, UsageError
+from hotplug_cli.getopt import Option, UsageError, either
 from memory_hotplug.block import Zone
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.how import PREFERENCES
@@ -96,16 +96,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _when(text: str) -> str:
-    if text not in advice_option.WHEN:
-        raise ValueError
-    return text
+def _one_of(words: Sequence[str]) -> Callable[[Option, str], str]:
+    """What parses one of WORDS."""
 
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
 
-def _order(text: str) -> str:
-    if text not in ORDERS:
-        raise ValueError
-    return text
+    return partial(_value, parse=parse, allowed=either(words))
 
 
 def _kept(text: str) -> KeepFree:
@@ -118,9 +117,7 @@ memmap = partial(_value, parse=_memmap, allowed="0 or 1")
 seconds = partial(
     _value, parse=_seconds, allowed="a number of seconds without a unit, 0.001 or more"
 )
-order = partial(_value, parse=_order, allowed=f"{', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
+order = _one_of(ORDERS)
 kept = partial(_value, parse=_kept, allowed=f"a size, such as 2G, or {NONE}")
 count = partial(_value, parse=_count, allowed="a number, 0 or more")
-when = partial(
-    _value, parse=_when, allowed=f"{', '.join(advice_option.WHEN[:-1])} or {advice_option.WHEN[-1]}"
-)
+when = _one_of(advice_option.WHEN)

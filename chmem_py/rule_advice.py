@@ -43,9 +43,8 @@ def format_rules(machine: Machine, layout: Layout) -> Iterator[Sentence]:
     for file, group in groupby(others, key=lambda rule: rule.file):
         rules = list(group)
         for rule in rules:
-            last = rule is rules[-1]
-            advice = _advice(tree, file, rules) if last else ""
-            yield _row(rule)._replace(advice=advice)
+            said = _row(rule)
+            yield said.advising(_advice(tree, file, rules)) if rule is rules[-1] else said
 
 
 def _row(rule: OnlineRule) -> Sentence:
@@ -73,7 +72,7 @@ def _ranges(entry: Entry, block_size: int) -> list[tuple[int, int]]:
     return list(entry.blocks or by_address)
 
 
-def _advice(tree: Tree, file: str, rules: list[OnlineRule]) -> str:
+def _advice(tree: Tree, file: str, rules: list[OnlineRule]) -> Sentence:
     """What stops the rules of a file, and keeps what else it does."""
     how = removal(tree, file, [rule.line for rule in rules])
     here = "" if tree.is_this_machine else tree.root.rstrip("/")
@@ -83,7 +82,7 @@ def _advice(tree: Tree, file: str, rules: list[OnlineRule]) -> str:
     what = " and ".join(_done(how, rules))
     kept = _kept(how)
     if not how.script:
-        return messages.STOP_BY_HAND.of(file=file, lines=lines, kept=kept).advice
+        return messages.STOP_BY_HAND.of(file=file, lines=lines, kept=kept)
     script = shlex.quote(how.script)
     if file == f"/{OVERRIDING}/{name}":
         command = f"sed -i {script} {shlex.quote(target)}"
@@ -91,8 +90,8 @@ def _advice(tree: Tree, file: str, rules: list[OnlineRule]) -> str:
         command = f"sed {script} {shlex.quote(here + file)} >{shlex.quote(target)}"
         what += ", in a copy that comes before it"
     else:
-        return messages.STOP_BY_MASK.of(command=f"ln -s /dev/null {shlex.quote(target)}").advice
-    return messages.STOP_BY_EDITING.of(command=command, what=what, kept=kept).advice
+        return messages.STOP_BY_MASK.of(command=f"ln -s /dev/null {shlex.quote(target)}")
+    return messages.STOP_BY_EDITING.of(command=command, what=what, kept=kept)
 
 
 def _done(how: FileEdit, rules: list[OnlineRule]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from lsmem_py.validation import fault
 from memory_hotplug.errors import MemoryHotplugError, NoRootError
 from memory_hotplug.machine import Machine
 from memory_hotplug.reading import ADDRESS_LIMIT
+from memory_hotplug.trees.many import READING
 
 __all__ = ["EarlierError", "earlier_state", "present_state"]
 
@@ -47,7 +48,7 @@ def earlier_state(path: str) -> Snapshot:
     if path == "-":
         return _from_document(path, _read(path, standard_input().fileno()))
     # Without O_NONBLOCK, opening a FIFO waits for a writer.
-    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    opened = os.open(path, READING)
     try:
         kind = stat.S_IFMT(os.fstat(opened).st_mode)
         if kind == stat.S_IFREG:

@@ -2,20 +2,21 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from hotplug_cli.documents import BYTES, FLAG, TEXT, Key, Row, array_of, filled, nullable, object_of
 from hotplug_cli.progress import Progress
 from lsmem_py.options import Options, on_terminal
 from lsmem_py.reports import Pieces, Report, document, schema_of
+from lsmem_py.sources import Sources
 from memory_hotplug.block import State
 from memory_hotplug.errors import printable
 from memory_hotplug.machine import Machine
-from memory_hotplug.seen.beyond import memory_beyond, parameters_that_take
+from memory_hotplug.runs import Run, runs_of
+from memory_hotplug.seen.beyond import parameters_that_take
 from memory_hotplug.seen.failed_adds import NotAdded, not_added_on
 from memory_hotplug.seen.in_use import Usage, usage
-from memory_hotplug.seen.iomem import Region, read_iomem
+from memory_hotplug.seen.iomem import Region
 from memory_hotplug.seen.unplugged import Keepers, Kept, keepers_of, kept_from
 from memory_hotplug.table import MEMMAP_FRACTION
 
@@ -24,9 +25,6 @@ __all__ = ["REPORT"]
 _MEMORY = re.compile(r"System RAM( \(.+\))?")
 _IMAGE = re.compile(r"Kernel (code|rodata|data|bss)")
 _CRASH = re.compile(r"Crash kernel")
-
-Runs = Sequence[tuple[int, int]]
-"""Parts of the address space: the first and the last byte of each, both inclusive."""
 
 
 class Account(NamedTuple):
@@ -189,15 +187,15 @@ _ROWS: Sequence[Row] = (
 
 def _read(machine: Machine) -> Account:
     table = machine.read(("state", "configured"))
-    regions = read_iomem(machine.tree)
+    sources = Sources(machine, table)
+    regions = sources.regions
     online = [block.number for block in table.blocks() if block.state is State.ONLINE]
-    runs = _runs(online, machine.block_size)
+    size = machine.block_size
+    runs = [(first * size, (last + 1) * size - 1) for first, last in runs_of(online)]
     keepers = keepers_of(machine, online)
-    absent = table.columns["configured"].count(False) * machine.block_size
-    beyond = memory_beyond(machine.tree, regions, (table.numbers[-1] + 1) * machine.block_size)
     return Account(
-        len(table.numbers) * machine.block_size,
-        len(online) * machine.block_size,
+        len(table.numbers) * size,
+        len(online) * size,
         _within(runs, regions, _MEMORY),
         _within(runs, regions, _IMAGE),
         _within(runs, regions, _CRASH),
@@ -205,8 +203,8 @@ def _read(machine: Machine) -> Account:
         usage(machine),
         keepers,
         _kept(machine, online, keepers),
-        absent if machine.configurable else None,
-        sum(region.end + 1 - region.start for region in beyond),
+        table.columns["configured"].count(False) * size if machine.configurable else None,
+        sum(region.end + 1 - region.start for region in sources.beyond),
         parameters_that_take(machine.tree),
         not_added_on(machine),
     )
@@ -222,17 +220,8 @@ def _kept(machine: Machine, online: Sequence[int], keepers: Keepers) -> Sequence
         return kept_from(machine, online, keepers, began)
 
 
-def _runs(numbers: Iterable[int], block_size: int) -> Runs:
-    """The bytes of blocks that ascend, contiguous ones together."""
-    runs = []
-    for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
-        blocks = [number for _, number in group]
-        runs.append((blocks[0] * block_size, (blocks[-1] + 1) * block_size - 1))
-    return runs
-
-
-def _within(runs: Runs, regions: Iterable[Region], name: re.Pattern[str]) -> int:
-    """The bytes of the regions with such a name that are in RUNS."""
+def _within(runs: Sequence[Run], regions: Iterable[Region], name: re.Pattern[str]) -> int:
+    """The bytes of the regions with such a name that are in RUNS of addresses."""
     return sum(
         max(min(last, region.end) + 1 - max(first, region.start), 0)
         for region in regions

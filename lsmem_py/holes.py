@@ -1,7 +1,6 @@
 """`lsmem --holes`: what has no memory block, between the blocks and beyond the last one."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from hotplug_cli.sizes import rounded
 from lsmem_py import formats, listings
@@ -11,7 +10,7 @@ from lsmem_py.reports import Pieces, Report
 from lsmem_py.sources import Sources
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.machine import Machine
-from memory_hotplug.seen.beyond import FROM_FIRMWARE, memory_beyond
+from memory_hotplug.runs import gaps
 from memory_hotplug.seen.iomem import Region
 from memory_hotplug.table import BlockTable, MemoryRange
 
@@ -20,13 +19,8 @@ __all__ = ["REPORT"]
 
 def _holes(table: BlockTable) -> list[MemoryRange]:
     """The numbers between blocks that have no block, as ranges, ascending."""
-    ends = pairwise([-1, *table.numbers])
-    return [_hole(low + 1, high - 1, table.block_size) for low, high in ends if high - low > 1]
-
-
-def _end(table: BlockTable) -> int:
-    """The address of the first byte after the last block."""
-    return (table.numbers[-1] + 1) * table.block_size
+    runs = gaps(table.numbers, 0, table.numbers[-1])
+    return [_hole(first, last, table.block_size) for first, last in runs]
 
 
 def _hole(first: int, last: int, block_size: int) -> MemoryRange:
@@ -42,6 +36,7 @@ _COLUMNS = (
         lambda regions, hole: _contents(hole, regions),
         ", ".join,
         {"type": ["array", "null"], "items": {"type": "string"}},
+        beside="in_holes",
         right=False,
     ),
 )
@@ -52,13 +47,10 @@ def _pieces(machine: Machine, options: Options) -> Pieces:
     table = machine.read(())
     sources = Sources(machine, table)
     found = _holes(table)
-    beyond = memory_beyond(machine.tree, sources.regions, _end(table))
-    if beyond:
-        last = max(region.end for region in beyond) // table.block_size
+    if sources.beyond:
+        last = max(region.end for region in sources.beyond) // table.block_size
         found.append(_hole(table.numbers[-1] + 1, last, table.block_size))
-    values = [column.value for column in _COLUMNS[:-1]]
-    regions = [*sources.regions, *(one for one in beyond if one.name == FROM_FIRMWARE)]
-    values.append(lambda hole: _contents(hole, regions))
+    values = [sources.value(column) for column in _COLUMNS]
     listing = formats.Listing(_COLUMNS, values, found, options.bytes, not options.noheadings)
     unknown = []
     if found and not sources.regions:

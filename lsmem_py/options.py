@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import SimpleNamespace
 
-from hotplug_cli.getopt import GetoptUsageError, UsageError
+from hotplug_cli.getopt import GetoptUsageError, UsageError, either
 from hotplug_cli.sizes import rounded
 from lsmem_py.columns import BY_NAME, HEADINGS, PICTURED
 
@@ -153,7 +153,7 @@ def wanted(given: Sequence[str]) -> str:
             if value not in SUMMARY:
                 from lsmem_py import messages
 
-                raise UsageError(messages.UNSUPPORTED_SUMMARY.of(allowed=_listed(SUMMARY)))
+                raise UsageError(messages.UNSUPPORTED_SUMMARY.of(allowed=either(SUMMARY)))
             if value == "only":
                 ranges = False
             else:
@@ -173,7 +173,7 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
     if options.annotate not in TERMINAL:
         from lsmem_py import messages
 
-        said = messages.UNKNOWN_ANNOTATION.of(argument=options.annotate, allowed=_listed(TERMINAL))
+        said = messages.UNKNOWN_ANNOTATION.of(argument=options.annotate, allowed=either(TERMINAL))
         raise UsageError(said)
     if options.summary == "nothing" and options.format_name != METRICS:
         from lsmem_py import messages
@@ -183,7 +183,7 @@ def check(options: Options, extra: Sequence[str], given: Sequence[str]) -> None:
     for name, allowed in _ALLOWED.items():
         argument = getattr(options, name)
         if argument is not None and argument not in allowed:
-            raise _invalid(name, argument, _listed(allowed))
+            raise _invalid(name, argument, either(allowed))
     if options.watch is not None and not _is_interval(options.watch):
         raise _invalid("watch", options.watch, f"seconds, {_SHORTEST_INTERVAL} or more")
     _check_numbers(options)
@@ -261,11 +261,6 @@ def _ends(text: str) -> tuple[int, int]:
     if not 0 <= ends[1] - ends[0] < _MOST_BLOCKS:
         raise ValueError(text)
     return ends
-
-
-def _listed(words: Sequence[str]) -> str:
-    """The words in a sentence."""
-    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _invalid(name: str, argument: str, allowed: str) -> UsageError:

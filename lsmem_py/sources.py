@@ -116,3 +116,18 @@ class Sources:
         from memory_hotplug.seen.iomem import read_iomem
 
         return read_iomem(self.machine.tree)
+
+    @cached_property
+    def beyond(self) -> Sequence[Region]:
+        """Memory beyond the last block."""
+        from memory_hotplug.seen.beyond import memory_beyond
+
+        end = (self.table.numbers[-1] + 1) * self.table.block_size
+        return memory_beyond(self.machine.tree, self.regions, end)
+
+    @cached_property
+    def in_holes(self) -> Sequence[Region]:
+        """What can be where no block is: the map, and what only the firmware tells."""
+        from memory_hotplug.seen.beyond import FROM_FIRMWARE
+
+        return [*self.regions, *(one for one in self.beyond if one.name == FROM_FIRMWARE)]

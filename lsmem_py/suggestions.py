@@ -16,14 +16,13 @@ def unknown_column(name: str, known: Sequence[str], others: Sequence[str] = ()) 
     it has the OTHERS that follow in the list."""
     said = messages.UNKNOWN_COLUMN.of(name=",".join([name, *others]), columns=", ".join(known))
     if name.lower() in ("all", "*"):
-        return said._replace(advice=messages.ALL_COLUMNS.of().advice)
+        return said.advising(messages.ALL_COLUMNS.of())
     if name.strip(" ,") != name or not name:
-        return said._replace(advice=messages.LIST_OF_COLUMNS.of().advice)
+        return said.advising(messages.LIST_OF_COLUMNS.of())
     meant = spelling.nearest(name, known)
     if meant is None:
         return said
-    advice = messages.COLUMN_MEANT.of(meant=meant, columns=", ".join(known)).advice
-    return said._replace(advice=advice)
+    return said.advising(messages.COLUMN_MEANT.of(meant=meant, columns=", ".join(known)))
 
 
 def unexpected(word: str, given: Sequence[str], known: Sequence[str]) -> Sentence:
@@ -38,7 +37,7 @@ def unexpected(word: str, given: Sequence[str], known: Sequence[str]) -> Sentenc
     if set(headings) <= set(known):
         before = next((one for one in given if one.startswith("--output=")), None)
         columns = f"{before.partition('=')[2].strip(',')},{word}" if before else word
-        return said._replace(advice=messages.COLUMNS_BY_OPTION.of(columns=columns).advice)
+        return said.advising(messages.COLUMNS_BY_OPTION.of(columns=columns))
     if os.path.isdir(word) or re.search(r"\.tar(\.\w+)?$|\.tgz$", word):
-        return said._replace(advice=messages.MACHINE_BY_OPTION.of(path=word).advice)
+        return said.advising(messages.MACHINE_BY_OPTION.of(path=word))
     return said

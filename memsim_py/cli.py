@@ -19,7 +19,7 @@ import click
 from hotplug_cli import messages as shared
 from hotplug_cli import offers
 from hotplug_cli.click_command import answer, flag, option
-from hotplug_cli.getopt import UsageError
+from hotplug_cli.getopt import UsageError, either
 from hotplug_cli.program import CommandError, complain, run, version
 from hotplug_cli.progress import Progress
 from memsim import directory, profile, tree
@@ -142,8 +142,7 @@ def create(path: str, file: str | None, tree: str | None, **given: Any) -> None:
         taken += [f"--{key.replace('_', '-')}" for key in sizes]
         if taken:
             raise UsageError(messages.WHICH_ONE_MACHINE.of(given=", ".join(taken)))
-        *most, last = ways
-        raise UsageError(messages.WHICH_MACHINE.of(ways=f"{', '.join(most)} or {last}"))
+        raise UsageError(messages.WHICH_MACHINE.of(ways=either(ways)))
     if sizes:
         if "memory" not in sizes:
             raise UsageError(messages.MEMORY_NEEDED.of())
@@ -215,7 +214,7 @@ def write(machine: Directory, path: str, value: str) -> None:
         if error.errno == errno.ENOENT:
             missing = messages.NO_ATTRIBUTE.of(attribute=path, root=machine.root)
             if meant := options.path_meant(machine, path):
-                missing = missing._replace(advice=messages.PATH_FROM_ROOT.of(path=meant).advice)
+                missing = missing.advising(messages.PATH_FROM_ROOT.of(path=meant))
             raise CommandError(missing) from None
         raise CommandError(shared.FILE_ERROR.of(file=path, reason=error.strerror)) from None
 

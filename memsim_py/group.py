@@ -60,8 +60,7 @@ class Commands(click.Group):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             said = shared.UNRECOGNIZED_OPTION.of(option=error.option_name)
-            advice = messages.OPTION_BEFORE_COMMAND.of().advice
-            raise GetoptUsageError(said._replace(advice=advice)) from None
+            raise GetoptUsageError(said.advising(messages.OPTION_BEFORE_COMMAND.of())) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.click_command import flag, option
-from hotplug_cli.getopt import UsageError
+from hotplug_cli.click_command import Function, flag, option
+from hotplug_cli.getopt import UsageError, either
 from hotplug_cli.program import CommandError
 from memsim import profile
 from memsim.machine import ONLINE_WORDS
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from guest.arch import Arch
 
 __all__ = ["ONLY_STANDBY", "arch_of", "check", "with_guest_options"]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _MACHINE: Final = "The machine"
 _DEVICES: Final = "Devices that bring memory; not on s390x"
@@ -178,10 +176,10 @@ _OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 
-def with_guest_options(*without: str) -> Callable[[_Function], _Function]:
+def with_guest_options(*without: str) -> Callable[[Function], Function]:
     """Decorate a command's function with all of these options but some."""
 
-    def decorate(function: _Function) -> _Function:
+    def decorate(function: Function) -> Function:
         for name, decorator in reversed(_OPTIONS.items()):
             if name not in without:
                 function = decorator(function)
@@ -195,14 +193,9 @@ def arch_of(name: str) -> Arch:
 
     if name not in ARCHES:
         raise UsageError(
-            messages.WORD_EXPECTED.of(option="--arch", words=_listed(ARCHES), text=name)
+            messages.WORD_EXPECTED.of(option="--arch", words=either(ARCHES), text=name)
         )
     return ARCHES[name]
-
-
-def _listed(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}"
 
 
 ONLY_STANDBY: Final = {
@@ -262,6 +255,6 @@ def _check_release(arch: Arch, release: str) -> None:
     from guest.arch import RELEASES
 
     if release not in RELEASES:
-        words = _listed(RELEASES)
+        words = either(RELEASES)
         raise UsageError(messages.WORD_EXPECTED.of(option="--release", words=words, text=release))
     raise CommandError(refusal(arch.lacks[release]))

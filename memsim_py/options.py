@@ -7,12 +7,12 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from hotplug_cli import offers, sizes
-from hotplug_cli.click_command import GetoptCommand
+from hotplug_cli.click_command import Function, GetoptCommand
 from hotplug_cli.getopt import UsageError
 from hotplug_cli.program import CommandError
 from memsim import profile
@@ -34,6 +34,7 @@ __all__ = [
     "checked_sizes",
     "decimals",
     "delay",
+    "directory_argument",
     "fault",
     "machine_argument",
     "open_machine",
@@ -41,8 +42,6 @@ __all__ = [
     "size",
     "sizes_of",
 ]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 OTHER_ARCHIVES = (".tar", ".xz", ".bz2", ".zst", ".zip", ".gz", ".7z", ".cpio")
 """What ends the name of an archive, unless it is .tar.gz."""
@@ -62,15 +61,15 @@ class ProgramCommand(GetoptCommand):
         return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
 
 
-def machine_argument(function: _Function) -> _Function:
-    """The argument DIR; the command gets the machine that is there."""
+def directory_argument(opened: Callable[[str], object]) -> Callable[[Function], Function]:
+    """The argument DIR; the command gets what it is OPENED as."""
+
+    def machine(_ctx: click.Context, _parameter: click.Parameter, path: str) -> object:
+        return opened(path)
+
     return click.argument(
-        "machine", metavar="DIR", callback=_machine, shell_complete=offers.directories
-    )(function)
-
-
-def _machine(_ctx: click.Context, _parameter: click.Parameter, path: str) -> Directory:
-    return open_machine(path)
+        "machine", metavar="DIR", callback=machine, shell_complete=offers.directories
+    )
 
 
 def open_machine(path: str) -> Directory:
@@ -80,6 +79,10 @@ def open_machine(path: str) -> Directory:
     except FileNotFoundError:
         quoted = shlex.quote(path)
         raise CommandError(messages.NOT_SIMULATED.of(directory=path, quoted=quoted)) from None
+
+
+machine_argument = directory_argument(open_machine)
+"""The argument DIR; the command gets the simulated machine that is there."""
 
 
 def sizes_of(

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hotplug_cli import offers
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
-from memsim.directory import Directory
 from memsim_py import messages, options
 
 if TYPE_CHECKING:
     from guest.door import Reached
 
 __all__ = ["archive", "argument", "is_guest", "plug", "shell", "unplug"]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 FACTS: Final = "guest.json"
 """A file in the directory of a guest, and in no simulated machine."""
@@ -37,21 +33,16 @@ with tempfile.TemporaryDirectory() as place:
 """Runs in the guest."""
 
 
-def argument(function: _Function) -> _Function:
-    """The argument DIR; the command gets the simulated machine that is there, or the path of a
-    guest."""
-    return click.argument(
-        "machine", metavar="DIR", callback=_machine, shell_complete=offers.directories
-    )(function)
-
-
-def _machine(_ctx: click.Context, _parameter: click.Parameter, path: str) -> Directory | Path:
-    return Path(path) if is_guest(path) else options.open_machine(path)
-
-
 def is_guest(path: str) -> bool:
     """Whether a directory is that of a guest."""
     return os.path.exists(os.path.join(path, FACTS))
+
+
+argument = options.directory_argument(
+    lambda path: Path(path) if is_guest(path) else options.open_machine(path)
+)
+"""The argument DIR; the command gets the simulated machine that is there, or the path of a
+guest."""
 
 
 def plug(path: Path, memory: int | None, node: int | None, kind: str | None) -> None:

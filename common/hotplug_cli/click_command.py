@@ -45,7 +45,7 @@ class GetoptOption(click.Option):
         return super().shell_complete(ctx, incomplete)
 
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def option(
@@ -54,7 +54,7 @@ def option(
     metavar: str | None = None,
     section: str = "Options",
     **kwargs: Any,
-) -> Callable[[_Function], _Function]:
+) -> Callable[[Function], Function]:
     """Decorate a function of memsim with an option. The keywords are those of click.option, and
     the section in --help. A name without hyphens is that of the value."""
     dashed = [name for name in names if name.startswith("-")]
@@ -62,12 +62,12 @@ def option(
     return click.option(*names, cls=GetoptOption, row=row, **kwargs)
 
 
-def flag(*names: str, help: str, **kwargs: Any) -> Callable[[_Function], _Function]:
+def flag(*names: str, help: str, **kwargs: Any) -> Callable[[Function], Function]:
     """Decorate a function of memsim with an option without an argument."""
     return option(*names, help=help, **kwargs)
 
 
-def answer(text: Callable[[], str], *names: str, help: str) -> Callable[[_Function], _Function]:
+def answer(text: Callable[[], str], *names: str, help: str) -> Callable[[Function], Function]:
     """Decorate a function of memsim with an option that prints a text and ends the command."""
 
     def show(ctx: click.Context, _: click.Parameter, asked: bool) -> None:

@@ -11,7 +11,7 @@ for completion, `click_command` makes a command of click from the same table.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,10 +161,10 @@ class OptionTable:
         before = [word.partition("=")[0] for word in given]
         return all(self.goes_with(one[2:], option.long[2:]) for one in before)
 
-    def meant_by(self, option: str, argument: str) -> str:
-        """Advice on what is meant by an OPTION, as ``--name``, with an ARGUMENT that it takes in
-        no way; empty if nothing is known."""
-        return ""
+    def meant_by(self, option: str, argument: str) -> Sentence | None:
+        """What is meant by an OPTION, as ``--name``, with an ARGUMENT that it takes in no way; None
+        if nothing is known."""
+        return None
 
     def read(self, words: Sequence[str], line: Line) -> None:
         """Read a command line into LINE. Raises UsageError; LINE has what was read before."""
@@ -237,7 +237,7 @@ class OptionTable:
                 from hotplug_cli import messages
 
                 said = messages.ARGUMENT_REQUIRED.of(option=name)
-                raise GetoptUsageError(_with_use(said, option))
+                raise GetoptUsageError(said.advising(_use(option)))
             value = following
         return f"{name}={value}"
 
@@ -253,8 +253,7 @@ class OptionTable:
                 row = messages.WORD_OF_ITS_OWN.of(option=name, value=value)
             else:
                 row = messages.DASH_BEFORE.of(word=word)
-        advice = self.meant_by(name, value) or row.advice
-        return GetoptUsageError(said._replace(advice=advice))
+        return GetoptUsageError(said.advising(self.meant_by(name, value) or row))
 
     def _cluster(self, letters: str, words: Iterator[str], given: Sequence[str]) -> Iterator[str]:
         cluster = letters
@@ -264,8 +263,8 @@ class OptionTable:
             if option is None:
                 error = _unknown_letter(letter, cluster, self.by_name)
                 meant = (self.meant_by(name, f"-{cluster}") for name in given)
-                if advice := next(filter(None, meant), ""):
-                    error = GetoptUsageError(error.sentence._replace(advice=advice))
+                if found := next(filter(None, meant), None):
+                    error = GetoptUsageError(error.sentence.advising(found))
                 raise error
             if option.metavar is None:
                 yield option.long
@@ -275,7 +274,7 @@ class OptionTable:
                 from hotplug_cli import messages
 
                 said = messages.ARGUMENT_OF_LETTER_REQUIRED.of(letter=letter)
-                raise GetoptUsageError(_with_use(said, option))
+                raise GetoptUsageError(said.advising(_use(option)))
             yield f"{option.long}={value}"
             return
 
@@ -360,18 +359,17 @@ def _unknown_letter(letter: str, cluster: str, options: Mapping[str, Option]) ->
     before, equals, after = cluster.partition("=")
     if letter == "=" and equals and before:
         words = messages.SHORT_WITH_EQUALS.of(words=f"-{before} {after}")
-        return GetoptUsageError(said._replace(advice=words.advice))
+        return GetoptUsageError(said.advising(words))
     if letter.isdigit() and cluster[0] == letter:
-        return GetoptUsageError(said._replace(advice=messages.DASH_BEFORE.of(word=cluster).advice))
+        return GetoptUsageError(said.advising(messages.DASH_BEFORE.of(word=cluster)))
     return GetoptUsageError(did_you_mean(said, spelling.letters(letter, cluster, options)))
 
 
-def _with_use(said: Sentence, option: Option) -> Sentence:
-    """The sentence SAID with what an option is for."""
+def _use(option: Option) -> Sentence:
+    """What an option is for."""
     from hotplug_cli import messages
 
-    use = messages.WHAT_FOR.of(usage=option.usage.strip(), help=option.help)
-    return said._replace(advice=use.advice)
+    return messages.WHAT_FOR.of(usage=option.usage.strip(), help=option.help)
 
 
 def did_you_mean(said: Sentence, meant: Sequence[str]) -> Sentence:
@@ -380,4 +378,10 @@ def did_you_mean(said: Sentence, meant: Sequence[str]) -> Sentence:
 
     if not meant:
         return said
-    return said._replace(advice=messages.DID_YOU_MEAN.of(options=" or ".join(meant)).advice)
+    return said.advising(messages.DID_YOU_MEAN.of(options=" or ".join(meant)))
+
+
+def either(words: Iterable[str]) -> str:
+    """WORDS in a sentence: ``a, b or c``."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}"

@@ -69,6 +69,10 @@ class Sentence(NamedTuple):
         """The text and the advice, as far as there are such."""
         return tuple(line for line in (self.text, self.advice) if line)
 
+    def advising(self, other: Sentence) -> Sentence:
+        """This text with the advice of another sentence."""
+        return self._replace(advice=other.advice)
+
 
 class Message(NamedTuple):
     """A row of the table. TEXT and ADVICE are templates of str.format."""

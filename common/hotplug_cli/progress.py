@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from _thread import allocate_lock
@@ -48,15 +47,14 @@ class Progress:
         if sys.stderr is not None and sys.stderr.isatty():
             import threading
 
+            from safe_files.signals import undisturbed
+
             self._timer = threading.Timer(DELAY, self._show)
             self._timer.daemon = True
             # Its threads get no signal. The main thread, which blocks signals while it writes to a
             # simulated machine, would not notice one that they get.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            try:
+            with undisturbed():
                 self._timer.start()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _show(self) -> None:
         from rich.console import Console

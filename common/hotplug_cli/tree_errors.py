@@ -51,9 +51,7 @@ def _no_memory(error: NoMemoryTreeError) -> Sentence:
     if not error.is_this_machine:
         said = tree_messages.NOT_IN_TREE.of(reason=reason, root=error.root)
         above = _root_above(error.root)
-        return (
-            said._replace(advice=tree_messages.ROOT_ABOVE.of(root=above).advice) if above else said
-        )
+        return said.advising(tree_messages.ROOT_ABOVE.of(root=above)) if above else said
     release = os.uname().release
     configs = (
         "/proc/config.gz",

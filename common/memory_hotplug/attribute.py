@@ -46,9 +46,9 @@ FIRMWARE = "sys/firmware/memory"
 ACPI = "sys/bus/acpi/devices"
 TIERS = "sys/devices/virtual/memory_tiering"
 DLPAR = "sys/kernel/dlpar"
-RELEASE = "proc/sys/kernel/osrelease"
 """Through this file drmgr adds memory to an LPAR on POWER, and removes it
 (arch/powerpc/platforms/pseries/dlpar.c)."""
+RELEASE = "proc/sys/kernel/osrelease"
 PARAMETERS = "sys/module/memory_hotplug/parameters"
 
 

@@ -26,6 +26,7 @@ from memory_hotplug.change.journal import HALF_DONE, RUN, Journal, Left, left_in
 from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.errors import HeldError
 from memory_hotplug.named_tuple import NamedTuple
+from memory_hotplug.trees.many import LISTING
 from memory_hotplug.trees.simulated import is_simulated
 
 TYPE_CHECKING = False
@@ -192,19 +193,16 @@ class Held(Journal):
 # Where the lock and the line about a half changed block are, and who holds the lock.
 
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-
-
 def _places(root: str, this_machine: bool, flags: int) -> tuple[int, int | None, str]:
     """Descriptors of the lock and of the directory of the line about a block, and the name of that
     line's file. FLAGS are those of the lock's file on this machine. Raises OSError."""
-    memory = os.open(f"{root}/{MEMORY}", _DIRECTORY)
+    memory = os.open(f"{root}/{MEMORY}", LISTING)
     if this_machine and not _is_sysfs(os.fstat(memory).st_dev):
         # A simulated machine is mounted over this one's /sys; ROOT is not its directory.
         return memory, None, HALF_DONE
     os.close(memory)
     if not this_machine:
-        return os.open(root, _DIRECTORY), _line_directory(root, flags), HALF_DONE
+        return os.open(root, LISTING), _line_directory(root, flags), HALF_DONE
     directory = _run_directory(create=bool(flags & os.O_CREAT))
     try:
         return os.open("lock", flags, 0o600, dir_fd=directory), directory, "block"
@@ -224,8 +222,8 @@ def _line_directory(root: str, flags: int) -> int:
             if flags & os.O_CREAT:
                 os.mkdir(f"{root}/run", 0o755)
         with contextlib.suppress(OSError):
-            return os.open(f"{root}/run", _DIRECTORY | os.O_NOFOLLOW)
-    return os.open(root, _DIRECTORY)
+            return os.open(f"{root}/run", LISTING | os.O_NOFOLLOW)
+    return os.open(root, LISTING)
 
 
 def _run_directory(*, create: bool) -> int:
@@ -233,7 +231,7 @@ def _run_directory(*, create: bool) -> int:
     if create:
         with contextlib.suppress(FileExistsError):
             os.mkdir(_RUN, 0o700)
-    found = os.open(_RUN, _DIRECTORY | os.O_NOFOLLOW)
+    found = os.open(_RUN, LISTING | os.O_NOFOLLOW)
     status = os.fstat(found)
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         os.close(found)

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, RELEASE, TABLE
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.root_files import CMDLINE, LONGEST, read_file
 
 __all__ = ["KernelDefault", "default_on"]
 
-_WORDS = ("offline", "online", "online_kernel", "online_movable")
-_CONFIG, _RELEASE = "proc/config.gz", "proc/sys/kernel/osrelease"
+_WORDS = TABLE[AUTO_ONLINE_BLOCKS].words
+_CONFIG = "proc/config.gz"
 _GZIP = 16 + zlib.MAX_WBITS
 """Has zlib expect the header of gzip."""
 _TYPE = re.compile(
@@ -73,7 +74,7 @@ def _configurations(tree: Tree) -> Iterator[tuple[str, bytes]]:
     if packed := _read(tree, _CONFIG):
         with suppress(zlib.error):
             yield _CONFIG, zlib.decompressobj(_GZIP).decompress(packed, LONGEST)
-    release = (_read(tree, _RELEASE) or b"").decode(errors="replace").strip()
+    release = (_read(tree, RELEASE) or b"").decode(errors="replace").strip()
     if re.fullmatch(r"[\w.+~-]{1,64}", release, re.ASCII):
         for path in (f"boot/config-{release}", f"usr/lib/modules/{release}/config"):
             if text := _read(tree, path):

@@ -9,6 +9,7 @@ from memory_hotplug.errors import LayoutError, printable
 from memory_hotplug.layout.model import Layout, joined
 from memory_hotplug.layout.notation import parse_layout
 from memory_hotplug.trees.files import Packed
+from memory_hotplug.trees.many import READING
 from memory_hotplug.trees.root_files import (
     LAYOUTS,
     LONGEST,
@@ -23,8 +24,6 @@ __all__ = ["SAVED", "decoded", "find_layout", "layout_file_names", "read_layout"
 
 SAVED = "etc/memory-layout.d/50-chmem.toml"
 """The file that chmem writes."""
-
-_READING = os.O_RDONLY | os.O_NONBLOCK
 
 
 def read_layout(root: str | Packed, where: str | None = None) -> Layout:
@@ -102,7 +101,7 @@ def decoded(data: bytes, file: str) -> str:
 def _read_here(path: str, *, pipe: bool = False) -> bytes:
     """The content of a regular file; of a PIPE too, which is read to its end, for a shell's
     <(...)."""
-    file = os.open(path, _READING)
+    file = os.open(path, READING)
     try:
         found = os.fstat(file)
         if not (pipe and stat.S_ISFIFO(found.st_mode)):

@@ -16,6 +16,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import corrupted
 from memory_hotplug.seen.pages import page_size_of
 from memory_hotplug.trees.files import LOG
+from memory_hotplug.trees.many import READING
 
 __all__ = [
     "Failed",
@@ -65,7 +66,7 @@ class Failed(NamedTuple):
 def read_log() -> list[str]:
     """The messages in the log of this machine; none if this user may not read it."""
     try:
-        file = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK)
+        file = os.open(KMSG, READING)
     except OSError:
         return []
     lines = []

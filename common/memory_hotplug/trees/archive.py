@@ -8,7 +8,7 @@ from typing import Self
 
 from memory_hotplug.attribute import TABLE, node_number
 from memory_hotplug.trees.files import ABOUT, names_one_by_one
-from memory_hotplug.trees.many import PAGE
+from memory_hotplug.trees.many import PAGE, READING
 from memory_hotplug.trees.root_files import (
     ARCH,
     CMDLINE,
@@ -57,7 +57,7 @@ class ArchiveTree:
         self._links: dict[str, str] = {}
         """The symbolic links that can be part of the path of an attribute."""
         self._texts: dict[bytes, bytes] = {}
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        file = os.open(path, READING)
         with open(file, "rb") as packed:
             check_regular(os.fstat(file), path)
             try:

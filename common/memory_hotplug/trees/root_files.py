@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from memory_hotplug.errors import printable
 from memory_hotplug.trees.files import Packed
+from memory_hotplug.trees.many import LISTING, READING
 from safe_files.beneath import check_regular, check_writable, open_beneath
 from safe_files.replace import replaced, replacing, write_all
 
@@ -55,8 +56,6 @@ LONGEST = 4 << 20
 """The maximum size of a file in bytes; a layout of all blocks of a large machine is smaller."""
 
 _MASK = "/dev/null"
-_LISTING = os.O_RDONLY | os.O_DIRECTORY
-_READING = os.O_RDONLY | os.O_NONBLOCK
 _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -66,7 +65,7 @@ def is_masked(root: str | Packed, path: str) -> bool:
         return root.link(path) == _MASK
     directory, _, name = path.rpartition("/")
     try:
-        with _opened(root, directory, _LISTING) as at:
+        with _opened(root, directory, LISTING) as at:
             return os.readlink(name, dir_fd=at) == _MASK
     except OSError:
         return False
@@ -111,7 +110,7 @@ def names_in(root: str | Packed, directory: str) -> list[str]:
         try:
             if not isinstance(root, str):
                 return root.names(directory)
-            with _opened(root, directory, _LISTING) as at:
+            with _opened(root, directory, LISTING) as at:
                 return os.listdir(at)
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -128,7 +127,7 @@ def why_not_written(root: str, path: str) -> OSError | None:
     *way, name = f"./{path}".split("/")
     try:
         with _named(path), _root(root) as (at, here), ExitStack() as opened:
-            flags = _LISTING if here else _LISTING | os.O_NOFOLLOW
+            flags = LISTING if here else LISTING | os.O_NOFOLLOW
             for directory in way:
                 try:
                     at = os.open(directory, flags, dir_fd=at)
@@ -157,7 +156,7 @@ def read_file(root: str | Packed, path: str) -> bytes:
         # To open a device can do something, and a FIFO could be waited for.
         with _opened(root, path, os.O_PATH) as file:
             check_regular(os.fstat(file), path)
-        with _opened(root, path, _READING) as file:
+        with _opened(root, path, READING) as file:
             check_regular(os.fstat(file), path)
             return content_of(file, path)
 
@@ -175,7 +174,7 @@ def replace_file(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
 def append_to_file(root: str, path: str, data: bytes) -> None:
     """Add DATA to the end of a regular file, as a whole or not at all. Raises OSError."""
     directory, _, name = path.rpartition("/")
-    with _named(path), _opened(root, directory, _LISTING) as at:
+    with _named(path), _opened(root, directory, LISTING) as at:
         file = os.open(name, _APPENDING, dir_fd=at)
         try:
             found = os.fstat(file)
@@ -200,7 +199,7 @@ def remove_file(root: str, path: str) -> bool:
     directory, _, name = path.rpartition("/")
     with _named(path):
         try:
-            with _opened(root, directory, _LISTING) as at:
+            with _opened(root, directory, LISTING) as at:
                 os.unlink(name, dir_fd=at)
         except FileNotFoundError:
             return False
@@ -213,7 +212,7 @@ def _directory_for(root: str, path: str) -> Iterator[tuple[int, str]]:
     *way, name = f"./{path}".split("/")
     with _root(root) as (at, here):
         opened: list[int] = []
-        flags = _LISTING if here else _LISTING | os.O_NOFOLLOW
+        flags = LISTING if here else LISTING | os.O_NOFOLLOW
         try:
             for directory in way:
                 with suppress(FileExistsError):

@@ -7,6 +7,7 @@ may be taken leads to its label, and the rules before that are still gone throug
 import re
 from collections.abc import Iterable, Iterator
 
+from memory_hotplug.attribute import TABLE, Attribute
 from memory_hotplug.udev.facts import NOTHING, Values
 from memory_hotplug.udev.matches import Event, expanded, holds, parents_hold, place_of, stable
 from memory_hotplug.udev.programs import may_write, of_memory, output_of
@@ -15,7 +16,8 @@ from memory_hotplug.udev.world import MOST_WORLDS, RulePlace, World, fewer, limi
 
 __all__ = ["ONLINE", "Course"]
 
-ONLINE = ("online", "online_kernel", "online_movable")
+_WORDS = TABLE[Attribute.STATE].words
+ONLINE = tuple(word for word in _WORDS if word != "offline")
 """The words that set a block online."""
 
 _MANY_STEPS = 100_000
@@ -273,7 +275,7 @@ def _word(attribute: str, value: str) -> str | None:
     (drivers/base/memory.c, state_store; drivers/base/core.c, online_store)."""
     text = value.rstrip("\n")
     if attribute == "state":
-        return text if text in (*ONLINE, "offline") else None
+        return text if text in _WORDS else None
     if text[:1] in tuple("1yYtT") or text[:2].lower() == "on":
         return "online"
     if text[:1] in tuple("0nNfF") or text[:2].lower() == "of":

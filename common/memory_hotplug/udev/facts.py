@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Literal
 
+from memory_hotplug.attribute import FIRMWARE, MEMORY
 from memory_hotplug.trees.files import ABOUT, Tree
 from memory_hotplug.trees.root_files import (
     ARCH,
@@ -29,7 +30,6 @@ Attribute = Values | Literal[False]
 """The values of what may not be there at all: False."""
 
 _CPUS = "proc/cpuinfo"
-_MEMORY = "sys/devices/system/memory"
 
 _ARCHITECTURES = {
     **{f"i{number}86": "x86" for number in range(3, 7)},
@@ -94,7 +94,7 @@ class Facts:
                 return str(about["machine"])
         if self._here:
             return os.uname().machine
-        return "s390x" if self.names("sys/firmware/memory") else None
+        return "s390x" if self.names(FIRMWARE) else None
 
     def names(self, directory: str) -> list[str]:
         """The names in a directory; none if it cannot be read."""
@@ -133,12 +133,12 @@ class Facts:
     @cached_property
     def has_block_attributes(self) -> frozenset[str]:
         """The names in the directories of blocks."""
-        blocks = [name for name in self.names(_MEMORY) if re.fullmatch("memory[0-9]+", name)]
-        return frozenset(self.names(f"{_MEMORY}/{min(blocks)}") if blocks else ())
+        blocks = [name for name in self.names(MEMORY) if re.fullmatch("memory[0-9]+", name)]
+        return frozenset(self.names(f"{MEMORY}/{min(blocks)}") if blocks else ())
 
     def of_memory(self, name: str) -> Attribute:
         """An attribute of /sys/devices/system/memory; False if there is none."""
-        text = self.text(f"{_MEMORY}/{name}")
+        text = self.text(f"{MEMORY}/{name}")
         if text is not None:
             return frozenset({text})
         return False if self._whole else None
