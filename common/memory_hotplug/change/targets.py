@@ -151,7 +151,7 @@ def targets_of(
     }
     # A block that is to be something else by another entry is not given up for a spare: its failure
     # leaves both wanting.
-    unmet = first.unmet()
+    unmet = first.unmet() if spares else 0
     changes = [
         change
         if id(change.entry) not in spares or unmet >> bisect_left(table.numbers, change.number) & 1
