@@ -266,9 +266,12 @@ def test_a_later_file_that_says_otherwise_is_named_and_nothing_is_changed(
 def test_a_later_file_that_counts_by_size_is_named_where_it_takes_the_block(
     tree: Path, chmem: Command
 ) -> None:
-    text = '[[memory]]\nblocks = "6-7"\nsize = "128M"\nfrom = "highest"\nstate = "deconfigured"\n'
+    text = '[[memory]]\nblocks = "6-7"\nsize = "256M"\nstate = "deconfigured"\n'
     layout(tree, text, LATER)
     assert "memory block 7," in refused(tree, chmem, "-e", "-b", "7")
+    # Half of that can be left to another entry.
+    layout(tree, text.replace("256M", "128M"), LATER)
+    assert chmem("-s", tree, "-e", "-b", "7", "--persistent").status == 0
     assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
 
 

@@ -97,7 +97,7 @@ def test_a_signal_while_it_starts_ends_it_silently(
     name: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     # Once chmem has begun, it says how far it came; on a fast machine that is soon.
-    nothing = messages.INTERRUPTED.of(done="disabled", blocks="nothing")
+    nothing = messages.INTERRUPTED.of(done="disabled", blocks="nothing", advice="")
     begun = f"chmem: {nothing.text}\n".encode()
     directory.create(tmp_path / "m", boot("s390-lpar"))
     words = {
