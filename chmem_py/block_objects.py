@@ -26,13 +26,13 @@ from memory_hotplug.condition import condition_of
 from memory_hotplug.errors import BlockError, errno_name
 from memory_hotplug.request.tally import Tally
 
-__all__ = ["BLOCK", "ERRNO", "NO_ERROR", "Run", "errno_of"]
+__all__ = ["BLOCK", "ERRNO", "NO_ERROR", "Tried", "errno_of"]
 
 _WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)
 """The results of blocks that the document only counts, or names in a message."""
 
 
-class Run(NamedTuple):
+class Tried(NamedTuple):
     """A request that was tried. In a dry run nothing has happened: steps, settings and files say so
     alike. The results, and the conditions afterwards, are those that are forecast."""
 
@@ -127,7 +127,7 @@ _CONDITION = (
 )
 
 
-def _error_of(run: Run, error: BlockError | None) -> dict[str, Any] | None:
+def _error_of(run: Tried, error: BlockError | None) -> dict[str, Any] | None:
     return None if error is None else filled(_ERROR, (run, error))
 
 

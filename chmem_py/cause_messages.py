@@ -17,7 +17,7 @@ def _row(advice: str = "", text: str = "{reason}") -> Message:
 BY_CAUSE = {
     # Found before anything is written.
     Cause.NO_SUCH_BLOCK: _row(text="not on this machine"),
-    Cause.NOT_CONFIGURABLE: _row(text="memory is not configured on this machine"),
+    Cause.NOT_CONFIGURABLE: _row(text=Cause.NOT_CONFIGURABLE.value),
     Cause.NOT_OFFLINE: _row(
         "chmem --disable sets it offline and deconfigures it",
         "must be offline before deconfiguration",
@@ -30,9 +30,9 @@ BY_CAUSE = {
     Cause.ZONE_NOT_VALID: _row(
         "zone {zone} was asked for, but it can go to {zones}", "Zone mismatch"
     ),
-    Cause.KEPT_FREE: _row(text="too little memory would stay available"),
-    Cause.KERNEL_ZONES: _row(text="the zones of the kernel would be too small against Movable"),
-    Cause.STOPPED: _row(text="interrupted"),
+    Cause.KEPT_FREE: _row(text=Cause.KEPT_FREE.value),
+    Cause.KERNEL_ZONES: _row(text=Cause.KERNEL_ZONES.value),
+    Cause.STOPPED: _row(text=Cause.STOPPED.value),
     # What the tree answers, at any step.
     Cause.DENIED: _row("the permissions of the tree forbid it"),
     Cause.READ_ONLY: _row("the tree is read-only"),

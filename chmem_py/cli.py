@@ -4,9 +4,8 @@ import gc
 
 from chmem_py import options
 from chmem_py.command import Chmem, offer_devices, offer_nodes, offer_operands, schema_text
-from chmem_py.options import ORDERS, ZONES
+from chmem_py.options import NONE, ORDERS, ZONES
 from chmem_py.output import NAME
-from chmem_py.run import NONE
 from hotplug_cli import advice_option, offers, program
 from hotplug_cli.getopt import Option
 

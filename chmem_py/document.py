@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chmem_py.block_objects import BLOCK, ERRNO, NO_ERROR, Run, errno_of
+from chmem_py.block_objects import BLOCK, ERRNO, NO_ERROR, Tried, errno_of
 from chmem_py.message_objects import MESSAGE, objects_of
 from chmem_py.output import Output
 from hotplug_cli.documents import (
@@ -40,7 +40,7 @@ class _Told(NamedTuple):
     status: int
     signal: int | None
     messages: Sequence[Sentence]
-    run: Run | None
+    run: Tried | None
     """None if the command line is wrong, or there is no machine."""
 
 
@@ -55,7 +55,7 @@ def document_of(
 ) -> str:
     """The document about a request that was tried below ROOT. FORECAST is what a dry run finds;
     OPTIONS has the action, and how it was done; OUTPUT what was told."""
-    run = Run(tally, forecast, options, output, os.path.abspath(root).rstrip("/"))
+    run = Tried(tally, forecast, options, output, os.path.abspath(root).rstrip("/"))
     return _text(_Told(status, signal, output.messages, run))
 
 
@@ -76,15 +76,15 @@ def schema() -> dict[str, Any]:
 # The request
 
 
-def _of_request(name: str) -> Callable[[Run], Any]:
+def _of_request(name: str) -> Callable[[Tried], Any]:
     return lambda run: getattr(run.tally.selection.request, name)
 
 
-def _of_options(name: str) -> Callable[[Run], Any]:
+def _of_options(name: str) -> Callable[[Tried], Any]:
     return lambda run: run.options[name]
 
 
-def _named_block(run: Run, number: int | None) -> int | None:
+def _named_block(run: Tried, number: int | None) -> int | None:
     """A number of a block that the request names; None if it names none."""
     selection = run.tally.selection
     by_number = not (selection.by_size or selection.request.action is Action.APPLY)
@@ -163,7 +163,7 @@ _REQUEST = (
 # Files, settings, devices: each row takes the run and the thing
 
 
-def _failure_of(one: tuple[Run, Setting]) -> str | int | None:
+def _failure_of(one: tuple[Tried, Setting]) -> str | int | None:
     """Why a setting could not be written."""
     run, setting = one
     failed = {setting.path: error for setting, error in run.tally.settings_failed}
@@ -226,7 +226,7 @@ def _outcome(told: _Told) -> str:
 
 
 def _of_run(
-    key: str, help_: str, typed: dict[str, Any], value: Callable[[Run], Any], without: Any
+    key: str, help_: str, typed: dict[str, Any], value: Callable[[Tried], Any], without: Any
 ) -> Key:
     """A key about a request that was tried; WITHOUT one it has another value."""
     return Key(key, help_, typed, lambda told: value(told.run) if told.run else without)

@@ -7,9 +7,8 @@ from contextlib import suppress
 
 from chmem_py import hint_messages, messages
 from chmem_py.command_lines import HOW, SAME_ACTION, command, options_of
-from chmem_py.options import Options
+from chmem_py.options import NONE, Options
 from chmem_py.request import RequestError, parse
-from chmem_py.run import NONE
 from hotplug_cli import sizes
 from hotplug_cli.block_names import ranges_named, some
 from hotplug_cli.getopt import UsageError

@@ -12,10 +12,10 @@ from chmem_py.hints import requested
 from chmem_py.interrupts import Interrupts
 from chmem_py.job import Job
 from chmem_py.operands import check_device, is_possible, say_remarks, unable, zone_for
-from chmem_py.options import Options
+from chmem_py.options import NONE, Options
 from chmem_py.output import NAME, Output
 from chmem_py.recovery import after_recovery, holding, say_held
-from chmem_py.run import NONE, Done, Workplace, gave_up, interrupted, run_changes
+from chmem_py.run import Done, Workplace, gave_up, interrupted, run_changes
 from hotplug_cli import program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import UsageError
@@ -117,7 +117,7 @@ def _do(site: Workplace, job: Job, asked: Asked) -> Done:
 
         others = contest(site.machine)
         others.check(job, work.selection)
-    done = run_changes(site, work, options.how)
+    done = run_changes(site, work, options)
     try:
         return done._replace(status=_keep(site, job, done, others, asked))
     except (MemoryHotplugError, OSError) as error:
@@ -128,17 +128,16 @@ def _do(site: Workplace, job: Job, asked: Asked) -> Done:
 
 def _manner(site: Workplace, job: Job, options: Options) -> How:
     """The options, as the library takes them."""
-    how = options.how
     return How(
-        keep_free=None if how.keep_free == NONE else how.keep_free,
+        keep_free=None if options.keep_free == NONE else options.keep_free,
         force=options.force,
-        all_or_nothing=how.all_or_nothing,
-        retry=how.retry,
-        prefer=how.order,
+        all_or_nothing=options.all_or_nothing,
+        retry=options.retry,
+        prefer=options.prefer,
         held=site.held,
         watch=site.interrupts,
-        observe=how.json,
-        dry_run=how.dry_run,
+        observe=options.json,
+        dry_run=options.dry_run,
         text=job.request.text,
     )
 
@@ -156,7 +155,7 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
             _note_too_late(machine, job.policy, options, output)
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
         status = _put_back(site, done, selection.undoes.layout)
-    as_a_whole = options.how.all_or_nothing and status != Exit.SUCCESS
+    as_a_whole = options.all_or_nothing and status != Exit.SUCCESS
     if options.install and done.signal is None and not as_a_whole:
         from chmem_py.install import install_units
         from memory_hotplug.layout.places import read_layout
@@ -233,17 +232,16 @@ def _held(
 def _shown(asked: Asked, job: Job) -> dict[str, Any]:
     """The action and the options about how to do it, for the document."""
     options = asked.options
-    how = options.how
     return {
         "action": options.action,
         "layout_files": job.layout_files,
-        "dry_run": how.dry_run,
-        "all_or_nothing": how.all_or_nothing,
-        "timeout": how.timeout,
-        "retry": how.retry,
+        "dry_run": options.dry_run,
+        "all_or_nothing": options.all_or_nothing,
+        "timeout": options.timeout,
+        "retry": options.retry,
         "force": options.force,
-        "keep_free": None if options.force else how.keep_free,
-        "order": how.order,
+        "keep_free": None if options.force else options.keep_free,
+        "order": options.prefer,
         "sysroot": os.path.abspath(options.sysroot),
     }
 

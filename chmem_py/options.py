@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from chmem_py import messages
-from chmem_py.run import NONE, RunOptions
 from hotplug_cli import advice_option, sizes
 from hotplug_cli.getopt import Option, UsageError, either
 from memory_hotplug.block import Zone
@@ -15,11 +14,13 @@ from memory_hotplug.request.how import PREFERENCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar
+    from typing import Literal, TypeVar
 
-    from chmem_py.run import KeepFree
+    KeepFree = int | Literal["none"] | None
 
     _Value = TypeVar("_Value")
+
+NONE: Literal["none"] = "none"
 
 ZONES = (Zone.DMA, Zone.DMA32, Zone.NORMAL, Zone.HIGHMEM, Zone.MOVABLE, Zone.DEVICE)
 """The zones that --zone takes."""
@@ -42,13 +43,19 @@ class Options(NamedTuple):
     node: int | None
     device: str | None
     persistent: bool
+    """Whether the change is written to the layout afterwards."""
     install: bool
     dry_run: bool
     json: bool
+    """Whether a document is written."""
     all_or_nothing: bool
     timeout: float | None
+    """Time limit for setting one block offline, in seconds."""
     retry: int
+    """Number of times that a busy block is retried."""
     keep_free: KeepFree
+    """Bytes that are to stay available; NONE takes memory however much of it is in use, and None
+    leaves it to the layout or the default."""
     order: str | None
     advice: str | None
     said: Mapping[str, str] = {}
@@ -60,10 +67,9 @@ class Options(NamedTuple):
         return self.keep_free == NONE
 
     @property
-    def how(self) -> RunOptions:
-        """The options about how to do it."""
-        values = {name: getattr(self, name) for name in RunOptions._fields}
-        return RunOptions(**{**values, "order": self.order or ORDERS[0]})
+    def prefer(self) -> str:
+        """In which order blocks are tried, if there is a choice."""
+        return self.order or ORDERS[0]
 
 
 def _value(option: Option, text: str, *, parse: Callable[[str], _Value], allowed: str) -> _Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from chmem_py import messages
 from chmem_py.advice import (
@@ -14,6 +14,7 @@ from chmem_py.advice import (
 from chmem_py.exit_status import status_of
 from chmem_py.foresight import in_use, warn
 from chmem_py.interrupts import Interrupts
+from chmem_py.options import Options
 from chmem_py.output import Output
 from chmem_py.text import Text, format_script
 from hotplug_cli.exits import Exit
@@ -26,37 +27,6 @@ from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.request.work import Work
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Literal
-
-    KeepFree = int | Literal["none"] | None
-
-NONE: Literal["none"] = "none"
-
-
-class RunOptions(NamedTuple):
-    """The options about how to do it, and what to show."""
-
-    dry_run: bool = False
-    all_or_nothing: bool = False
-    timeout: float | None = None
-    """Time limit for setting one block offline, in seconds."""
-    retry: int = 0
-    """Number of times that a busy block is retried."""
-    keep_free: KeepFree = None
-    """Bytes that are to stay available; NONE takes memory however much of it is in use, and None
-    leaves it to the layout or the default."""
-    order: str = "auto"
-    """In which order blocks are tried, if there is a choice."""
-    verbose: bool = False
-    json: bool = False
-    """Whether a document is written."""
-    persistent: bool = False
-    """Whether more is written afterwards, to the layout."""
-    said: Mapping[str, str] = {}
-    """The options as they were given, for commands that are advised."""
 
 
 class Done(NamedTuple):
@@ -80,18 +50,18 @@ class Workplace(NamedTuple):
     """The machine held; None if nothing is to be written to it."""
 
 
-def run_changes(site: Workplace, work: Work, how: RunOptions) -> Done:
+def run_changes(site: Workplace, work: Work, options: Options) -> Done:
     """Do the work, or rehearse it, and write what was done."""
     machine, output, tally = site.machine, site.output, work.tally
-    plain = not (how.json or how.dry_run)
+    plain = not (options.json or options.dry_run)
     text = Text(
         tally,
-        verbose=how.verbose and plain,
+        verbose=options.verbose and plain,
         plain=plain,
-        rehearsed=how.dry_run,
-        persistent=how.persistent,
-        advised=output.advice or how.json,
-        said=how.said,
+        rehearsed=options.dry_run,
+        persistent=options.persistent,
+        advised=output.advice or options.json,
+        said=options.said,
     )
     output.write(format_doubts(work.selection))
     try:
@@ -100,7 +70,7 @@ def run_changes(site: Workplace, work: Work, how: RunOptions) -> Done:
         output.write(format_refusal(work.selection))
     except InUseError as error:
         _say_left_out(work, output)
-        output.say(in_use(error, machine, work.selection, how.said))
+        output.say(in_use(error, machine, work.selection, options.said))
         return Done(tally, Exit.FAILURE)
     _say_left_out(work, output)
     if work.need:
@@ -113,11 +83,11 @@ def run_changes(site: Workplace, work: Work, how: RunOptions) -> Done:
         return Done(tally, Exit.FAILURE)
     signal = site.interrupts.signal
     output.write(text.format_end(machine, signal))
-    if text.advised and not how.dry_run:
+    if text.advised and not options.dry_run:
         from chmem_py.to_tell import not_told
 
         output.note(not_told(tally, machine))
-    return Done(tally, status_of(tally, signal), signal, _forecast(site, work, how))
+    return Done(tally, status_of(tally, signal), signal, _forecast(site, work, options))
 
 
 def _say_left_out(work: Work, output: Output) -> None:
@@ -149,15 +119,15 @@ def _carry_out(site: Workplace, work: Work, text: Text) -> None:
         progress.stop()
 
 
-def _forecast(site: Workplace, work: Work, how: RunOptions) -> Sequence[Sentence]:
+def _forecast(site: Workplace, work: Work, options: Options) -> Sequence[Sentence]:
     """Write the script of a dry run. The document has every comment that it has, and the commands
     as steps."""
-    if not how.dry_run:
+    if not options.dry_run:
         return ()
     from chmem_py.forecast import format_forecast
 
     found = list(format_forecast(work))
-    if not how.json:
+    if not options.json:
         site.output.write(format_script(work.writes, found, site.machine.tree))
     return found
 

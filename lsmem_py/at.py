@@ -25,7 +25,7 @@ _LONGEST = 1 << 16
 _ATTRIBUTES = ("state", "configured", "node", "nodes", "zones")
 
 
-class Place(NamedTuple):
+class FoundAt(NamedTuple):
     """An address, and what is there."""
 
     address: int
@@ -52,7 +52,7 @@ def _of_block(name: str) -> Column:
 
 
 def _beside(name: str) -> Column:
-    """A column of the listing whose value is a field of Place."""
+    """A column of the listing whose value is a field of FoundAt."""
     return BY_NAME[name]._replace(value=attrgetter(name), beside="")
 
 
@@ -111,7 +111,7 @@ _OF_LOG = (
 def _key(column: Column) -> Key:
     """The key of a column in the object of an address."""
 
-    def value(place: Place) -> Any:
+    def value(place: FoundAt) -> Any:
         return column.typed(column.value(place))
 
     return Key(column.identifier, column.help, column.schema, value)
@@ -173,13 +173,13 @@ def _standard_input() -> Iterator[str]:
 
 def _place(
     address: int, said: Mentioned | None, block: MemoryBlock | None, sources: Sources
-) -> Place:
+) -> FoundAt:
     there = _innermost(address, sources.regions)
     if block is None:
-        return Place(address, said, None, None, None, there)
+        return FoundAt(address, said, None, None, None, there)
     found = MemoryRange(block.number, block.number, sources.table.block_size, block)
     tier = None if block.node is None else sources.tiers.get(block.node)
-    return Place(address, said, found, sources.devices.get(block.number), tier, there)
+    return FoundAt(address, said, found, sources.devices.get(block.number), tier, there)
 
 
 def _innermost(address: int, regions: Sequence[Region]) -> Sequence[str]:
@@ -188,7 +188,7 @@ def _innermost(address: int, regions: Sequence[Region]) -> Sequence[str]:
     return inside[-1] if inside else ()
 
 
-def _document(places: Sequence[Place]) -> str:
+def _document(places: Sequence[FoundAt]) -> str:
     return document(_ROWS, places)
 
 

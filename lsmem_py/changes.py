@@ -20,7 +20,7 @@ __all__ = [
     "Difference",
     "Snapshot",
     "Span",
-    "Values",
+    "TypedValues",
     "compare",
     "format_change",
     "format_lines",
@@ -36,7 +36,7 @@ ATTRIBUTES = MERGED_BY
 _LABELS = {"nodes": "node", "memmap_on_memory": "memmap-on-memory"}
 """What an attribute is called in text, where that is not its name."""
 
-Values = Mapping[str, Any]
+TypedValues = Mapping[str, Any]
 
 
 class Span(NamedTuple):
@@ -45,7 +45,7 @@ class Span(NamedTuple):
     first: int
     last: int
     """Inclusive."""
-    values: Values
+    values: TypedValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,9 @@ class Difference:
     last: int
     """Inclusive."""
     block_size: int
-    before: Values | None
+    before: TypedValues | None
     """None for blocks that did not exist before."""
-    after: Values | None
+    after: TypedValues | None
     """None for blocks that do not exist afterwards."""
 
     @property
@@ -139,7 +139,7 @@ def compare(before: Snapshot, after: Snapshot) -> list[Difference]:
 
 def _pairs(
     before: Sequence[Span], after: Sequence[Span]
-) -> Iterator[tuple[int, int, Values | None, Values | None]]:
+) -> Iterator[tuple[int, int, TypedValues | None, TypedValues | None]]:
     """Runs of blocks that are in one span, or in none, of each side: the first and the last block,
     and the attributes on each side; None on a side that does not have the blocks."""
     edges = {edge for span in (*before, *after) for edge in (span.first, span.last + 1)}
@@ -150,7 +150,7 @@ def _pairs(
             yield first, end - 1, old, new
 
 
-def _known_from(spans: Sequence[Span], starts: Sequence[int]) -> Iterator[Values | None]:
+def _known_from(spans: Sequence[Span], starts: Sequence[int]) -> Iterator[TypedValues | None]:
     """The attributes of the block at each of STARTS, which ascend."""
     at = 0
     for start in starts:
@@ -159,7 +159,7 @@ def _known_from(spans: Sequence[Span], starts: Sequence[int]) -> Iterator[Values
         yield spans[at].values if at < len(spans) and spans[at].first <= start else None
 
 
-def _differ(name: str, old: Values, new: Values) -> bool:
+def _differ(name: str, old: TypedValues, new: TypedValues) -> bool:
     """Whether both sides know an attribute, and its values differ.
 
     An attribute that only configured memory has comes and goes with it. A state that cannot be read
@@ -250,7 +250,7 @@ def format_news(change: Difference, now: datetime) -> str:
     return format_stamped(f"{change.name}: {format_change(change)}", now)
 
 
-def _status(values: Values, other: Values | None = None) -> str:
+def _status(values: TypedValues, other: TypedValues | None = None) -> str:
     if values.get("configured") is False:
         return DISABLED
     if "state" in values:

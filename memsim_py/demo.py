@@ -33,9 +33,9 @@ def _online(block: int) -> str:
     return f"/{MEMORY}/memory{block}/online"
 
 
-Step = tuple[str, Sequence[tuple[str, str]], Sequence[str]]
+DemoStep = tuple[str, Sequence[tuple[str, str]], Sequence[str]]
 
-_SESSION: Final[Sequence[Step]] = (
+_SESSION: Final[Sequence[DemoStep]] = (
     (
         "Configure a standby block. It appears, still offline.",
         [(_config(16), "1")],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from guest.arch import Arch
     from guest.judge.comparison import Comparison
     from guest.judge.real import GuestSnapshot
-    from guest.judge.writes import Write
+    from guest.judge.writes import JudgedWrite
     from guest.machine import Guest
 
 __all__ = ["judge_command"]
@@ -121,7 +121,7 @@ class Judged(NamedTuple):
     release: str
     seen: GuestSnapshot
     """The guest before the writes."""
-    writes: list[Write]
+    writes: list[JudgedWrite]
     tally: Comparison
 
 
@@ -135,7 +135,7 @@ class _Trial:
     """The blocks that it booted on."""
     page: int
 
-    def judged(self, writes: Sequence[Write], limit: float) -> Comparison:
+    def judged(self, writes: Sequence[JudgedWrite], limit: float) -> Comparison:
         """What the two kernels make of these writes."""
         from guest.judge.comparison import compare
         from guest.judge.real import captured, replayed, unknown
@@ -201,7 +201,7 @@ def _told(arch: Arch, given: Mapping[str, Any], judged: Judged) -> int:
         return 1
     tell("looking for fewer writes that show the first of these; each try boots the guest")
 
-    def again(writes: Sequence[Write]) -> Comparison:
+    def again(writes: Sequence[JudgedWrite]) -> Comparison:
         with _trial(arch, given) as trial:
             return trial.judged(writes, given["limit"])
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from guest import FACTS
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
 from memsim_py import messages, options
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from guest.door import Reached
 
 __all__ = ["archive", "argument", "is_guest", "plug", "shell", "unplug"]
-
-FACTS: Final = "guest.json"
-"""A file in the directory of a guest, and in no simulated machine."""
 
 CAPTURE: Final = """\
 import sys, tempfile
@@ -34,7 +32,7 @@ with tempfile.TemporaryDirectory() as place:
 
 
 def is_guest(path: str) -> bool:
-    """Whether a directory is that of a guest."""
+    """Whether a directory is, or was, that of a guest."""
     return os.path.exists(os.path.join(path, FACTS))
 
 

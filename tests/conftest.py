@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+import made_locale
 import needs
 import simulated
 import static_tree
@@ -161,6 +162,12 @@ def chmem(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def memsim(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     return command_here("memsim", capsys, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def polish(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a Polish locale, made for the tests; they need `locales`."""
+    return made_locale.made(tmp_path_factory.mktemp("locales"), "pl_PL")
 
 
 # Machines

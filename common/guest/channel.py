@@ -14,7 +14,7 @@ from typing import Any, Final
 PATIENCE: Final = 300.0
 """How long the guest may take to answer, in seconds, even on a busy machine."""
 
-Message = dict[str, Any]
+ChannelMessage = dict[str, Any]
 
 
 class ChannelError(Exception):
@@ -42,7 +42,7 @@ class Channel:
         self._socket = connection
         self._buffer = b""
         self._last = 0
-        self._waiting: dict[int, list[Message]] = {}
+        self._waiting: dict[int, list[ChannelMessage]] = {}
 
     def fileno(self) -> int:
         """The descriptor for select()."""
@@ -61,7 +61,7 @@ class Channel:
             raise ChannelError(f"the guest takes nothing ({error})") from error
         return number
 
-    def receive(self, number: int, patience: float = PATIENCE) -> Message:
+    def receive(self, number: int, patience: float = PATIENCE) -> ChannelMessage:
         """The next message with this id. Raises TimeoutError after `patience` seconds, and
         ChannelError if the guest has ended."""
         end = time.monotonic() + patience
@@ -69,7 +69,7 @@ class Channel:
             self._read(max(0.0, end - time.monotonic()))
         return self._waiting[number].pop(0)
 
-    def received(self, number: int) -> list[Message]:
+    def received(self, number: int) -> list[ChannelMessage]:
         """The messages with this id that have arrived, without waiting."""
         while select.select([self._socket], [], [], 0)[0]:
             self._read(PATIENCE)
@@ -137,7 +137,7 @@ class Program:
         self.channel.ask("signal", self.number, signal=number)
 
     def finish(
-        self, patience: float = PATIENCE, heard: Callable[[Message], object] | None = None
+        self, patience: float = PATIENCE, heard: Callable[[ChannelMessage], object] | None = None
     ) -> Ended:
         """Wait for its end. After `patience` seconds of the host's clock the program is killed.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from guest.channel import Channel
-from guest.qmp import Event, Monitor, QmpError
+from guest.qmp import Monitor, QmpError, QmpEvent
 
 __all__ = ["DeviceError", "dimms", "plug", "resize", "take_cxl", "unplug", "virtio_mem"]
 
@@ -54,7 +54,7 @@ def settle(numbers):
 """
 """Runs in the guest."""
 
-Device = dict[str, Any]
+DeviceInfo = dict[str, Any]
 """A device as QEMU's query-memory-devices has it."""
 
 
@@ -62,16 +62,16 @@ class DeviceError(Exception):
     """Memory could not be plugged in or out; the text is the message for the user."""
 
 
-def dimms(monitor: Monitor) -> list[Device]:
+def dimms(monitor: Monitor) -> list[DeviceInfo]:
     """The DIMMs, in the order in which they came."""
     return [each["data"] for each in monitor.do("query-memory-devices") if each["type"] == "dimm"]
 
 
-def virtio_mem(monitor: Monitor) -> Device:
+def virtio_mem(monitor: Monitor) -> DeviceInfo:
     """The virtio-mem device. Raises DeviceError if the guest has none."""
     for each in monitor.do("query-memory-devices"):
         if each["type"] == "virtio-mem":
-            found: Device = each["data"]
+            found: DeviceInfo = each["data"]
             return found
     raise DeviceError("the guest has no virtio-mem device: memsim boot --virtio-mem SIZE")
 
@@ -154,7 +154,7 @@ def unplug(monitor: Monitor, channel: Channel, size: int, node: int | None) -> r
     )
 
 
-def _is_out(event: Event, name: str) -> bool:
+def _is_out(event: QmpEvent, name: str) -> bool:
     """Whether an event says that a device is out. Raises DeviceError where the guest keeps it."""
     data = event.get("data", {})
     info = data.get("info", {})
@@ -199,7 +199,7 @@ def _block_size(channel: Channel) -> int:
     return size
 
 
-def _all(devices: list[Device]) -> str:
+def _all(devices: list[DeviceInfo]) -> str:
     sizes = ", ".join(f"{each['id']} of {each['size'] >> 20}M" for each in devices)
     return f"; it has {sizes}" if sizes else ", nor of any other"
 

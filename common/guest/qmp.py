@@ -14,9 +14,9 @@ from typing import Any, Final, Self
 
 from guest import sockets
 
-__all__ = ["Event", "Monitor", "QmpClosedError", "QmpError", "connect"]
+__all__ = ["Monitor", "QmpClosedError", "QmpError", "QmpEvent", "connect"]
 
-Event = dict[str, Any]
+QmpEvent = dict[str, Any]
 
 PATIENCE: Final = 60.0
 """How long QEMU may take to answer, in seconds, even on a busy machine."""
@@ -37,7 +37,7 @@ class Monitor:
         """Read the greeting of a new connection. Raises QmpClosedError."""
         self._socket = connection
         self._buffer = b""
-        self._events: list[Event] = []
+        self._events: list[QmpEvent] = []
         self._next(PATIENCE)
         self.do("qmp_capabilities")
 
@@ -86,12 +86,12 @@ class Monitor:
                 raise QmpError(f"QEMU refuses {command}: {answer['error']['desc']}")
             self._events.append(answer)
 
-    def taken(self) -> list[Event]:
+    def taken(self) -> list[QmpEvent]:
         """The events that came beside answers since the last call."""
         events, self._events = self._events, []
         return events
 
-    def event(self, patience: float) -> Event | None:
+    def event(self, patience: float) -> QmpEvent | None:
         """The next event; None if there is none within so many seconds."""
         return self._events.pop(0) if self._events else self._next(patience)
 

@@ -12,7 +12,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from guest.channel import Channel, Message, Program
+from guest.channel import Channel, ChannelMessage, Program
 from guest.door import Door
 
 LEAVE: Final = b"\x1d"
@@ -67,7 +67,7 @@ def _pass_on(program: Program, signals: bytes) -> None:
             program.signal(number)
 
 
-def _write(message: Message) -> None:
+def _write(message: ChannelMessage) -> None:
     """Write the output of the program."""
     for name, descriptor in (("out", 1), ("err", 2)):
         data = message.get(name, "").encode("latin-1")

@@ -98,17 +98,18 @@ def _show_phys_device(kernel: Kernel, block: int) -> str:
     return str(block * kernel.machine.block_size // increment if increment else 0)
 
 
-def _store_uevent(_kernel: Kernel, _block: int, text: str) -> None:
-    """Send an event again; more may follow after a space (kobject_synth_uevent,
-    lib/kobject_uevent.c)."""
-    action = text.split()[:1]
-    if action not in ([known] for known in _UEVENTS):
+def check_uevent(text: str) -> None:
+    """Raises OSError for a TEXT that does not begin with the action of an event; more may follow
+    after a space (kobject_synth_uevent, lib/kobject_uevent.c)."""
+    if text.split()[:1] not in ([known] for known in _UEVENTS):
         raise error_of(errno.EINVAL)
 
 
 _UEVENTS: Final = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")
 
-UEVENT: Final = SysfsAttribute(lambda _kernel, _block: "", _store_uevent)
+UEVENT: Final = SysfsAttribute(
+    lambda _kernel, _block: "", lambda _kernel, _block, text: check_uevent(text)
+)
 
 BLOCK: Final = {
     "online": SysfsAttribute(_show_online, _store_online),

@@ -39,7 +39,7 @@ from typing import NamedTuple
 from memsim import records
 from memsim.errors import DamagedError, MachineError, wrong
 from memsim.kernel import Kernel
-from memsim.kernel.transitions import Uevent
+from memsim.kernel.transitions import UeventAction
 from memsim.machine import MAX_BLOCKS, Machine
 from memsim.machine_files import (
     BLOCKS,
@@ -118,10 +118,10 @@ class Directory:
         data: bytes,
         *,
         wait: Callable[[float], None] = time.sleep,
-        listener: Callable[[Uevent, str], None] | None = None,
+        listener: Callable[[UeventAction, str], None] | None = None,
     ) -> int:
         """Like the function `write`. WAIT is called for a delay, LISTENER for each uevent."""
-        heard: list[tuple[Uevent, str]] = []
+        heard: list[tuple[UeventAction, str]] = []
         with self._locked() as (files, sysfs), undisturbed() as disturbed:
 
             def wait_shown(seconds: float) -> None:

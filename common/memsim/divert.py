@@ -22,6 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from memsim import syscalls
+
 __all__ = ["answer_all", "available", "listen"]
 
 
@@ -88,8 +90,6 @@ _LONGEST: Final = 4096
 _WRITING: Final = os.O_WRONLY | os.O_RDWR
 _AT_FDCWD: Final = -100
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 def available() -> bool:
     """Whether this processor is known. The kernel can still refuse; see `listen`."""
@@ -112,15 +112,7 @@ def listen() -> int:
         _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
     described = FilterProgram(len(program) // 8, ctypes.addressof(buffer))
-    found: int = _libc.syscall(
-        ctypes.c_long(processor.seccomp),
-        ctypes.c_ulong(_SET_MODE_FILTER),
-        ctypes.c_ulong(_NEW_LISTENER),
-        ctypes.byref(described),
-    )
-    if found < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "seccomp")
-    return found
+    return syscalls.seccomp(processor.seccomp, _SET_MODE_FILTER, _NEW_LISTENER, described)
 
 
 def _filter(processor: _Processor) -> Iterator[bytes]:

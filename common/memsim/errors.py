@@ -63,24 +63,28 @@ class UnknownProfileError(MachineError):
         return type(self), (self.name, self.profiles)
 
 
-class NoParentError(FileNotFoundError):
-    """There is no directory to make a machine in; `filename2` is the one that is missing."""
+class _MissingError(FileNotFoundError):
+    """A path lacks something; `filename2` is the directory that is missing."""
 
-    def __init__(self, path: str, parent: str) -> None:
-        super().__init__(errno.ENOENT, "there is no directory above it", path, None, parent)
+    reason: str
 
-    def __reduce__(self) -> tuple[type[NoParentError], tuple[str, str]]:
+    def __init__(self, path: str, missing: str) -> None:
+        super().__init__(errno.ENOENT, self.reason, path, None, missing)
+
+    def __reduce__(self) -> tuple[type[_MissingError], tuple[str, str]]:
         return type(self), (str(self.filename), str(self.filename2))
 
 
-class NoBlocksError(FileNotFoundError):
-    """A tree has no memory blocks; `filename2` is the directory that is missing below it."""
+class NoParentError(_MissingError):
+    """There is no directory to make a machine in."""
 
-    def __init__(self, root: str, missing: str) -> None:
-        super().__init__(errno.ENOENT, "no memory blocks here", root, None, missing)
+    reason = "there is no directory above it"
 
-    def __reduce__(self) -> tuple[type[NoBlocksError], tuple[str, str]]:
-        return type(self), (str(self.filename), str(self.filename2))
+
+class NoBlocksError(_MissingError):
+    """A tree has no memory blocks."""
+
+    reason = "no memory blocks here"
 
 
 class NotACaptureError(OSError):

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
+from memsim.attributes import check_uevent
 from memsim.directory import Directory
 from memsim.errors import MountError, Obstacle
 from memsim.reader import Reader
 from memsim.shell_files import ShellFiles
 from memsim.shown import Shown
+from safe_files.errno_names import error_of
 
 __all__ = ["Attributes", "Surrounded", "fuse", "is_mounted", "mount_machine"]
 
@@ -159,7 +161,7 @@ class Attributes:
         self._reader.sysfs.entry(path)
 
     def _denied(self, *_arguments: object) -> NoReturn:
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        raise error_of(errno.EACCES)
 
     create = mknod = mkdir = unlink = rmdir = symlink = rename = link = _denied
 
@@ -167,7 +169,7 @@ class Attributes:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self._interrupted():
-                raise OSError(errno.EINTR, os.strerror(errno.EINTR))
+                raise error_of(errno.EINTR)
             time.sleep(min(left, _SLICE))
 
 
@@ -220,10 +222,7 @@ class Surrounded(Attributes):
     def write(self, path: str, data: bytes, offset: int, file: Any) -> int:
         if self._shown(path) is None:
             return super().write(path, data, offset, file)
-        # kobject_synth_uevent (lib/kobject_uevent.c) takes an action, and more after a space.
-        words = data.decode("latin-1").split()
-        if not words or words[0] not in _ACTIONS:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        check_uevent(data.decode("latin-1"))
         return len(data)
 
     def truncate(self, path: str, length: int, file: Any = None) -> None:
@@ -232,6 +231,3 @@ class Surrounded(Attributes):
 
     def _shown(self, path: str) -> Shown | None:
         return self._shell_files.find(path.strip("/"))
-
-
-_ACTIONS: Final = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")

@@ -8,6 +8,8 @@ import signal
 import sys
 from typing import Final
 
+from safe_files.errno_names import error_of
+
 __all__ = [
     "CLONE_NEWNS",
     "CLONE_NEWUSER",
@@ -18,6 +20,7 @@ __all__ = [
     "MS_REMOUNT",
     "die_with_parent",
     "mount",
+    "seccomp",
     "unshare",
 ]
 
@@ -54,6 +57,18 @@ def die_with_parent() -> None:
         sys.exit(128 + signal.SIGTERM)
 
 
+def seccomp(number: int, operation: int, flags: int, arguments: ctypes.Structure) -> int:
+    """Call seccomp(2), which has this NUMBER here; a descriptor, or 0. Raises OSError."""
+    found: int = _libc.syscall(
+        ctypes.c_long(number),
+        ctypes.c_ulong(operation),
+        ctypes.c_ulong(flags),
+        ctypes.byref(arguments),
+    )
+    if found < 0:
+        raise _error("seccomp")
+    return found
+
+
 def _error(about: str) -> OSError:
-    number = ctypes.get_errno()
-    return OSError(number, os.strerror(number), about)
+    return error_of(ctypes.get_errno(), about)

@@ -20,7 +20,7 @@ from memsim import attributes
 from memsim.attributes import UEVENT, SysfsAttribute
 from memsim.kernel import Kernel
 from memsim.kernel.blocks import ABSENT, HOLE, MEMMAP, OFFLINE
-from memsim.kernel.transitions import Uevent
+from memsim.kernel.transitions import UeventAction
 from memsim.kernel.zones import Rules
 from memsim.paths import (
     BLOCK_PATH,
@@ -33,6 +33,7 @@ from memsim.paths import (
     block_named,
     skeleton,
 )
+from safe_files.errno_names import error_of
 
 __all__ = [
     "FIRMWARE",
@@ -40,13 +41,13 @@ __all__ = [
     "NODE",
     "PARAMETERS",
     "Changes",
-    "Kind",
+    "FileKind",
     "Sysfs",
     "SysfsEntry",
     "block_named",
 ]
 
-Kind = Literal["dir", "file", "link"]
+FileKind = Literal["dir", "file", "link"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Changes:
 class SysfsEntry(NamedTuple):
     """A file, link or directory of the tree."""
 
-    kind: Kind
+    kind: FileKind
     names: Callable[[], list[str]] | None = None
     """Of a directory."""
     children: Callable[[], Iterator[tuple[str, SysfsEntry]]] | None = None
@@ -112,7 +113,7 @@ class Sysfs:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.listeners: list[Callable[[Uevent, str], None]] = []
+        self.listeners: list[Callable[[UeventAction, str], None]] = []
         """Called with the action and the devpath of every uevent."""
         kernel.listeners.append(self._emit)
         self._rules, self._texts = self._all_rules(), self._fixed_texts()
@@ -122,10 +123,10 @@ class Sysfs:
         """What is at a path. A link at the end of the path is not followed."""
         entry = self._find(path)
         if entry is None:
-            raise _error(errno.ENOENT, path)
+            raise error_of(errno.ENOENT, path)
         return entry
 
-    def kind(self, path: str) -> Kind | None:
+    def kind(self, path: str) -> FileKind | None:
         """The kind of what is at a path, or None. A link at the end of the path is not followed."""
         entry = self._find(path)
         return entry.kind if entry else None
@@ -139,13 +140,13 @@ class Sysfs:
         if entry.kind == "link":
             return self.listdir(os.path.normpath(f"{os.path.dirname(path)}/{entry.target}"))
         if entry.names is None:
-            raise _error(errno.ENOTDIR, path)
+            raise error_of(errno.ENOTDIR, path)
         return entry.names()
 
     def readlink(self, path: str) -> str:
         entry = self.entry(path)
         if entry.kind != "link":
-            raise _error(errno.EINVAL, path)
+            raise error_of(errno.EINVAL, path)
         return entry.target
 
     def read(self, path: str) -> bytes:
@@ -168,7 +169,7 @@ class Sysfs:
         """
         entry, attribute = self._file(path)
         if attribute.store is None:
-            raise _error(errno.EACCES, path)
+            raise error_of(errno.EACCES, path)
         page = data[: self.kernel.machine.page_size]
         if page:
             try:
@@ -177,7 +178,7 @@ class Sysfs:
                 if failure.filename is not None:
                     # Whoever waits has met it with another file.
                     raise
-                raise _error(failure.errno or errno.EIO, path) from None
+                raise error_of(failure.errno or errno.EIO, path) from None
         return len(page)
 
     def meanwhile(self) -> dict[str, bytes]:
@@ -193,7 +194,7 @@ class Sysfs:
     def _file(self, path: str) -> tuple[SysfsEntry, SysfsAttribute]:
         entry = self.entry(path)
         if entry.attribute is None:
-            raise _error(errno.EISDIR, path)
+            raise error_of(errno.EISDIR, path)
         return entry, entry.attribute
 
     def _find(self, path: str) -> SysfsEntry | None:
@@ -356,14 +357,9 @@ class Sysfs:
                     yield f"{MEMORY}/memory{block}/valid_zones"
                 block = blocks.find(OFFLINE, block + 1, end - 1)
 
-    def _emit(self, uevent: Uevent, block: int) -> None:
+    def _emit(self, uevent: UeventAction, block: int) -> None:
         for listener in self.listeners:
             listener(uevent, f"/devices/system/memory/memory{block}")
-
-
-def _error(number: int, path: str) -> OSError:
-    """The error that a system call ends with."""
-    return OSError(number, os.strerror(number), path)
 
 
 _OF_BLOCK: Final = {MEMORY: attributes.BLOCK, FIRMWARE: attributes.FIRMWARE}

@@ -17,7 +17,7 @@ from memsim.child import beside
 from memsim.errors import NoParentError
 from memsim.kernel import Kernel
 from memsim.machine_files import BLOCKS, LIVE, LOCK, MARK, PRIVATE
-from memsim.sysfs import NODE, Kind, Sysfs, SysfsEntry, block_named
+from memsim.sysfs import NODE, FileKind, Sysfs, SysfsEntry, block_named
 from safe_files.fork import processors
 from safe_files.linkless import DIRECTORY, Beneath
 from safe_files.replace import create as create_file
@@ -36,7 +36,7 @@ class Staged(NamedTuple):
     """A change of one path. `name` is where a new file or directory is until then."""
 
     path: str
-    kind: Kind | None
+    kind: FileKind | None
     name: str
 
 

@@ -26,6 +26,6 @@ def number_of(name: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def error_of(number: int) -> OSError:
-    """The error that a system call ends with."""
-    return OSError(number, os.strerror(number))
+def error_of(number: int, path: str | None = None) -> OSError:
+    """The error that a system call ends with, about PATH if there is one."""
+    return OSError(number, os.strerror(number), path)

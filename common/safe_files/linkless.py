@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Final, Self
 
 from safe_files.beneath import kind_of
+from safe_files.errno_names import error_of
 from safe_files.errors import IrregularError
 from safe_files.replace import create
 
@@ -54,7 +55,7 @@ class Beneath:
         """The directory that the last name of a path is in, as a descriptor, and that name."""
         directory, _, name = path.rpartition("/")
         if name in ("", ".", ".."):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+            raise error_of(errno.EINVAL, path)
         return self._descriptor(directory), name
 
     def _descriptor(self, path: str) -> int:

@@ -14,6 +14,7 @@ from chmem_py.cli import chmem as command
 from commands import TOP, Command
 from hotplug_cli.click_command import command_of
 from memory_hotplug.change.lock import hold
+from option_pairs import refusal
 from simulated import Make, conditions, make, s390
 
 LONG = {"-e": "enable", "-d": "disable", "-c": "configure", "-g": "deconfigure"}
@@ -57,19 +58,6 @@ VALUES = {
 }
 
 
-def spelled(*names: str) -> list[str]:
-    """The names as options, with a value where they take one."""
-    return [f"--{name}" + (f"={VALUES[name]}" if name in VALUES else "") for name in names]
-
-
-def refusal(chmem: Command, *names: str) -> str:
-    """What is said against options together; nothing if they may stand together."""
-    done = chmem("--sysroot=/nonexistent", *spelled(*names))
-    assert done.status == 1
-    said = done.stderr.splitlines()[0].removeprefix("chmem: ")
-    return said if re.search("means nothing to|cannot be combined", said) else ""
-
-
 def test_the_manual_names_every_option_and_every_action() -> None:
     options = [one for one in command.options if not one.answer]
     actions = {one.long[2:] for one in options if one.key == "action"}
@@ -83,7 +71,7 @@ def test_an_option_goes_with_an_action_as_the_manual_says(
     option: str, action: str, chmem: Command
 ) -> None:
     for names in ((option, action), (action, option)):
-        said = refusal(chmem, *names)
+        said = refusal(chmem, VALUES, *names)
         if action in GOES_WITH[option] or (option, action) in IGNORED:
             assert said == ""
         elif (option, action) in OF_UTIL_LINUX:
@@ -92,18 +80,20 @@ def test_an_option_goes_with_an_action_as_the_manual_says(
             assert said == f"--{option} means nothing to --{action}"
 
 
-def test_only_one_action_can_be_given(chmem: Command) -> None:
+def test_only_one_action_of_chmem_can_be_given(chmem: Command) -> None:
     for pair in combinations(ACTIONS, 2):
         for first, second in (pair, pair[::-1]):
             said = f"options --{first} and --{second} cannot be combined"
-            assert refusal(chmem, first, second) == ("" if set(pair) in LAST_COUNTS else said)
+            assert refusal(chmem, VALUES, first, second) == (
+                "" if set(pair) in LAST_COUNTS else said
+            )
 
 
 def test_options_that_go_with_an_action_go_with_each_other(chmem: Command) -> None:
     for pair in combinations(sorted(set(OPTIONS) - {"sysroot"}), 2):
         for first, second in (pair, pair[::-1]):
             said = NEVER_TOGETHER.get(frozenset(pair), "")
-            assert refusal(chmem, first, second) == said.format(f"--{first}", f"--{second}")
+            assert refusal(chmem, VALUES, first, second) == said.format(f"--{first}", f"--{second}")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +252,9 @@ def test_every_option_is_shown_to_have_an_effect() -> None:
         if (option, action) != ("all-or-nothing", "policy")
     ],
 )
-def test_an_option_has_an_effect(option: str, action: str, tmp_path: Path, chmem: Command) -> None:
+def test_an_option_of_chmem_has_an_effect(
+    option: str, action: str, tmp_path: Path, chmem: Command
+) -> None:
     description, words, one, other = EFFECTS[option]
     found = []
     for number, value in enumerate((one, other)):

@@ -146,7 +146,7 @@ def test_another_word_for_advice_is_refused_with_those_that_there_are(
     )
 
 
-def test_on_a_terminal_advice_is_written(tmp_path: Path) -> None:
+def test_on_a_terminal_chmem_writes_advice(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86(faults=BUSY))
     words = ("chmem", "-s", root, "-d", "-b", "3")
     terminal = Terminal(*words, columns=200, environment=clean_environment())

@@ -82,7 +82,7 @@ def test_a_total_is_reached_in_the_order(
 
 
 @pytest.mark.parametrize("order", ["auto", "highest", "best"])
-def test_a_range_has_no_order(order: str, tree: Path, chmem: Command) -> None:
+def test_order_means_nothing_to_a_range(order: str, tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "-d", "-b", "12-15", "--order", order)
     assert (done.status, done.stderr) == (1, "chmem: --order means nothing to --blocks\n")
     addresses = "0xc00000-0xffffff"

@@ -47,7 +47,7 @@ def test_a_size_and_a_range_are_of_the_device_alone(plugged: Path, chmem: Comman
     assert "no memory block of device virtio0 is offline" in done.stderr
 
 
-def test_the_document_names_the_device(plugged: Path, chmem: Command) -> None:
+def test_json_names_the_device(plugged: Path, chmem: Command) -> None:
     done = chmem("-s", plugged, "-e", "--device", "dax0.0", "--json")
     request = json.loads(done.stdout)["request"]
     assert (request["device"], request["first_block"], request["last_block"]) == ("dax0.0", 8, 8)
@@ -85,7 +85,7 @@ def test_where_devices_are_not_known_it_says_so(
 @pytest.mark.parametrize(
     ("typed", "offered"), [("", ["PNP0C80:00", "dax0.0", "virtio0"]), ("v", ["virtio0"])]
 )
-def test_devices_are_offered(typed: str, offered: list[str], plugged: Path) -> None:
+def test_completion_offers_the_devices(typed: str, offered: list[str], plugged: Path) -> None:
     found = completed("-s", str(plugged), "-d", "--device", typed=typed)
     assert [item.value for item in found] == offered
 

@@ -110,7 +110,7 @@ def test_of_a_device_that_cannot_be_emptied_other_devices_come_first(
     assert taken(plugged) == [26, 27]
 
 
-def test_a_total_empties_devices(plugged: Path, chmem: Command) -> None:
+def test_total_empties_devices(plugged: Path, chmem: Command) -> None:
     done = chmem("-s", plugged, "--total", f"{(39 - 5) * 128}m", "--json")
     assert [one["device"] for one in json.loads(done.stdout)["devices"]] == ["virtio1"]
     assert taken(plugged) == [*range(34, 39)]
@@ -184,7 +184,7 @@ def old(machine: Make) -> Path:
     )
 
 
-def test_what_is_not_removable_comes_last(old: Path, chmem: Command) -> None:
+def test_what_is_not_removable_is_set_offline_last(old: Path, chmem: Command) -> None:
     dry = chmem("-s", old, "-d", "640m", "--dry-run").stdout
     assert "not removable" not in dry
     done = chmem("-s", old, "-d", "640m", "-v")

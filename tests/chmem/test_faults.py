@@ -191,7 +191,7 @@ def test_no_block_is_left_between_two_conditions(
     assert (len(succeeded) == 4) == (case.error == "EAGAIN" and case.times == 1)
 
 
-def test_the_size_of_the_matrix(capsys: Any) -> None:
+def test_the_matrix_of_faults_has_its_size(capsys: Any) -> None:
     with capsys.disabled():
         print(f"\nfault matrix: {len(MATRIX)} cases")
     # Deconfigure is in three sequences, and EIO is none of its failures.

@@ -96,7 +96,7 @@ def test_every_way_to_take_memory_away_is_refused(
         (["--reconfigure", "-m", "1", "-b", "8-31"], 0, 32),
     ],
 )
-def test_what_can_go_is_set_offline(
+def test_memory_that_can_go_is_set_offline(
     words: list[str], status: int, left: int, tree: Path, chmem: Command
 ) -> None:
     done = chmem("-s", tree, *words)

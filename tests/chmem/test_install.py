@@ -16,15 +16,10 @@ from chmem_py.install import check_program, uninstall
 from chmem_py.output import Output
 from commands import Command
 from hotplug_cli.getopt import UsageError
-from layouts import MINE, layout
+from layouts import INSTALLED, MINE, ONLINE_RULE, RULES, UNIT, WANTED, layout
 from memory_hotplug import Machine
 from simulated import Make, online, s390
-from static_tree import MEMORY
-
-UNIT = "etc/systemd/system/memory-layout.service"
-WANTED = "etc/systemd/system/sysinit.target.wants/memory-layout.service"
-RULES = "etc/udev/rules.d/10-memory-layout.rules"
-WROTE = f"wrote /{UNIT}\nwrote /{RULES}\nwrote /{WANTED}\n"
+from static_tree import MEMORY, put
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def test_what_is_installed_is_removed_without_a_trace(tree: Path, chmem: Command
     before = {path for path in (tree / "etc").rglob("*") if not path.is_dir()}
     done = chmem("-s", tree, "--apply", "--install")
     assert (done.status, done.stderr) == (0, "")
-    assert done.stdout == f"256M changed: memory blocks 4-5\n{WROTE}"
+    assert done.stdout == f"256M changed: memory blocks 4-5\n{INSTALLED}"
     assert online(tree) == [0, 1, 2, 3, 4, 5]
     assert (tree / WANTED).resolve() == tree / UNIT
     assert 'KERNEL=="memory[45]", ATTR{state}=="offline"' in (tree / RULES).read_text()
@@ -82,7 +77,7 @@ def test_all_or_nothing_installs_nothing_where_the_layout_is_not_applied(
     assert not (tree / UNIT).exists() and not (tree / RULES).exists()
 
 
-def test_a_dry_run_installs_nothing(tree: Path, chmem: Command) -> None:
+def test_install_in_a_dry_run_writes_nothing(tree: Path, chmem: Command) -> None:
     done = chmem("-s", tree, "--apply", "--install", "--dry-run")
     assert done.status == 0
     assert done.stdout.endswith(
@@ -150,7 +145,6 @@ def test_a_vendors_rule_that_would_undo_the_layout_is_named(
 
 
 CPUS = 'SUBSYSTEM=="cpu", ACTION=="add", ATTR{online}=="0", ATTR{online}="1"\n'
-SET = 'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online"\n'
 GUARD = 'SUBSYSTEM!="memory", GOTO="end"\n'
 OURS = "etc/udev/rules.d/40-vendor.rules"
 
@@ -158,17 +152,22 @@ OURS = "etc/udev/rules.d/40-vendor.rules"
 @pytest.mark.parametrize(
     ("name", "text", "said", "kept"),
     [
-        (OURS, CPUS + SET, "takes line 2 out", "processors"),
-        (OURS, SET + SET, "takes line 1 and line 2 out", ""),
-        (VENDOR, CPUS + SET, "takes line 2 out, in a copy that comes before it", "processors"),
+        (OURS, CPUS + ONLINE_RULE, "takes line 2 out", "processors"),
+        (OURS, ONLINE_RULE + ONLINE_RULE, "takes line 1 and line 2 out", ""),
         (
             VENDOR,
-            SET + 'KERNEL=="eth[0-9]*", NAME="x%n"\nATTR{x}=="1", MODE="0600"\n',
+            CPUS + ONLINE_RULE,
+            "takes line 2 out, in a copy that comes before it",
+            "processors",
+        ),
+        (
+            VENDOR,
+            ONLINE_RULE + 'KERNEL=="eth[0-9]*", NAME="x%n"\nATTR{x}=="1", MODE="0600"\n',
             "takes line 1 out, in a copy that comes before it",
             "other devices, devices of eth",
         ),
-        (OURS, SET.replace(", A", ", \\\n A", 1), "takes lines 1 to 2 out", ""),
-        (VENDOR, f'{GUARD}ENV{{.x}}="1"\n{SET}LABEL="end"\n', "masks it", None),
+        (OURS, ONLINE_RULE.replace(", A", ", \\\n A", 1), "takes lines 1 to 2 out", ""),
+        (VENDOR, f'{GUARD}ENV{{.x}}="1"\n{ONLINE_RULE}LABEL="end"\n', "masks it", None),
         (
             OURS,
             f'{GUARD}SUBSYSTEM=="memory", ATTR{{state}}="online", LABEL="end"\n',
@@ -312,8 +311,7 @@ def test_a_rule_is_named_that_may_set_a_block_of_the_layout_online(
         (VENDOR, f'SUBSYSTEM=="memory", {match}\n'),
         ("proc/sys/kernel/arch", "x86_64"),
     ):
-        (tree / path).parent.mkdir(parents=True, exist_ok=True)
-        (tree / path).write_text(text)
+        put(tree, path, text)
     layout(tree, OFFLINE, MINE)
     told = chmem("-s", tree, "--apply", "--install", "--advice=always").stderr
     expected = f"chmem: /{VENDOR}:1 {sentence}, also where the layout says offline\n"
@@ -476,7 +474,9 @@ def test_a_kernel_without_auto_online_sets_nothing_online_first(tree: Path, chme
     assert (done.status, done.stderr) == (0, "")
 
 
-def test_nothing_is_removed_from_an_archive(tree: Path, chmem: Command, tmp_path: Path) -> None:
+def test_uninstall_removes_nothing_from_an_archive(
+    tree: Path, chmem: Command, tmp_path: Path
+) -> None:
     chmem("-s", tree, "--apply", "--install")
     archive = tmp_path / "case.tar"
     with tarfile.open(archive, "w") as file:

@@ -127,7 +127,7 @@ def test_a_second_signal_ends_the_process_even_where_nothing_can_be_said(
 
 
 @pytest.mark.parametrize("undoing", [False, True])
-def test_the_time_limit_ends_an_offline(undoing: bool) -> None:
+def test_timeout_ends_an_offline(undoing: bool) -> None:
     before = signal.getsignal(signal.SIGALRM)
     with Interrupts(0.02) as interrupts:
         within = interrupts.limiting if undoing else interrupts.during

@@ -13,15 +13,12 @@ from chmem_py import persistence
 from chmem_py.document import schema
 from commands import Command, run_program
 from hotplug_cli.program import CommandError
-from layouts import MINE, layout
+from layouts import INSTALLED, MINE, RULES, SAVED, UNIT, WANTED, layout
 from memory_hotplug import Machine
-from memory_hotplug.layout.at_boot import RULES, UNIT, WANTED
-from memory_hotplug.layout.places import SAVED
 from simulated import Make, conditions, online, s390, x86
-from static_tree import MEMORY
+from static_tree import MEMORY, put
 from told import said_in
 
-INSTALLED = f"wrote /{UNIT}\nwrote /{RULES}\nwrote /{WANTED}\n"
 LATER = "etc/memory-layout.d/60-later.toml"
 VENDORS = "usr/lib/memory-layout.d/50-chmem.toml"
 
@@ -162,7 +159,7 @@ def test_what_is_masked_stays_so_and_nothing_is_changed(
 
 
 @pytest.mark.parametrize("path", [UNIT, RULES])
-def test_an_empty_file_masks_as_well(path: str, tree: Path, chmem: Command) -> None:
+def test_persistent_finds_that_an_empty_file_masks(path: str, tree: Path, chmem: Command) -> None:
     """systemd loads no empty unit, also where it is enabled."""
     assert chmem("-s", tree, "-e", "-b", "5", "--persistent").status == 0
     (tree / path).write_text("")
@@ -218,8 +215,7 @@ def test_where_systemd_does_not_run_nothing_is_changed(
         # Somebody has installed it all the same.
         (tmp_path / "systemd").rmdir()
         for path in (UNIT, WANTED):
-            (tree / path).parent.mkdir(parents=True, exist_ok=True)
-            (tree / path).write_text("[Unit]\n")
+            put(tree, path, "[Unit]\n")
         persistence.check_place(opened)
 
 
@@ -275,7 +271,9 @@ def test_a_later_file_that_counts_by_size_is_named_where_it_takes_the_block(
     assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
 
 
-def test_an_earlier_file_counts_less(tree: Path, chmem: Command, memsim: Command) -> None:
+def test_persistent_counts_more_than_an_earlier_file(
+    tree: Path, chmem: Command, memsim: Command
+) -> None:
     layout(tree, '[[memory]]\nblocks = "4-7"\nstate = "deconfigured"\n', MINE)
     assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
     assert boot(tree, chmem, memsim) == 0
@@ -499,7 +497,7 @@ def document(chmem: Command, *words: str | Path) -> dict[str, Any]:
     return found
 
 
-def test_the_document_has_the_files(tree: Path, chmem: Command) -> None:
+def test_json_has_the_files_that_persistent_wrote(tree: Path, chmem: Command) -> None:
     def files(*words: str) -> list[tuple[str, str, bool]]:
         found = document(chmem, "-s", tree, *words)["files"]
         return [(one["path"], one["change"], one["happened"]) for one in found]

@@ -128,7 +128,7 @@ def test_policy_writes_several_settings_at_once(tree: Path, chmem: Command) -> N
         ([], "--policy takes KEY=VALUE, with the keys auto_online, online_policy,"),
     ],
 )
-def test_what_is_no_policy_is_refused(
+def test_policy_refuses_what_is_none(
     words: list[str], reason: str, tree: Path, chmem: Command
 ) -> None:
     done = chmem("-s", tree, "--policy", *words, "--advice=always")

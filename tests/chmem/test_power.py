@@ -60,7 +60,7 @@ def test_without_advice_nothing_is_said_of_drmgr(
     assert chmem("-s", lpar, *words).stderr == ""
 
 
-def test_other_machines_have_no_drmgr(tmp_path: Path) -> None:
+def test_drmgr_is_named_on_no_other_machine(tmp_path: Path) -> None:
     with Machine.at(make(tmp_path / "m", "ppc64-large")) as machine:
         assert not machine.has_dlpar
 

@@ -211,7 +211,7 @@ def test_a_signal_ends_the_installed_command_in_the_middle_of_a_write(
     assert conditions(root)[1].state == "online"
 
 
-def test_the_time_limit_ends_an_offline(tmp_path: Path) -> None:
+def test_timeout_ends_an_offline_of_a_process(tmp_path: Path) -> None:
     root = make(tmp_path / "machine", x86(**held_at("offline", 1)))
     process = start_program("chmem", "-s", root, "--json", "--timeout", "0.2", "-d", "-b", "1")
     out, _ = process.communicate()

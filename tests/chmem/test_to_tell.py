@@ -9,6 +9,7 @@ import pytest
 
 from commands import Command
 from simulated import Make, s390, x86
+from static_tree import put
 
 KDUMP = (
     "chmem: kdump may still have the memory map from before: the kernel does not update it"
@@ -31,12 +32,6 @@ DEBIAN = (
 SUSE = 'SUBSYSTEM=="memory", ACTION=="add|remove", GOTO="kdump_try_restart"\n'
 
 Files = Callable[[Path], None]
-
-
-def put(root: Path, path: str, text: str = "") -> None:
-    file = root / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
 
 
 def load_kdump(root: Path, tool: str = "usr/sbin/kdump-config") -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 import meanwhile
 from commands import Command, run_program, start_python
-from layouts import layout
+from layouts import SAVED, layout
 from memory_hotplug import Machine
 from memory_hotplug.attribute import MEMORY
 from memory_hotplug.block import MemoryBlock, Zone, zone_of
@@ -177,9 +177,6 @@ def test_after_a_boot_there_is_nothing_to_undo(chmem: Command, memsim: Command, 
     assert memsim("reboot", lpar).status == 0
     done = chmem("-s", lpar, "--undo")
     assert (done.status, done.stderr) == (1, "chmem: there is no change to undo\n")
-
-
-SAVED = "etc/memory-layout.d/50-chmem.toml"
 
 
 def test_undo_takes_back_what_persistent_wrote(chmem: Command, lpar: Path) -> None:

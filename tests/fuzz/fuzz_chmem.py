@@ -29,7 +29,7 @@ from chmem_py.cli import chmem
 from commands import SCRIPTS
 from memsim.directory import Directory
 from memsim.machine import TRANSITIONS, Fault
-from simulated import conditions, make, s390, x86
+from simulated import HALF_ONLINE, conditions, make, s390, x86
 from told import Conditions, document_in, untrue
 from workshop import Parts, Workshop, try_parts
 
@@ -45,16 +45,15 @@ class Work(NamedTuple):
     words: tuple[str, ...]
 
 
-OFFLINE = {**s390(), "blocks": [{"range": [0, 3]}, {"range": [4, 7], "state": "offline"}]}
 SEQUENCES = (
     Work(s390(), ("--reconfigure", "-m", "1", "-b", "1-3")),
-    Work(OFFLINE, ("--reconfigure", "-m", "1", "-b", "2-6")),
+    Work(HALF_ONLINE, ("--reconfigure", "-m", "1", "-b", "2-6")),
     Work(s390(), ("-e", "-b", "4-7")),
     Work(s390(), ("-e", "-m", "0", "-b", "4-7")),
     Work(s390(auto_online_blocks="online_kernel"), ("-e", "-z", "Movable", "-b", "4-7")),
     Work(s390(), ("-d", "-b", "1-3")),
     Work(s390(), ("-c", "-m", "0", "-b", "4-7")),
-    Work(OFFLINE, ("-g", "-b", "4-7")),
+    Work(HALF_ONLINE, ("-g", "-b", "4-7")),
     Work(x86(), ("-e", "-b", "4-7")),
     Work(x86(), ("-d", "-b", "0-2")),
 )
@@ -207,7 +206,7 @@ def pairs(shop: Shop, count: int) -> None:
 
 def lines(shop: Shop, count: int) -> None:
     """Command lines of all options, with values that fit and that do not."""
-    roots = [shop.machine(description) for description in (s390(), x86(), OFFLINE)]
+    roots = [shop.machine(description) for description in (s390(), x86(), HALF_ONLINE)]
     for number in range(count):
         root = shop.random.choice(roots)
         words = list(random_words(shop.random))
@@ -258,7 +257,9 @@ def random_words(chance: random.Random) -> Iterator[str]:
 def layouts(shop: Shop, count: int) -> None:
     """Layouts of all keys, with values that fit and that do not, applied twice."""
     for number in range(count):
-        machine = shop.random.choice((s390(), x86(), OFFLINE, s390(auto_online_blocks="online")))
+        machine = shop.random.choice(
+            (s390(), x86(), HALF_ONLINE, s390(auto_online_blocks="online"))
+        )
         root = shop.machine(machine)
         text = random_layout(shop.random)
         file = shop.root / "layout.toml"

@@ -78,6 +78,8 @@ def test_increments_that_no_s390_has_are_refused(
         ("--memory", "many"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_memsim_boot_refuses_what_cannot_be_meant(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
     assert refused(*arguments, cache=tmp_path)
     assert sorted(os.listdir(tmp_path / "bin")) == sorted(PROGRAMS)

@@ -13,6 +13,7 @@ from guest import fetch
 from guest.apt import FetchError
 from guest.arch import ARCHES, Arch, host
 from guest.bytecode import interpreter
+from static_tree import put
 
 pytestmark = pytest.mark.needs("apt-get", "debian-archive-keyring")
 
@@ -49,8 +50,7 @@ class Archive:
         control = f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: M <m@m>\n"
         (tree / "DEBIAN/control").write_text(f"{control}Description: made\n")
         for path, text in files.items():
-            (tree / path).parent.mkdir(parents=True, exist_ok=True)
-            (tree / path).write_text(text)
+            put(tree, path, text)
         made = self.directory / f"pool/{name}.deb"
         subprocess.run(
             ["dpkg-deb", "-Znone", "--root-owner-group", "-b", tree, made],
@@ -71,8 +71,7 @@ class Archive:
         )
         place = self.directory / f"dists/{suite}"
         part = f"main/binary-{architecture}/Packages"
-        (place / part).parent.mkdir(parents=True, exist_ok=True)
-        (place / part).write_text(index)
+        put(place, part, index)
         lines = [
             f" {hashlib.sha256(file.read_bytes()).hexdigest()} {file.stat().st_size} "
             f"{file.relative_to(place)}\n"
@@ -135,7 +134,7 @@ def test_a_kernel_since_linux_7_comes_with_its_modules(archive: Archive) -> None
     assert (programs.root / "usr/bin/some").exists()
 
 
-def test_an_older_kernel_is_one_package(archive: Archive) -> None:
+def test_fetch_knows_an_older_kernel_that_is_one_package(archive: Archive) -> None:
     archive.fill(X86, OLD, "bookworm")
     get(X86, archive, "bookworm")
     kernel = fetch.kernel(X86, "bookworm")

@@ -19,7 +19,7 @@ from guest.judge.comparison import Answer, Comparison, Disagreement, attempt, co
 from guest.judge.real import GuestSnapshot, captured, given, unknown
 from guest.judge.replay import ENDLESS, MEMORY
 from guest.judge.shorten import TRIES, script, shortened
-from guest.judge.writes import Write, block_writes, firmware_writes
+from guest.judge.writes import JudgedWrite, block_writes, firmware_writes
 from memsim.machine import ENDLESS as ENDLESS_FAULT
 from memsim.machine import Fault
 from memsim.profile import boot
@@ -33,7 +33,7 @@ def state(block: int) -> str:
     return f"{MEMORY}/memory{block}/state"
 
 
-def answered(sysfs: Sysfs, wanted: Sequence[Write]) -> Iterator[Answer]:
+def answered(sysfs: Sysfs, wanted: Sequence[JudgedWrite]) -> Iterator[Answer]:
     """What a kernel would answer that is like this machine."""
     heard: list[str] = []
     sysfs.listeners.append(lambda action, path: heard.append(f"{action}@{path}"))
@@ -47,7 +47,7 @@ def answered(sysfs: Sysfs, wanted: Sequence[Write]) -> Iterator[Answer]:
         before = after
 
 
-def judged(real: Sysfs, wanted: Sequence[Write]) -> Comparison:
+def judged(real: Sysfs, wanted: Sequence[JudgedWrite]) -> Comparison:
     return compare(Sysfs(boot(MACHINE)), wanted, list(answered(real, wanted)))
 
 
@@ -205,7 +205,7 @@ def test_writes_are_made_fewer_until_each_is_needed() -> None:
     needed = [wanted[10], wanted[60], wanted[80]]
     tried = []
 
-    def differs(some: Sequence[Write]) -> Comparison:
+    def differs(some: Sequence[JudgedWrite]) -> Comparison:
         tried.append(len(some))
         wrong = Disagreement(len(some), *some[-1], ("EIO, simulated success",))
         return Comparison(unexplained=[wrong] if all(each in some for each in needed) else [])
@@ -221,7 +221,7 @@ def test_writes_are_made_fewer_until_each_is_needed() -> None:
 def test_another_difference_does_not_stand_for_the_one_that_was_found() -> None:
     wanted = [(state(block), "offline") for block in range(8)]
 
-    def differs(some: Sequence[Write]) -> Comparison:
+    def differs(some: Sequence[JudgedWrite]) -> Comparison:
         return Comparison(unexplained=[Disagreement(1, *some[0], ("ENOMEM, simulated success",))])
 
     found = Disagreement(8, *wanted[7], ("EIO, simulated success",))
@@ -252,7 +252,7 @@ def test_a_write_that_does_not_return_is_ended_by_a_signal() -> None:
         assert running.stdout.read().decode().splitlines() == [ENDLESS, "''", "ENOENT"]
 
 
-def test_the_script_makes_the_same_writes(tmp_path: Path) -> None:
+def test_the_script_of_memsim_judge_makes_the_same_writes(tmp_path: Path) -> None:
     texts = ["online\n", "", "%s\\", "it's", "\0x\xff\n", "-n"]
     paths = [str(tmp_path / f"file{number}") for number in range(len(texts))]
     subprocess.run(["sh", "-ec", script(list(zip(paths, texts, strict=True)))], check=True)
@@ -272,7 +272,7 @@ def test_the_script_makes_the_same_writes(tmp_path: Path) -> None:
         ("--arch x86_64 --standby 1G", "option --standby is for s390x, not for x86_64"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(memsim: Command, words: str, said: str) -> None:
+def test_memsim_judge_refuses_what_cannot_be_judged(memsim: Command, words: str, said: str) -> None:
     done = memsim("judge", *words.split())
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.splitlines()[0] == f"memsim: {said}"

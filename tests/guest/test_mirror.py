@@ -251,7 +251,7 @@ def test_the_proxy_is_apts_and_a_password_is_not_shown(here: Machine, proxy: HTT
 @pytest.mark.parametrize(
     "text", ["", "mirror.example/debian", "http://a b", "[trusted=yes] http://a", "http://a\ndeb b"]
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_mirror_refuses_what_is_no_address(text: str) -> None:
     done = run_program("memsim", "boot", "--fetch", "--mirror", text)
     assert done.returncode == 1
     assert done.stderr.startswith("memsim: --mirror: expected the URL of an archive of Debian, not")

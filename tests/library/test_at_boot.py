@@ -26,7 +26,9 @@ BLOCK = 128 << 20
         (100, 199, ["1[0-9][0-9]"]),
     ],
 )
-def test_patterns_for_numbers(first: int, last: int, patterns: list[str]) -> None:
+def test_block_numbers_of_the_rules_are_patterns(
+    first: int, last: int, patterns: list[str]
+) -> None:
     assert globs(first, last) == patterns
 
 
@@ -56,7 +58,7 @@ def rules(text: str) -> str:
     return found.removeprefix(HEAD).removesuffix(END)
 
 
-def test_the_last_entry_comes_first() -> None:
+def test_the_last_entry_of_a_layout_is_the_first_rule() -> None:
     assert rules(
         '[[memory]]\nblocks = "32-39"\nzone = "Movable"\n'
         '[[memory]]\nblocks = "34"\nstate = "offline"\n'
@@ -92,11 +94,11 @@ def test_the_last_entry_comes_first() -> None:
         ('blocks = "3"\nstate = "deconfigured"', ""),
     ],
 )
-def test_the_rules_of_an_entry(keys: str, expected: str) -> None:
+def test_an_entry_of_a_layout_has_its_udev_rules(keys: str, expected: str) -> None:
     assert rules(f"[[memory]]\n{keys}\n") == expected
 
 
-def test_many_blocks_are_several_rules() -> None:
+def test_many_blocks_are_several_udev_rules() -> None:
     blocks = ",".join(str(number) for number in range(0, 400, 2))
     found = rules(f'[[memory]]\nblocks = "{blocks}"\nzone = "Movable"\n')
     assert len(found.splitlines()) == 2 * 4
@@ -105,7 +107,7 @@ def test_many_blocks_are_several_rules() -> None:
     assert sorted(set(map(int, named))) == list(range(0, 400, 2))
 
 
-def test_the_unit_starts_the_program() -> None:
+def test_the_unit_at_boot_starts_the_program() -> None:
     lines = unit_text("/usr/bin/chmem").splitlines()
     (start,) = (line for line in lines if line.startswith("ExecStart="))
     assert shlex.split(start.removeprefix("ExecStart="))[:2] == ["/usr/bin/chmem", "--apply"]

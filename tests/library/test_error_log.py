@@ -120,7 +120,7 @@ def test_pages_are_poisoned_until_they_are_unpoisoned() -> None:
     assert poisoned(lines) == [0x10, 0x30, 0x40]
 
 
-def test_blocks_that_fail_are_counted() -> None:
+def test_an_error_log_counts_blocks_that_fail() -> None:
     lines = [
         "migrating pfn 8001 failed ret:1",
         "migrating pfn 8002 failed ret:1",

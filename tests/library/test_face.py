@@ -382,7 +382,7 @@ def test_who_leaves_the_loop_ends_the_work_and_can_undo_what_was_done(machine: M
     assert online(root) == [0, 1, 2, 3]
 
 
-def test_a_watch_stops_the_work() -> None:
+def test_a_watch_stops_a_change() -> None:
     class Stopping(Watch):
         begun = 0
 
@@ -498,7 +498,7 @@ def test_a_forecast_raises_what_the_change_would_raise() -> None:
 # Hold it
 
 
-def test_who_holds_is_told(machine: Make) -> None:
+def test_held_error_tells_who_holds_the_machine(machine: Make) -> None:
     root = machine(s390())
     with Machine.at(root) as found, held_by_another(root) as other:
         for how in (

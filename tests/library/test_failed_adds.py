@@ -44,7 +44,7 @@ def test_the_part_of_unaligned_memory_that_makes_whole_blocks(
         "sclp_mem: Standby memory at 0x80000000 (1500M of 1536M usable)",
     ],
 )
-def test_what_else_the_kernel_says(line: str) -> None:
+def test_what_else_the_kernel_log_says_of_memory_that_came(line: str) -> None:
     assert not_added(["a line", line]) == [NotAdded(line)]
 
 
@@ -85,7 +85,7 @@ def test_memory_beyond_the_last_block_is_that_of_both_maps(tmp_path: Path) -> No
     ]
 
 
-def test_parameters_that_take_memory(tmp_path: Path) -> None:
+def test_kernel_parameters_that_take_memory_are_found(tmp_path: Path) -> None:
     root = make(tmp_path / "m", x86())
     with Machine.at(str(root)) as opened:
         assert parameters_that_take(opened.tree) == []

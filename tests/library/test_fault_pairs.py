@@ -16,7 +16,7 @@ from memory_hotplug.change.transaction import Terms
 from memory_hotplug.machine import Machine
 from memory_hotplug.trees.simulated import KernelTree
 from memsim.profile import boot
-from simulated import s390, x86
+from simulated import HALF_ONLINE, s390, x86
 
 
 class Fault(NamedTuple):
@@ -46,7 +46,6 @@ class Faulty(KernelTree):
 
 
 ONLINE_KERNEL = {**s390(), "auto_online_blocks": "online_kernel"}
-WITH_OFFLINE = {**s390(), "blocks": [{"range": [0, 3]}, {"range": [4, 7], "state": "offline"}]}
 SEQUENCES = {
     "enable": (s390(), Order(Action.ENABLE), (4, 5)),
     "enable with struct pages elsewhere": (
@@ -57,10 +56,10 @@ SEQUENCES = {
     "enable where the kernel is quicker": (ONLINE_KERNEL, Order(Action.ENABLE), (4, 5)),
     "disable": (s390(), Order(Action.DISABLE), (1, 2)),
     "configure": (s390(), Order(Action.CONFIGURE, memmap_on_memory=False), (4, 5)),
-    "deconfigure": (WITH_OFFLINE, Order(Action.DECONFIGURE), (4, 5)),
+    "deconfigure": (HALF_ONLINE, Order(Action.DECONFIGURE), (4, 5)),
     "reconfigure": (s390(), Order(Action.RECONFIGURE, memmap_on_memory=True), (1, 2)),
     "reconfigure offline blocks": (
-        WITH_OFFLINE,
+        HALF_ONLINE,
         Order(Action.RECONFIGURE, memmap_on_memory=True),
         (4, 5),
     ),

@@ -111,7 +111,7 @@ def test_a_simulated_machine_without_memory_in_use_says_nothing(machine: Make) -
 
 
 @pytest.mark.parametrize("text", ["a" * 900_000, "a:" + " " * 900_000, "Node " + "1" * 900_000])
-def test_no_text_takes_long(text: str, tree: Path, tmp_path: Path) -> None:
+def test_no_text_of_meminfo_takes_long(text: str, tree: Path, tmp_path: Path) -> None:
     """With a pattern that tries all ways, it would be hours. An archive allows longer files."""
     (tree / "proc").mkdir(exist_ok=True)
     (tree / "proc/meminfo").write_text(text)

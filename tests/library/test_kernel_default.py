@@ -9,6 +9,7 @@ import pytest
 from memory_hotplug.layout.kernel_default import KernelDefault, default_on
 from memory_hotplug.trees.files import FileTree
 from memory_hotplug.trees.root_files import LONGEST
+from static_tree import put
 
 OLD_ON = "CONFIG_MEMORY_HOTPLUG=y\nCONFIG_MEMORY_HOTPLUG_DEFAULT_ONLINE=y\n"
 OLD_OFF = "CONFIG_MEMORY_HOTPLUG=y\n# CONFIG_MEMORY_HOTPLUG_DEFAULT_ONLINE is not set\n"
@@ -18,12 +19,6 @@ RELEASE = "6.1.0-9-amd64"
 def found(root: Path) -> KernelDefault | None:
     with FileTree(str(root)) as tree:
         return default_on(tree)
-
-
-def put(root: Path, path: str, data: str | bytes) -> None:
-    file = root / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +56,9 @@ def test_the_last_valid_parameter_counts(line: str, word: str | None, tmp_path: 
         ("", None),
     ],
 )
-def test_else_the_configuration_counts(text: str, word: str | None, tmp_path: Path) -> None:
+def test_without_the_parameter_the_configuration_counts(
+    text: str, word: str | None, tmp_path: Path
+) -> None:
     put(tmp_path, "proc/cmdline", "ro\n")
     put(tmp_path, "proc/sys/kernel/osrelease", f"{RELEASE}\n")
     for path in (f"usr/lib/modules/{RELEASE}/config", f"boot/config-{RELEASE}"):

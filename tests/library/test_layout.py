@@ -74,7 +74,7 @@ def test_a_layout_says_what_its_keys_say() -> None:
     )
 
 
-def test_json_says_the_same() -> None:
+def test_a_layout_in_json_says_the_same() -> None:
     import tomllib
 
     as_json = parse_layout(json.dumps(tomllib.loads(WHOLE)), "-")
@@ -426,27 +426,27 @@ def read(text: str) -> Layout:
         ("size", '"128"', 128 << 20),
     ],
 )
-def test_the_values_of_an_entry(key: str, value: str, found: object) -> None:
+def test_the_values_of_an_entry_of_a_layout(key: str, value: str, found: object) -> None:
     name = "range" if key == "addresses" else key
     (entry,) = read(f"[[memory]]\n{name} = {value}\n").entries
     assert getattr(entry, key) == found
 
 
 @pytest.mark.parametrize("word", ["online", "offline", "deconfigured"])
-def test_the_states_of_an_entry(word: str) -> None:
+def test_the_states_of_an_entry_of_a_layout(word: str) -> None:
     (entry,) = read(f'[[memory]]\nnode = 0\nstate = "{word}"\n').entries
     assert entry.condition is Condition(word)
     assert not entry.highest
 
 
 @pytest.mark.parametrize("word", ["DMA", "DMA32", "Normal", "Highmem", "Movable"])
-def test_the_zones_of_an_entry(word: str) -> None:
+def test_the_zones_of_an_entry_of_a_layout(word: str) -> None:
     (entry,) = read(f'[[memory]]\nnode = 0\nzone = "{word}"\n').entries
     assert entry.zone is Zone(word)
 
 
 @pytest.mark.parametrize(("word", "highest"), [("lowest", False), ("highest", True)])
-def test_from_which_end(word: str, highest: bool) -> None:
+def test_from_says_at_which_end_a_layout_takes_blocks(word: str, highest: bool) -> None:
     assert read(f'[[memory]]\nsize = "1G"\nfrom = "{word}"\n').entries[0].highest is highest
 
 
@@ -466,7 +466,7 @@ def test_from_which_end(word: str, highest: bool) -> None:
         ("auto_movable_numa_aware = false", Policy(auto_movable_numa_aware=False)),
     ],
 )
-def test_the_keys_of_the_policy(text: str, policy: Policy) -> None:
+def test_the_keys_of_the_policy_of_a_layout(text: str, policy: Policy) -> None:
     found = read(f"[policy]\n{text}\n").policy
     assert found == policy
     assert found.where == Where("f", 2)
@@ -622,7 +622,7 @@ def test_a_link_replaces_what_is_no_directory(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "a")) == ["directory", "link"]
 
 
-def test_a_file_is_removed_once(tmp_path: Path) -> None:
+def test_a_file_below_a_root_is_removed_once(tmp_path: Path) -> None:
     replace_file(str(tmp_path), "a/file", b"")
     assert remove_file(str(tmp_path), "a/file") is True
     assert remove_file(str(tmp_path), "a/file") is False
@@ -641,7 +641,7 @@ def test_a_file_is_removed_once(tmp_path: Path) -> None:
     assert (tmp_path / "outside/file").exists()
 
 
-def test_only_regular_files_are_read(tmp_path: Path) -> None:
+def test_only_regular_files_below_a_root_are_read(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     os.mkfifo(tmp_path / "fifo")
     for name in ("directory", "fifo", "missing"):
@@ -721,7 +721,7 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     assert caught.value.filename == "/long"
 
 
-def test_names_in_a_directory(tmp_path: Path) -> None:
+def test_names_in_a_directory_below_a_root(tmp_path: Path) -> None:
     replace_file(str(tmp_path), "a/one", b"")
     assert names_in(str(tmp_path), "a") == ["one"]
     assert names_in(str(tmp_path), "b") == []

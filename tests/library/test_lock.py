@@ -100,7 +100,7 @@ def test_who_waits_is_told_for_whom_and_gives_up_after_the_timeout(lpar: Path) -
         pass
 
 
-def test_nothing_stays_in_the_tree(lpar: Path) -> None:
+def test_the_lock_leaves_nothing_in_the_tree(lpar: Path) -> None:
     machine = Machine.at(lpar)
     order = Order(Action.RECONFIGURE, memmap_on_memory=True)
     with hold(str(lpar), this_machine=False) as held:

@@ -8,7 +8,7 @@ import pytest
 from memory_hotplug import Machine
 from memory_hotplug.seen.iomem import Region, parse_iomem, read_iomem
 from memory_hotplug.seen.owners import Owners, owners_of, tiers
-from static_tree import MEMORY
+from static_tree import MEMORY, put
 
 ACPI = "sys/bus/acpi/devices"
 
@@ -38,8 +38,7 @@ def tree(tmp_path: Path) -> Path:
 
 def write(root: Path, files: Mapping[str, str]) -> None:
     for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
+        put(root, path, text)
 
 
 def found(root: Path, numbers: range = range(8)) -> Owners:
@@ -115,7 +114,7 @@ def test_regions_without_end_take_no_time(tree: Path) -> None:
     assert found(tree).devices == dict.fromkeys(range(8), "virtio0")
 
 
-def test_tiers_have_nodes(tree: Path) -> None:
+def test_memory_tiers_have_nodes(tree: Path) -> None:
     top = "sys/devices/virtual/memory_tiering"
     lists = {"memory_tier4": "0-1,4\n", "memory_tier22": "2\n", "memory_tierx": "7\n"}
     write(tree, {f"{top}/{name}/nodelist": text for name, text in lists.items()})

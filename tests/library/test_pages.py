@@ -61,7 +61,7 @@ def found(root: Path, *, whole: bool = True) -> Contents:
         (HOLE, Kind.HOLE),
     ],
 )
-def test_each_page_has_a_kind(flag: int, kind: Kind, tmp_path: Path) -> None:
+def test_the_flags_of_a_page_say_its_kind(flag: int, kind: Kind, tmp_path: Path) -> None:
     there = found(tree(tmp_path, {PAGES + 5000: flag}))
     assert there.size(kind) == (4096 if kind is not Kind.FREE else BLOCK)
     assert sum(there.counts.values()) == PAGES

@@ -77,7 +77,9 @@ def steps(given: MemoryBlock, action: Action, **how: Any) -> list[str]:
     ],
     ids=lambda value: "" if isinstance(value, str) else None,
 )
-def test_each_condition_has_its_steps(given: MemoryBlock, order: Order, expected: str) -> None:
+def test_a_plan_has_the_steps_for_each_condition(
+    given: MemoryBlock, order: Order, expected: str
+) -> None:
     found = change_to(given, order).plan
     assert " ".join(step.name for step in found.steps) == expected
     assert found.already == (not expected)

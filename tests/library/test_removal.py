@@ -40,7 +40,7 @@ def devices(*sizes: int) -> Removal:
         ((3, 3), 0, "b"),
     ],
 )
-def test_few_devices_are_emptied(sizes: Sequence[int], count: int, taken: str) -> None:
+def test_removal_empties_few_devices(sizes: Sequence[int], count: int, taken: str) -> None:
     removal = devices(*sizes)
     order = [change.number for change in emptying(changes(sum(sizes)), count, removal)]
     assert sorted(order) == list(range(sum(sizes)))

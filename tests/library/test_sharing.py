@@ -58,7 +58,7 @@ def test_the_order_is_that_of_the_numbers(count: int, four: list[int]) -> None:
     assert children() == before
 
 
-def test_texts_and_errors_come_through(four: list[int]) -> None:
+def test_texts_and_errors_come_through_from_other_processes(four: list[int]) -> None:
     def read(numbers: Sequence[int]) -> list[Result]:
         return [5 if number % 7 == 0 else b"online\n" for number in numbers]
 

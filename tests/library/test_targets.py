@@ -467,7 +467,7 @@ def test_a_zone_gives_its_blocks_from_its_ends(blocks: str, turns: list[int]) ->
     assert all(change.is_ahead for change in found.changes)
 
 
-def test_many_entries_on_many_blocks() -> None:
+def test_a_layout_of_many_entries_on_many_blocks_takes_little_time() -> None:
     """Each takes a moment, however many blocks there are."""
     machine = s390(first=1500, standby=1500)
     kinds: list[Callable[[int], str]] = [

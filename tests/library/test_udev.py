@@ -8,6 +8,7 @@ from memory_hotplug.trees.files import FileTree
 from memory_hotplug.udev.added import AddedMemory, added_memory, outcome
 from memory_hotplug.udev.facts import Facts
 from memory_hotplug.udev.syntax import rule_files
+from static_tree import put
 
 GUARDED = """\
 # Added memory goes online, on most machines
@@ -23,12 +24,6 @@ LABEL="memory_end"
 """
 
 
-def rule(root: Path, name: str, text: str) -> None:
-    file = root / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-
-
 def added(root: Path, numbers: list[int] | None = None) -> AddedMemory:
     with FileTree(str(root)) as tree:
         return added_memory(tree, numbers)
@@ -36,7 +31,7 @@ def added(root: Path, numbers: list[int] | None = None) -> AddedMemory:
 
 def of(text: str, root: Path, numbers: list[int] | None = None) -> AddedMemory:
     """What becomes of added memory with one file of rules."""
-    rule(root, "etc/udev/rules.d/40-x.rules", text)
+    put(root, "etc/udev/rules.d/40-x.rules", text)
     return added(root, numbers)
 
 
@@ -150,7 +145,7 @@ def test_a_rule_that_sets_memory_online_is_found(
         "",
     ],
 )
-def test_other_rules_are_not(text: str, tmp_path: Path) -> None:
+def test_other_udev_rules_set_no_memory_online(text: str, tmp_path: Path) -> None:
     assert answer(of(text, tmp_path)) == "no"
 
 
@@ -158,12 +153,12 @@ ONLINE = 'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}="online%s"\n'
 
 
 def test_rules_have_the_order_and_the_precedence_of_udev(tmp_path: Path) -> None:
-    rule(tmp_path, "usr/lib/udev/rules.d/40-b.rules", ONLINE % "")
-    rule(tmp_path, "etc/udev/rules.d/60-a.rules", ONLINE % "_kernel")
-    rule(tmp_path, "etc/udev/rules.d/40-b.rules", ONLINE % "_movable")
-    rule(tmp_path, "lib/udev/rules.d/10-c.rules", ONLINE % "")
+    put(tmp_path, "usr/lib/udev/rules.d/40-b.rules", ONLINE % "")
+    put(tmp_path, "etc/udev/rules.d/60-a.rules", ONLINE % "_kernel")
+    put(tmp_path, "etc/udev/rules.d/40-b.rules", ONLINE % "_movable")
+    put(tmp_path, "lib/udev/rules.d/10-c.rules", ONLINE % "")
     (tmp_path / "etc/udev/rules.d/10-c.rules").symlink_to("/dev/null")
-    rule(tmp_path, "etc/udev/rules.d/README", ONLINE % "")
+    put(tmp_path, "etc/udev/rules.d/README", ONLINE % "")
     found = added(tmp_path).rules
     assert [(one.file, one.words) for one in found] == [
         ("/etc/udev/rules.d/40-b.rules", ("online_movable",)),
@@ -199,7 +194,7 @@ def test_a_rule_that_is_too_long_for_udev_is_none(length: int, found: int, tmp_p
 
 
 def test_a_file_need_not_be_utf_8(tmp_path: Path) -> None:
-    rule(tmp_path, "etc/udev/rules.d/x.rules", "")
+    put(tmp_path, "etc/udev/rules.d/x.rules", "")
     (tmp_path / "etc/udev/rules.d/x.rules").write_bytes(b"# \xe9\n" + (ONLINE % "").encode())
     assert len(added(tmp_path).rules) == 1
 
@@ -216,7 +211,7 @@ def test_a_file_need_not_be_utf_8(tmp_path: Path) -> None:
     ],
     ids=["patterns", "name", "attributes", "spaces", "quotes", "escapes"],
 )
-def test_no_rule_takes_long(text: str, tmp_path: Path) -> None:
+def test_no_udev_rule_takes_long(text: str, tmp_path: Path) -> None:
     """With a pattern that tries all ways, it would be hours. A line that is too long has some
     releases of udev ignore the file."""
     assert answer(of(f"{text}\n{ONLINE % ''}", tmp_path)) == "perhaps"
@@ -360,7 +355,7 @@ def test_rules_are_gone_through_as_udev_does(text: str, expected: str, tmp_path:
 def test_what_the_tree_says_of_the_machine_is_known(
     file: str, content: str, match: str, holds: bool | None, tmp_path: Path
 ) -> None:
-    rule(tmp_path, file, content)
+    put(tmp_path, file, content)
     found = answer(of(f'{match}, SUBSYSTEM=="memory", ATTR{{state}}="online"\n', tmp_path))
     assert found == {True: "certain: online", False: "no", None: "perhaps"}[holds]
     if '"/' not in match:
@@ -416,8 +411,8 @@ def test_what_is_not_on_a_whole_machine_is_known_not_to_be(
 ) -> None:
     """An attribute that a device does not have is empty; of a device that is not there it matches
     nothing."""
-    rule(tmp_path, DMI, "QEMU\n")
-    rule(tmp_path, "proc/cmdline", "quiet\n")
+    put(tmp_path, DMI, "QEMU\n")
+    put(tmp_path, "proc/cmdline", "quiet\n")
     text = f'{match}, SUBSYSTEM=="memory", ATTR{{state}}="online"\n'
     assert answer(of(text, tmp_path)) in (expected, "perhaps")
     with FileTree(str(tmp_path)) as tree:
@@ -429,13 +424,13 @@ def test_a_part_of_a_machines_files_leaves_variables_unknown(tmp_path: Path) -> 
     """Another file, which was not captured, may set them."""
     text = f'{ADD}ENV{{WANTED}}=="1", ATTR{{state}}="online"\n'
     assert answer(of(text, tmp_path)) == "no"
-    rule(tmp_path, "memsim-capture.json", "{}")
+    put(tmp_path, "memsim-capture.json", "{}")
     assert answer(of(text, tmp_path)) == "perhaps"
 
 
 def test_a_file_that_is_empty_masks_and_a_link_to_nowhere_is_none(tmp_path: Path) -> None:
-    rule(tmp_path, "usr/lib/udev/rules.d/40-b.rules", ONLINE % "")
-    rule(tmp_path, "etc/udev/rules.d/40-b.rules", "")
+    put(tmp_path, "usr/lib/udev/rules.d/40-b.rules", ONLINE % "")
+    put(tmp_path, "etc/udev/rules.d/40-b.rules", "")
     assert answer(added(tmp_path)) == "no"
     (tmp_path / "etc/udev/rules.d/50-c.rules").symlink_to("nowhere")
     assert answer(added(tmp_path)) == "no"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from commands import Command, cells
-from layouts import MINE, layout
+from layouts import MINE, MOVABLE_RULE, layout
 from lsmem_py.columns import BY_NAME
 from memory_hotplug.change.targets import NEEDED_FOR_LAYOUT
 from simulated import Make, s390, write, x86
-from static_tree import MEMORY
+from static_tree import MEMORY, put
 
 ENTRIES = """\
 [[memory]]
@@ -256,14 +256,9 @@ def test_what_is_missing_says_who_has_it(
 
 
 def rule(root: Path, text: str, name: str = "usr/lib/udev/rules.d/60-x.rules") -> None:
-    file = root / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    put(root, name, text)
 
 
-ONLINE = (
-    'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online_movable"\n'
-)
 PERHAPS = 'SUBSYSTEM=="memory", ACTION=="add", CONST{virt}=="kvm", ATTR{state}="online"\n'
 PROGRAM = 'SUBSYSTEM=="memory", ACTION=="add", RUN+="/bin/set-online $sys$devpath/state"\n'
 SETTINGS = """\
@@ -288,7 +283,7 @@ PLACE = "/usr/lib/udev/rules.d/60-x.rules"
         ("online", "", "\nMemory that is added becomes online: the kernel does that itself.\n"),
         (
             "offline",
-            PERHAPS + ONLINE,
+            PERHAPS + MOVABLE_RULE,
             f"{HEADING}  {PLACE}:1 online, perhaps\n  {PLACE}:2 online_movable\n\nMemory that is"
             f" added becomes online or online_movable: by {PLACE}:1 or {PLACE}:2.\n",
         ),
@@ -332,7 +327,7 @@ def test_policy_says_what_becomes_of_added_memory(
 
 def test_policy_in_json_has_all_settings(machine: Make, lsmem: Command) -> None:
     root = machine(x86())
-    rule(root, ONLINE)
+    rule(root, MOVABLE_RULE)
     document = json.loads(lsmem("-s", root, "--policy", "-J").stdout)
     assert document == {
         "schema_version": 1,

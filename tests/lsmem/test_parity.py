@@ -6,7 +6,6 @@ import pytest
 
 import static_tree
 from commands import Command, run_program
-from made_locale import made
 from static_tree import MEMORY, PARAMETERS
 from terminal import Terminal, clean_environment, see
 
@@ -165,12 +164,6 @@ def test_the_parameter_is_known_by_how_it_begins(
 
 
 # The language
-
-
-@pytest.fixture(scope="module")
-def polish(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a Polish locale, made for the tests."""
-    return made(tmp_path_factory.mktemp("locales"), "pl_PL")
 
 
 @pytest.mark.needs("locales", "translations")

@@ -9,10 +9,11 @@ import jsonschema
 import pytest
 
 from commands import Command
+from layouts import ONLINE_RULE
 from simulated import Make, s390, x86
+from static_tree import put
 
 REPORTS = ["--policy", "--holes", "--explain"]
-RULE = 'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online"\n'
 
 
 @pytest.fixture(params=["x86", "s390", "captured"])
@@ -30,12 +31,10 @@ def root(request: pytest.FixtureRequest, machine: Make, tmp_path: Path) -> Path:
     files = {
         "proc/iomem": "00000000-07ffffff : System RAM\n  01000000-01ffffff : Kernel code\n",
         "proc/meminfo": "MemTotal: 102400 kB\nMemAvailable: 51200 kB\n",
-        "etc/udev/rules.d/40.rules": RULE,
+        "etc/udev/rules.d/40.rules": ONLINE_RULE,
     }
     for name, text in files.items():
-        path = tmp_path / "captured" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        put(tmp_path / "captured", name, text)
     return tmp_path / "captured"
 
 

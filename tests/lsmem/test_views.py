@@ -10,6 +10,7 @@ from click.shell_completion import ShellComplete
 from commands import TOP, Command
 from hotplug_cli.click_command import command_of
 from lsmem_py.cli import lsmem as command
+from option_pairs import refusal, spelled
 from simulated import Make, x86
 
 LONG = {one.names[0]: one.long[2:] for one in command.options} | {
@@ -45,18 +46,6 @@ VALUES = {
 CONTRADICTORY = [{"json", "pairs", "raw", "format"}, {"all", "split"}]
 
 
-def spelled(*names: str) -> list[str]:
-    return [f"--{name}" + (f"={VALUES[name]}" if name in VALUES else "") for name in names]
-
-
-def refusal(lsmem: Command, *names: str) -> str:
-    """What is said against options together; nothing if they may stand together."""
-    done = lsmem("--sysroot=/nonexistent", *spelled(*names))
-    assert done.status
-    said = done.stderr.splitlines()[0].removeprefix("lsmem: ")
-    return said if re.search("means nothing to|cannot be combined", said) else ""
-
-
 def expected(first: str, second: str) -> str:
     pair = {first, second}
     cannot = f"options --{first} and --{second} cannot be combined"
@@ -78,7 +67,7 @@ def test_the_manual_names_only_views_and_options_that_there_are() -> None:
 def test_options_go_with_each_other_as_the_manual_says(lsmem: Command) -> None:
     for pair in combinations(sorted(OPTIONS - {"sysroot"}), 2):
         for first, second in (pair, pair[::-1]):
-            assert refusal(lsmem, first, second) == expected(first, second)
+            assert refusal(lsmem, VALUES, first, second) == expected(first, second)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +115,7 @@ WITH_COLUMNS = {("why", "all"), ("why", "split"), ("why", "bytes")}
         if view != "watch"
     ],
 )
-def test_an_option_has_an_effect(
+def test_an_option_of_lsmem_has_an_effect(
     view: str, option: str, machine: Make, lsmem: Command, tmp_path: Path
 ) -> None:
     blocks = [
@@ -168,8 +157,8 @@ def test_an_output_file_takes_what_the_view_writes(
 def test_completion_and_help_have_what_goes_with_the_view(view: str, lsmem: Command) -> None:
     goes = {f"--{name}" for name in GOES_WITH[view] | ALWAYS}
     shell = ShellComplete(command_of(command), {}, "lsmem", "_LSMEM_COMPLETE")
-    found = {item.value for item in shell.get_completions(spelled(view), "--")}
+    found = {item.value for item in shell.get_completions(spelled(VALUES, view), "--")}
     assert found == goes | {"--help", "--version", "--json-schema"}
-    text = lsmem(*spelled(view), "--help").stdout.partition("\nColumns")[0]
+    text = lsmem(*spelled(VALUES, view), "--help").stdout.partition("\nColumns")[0]
     shown = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", text, re.MULTILINE))
     assert shown == found | {f"--{view}"}

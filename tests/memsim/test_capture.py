@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
+from layouts import ONLINE_RULE
 from memory_hotplug.trees.archive import ArchiveTree
 from memsim.capture import capture_tree
 from memsim.offline_pages import offline_bytes
@@ -19,8 +20,8 @@ from memsim.system_files import cleaned, read_system_files
 from page_flags import FREE, show_flags
 from safe_files.linkless import Beneath
 from simulated import make
+from static_tree import put
 
-RULE = 'SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online"\n'
 LAYOUT = 'version = 1\n[[memory]]\nblocks = "0-3"\n'
 
 FILES = {
@@ -45,10 +46,10 @@ FILES = {
     "etc/hostname": "db17\n",
     "etc/memory-layout.d/10-db.toml": f'# of db17\n{LAYOUT}zone = "Movable" # on db17\n',
     "etc/memory-layout.d/note.txt": "db17\n",
-    "usr/lib/udev/rules.d/40-memory.rules": f'# by admin@db17\n{RULE}ENV{{ID_SERIAL}}=="WD-99", '
-    'ATTRS{serial}=="AB\\"C", KERNEL=="sd*"\n',
+    "usr/lib/udev/rules.d/40-memory.rules": f"# by admin@db17\n{ONLINE_RULE}"
+    'ENV{ID_SERIAL}=="WD-99", ATTRS{serial}=="AB\\"C", KERNEL=="sd*"\n',
     "usr/lib/udev/rules.d/60-net.rules": 'SUBSYSTEM=="net", ATTR{address}=="52:54:00:12:34:56"\n',
-    "usr/lib/udev/rules.d/41-masked.rules": RULE,
+    "usr/lib/udev/rules.d/41-masked.rules": ONLINE_RULE,
     "usr/lib/udev/rules.d/42-all.rules": 'ACTION=="add", ATTR{state}="online"\n',
     "usr/lib/udev/rules.d/43-others.rules": 'SUBSYSTEM!="memory", GOTO="x"\nLABEL="x"\n',
     "usr/lib/udev/rules.d/44-path.rules": 'RUN+="/bin/x /sys/devices/system/memory"\n',
@@ -62,9 +63,9 @@ KEPT = {
         and name.rpartition("/")[2] not in ("hostname", "version", "cmdline", "sysinfo")
     },
     "etc/memory-layout.d/10-db.toml": f'\n{LAYOUT}zone = "Movable" \n',
-    "usr/lib/udev/rules.d/40-memory.rules": f'\n{RULE}ENV{{ID_SERIAL}}=="", ATTRS{{serial}}=="", '
-    'KERNEL=="sd*"\n',
-    "usr/lib/udev/rules.d/41-masked.rules": RULE,
+    "usr/lib/udev/rules.d/40-memory.rules": f"\n{ONLINE_RULE}"
+    'ENV{ID_SERIAL}=="", ATTRS{serial}=="", KERNEL=="sd*"\n',
+    "usr/lib/udev/rules.d/41-masked.rules": ONLINE_RULE,
     **{
         name: FILES[name]
         for name in FILES
@@ -95,8 +96,7 @@ def machine(tmp_path: Path, memsim: Command) -> Path:
     tree = tmp_path / "machine"
     capture_tree(tree, tmp_path / "simulated")
     for name, text in FILES.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_text(text)
+        put(tree, name, text)
     (tree / "etc/udev/rules.d").mkdir(parents=True)
     for name in ("41-masked.rules", "61-of-nothing.rules"):
         (tree / "etc/udev/rules.d" / name).symlink_to("/dev/null")
@@ -167,7 +167,7 @@ def test_lsmem_knows_of_a_captured_machine_what_its_rules_ask_for(
 ) -> None:
     for rules in (machine / "usr/lib/udev/rules.d").iterdir():
         rules.unlink()
-    rule = RULE.replace('ACTION=="add"', match)
+    rule = ONLINE_RULE.replace('ACTION=="add"', match)
     (machine / "usr/lib/udev/rules.d/50.rules").write_text(rule)
     (machine / "memsim-capture.json").write_text('{"machine": "s390x"}')
     capture_tree(tmp_path / packed, machine)
@@ -175,7 +175,7 @@ def test_lsmem_knows_of_a_captured_machine_what_its_rules_ask_for(
     assert told.startswith(f"Memory that is added {becomes}")
 
 
-def test_an_archive_is_read_once(
+def test_an_archive_of_memsim_capture_is_read_once(
     machine: Path, tmp_path: Path, lsmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By lsmem, for the blocks, the rules and the layout in it."""
@@ -231,7 +231,7 @@ def test_this_machines_page_size_is_told() -> None:
         ("memsim-capture.json", '{"host": "db17"}', ""),
     ],
 )
-def test_what_stays_of_a_file(path: str, given: str, kept: str) -> None:
+def test_what_memsim_capture_keeps_of_a_file(path: str, given: str, kept: str) -> None:
     assert cleaned(path, given.encode()) == kept.encode()
 
 
@@ -251,7 +251,7 @@ HOSTILE = {
 @pytest.mark.parametrize("path", ["etc/udev/rules.d/x.rules", "etc/memory-layout.d/x.toml"])
 def test_no_text_takes_long_to_clean(path: str, text: str) -> None:
     """With a pattern that tries all ways, it would be hours."""
-    cleaned(path, f"{RULE if path.endswith('rules') else ''}{text}".encode())
+    cleaned(path, f"{ONLINE_RULE if path.endswith('rules') else ''}{text}".encode())
 
 
 @pytest.mark.parametrize("name", ["proc/meminfo", "etc/memory-layout.d/10-db.toml"])
@@ -284,9 +284,9 @@ def test_a_file_that_is_too_long_is_named(
     assert memsim("create", tmp_path / "like", "--capture", source).status == 0
 
 
-def test_a_link_is_not_followed(machine: Path, tmp_path: Path) -> None:
+def test_memsim_capture_does_not_follow_a_link(machine: Path, tmp_path: Path) -> None:
     """Not even where it leads to a file that is wanted."""
-    (tmp_path / "secret").write_text(RULE)
+    (tmp_path / "secret").write_text(ONLINE_RULE)
     (machine / "usr/lib/udev/rules.d/70-x.rules").symlink_to(tmp_path / "secret")
     (machine / "run").symlink_to("etc")
     capture_tree(tmp_path / "case", machine)

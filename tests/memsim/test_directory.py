@@ -269,7 +269,7 @@ def test_a_refused_write_changes_nothing_but_the_count_of_its_fault(tmp_path: Pa
     assert (root / MEMORY / "memory3/state").read_text() == "offline\n"
 
 
-def test_a_reboot_rewrites_the_tree(tmp_path: Path) -> None:
+def test_memsim_reboot_rewrites_the_tree(tmp_path: Path) -> None:
     root = tmp_path / "m"
     directory.create(root, boot("s390-lpar"))
     for path, data in (

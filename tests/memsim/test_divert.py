@@ -72,7 +72,7 @@ def test_each_way_to_write_reaches_the_kernel(way: str, lpar: Path) -> None:
     assert directory.Directory(lpar).kernel().blocks.online(3) is False
 
 
-def test_the_kernels_refusals_arrive(lpar: Path) -> None:
+def test_what_the_kernel_refuses_arrives_at_a_diverted_writer(lpar: Path) -> None:
     script = """$0 -c '
 import errno, json, os, sys
 def tried(name, flags, word=b""):

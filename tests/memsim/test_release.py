@@ -45,7 +45,7 @@ def test_a_block_that_is_offline_is_removable(machine: Make) -> None:
 
 
 @pytest.mark.parametrize("release", [None, "5.8.0", "6.19.0-rc1", "10.2"])
-def test_later_removable_is_constant(release: str | None, machine: Make) -> None:
+def test_removable_is_constant_in_later_releases(release: str | None, machine: Make) -> None:
     root = machine(x86(release=release, faults={"offline": {"2": "EBUSY"}}))
     assert removable(root) == "1" * 8
     assert (root / "proc/sys/kernel/osrelease").exists() is (release is not None)

@@ -324,7 +324,7 @@ def test_only_memory_that_is_offline_and_was_plugged_in_can_go(
         slots.unplug(kernel, range(8, 10))
 
 
-def test_memory_without_room_is_refused(memsim: Command, tmp_path: Path) -> None:
+def test_plug_without_room_is_refused(memsim: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "m", SLOTS)
     for request, complaint in (
         (["--memory", "1G"], "there is no room for 1G of memory\n"),

@@ -141,7 +141,9 @@ def test_the_log_has_its_last_lines() -> None:
     ("large_pages", "memmap", "each"),
     [(True, "0", 2 * MIB), (False, "0", 5 * MIB // 2), (False, "1", MIB // 2), (True, "1", 0)],
 )
-def test_added_memory_takes_memory(large_pages: bool, memmap: str, each: int) -> None:
+def test_struct_pages_of_added_memory_take_memory(
+    large_pages: bool, memmap: str, each: int
+) -> None:
     blocks = [{"range": [0, 2]}, {"range": [3, 200], "config": False}]
     description = {"large_pages": large_pages, "used": 348 * MIB, "increment": SIZE}
     sysfs = Sysfs(boot({**PARTS, **description, "blocks": blocks}))

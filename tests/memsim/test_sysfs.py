@@ -198,7 +198,7 @@ def test_memmap_on_memory_where_the_kernel_does_not_support_it() -> None:
     sysfs.write(memmap(40), b"0")
 
 
-def test_the_files_of_a_block() -> None:
+def test_sysfs_has_the_files_of_a_block() -> None:
     sysfs = Sysfs(boot("s390-zvm"))
     directory = f"{MEMORY}/memory10"
     files = ["online", "phys_device", "phys_index", "removable", "state", "valid_zones"]
@@ -495,7 +495,7 @@ def test_every_change_emits_its_uevent(sysfs: Sysfs) -> None:
     assert heard == [(action, device) for action in ("add", "online", "offline", "remove")]
 
 
-def test_nodes_with_memory() -> None:
+def test_sysfs_lists_the_nodes_with_memory() -> None:
     sysfs = Sysfs(boot("x86-two-nodes"))
     lists = [f"{NODE}/{name}" for name in ("online", "has_memory", "has_normal_memory")]
     assert [text(sysfs, path) for path in lists] == ["0-1"] * 3

@@ -437,7 +437,7 @@ def test_memsim_capture_names_what_is_no_file(
 
 
 @pytest.mark.parametrize("packing", ["", "gz", "bz2", "xz"])
-def test_a_damaged_archive_is_none(packing: str, tmp_path: Path, memsim: Command) -> None:
+def test_a_damaged_archive_is_no_capture(packing: str, tmp_path: Path, memsim: Command) -> None:
     tree = tmp_path / "tree"
     assert memsim("create", tmp_path / "m", "--memory", "256M").status == 0
     assert memsim("capture", "-s", tmp_path / "m", tree).status == 0

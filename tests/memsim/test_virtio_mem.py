@@ -103,7 +103,7 @@ def test_a_reboot_and_a_removal_forget_the_parts(memsim: Command, tmp_path: Path
     assert "Not plugged" not in memsim("show", root).stdout
 
 
-def test_memory_in_use_stays() -> None:
+def test_virtio_mem_leaves_memory_in_use() -> None:
     kernel = boot(ROOM | {"used": 600 * MIB})
     slots.plug(kernel, range(8, 10), "virtio-mem")
     (device,) = kernel.state.devices

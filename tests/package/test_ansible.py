@@ -56,7 +56,7 @@ def run(home: Path, name: str, *words: str, **variables: str) -> subprocess.Comp
     )
 
 
-def test_sanity_is_green(home: Path) -> None:
+def test_ansible_test_sanity_is_green(home: Path) -> None:
     requirements = "ansible_test/_internal/python_requirements.py"
     text = Path(sysconfig.get_path("purelib"), requirements).read_text()
     (version,) = re.findall(r"pip='([\d.]+)'", text)

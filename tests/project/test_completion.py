@@ -111,7 +111,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         ("memsim create new --profile arm", "memsim create new --profile arm64-offset"),
     ],
 )
-def test_a_tab_completes(
+def test_completion_in_a_shell_follows_a_tab(
     name: str, typed: str, completed: str, shell: Callable[[str], Terminal]
 ) -> None:
     terminal = shell(name)

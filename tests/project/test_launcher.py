@@ -118,7 +118,7 @@ def test_a_signal_while_it_starts_ends_it_silently(
         assert process.returncode in allowed
 
 
-def test_an_ignored_interrupt_stays_ignored(tmp_path: Path) -> None:
+def test_an_ignored_interrupt_stays_ignored_by_a_command(tmp_path: Path) -> None:
     directory.create(tmp_path / "m", boot("s390-lpar"))
     directory.Directory(tmp_path / "m").change(lambda kernel: kernel.set_delay("offline", 3, 2))
     chmem = f"trap '' INT; exec {SCRIPTS / 'chmem'} -s {tmp_path / 'm'} -b -d 3 -v"

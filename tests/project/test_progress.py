@@ -111,7 +111,7 @@ def test_work_that_ends_earlier_shows_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert progress.abandon() == b""
 
 
-def test_its_threads_get_no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_of_the_progress_bar_get_no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     written = threading.Event()
     masks: list[set[int]] = []
 

@@ -75,7 +75,7 @@ def test_the_collection_and_contrib_have_programs() -> None:
     assert {"memory_info.py", "memory_layout.py", "memory_hotplug.py", "make-pyz"} <= names
 
 
-def test_a_private_name_is_found(tmp_path: Path) -> None:
+def test_a_private_name_of_the_library_is_found(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import memory_hotplug\nfrom memory_hotplug import Machine, open_tree\n"

@@ -30,7 +30,7 @@ def ran(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_all_commands_run(python: str, file: Path, tmp_path: Path) -> None:
+def test_the_single_file_runs_all_commands(python: str, file: Path, tmp_path: Path) -> None:
     root = make(tmp_path / "m", "s390-lpar")
     start = (python, "-IS", file)
     for words in (

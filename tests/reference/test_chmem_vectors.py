@@ -6,12 +6,10 @@ from typing import Any
 import pytest
 
 from commands import VECTORS, Command
+from parity import OPTION_ERRORS
 from simulated import conditions, make
 
 CASES = VECTORS["chmem"]
-
-OPTION_ERRORS = ("unrecognized option", "ambiguous", "requires an argument", "invalid option")
-"""Errors of which only the exit status counts."""
 
 LEFT_BEHIND = "configured, but not enabled"
 SAYS_WHY = "the reference fails and says nothing"
@@ -36,7 +34,7 @@ def _name(index: int) -> str:
 
 
 @pytest.mark.parametrize("index", range(len(CASES)), ids=_name)
-def test_chmem_does_as_recorded(
+def test_chmem_does_as_util_linux_was_recorded(
     index: int, tmp_path: Path, chmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CHMEM_ADVICE")

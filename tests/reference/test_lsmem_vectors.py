@@ -14,7 +14,7 @@ def _name(case: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("case", VECTORS["lsmem"], ids=_name)
-def test_lsmem_does_as_recorded(
+def test_lsmem_does_as_util_linux_was_recorded(
     case: dict[str, Any], lsmem: Command, machines: Callable[[str], Path]
 ) -> None:
     done = lsmem("--sysroot", machines(case["machine"]), *case["argv"])

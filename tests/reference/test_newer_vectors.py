@@ -9,7 +9,6 @@ import pytest
 
 import static_tree
 from commands import TOP, run_program
-from made_locale import made
 from parity import without_tooltips
 from simulated import conditions, make
 from terminal import Terminal
@@ -19,21 +18,16 @@ FOUND: dict[str, Any] = json.loads((TOP / "tests/reference/vectors-2.43.json").r
 pytestmark = pytest.mark.needs("locales", "translations")
 
 
-@pytest.fixture(scope="module")
-def locales(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return made(tmp_path_factory.mktemp("locales"), "pl_PL")
-
-
 def _name(case: dict[str, Any]) -> str:
     return f"{case['machine']} {' '.join(case['argv'])} {case['columns']}"
 
 
 @pytest.mark.parametrize("case", FOUND["lsmem"], ids=_name)
-def test_lsmem_does_as_recorded(
-    case: dict[str, Any], tmp_path: Path, locales: dict[str, str]
+def test_lsmem_does_as_a_newer_util_linux_was_recorded(
+    case: dict[str, Any], tmp_path: Path, polish: dict[str, str]
 ) -> None:
     root = static_tree.make(tmp_path / "tree", FOUND["machines"][case["machine"]])
-    there = {**locales, "TERM": "xterm", "NO_COLOR": "1", **case["environment"]}
+    there = {**polish, "TERM": "xterm", "NO_COLOR": "1", **case["environment"]}
     words = ("lsmem", "-s", root, *case["argv"])
     if case["columns"]:
         terminal = Terminal(*words, columns=case["columns"], environment=there)
@@ -49,12 +43,14 @@ def test_lsmem_does_as_recorded(
 
 
 @pytest.mark.parametrize("index", range(len(FOUND["chmem"])))
-def test_chmem_does_as_recorded(index: int, tmp_path: Path, locales: dict[str, str]) -> None:
+def test_chmem_does_as_a_newer_util_linux_was_recorded(
+    index: int, tmp_path: Path, polish: dict[str, str]
+) -> None:
     case = FOUND["chmem"][index]
     root = make(tmp_path / "machine", FOUND["machines"][case["machine"]])
     before = conditions(root)
     for step in case["steps"]:
-        there = {**locales, **case["environment"]}
+        there = {**polish, **case["environment"]}
         done = run_program("chmem", "-s", root, *step["argv"], env=there)
         after = conditions(root)
         changed = {str(block): list(now) for block, now in after.items() if now != before[block]}

@@ -8,14 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from layouts import SAVED
 from lines import MIB, Line
 from memsim.directory import Directory
 from memsim.kernel import Kernel
 from simulated import Condition, conditions_of
 from told import said_in, unlike, untrue
 
-SAVED = "etc/memory-layout.d/50-chmem.toml"
-UNIT = "etc/systemd/system/memory-layout.service"
 PARTLY = 64
 Fault = tuple[str, str]
 """A kind of fault, and what is not right."""

@@ -226,7 +226,8 @@ def _plain(seen: Seen) -> Seen:
 
 # What is seen at once
 
-_OPTIONS = ("unrecognized option", "ambiguous", "requires an argument", "invalid option")
+OPTION_ERRORS = ("unrecognized option", "ambiguous", "requires an argument", "invalid option")
+"""Errors of getopt_long, whose words are those of the C library."""
 
 
 def _failed(case: Case) -> bool:
@@ -235,7 +236,7 @@ def _failed(case: Case) -> bool:
 
 def _about_options(case: Case) -> bool:
     return _failed(case) and all(
-        any(one in seen.err for one in _OPTIONS) for seen in (case.theirs, case.ours)
+        any(one in seen.err for one in OPTION_ERRORS) for seen in (case.theirs, case.ours)
     )
 
 

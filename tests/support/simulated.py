@@ -40,6 +40,13 @@ def s390(first: int = 4, standby: int = 4, **more: Any) -> dict[str, Any]:
     }
 
 
+HALF_ONLINE = {
+    **s390(),
+    "blocks": [{"range": [0, 3]}, {"range": [4, 7], "state": "offline"}],
+}
+"""All is configured, and half of it online."""
+
+
 def x86(online: int = 4, offline: int = 4, **more: Any) -> dict[str, Any]:
     """A machine that needs no configuring."""
     blocks: list[dict[str, Any]] = [{"range": [0, online - 1]}]

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 import lines
 import workshop
 from chmem_py.cli import chmem
-from judge import PARTLY, UNIT, Ran, Seen, as_asked, told_of
+from judge import PARTLY, Ran, Seen, as_asked, told_of
+from layouts import UNIT
 from lines import Draw, Line
 from memsim.directory import Directory
 from memsim.machine import TRANSITIONS, Fault

@@ -14,9 +14,16 @@ FIRMWARE = Path("sys/firmware/memory")
 PARAMETERS = Path("sys/module/memory_hotplug/parameters")
 
 
+def put(root: Path, path: str, text: str | bytes = "") -> None:
+    """A file of a tree, with the directories above it."""
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+
+
 def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n")
+    """A line, as an attribute of sysfs has it."""
+    put(path.parent, path.name, f"{text}\n")
 
 
 def make(root: Path, machine: Mapping[str, Any]) -> Path:

@@ -37,7 +37,7 @@ def devices(guest: Guest) -> dict[int, str]:
     return {row["block"]["first"]: row["device"] for row in rows if row["device"]}
 
 
-def test_every_block_has_its_owner(guest: Guest) -> None:
+def test_device_names_the_owner_of_every_block(guest: Guest) -> None:
     found = devices(guest)
     of_virtio = [block for block, device in found.items() if device == VIRTIO]
     assert len(of_virtio) == VIRTIO_MEM_BLOCKS

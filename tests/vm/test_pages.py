@@ -56,7 +56,7 @@ def test_fewer_writes_fail_than_from_the_highest_down(occupied: Guest) -> None:
     assert failed["auto"] == failed["best"] == 0
 
 
-def test_what_is_predicted_happens(occupied: Guest) -> None:
+def test_what_lsmem_why_predicts_happens(occupied: Guest) -> None:
     told = {block: row["candidate"] for block, row in why(occupied, "32-47").items()}
     went, messages = {}, {}
     for block in ADDED:

@@ -144,7 +144,7 @@ def test_zoneinfo_counts_what_is_plugged_only(guest: Guest) -> None:
     assert counts["managed"] >> 8 == sum(parts.values())
 
 
-def test_a_capture_tells_the_same(guest: Guest) -> None:
+def test_a_capture_of_parts_of_blocks_tells_the_same(guest: Guest) -> None:
     script = 'from memsim.capture import capture_tree; capture_tree("/tmp/c.tar.gz", "/")'
     assert guest.run(["python3", "-c", script]).status == 0
     done = guest.run(["lsmem", "-s", "/tmp/c.tar.gz", "--explain", "-J"])

@@ -11,7 +11,7 @@ import pytest
 from commands import Command
 from guest.judge.comparison import Comparison, compare
 from guest.judge.real import captured
-from guest.judge.writes import MEMORY, Write
+from guest.judge.writes import MEMORY, JudgedWrite
 from memsim.directory import create
 from memsim.kernel import Kernel
 from vm.guest import Guest
@@ -23,15 +23,15 @@ FAILED, TAKEN, SOUND, OFFLINE, ABSENT = 32, 33, 34, 35, 1000
 HARD, SOFT = f"{MEMORY}/hard_offline_page", f"{MEMORY}/soft_offline_page"
 
 
-def _page(file: str, block: int, offset: int = 0x5678) -> Write:
+def _page(file: str, block: int, offset: int = 0x5678) -> JudgedWrite:
     return file, hex((block << 27) + offset)
 
 
-def _states(word: str, *blocks: int) -> list[Write]:
+def _states(word: str, *blocks: int) -> list[JudgedWrite]:
     return [(f"{MEMORY}/memory{block}/state", word) for block in blocks]
 
 
-WRITES: list[Write] = [
+WRITES: list[JudgedWrite] = [
     # Pages of a block that has just been set online are free.
     *_states("online_movable", FAILED),
     _page(HARD, FAILED),

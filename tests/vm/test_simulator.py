@@ -12,7 +12,7 @@ import pytest
 
 from guest.judge.comparison import Comparison, compare
 from guest.judge.real import captured, given
-from guest.judge.writes import MEMORY, POLICIES, Write, block_writes
+from guest.judge.writes import MEMORY, POLICIES, JudgedWrite, block_writes
 from memsim.kernel import Kernel
 from memsim.kernel.slots import plug, unplug
 from memsim.machine import Group
@@ -102,7 +102,7 @@ def test_added_and_removed_memory_is_the_same(tally: Comparison) -> None:
         sysfs = with_slots(captured(guest.snapshot()).kernel.machine)
         boot = list(guest.snapshot().blocks("state"))
 
-        def judged(wanted: list[Write]) -> Comparison:
+        def judged(wanted: list[JudgedWrite]) -> Comparison:
             return compare(sysfs, wanted, guest.replayed(wanted))
 
         free = list(range(SLOTS))

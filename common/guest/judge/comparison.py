@@ -16,7 +16,7 @@ from guest.judge.replay import (
     OTHERS,
     error_name,
 )
-from guest.judge.writes import Write
+from guest.judge.writes import JudgedWrite
 from memsim.machine import ENDLESS as ENDLESS_FAULT
 from memsim.machine import Fault
 from memsim.sysfs import Sysfs
@@ -146,7 +146,7 @@ _FAULTS: Final = {"EBUSY": Fault("EBUSY", 1), ENDLESS: Fault(ENDLESS_FAULT, 1)}
 """What the simulated kernel is told when the real one has met a page."""
 
 
-def compare(sysfs: Sysfs, writes: Iterable[Write], answers: Iterable[Answer]) -> Comparison:
+def compare(sysfs: Sysfs, writes: Iterable[JudgedWrite], answers: Iterable[Answer]) -> Comparison:
     """Give the simulated machine the writes whose outcome on the real one is known.
 
     Where the real kernel said EBUSY to setting a block offline, or did not come to an end, some

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from guest.channel import CallError, Message, Program
+from guest.channel import CallError, ChannelMessage, Program
 from guest.judge.comparison import Answer, Disagreement
 from guest.judge.replay import FIRMWARE, MEMORY
-from guest.judge.writes import Write, block_writes, firmware_writes
+from guest.judge.writes import JudgedWrite, block_writes, firmware_writes
 from guest.machine import Guest, GuestError
 from memsim.kernel import Kernel
 from memsim.profile import from_tree
@@ -111,7 +111,7 @@ def captured(seen: GuestSnapshot, page: int = 4096) -> Sysfs:
 
 def given(
     seen: GuestSnapshot, boot: Sequence[int], seed: int, count: int, page: int
-) -> list[Write]:
+) -> list[JudgedWrite]:
     """Random writes for a guest: to the blocks that it booted on, and to others that it has or may
     get."""
     if configured := seen.firmware("config"):
@@ -121,7 +121,7 @@ def given(
     return block_writes(seed, count, boot, added or boot, page)
 
 
-def replayed(guest: Guest, wanted: Sequence[Write], limit: float = LIMIT) -> list[Answer]:
+def replayed(guest: Guest, wanted: Sequence[JudgedWrite], limit: float = LIMIT) -> list[Answer]:
     """What the real kernel made of these writes; before them the condition at the start.
 
     A write that does not return is ended by a signal when QEMU has used the processor for `limit`
@@ -138,7 +138,7 @@ def replayed(guest: Guest, wanted: Sequence[Write], limit: float = LIMIT) -> lis
 
 
 def _answers(
-    guest: Guest, program: Program, wanted: Sequence[Write], limit: float
+    guest: Guest, program: Program, wanted: Sequence[JudgedWrite], limit: float
 ) -> Iterator[list[Any]]:
     """The lines that the program in the guest writes, as they come."""
     text, done, errors = "", 0, ""
@@ -161,7 +161,7 @@ def _answers(
             return
 
 
-def _next(guest: Guest, program: Program, limit: float) -> Message:
+def _next(guest: Guest, program: Program, limit: float) -> ChannelMessage:
     """The program's next message. A signal ends the write that it makes, when that has taken too
     long; raises TimeoutError if it does not."""
     used, begun = guest.cpu_seconds(), time.monotonic()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from guest.judge.comparison import Comparison, Disagreement, block_of
-from guest.judge.writes import Write
+from guest.judge.writes import JudgedWrite
 
 __all__ = ["TRIES", "script", "shortened"]
 
@@ -15,11 +15,11 @@ TRIES: Final = 24
 
 
 def shortened(
-    wanted: Sequence[Write],
+    wanted: Sequence[JudgedWrite],
     found: Disagreement,
-    judged: Callable[[Sequence[Write]], Comparison],
+    judged: Callable[[Sequence[JudgedWrite]], Comparison],
     tries: int = TRIES,
-) -> list[Write]:
+) -> list[JudgedWrite]:
     """Fewer of these writes, with a difference of the same kind as the one that was found.
 
     `judged` makes writes on a machine that has just booted. Halves, quarters and so on are left out
@@ -48,7 +48,7 @@ def shortened(
     return left
 
 
-def script(wanted: Sequence[Write]) -> str:
+def script(wanted: Sequence[JudgedWrite]) -> str:
     """Shell commands that make these writes."""
     return "".join(f"printf '{_octal(text)}' > {path}\n" for path, text in wanted)
 

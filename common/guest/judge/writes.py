@@ -9,9 +9,9 @@ from typing import Final
 
 from guest.judge.replay import FIRMWARE, MEMORY
 
-__all__ = ["MEMORY", "POLICIES", "Write", "block_writes", "firmware_writes"]
+__all__ = ["MEMORY", "POLICIES", "JudgedWrite", "block_writes", "firmware_writes"]
 
-Write = tuple[str, str]
+JudgedWrite = tuple[str, str]
 """An absolute path and what is written there, each character a byte."""
 
 WORDS: Final = ("offline",) * 6 + ("online_movable",) * 4 + ("online",) * 3 + ("online_kernel",)
@@ -48,7 +48,7 @@ def _line(random_: random.Random, text: str) -> str:
     return f"{text}\n" if random_.random() < 0.75 else text
 
 
-def _long(made: Sequence[Write], page: int) -> list[Write]:
+def _long(made: Sequence[JudgedWrite], page: int) -> list[JudgedWrite]:
     """The writes, the long ones a little longer than a page."""
     return [
         (path, re.sub(f"(.){_LONG}", lambda found: found[1] * (page + page // 4), text, flags=re.S))
@@ -56,7 +56,7 @@ def _long(made: Sequence[Write], page: int) -> list[Write]:
     ]
 
 
-Likely = tuple[float, Callable[[random.Random, int], Write]]
+Likely = tuple[float, Callable[[random.Random, int], JudgedWrite]]
 """A kind of write: up to which number below 1 it is chosen, and what makes one to a block."""
 
 
@@ -66,7 +66,7 @@ def _made(
     choose: Callable[[random.Random], int],
     kinds: Sequence[Likely],
     page: int,
-) -> list[Write]:
+) -> list[JudgedWrite]:
     """COUNT random writes, each to a block that is chosen first and of a kind of KINDS."""
     random_, made = random.Random(seed), []
     for _ in range(count):
@@ -76,7 +76,7 @@ def _made(
     return _long(made, page)
 
 
-def _at(attribute: str, words: Sequence[str], above: str = MEMORY) -> Callable[..., Write]:
+def _at(attribute: str, words: Sequence[str], above: str = MEMORY) -> Callable[..., JudgedWrite]:
     """What makes a write of one of WORDS to an attribute of a block, as echo writes it."""
     return lambda random_, block: (
         f"{above}/memory{block}/{attribute}",
@@ -84,25 +84,25 @@ def _at(attribute: str, words: Sequence[str], above: str = MEMORY) -> Callable[.
     )
 
 
-def _to_flag(random_: random.Random, block: int) -> Write:
+def _to_flag(random_: random.Random, block: int) -> JudgedWrite:
     attribute = random_.choice(("config", "memmap_on_memory"))
     return f"{FIRMWARE}/memory{block}/{attribute}", random_.choice(BOOLEANS)
 
 
-def _wrong(random_: random.Random, block: int) -> Write:
+def _wrong(random_: random.Random, block: int) -> JudgedWrite:
     return f"{MEMORY}/memory{block}/state", random_.choice(WRONG)
 
 
-def _policy(random_: random.Random, block: int) -> Write:
+def _policy(random_: random.Random, block: int) -> JudgedWrite:
     words = (*POLICIES, *random_.sample(WRONG, 2))
     return f"{MEMORY}/auto_online_blocks", _line(random_, random_.choice(words))
 
 
-def _read_only(random_: random.Random, block: int) -> Write:
+def _read_only(random_: random.Random, block: int) -> JudgedWrite:
     return f"{MEMORY}/memory{block}/{random_.choice(READ_ONLY)}", "1\n"
 
 
-def _to_nothing(path: str, text: str) -> Callable[..., Write]:
+def _to_nothing(path: str, text: str) -> Callable[..., JudgedWrite]:
     """What makes a write to a block that no machine has."""
     return lambda random_, block: (path.format(random_.randrange(1 << 16, 1 << 20)), text)
 
@@ -130,7 +130,7 @@ _ELSEWHERE: Final[tuple[Likely, ...]] = (
 
 def firmware_writes(
     seed: int, count: int, boot: Sequence[int], standby: Sequence[int], page: int = 4096
-) -> list[Write]:
+) -> list[JudgedWrite]:
     """Random writes on an s390: to config and memmap_on_memory, and to the blocks themselves.
 
     `page` is the kernel's page size, in bytes.
@@ -144,7 +144,7 @@ def firmware_writes(
 
 def block_writes(
     seed: int, count: int, boot: Sequence[int], added: Sequence[int], page: int = 4096
-) -> list[Write]:
+) -> list[JudgedWrite]:
     """Random writes: mostly to blocks that were added, some to those the machine booted on.
 
     `page` is the kernel's page size, in bytes.

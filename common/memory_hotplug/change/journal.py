@@ -47,6 +47,7 @@ from memory_hotplug.trees.root_files import (
     remove_file,
     replace_file,
 )
+from safe_files.errno_names import error_of
 
 __all__ = ["HALF_DONE", "RUN", "Journal", "Left", "last_change", "left_in", "words_before"]
 
@@ -339,7 +340,7 @@ class Journal:
         if len(data) > LONGEST:
             # Nobody could read it, and the record of an older change is not that of the last.
             remove_file(self._root, UNDO)
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), UNDO)
+            raise error_of(errno.EFBIG, UNDO)
         replace_file(self._root, UNDO, data, 0o600)
         self._size = len(data)
 

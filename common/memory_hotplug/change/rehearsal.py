@@ -7,7 +7,6 @@ there is memory for struct pages. The dry run assumes both.
 
 import contextlib
 import errno
-import os
 import re
 from collections.abc import Iterable
 from functools import cached_property
@@ -18,6 +17,7 @@ from memory_hotplug.change.zone_spans import NEEDED, Spans
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import MEMINFO
 from memory_hotplug.trees.files import read_one_by_one
+from safe_files.errno_names import error_of
 
 __all__ = ["Rehearsal"]
 
@@ -93,11 +93,11 @@ class Rehearsal:
             self._record(path, word)
             return
         if (attribute, word) == ("memmap_on_memory", "1") and self._without_memmap():
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+            raise error_of(errno.EOPNOTSUPP, path)
         number = int(directory.rpartition("/memory")[2])
         zones = self._valid_zones(number)
         if (attribute, word) == ("state", "offline") and zones and zones.strip() == b"none":
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+            raise error_of(errno.EINVAL, path)
         self._record(path, word)
         if attribute == "state":
             self._switch(number, word)

@@ -14,6 +14,7 @@ from memory_hotplug.errors import printable
 from memory_hotplug.trees.files import Packed
 from memory_hotplug.trees.many import LISTING, READING
 from safe_files.beneath import check_regular, check_writable, open_beneath
+from safe_files.errno_names import error_of
 from safe_files.replace import replaced, replacing, write_all
 
 __all__ = [
@@ -138,11 +139,11 @@ def why_not_written(root: str, path: str) -> OSError | None:
                 with suppress(FileNotFoundError):
                     found = os.stat(name, dir_fd=at, follow_symlinks=False)
                     if stat.S_ISDIR(found.st_mode):
-                        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+                        raise error_of(errno.EISDIR)
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=at, effective_ids=True):
                 read_only = os.fstatvfs(at).f_flag & os.ST_RDONLY
                 code = errno.EROFS if read_only else errno.EACCES
-                raise OSError(code, os.strerror(code))
+                raise error_of(code)
     except OSError as error:
         return error
     return None

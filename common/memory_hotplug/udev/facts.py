@@ -21,12 +21,12 @@ from memory_hotplug.trees.root_files import (
     read_file,
 )
 
-__all__ = ["NOTHING", "Attribute", "Facts", "Values"]
+__all__ = ["NOTHING", "AttributeValues", "Facts", "Values"]
 
 Values = frozenset[str] | None
 """The values that something may have; None if that is not known."""
 NOTHING: Values = frozenset({""})
-Attribute = Values | Literal[False]
+AttributeValues = Values | Literal[False]
 """The values of what may not be there at all: False."""
 
 _CPUS = "proc/cpuinfo"
@@ -136,14 +136,14 @@ class Facts:
         blocks = [name for name in self.names(MEMORY) if re.fullmatch("memory[0-9]+", name)]
         return frozenset(self.names(f"{MEMORY}/{min(blocks)}") if blocks else ())
 
-    def of_memory(self, name: str) -> Attribute:
+    def of_memory(self, name: str) -> AttributeValues:
         """An attribute of /sys/devices/system/memory; False if there is none."""
         text = self.text(f"{MEMORY}/{name}")
         if text is not None:
             return frozenset({text})
         return False if self._whole else None
 
-    def of_device(self, subsystem: str, kernel: str, name: str) -> Attribute:
+    def of_device(self, subsystem: str, kernel: str, name: str) -> AttributeValues:
         """An attribute of any device, such as sys_vendor of dmi/id; False if there is none."""
         if subsystem == "dmi":
             text = self._dmi(name) if kernel == "id" else None
@@ -157,7 +157,7 @@ class Facts:
             return frozenset(found[:1])
         return self._missing(places)
 
-    def _missing(self, places: tuple[str, ...]) -> Attribute:
+    def _missing(self, places: tuple[str, ...]) -> AttributeValues:
         """An attribute that a device does not have is empty; False if there is no such device."""
         if not self._whole:
             return None
@@ -171,7 +171,7 @@ class Facts:
             return True
         return False if self._whole else None
 
-    def parameter(self, name: str) -> Attribute:
+    def parameter(self, name: str) -> AttributeValues:
         """A parameter of the kernel's command line; False if it was not given."""
         text = self.text(CMDLINE)
         if text is None:

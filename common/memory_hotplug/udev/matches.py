@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import NamedTuple
 
-from memory_hotplug.udev.facts import NOTHING, Attribute, Facts, Values
+from memory_hotplug.udev.facts import NOTHING, AttributeValues, Facts, Values
 from memory_hotplug.udev.patterns import match_numbers, match_text
 from memory_hotplug.udev.syntax import Token, TokenKind
 from memory_hotplug.udev.world import World, limited
@@ -137,7 +137,7 @@ def _tag(token: Token, world: World) -> bool | None:
 # Attributes
 
 
-def _attribute(name: str, world: World, event: Event) -> Attribute:
+def _attribute(name: str, world: World, event: Event) -> AttributeValues:
     """The values of an attribute, as a match reads it; False if there is none."""
     if name.startswith("["):
         subsystem, kernel, below = _device(name)
@@ -168,7 +168,7 @@ def _device(name: str) -> tuple[str, str, str]:
     return (found[1], found[2], found[3]) if found else ("", "", "")
 
 
-def _read(name: str, world: World, event: Event) -> Attribute:
+def _read(name: str, world: World, event: Event) -> AttributeValues:
     if name == "state":
         return None if world.touched else frozenset({"online" if world.online else "offline"})
     if name == "online":

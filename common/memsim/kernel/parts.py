@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from memsim.kernel.blocks import ONLINE, Blocks
 from memsim.kernel.state import KernelState
-from memsim.kernel.zones import MOVABLE
 
-__all__ = ["KERNEL_ZONES", "unplugged_online"]
-
-KERNEL_ZONES: Final = bytes(zone for zone in ONLINE if zone != MOVABLE)
+__all__ = ["unplugged_online"]
 
 
 def unplugged_online(

@@ -15,19 +15,19 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from memsim.kernel.blocks import ABSENT, EARLY, MEMMAP, OFFLINE, Blocks
-from memsim.kernel.parts import KERNEL_ZONES, unplugged_online
+from memsim.kernel.parts import unplugged_online
 from memsim.kernel.state import LOG_LENGTH, PAGE, KernelState
 from memsim.kernel.storage import NO_PAGE_TABLES, Hypervisor, StructPages
-from memsim.kernel.zones import MOVABLE, NONE, Zones
+from memsim.kernel.zones import MOVABLE, NONE, NOT_MOVABLE, Zones
 from memsim.machine import ENDLESS, ONLINE_WORDS, TRANSITIONS, Fault, Machine
 from safe_files.errno_names import EHWPOISON, error_of, number_of
 
-__all__ = ["Kernel", "Uevent"]
+__all__ = ["Kernel", "UeventAction"]
 
 _FOREVER = 1e8
 """Seconds, some three years."""
 
-Uevent = Literal["add", "remove", "online", "offline"]
+UeventAction = Literal["add", "remove", "online", "offline"]
 
 
 class Kernel:
@@ -65,7 +65,7 @@ class Kernel:
         self._changed = False
         self.going_offline: int | None = None
         """The block that is going offline, while `wait` is called."""
-        self.listeners: list[Callable[[Uevent, int], None]] = []
+        self.listeners: list[Callable[[UeventAction, int], None]] = []
         """Functions to call for each uevent, with its action and its block."""
         self.wait: Callable[[float], None] | None = None
         """Called with the delay of a transition, in seconds. If it raises, the transition ends."""
@@ -99,7 +99,7 @@ class Kernel:
         online = self.zones.online.items()
         blocks = sum(count for (_, zone), count in online if zone != MOVABLE)
         room = blocks * self.machine.block_size - self.struct_pages.in_other_blocks
-        room -= unplugged_online(self.state, self.blocks, KERNEL_ZONES)
+        room -= unplugged_online(self.state, self.blocks, NOT_MOVABLE)
         return min(self.free_memory(), room - self.machine.used)
 
     @property
@@ -383,7 +383,7 @@ class Kernel:
             self.wait(_FOREVER)
         return "EINTR"
 
-    def _emit(self, uevent: Uevent, block: int) -> None:
+    def _emit(self, uevent: UeventAction, block: int) -> None:
         for listener in self.listeners:
             listener(uevent, block)
 

@@ -20,8 +20,9 @@ __all__ = [
     "MOVABLE",
     "NONE",
     "NORMAL",
+    "NOT_MOVABLE",
     "Rules",
-    "Span",
+    "ZoneSpan",
     "Zones",
 ]
 
@@ -31,9 +32,9 @@ NONE, DMA, DMA32, NORMAL, HIGHMEM, MOVABLE, DEVICE = range(IN_ZONE, IN_ZONE + le
 KERNEL_ZONES: Final = (NONE, DMA, DMA32, NORMAL)
 """A node with memory in one of these zones has normal memory (N_NORMAL_MEMORY)."""
 
-_NOT_MOVABLE: Final = bytes(zone for zone in range(NONE, DEVICE + 1) if zone != MOVABLE)
+NOT_MOVABLE: Final = bytes(zone for zone in range(NONE, DEVICE + 1) if zone != MOVABLE)
 
-Span = tuple[int, int]
+ZoneSpan = tuple[int, int]
 """The lowest and the highest block of a zone, both inclusive."""
 
 
@@ -41,7 +42,7 @@ Span = tuple[int, int]
 class Rules:
     """The rules for the zones of a node's offline blocks."""
 
-    spans: tuple[tuple[int, Span], ...]
+    spans: tuple[tuple[int, ZoneSpan], ...]
     auto: bool | None
     """Whether the policy auto-movable takes Movable; None without this policy."""
     movable_node: bool
@@ -99,7 +100,7 @@ class Zones:
             for zone in group.straddles
         ]
         self.online: dict[tuple[int, int], int] = {}
-        self.spans: dict[tuple[int, int], Span] = {}
+        self.spans: dict[tuple[int, int], ZoneSpan] = {}
         self._areas = list(_areas(machine))
         self._early: dict[int, int] | None = None
         for node, first, last in self._areas:
@@ -128,7 +129,7 @@ class Zones:
         if self._early is None:
             self._early = dict.fromkeys(self.nodes, 0)
             for node, first, last in self._areas:
-                self._early[node] += self._blocks.count_flagged(EARLY, _NOT_MOVABLE, first, last)
+                self._early[node] += self._blocks.count_flagged(EARLY, NOT_MOVABLE, first, last)
         return self._early
 
     def choose(self, block: int, word: str) -> int:
@@ -235,7 +236,7 @@ class Zones:
         if self._early and zone != MOVABLE and self._blocks.flag(block, EARLY):
             self._early[self._blocks.group(block).node] += by
 
-    def _widen(self, key: tuple[int, int], span: Span) -> None:
+    def _widen(self, key: tuple[int, int], span: ZoneSpan) -> None:
         low, high = self.spans.get(key, span)
         self.spans[key] = (min(low, span[0]), max(high, span[1]))
 

@@ -9,8 +9,7 @@ from guest.s390.parameters import DescriptionError, partition
 from guest.s390.service_element import MIB, Refusal, StorageChange
 from memsim import profile
 from memsim.description import parse
-
-LPAR: dict[str, Any] = {**profile.PROFILES["s390-lpar"], "increment": 128 * MIB}
+from vm.lpars import LPAR
 
 
 def test_the_built_in_lpar_boots_with_2_gib_of_4() -> None:

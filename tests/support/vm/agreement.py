@@ -39,6 +39,12 @@ def conditions(guest: Lpar) -> Conditions:
     return found
 
 
+def prepare(guest: Lpar, blocks: Mapping[int, Any]) -> Conditions:
+    """Bring blocks to a condition; the machine then."""
+    call(guest, "prepare", blocks=blocks)
+    return conditions(guest)
+
+
 GOALS: Final[dict[str, Callable[[Condition, Condition], bool]]] = {
     "enable": lambda before, after: after.state == "online" and after.configured,
     "disable": lambda before, after: (

@@ -15,7 +15,7 @@ from guest.hardware import Hardware
 from guest.judge import real
 from guest.judge.comparison import Answer
 from guest.judge.real import GuestSnapshot
-from guest.judge.writes import Write
+from guest.judge.writes import JudgedWrite
 from guest.machine import GuestError
 from guest.plugging import DONE
 from guest.qemu import QemuError as QmpError
@@ -126,7 +126,7 @@ class Guest:
         """The guest's whole memory sysfs; not while a block is on its way offline."""
         return real.snapshot(self._guest)
 
-    def replayed(self, writes: Sequence[Write], limit: float = LIMIT) -> list[Answer]:
+    def replayed(self, writes: Sequence[JudgedWrite], limit: float = LIMIT) -> list[Answer]:
         """What the kernel makes of these writes; before them the condition at the start."""
         return real.replayed(self._guest, writes, limit)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from guest.judge.writes import Write, firmware_writes
+from guest.judge.writes import JudgedWrite, firmware_writes
 from guest.s390.parameters import Partition
 from vm.lpars import LPAR, MIB, lpar, of
 
@@ -13,7 +13,7 @@ class Fuzzed(NamedTuple):
 
     machine: dict[str, Any]
     partition: Partition
-    writes: Sequence[Write]
+    writes: Sequence[JudgedWrite]
 
 
 def _fuzzed(seed: int, machine: dict[str, Any], **how: bool) -> Fuzzed:

@@ -24,6 +24,9 @@ MIB: Final = 1 << 20
 LPAR: Final[dict[str, Any]] = {**profile.PROFILES["s390-lpar"], "increment": 128 * MIB}
 """2 GiB online, 2 GiB standby, blocks of 128 MiB: the machine of the cover letter."""
 
+COLUMNS: Final = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"
+"""What lsmem is asked for."""
+
 
 def lpar(blocks: Iterable[tuple[int, int, bool]] = (), **keys: Any) -> dict[str, Any]:
     """A machine like LPAR but for some keys, of blocks (first, last, configured)."""

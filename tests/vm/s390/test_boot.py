@@ -18,8 +18,7 @@ from guest.s390.service_element import StorageChange
 from guest.s390.states import restarted
 from vm.agreement import conditions
 from vm.lpar_machines import COVER_LETTER
-
-COLUMNS = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"
+from vm.lpars import COLUMNS
 
 
 def test_a_command_runs_in_the_kernel_and_its_status_is_passed_on() -> None:

@@ -15,7 +15,7 @@ from guest.s390.lpar import Lpar
 from guest.s390.parameters import Partition
 from guest.s390.service_element import Answered, Refusal, Response, SclpCommand, StorageChange
 from told import said_in
-from vm.agreement import Conditions, check, conditions
+from vm.agreement import Conditions, check, conditions, prepare
 from vm.lpar_machines import FUZZED, SCARCE
 from vm.lpars import call
 
@@ -31,12 +31,6 @@ ACTIONS = {
 MIXED = {16: ("disabled", True), 17: ("offline", True), 18: ("online_movable", True)}
 ALL_ONLINE = dict.fromkeys((16, 17, 18), ("online_movable", True))
 ALL_DISABLED = dict.fromkeys((16, 17, 18), ("disabled", True))
-
-
-def prepare(lpar: Lpar, blocks: dict[int, tuple[str, bool]]) -> Conditions:
-    """Bring blocks to a condition; the machine then."""
-    call(lpar, "prepare", blocks=blocks)
-    return conditions(lpar)
 
 
 def chmem(lpar: Lpar, options: str) -> Ended:

@@ -4,12 +4,11 @@ import pytest
 
 from guest.s390.lpar import Lpar
 from guest.s390.service_element import SclpCommand
-from vm.lpars import call
+from vm.lpars import COLUMNS, call
 
 FIRMWARE = "/sys/firmware/memory/memory{}/"
 MEMORY = "/sys/devices/system/memory/memory{}/"
 
-COLUMNS = "RANGE,SIZE,STATE,BLOCK,CONFIGURED,MEMMAP_ON_MEMORY"
 
 AT_BOOT = ["0-15 2G online yes no", "16-31 2G offline no yes"]
 GIVEN_BACK = [

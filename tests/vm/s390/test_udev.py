@@ -1,17 +1,13 @@
 """A real udev hears of blocks that come and go, and a rule of its own acts beside chmem."""
 
 from guest.s390.lpar import Lpar
+from layouts import MOVABLE_RULE
 from vm.agreement import conditions
 from vm.lpars import call
 
 LOG_RULE = """\
 SUBSYSTEM=="memory", RUN+="/bin/sh -c 'echo %E{ACTION} %k >> /tmp/heard'"
 """
-
-ONLINE_RULE = """\
-SUBSYSTEM=="memory", ACTION=="add", ATTR{state}=="offline", ATTR{state}="online_movable"
-"""
-"""What some distributions have: memory that is added comes online."""
 
 
 def heard(lpar: Lpar) -> list[str]:
@@ -40,7 +36,7 @@ def test_udev_hears_of_each_step_of_a_block(lpar: Lpar) -> None:
 
 
 def test_a_rule_that_sets_added_memory_online_is_no_trouble_to_chmem(lpar: Lpar) -> None:
-    call(lpar, "udev", rules=LOG_RULE + ONLINE_RULE)
+    call(lpar, "udev", rules=LOG_RULE + MOVABLE_RULE)
     for options in ("-c -b 16", "-e -b 17-18"):
         done = lpar.run(["chmem", *options.split()])
         assert (done.status, done.stderr) == (0, "")

@@ -10,9 +10,8 @@ from guest.channel import Ended
 from guest.s390.lpar import Lpar
 from guest.s390.parameters import Partition
 from guest.s390.service_element import StorageChange
-from vm.agreement import Conditions, conditions
+from vm.agreement import conditions, prepare
 from vm.lpar_machines import COVER_LETTER
-from vm.lpars import call
 
 UTIL_LINUX = "/usr/util-linux/bin"
 
@@ -82,12 +81,6 @@ CHANGES: list[tuple[str, Blocks]] = [
     ("--nonsense", AT_BOOT),
 ]
 """Options of chmem, and the condition of blocks before."""
-
-
-def prepare(lpar: Lpar, blocks: Blocks) -> Conditions:
-    """Bring these blocks to a condition; the machine then."""
-    call(lpar, "prepare", blocks=blocks)
-    return conditions(lpar)
 
 
 def named_alike(result: Ended) -> Ended:
