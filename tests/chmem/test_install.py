@@ -505,7 +505,7 @@ def test_uninstall_on_this_machine_says_that_systemd_has_to_read_its_units_again
         tree = opened.tree
         unit = Path(tree.root, UNIT)
         unit.parent.mkdir(parents=True)
-        unit.write_text("")
+        unit.write_text("[Unit]\n")
         tree.is_this_machine = this_machine
         assert uninstall(tree, Output(), dry_run=dry_run) == 0
     assert unit.exists() is dry_run

@@ -1,6 +1,7 @@
 """chmem --persistent: what is to stay is there after the next boot, or nothing is changed."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -159,6 +160,10 @@ def test_what_is_masked_stays_so_and_nothing_is_changed(
         done = chmem("-s", tree, "--apply", "--install")
         assert (done.status, done.stdout) == (1, "")
         assert done.stderr.startswith(said)
+        done = chmem("-s", tree, "--uninstall")
+        assert (done.status, done.stdout) == (0, "nothing to remove\n")
+        assert done.stderr.startswith(f"chmem: /{path}: left as it is, because it masks a unit")
+        assert (tree / path).is_symlink()
 
 
 @pytest.mark.parametrize("path", [UNIT, RULES])
@@ -187,6 +192,13 @@ def test_a_file_in_the_way_is_named_and_nothing_is_changed(
     (tree / path).mkdir(parents=True)
     said = refused(tree, chmem)
     assert said == f"chmem: /{path} cannot be written: Is a directory; nothing was changed\n"
+    (tree / path).rmdir()
+    if path != WANTED:
+        os.mkfifo(tree / path)
+        said = refused(tree, chmem)
+        assert (
+            said == f"chmem: /{path} cannot be written: not a regular file; nothing was changed\n"
+        )
 
 
 @pytest.mark.needs("user namespaces")

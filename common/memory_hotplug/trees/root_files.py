@@ -123,8 +123,9 @@ def is_there(root: str, path: str) -> bool:
     return name in names_in(root, directory)
 
 
-def why_not_written(root: str, path: str) -> OSError | None:
-    """Why `replace_file` would fail, as far as that is known before; None if nothing is."""
+def why_not_written(root: str, path: str, *, as_link: bool = False) -> OSError | None:
+    """Why `replace_file` would fail, or AS_LINK `link_file`, as far as that is known before; None
+    if nothing is."""
     *way, name = f"./{path}".split("/")
     try:
         with _named(path), _root(root) as (at, here), ExitStack() as opened:
@@ -140,6 +141,8 @@ def why_not_written(root: str, path: str) -> OSError | None:
                     found = os.stat(name, dir_fd=at, follow_symlinks=False)
                     if stat.S_ISDIR(found.st_mode):
                         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+                    if not (stat.S_ISREG(found.st_mode) or as_link):
+                        raise OSError(errno.EINVAL, "not a regular file")
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=at, effective_ids=True):
                 read_only = os.fstatvfs(at).f_flag & os.ST_RDONLY
                 code = errno.EROFS if read_only else errno.EACCES
