@@ -193,12 +193,18 @@ def test_a_file_in_the_way_is_named_and_nothing_is_changed(
     said = refused(tree, chmem)
     assert said == f"chmem: /{path} cannot be written: Is a directory; nothing was changed\n"
     (tree / path).rmdir()
-    if path != WANTED:
-        os.mkfifo(tree / path)
-        said = refused(tree, chmem)
-        assert (
-            said == f"chmem: /{path} cannot be written: not a regular file; nothing was changed\n"
-        )
+    os.mkfifo(tree / path)
+    kind = "symbolic link" if path == WANTED else "regular file"
+    said = refused(tree, chmem)
+    assert said == f"chmem: /{path} cannot be written: not a {kind}; nothing was changed\n"
+
+
+def test_a_unit_is_not_enabled_by_what_is_no_link(tree: Path, chmem: Command) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
+    (tree / WANTED).unlink()
+    (tree / WANTED).touch()
+    said = refused(tree, chmem)
+    assert said == f"chmem: /{WANTED} cannot be written: not a symbolic link; nothing was changed\n"
 
 
 @pytest.mark.needs("user namespaces")
@@ -231,7 +237,8 @@ def test_where_systemd_does_not_run_nothing_is_changed(
         (tmp_path / "systemd").rmdir()
         for path in (UNIT, WANTED):
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
-            (tree / path).write_text("[Unit]\n")
+        (tree / UNIT).write_text("[Unit]\n")
+        (tree / WANTED).symlink_to("../memory-layout.service")
         persistence.check_place(opened)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "is_masked",
     "is_there",
     "link_file",
+    "link_of",
     "names_in",
     "read_file",
     "remove_file",
@@ -60,16 +61,21 @@ _READING = os.O_RDONLY | os.O_NONBLOCK
 _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def is_masked(root: str | Packed, path: str) -> bool:
-    """Whether the file is a symbolic link to /dev/null, which masks the files of its name."""
+def link_of(root: str | Packed, path: str) -> str | None:
+    """Where a symbolic link leads to; None for what is none, or cannot be read."""
     if not isinstance(root, str):
-        return root.link(path) == _MASK
+        return root.link(path)
     directory, _, name = path.rpartition("/")
     try:
         with _opened(root, directory, _LISTING) as at:
-            return os.readlink(name, dir_fd=at) == _MASK
+            return os.readlink(name, dir_fd=at)
     except OSError:
-        return False
+        return None
+
+
+def is_masked(root: str | Packed, path: str) -> bool:
+    """Whether the file is a symbolic link to /dev/null, which masks the files of its name."""
+    return link_of(root, path) == _MASK
 
 
 def content_of(file: int, path: str) -> bytes:
@@ -141,8 +147,9 @@ def why_not_written(root: str, path: str, *, as_link: bool = False) -> OSError |
                     found = os.stat(name, dir_fd=at, follow_symlinks=False)
                     if stat.S_ISDIR(found.st_mode):
                         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-                    if not (stat.S_ISREG(found.st_mode) or as_link):
-                        raise OSError(errno.EINVAL, "not a regular file")
+                    if stat.S_IFMT(found.st_mode) != (stat.S_IFLNK if as_link else stat.S_IFREG):
+                        kind = "symbolic link" if as_link else "regular file"
+                        raise OSError(errno.EINVAL, f"not a {kind}")
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=at, effective_ids=True):
                 read_only = os.fstatvfs(at).f_flag & os.ST_RDONLY
                 code = errno.EROFS if read_only else errno.EACCES
