@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from chmem_py import cause_messages, messages
-from chmem_py.command_lines import SAME_ACTION, SAME_BLOCKS, command, options_of, program
+from chmem_py.command_lines import SAME_BLOCKS, command, options_of, program
 from hotplug_cli import sizes, tree_messages
-from hotplug_cli.block_names import named, named_one, named_runs, ranges_named, some, worded
+from hotplug_cli.block_names import named, named_one, named_runs, ranges_named, some
 from hotplug_cli.message import Message, Sentence, Wording
 from hotplug_cli.remarks import absent_sentence
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
@@ -386,30 +386,3 @@ def _way_back(outcome: Outcome, tree: Tree, options: str) -> str:
     if zone not in (None, Zone.NONE, Zone.UNKNOWN):
         words += f" --zone {zone.value}"
     return command(f"{words}{options}", tree)
-
-
-def format_interruption(tally: Tally, *, rehearsed: bool = False, going_on: str = "") -> Sentence:
-    """The message after a signal: what was done before it; in a rehearsal, nothing. GOING_ON is
-    the advice on what was done."""
-    done = [] if rehearsed else tally.numbers(Result.DONE)
-    blocks = named(done) if done else worded("nothing", [])
-    return messages.INTERRUPTED.of(
-        done=done_word(tally.selection.request.action),
-        blocks=blocks,
-        advice=going_on if done else "",
-    )
-
-
-def going_on(tally: Tally, tree: Tree, said: Mapping[str, str]) -> str:
-    """What to type after a signal, with the options SAID: what does the rest, and what takes back
-    what was done."""
-    selection, undo = tally.selection, command("--undo", tree)
-    if selection.undoes:
-        return f"{undo} goes on with the rest"
-    rest = "the same command"
-    if selection.by_size and "total" not in said:
-        # The same SIZE would be so much more.
-        left = sizes.exact((selection.asked - tally.done) * selection.block_size)
-        kept = options_of(said, *SAME_ACTION)
-        rest = command(f"--{selection.request.action.value} {left}{kept}", tree)
-    return f"{rest} goes on with the rest; {undo} takes back what was done"

@@ -58,7 +58,7 @@ def hindrance(tree: Tree) -> Sentence | None:
 
 def not_writable(tree: Tree, path: str) -> Sentence | None:
     """Why a file below the root of TREE cannot be written; None if nothing is known against it."""
-    refusal = why_not_written(tree.root, path)
+    refusal = why_not_written(tree.root, path, as_link=path is WANTED)
     if not isinstance(tree.system, str):
         # An archive.
         refusal = OSError(errno.EROFS, os.strerror(errno.EROFS), f"/{path}")
@@ -100,9 +100,14 @@ def refresh_rules(
 ) -> None:
     """Write the rules anew, if they are installed and not those of LAYOUT. Raises OSError."""
     root = machine.tree.root
-    if is_there(root, RULES) and not (is_masked(root, RULES) or is_empty(root, RULES)):
+    if is_there(root, RULES) and not _masks(root, RULES):
         text = rules_text(layout, machine.block_size)
         _bring(root, RULES, text, output, dry_run=dry_run)
+
+
+def _masks(root: str, path: str) -> bool:
+    """Whether a file is there to mask others of its name."""
+    return is_masked(root, path) or (path is not WANTED and is_empty(root, path))
 
 
 def _bring(root: str, path: str, text: str, output: Output, *, dry_run: bool) -> None:
@@ -116,8 +121,12 @@ def _bring(root: str, path: str, text: str, output: Output, *, dry_run: bool) ->
 
 
 def remove_units(root: str, output: Output, *, dry_run: bool = False) -> bool:
-    """Remove what --install has written; whether anything was there. Raises OSError."""
-    found = [path for path in (WANTED, UNIT, RULES) if is_there(root, path)]
+    """Remove what --install has written; whether anything was there. What masks was not written by
+    it, and stays. Raises OSError."""
+    there = [path for path in (WANTED, UNIT, RULES) if is_there(root, path)]
+    found = [path for path in there if not _masks(root, path)]
+    if masks := [f"/{path}" for path in there if path not in found]:
+        output.say(messages.STILL_MASKS.of(file=", ".join(masks)))
     for path in found:
         if not dry_run:
             remove_file(root, path)

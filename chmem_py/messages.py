@@ -202,6 +202,10 @@ MASKED_BY_EMPTY = Message(
     "remove the file first, or change the memory without --persistent and --install",
     manual="file is empty, which masks it",
 )
+STILL_MASKS = Message(
+    "{file}: left as it is, because it masks a unit or rules",
+    always=True,
+)
 NOT_WRITABLE = Message(
     "{file} cannot be written: {reason}; nothing was changed",
     "without --persistent and --install the change lasts until the next boot",

@@ -38,11 +38,14 @@ def first_open() -> str | None:
 def _files() -> Iterator[str]:
     """The files that are run, or may be."""
     yield os.path.abspath(sys.argv[0])
-    for python in (sys.executable, getattr(sys, "_base_executable", "")):
+    # The launcher looks for Python beside itself.
+    yield os.path.dirname(os.path.realpath(sys.argv[0]))
+    for python in filter(None, (sys.executable, getattr(sys, "_base_executable", ""))):
         yield python
         above = os.path.dirname(python)
         # Python looks for it beside itself and one above.
-        yield from (os.path.join(place, "pyvenv.cfg") for place in (above, os.path.dirname(above)))
+        for place in (above, os.path.dirname(above)):
+            yield from (place, os.path.join(place, "pyvenv.cfg"))
     for kind in ("stdlib", "platstdlib"):
         yield from _below(sysconfig.get_path(kind), without=_OF_OTHERS)
     for directory in filter(os.path.isdir, sys.path):
@@ -80,7 +83,7 @@ def _below(directory: str, without: tuple[str, ...] = ()) -> Iterator[str]:
 
 def _open_names(file: str, seen: set[str]) -> Iterator[str]:
     """The names on the way to a file, links and what they lead to included, that others than root
-    can change. A name that was SEEN is left out."""
+    can change. A name that was SEEN is left out, with a slash where files in it count."""
     at, todo, links = "/", ["", *os.path.abspath(file).split("/")[::-1]], 0
     while todo:
         name = todo.pop()
@@ -92,9 +95,11 @@ def _open_names(file: str, seen: set[str]) -> Iterator[str]:
             found = os.lstat(at)
         except OSError:
             return  # it is not there, and in a single file it is no file
-        if at not in seen and _is_open(found):
+        on_the_way = bool(todo)
+        name = at if on_the_way else f"{at}/"
+        if name not in seen and _is_open(found, on_the_way=on_the_way):
             yield at
-        seen.add(at)
+        seen.add(name)
         if stat.S_ISLNK(found.st_mode):
             links += 1
             if links > _MOST_LINKS:
@@ -104,11 +109,12 @@ def _open_names(file: str, seen: set[str]) -> Iterator[str]:
             todo += target.split("/")[::-1]
 
 
-def _is_open(found: os.stat_result) -> bool:
-    """Whether others than root can change or replace the file."""
+def _is_open(found: os.stat_result, *, on_the_way: bool) -> bool:
+    """Whether others than root can change or replace the file, or what is in the directory."""
     if found.st_uid != 0:
         return True
     if stat.S_ISLNK(found.st_mode):
         return False
-    # In a sticky directory, nobody can replace what root owns.
-    return bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX)
+    # In a sticky directory nobody can replace what root owns, but everybody can add a file.
+    sticky = on_the_way and found.st_mode & stat.S_ISVTX
+    return bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky)

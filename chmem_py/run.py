@@ -8,7 +8,6 @@ from chmem_py import messages
 from chmem_py.advice import (
     format_cannot_write,
     format_doubts,
-    format_interruption,
     format_refusal,
 )
 from chmem_py.exit_status import status_of
@@ -139,6 +138,8 @@ def gave_up(selection: Selection) -> Done:
 
 def interrupted(selection: Selection, signal: int | None, output: Output) -> Done:
     """The result if a signal came before anything was begun."""
+    from chmem_py.after_signal import format_interruption
+
     tally = Tally(selection)
     output.say(format_interruption(tally))
     return Done(tally, status_of(tally, signal), signal)

@@ -16,12 +16,10 @@ from chmem_py.advice import (
     format_advice,
     format_crowded,
     format_devices,
-    format_interruption,
     format_mib,
     format_not_added,
     format_not_tried,
     format_shortage,
-    going_on,
     words_of,
 )
 from hotplug_cli import sizes
@@ -140,6 +138,8 @@ class Text:
         if self.plain:
             yield from format_mib(tally)
         if signal is not None:
+            from chmem_py.after_signal import format_interruption, going_on
+
             further = going_on(tally, machine.tree, self.said)
             yield format_interruption(tally, rehearsed=self.rehearsed, going_on=further)
 

@@ -355,15 +355,20 @@ def test_what_cannot_be_made_persistent_is_not_changed(machine: Make, chmem: Com
         ("the command", 0o775, 0, True),
         ("the command", 0o757, 0, True),
         ("its directory", 0o777, 0, True),
-        ("its directory", 0o1777, 0, False),
+        # Everybody could add a python3 to it, which the launcher would find.
+        ("its directory", 0o1777, 0, True),
         ("its directory", 0o1777, 1000, True),
         ("what a link leads to", 0o775, 0, True),
         ("the link", 0o777, 0, False),
         ("the link", 0o777, 1000, True),
         ("a link on the way", 0o777, 1000, True),
         ("where that link is", 0o777, 0, True),
+        ("where that link is", 0o1777, 0, False),
         ("a module", 0o775, 0, True),
         ("a package", 0o775, 0, True),
+        ("a package", 0o1777, 0, True),
+        ("where modules are", 0o1777, 0, True),
+        ("where pyvenv.cfg would be", 0o1777, 0, True),
         ("its bytecode", 0o664, 0, True),
         ("its data", 0o664, 0, True),
         ("a .pth file", 0o664, 0, True),
@@ -371,6 +376,7 @@ def test_what_cannot_be_made_persistent_is_not_changed(machine: Make, chmem: Com
         ("pyvenv.cfg", 0o664, 0, True),
         ("the standard library", 0o664, 0, True),
         ("Python", 0o775, 0, True),
+        ("Python", 0o1777, 0, True),
     ],
 )
 def test_what_others_can_change_is_not_run_at_boot(
@@ -386,6 +392,8 @@ def test_what_others_can_change_is_not_run_at_boot(
         "where that link is": "home",
         "a module": "lib/module.py",
         "a package": "lib/click",
+        "where modules are": "lib",
+        "where pyvenv.cfg would be": "python",
         "its bytecode": "lib/click/__pycache__/core.cpython-311.pyc",
         "its data": "lib/click/inner/data.json",
         "a .pth file": "lib/evil.pth",
@@ -402,7 +410,7 @@ def test_what_others_can_change_is_not_run_at_boot(
     }
     for place in places.values():
         (tmp_path / place).parent.mkdir(exist_ok=True, parents=True)
-        if place not in ("bin", "home", "lib/click", "home/chmem"):
+        if place not in ("bin", "home", "lib", "lib/click", "home/chmem", "python"):
             (tmp_path / place).touch()
     (tmp_path / "home/chmem").symlink_to("../opt/chmem")
     (tmp_path / "lib/click/__init__.py").touch()
@@ -497,7 +505,7 @@ def test_uninstall_on_this_machine_says_that_systemd_has_to_read_its_units_again
         tree = opened.tree
         unit = Path(tree.root, UNIT)
         unit.parent.mkdir(parents=True)
-        unit.write_text("")
+        unit.write_text("[Unit]\n")
         tree.is_this_machine = this_machine
         assert uninstall(tree, Output(), dry_run=dry_run) == 0
     assert unit.exists() is dry_run

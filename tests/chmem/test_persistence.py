@@ -1,6 +1,7 @@
 """chmem --persistent: what is to stay is there after the next boot, or nothing is changed."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -156,6 +157,10 @@ def test_what_is_masked_stays_so_and_nothing_is_changed(
         done = chmem("-s", tree, "--apply", "--install")
         assert (done.status, done.stdout) == (1, "")
         assert done.stderr.startswith(said)
+        done = chmem("-s", tree, "--uninstall")
+        assert (done.status, done.stdout) == (0, "nothing to remove\n")
+        assert done.stderr.startswith(f"chmem: /{path}: left as it is, because it masks a unit")
+        assert (tree / path).is_symlink()
 
 
 @pytest.mark.parametrize("path", [UNIT, RULES])
@@ -184,6 +189,19 @@ def test_a_file_in_the_way_is_named_and_nothing_is_changed(
     (tree / path).mkdir(parents=True)
     said = refused(tree, chmem)
     assert said == f"chmem: /{path} cannot be written: Is a directory; nothing was changed\n"
+    (tree / path).rmdir()
+    os.mkfifo(tree / path)
+    kind = "symbolic link" if path == WANTED else "regular file"
+    said = refused(tree, chmem)
+    assert said == f"chmem: /{path} cannot be written: not a {kind}; nothing was changed\n"
+
+
+def test_a_unit_is_not_enabled_by_what_is_no_link(tree: Path, chmem: Command) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4", "--persistent").status == 0
+    (tree / WANTED).unlink()
+    (tree / WANTED).touch()
+    said = refused(tree, chmem)
+    assert said == f"chmem: /{WANTED} cannot be written: not a symbolic link; nothing was changed\n"
 
 
 @pytest.mark.needs("user namespaces")
@@ -215,7 +233,9 @@ def test_where_systemd_does_not_run_nothing_is_changed(
         # Somebody has installed it all the same.
         (tmp_path / "systemd").rmdir()
         for path in (UNIT, WANTED):
-            put(tree, path, "[Unit]\n")
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        put(tree, UNIT, "[Unit]\n")
+        (tree / WANTED).symlink_to("../memory-layout.service")
         persistence.check_place(opened)
 
 

@@ -115,6 +115,15 @@ def answer(found: AddedMemory) -> str:
             )
         ),
         ('DEVPATH=="*/memory[0-9]*", ATTR{state}="online"\n', 1, ("online",), True),
+        # Not all releases know a prefix, and those that do not leave the rule out.
+        ('SUBSYSTEM==i"MEMORY", ATTR{state}="online"\n', 1, ("online",), False),
+        ('SUBSYSTEM=="memory", ATTR{state}=e"on\\x6cine"\n', 1, ("online",), False),
+        (
+            'SUBSYSTEM==e"memory", GOTO="end"\nATTR{state}="online"\nLABEL="end"\n',
+            2,
+            ("online",),
+            False,
+        ),
         ('KERNEL!="memory[!0-9]*", ATTR{state}="online"\n', 1, ("online",), True),
     ],
 )
@@ -258,8 +267,8 @@ DMI = "sys/class/dmi/id/sys_vendor"
         (f'SUBSYSTEMS=="memory", {SET}', "certain: online"),
         (f'ATTRS{{idVendor}}=="1d6b", {SET}', "no"),
         # Values
-        ('SUBSYSTEM==i"MEMORY", ATTR{state}="online"\n', "certain: online"),
-        ('SUBSYSTEM==e"mem\\x6fry", ATTR{state}=e"online\\n"\n', "certain: online"),
+        ('SUBSYSTEM==i"MEMORY", ATTR{state}="online"\n', "perhaps"),
+        ('SUBSYSTEM==e"mem\\x6fry", ATTR{state}=e"online\\n"\n', "perhaps"),
         ('SUBSYSTEM=="memory", ATTR{state}=i"online"\n', "no"),
         ('SUBSYSTEM=="memory", ATTR{state}="on\\\n# in between\n  line"\n', "certain: online"),
         ('SUBSYSTEM=="memory", ATTR{state}="online"\\\n', "no"),

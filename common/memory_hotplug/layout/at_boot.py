@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from memory_hotplug.block import Zone
 from memory_hotplug.condition import Condition
-from memory_hotplug.trees.root_files import is_masked, is_there, read_file
+from memory_hotplug.trees.root_files import is_masked, is_there, link_of, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def is_applied_at_boot(root: str) -> bool:
     """Whether the machine with this ROOT applies its layout at boot: the unit, of a package or of
     --install, is there, is enabled, and is not masked. Raises OSError."""
     name = UNIT.rpartition("/")[2]
-    if not is_there(root, WANTED) or is_masked(root, UNIT) or is_empty(root, UNIT):
+    # systemd ignores what is no link (process_deps in src/core/load-dropin.c).
+    if link_of(root, WANTED) is None or is_masked(root, WANTED):
+        return False
+    if is_masked(root, UNIT) or is_empty(root, UNIT):
         return False
     return any(is_there(root, f"{directory}/{name}") for directory in _UNITS)
 

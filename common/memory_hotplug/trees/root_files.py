@@ -31,6 +31,7 @@ __all__ = [
     "is_masked",
     "is_there",
     "link_file",
+    "link_of",
     "names_in",
     "read_file",
     "remove_file",
@@ -60,16 +61,21 @@ _MASK = "/dev/null"
 _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def is_masked(root: str | Packed, path: str) -> bool:
-    """Whether the file is a symbolic link to /dev/null, which masks the files of its name."""
+def link_of(root: str | Packed, path: str) -> str | None:
+    """Where a symbolic link leads to; None for what is none, or cannot be read."""
     if not isinstance(root, str):
-        return root.link(path) == _MASK
+        return root.link(path)
     directory, _, name = path.rpartition("/")
     try:
         with _opened(root, directory, LISTING) as at:
-            return os.readlink(name, dir_fd=at) == _MASK
+            return os.readlink(name, dir_fd=at)
     except OSError:
-        return False
+        return None
+
+
+def is_masked(root: str | Packed, path: str) -> bool:
+    """Whether the file is a symbolic link to /dev/null, which masks the files of its name."""
+    return link_of(root, path) == _MASK
 
 
 def content_of(file: int, path: str) -> bytes:
@@ -123,8 +129,9 @@ def is_there(root: str, path: str) -> bool:
     return name in names_in(root, directory)
 
 
-def why_not_written(root: str, path: str) -> OSError | None:
-    """Why `replace_file` would fail, as far as that is known before; None if nothing is."""
+def why_not_written(root: str, path: str, *, as_link: bool = False) -> OSError | None:
+    """Why `replace_file` would fail, or AS_LINK `link_file`, as far as that is known before; None
+    if nothing is."""
     *way, name = f"./{path}".split("/")
     try:
         with _named(path), _root(root) as (at, here), ExitStack() as opened:
@@ -140,6 +147,9 @@ def why_not_written(root: str, path: str) -> OSError | None:
                     found = os.stat(name, dir_fd=at, follow_symlinks=False)
                     if stat.S_ISDIR(found.st_mode):
                         raise error_of(errno.EISDIR)
+                    if stat.S_IFMT(found.st_mode) != (stat.S_IFLNK if as_link else stat.S_IFREG):
+                        kind = "symbolic link" if as_link else "regular file"
+                        raise OSError(errno.EINVAL, f"not a {kind}")
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=at, effective_ids=True):
                 read_only = os.fstatvfs(at).f_flag & os.ST_RDONLY
                 code = errno.EROFS if read_only else errno.EACCES

@@ -59,7 +59,7 @@ class Course:
             after: list[World] = []
             for world in live:
                 # What not all releases of udev read may not be there.
-                if not file.sure:
+                if not (file.sure and rule.sure):
                     after.append(world.copy())
                 for done, applied in self._apply(rule, 0, world):
                     if applied:

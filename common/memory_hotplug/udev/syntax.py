@@ -105,6 +105,8 @@ class Rule:
     goto: str | None = None
     target: int | None = None
     """The index of the rule that GOTO leads to."""
+    sure: bool = True
+    """Whether all releases of udev know what is in it. Others leave it out as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +299,9 @@ def _rule(line: str, first: int, last: int) -> Rule:
 def _add(rule: Rule, found: re.Match[str]) -> None:
     key, name, operator = found[1], found[2], found[3]
     fold = "i" in (found[4] or found[6] or "")
+    if found[4] or found[6]:
+        # The prefixes of a value are newer than some releases in use.
+        rule.sure = False
     value = _unescaped(found[7]) if found[6] else found[5].replace('\\"', '"')
     matches = operator in ("==", "!=")
     if key in ("GOTO", "LABEL"):
