@@ -275,6 +275,8 @@ DMI = "sys/class/dmi/id/sys_vendor"
         ('SUBSYSTEM=="memory", ENV{w}="on", ENV{w}+="line", ATTR{state}="$env{w}"\n', "no"),
         ('SUBSYSTEM=="memory", ENV{.w}:="online"\nATTR{state}="%E{.w}"\n', "certain: online"),
         ('SUBSYSTEM=="memory", ATTR{state}="$result"\n', "no"),
+        (f'{ADD}ENV{{p}}="$root $sys %r %S"\n{ADD}ENV{{p}}=="/dev /sys /dev /sys", {SET}',
+         "certain: online"),
         # Programs
         (f'{ADD}PROGRAM="/bin/x", RESULT=="y", ATTR{{state}}="online"\n', "perhaps"),
         (f'{ADD}PROGRAM="/bin/echo a b", RESULT=="a *", ATTR{{state}}="online"\n',
