@@ -213,9 +213,7 @@ class Trials:
         if not child:
             os.setpgid(0, 0)
             os.close(reads)
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(nothing, stream)
+            fall_silent()
             try_here(session, name.replace("__init__.", ""), tests, writes, place)
         os.close(writes)
         self.running[child] = Trial(name, meta, time.monotonic() + patience, reads, place)
@@ -275,9 +273,10 @@ def reach(session: pytest.Session, jobs: int) -> dict[str, tuple[float, list[str
         child, status = os.wait()
         if child in running:
             tests, place = running.pop(child)
+            said = (place / "said").read_text()
             if status:
-                sys.exit(f"{tests}: fails without a mutant")
-            known.update(json.loads((place / "reached").read_text()))
+                sys.exit(f"{tests}: fails without a mutant\n{said}")
+            known.update(json.loads(said))
             REACHED.write_text(json.dumps(known))
             shutil.rmtree(place)
 
@@ -288,11 +287,18 @@ def reach(session: pytest.Session, jobs: int) -> dict[str, tuple[float, list[str
         place.mkdir()
         child = os.fork()
         if not child:
+            fall_silent()
             reach_here(session, list(items), place)
         running[child] = path, place
     while running:
         wait()
     return known
+
+
+def fall_silent() -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
 
 
 def reach_here(session: pytest.Session, items: list[pytest.Item], place: Path) -> None:
@@ -303,7 +309,7 @@ def reach_here(session: pytest.Session, items: list[pytest.Item], place: Path) -
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
             if report.failed:
-                print(report.longreprtext, flush=True)
+                (place / "said").write_text(report.longreprtext)
                 os._exit(1)
 
     session.config.pluginmanager.register(Reached())
@@ -314,7 +320,7 @@ def reach_here(session: pytest.Session, items: list[pytest.Item], place: Path) -
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         found[item.nodeid] = time.monotonic() - start, sorted(state()._stats)
         state()._stats.clear()
-    (place / "reached").write_text(json.dumps(found))
+    (place / "said").write_text(json.dumps(found))
     os._exit(0)
 
 
