@@ -508,6 +508,17 @@ def test_one_run_does_all_that_the_next_would_do(text: str, changed: list[int]) 
     assert after_runs(machine, text) == [changed, []]
 
 
+def test_one_run_sets_an_offline_block_online_that_the_end_of_a_zone_lets_go() -> None:
+    blocks = [
+        {"range": [0, 1], "zones": "DMA32"},
+        {"range": [2, 2], "state": "offline"},
+        {"range": [3, 3], "zones": "DMA32"},
+        {"range": [4, 7]},
+    ]
+    text = entry(blocks="3", state="offline") + entry(size="128M", blocks="2", zone="Normal")
+    assert after_runs(LOW | {"blocks": blocks}, text) == [[3, 2], []]
+
+
 TWO_NODES = x86(4, 0) | {
     "blocks": [
         {"range": [0, 3]},
