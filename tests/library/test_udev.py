@@ -319,6 +319,8 @@ DMI = "sys/class/dmi/id/sys_vendor"
         ('SUBSYSTEM=="cpu", ATTR{online}="1"\n', "no"),
         ('SUBSYSTEM=="memory", ACTION=="remove", RUN+="/usr/sbin/chmem -e 1G"\n', "no"),
         ('GOTO="x"\nSUBSYSTEM=="acpi", RUN+="/usr/sbin/chmem -e 1G"\nLABEL="x"\n', "no"),
+        # Other attributes of the block
+        (f'{ADD}ATTR{{power/control}}="on"\n', "no"),
         # Other blocks, and the policy for them.
         (f'{ADD}ATTR{{[memory/memory9]state}}="online"\n', "perhaps"),
         (f'{ADD}ATTR{{../auto_online_blocks}}="online"\n', "perhaps"),
