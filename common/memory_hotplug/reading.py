@@ -242,12 +242,17 @@ class Reading:
         have these links, or those in the blocks' directories."""
         if _has_no_nodes(self._tree):
             return [None] * len(present)
-        nodes = self._linked_from(present) if self._few else {}
-        if not self._few or len(nodes) < len(present):
-            nodes = self._linked_to() | nodes
-        if not self._few and (nodes or self._may_have_links(present)):
-            nodes |= self._linked_from([number for number in present if number not in nodes])
-        if not (nodes if self._few else any(number in nodes for number in present)):
+        if self._few:
+            nodes = self._linked_from(present)
+            if len(nodes) < len(present):
+                nodes = self._linked_to() | nodes
+            told = bool(nodes)
+        else:
+            nodes = self._linked_to()
+            if nodes or self._may_have_links(present):
+                nodes |= self._linked_from([number for number in present if number not in nodes])
+            told = any(number in nodes for number in present)
+        if not told:
             return [None] * len(present)
         return [nodes.get(number, ()) for number in present]
 

@@ -224,6 +224,20 @@ def test_all_or_nothing_takes_the_policy_back(
     assert settings(tree)["auto_online"] == "online_movable"
 
 
+def test_a_dry_run_of_all_or_nothing_takes_the_policy_back(
+    machine: Make, chmem: Command, tmp_path: Path
+) -> None:
+    tree = machine(s390(first=4, standby=16))
+    file = layout(
+        tmp_path,
+        '[policy]\nauto_online = "online_movable"\n[[memory]]\nsize = "2G"\nzone = "Movable"\n',
+    )
+    done = chmem("-s", tree, "--dry-run", "--apply", file, "--all-or-nothing")
+    assert done.status == 1
+    assert "would have more than 301 %" in done.stderr
+    assert done.stdout.endswith("auto_online_blocks offline\n# nothing would be changed\n")
+
+
 def test_undo_brings_the_policy_back(machine: Make, chmem: Command, tmp_path: Path) -> None:
     tree = machine(s390(first=4, standby=4))
     chmem("-s", tree, "--apply", layout(tmp_path, BOTH))

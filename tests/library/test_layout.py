@@ -166,6 +166,7 @@ LINES = [
     ("[memory]\nnode = 1", 2, "memory must be [[memory]], one for each entry"),
     ("memory = [3]", 2, "memory must be [[memory]]"),
     ("a = ", 2, "not TOML: Invalid value; the value of a is missing"),
+    ("a = [1\n\n\n", 2, "not TOML: Unclosed array"),
     ("a = 1\nb = =", 3, "not TOML: Invalid value"),
     ("a = 1\nb = =\nc = 1\n", 3, "not TOML: Invalid value"),
     (f"a = {'[' * 5000}", 2, TOO_DEEP),

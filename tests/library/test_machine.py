@@ -46,6 +46,7 @@ class Recording(FileTree):
     def __init__(self, root: Path) -> None:
         super().__init__(str(root))
         self.attributes: list[str] = []
+        self.listed: list[str] = []
         self.meanwhile: dict[str, Callable[[], object]] = {}
         """What happens just before an attribute is read for the first time."""
 
@@ -53,6 +54,10 @@ class Recording(FileTree):
         self.attributes.append(attribute)
         self.meanwhile.pop(attribute, lambda: None)()
         return super().read_each(directory, numbers, attribute)
+
+    def names(self, directory: str) -> list[str]:
+        self.listed.append(directory)
+        return super().names(directory)
 
 
 def remove(root: Path, number: int) -> None:
@@ -100,15 +105,23 @@ def test_nothing_is_read_that_is_not_asked_for(machines: Machines) -> None:
     assert tree.attributes == ["state", "valid_zones"]
     machine.read(("configured",))
     assert tree.attributes == ["state", "valid_zones", "config"]
+    assert str(NODE) not in tree.listed
+    machine.read(("node",))
+    assert str(NODE) in tree.listed
 
 
-def test_a_block_that_vanishes_while_it_is_read_is_absent(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "there"), [(None, [0, 1, 3, 4]), ([1, 2, 3], [1, 3]), ([2], [])]
+)
+def test_a_block_that_vanishes_while_it_is_read_is_absent(
+    wanted: list[int] | None, there: list[int], tmp_path: Path
+) -> None:
     tree = Recording(
         static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 4]}]})
     )
     tree.meanwhile["removable"] = lambda: remove(tmp_path, 2)
-    table = Machine(tree).read()
-    assert table.numbers == [0, 1, 3, 4]
+    table = Machine(tree).read(numbers=wanted)
+    assert table.numbers == there
     assert all(block.removable for block in table.blocks())
     assert table.remarks == ()
 

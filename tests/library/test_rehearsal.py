@@ -8,7 +8,7 @@ from memory_hotplug import Machine
 from memory_hotplug.block import State
 from memory_hotplug.change.rehearsal import Rehearsal
 from memsim import directory
-from simulated import Make, s390
+from simulated import Make, s390, x86
 from static_tree import FIRMWARE, MEMORY, PARAMETERS, plain
 
 
@@ -51,6 +51,27 @@ def test_online_is_the_first_of_the_zones_in_a_rehearsal(tmp_path: Path) -> None
             rehearsal.write(f"{MEMORY}/memory{number}/state", word)
         zones = [rehearsal.read(f"{MEMORY}/memory{n}/valid_zones") for n in range(3)]
         assert zones == [b"Movable\n", b"Movable\n", b"Normal\n"]
+
+
+def test_an_offline_block_is_in_another_zone_once_an_end_of_its_zone_is_gone(
+    machine: Make,
+) -> None:
+    blocks = [
+        {"range": [0, 1], "zones": "DMA32"},
+        {"range": [2, 2], "state": "offline"},
+        {"range": [3, 3], "zones": "DMA32"},
+        {"range": [4, 7]},
+    ]
+    writes = [(3, "offline"), (2, "online_kernel"), (2, "offline"), (3, "online")]
+    paths = [f"{MEMORY}/memory{number}/valid_zones" for number in range(8)]
+    with Machine.at(machine(x86(4, 0) | {"contiguous_zones": True, "blocks": blocks})) as opened:
+        rehearsal, shown = Rehearsal(opened), []
+        for tree in (rehearsal, opened.tree):
+            for number, word in writes:
+                shown.append(list(map(tree.read, paths)))
+                tree.write(f"{MEMORY}/memory{number}/state", word)
+    assert shown[: len(writes)] == shown[len(writes) :]
+    assert (shown[0][2], shown[1][2]) == (b"DMA32 Movable\n", b"Normal Movable\n")
 
 
 def test_a_block_of_several_zones_cannot_go_offline_in_a_rehearsal(tmp_path: Path) -> None:

@@ -182,13 +182,17 @@ def test_a_size_lacks_what_may_not_come_into_movable_by_way_of_another_entry() -
     assert absent(found) == [(5, 1, ())]
 
 
-def test_a_block_that_a_later_entry_names_has_no_spare_though_a_size_asks_for_more_of_it() -> None:
-    text = entry(size="128M", zone="Movable", blocks="0-7") + entry(blocks="6", state="online")
-    found = wanted(MIXED, text)
-    (change,) = (one for one in found.changes if one.number == 6)
-    assert (change.order.zone, change.spares) == (Zone.MOVABLE, ())
-    assert change.entry is not None
-    assert change.entry.where.line == 6
+@pytest.mark.parametrize(("size", "named"), [("128M", [6]), ("256M", [6, 7])])
+def test_a_block_that_a_later_entry_names_has_no_spare_though_a_size_asks_for_more_of_it(
+    size: str, named: list[int]
+) -> None:
+    text = entry(size=size, zone="Movable", blocks="0-7")
+    found = wanted(MIXED, text + "".join(entry(blocks=str(one), state="online") for one in named))
+    for at, number in enumerate(named):
+        (change,) = (one for one in found.changes if one.number == number)
+        assert (change.order.zone, change.spares) == (Zone.MOVABLE, ())
+        assert change.entry is not None
+        assert change.entry.where.line == 6 + 3 * at
 
 
 def test_a_size_leaves_a_block_to_the_entry_that_names_it_for_something_else() -> None:
@@ -523,6 +527,17 @@ def test_one_run_does_all_that_the_next_would_do(text: str, changed: list[int]) 
     blocks = [{"range": [0, 0], "zones": "none"}, {"range": [1, 3], "zones": "DMA32"}]
     machine = LOW | {"blocks": [*blocks, *LOW["blocks"][1:]]}
     assert after_runs(machine, text) == [changed, []]
+
+
+def test_one_run_sets_an_offline_block_online_that_the_end_of_a_zone_lets_go() -> None:
+    blocks = [
+        {"range": [0, 1], "zones": "DMA32"},
+        {"range": [2, 2], "state": "offline"},
+        {"range": [3, 3], "zones": "DMA32"},
+        {"range": [4, 7]},
+    ]
+    text = entry(blocks="3", state="offline") + entry(size="128M", blocks="2", zone="Normal")
+    assert after_runs(LOW | {"blocks": blocks}, text) == [[3, 2], []]
 
 
 TWO_NODES = x86(4, 0) | {

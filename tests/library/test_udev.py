@@ -279,6 +279,8 @@ DMI = "sys/class/dmi/id/sys_vendor"
         ('SUBSYSTEM=="memory", ENV{w}="on", ENV{w}+="line", ATTR{state}="$env{w}"\n', "no"),
         ('SUBSYSTEM=="memory", ENV{.w}:="online"\nATTR{state}="%E{.w}"\n', "certain: online"),
         ('SUBSYSTEM=="memory", ATTR{state}="$result"\n', "no"),
+        (f'{ADD}ENV{{p}}="$root $sys %r %S"\n{ADD}ENV{{p}}=="/dev /sys /dev /sys", {SET}',
+         "certain: online"),
         # Programs
         (f'{ADD}PROGRAM="/bin/x", RESULT=="y", ATTR{{state}}="online"\n', "perhaps"),
         (f'{ADD}PROGRAM="/bin/echo a b", RESULT=="a *", ATTR{{state}}="online"\n',
@@ -321,6 +323,8 @@ DMI = "sys/class/dmi/id/sys_vendor"
         ('SUBSYSTEM=="cpu", ATTR{online}="1"\n', "no"),
         ('SUBSYSTEM=="memory", ACTION=="remove", RUN+="/usr/sbin/chmem -e 1G"\n', "no"),
         ('GOTO="x"\nSUBSYSTEM=="acpi", RUN+="/usr/sbin/chmem -e 1G"\nLABEL="x"\n', "no"),
+        # Other attributes of the block
+        (f'{ADD}ATTR{{power/control}}="on"\n', "no"),
         # Other blocks, and the policy for them.
         (f'{ADD}ATTR{{[memory/memory9]state}}="online"\n', "perhaps"),
         (f'{ADD}ATTR{{../auto_online_blocks}}="online"\n', "perhaps"),

@@ -1,8 +1,10 @@
 """Tries mutmut's mutants, which are changes in functions, much faster than mutmut does.
 
-mutmut starts pytest anew for each mutant, which takes longer than the tests. Here the tests are
-collected once. Each mutant is tried in a process that is forked then: first the tests that noticed
-other changes of the same function, then the others that reach it, of each file in turn.
+mutmut makes the mutants; of a sample, those alone. It starts pytest anew for each mutant, which
+takes longer than the tests. Here the tests are collected once. Those of each file run in a process
+that is forked then, to find out what functions they reach. Each mutant is tried in such a process,
+too: first the tests that noticed other changes of the same function, then the others that reach it,
+of each file in turn.
 
     python inside.py JOBS [NAME...]    modules such as memory_hotplug.change.plan; all without one
 
@@ -11,6 +13,7 @@ that survived are tried again.
 """
 
 import gc
+import io
 import json
 import os
 import random
@@ -20,22 +23,33 @@ import sys
 import time
 import tomllib
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from itertools import accumulate, zip_longest
+from itertools import accumulate, groupby, zip_longest
+from multiprocessing import Pool
 from pathlib import Path
 
 import hypothesis
+import libcst
 import pytest
+from mutmut.__main__ import create_mutants
+from mutmut.mutation import file_mutation
 from mutmut.mutation.trampoline import set_mutant_under_test
+from mutmut.state import state
+from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, walk_mutatable_files
 
 KILLED, SURVIVED, NO_TESTS, TIMED_OUT = 1, 0, 33, 36
 """mutmut's exit codes for what became of a mutant."""
-STATS = Path("mutmut-stats.json")
+CHOSEN = Path("mutants/sample.json")
+"""The sample whose mutants are there."""
+REACHED = Path("reached.json")
+"""Test -> how long it takes, and the functions that it reaches."""
 BUDGET = float(os.environ.get("BUDGET", "inf"))
 """The seconds that the tests of one mutant may take; those that are beyond it are left out."""
 SAMPLE = int(os.environ["SAMPLE"]) if "SAMPLE" in os.environ else None
-"""The number of mutants to look at, chosen at random; None for all."""
+"""The number of mutants to make, chosen at random; None for all."""
 SEED = int(os.environ.get("SEED", 0))
 BESIDE = {"memory_hotplug.trees.sharing.x__work": "memory_hotplug.trees.sharing.x_read_shared"}
 """A function that runs in another process only -> the one that starts it."""
@@ -53,6 +67,63 @@ class Trial:
     tells: int
     """A pipe: the number of the test that failed."""
     place: Path
+
+
+create_mutations = file_mutation.create_mutations
+
+
+def named(
+    path: str, mutations: Iterable[file_mutation.Mutation]
+) -> Iterator[tuple[str, file_mutation.Mutation]]:
+    """The mutations in functions, by names that a change of another function leaves alone."""
+    counts: Counter[str] = Counter()
+    for mutation in mutations:
+        function = mutation.contained_by_top_level_function
+        # It may be another part of a class.
+        if isinstance(function, libcst.FunctionDef):
+            counts[function.name.value] += 1
+            yield f"{path} {function.name.value} {counts[function.name.value]}", mutation
+
+
+def names_in(path: Path) -> list[str]:
+    _, mutations, *_ = create_mutations(str(path), path.read_text())
+    return [name for name, _ in named(str(path), mutations)]
+
+
+def choose(jobs: int, modules: list[str]) -> None:
+    """Have mutmut make a sample of the mutants only."""
+    paths = [
+        path
+        for path in walk_mutatable_files()
+        if not modules or ".".join(path.with_suffix("").parts) in modules
+    ]
+    with Pool(jobs) as pool:
+        names = [name for found in pool.map(names_in, paths, 1) for name in found]
+    # An order by each one's own number: when a function is changed, the others' are still chosen.
+    names.sort(key=lambda name: random.Random(f"{SEED} {name}").random())
+    chosen = names[:SAMPLE]
+    print(f"{len(chosen)} of {len(names)} mutants", flush=True)
+    # mutmut numbers those of a function that are made.
+    if not CHOSEN.exists() or json.loads(CHOSEN.read_text()) != chosen:
+        shutil.rmtree("mutants", ignore_errors=True)
+        CHOSEN.parent.mkdir()
+        CHOSEN.write_text(json.dumps(chosen))
+
+    def create_some(filename, code, *rest):  # type: ignore[no-untyped-def]  # as mutmut's
+        module, mutations, *ignored = create_mutations(filename, code, *rest)
+        return module, [one for name, one in named(filename, mutations) if name in chosen], *ignored
+
+    file_mutation.create_mutations = create_some
+
+
+def make(jobs: int, modules: list[str]) -> None:
+    """Make the mutants of what has changed since a run before."""
+    if SAMPLE is not None:
+        choose(jobs, modules)
+    with redirect_stdout(io.StringIO()):
+        copy_src_dir()
+        copy_also_copy_files()
+        create_mutants(jobs)
 
 
 def function_of(mutant: str) -> str:
@@ -89,7 +160,7 @@ class Trials:
         # What was tried when the run is stopped is a fair sample.
         random.Random(SEED).shuffle(found)
         left = []
-        for name, meta, code in found[:SAMPLE]:
+        for name, meta, code in found:
             if code in (None, SURVIVED, NO_TESTS, TIMED_OUT):
                 left.append((name, meta))
             else:
@@ -104,14 +175,14 @@ class Trials:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        stats = json.loads(STATS.read_text())
-        taken = stats["duration_by_test"]
-        number = {item.nodeid: place for place, item in enumerate(session.items)}
-        times = [taken.get(item.nodeid, 1.0) for item in session.items]
-        reached = {
-            function: [number[name] for name in names if name in number]
-            for function, names in stats["tests_by_mangled_function_name"].items()
-        }
+        if session.testsfailed:
+            raise session.Interrupted("a file of tests cannot be read")
+        known = reach(session, self.jobs)
+        times = [known[item.nodeid][0] for item in session.items]
+        reached: dict[str, list[int]] = defaultdict(list)
+        for number, item in enumerate(session.items):
+            for function in known[item.nodeid][1]:
+                reached[function].append(number)
         # What is known until now is copied into no child by looking at it.
         gc.freeze()
         for name, meta in self.mutants():
@@ -142,9 +213,7 @@ class Trials:
         if not child:
             os.setpgid(0, 0)
             os.close(reads)
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(nothing, stream)
+            fall_silent()
             try_here(session, name.replace("__init__.", ""), tests, writes, place)
         os.close(writes)
         self.running[child] = Trial(name, meta, time.monotonic() + patience, reads, place)
@@ -194,6 +263,67 @@ class Trials:
             print(time.strftime("%H:%M:%S"), done, "tried", dict(self.counts), flush=True)
 
 
+def reach(session: pytest.Session, jobs: int) -> dict[str, tuple[float, list[str]]]:
+    """How long each test takes and what it reaches. Only tests that are new are run."""
+    known = json.loads(REACHED.read_text()) if REACHED.exists() else {}
+    new = [item for item in session.items if item.nodeid not in known]
+    running: dict[int, tuple[Path, Path]] = {}
+
+    def wait() -> None:
+        child, status = os.wait()
+        if child in running:
+            tests, place = running.pop(child)
+            said = (place / "said").read_text()
+            if status:
+                sys.exit(f"{tests}: fails without a mutant\n{said}")
+            known.update(json.loads(said))
+            REACHED.write_text(json.dumps(known))
+            shutil.rmtree(place)
+
+    for path, items in groupby(new, key=lambda item: item.path):
+        while len(running) >= jobs:
+            wait()
+        place = Path(os.environ["TMPDIR"]) / f"reached-{time.monotonic_ns()}"
+        place.mkdir()
+        child = os.fork()
+        if not child:
+            fall_silent()
+            reach_here(session, list(items), place)
+        running[child] = path, place
+    while running:
+        wait()
+    return known
+
+
+def fall_silent() -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+
+
+def reach_here(session: pytest.Session, items: list[pytest.Item], place: Path) -> None:
+    """Run tests on mutmut's copy without a mutant; end this process."""
+    found: dict[str, tuple[float, list[str]]] = {}
+
+    class Reached:
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed:
+                (place / "said").write_text(report.longreprtext)
+                os._exit(1)
+
+    session.config.pluginmanager.register(Reached())
+    session.config._tmp_path_factory._basetemp = place  # type: ignore[attr-defined]
+    set_mutant_under_test("stats")
+    for item, following in zip_longest(items, items[1:]):
+        start = time.monotonic()
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        found[item.nodeid] = time.monotonic() - start, sorted(state()._stats)
+        state()._stats.clear()
+    (place / "said").write_text(json.dumps(found))
+    os._exit(0)
+
+
 def try_here(session: pytest.Session, name: str, tests: list[int], tells: int, place: Path) -> None:
     """Run the tests on a mutant, until one fails; end this process."""
 
@@ -218,6 +348,7 @@ def try_here(session: pytest.Session, name: str, tests: list[int], tells: int, p
 def main() -> None:
     jobs, *modules = sys.argv[1:]
     settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+    make(int(jobs), modules)
     os.chdir("mutants")
     sys.path[:0] = [str(Path.cwd())]
     set_mutant_under_test("")

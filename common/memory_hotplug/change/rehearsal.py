@@ -16,6 +16,7 @@ from memory_hotplug.block import Zone
 from memory_hotplug.change.zone_spans import NEEDED, Spans
 from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import MEMINFO
+from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.files import read_one_by_one
 from safe_files.errno_names import error_of
 
@@ -58,9 +59,11 @@ class Rehearsal:
     def read(self, path: str) -> bytes:
         if path not in self._texts:
             found = self._behind.read(path)
-            if not (self._come and path.endswith("meminfo")):
-                return found
-            return _grown(found, self._blocks_in(path) * self.machine.block_size)
+            if self._come and path.endswith("meminfo"):
+                return _grown(found, self._blocks_in(path) * self.machine.block_size)
+            if self._come and path.endswith("/valid_zones"):
+                return self._zones_after(path, found)
+            return found
         text = self._texts[path]
         if text is None:
             raise FileNotFoundError(2, "No such file or directory", path)
@@ -119,6 +122,14 @@ class Rehearsal:
             return self.read(f"{MEMORY}/memory{number}/valid_zones")
         except OSError:
             return None
+
+    def _zones_after(self, path: str, shown: bytes) -> bytes:
+        """What valid_zones of a block is after others were switched. That follows from the spans
+        if what is SHOWN before does; it does not for a block that is online."""
+        number = int(path.removeprefix(f"{MEMORY}/memory").removesuffix("/valid_zones"))
+        if shown != _line(self._spans_before.valid_zones(number)):
+            return shown
+        return _line(self._spans_now.valid_zones(number))
 
     def _vanish(self, number: int) -> None:
         for attribute in ("state", "valid_zones"):
@@ -181,12 +192,19 @@ class Rehearsal:
         block = f"{MEMORY}/memory{number}"
         self._texts[f"{block}/state"] = f"{state}\n".encode()
         if self._has_zones:
-            names = " ".join(zone.value for zone in zones)
-            self._texts[f"{block}/valid_zones"] = f"{names}\n".encode()
+            self._texts[f"{block}/valid_zones"] = _line(zones)
+
+    @cached_property
+    def _table(self) -> BlockTable:
+        return self.machine.read(NEEDED)
+
+    @cached_property
+    def _spans_before(self) -> Spans:
+        return Spans(self._table)
 
     @cached_property
     def _spans_now(self) -> Spans:
-        return Spans(self.machine.read(NEEDED))
+        return Spans(self._table)
 
     @cached_property
     def _has_zones(self) -> bool:
@@ -195,6 +213,10 @@ class Rehearsal:
             zones is not None
             for zones in self.machine.read((Attribute.ZONES,)).columns[Attribute.ZONES]
         )
+
+
+def _line(zones: Iterable[Zone]) -> bytes:
+    return f"{' '.join(zone.value for zone in zones)}\n".encode()
 
 
 def _grown(text: bytes, size: int) -> bytes:

@@ -234,9 +234,11 @@ class Transaction:
         for step in self.plan.steps:
             if step.holds(self.known(), target):
                 continue
-            refused = step.refuse(self.known(), target)
-            if refused:
-                raise refused
+            if step.refuse(self.known(), target):
+                # Since the block was read, the zone may have become valid by another's change.
+                self.block = None
+                if refused := step.refuse(self.known(), target):
+                    raise refused
             self._take(step, patience, undoing=undoing)
 
     def _take(self, step: Step, patience: Patience, *, undoing: bool) -> None:
