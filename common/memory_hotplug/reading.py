@@ -45,6 +45,9 @@ _FEW = 16
 _SAMPLE = 64
 """So many blocks of a large machine are looked at to know whether blocks have links to nodes."""
 
+_TRIED = 4
+"""So many names of nodes can be looked up in a block's directory before listing it is faster."""
+
 _IN_MEMORY = (Attribute.STATE, Attribute.REMOVABLE, Attribute.ZONES, Attribute.PHYS_DEVICE)
 """The attributes that are files in memoryN."""
 _OF_NODES = frozenset((Attribute.NODE, Attribute.NODES))
@@ -104,7 +107,9 @@ class Reading:
         if one of these does not exist, and NoMemoryTreeError if the tree has disappeared."""
         present = self._found(wanted)
         texts = {name: self._texts(name, present) for name in _IN_MEMORY if name in attributes}
-        nodes = self._nodes(present) if _OF_NODES.intersection(attributes) else None
+        nodes = None
+        if _OF_NODES.intersection(attributes):
+            nodes = self._nodes(present, all_of_them=Attribute.NODES in attributes)
         vanished = self._vanished(present, texts, nodes)
         if vanished:
             kept = [number not in vanished for number in present]
@@ -237,16 +242,19 @@ class Reading:
             )
             self._remark(Remark(RemarkKind.UNREADABLE, unread, name, why))
 
-    def _nodes(self, present: Sequence[int]) -> list[tuple[int, ...] | None]:
-        """The nodes of each block. The directory of each node is listed once; a captured tree may
-        have these links, or those in the blocks' directories."""
+    def _nodes(self, present: Sequence[int], *, all_of_them: bool) -> list[tuple[int, ...] | None]:
+        """The nodes of each block, or at least the lowest one. The directory of each node is listed
+        once; a captured tree may have these links, or those in the blocks' directories."""
         if _has_no_nodes(self._tree):
             return [None] * len(present)
         nodes = self._linked_from(present) if self._few else {}
         if not self._few or len(nodes) < len(present):
             nodes = self._linked_to() | nodes
-        if not self._few and (nodes or self._may_have_links(present)):
-            nodes |= self._linked_from([number for number in present if number not in nodes])
+        if not self._few:
+            rest = [number for number in present if number not in nodes]
+            sample = self._sample_of_links(rest)
+            if nodes or any(isinstance(names, OSError) or names for names in sample):
+                nodes |= self._linked_from(rest, () if all_of_them else _lowest_names(sample))
         if not (nodes if self._few else any(number in nodes for number in present)):
             return [None] * len(present)
         return [nodes.get(number, ()) for number in present]
@@ -261,30 +269,29 @@ class Reading:
             nodes |= dict.fromkeys(linked - again, (node,))
         return nodes
 
-    def _may_have_links(self, present: Sequence[int]) -> bool:
-        """Whether blocks may have links to nodes, by a sample of them, the first and the last among
-        it: a kernel gives them to all blocks, or with CONFIG_NUMA off to none."""
-        if len(present) <= _SAMPLE:
-            return True
-        spread = {*present[:: len(present) // _SAMPLE], present[-1]}
-        return any(isinstance(names, OSError) or names for names in self._links_of(sorted(spread)))
+    def _sample_of_links(self, numbers: Sequence[int]) -> set[bytes | OSError]:
+        """What some of these blocks, the first and the last among them, have as links to nodes: a
+        kernel gives them to all blocks, or with CONFIG_NUMA off to none."""
+        spread = {*numbers[:: max(1, len(numbers) // _SAMPLE)], *numbers[-1:]}
+        return set(self._links_of(sorted(spread)))
 
-    def _links_of(self, numbers: Sequence[int]) -> list[bytes | OSError]:
-        """The names of the links of each block, joined, or an error."""
+    def _links_of(
+        self, numbers: Sequence[int], enough: Sequence[str] = ()
+    ) -> list[bytes | OSError]:
+        """The names of the links of each block, joined, or an error; see `Tree.names_each`."""
         try:
-            return self._tree.names_each(MEMORY, numbers, "node")
+            return self._tree.names_each(MEMORY, numbers, "node", enough)
         except OSError as error:
             raise _no_memory(self._tree, error) from None
 
-    def _linked_from(self, numbers: Sequence[int]) -> dict[int, tuple[int, ...]]:
-        """The nodes of those of these blocks that have links to any, ascending."""
-        found = self._links_of(numbers)
+    def _linked_from(
+        self, numbers: Sequence[int], enough: Sequence[str] = ()
+    ) -> dict[int, tuple[int, ...]]:
+        """The nodes of those of these blocks that have links to any, ascending; for a block with
+        one of ENOUGH perhaps only that one."""
+        found = self._links_of(numbers, enough)
         self._remark_on_errors(Attribute.NODE, numbers, found)
-        nodes = {
-            names: tuple(node_numbers(os.fsdecode(names).split("/")))
-            for names in set(found)
-            if isinstance(names, bytes)
-        }
+        nodes = {names: _linked_nodes(names) for names in set(found) if isinstance(names, bytes)}
         return {
             number: nodes[names]
             for number, names in zip(numbers, found, strict=True)
@@ -367,6 +374,19 @@ def _release(tree: Tree) -> bytes:
 
 def _device(path: str) -> int:
     return os.stat(path).st_dev
+
+
+def _linked_nodes(names: bytes) -> tuple[int, ...]:
+    """The nodes, ascending, that links with these names, joined, lead to."""
+    return tuple(node_numbers(os.fsdecode(names).split("/")))
+
+
+def _lowest_names(sample: Iterable[bytes | OSError]) -> list[str]:
+    """The names of the links to node 0, 1, and so on, of which each block of a sample has one. The
+    first of them that a block has leads to its lowest node. None if listing would be faster."""
+    linked = [_linked_nodes(names) for names in sample if isinstance(names, bytes)]
+    count = max((nodes[0] + 1 for nodes in linked if nodes), default=0)
+    return [f"node{node}" for node in range(count)] if count <= _TRIED else []
 
 
 def _lowest(nodes: tuple[int, ...] | None) -> int | None:
