@@ -16,7 +16,9 @@ from memory_hotplug.attribute import (
     SysfsAttribute,
     block_numbers,
     directory_of,
-    node_number,
+    linked_nodes,
+    node_numbers,
+    nodes_to_try,
 )
 from memory_hotplug.block import NUMA_NO_NODE
 from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, NoSuchBlockError
@@ -33,7 +35,6 @@ __all__ = [
     "Reading",
     "judges_removable",
     "memory_names",
-    "node_numbers",
     "possible",
 ]
 
@@ -44,9 +45,6 @@ _FEW = 16
 
 _SAMPLE = 64
 """So many blocks of a large machine are looked at to know whether blocks have links to nodes."""
-
-_TRIED = 4
-"""So many names of nodes can be looked up in a block's directory before listing it is faster."""
 
 _IN_MEMORY = (Attribute.STATE, Attribute.REMOVABLE, Attribute.ZONES, Attribute.PHYS_DEVICE)
 """The attributes that are files in memoryN."""
@@ -65,11 +63,6 @@ def memory_names(tree: Tree) -> list[str]:
 
 def _no_memory(tree: Tree, error: OSError) -> NoMemoryTreeError:
     return NoMemoryTreeError(tree.root, error, is_this_machine=tree.is_this_machine)
-
-
-def node_numbers(names: Iterable[str]) -> list[int]:
-    """The numbers of the nodes among NAMES, ascending."""
-    return sorted(number for name in names if (number := node_number(name)) is not None)
 
 
 def possible(numbers: set[int], block_size: int) -> tuple[set[int], list[Remark]]:
@@ -107,9 +100,7 @@ class Reading:
         if one of these does not exist, and NoMemoryTreeError if the tree has disappeared."""
         present = self._found(wanted)
         texts = {name: self._texts(name, present) for name in _IN_MEMORY if name in attributes}
-        nodes = None
-        if _OF_NODES.intersection(attributes):
-            nodes = self._nodes(present, all_of_them=Attribute.NODES in attributes)
+        nodes = self._nodes(present, attributes) if _OF_NODES.intersection(attributes) else None
         vanished = self._vanished(present, texts, nodes)
         if vanished:
             kept = [number not in vanished for number in present]
@@ -242,7 +233,9 @@ class Reading:
             )
             self._remark(Remark(RemarkKind.UNREADABLE, unread, name, why))
 
-    def _nodes(self, present: Sequence[int], *, all_of_them: bool) -> list[tuple[int, ...] | None]:
+    def _nodes(
+        self, present: Sequence[int], attributes: Sequence[Attribute]
+    ) -> list[tuple[int, ...] | None]:
         """The nodes of each block, or at least the lowest one. The directory of each node is listed
         once; a captured tree may have these links, or those in the blocks' directories."""
         if _has_no_nodes(self._tree):
@@ -254,7 +247,9 @@ class Reading:
             rest = [number for number in present if number not in nodes]
             sample = self._sample_of_links(rest)
             if nodes or any(isinstance(names, OSError) or names for names in sample):
-                nodes |= self._linked_from(rest, () if all_of_them else _lowest_names(sample))
+                known = [names for names in sample if isinstance(names, bytes)]
+                enough = () if Attribute.NODES in attributes else nodes_to_try(known)
+                nodes |= self._linked_from(rest, enough)
         if not (nodes if self._few else any(number in nodes for number in present)):
             return [None] * len(present)
         return [nodes.get(number, ()) for number in present]
@@ -291,7 +286,7 @@ class Reading:
         one of ENOUGH perhaps only that one."""
         found = self._links_of(numbers, enough)
         self._remark_on_errors(Attribute.NODE, numbers, found)
-        nodes = {names: _linked_nodes(names) for names in set(found) if isinstance(names, bytes)}
+        nodes = {names: linked_nodes(names) for names in set(found) if isinstance(names, bytes)}
         return {
             number: nodes[names]
             for number, names in zip(numbers, found, strict=True)
@@ -374,19 +369,6 @@ def _release(tree: Tree) -> bytes:
 
 def _device(path: str) -> int:
     return os.stat(path).st_dev
-
-
-def _linked_nodes(names: bytes) -> tuple[int, ...]:
-    """The nodes, ascending, that links with these names, joined, lead to."""
-    return tuple(node_numbers(os.fsdecode(names).split("/")))
-
-
-def _lowest_names(sample: Iterable[bytes | OSError]) -> list[str]:
-    """The names of the links to node 0, 1, and so on, of which each block of a sample has one. The
-    first of them that a block has leads to its lowest node. None if listing would be faster."""
-    linked = [_linked_nodes(names) for names in sample if isinstance(names, bytes)]
-    count = max((nodes[0] + 1 for nodes in linked if nodes), default=0)
-    return [f"node{node}" for node in range(count)] if count <= _TRIED else []
 
 
 def _lowest(nodes: tuple[int, ...] | None) -> int | None:
