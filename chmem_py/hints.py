@@ -8,7 +8,7 @@ from contextlib import suppress
 from chmem_py import hint_messages, messages
 from chmem_py.command_lines import HOW, SAME_ACTION, command, options_of
 from chmem_py.options import Options
-from chmem_py.request import RequestError, parse
+from chmem_py.request import RequestError
 from chmem_py.run import NONE
 from hotplug_cli import sizes
 from hotplug_cli.block_names import ranges_named, some
@@ -17,32 +17,30 @@ from hotplug_cli.message import Sentence
 from memory_hotplug.block import MemoryBlock, State, is_on
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.face import Machine
-from memory_hotplug.request.asked import Request
 from memory_hotplug.seen.in_use import usage
 
-__all__ = ["requested"]
+__all__ = ["advised", "no_total"]
 
 
-def requested(text: str, machine: Machine, options: Options) -> Request:
-    """The request in TEXT. Raises RequestError with util-linux's messages and our advice, and
-    UsageError for what only looks like a total."""
-    if options.action == "total" and text.lstrip().startswith("+"):
-        kept = options_of(options.said, "memmap-on-memory", "zone", "node", *HOW)
-        more = command(f"--enable {text.strip()[1:]}{kept}", machine.tree)
-        advice = hint_messages.MORE_ONLINE.of(command=more).advice
-        raise UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=advice))
-    try:
-        return parse(text, machine.block_size, blocks=options.blocks)
-    except RequestError as error:
-        rules = _OF_BLOCKS if options.blocks else _OF_MEMORY
-        if options.action == "total":
-            rules = _OF_SIZE
-        found = (rule(_Mistake(text.strip(), machine, options)) for rule in rules)
-        sentence = next(filter(None, found), None)
-        if sentence is None and len(error.sentences) == 1:
-            row = hint_messages.BLOCKS_TAKE if options.blocks else hint_messages.TAKES
-            sentence = (hint_messages.TOTAL_TAKES if options.action == "total" else row).of()
-        raise RequestError(*error.sentences, *filter(None, [sentence])) from None
+def advised(error: RequestError, text: str, machine: Machine, options: Options) -> RequestError:
+    """The error about TEXT, with our advice."""
+    rules = _OF_BLOCKS if options.blocks else _OF_MEMORY
+    if options.action == "total":
+        rules = _OF_SIZE
+    found = (rule(_Mistake(text.strip(), machine, options)) for rule in rules)
+    sentence = next(filter(None, found), None)
+    if sentence is None and len(error.sentences) == 1:
+        row = hint_messages.BLOCKS_TAKE if options.blocks else hint_messages.TAKES
+        sentence = (hint_messages.TOTAL_TAKES if options.action == "total" else row).of()
+    return RequestError(*error.sentences, *filter(None, [sentence]))
+
+
+def no_total(text: str, machine: Machine, options: Options) -> UsageError:
+    """The error about a TEXT with a plus sign, which would be so much more."""
+    kept = options_of(options.said, "memmap-on-memory", "zone", "node", *HOW)
+    more = command(f"--enable {text.strip()[1:]}{kept}", machine.tree)
+    advice = hint_messages.MORE_ONLINE.of(command=more).advice
+    return UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=advice))
 
 
 class _Mistake:

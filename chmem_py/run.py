@@ -12,7 +12,6 @@ from chmem_py.advice import (
     format_refusal,
 )
 from chmem_py.exit_status import status_of
-from chmem_py.foresight import in_use, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from chmem_py.text import Text, format_script
@@ -99,11 +98,15 @@ def run_changes(site: Workplace, work: Work, how: RunOptions) -> Done:
     except TooFewError:
         output.write(format_refusal(work.selection))
     except InUseError as error:
+        from chmem_py.foresight import in_use
+
         _say_left_out(work, output)
         output.say(in_use(error, machine, work.selection, how.said))
         return Done(tally, Exit.FAILURE)
     _say_left_out(work, output)
     if work.need:
+        from chmem_py.foresight import warn
+
         output.write(warn(machine, work.need))
     try:
         if not tally.refused:
