@@ -5,41 +5,33 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from chmem_py import hint_messages, messages
+from chmem_py import hint_messages
 from chmem_py.command_lines import HOW, SAME_ACTION, command, options_of
 from chmem_py.options import NONE, Options
-from chmem_py.request import RequestError, parse
+from chmem_py.request import RequestError
 from hotplug_cli import sizes
 from hotplug_cli.block_names import ranges_named, some
-from hotplug_cli.getopt import UsageError
 from hotplug_cli.message import Sentence
 from memory_hotplug.block import MemoryBlock, State, is_on
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.face import Machine
-from memory_hotplug.request.asked import Request
 from memory_hotplug.seen.in_use import usage
 from memory_hotplug.trees.files import Tree
 
-__all__ = ["requested", "signed"]
+__all__ = ["advised", "signed"]
 
 
-def requested(text: str, machine: Machine, options: Options) -> Request:
-    """The request in TEXT. Raises RequestError with util-linux's messages and our advice, and
-    UsageError for what only looks like a total."""
-    if options.action == "total" and (meant := signed(text, options.said, machine.tree)):
-        raise UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=meant.advice))
-    try:
-        return parse(text, machine.block_size, blocks=options.blocks)
-    except RequestError as error:
-        rules = _OF_BLOCKS if options.blocks else _OF_MEMORY
-        if options.action == "total":
-            rules = _OF_SIZE
-        found = (rule(_Mistake(text.strip(), machine, options)) for rule in rules)
-        sentence = next(filter(None, found), None)
-        if sentence is None and len(error.sentences) == 1:
-            row = hint_messages.BLOCKS_TAKE if options.blocks else hint_messages.TAKES
-            sentence = (hint_messages.TOTAL_TAKES if options.action == "total" else row).of()
-        raise RequestError(*error.sentences, *filter(None, [sentence])) from None
+def advised(error: RequestError, text: str, machine: Machine, options: Options) -> RequestError:
+    """The error about TEXT, with our advice."""
+    rules = _OF_BLOCKS if options.blocks else _OF_MEMORY
+    if options.action == "total":
+        rules = _OF_SIZE
+    found = (rule(_Mistake(text.strip(), machine, options)) for rule in rules)
+    sentence = next(filter(None, found), None)
+    if sentence is None and len(error.sentences) == 1:
+        row = hint_messages.BLOCKS_TAKE if options.blocks else hint_messages.TAKES
+        sentence = (hint_messages.TOTAL_TAKES if options.action == "total" else row).of()
+    return RequestError(*error.sentences, *filter(None, [sentence]))
 
 
 _KEPT = {

@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 
-from chmem_py import hint_messages, messages
+from chmem_py import messages
 from chmem_py.command_lines import command
-from chmem_py.hints import requested
 from chmem_py.interrupts import Interrupts
 from chmem_py.job import Job
-from chmem_py.operands import check_device, is_possible, say_remarks, unable, zone_for
+from chmem_py.operands import check_device, is_possible, requested, say_remarks, unable, zone_for
 from chmem_py.options import NONE, Options
 from chmem_py.output import NAME, Output
 from chmem_py.recovery import after_recovery, holding, say_held
@@ -285,6 +284,8 @@ def to_online(machine: Machine, asked: Asked) -> Job:
     request = requested(operands[0], machine, options)
     size = request.size
     if size is None:
+        from chmem_py import hint_messages
+
         advice = hint_messages.RANGES_ELSEWHERE.of().advice
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
     meant = _meant(request, Action.ENABLE, options)

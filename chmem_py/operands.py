@@ -1,17 +1,19 @@
-"""Read the machine for a request: the zone, the device and the blocks that are meant."""
+"""Read a request, and the machine for it: the zone, the device and the blocks that are meant."""
 
 from collections.abc import Iterable
 
 from chmem_py import messages
 from chmem_py.options import ZONES, Options
 from chmem_py.output import Output
-from hotplug_cli.getopt import GetoptUsageError
+from chmem_py.request import RequestError, parse
+from hotplug_cli.getopt import GetoptUsageError, UsageError
 from hotplug_cli.message import Sentence, Wording
 from hotplug_cli.program import CommandError
 from hotplug_cli.remarks import sentence_of
 from memory_hotplug.block import Zone
 from memory_hotplug.change.plan import Action
 from memory_hotplug.face import Machine
+from memory_hotplug.request.asked import Request
 from memory_hotplug.table import Remark
 
 _NEEDS_CONFIGURING = {
@@ -20,6 +22,23 @@ _NEEDS_CONFIGURING = {
     Action.RECONFIGURE: messages.CANNOT_RECONFIGURE,
 }
 """The message for each action where memory is never configured."""
+
+
+def requested(text: str, machine: Machine, options: Options) -> Request:
+    """The request in TEXT. Raises RequestError with util-linux's messages and our advice, and
+    UsageError for what only looks like a total."""
+    # Hints are loaded only for what is wrong: a plain enable must start fast.
+    if options.action == "total" and text.lstrip().startswith(("+", "-", "\u2212")):
+        from chmem_py.hints import signed
+
+        if meant := signed(text, options.said, machine.tree):
+            raise UsageError(messages.TOTAL_OF_WHAT.of(text=text.strip(), advice=meant.advice))
+    try:
+        return parse(text, machine.block_size, blocks=options.blocks)
+    except RequestError as error:
+        from chmem_py.hints import advised
+
+        raise advised(error, text, machine, options) from None
 
 
 def is_possible(machine: Machine, action: Action, options: Options, output: Output) -> bool:

@@ -11,7 +11,6 @@ from chmem_py.advice import (
     format_refusal,
 )
 from chmem_py.exit_status import status_of
-from chmem_py.foresight import in_use, warn
 from chmem_py.interrupts import Interrupts
 from chmem_py.options import Options
 from chmem_py.output import Output
@@ -68,11 +67,15 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
     except TooFewError:
         output.write(format_refusal(work.selection))
     except InUseError as error:
+        from chmem_py.foresight import in_use
+
         _say_left_out(work, output)
         output.say(in_use(error, machine, work.selection, options.said))
         return Done(tally, Exit.FAILURE)
     _say_left_out(work, output)
     if work.need:
+        from chmem_py.foresight import warn
+
         output.write(warn(machine, work.need))
     try:
         if not tally.refused:

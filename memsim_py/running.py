@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from guest import FACTS
 from hotplug_cli.program import CommandError
 from memory_hotplug.size import human
 from memsim_py import messages, options
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
     from guest.door import Reached
 
 __all__ = ["archive", "argument", "is_guest", "plug", "shell", "unplug"]
+
+FACTS: Final = "guest.json"
+"""guest.door's name for the file that says what a guest is. It is in no simulated machine. The
+single file of all commands has no guests, and must tell one from a machine all the same."""
 
 CAPTURE: Final = """\
 import sys, tempfile

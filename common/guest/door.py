@@ -22,13 +22,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from guest import FACTS, qmp, sockets
+from guest import qmp, sockets
 from guest.channel import Channel, ChannelError
 from guest.qemu import MONITOR
 
 __all__ = ["Door", "GoneError", "GuestFacts", "Reached", "directory", "reach"]
 
 DOOR: Final = "door"
+FACTS: Final = "guest.json"
 
 LAST: Final = ("status", "result", "error")
 """The keys of a message after which the agent sends no other one for a request."""

@@ -7,6 +7,7 @@ that has the attribute.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 
@@ -35,7 +36,10 @@ __all__ = [
     "attributes_named",
     "block_numbers",
     "directory_of",
+    "linked_nodes",
     "node_number",
+    "node_numbers",
+    "nodes_to_try",
     "parameter_path",
     "path_of",
 ]
@@ -50,6 +54,10 @@ DLPAR = "sys/kernel/dlpar"
 (arch/powerpc/platforms/pseries/dlpar.c)."""
 RELEASE = "proc/sys/kernel/osrelease"
 PARAMETERS = "sys/module/memory_hotplug/parameters"
+
+
+_TRIED = 4
+"""So many names of nodes can be looked up in a block's directory before listing it is faster."""
 
 
 class Attribute(StrEnum):
@@ -310,3 +318,21 @@ def node_number(name: str) -> int | None:
     number = name.removeprefix("node")
     counts = number != name and number.isdecimal() and number.isascii() and len(number) <= 9
     return int(number) if counts and (number[0] != "0" or number == "0") else None
+
+
+def node_numbers(names: Iterable[str]) -> list[int]:
+    """The numbers of the nodes among NAMES, ascending."""
+    return sorted(number for name in names if (number := node_number(name)) is not None)
+
+
+def linked_nodes(names: bytes) -> tuple[int, ...]:
+    """The nodes, ascending, to which the links in a block's directory lead; NAMES are those of the
+    links, with a slash between two."""
+    return tuple(node_numbers(os.fsdecode(names).split("/")))
+
+
+def nodes_to_try(sample: Iterable[bytes]) -> tuple[str, ...]:
+    """The names of the links to node 0, 1, and so on, of which each block of a sample has one. The
+    first of them that a block has leads to its lowest node. None if listing would be faster."""
+    count = max((nodes[0] + 1 for nodes in map(linked_nodes, sample) if nodes), default=0)
+    return tuple(f"node{node}" for node in range(count)) if count <= _TRIED else ()

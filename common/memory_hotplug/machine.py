@@ -17,6 +17,7 @@ from memory_hotplug.attribute import (
     Attribute,
     attributes_named,
     block_numbers,
+    node_numbers,
     parameter_path,
     path_of,
 )
@@ -36,7 +37,6 @@ from memory_hotplug.reading import (
     Reading,
     judges_removable,
     memory_names,
-    node_numbers,
     possible,
 )
 from memory_hotplug.table import MERGED_BY, BlockTable, MemoryRange, Remark

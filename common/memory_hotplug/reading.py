@@ -16,7 +16,9 @@ from memory_hotplug.attribute import (
     SysfsAttribute,
     block_numbers,
     directory_of,
-    node_number,
+    linked_nodes,
+    node_numbers,
+    nodes_to_try,
 )
 from memory_hotplug.block import NUMA_NO_NODE
 from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, NoSuchBlockError
@@ -33,7 +35,6 @@ __all__ = [
     "Reading",
     "judges_removable",
     "memory_names",
-    "node_numbers",
     "possible",
 ]
 
@@ -62,11 +63,6 @@ def memory_names(tree: Tree) -> list[str]:
 
 def _no_memory(tree: Tree, error: OSError) -> NoMemoryTreeError:
     return NoMemoryTreeError(tree.root, error, is_this_machine=tree.is_this_machine)
-
-
-def node_numbers(names: Iterable[str]) -> list[int]:
-    """The numbers of the nodes among NAMES, ascending."""
-    return sorted(number for name in names if (number := node_number(name)) is not None)
 
 
 def possible(numbers: set[int], block_size: int) -> tuple[set[int], list[Remark]]:
@@ -104,7 +100,7 @@ class Reading:
         if one of these does not exist, and NoMemoryTreeError if the tree has disappeared."""
         present = self._found(wanted)
         texts = {name: self._texts(name, present) for name in _IN_MEMORY if name in attributes}
-        nodes = self._nodes(present) if _OF_NODES.intersection(attributes) else None
+        nodes = self._nodes(present, attributes) if _OF_NODES.intersection(attributes) else None
         vanished = self._vanished(present, texts, nodes)
         if vanished:
             kept = [number not in vanished for number in present]
@@ -237,9 +233,11 @@ class Reading:
             )
             self._remark(Remark(RemarkKind.UNREADABLE, unread, name, why))
 
-    def _nodes(self, present: Sequence[int]) -> list[tuple[int, ...] | None]:
-        """The nodes of each block. The directory of each node is listed once; a captured tree may
-        have these links, or those in the blocks' directories."""
+    def _nodes(
+        self, present: Sequence[int], attributes: Sequence[Attribute]
+    ) -> list[tuple[int, ...] | None]:
+        """The nodes of each block, or at least the lowest one. The directory of each node is listed
+        once; a captured tree may have these links, or those in the blocks' directories."""
         if _has_no_nodes(self._tree):
             return [None] * len(present)
         if self._few:
@@ -249,8 +247,12 @@ class Reading:
             told = bool(nodes)
         else:
             nodes = self._linked_to()
-            if nodes or self._may_have_links(present):
-                nodes |= self._linked_from([number for number in present if number not in nodes])
+            rest = [number for number in present if number not in nodes]
+            sample = self._sample_of_links(rest)
+            if nodes or any(isinstance(names, OSError) or names for names in sample):
+                known = [names for names in sample if isinstance(names, bytes)]
+                enough = () if Attribute.NODES in attributes else nodes_to_try(known)
+                nodes |= self._linked_from(rest, enough)
             told = any(number in nodes for number in present)
         if not told:
             return [None] * len(present)
@@ -266,30 +268,29 @@ class Reading:
             nodes |= dict.fromkeys(linked - again, (node,))
         return nodes
 
-    def _may_have_links(self, present: Sequence[int]) -> bool:
-        """Whether blocks may have links to nodes, by a sample of them, the first and the last among
-        it: a kernel gives them to all blocks, or with CONFIG_NUMA off to none."""
-        if len(present) <= _SAMPLE:
-            return True
-        spread = {*present[:: len(present) // _SAMPLE], present[-1]}
-        return any(isinstance(names, OSError) or names for names in self._links_of(sorted(spread)))
+    def _sample_of_links(self, numbers: Sequence[int]) -> set[bytes | OSError]:
+        """What some of these blocks, the first and the last among them, have as links to nodes: a
+        kernel gives them to all blocks, or with CONFIG_NUMA off to none."""
+        spread = {*numbers[:: max(1, len(numbers) // _SAMPLE)], *numbers[-1:]}
+        return set(self._links_of(sorted(spread)))
 
-    def _links_of(self, numbers: Sequence[int]) -> list[bytes | OSError]:
-        """The names of the links of each block, joined, or an error."""
+    def _links_of(
+        self, numbers: Sequence[int], enough: Sequence[str] = ()
+    ) -> list[bytes | OSError]:
+        """The names of the links of each block, joined, or an error; see `Tree.names_each`."""
         try:
-            return self._tree.names_each(MEMORY, numbers, "node")
+            return self._tree.names_each(MEMORY, numbers, "node", enough)
         except OSError as error:
             raise _no_memory(self._tree, error) from None
 
-    def _linked_from(self, numbers: Sequence[int]) -> dict[int, tuple[int, ...]]:
-        """The nodes of those of these blocks that have links to any, ascending."""
-        found = self._links_of(numbers)
+    def _linked_from(
+        self, numbers: Sequence[int], enough: Sequence[str] = ()
+    ) -> dict[int, tuple[int, ...]]:
+        """The nodes of those of these blocks that have links to any, ascending; for a block with
+        one of ENOUGH perhaps only that one."""
+        found = self._links_of(numbers, enough)
         self._remark_on_errors(Attribute.NODE, numbers, found)
-        nodes = {
-            names: tuple(node_numbers(os.fsdecode(names).split("/")))
-            for names in set(found)
-            if isinstance(names, bytes)
-        }
+        nodes = {names: linked_nodes(names) for names in set(found) if isinstance(names, bytes)}
         return {
             number: nodes[names]
             for number, names in zip(numbers, found, strict=True)

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, SimpleNamespace
@@ -217,6 +218,32 @@ def test_many_blocks_have_no_nodes_where_those_of_a_sample_have_none(
     found = [block.node for block in Machine.at(tmp_path).blocks(("node",))]
     assert found[1] == node
     assert found[0] == (None if node is None else NUMA_NO_NODE)
+
+
+@pytest.mark.parametrize("most", [0, 1, 3, 4, 40])
+def test_the_node_of_a_block_is_its_lowest_one_however_many_nodes_there_are(
+    most: int, tmp_path: Path
+) -> None:
+    memory = static_tree.plain(tmp_path, ["online"] * 300) / MEMORY
+    expected = []
+    for number in range(300):
+        # Between those of a sample, blocks have several nodes, or none, or one that none of it has.
+        nodes = {
+            0: {number // 4 % (most + 1)},
+            1: {number % 11, number % 7, 12},
+            2: {41},
+            3: set[int](),
+        }
+        linked = nodes[number % 4]
+        for node in linked:
+            (memory / f"memory{number}/node{node}").symlink_to(f"../../node/node{node}")
+        expected.append(min(linked, default=NUMA_NO_NODE))
+    # Blocks below a directory that has just changed are read one by one.
+    time.sleep(0.05)
+    assert [block.node for block in Machine.at(tmp_path).blocks(("node",))] == expected
+    blocks = [*Machine.at(tmp_path).blocks(("node", "nodes"))]
+    assert [block.node for block in blocks] == expected
+    assert blocks[1].nodes == (1, 12)
 
 
 def test_a_block_of_several_nodes_leaves_the_others_theirs(tmp_path: Path) -> None:

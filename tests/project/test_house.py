@@ -310,9 +310,8 @@ def test_a_plain_listing_imports_no_more_than_it_needs(tmp_path: Path) -> None:
 
 
 FOR_AN_ENABLE = {
-    "chmem_py": "actions advice cause_messages cli command command_lines exit_status foresight "
-    "hint_messages hints interrupts job jobs messages operands options output "
-    "recovery request run text",
+    "chmem_py": "actions advice cause_messages cli command command_lines exit_status interrupts "
+    "job jobs messages operands options output recovery request run text",
     "hotplug_cli": "advice_option block_names exits getopt message messages offers program "
     "progress remarks sizes tree_messages",
     "memory_hotplug": "attribute block causes checks change change.absence change.batch "
@@ -330,7 +329,7 @@ OF_PYTHON_FOR_AN_ENABLE = (
     *OF_PYTHON,
     # A named tuple asks it for the types of its fields since 3.14.
     *(["annotationlib"] if sys.version_info >= (3, 14) else []),
-    *("bisect", "fcntl", "gc", "json", "re", "shlex", "warnings"),
+    *("bisect", "fcntl", "gc", "json", "re", "shlex"),
 )
 """The modules of the standard library that it may import; neither typing
 nor dataclasses, which brings inspect."""

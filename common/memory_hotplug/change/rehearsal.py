@@ -8,7 +8,7 @@ there is memory for struct pages. The dry run assumes both.
 import contextlib
 import errno
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from memory_hotplug.attribute import FIRMWARE, MEMORY, NODE, PARAMETERS, TABLE, Attribute, path_of
@@ -77,9 +77,9 @@ class Rehearsal:
         return read_one_by_one(self, directory, numbers, attribute)
 
     def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str
+        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
     ) -> list[bytes | OSError]:
-        return self._behind.names_each(directory, numbers, prefix)
+        return self._behind.names_each(directory, numbers, prefix, enough)
 
     def refusal(self, path: str) -> OSError | None:
         return None

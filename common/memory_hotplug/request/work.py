@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -78,6 +77,8 @@ class Work:
     def __del__(self) -> None:
         if not getattr(self, "_touched", True):
             said = "a change was never iterated over: nothing was done"
+            import warnings
+
             warnings.warn(said, RuntimeWarning, stacklevel=2)
 
     # What is to be done, and was

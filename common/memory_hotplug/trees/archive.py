@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 from memory_hotplug.attribute import TABLE, node_number
@@ -164,7 +164,7 @@ class ArchiveTree:
         return values
 
     def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str
+        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
     ) -> list[bytes | OSError]:
         return names_one_by_one(self, directory, numbers, prefix)
 

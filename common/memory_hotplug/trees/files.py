@@ -113,10 +113,10 @@ class Tree(Protocol):
         """An attribute of memoryN in a directory for each N of NUMBERS: its text, or an error."""
 
     def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str
+        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
     ) -> list[bytes | OSError]:
         """The names in memoryN that begin with PREFIX, for each N of NUMBERS, as `joined` has them,
-        or an error."""
+        or an error. The first one of ENOUGH that is there may stand for all."""
 
     def write(self, path: str, word: str) -> None:
         """Write one word to an attribute, in a single write, and without a newline."""
@@ -231,14 +231,14 @@ class FileTree:
         )
 
     def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str
+        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
     ) -> list[bytes | OSError]:
         """See `Tree`. Raises OSError if DIRECTORY cannot be opened."""
         return self._each(
             directory,
             numbers,
             b"memory%d",
-            partial(list_part, prefix),
+            partial(list_part, prefix, [os.fsencode(name) for name in enough]),
             lambda number: joined(self.names(f"{directory}/memory{number}"), prefix),
         )
 

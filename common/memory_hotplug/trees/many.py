@@ -97,22 +97,36 @@ def read_part(path: bytes, at: int, flags: int, numbers: Sequence[int]) -> list[
     return results
 
 
-def list_part(prefix: str, at: int, flags: int, numbers: Sequence[int]) -> list[Result]:
-    """The names in the directory of each block that begin with PREFIX, joined."""
+def list_part(
+    prefix: str, enough: Sequence[bytes], at: int, flags: int, numbers: Sequence[int]
+) -> list[Result]:
+    """The names in the directory of each block that begin with PREFIX, joined; or only the first
+    one of ENOUGH that is there: looking a name up takes a quarter of the time of a listing."""
     flags |= LISTING
+    access = os.access
     results: list[Result] = []
     known: dict[bytes, bytes] = {}
     for number in numbers:
-        try:
-            directory = os.open(b"memory%d" % number, flags, dir_fd=at)
+        block = b"memory%d" % number
+        for name in enough:
+            if access(b"%b/%b" % (block, name), os.F_OK, dir_fd=at, follow_symlinks=False):
+                results.append(name)
+                break
+        else:
             try:
-                names = joined(os.listdir(directory), prefix)
-            finally:
-                os.close(directory)
-            results.append(known.setdefault(names, names))
-        except OSError as error:
-            results.append(error.errno or errno.EIO)
+                names = _listed(block, prefix, at, flags)
+                results.append(known.setdefault(names, names))
+            except OSError as error:
+                results.append(error.errno or errno.EIO)
     return results
+
+
+def _listed(block: bytes, prefix: str, at: int, flags: int) -> bytes:
+    directory = os.open(block, flags, dir_fd=at)
+    try:
+        return joined(os.listdir(directory), prefix)
+    finally:
+        os.close(directory)
 
 
 def whole(file: int, start: bytes, path: str = "") -> bytes:
@@ -129,7 +143,7 @@ def whole(file: int, start: bytes, path: str = "") -> bytes:
 
 def joined(names: Iterable[str], prefix: str) -> bytes:
     """The names that begin with PREFIX, sorted, with a slash between two: no name has one."""
-    return os.fsencode("/".join(sorted(name for name in names if name.startswith(prefix))))
+    return os.fsencode("/".join(sorted([name for name in names if name.startswith(prefix)])))
 
 
 def or_error(read: Callable[[int], bytes], number: int) -> bytes | OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 
@@ -309,7 +309,7 @@ class KernelTree:
         return read_one_by_one(self, directory, numbers, attribute)
 
     def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str
+        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
     ) -> list[bytes | OSError]:
         return names_one_by_one(self, directory, numbers, prefix)
 
