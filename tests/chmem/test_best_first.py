@@ -58,6 +58,20 @@ def test_order_tries_last_what_surely_stays(
     assert tried == written
 
 
+@pytest.mark.parametrize(("zone", "taken"), [("movable", 9), ("kernel", 8)])
+def test_memory_of_a_device_in_movable_is_not_looked_at(
+    zone: str, taken: int, machine: Make, chmem: Command, memsim: Command
+) -> None:
+    """The kernel puts nothing there that stays."""
+    blocks = [{"range": [0, 7]}, {"range": [8, 15], "config": 0}]
+    described = {**x86(block_size=BLOCK, auto_online_blocks=f"online_{zone}"), "blocks": blocks}
+    root = machine(described)
+    assert memsim("plug", root, "--as", "dimm", "--memory", "4m").status == 0
+    show_pages(root, {9: (SLAB, 7)})
+    assert chmem("-s", root, "-d", "2m").status == 0
+    assert taken in offline(root)
+
+
 def test_order_best_looks_at_a_sample_of_each_block(
     tree: Path, chmem: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

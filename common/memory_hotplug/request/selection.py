@@ -240,7 +240,7 @@ def select(
         return is_on(block, node, nodes) and (not owned or block.number in owned.numbers)
 
     if order.action is Action.DISABLE and (request.size is not None or request.whole):
-        of_machine = of_machine._replace(removal=removal_of(machine))
+        of_machine = of_machine._replace(removal=removal_of(machine, table))
     if request.size is not None:
         asked = request.size // machine.block_size
         return of_machine._replace(asked=asked, changes=list(_candidates(table, order, meant)))

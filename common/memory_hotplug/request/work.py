@@ -157,12 +157,13 @@ class Work:
         for given in (self.manner.keep_free, self.selection.keep_free):
             if given is not None:
                 return given
-        from memory_hotplug.layout.places import read_layout
+        from memory_hotplug.layout.places import find_layout
 
         try:
             # Nothing is written yet, and a layout may be long.
             with self.manner.watch.during("layout"):
-                return read_layout(self.machine.tree.system).keep_free
+                found = find_layout(self.machine.tree.system)
+            return found.keep_free if found else None
         except (LayoutError, OSError) as error:
             self.left_out = error
             return None
