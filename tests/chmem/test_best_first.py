@@ -165,7 +165,7 @@ def test_a_block_that_stays_because_memory_ran_out_is_told_from_one_with_a_page(
     root = machine(x86(online=16, offline=0, block_size=128 << 20, used=1800 << 20))
     report = json.loads(chmem("-s", root, "-d", "-b", "14-15", "--force", "--json").stdout)
     causes = [block["error"] and block["error"]["cause"] for block in report["blocks"]]
-    assert causes == [None, "no_memory"]
+    assert causes == ["no_memory", None]
 
 
 def test_a_busy_block_on_a_machine_with_free_memory_has_no_lack_of_it(

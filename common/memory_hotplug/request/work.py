@@ -190,11 +190,15 @@ class Work:
         with self._hold(self.manner) as held:
             self.look()
             self._begun = True
-            with self._in_order() as changes:
-                if self.manner.dry_run:
-                    yield from self._rehearse(changes)
-                else:
-                    yield from self._do(changes, held)
+            try:
+                with self._in_order() as changes:
+                    if self.manner.dry_run:
+                        yield from self._rehearse(changes)
+                    else:
+                        yield from self._do(changes, held)
+            finally:
+                if self.selection.descends:
+                    self.tally.ascend()
 
     def _in_order(self) -> AbstractContextManager[Iterable[Change]]:
         """The changes in the order of trying."""
