@@ -58,6 +58,21 @@ def test_order_tries_last_what_surely_stays(
     assert tried == written
 
 
+def test_no_block_is_looked_at_once_there_are_enough(
+    tree: Path, chmem: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def contents(self: Pages, number: int, *, whole: bool = True) -> Contents | None:
+        looked.append(number)
+        return of_pages(self, number, whole=whole)
+
+    of_pages = Pages.contents
+    monkeypatch.setattr(Pages, "contents", contents)
+    assert chmem("-s", tree, "-d", "2m").status == 0
+    assert looked == [15, 14]
+
+
 @pytest.mark.parametrize(("zone", "taken"), [("movable", 9), ("kernel", 8)])
 def test_memory_of_a_device_in_movable_is_not_looked_at(
     zone: str, taken: int, machine: Make, chmem: Command, memsim: Command
