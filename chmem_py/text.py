@@ -99,9 +99,17 @@ class Text:
         """The options as they were given, for commands that are advised."""
         self._waiting: list[Waiting] = []
         """What is said about the latest block, if it may be said about the next one, too."""
+        self._later: list[Outcome] = []
+        """What is told at the end, because lower blocks that come later are told first."""
 
     def format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
         """The lines to write as soon as a block has its outcome."""
+        if self.tally.selection.descends:
+            self._later.append(outcome)
+        else:
+            yield from self._format_outcome(outcome)
+
+    def _format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
         if outcome.result is Result.ALREADY:
             if self.verbose and self.plain:
                 yield from self._said()
@@ -113,6 +121,8 @@ class Text:
     def format_end(self, machine: Machine, signal: int | None) -> Iterator[str | Sentence]:
         """The lines to write at the end."""
         tally = self.tally
+        for outcome in sorted(self._later, key=lambda one: one.number):
+            yield from self._format_outcome(outcome)
         if tally.all_or_nothing:
             # Only now it is known which changes were taken back.
             for outcome in tally.outcomes.values():

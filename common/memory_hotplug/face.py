@@ -267,7 +267,7 @@ class Machine(_machine.Machine):
         DEVICE in lsmem(1)."""
         from memory_hotplug.change.removal import removal_of
 
-        removal = removal_of(self)
+        removal = removal_of(self, self.read(("state",)))
         found: dict[str, list[int]] = {}
         for number, name in sorted(removal.devices.items()):
             found.setdefault(name, []).append(number)

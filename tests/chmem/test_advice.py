@@ -98,11 +98,11 @@ def test_without_advice_a_success_is_silent_but_with_options_of_our_own(
 def test_of_what_util_linux_does_not_have_the_messages_are_written_without_advice(
     chmem: Command, tmp_path: Path
 ) -> None:
-    root = make(tmp_path / "machine", x86(faults=BUSY))
-    done = chmem("-s", root, "--all-or-nothing", "-d", "-b", "2-3")
+    root = make(tmp_path / "machine", x86(5, faults=BUSY))
+    done = chmem("-s", root, "--all-or-nothing", "-d", "-b", "3-4")
     assert done.stderr == (
-        "chmem: Memory Block 2 (0x0000000010000000-0x0000000017ffffff) taken back\n"
         f"chmem: {BLOCK_3} disable failed: Device or resource busy\n"
+        "chmem: Memory Block 4 (0x0000000020000000-0x0000000027ffffff) taken back\n"
     )
 
 

@@ -260,13 +260,13 @@ def test_paths_of_a_dry_run_begin_with_the_root(name: str, chmem: Command, tmp_p
 
 def test_dry_run_that_a_signal_ends_says_that_nothing_was_done(tmp_path: Path) -> None:
     # Of each block a line, in all more than a pipe takes: it cannot end before they are read.
-    root = static_tree.plain(tmp_path, ["online"] * 2000, "Normal")
-    words = ("--dry-run", "--advice=never", "-d", "-z", "DMA", "-b", "0-1999")
+    root = static_tree.plain(tmp_path, ["offline"] * 2000, "Normal")
+    words = ("--dry-run", "--advice=never", "-e", "-z", "DMA", "-b", "0-1999")
     process = start_program("chmem", "-s", root, *words)
     assert process.stderr
     assert process.stderr.readline().startswith("chmem: Memory Block 0 ")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
     assert process.returncode == 143
-    assert err.endswith("chmem: interrupted; disabled before that: nothing\n")
+    assert err.endswith("chmem: interrupted; enabled before that: nothing\n")
     assert "Memory Block 1999 " not in err

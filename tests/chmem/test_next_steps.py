@@ -262,17 +262,17 @@ def test_of_many_commands_to_go_on_eight_are_shown_each_complete(
 def test_all_or_nothing_that_cannot_go_back_gives_the_command_that_restores_a_block(
     description: Callable[..., dict[str, Any]], left: str, chmem: Command, machine: Make
 ) -> None:
-    faults = {"offline": {"2": "EBUSY"}, "online": {"1": {"errno": "EIO", "times": 1}}}
+    faults = {"offline": {"1": "EBUSY"}, "online": {"2": {"errno": "EIO", "times": 1}}}
     root = machine(description(faults=faults))
     before = conditions(root)
     done = chmem("-s", root, "-v", "-d", "--all-or-nothing", "-b", "1-2")
     assert done.status == 64
     assert (
-        "chmem: Memory Block 1 (0x0000000008000000-0x000000000fffffff) enable failed "
+        "chmem: Memory Block 2 (0x0000000010000000-0x0000000017ffffff) enable failed "
         "while undoing: Input/output error\n" in done.stderr
     )
     assert (
-        f"chmem: memory block 1 is left {left}\nchmem: chmem --enable --blocks 1 --zone Normal "
+        f"chmem: memory block 2 is left {left}\nchmem: chmem --enable --blocks 2 --zone Normal "
         f"--sysroot {root} restores it once the cause is fixed\n" in done.stderr
     )
     (command,) = re.findall("chmem (--enable .*) restores it", done.stderr)

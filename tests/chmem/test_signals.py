@@ -22,15 +22,17 @@ from simulated import Condition, Make, conditions, make, online, s390, x86
 HELD = 600
 """Seconds for which a delay holds a step; no test waits that long."""
 
-STEPS: list[tuple[tuple[str, ...], int, str]] = [
-    (("-e", "-m", "0", "-b", "4-7"), 4, transition) for transition in ("config", "online")
+STEPS: list[tuple[tuple[str, ...], list[int], str]] = [
+    (("-e", "-m", "0", "-b", "4-7"), [4, 5, 6, 7], transition)
+    for transition in ("config", "online")
 ]
-STEPS += [(("-d", "-b", "0-3"), 0, transition) for transition in ("offline", "deconfig")]
+STEPS += [(("-d", "-b", "0-3"), [3, 2, 1, 0], transition) for transition in ("offline", "deconfig")]
 STEPS += [
-    (("--reconfigure", "-m", "1", "-b", "0-3"), 0, transition)
+    (("--reconfigure", "-m", "1", "-b", "0-3"), [0, 1, 2, 3], transition)
     for transition in ("offline", "deconfig")
 ]
-STEPS += [(("-c", "-b", "4-7"), 4, "config")]
+STEPS += [(("-c", "-b", "4-7"), [4, 5, 6, 7], "config")]
+"""Arguments, the blocks in the order of the work, and the step that is interrupted."""
 
 
 def held_at(transition: str, block: int, **more: Any) -> dict[str, Any]:
@@ -39,16 +41,17 @@ def held_at(transition: str, block: int, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
-    ("arguments", "first", "transition"), STEPS, ids=lambda value: str(value).replace(" ", "")
+    ("arguments", "order", "transition"), STEPS, ids=lambda value: str(value).replace(" ", "")
 )
 def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
     arguments: tuple[str, ...],
-    first: int,
+    order: list[int],
     transition: str,
     number: signal.Signals,
     tmp_path: Path,
 ) -> None:
-    root = make(tmp_path / "machine", s390(**held_at(transition, first + 1)))
+    first, *others = order
+    root = make(tmp_path / "machine", s390(**held_at(transition, others[0])))
     before = conditions(root)
     chmem = Paused("-s", root, "--json", *arguments)
     chmem.until_it_stands_still()
@@ -59,11 +62,10 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
     assert chmem.process.returncode == document["status"] == 128 + number
     assert (document["outcome"], document["signal"]) == ("interrupted", number)
     assert re.search(rf"interrupted; \w+ before that: memory block {first}\n", err)
-    assert [block["result"] for block in document["blocks"]] == ["done", "interrupted"]
+    results = {block["block"]: block["result"] for block in document["blocks"]}
+    assert results == {first: "done", others[0]: "interrupted"}
     assert after[first] != before[first]
-    assert [after[block] for block in range(first + 1, first + 4)] == [
-        before[block] for block in range(first + 1, first + 4)
-    ]
+    assert [after[block] for block in others] == [before[block] for block in others]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +115,9 @@ def test_a_signal_during_a_write_in_this_process_undoes_the_block_at_work(
     after, document = conditions(root), json.loads(done.stdout)
     assert done.status == document["status"] == 128 + number
     assert (document["outcome"], document["signal"]) == ("interrupted", number)
-    assert [block["result"] for block in document["blocks"]] == ["done", "interrupted"]
-    assert [after[block] for block in (2, 3)] == [before[block] for block in (2, 3)]
-    assert "interrupted; disabled before that: memory block 1\n" in done.stderr
+    assert [block["result"] for block in document["blocks"]] == ["interrupted", "done"]
+    assert [after[block] for block in (1, 2)] == [before[block] for block in (1, 2)]
+    assert "interrupted; disabled before that: memory block 3\n" in done.stderr
 
 
 @pytest.mark.parametrize("transition", ["config", "online"])

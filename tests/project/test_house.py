@@ -342,3 +342,12 @@ def test_a_plain_enable_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     ours = {name for name in loaded if name.partition(".")[0] in PACKAGES}
     assert ours == of_the_house(FOR_AN_ENABLE)
     assert loaded - ours <= imported_by(f"import {', '.join(OF_PYTHON_FOR_AN_ENABLE)}")
+
+
+def test_to_set_memory_offline_reads_no_layout_where_there_is_none(tmp_path: Path) -> None:
+    tree = static_tree.plain(tmp_path / "tree", ["online", "online"])
+    (tree / "proc").mkdir()
+    (tree / "proc/meminfo").write_text("MemTotal: 999999 kB\nMemAvailable: 999999 kB\n")
+    loaded = imported_to_run("chmem", "-d", "-b", "1", "--advice=never", "-s", str(tree))
+    assert "memory_hotplug.layout.places" in loaded
+    assert not {"memory_hotplug.layout.notation", "dataclasses", "typing"} & loaded

@@ -70,9 +70,8 @@ def carry_out_each(
     done: deque[Outcome] = deque(maxlen=None if all_or_nothing else 0)
     changed, complete = 0, True
     taken: set[int] = set()
-    for change in changes:
-        if enough is not None and changed >= enough:
-            break
+    # What comes after enough is not even asked for: to choose it may take long.
+    for change in changes if enough is None or enough > 0 else ():
         if watch.stopping:
             complete = False
             break
@@ -81,6 +80,8 @@ def carry_out_each(
         if outcome.result is Result.DONE:
             changed += 1
             done.append(outcome)
+            if changed == enough:
+                break
         elif outcome.result is not Result.ALREADY and enough is None:
             complete = False
             if all_or_nothing:
@@ -151,6 +152,9 @@ def _run(site: Site, change: Change) -> Outcome:
 
 def _is_one_write(change: Change) -> bool:
     """Whether a change takes one write only, also if the kernel sets a block online by itself."""
+    target = change.plan.target
+    if all(step.holds(change.block, target) for step in change.plan.steps[:-1]):
+        return True
     ahead = [step for step, _ in change.stages()]
     return len(ahead) < 2 and all(step.certain or step is change.plan.steps[-1] for step in ahead)
 

@@ -168,7 +168,7 @@ class Guard:
         if not takes_memory(change):
             return None
         try:
-            now = usage(self._machine)
+            now = usage(self._machine, by_node=False)
         except MemoryHotplugError:
             return None
         if now is None or now.most_to_take(self._keep_free) >= self._machine.block_size:

@@ -17,6 +17,7 @@ from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.change.plan import Change
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
+from memory_hotplug.table import BlockTable
 
 __all__ = [
     "NOTHING_KNOWN",
@@ -71,15 +72,15 @@ def emptied(removal: Removal, outcomes: Iterable[Outcome]) -> Sequence[Emptied]:
     ]
 
 
-def removal_of(machine: Machine) -> Removal:
-    """What is known of the memory of a machine, as it is now."""
+def removal_of(machine: Machine, table: BlockTable) -> Removal:
+    """What is known of the memory of a machine; TABLE has all of its blocks, with their states."""
     from memory_hotplug.seen.owners import owners_of
 
-    devices = owners_of(machine, machine.read(()).numbers).devices
+    devices = owners_of(machine, table.numbers).devices
     online: dict[str, set[int]] = {name: set() for name in devices.values()}
-    for block in machine.read((Attribute.STATE,), devices).blocks() if devices else ():
-        if block.state is not State.OFFLINE:
-            online[devices[block.number]].add(block.number)
+    for number, state in zip(table.numbers, table.columns[Attribute.STATE], strict=True):
+        if number in devices and state is not State.OFFLINE:
+            online[devices[number]].add(number)
     return Removal(devices, online, not_removable(machine))
 
 

@@ -63,9 +63,10 @@ class Targets(NamedTuple):
     """Without those of entries that ignore them."""
 
 
-def removal_for(machine: Machine, layout: Layout) -> Removal:
-    """What is known of how the memory of MACHINE can be removed, as far as LAYOUT depends on it."""
-    return removal_of(machine) if takes_size(layout) else NOTHING_KNOWN
+def removal_for(machine: Machine, layout: Layout, table: BlockTable) -> Removal:
+    """What is known of how the memory of MACHINE, whose blocks are in TABLE, can be removed, as far
+    as LAYOUT depends on it."""
+    return removal_of(machine, table) if takes_size(layout) else NOTHING_KNOWN
 
 
 def targets_on(
@@ -84,7 +85,7 @@ def targets_on(
         configurable=machine.configurable,
         zones=table.has_zones,
         nodes=machine.nodes,
-        removal=removal_for(machine, layout) if removal is None else removal,
+        removal=removal_for(machine, layout, table) if removal is None else removal,
         ratio=None if force else ratio_of(machine, layout.policy),
     )
 

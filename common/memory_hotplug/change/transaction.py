@@ -135,7 +135,7 @@ class Site:
     def _is_full(self) -> bool:
         """Whether less memory is available than a block holds, so that its pages fit nowhere."""
         try:
-            now = usage(self.machine)
+            now = usage(self.machine, by_node=False)
             return now is not None and now.available < self.machine.block_size
         except (OSError, MemoryHotplugError):
             return False

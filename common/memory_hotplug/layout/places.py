@@ -6,8 +6,6 @@ import stat
 from collections.abc import Iterator
 
 from memory_hotplug.errors import LayoutError, printable
-from memory_hotplug.layout.model import Layout, joined
-from memory_hotplug.layout.notation import parse_layout
 from memory_hotplug.trees.files import Packed
 from memory_hotplug.trees.many import READING
 from memory_hotplug.trees.root_files import (
@@ -20,18 +18,24 @@ from memory_hotplug.trees.root_files import (
 )
 from safe_files.beneath import check_regular
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from memory_hotplug.layout.model import Layout
+
 __all__ = ["SAVED", "decoded", "find_layout", "layout_file_names", "read_layout"]
 
 SAVED = "etc/memory-layout.d/50-chmem.toml"
 """The file that chmem writes."""
 
 
-def read_layout(root: str | Packed, where: str | None = None) -> Layout:
+def read_layout(root: str | Packed, where: str | None = None) -> "Layout":
     """The layout, as `find_layout`; one that says nothing if there is none."""
+    from memory_hotplug.layout.model import Layout
+
     return find_layout(root, where) or Layout()
 
 
-def find_layout(root: str | Packed, where: str | None = None) -> Layout | None:
+def find_layout(root: str | Packed, where: str | None = None) -> "Layout | None":
     """The layout in the file or directory WHERE; by default, in the directories below ROOT, and
     None if none of their files has a text.
 
@@ -39,15 +43,21 @@ def find_layout(root: str | Packed, where: str | None = None) -> Layout | None:
     the same name in later directories, and a link to /dev/null masks them. WHERE is a path of this
     machine. Raises LayoutError, also if WHERE has no layout, and OSError if it cannot be read.
     """
-    found = [
-        parse_layout(decoded(data, file), file)
-        for file, data in _bounded(_files(root, where))
-        if data.strip()
-    ]
-    if where is not None and not found:
+    found = []
+    for file, data in _bounded(_files(root, where)):
+        if data.strip():
+            # To set memory offline is to look for a layout, and most machines have none.
+            from memory_hotplug.layout.notation import parse_layout
+
+            found.append(parse_layout(decoded(data, file), file))
+    if found:
+        from memory_hotplug.layout.model import joined
+
+        return joined(found)
+    if where is not None:
         ends = "; the names of its files end in .toml" if os.path.isdir(where) else ""
         raise LayoutError(where, None, f"there is no layout{ends}")
-    return joined(found) if found else None
+    return None
 
 
 def _files(root: str | Packed, where: str | None) -> Iterator[tuple[str, bytes]]:

@@ -1,16 +1,17 @@
 """Which blocks to try first, and which page kept a block online, by what the pages hold."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
 
 from memory_hotplug.attribute import NODE, Attribute
-from memory_hotplug.block import MemoryBlock
+from memory_hotplug.block import MemoryBlock, Zone, zone_of
 from memory_hotplug.change.plan import Change
 from memory_hotplug.change.removal import emptying
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
-from memory_hotplug.seen.kernel_log import failures_on
 from memory_hotplug.seen.owners import node_list
 from memory_hotplug.seen.pages import Candidate, Kind, Pages, candidate
 
@@ -50,8 +51,14 @@ class Arranged:
         )
 
     def stays(self, block: MemoryBlock) -> bool:
-        """Whether the block holds what cannot be moved."""
-        if self._pages is None:
+        """Whether the block holds what cannot be moved.
+
+        The kernel puts nothing of that into zone Movable. Memory from boot can have holes there,
+        and what was allocated before there were zones (mm/page_isolation.c, has_unmovable_pages);
+        that of a device cannot, and looking would take longer than setting it offline.
+        """
+        brought = block.number in self._selection.removal.devices
+        if self._pages is None or (brought and zone_of(block) is Zone.MOVABLE):
             return False
         if block.number not in self._stays:
             judged = candidate(block, self._pages.contents(block.number))
@@ -94,6 +101,9 @@ def staying(machine: Machine, number: int) -> Staying | None:
     pages = Pages.of(machine.tree, machine.block_size)
     if pages is None:
         return None
+    # It has many regular expressions, and most blocks do not fail.
+    from memory_hotplug.seen.kernel_log import failures_on
+
     with pages:
         failed = failures_on(machine).get(number)
         if failed:

@@ -94,7 +94,8 @@ class What(How, total=False):
     size: int | None
     """Bytes, a multiple of the block size. Which blocks are taken is chosen."""
     blocks: Iterable[int] | None
-    """Numbers of blocks; not with a size."""
+    """Numbers of blocks; not with a size. The lowest is changed first, and the highest is set
+    offline first."""
     device: str | None
     """The name of the device that brought the blocks, as `Device.name` has it."""
     node: int | None

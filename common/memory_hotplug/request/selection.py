@@ -106,6 +106,13 @@ class Selection(_Selection):
         return self.request.size is not None
 
     @property
+    def descends(self) -> bool:
+        """Whether the changes go from the highest block down although no size is requested. The
+        kernel moves the pages of a block to others, first to the lowest (mm/page_alloc.c): from
+        below it would move them again with each block. The blocks are told ascending."""
+        return not self.by_size and self.request.action is Action.DISABLE
+
+    @property
     def enough(self) -> int | None:
         """The number of blocks to change; None for all."""
         return self.asked if self.by_size else None
@@ -221,8 +228,8 @@ def select(
     that device. Of a whole node or device those are set offline that are in the zone.
 
     For a request with a node the attribute nodes must have been read. A block in several nodes is
-    one of each. Blocks of a range ascend. For a size, blocks to enable or to configure ascend,
-    others descend.
+    one of each. Blocks to set offline descend, and so do those to deconfigure for a size; others
+    ascend.
     """
     node, nodes = request.node, machine.nodes
     order = request.order(zones=table.has_zones)
@@ -240,7 +247,7 @@ def select(
         return is_on(block, node, nodes) and (not owned or block.number in owned.numbers)
 
     if order.action is Action.DISABLE and (request.size is not None or request.whole):
-        of_machine = of_machine._replace(removal=removal_of(machine))
+        of_machine = of_machine._replace(removal=removal_of(machine, table))
     if request.size is not None:
         asked = request.size // machine.block_size
         return of_machine._replace(asked=asked, changes=list(_candidates(table, order, meant)))
@@ -253,6 +260,8 @@ def select(
     ]
     missing = [] if owned or request.whole else _missing(table, spans)
     absent = absence_of(missing)
+    if of_machine.descends:
+        changes.reverse()
     return of_machine._replace(
         asked=len(changes) + absent.blocks,
         changes=changes,

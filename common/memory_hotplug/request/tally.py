@@ -98,6 +98,12 @@ class Tally:
         if outcome.result is Result.DONE:
             self.done += 1
 
+    def ascend(self) -> None:
+        """Have the blocks ascend, whatever the order of the work was."""
+        self.outcomes = dict(sorted(self.outcomes.items()))
+        self.why = dict(sorted(self.why.items()))
+        self.as_wanted.sort()
+
     def add_storage_kept(self, blocks: Iterable[int]) -> None:
         """Count deconfigured BLOCKS of which the hypervisor has kept storage."""
         self.storage_kept = (*self.storage_kept, *blocks)

@@ -43,7 +43,7 @@ def select_layout(request: Request, machine: Machine, layout: Layout, *, force: 
     if not layout.entries:
         return select_changes(request, machine, settings=settings, keep_free=layout.keep_free)
     table = machine.read(NEEDED_FOR_LAYOUT)
-    removal = removal_for(machine, layout)
+    removal = removal_for(machine, layout, table)
     targets = targets_on(machine, layout, table, removal, force=force)
     found = select_changes(request, machine, *targets, settings, layout.keep_free)
     found = found._replace(removal=removal, zones=partial(ZoneBalance, table))

@@ -158,12 +158,13 @@ class Work:
         for given in (self.manner.keep_free, self.selection.keep_free):
             if given is not None:
                 return given
-        from memory_hotplug.layout.places import read_layout
+        from memory_hotplug.layout.places import find_layout
 
         try:
             # Nothing is written yet, and a layout may be long.
             with self.manner.watch.during("layout"):
-                return read_layout(self.machine.tree.system).keep_free
+                found = find_layout(self.machine.tree.system)
+            return found.keep_free if found else None
         except (LayoutError, OSError) as error:
             self.left_out = error
             return None
@@ -190,11 +191,15 @@ class Work:
         with self._hold(self.manner) as held:
             self.look()
             self._begun = True
-            with self._in_order() as changes:
-                if self.manner.dry_run:
-                    yield from self._rehearse(changes)
-                else:
-                    yield from self._do(changes, held)
+            try:
+                with self._in_order() as changes:
+                    if self.manner.dry_run:
+                        yield from self._rehearse(changes)
+                    else:
+                        yield from self._do(changes, held)
+            finally:
+                if self.selection.descends:
+                    self.tally.ascend()
 
     def _in_order(self) -> AbstractContextManager[Iterable[Change]]:
         """The changes in the order of trying."""

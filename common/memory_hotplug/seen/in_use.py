@@ -6,7 +6,6 @@ The kernel says it in /proc/meminfo (fs/proc/meminfo.c, mm/show_mem.c) and in ea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from memory_hotplug.attribute import NODE
@@ -20,11 +19,15 @@ MEMINFO = "proc/meminfo"
 MIN_FREE = "proc/sys/vm/min_free_kbytes"
 """What the min watermarks of all zones come to (mm/page_alloc.c, __setup_per_zone_wmarks)."""
 
-# It begins at a word and has limits, so that no text takes long.
-_LINE = re.compile(rb"(?:Node \d{1,9} )?\b(\w{1,40}(?:\(\w{1,10}\))?): {1,40}(\d{1,15}) kB")
-_FREE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
+_TOTAL, _AVAILABLE, _CORRUPTED = b"\nMemTotal:", b"\nMemAvailable:", b"\nHardwareCorrupted:"
+"""What lines of meminfo begin with."""
+_OF_NODE = b" MemTotal:"
+"""What a line of a node's meminfo has after the number of the node."""
+_FREE = (b" MemFree:", b" Active(file):", b" Inactive(file):", b" SReclaimable:")
 """What of a node is free or could be given back, as the kernel counts for MemAvailable
 (mm/show_mem.c, si_mem_available)."""
+_DIGITS = 15
+"""A number with more is no size."""
 _KEPT = 20
 """Without another wish, one part in so many of the memory that remains is to stay free."""
 
@@ -76,35 +79,47 @@ class Usage(NamedTuple):
         return max(rest * _KEPT // (_KEPT - 1), 0)
 
 
-def usage(machine: Machine) -> Usage | None:
-    """The memory that is in use on a machine; None if its tree does not say it."""
+def usage(machine: Machine, *, by_node: bool = True) -> Usage | None:
+    """The memory that is in use on a machine, and unless BY_NODE is false on its nodes; None if its
+    tree does not say it."""
     tree = machine.tree
-    found = _read(tree, MEMINFO)
-    if "MemTotal" not in found or "MemAvailable" not in found:
+    text = _text(tree, MEMINFO)
+    total, available = _size(text, _TOTAL), _size(text, _AVAILABLE)
+    if total is None or available is None:
         return None
     nodes = {}
-    for node in machine.nodes:
-        of_node = _read(tree, f"{NODE}/node{node}/meminfo")
-        if "MemTotal" in of_node and "MemFree" in of_node:
-            free = sum(of_node.get(name, 0) for name in _FREE)
-            nodes[node] = NodeUsage(of_node["MemTotal"], free)
-    corrupted = found.get("HardwareCorrupted", 0)
-    return Usage(found["MemTotal"], found["MemAvailable"], _min_free(tree), nodes, corrupted)
+    for node in machine.nodes if by_node else ():
+        of_node = _text(tree, f"{NODE}/node{node}/meminfo")
+        whole, free = _size(of_node, _OF_NODE), [_size(of_node, name) for name in _FREE]
+        if whole is not None and free[0] is not None:
+            nodes[node] = NodeUsage(whole, sum(filter(None, free)))
+    return Usage(total, available, _min_free(tree), nodes, _size(text, _CORRUPTED) or 0)
 
 
 def corrupted(tree: Tree) -> int | None:
     """The size of all pages that are poisoned, also those of offline blocks, in bytes
     (num_poisoned_pages, mm/memory-failure.c); None if the tree does not say it."""
-    return _read(tree, MEMINFO).get("HardwareCorrupted")
+    return _size(_text(tree, MEMINFO), _CORRUPTED)
 
 
-def _read(tree: Tree, path: str) -> dict[str, int]:
-    """The sizes in a meminfo: name -> bytes; none if it cannot be read."""
+def _text(tree: Tree, path: str) -> bytes:
+    """A meminfo, with a newline before each line; empty if it cannot be read."""
     try:
-        text = tree.read(path)
+        return b"\n" + tree.read(path)
     except OSError:
-        return {}
-    return {name.decode(): int(size) << 10 for name, size in _LINE.findall(text)}
+        return b""
+
+
+# Before each block that is set offline it is looked for three of some fifty lines: a regular
+# expression for all of them took as long as the kernel did.
+def _size(text: bytes, mark: bytes) -> int | None:
+    """The bytes that a meminfo has after MARK; None without it."""
+    start = text.find(mark)
+    end = text.find(b" kB", start)
+    number = text[start + len(mark) : end].strip(b" ")
+    if min(start, end) < 0 or not number.isdigit() or len(number) > _DIGITS:
+        return None
+    return int(number) << 10
 
 
 def _min_free(tree: Tree) -> int:
@@ -112,4 +127,4 @@ def _min_free(tree: Tree) -> int:
         text = tree.read(MIN_FREE).strip()
     except OSError:
         return 0
-    return int(text) << 10 if re.fullmatch(rb"\d{1,15}", text) else 0
+    return int(text) << 10 if text.isdigit() and len(text) <= _DIGITS else 0

@@ -3,12 +3,14 @@
 Only root is told the addresses; for all others they are 0.
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from memory_hotplug.errors import printable
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.files import IOMEM, Tree
 
 __all__ = ["Region", "parse_iomem", "read_iomem"]

@@ -9,13 +9,15 @@
 Memory that was there at boot, and standby memory of s390, has no device.
 """
 
+from __future__ import annotations
+
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
 
 from memory_hotplug.attribute import ACPI, TABLE, TIERS
 from memory_hotplug.machine import Machine
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.seen.iomem import read_iomem
 from memory_hotplug.trees.files import Tree
 
@@ -24,8 +26,8 @@ __all__ = ["Owners", "node_list", "owners_of", "tiers"]
 _ACPI_MEMORY = re.compile(r"PNP0C80:[0-9a-f]{2,8}")
 """An ACPI memory device (ACPI 6.5, 9.11)."""
 _BLOCK_OF = re.compile(r"physical_node\d{0,9}", re.ASCII)
-_TIER = re.compile(r"memory_tier(\d{1,9})", re.ASCII)
-_NODES = re.compile(rb"(\d{1,4})(?:-(\d{1,4}))?")
+_TIER = r"memory_tier(\d{1,9})"
+_NODES = rb"(\d{1,4})(?:-(\d{1,4}))?"
 """A part of a list of nodes; no kernel has more than 1024 (CONFIG_NODES_SHIFT)."""
 _DRIVER_MANAGED = re.compile(r"System RAM \(.+\)")
 
@@ -77,7 +79,7 @@ def tiers(tree: Tree) -> dict[int, int]:
     """
     found: dict[int, int] = {}
     for name in _names(tree, TIERS):
-        if tier := _TIER.fullmatch(name):
+        if tier := re.fullmatch(_TIER, name, re.ASCII):
             try:
                 text = tree.read(f"{TIERS}/{name}/nodelist")
             except OSError:
@@ -89,8 +91,8 @@ def tiers(tree: Tree) -> dict[int, int]:
 def node_list(text: bytes) -> set[int]:
     """The numbers in a list of nodes, such as 0-1,4 (lib/bitmap.c, bitmap_print_to_pagebuf)."""
     found: set[int] = set()
-    for part in map(_NODES.fullmatch, text.strip().split(b",")):
-        if part:
+    for each in text.strip().split(b","):
+        if part := re.fullmatch(_NODES, each):
             found.update(range(int(part[1]), int(part[2] or part[1]) + 1))
     return found
 

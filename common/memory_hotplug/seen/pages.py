@@ -15,11 +15,15 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
-from typing import NamedTuple, Self
 
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
+from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.table import MEMMAP_FRACTION
 from memory_hotplug.trees.files import ABOUT, FileTree, Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["KPAGEFLAGS", "Candidate", "Contents", "Kind", "Pages", "candidate", "page_size_of"]
 
