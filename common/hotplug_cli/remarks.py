@@ -56,6 +56,8 @@ def absent_sentence(absence: Absence, block_size: int) -> Sentence:
         what = f"memory of node {entry.node}"
     else:
         size = sizes.exact(absence.blocks * block_size)
+        if entry.node is not None:
+            size = Wording(f"{size} of node {entry.node}", size.value)
         return _short(absence, entry, place, size)
     return tree_messages.ABSENT.of(where=place, what=what)
 

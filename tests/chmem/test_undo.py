@@ -298,6 +298,27 @@ def test_an_undo_that_was_killed_can_be_undone_as_a_whole_once_the_rest_is_done(
     assert policy.read_text() == "online\n"
 
 
+def test_an_undo_waits_for_memory_that_was_taken_out(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    root = machine("x86-dimm-slots")
+    memsim("plug", root, "--memory", "1G")
+    assert chmem("-s", root, "-e", "-b", "104-111", "-z", "Movable").status == 0
+    assert chmem("-s", root, "-d", "-b", "38-111").status == 0
+    memsim("unplug", root, "--memory", "1G")
+    gone = "not on this machine: memory blocks 104-111\n"
+    for status, line in (64, "256M changed: memory blocks 38-39\n"), (1, "nothing to change\n"):
+        done = chmem("-s", root, "--undo", "--advice=never")
+        assert (done.status, done.stdout) == (status, line)
+        assert done.stderr.endswith(gone)
+    memsim("plug", root, "--memory", "1G")
+    done = chmem("-s", root, "--undo")
+    assert (done.status, done.stdout) == (0, "1G changed: memory blocks 104-111\n")
+    # The whole undoing is the last change.
+    done = chmem("-s", root, "--undo")
+    assert (done.status, done.stdout) == (0, "1280M changed: memory blocks 38-39, 104-111\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["TERM", "KILL"])
 def test_an_undo_that_a_signal_ends_anywhere_goes_on_up_to_the_layout(

@@ -178,6 +178,17 @@ def test_diff_takes_no_listing_for_a_layout(tree: Path, lsmem: Command, tmp_path
     assert lsmem("-s", tree, "--diff", file).status == 0
 
 
+def test_a_size_of_a_node_that_is_missing_is_said_to_be_of_the_node(
+    tree: Path, lsmem: Command
+) -> None:
+    file = layout(tree, '[[memory]]\nsize = "1G"\nnode = 3\n', "one.toml")
+    done = lsmem("-s", tree, "--diff", file, "--advice=never")
+    assert (done.status, done.stderr) == (
+        1,
+        f"lsmem: {file}:2: 1G of node 3 are missing: the machine has no more memory for it\n",
+    )
+
+
 def test_diff_with_a_layout_shows_what_the_machine_lacks(tree: Path, lsmem: Command) -> None:
     file = layout(tree, '[[memory]]\nblocks = "3,20-21"\n[[memory]]\nsize = "2G"\n', "one.toml")
     done = lsmem("-s", tree, "--diff", file, "--advice=never")

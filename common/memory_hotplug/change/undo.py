@@ -12,6 +12,7 @@ from memory_hotplug.block import MemoryBlock
 from memory_hotplug.condition import parse_condition, settled_condition
 from memory_hotplug.layout.settings import ATTRIBUTES
 from memory_hotplug.named_tuple import NamedTuple
+from memory_hotplug.runs import gaps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,14 @@ class Record(NamedTuple):
         as it was before, and as it is now."""
         return _present(self.rows, blocks)
 
+    def absent(self, numbers: Sequence[int]) -> list[Before]:
+        """The blocks of the record that are not among NUMBERS, which ascend."""
+        return [
+            Before(first, last, row.block)
+            for row in self.rows
+            for first, last in gaps(numbers, row.lowest, row.highest)
+        ]
+
     def present_undone(self, blocks: Sequence[MemoryBlock]) -> list[MemoryBlock]:
         """Those of BLOCKS, which ascend, that an undoing may have changed, as they were before."""
         return [before for before, _ in _present(self.undone.rows, blocks)]
@@ -108,12 +117,14 @@ def format_record(
     settings: Mapping[str, str] = {},
     layout: Rewritten | None = None,
     undone: tuple[Iterable[MemoryBlock], Mapping[str, str]] = ((), {}),
+    absent: Iterable[Before] = (),
 ) -> bytes:
     """The record of a change of blocks and settings that were as BEFORE and SETTINGS say, and of
-    LAYOUT; None if that was not changed. UNDONE is what was undone of it already, likewise."""
+    LAYOUT; None if that was not changed. UNDONE is what was undone of it already, likewise, and
+    ABSENT are blocks of it that are not on the machine any more."""
     record = {
         "version": 1,
-        "before": _rows(before),
+        "before": [*_rows(before), *map(_formatted, absent)],
         "settings": dict(settings),
         "layout": layout and layout._asdict(),
     }
@@ -139,8 +150,11 @@ def _rows(before: Iterable[MemoryBlock]) -> list[dict[str, Any]]:
 
 def format_row(before: MemoryBlock) -> bytes:
     """A block that is added to the end of a record."""
-    ends = {"first": before.number, "last": before.number}
-    return json.dumps({**ends, **settled_condition(before)}).encode() + b"\n"
+    return json.dumps(_formatted(Before(before.number, before.number, before))).encode() + b"\n"
+
+
+def _formatted(row: Before) -> dict[str, Any]:
+    return {"first": row.first, "last": row.last, **settled_condition(row.block)}
 
 
 _KEYS = {"version", "before", "settings", "layout"}

@@ -14,7 +14,7 @@ from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.journal import words_before
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
 from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
-from memory_hotplug.change.undo import Record, Rewritten
+from memory_hotplug.change.undo import Before, Record, Rewritten
 from memory_hotplug.checks import check_type
 from memory_hotplug.errors import BadOrderError, NoSuchBlockError, UnknownNameError
 from memory_hotplug.layout.settings import Setting
@@ -45,6 +45,8 @@ class Undoing(NamedTuple):
     record: Record
     before: Sequence[MemoryBlock]
     """Its blocks that the machine has, as they were before it, in its order."""
+    absent: Sequence[Before] = ()
+    """Those that it has not any more, and may have again."""
     undone: Sequence[MemoryBlock] = ()
     """Those that undoings before this one may have changed, as they were before the first."""
 

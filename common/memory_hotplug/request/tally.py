@@ -216,7 +216,10 @@ class Tally:
         written = {setting.key for setting in self.settings}
         left = {setting.key for setting in self.selection.settings} - written
         settings = {key: word for key, word in undoes.record.settings.items() if key in left}
-        return format_record(blocks, settings, undoes.record.layout, undone)
+        layout = undoes.record.layout
+        # The layout, which comes last, does not wait for memory that may never come back.
+        absent = () if layout else undoes.absent
+        return format_record(blocks, settings, layout, undone, absent)
 
 
 def _stays_configured(outcome: Outcome) -> bool:

@@ -30,7 +30,6 @@ from memory_hotplug.request.selection import (
     select,
     select_changes,
 )
-from memory_hotplug.runs import gaps
 from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.simulated import is_simulated
 
@@ -106,10 +105,10 @@ def select_undo(request: Request, machine: Machine) -> Selection:
     blocks = list(table.blocks())
     present = record.present(blocks)
     changes = [change_back(before, now) for before, now in reversed(present)]
-    ends = sorted((row.lowest, row.highest) for row in record.rows)
-    gone = [gap for first, last in ends for gap in gaps(table.numbers, first, last)]
+    absent = record.absent(table.numbers)
+    gone = sorted((row.first, row.last) for row in absent)
     absences = [absence_of(gone, Entry(Where(f"/{UNDO}")))] if gone else []
     settings = settings_to(record.settings, machine)
     found = select_changes(request, machine, changes, absences, settings)
     before = [before for before, _ in present]
-    return found._replace(undoes=Undoing(record, before, record.present_undone(blocks)))
+    return found._replace(undoes=Undoing(record, before, absent, record.present_undone(blocks)))

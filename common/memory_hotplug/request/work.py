@@ -272,7 +272,8 @@ def _recorded(held: Held | None, tally: Tally, changes: Iterable[Change]) -> Ite
     if undoes:
         undone = undoes.whole((change.block for change in ahead), selection.settings)
         record = undoes.record
-        held.begin_undo(format_record(undoes.before, record.settings, record.layout, undone))
+        words, layout, absent = record.settings, record.layout, undoes.absent
+        held.begin_undo(format_record(undoes.before, words, layout, undone, absent))
     else:
         held.begin(islice(ahead, selection.enough), selection.settings)
     try:
