@@ -34,14 +34,8 @@ from memory_hotplug.request.tally import Tally, came_online
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.simulated import is_simulated
 
-STEPS = {
-    "memmap-on-memory": "memmap-on-memory",
-    "configure": "configure",
-    "online": "enable",
-    "offline": "disable",
-    "deconfigure": "deconfigure",
-}
-"""Step -> util-linux's word for it in a message of failure."""
+_STEPS = {"online": "enable", "offline": "disable"}
+"""Step -> util-linux's word for it in a message of failure, where that is another."""
 
 _DONE = {
     "configure": "configured",
@@ -255,7 +249,7 @@ class Text:
             elif self.verbose or not by_size:
                 yield sentence.text
             return
-        step = STEPS.get(error.step, error.step)
+        step = _STEPS.get(error.step, error.step)
         if isinstance(error, StuckError):
             yield from self._say(outcome.number, messages.UNDOING_FAILED, step=step, reason=reason)
         elif not by_size or outcome.result is not Result.FAILED or error.step == _ALWAYS_TOLD:

@@ -86,6 +86,16 @@ def test_memory_is_given_before_it_is_taken() -> None:
     assert numbers(wanted(MIXED, text)) == [11, 6, 7, 13, 8, 9, 12, 4, 10, 5, 3, 2, 1, 0]
 
 
+def test_what_gives_memory_comes_first_among_blocks_for_movable_too() -> None:
+    text = (
+        entry(blocks="7", zone="Movable")
+        + entry(blocks="8", zone="Movable", memmap_on_memory=False)
+        + entry(blocks="12", zone="Movable", memmap_on_memory=True)
+        + entry(blocks="13", memmap_on_memory=False)
+    )
+    assert numbers(wanted(MIXED, text)) == [13, 7, 12, 8]
+
+
 def test_the_memmap_that_a_block_has_decides_where_none_is_wished() -> None:
     assert numbers(wanted(MIXED, entry(blocks="11-12"))) == [11, 12]
     assert numbers(wanted(MIXED, entry(blocks="12") + entry(blocks="8"))) == [8, 12]

@@ -37,7 +37,8 @@ class Course:
         """The rules, and the words that they may write; none for a program."""
         self.applied: set[int] = set()
         """The first lines of the rules of which all matches may hold. For one file."""
-        self._place = RulePlace("", 0, 0)
+        self._place: RulePlace
+        """Of the rule whose turn it is."""
         self._steps = 0
 
     def worlds(self, start: World) -> list[World]:
