@@ -79,8 +79,7 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
 def test_after_a_signal_it_is_told_what_does_the_rest_and_what_takes_it_back(
     words: str, after: str, chmem: Command, tmp_path: Path
 ) -> None:
-    second = 1 if "-b" in words else 2
-    root = make(tmp_path / "machine", s390(4, 0, **held_at("offline", second)))
+    root = make(tmp_path / "machine", s390(4, 0, **held_at("offline", 2)))
     process = Paused("-s", root, *words.split(), "--force", "--advice=always")
     process.until_it_stands_still()
     process.process.send_signal(signal.SIGINT)

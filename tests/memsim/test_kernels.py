@@ -40,7 +40,7 @@ def test_a_signal_ends_an_offline_that_does_not_return(
 ) -> None:
     root = endless(tmp_path)
     before = conditions(root)
-    chmem = Paused("-s", root, "-d", "-b", "2-3")
+    chmem = Paused("-s", root, "-d", "-b", "1-2")
     assert chmem.until_it_stands_still() > 1e6
     assert (root / MEMORY / "memory2/state").read_text() == "going-offline\n"
     chmem.process.send_signal(number)
