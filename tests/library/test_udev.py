@@ -365,6 +365,9 @@ def test_rules_are_gone_through_as_udev_does(text: str, expected: str, tmp_path:
         ("sys/devices/system/memory/auto_online_blocks", "offline\n",
          'TEST=="/sys/devices/system/memory/auto_online_blocks"', True),
         ("sys/devices/system/memory/memory0/extra", "1\n", 'ATTR{extra}=="1"', None),
+        # Another block may change before the event.
+        ("sys/devices/system/memory/memory9/state", "online\n",
+         'ATTR{../memory9/state}=="online"', None),
     ],
 )  # fmt: skip
 def test_what_the_tree_says_of_the_machine_is_known(
