@@ -316,6 +316,7 @@ DMI = "sys/class/dmi/id/sys_vendor"
         (f'{ADD}IMPORT{{builtin}}="nothing", ATTR{{state}}="online"\n', "no"),
         # A block that a rule sets offline again, in the same event or in the next, is not online.
         (f'{SET}{ADD}ATTR{{state}}="offline"\n', "perhaps"),
+        (f'{SET}{ADD}ATTR{{online}}="0"\n', "perhaps"),
         (f'{SET}SUBSYSTEM=="memory", ACTION=="online", ATTR{{state}}="offline"\n', "perhaps"),
         # An event of another device
         ('SUBSYSTEM=="acpi", RUN+="/bin/sh -c \'echo online >'
