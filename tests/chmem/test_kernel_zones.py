@@ -77,6 +77,18 @@ def test_movable_grows_no_further_than_the_kernels_ratio(
     assert "chmem: zone Movable has 700 % of all other zones" in done.stderr
 
 
+def test_movable_may_be_larger_by_what_the_same_run_gives_the_kernel(
+    chmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(4, 28))
+    layout.write_text(
+        'version = 1\n[[memory]]\nblocks = "4-7"\nzone = "Normal"\n'
+        '[[memory]]\nblocks = "8-31"\nzone = "Movable"\n'
+    )
+    assert chmem("-s", root, "--apply", layout).status == 0
+    assert zones(root) == {Zone.NORMAL: 8, Zone.MOVABLE: 24}
+
+
 def test_the_ratio_is_the_machines_parameter(chmem: Command, machine: Make, layout: Path) -> None:
     root = machine(s390(4, 28))
     write(root, RATIO, "100")

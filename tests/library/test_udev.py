@@ -337,6 +337,15 @@ def test_rules_are_gone_through_as_udev_does(text: str, expected: str, tmp_path:
     assert answer(of(text, tmp_path)) == expected
 
 
+def test_a_rule_for_a_block_that_another_rule_has_set_offline_is_found(tmp_path: Path) -> None:
+    of_event = 'SUBSYSTEM=="memory", ACTION=="{}", ATTR{{state}}="{}"\n'.format
+    text = SET + of_event("online", "offline") + of_event("offline", "online_movable")
+    assert [(one.line, one.words) for one in of(text, tmp_path).rules] == [
+        (1, ("online",)),
+        (3, ("online_movable",)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "match", "holds"),
     [
