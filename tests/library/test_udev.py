@@ -407,6 +407,8 @@ def test_what_the_tree_says_of_the_machine_is_known(
         ("*/memory5", [], [5]),
         ("memory[5", [], [5]),
         ("memory\\*", [], [5]),
+        ("memory?\\|memory5", [5], [7, 57]),
+        ("memory[[:nothing:]]", [], [5]),
     ],
 )
 def test_a_pattern_of_numbers_is_for_these_blocks(
