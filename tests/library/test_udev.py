@@ -261,6 +261,8 @@ DMI = "sys/class/dmi/id/sys_vendor"
         (f'KERNELS=="memory", SUBSYSTEMS=="", {SET}', "certain: online"),
         (f'KERNELS=="memory", ATTRS{{state}}=="offline", {SET}', "no"),
         (f'SUBSYSTEMS=="memory", {SET}', "certain: online"),
+        *((f'ENV{{{name}}}=="?*", {SET}', "perhaps")
+          for name in ("SEQNUM", "SYNTH_UUID", "USEC_INITIALIZED", "TAGS", "CURRENT_TAGS")),
         (f'SYMLINK=="?*", {SET}', "no"),
         (f'NAME=="?*", {SET}', "no"),
         (f'DRIVER=="?*", {SET}', "no"),
