@@ -72,8 +72,21 @@ def test_movable_grows_no_further_than_the_kernels_ratio(
     done = chmem("-s", root, "--apply", layout)
     assert (done.status, zones(root)) == (64, {Zone.NORMAL: 4, Zone.MOVABLE: 12, None: 16})
     assert said in done.stderr
-    assert chmem("-s", root, "--apply", layout, "--force").status == 0
-    assert zones(root) == {Zone.NORMAL: 4, Zone.MOVABLE: 28}
+    done = chmem("-s", root, "--apply", layout, "--force", "--advice=always")
+    assert (done.status, zones(root)) == (0, {Zone.NORMAL: 4, Zone.MOVABLE: 28})
+    assert "chmem: zone Movable has 700 % of all other zones" in done.stderr
+
+
+def test_movable_may_be_larger_by_what_the_same_run_gives_the_kernel(
+    chmem: Command, machine: Make, layout: Path
+) -> None:
+    root = machine(s390(4, 28))
+    layout.write_text(
+        'version = 1\n[[memory]]\nblocks = "4-7"\nzone = "Normal"\n'
+        '[[memory]]\nblocks = "8-31"\nzone = "Movable"\n'
+    )
+    assert chmem("-s", root, "--apply", layout).status == 0
+    assert zones(root) == {Zone.NORMAL: 8, Zone.MOVABLE: 24}
 
 
 def test_the_ratio_is_the_machines_parameter(chmem: Command, machine: Make, layout: Path) -> None:

@@ -265,6 +265,8 @@ DMI = "sys/class/dmi/id/sys_vendor"
         (f'KERNELS=="memory", SUBSYSTEMS=="", {SET}', "certain: online"),
         (f'KERNELS=="memory", ATTRS{{state}}=="offline", {SET}', "no"),
         (f'SUBSYSTEMS=="memory", {SET}', "certain: online"),
+        *((f'ENV{{{name}}}=="?*", {SET}', "perhaps")
+          for name in ("SEQNUM", "SYNTH_UUID", "USEC_INITIALIZED", "TAGS", "CURRENT_TAGS")),
         (f'SYMLINK=="?*", {SET}', "no"),
         (f'NAME=="?*", {SET}', "no"),
         (f'DRIVER=="?*", {SET}', "no"),
@@ -320,6 +322,7 @@ DMI = "sys/class/dmi/id/sys_vendor"
         (f'{ADD}IMPORT{{builtin}}="nothing", ATTR{{state}}="online"\n', "no"),
         # A block that a rule sets offline again, in the same event or in the next, is not online.
         (f'{SET}{ADD}ATTR{{state}}="offline"\n', "perhaps"),
+        (f'{SET}{ADD}ATTR{{online}}="0"\n', "perhaps"),
         (f'{SET}SUBSYSTEM=="memory", ACTION=="online", ATTR{{state}}="offline"\n', "perhaps"),
         # An event of another device
         ('SUBSYSTEM=="acpi", RUN+="/bin/sh -c \'echo online >'
@@ -338,6 +341,15 @@ DMI = "sys/class/dmi/id/sys_vendor"
 )  # fmt: skip
 def test_rules_are_gone_through_as_udev_does(text: str, expected: str, tmp_path: Path) -> None:
     assert answer(of(text, tmp_path)) == expected
+
+
+def test_a_rule_for_a_block_that_another_rule_has_set_offline_is_found(tmp_path: Path) -> None:
+    of_event = 'SUBSYSTEM=="memory", ACTION=="{}", ATTR{{state}}="{}"\n'.format
+    text = SET + of_event("online", "offline") + of_event("offline", "online_movable")
+    assert [(one.line, one.words) for one in of(text, tmp_path).rules] == [
+        (1, ("online",)),
+        (3, ("online_movable",)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -369,6 +381,9 @@ def test_rules_are_gone_through_as_udev_does(text: str, expected: str, tmp_path:
         ("sys/devices/system/memory/auto_online_blocks", "offline\n",
          'TEST=="/sys/devices/system/memory/auto_online_blocks"', True),
         ("sys/devices/system/memory/memory0/extra", "1\n", 'ATTR{extra}=="1"', None),
+        # Another block may change before the event.
+        ("sys/devices/system/memory/memory9/state", "online\n",
+         'ATTR{../memory9/state}=="online"', None),
     ],
 )  # fmt: skip
 def test_what_the_tree_says_of_the_machine_is_known(
@@ -398,6 +413,8 @@ def test_what_the_tree_says_of_the_machine_is_known(
         ("*/memory5", [], [5]),
         ("memory[5", [], [5]),
         ("memory\\*", [], [5]),
+        ("memory?\\|memory5", [5], [7, 57]),
+        ("memory[[:nothing:]]", [], [5]),
     ],
 )
 def test_a_pattern_of_numbers_is_for_these_blocks(

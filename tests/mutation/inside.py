@@ -9,7 +9,8 @@ of each file in turn.
     python inside.py JOBS [NAME...]    modules such as memory_hotplug.change.plan; all without one
 
 What was found is kept where mutmut keeps it: `mutmut results` and `mutmut show` know it. Mutants
-that survived are tried again.
+that survived are tried again. Of a function that only runs while modules are imported, no test is
+said to reach it: MUTANT_UNDER_TEST=NAME, with pytest in the copy's directory mutants, tries one.
 """
 
 import gc
