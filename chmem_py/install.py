@@ -58,7 +58,7 @@ def hindrance(tree: Tree) -> Sentence | None:
 
 def not_writable(tree: Tree, path: str) -> Sentence | None:
     """Why a file below the root of TREE cannot be written; None if nothing is known against it."""
-    refusal = why_not_written(tree.root, path, as_link=path is WANTED)
+    refusal = why_not_written(tree.root, path, as_link=path == WANTED)
     if not isinstance(tree.system, str):
         # An archive.
         refusal = OSError(errno.EROFS, os.strerror(errno.EROFS), f"/{path}")
@@ -107,7 +107,7 @@ def refresh_rules(
 
 def _masks(root: str, path: str) -> bool:
     """Whether a file is there to mask others of its name."""
-    return is_masked(root, path) or (path is not WANTED and is_empty(root, path))
+    return is_masked(root, path) or (path != WANTED and is_empty(root, path))
 
 
 def _bring(root: str, path: str, text: str, output: Output, *, dry_run: bool) -> None:
