@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     marks = [mark for item in items for mark in APART if item.get_closest_marker(mark)]
     # Where not all have such a mark, they were left out for another reason: -k, for example.
-    if len(marks) == len(items):
+    if items and len(marks) == len(items):
         items[0].config.stash[LEFT_OUT].update(marks)
 
 

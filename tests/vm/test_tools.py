@@ -309,7 +309,7 @@ def test_a_timeout_ends_an_offline_that_would_not_end(one_node: Guest) -> None:
 def test_all_or_nothing_takes_back_what_was_done(one_node: Guest) -> None:
     before = prepare(one_node, {34: MOVABLE, 35: MOVABLE, 36: MOVABLE})
     with pinned(one_node, 35):
-        # 34 goes first, and is back in its zone when 35 has failed.
+        # 36 goes first, and is back in its zone when 35 has failed.
         result = one_node.run("chmem -d -b 34-36 --timeout 1 --all-or-nothing")
         assert result.status == 1
         assert condition(one_node.snapshot()) == before
@@ -326,4 +326,4 @@ def test_a_signal_ends_it_and_the_report_says_what_was_done(
         states = one_node.snapshot().blocks("state")
     assert result.status == status
     assert json.loads(result.stdout)["outcome"] == "interrupted"
-    assert [states[block] for block in (34, 35, 36)] == ["offline", "online", "online"]
+    assert [states[block] for block in (34, 35, 36)] == ["online", "online", "offline"]

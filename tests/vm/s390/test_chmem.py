@@ -265,8 +265,9 @@ def test_a_signal_ends_it_and_the_report_says_what_was_done(
         after = conditions(lpar)
     report = check(result, before, after)
     assert (report["outcome"], report["status"]) == ("interrupted", status)
-    assert (after[16] == before[16]) is bool(nothing)
-    assert (after[17], after[18]) == (before[17], before[18])
+    # The highest block goes first.
+    assert (after[18] == before[18]) is bool(nothing)
+    assert (after[16], after[17]) == (before[16], before[17])
 
 
 def test_a_kill_leaves_the_block_at_work_online(lpar: Lpar) -> None:
@@ -274,8 +275,8 @@ def test_a_kill_leaves_the_block_at_work_online(lpar: Lpar) -> None:
     with pinned(lpar, 17):
         assert interrupted(lpar, "-d -b 16-18", signal.SIGKILL).status == 137
         after = conditions(lpar)
-    assert not after[16].configured
-    assert (after[17], after[18]) == (before[17], before[18])
+    assert not after[18].configured
+    assert (after[16], after[17]) == (before[16], before[17])
     assert checked(lpar, "-d -b 16-18", after)["status"] == 0
 
 
