@@ -146,6 +146,7 @@ class States(RuleBasedStateMachine):
         if not self.trial.kernel.machine.firmware:
             STEPS[verb] += 1
             self.trial.memsim(verb, "m", "--memory", size, "--as", kind)
+            self.ends = []
 
     @rule(data=data)
     def layout(self, data: st.DataObject) -> None:
