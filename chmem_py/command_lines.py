@@ -16,6 +16,10 @@ SAME_ACTION = (
     *(*HOW, "order", "keep-free", "force"),
 )
 """Those that a command keeps which does the same with other memory."""
+WITH_ENABLE = tuple(name for name in SAME_ACTION if name not in ("order", "keep-free", "force"))
+"""Those of them that --enable takes."""
+WITH_DISABLE = tuple(name for name in SAME_ACTION if name != "memmap-on-memory")
+"""Those of them that --disable takes; --total takes them all but --device and --persistent."""
 SAME_BLOCKS = ("persistent", "timeout", "retry")
 """Those that a command keeps which goes on with blocks that it names."""
 

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from chmem_py import hint_messages
-from chmem_py.command_lines import HOW, SAME_ACTION, command, options_of
+from chmem_py.command_lines import (
+    HOW,
+    SAME_ACTION,
+    WITH_DISABLE,
+    WITH_ENABLE,
+    command,
+    options_of,
+)
 from chmem_py.options import NONE, Options
 from chmem_py.request import RequestError
 from hotplug_cli import sizes
@@ -34,22 +41,17 @@ def advised(error: RequestError, text: str, machine: Machine, options: Options) 
     return RequestError(*error.sentences, *filter(None, [sentence]))
 
 
-_KEPT = {
-    "enable": ("memmap-on-memory", "zone", "node", *HOW),
-    "disable": ("zone", "node", *HOW, "order", "keep-free", "force"),
-}
-"""An action -> those of the options of --total that go with it."""
-
-
 def signed(text: str, said: Mapping[str, str] = {}, tree: Tree | None = None) -> Sentence | None:
     """What a total with a sign is meant as, with the options SAID: so much more, or so much less.
     Without TREE only the words that take the place of it. None for any other text."""
     found = re.fullmatch(r"\s*([+\u2212-])\1*\s*([0-9][^-]*?)\s*", text)
     if found is None:
         return None
-    action = "enable" if found[1] == "+" else "disable"
-    row = hint_messages.MORE_ONLINE if found[1] == "+" else hint_messages.LESS_ONLINE
-    words = f"--{action} {shlex.quote(found[2])}{options_of(said, *_KEPT[action])}"
+    if found[1] == "+":
+        action, row, kept = "enable", hint_messages.MORE_ONLINE, WITH_ENABLE
+    else:
+        action, row, kept = "disable", hint_messages.LESS_ONLINE, WITH_DISABLE
+    words = f"--{action} {shlex.quote(found[2])}{options_of(said, *kept)}"
     return row.of(command=command(words, tree) if tree else words)
 
 

@@ -58,19 +58,25 @@ def test_order_tries_last_what_surely_stays(
     assert tried == written
 
 
-def test_no_block_is_looked_at_once_there_are_enough(
-    tree: Path, chmem: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[int] = []
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+    """The blocks that are looked at, and whether at all of their pages."""
+    found: list[tuple[int, bool]] = []
 
     def contents(self: Pages, number: int, *, whole: bool = True) -> Contents | None:
-        looked.append(number)
+        found.append((number, whole))
         return of_pages(self, number, whole=whole)
 
     of_pages = Pages.contents
     monkeypatch.setattr(Pages, "contents", contents)
+    return found
+
+
+def test_no_block_is_looked_at_once_there_are_enough(
+    tree: Path, chmem: Command, looks: list[tuple[int, bool]]
+) -> None:
     assert chmem("-s", tree, "-d", "2m").status == 0
-    assert looked == [15, 14]
+    assert [number for number, _ in looks] == [15, 14]
 
 
 @pytest.mark.parametrize(("zone", "taken"), [("movable", 9), ("kernel", 8)])
@@ -88,18 +94,10 @@ def test_memory_of_a_device_in_movable_is_not_looked_at(
 
 
 def test_order_best_looks_at_a_sample_of_each_block(
-    tree: Path, chmem: Command, monkeypatch: pytest.MonkeyPatch
+    tree: Path, chmem: Command, looks: list[tuple[int, bool]]
 ) -> None:
-    looked: list[bool] = []
-
-    def contents(self: Pages, number: int, *, whole: bool = True) -> Contents | None:
-        looked.append(whole)
-        return of_pages(self, number, whole=whole)
-
-    of_pages = Pages.contents
-    monkeypatch.setattr(Pages, "contents", contents)
     assert chmem("-s", tree, "-d", "2m", "--order", "best").status == 0
-    assert looked.count(False) == 16
+    assert [whole for _, whole in looks].count(False) == 16
 
 
 @pytest.mark.parametrize(("order", "taken"), [("auto", 14), ("highest", 15), ("best", 3)])
