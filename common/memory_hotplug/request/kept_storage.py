@@ -15,7 +15,8 @@ def storage_before(machine: Machine, selection: Selection) -> Callable[[Tally], 
     """What says after the work which blocks are such ones: of what the kernel log did not have
     before it. The kernel takes such a block for deconfigured, and tells it nowhere else."""
     changes = selection.changes
-    if not any(DECONFIGURE in change.plan.steps for change in changes):
+    again = selection.again is not None
+    if not changes or not (again or any(DECONFIGURE in one.plan.steps for one in changes)):
         return lambda _: ()
     from memory_hotplug.seen.kernel_log import log_of, storage_kept
 
