@@ -8,7 +8,7 @@ import pytest
 from commands import Command
 from layouts import MINE, layout
 from memory_hotplug import Layout, Machine
-from simulated import Make, conditions, s390
+from simulated import Make, conditions, online, s390
 
 LATE = """\
 [[memory]]
@@ -110,6 +110,13 @@ def test_all_or_nothing_takes_back_what_is_missing_only_then(tree: Path, chmem: 
     assert (done.status, conditions(tree)) == (1, before)
     assert "512M are missing" in done.stderr
     assert chmem("-s", tree, "--undo").status == 1
+    # What the node asks for is not even begun.
+    found = json.loads(
+        chmem("-s", tree, "--apply", "--all-or-nothing", "--json", tree / "layout.toml").stdout
+    )
+    assert [[step["step"] for step in block["steps"]] for block in found["blocks"]] == [
+        ["configure", "online", "offline", "deconfigure"]
+    ] * 4
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
@@ -138,6 +145,73 @@ def test_all_or_nothing_takes_back_what_could_not_be_changed_once_more(
     done = chmem("-s", tree, "--apply", "--retry", "0", "--all-or-nothing", layout(tree, LATE))
     assert (done.status, own_struct_pages(tree)) == (1, {6: 1})
     assert "Memory Block 7" in done.stderr
+
+
+def test_all_or_nothing_tells_what_can_neither_be_changed_once_more_nor_taken_back(
+    tree: Path, chmem: Command, memsim: Command
+) -> None:
+    assert chmem("-s", tree, "-e", "-b", "6").status == 0
+    memsim("fault", tree, "--offline", "7=EBUSY")
+    words = ["--apply", "--retry", "0", "--all-or-nothing", "--json"]
+    done = chmem("-s", tree, *words, layout(tree, LATE))
+    (block,) = (one for one in json.loads(done.stdout)["blocks"] if one["block"] == 7)
+    assert (done.status, block["result"], own_struct_pages(tree)) == (64, "failed", {6: 1, 7: 1})
+
+
+@pytest.mark.parametrize(
+    ("state", "sizes", "fault"),
+    [
+        # Block 3 is what one size wants. Once block 6 is that, the other size takes block 3.
+        ("offline", [("768M", "online"), ("128M", "offline")], "--online 3=EBUSY"),
+        # Block 5 is set offline for the size, which does not need it once block 6 is.
+        ("online", [("128M", "offline")], "--offline 6=EBUSY"),
+    ],
+)
+def test_blocks_that_are_left_to_themselves_do_not_hide_a_failure(
+    state: str,
+    sizes: list[tuple[str, str]],
+    fault: str,
+    machine: Make,
+    chmem: Command,
+    memsim: Command,
+) -> None:
+    blocks = [
+        *({"range": [0, 2]}, {"range": [3, 3], "state": state}, {"range": [4, 5]}),
+        {"range": [6, 6], "config": 0, "node": 1},
+    ]
+    tree = machine({**s390(), "blocks": blocks})
+    entries = [f'size = "{size}"\nstate = "{state}"' for size, state in sizes]
+    entries += ['blocks = "6"', 'node = 1\nstate = "offline"']
+    place = layout(tree, "".join(f"[[memory]]\n{entry}\n" for entry in entries))
+    memsim("fault", tree, *fault.split())
+    done = chmem("-s", tree, "--apply", "--retry", "0", "--force", place)
+    assert (done.status, "failed: Device or resource busy" in done.stderr) == (64, True)
+
+
+def test_zone_movable_does_not_count_on_what_is_about_to_leave(
+    machine: Make, chmem: Command
+) -> None:
+    """Seven blocks in the kernel's zones would be enough for block 7 in Movable; six are not."""
+    blocks = [{"range": [0, 5]}, {"range": [6, 7], "config": 0, "node": 1}]
+    tree = machine({**s390(), "blocks": blocks, "auto_movable_ratio": 15})
+    text = """\
+[[memory]]
+blocks = "6"
+zone = "Normal"
+[[memory]]
+blocks = "7"
+state = "offline"
+[[memory]]
+blocks = "7"
+node = 1
+zone = "Movable"
+[[memory]]
+blocks = "6"
+node = 1
+state = "offline"
+"""
+    done = chmem("-s", tree, "--apply", layout(tree, text))
+    assert (done.status, online(tree)) == (64, [0, 1, 2, 3, 4, 5])
 
 
 def test_what_may_not_be_taken_once_more_is_told(tree: Path, chmem: Command) -> None:
