@@ -105,7 +105,14 @@ state = "offline"
 
 def test_all_or_nothing_takes_back_what_is_missing_only_then(tree: Path, chmem: Command) -> None:
     before = conditions(tree)
-    text = '[[memory]]\nsize = "1280M"\n[[memory]]\nnode = 1\nstate = "offline"\n'
+    text = """\
+[[memory]]
+size = "1280M"
+[[memory]]
+node = 1
+state = "offline"
+memmap_on_memory = false
+"""
     done = chmem("-s", tree, "--apply", "--all-or-nothing", layout(tree, text))
     assert (done.status, conditions(tree)) == (1, before)
     assert "512M are missing" in done.stderr
