@@ -10,7 +10,7 @@ import pytest
 
 from chmem_py.document import schema
 from commands import Command
-from simulated import Condition, conditions, make, s390, x86
+from simulated import Condition, Make, conditions, make, s390, x86
 
 ERRORS = ("EBUSY", "EAGAIN", "EINTR", "EIO", "ENOMEM", "EINVAL", "EACCES", "ENODEV")
 TREATED_ALIKE = ERRORS[3:]
@@ -196,3 +196,21 @@ def test_the_matrix_of_faults_has_its_size(capsys: Any) -> None:
         print(f"\nfault matrix: {len(MATRIX)} cases")
     # Deconfigure is in three sequences, and EIO is none of its failures.
     assert len(MATRIX) == (12 * len(ERRORS) - 3) * 3 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (("--online", "3=EBUSY"), ("--reconfigure", "-m", "1")),
+        (("--online", "4=EBUSY", "--deconfig", "4=EBUSY"), ("-e",)),
+    ],
+)
+def test_a_size_is_not_done_where_a_block_is_left_in_between(
+    fault: tuple[str, ...], words: tuple[str, ...], machine: Make, chmem: Command, memsim: Command
+) -> None:
+    """Another block takes its place, so that the size is reached."""
+    tree = machine(s390(first=4, standby=4))
+    assert memsim("fault", tree, *fault).status == 0
+    done = chmem("-s", tree, *words, "128m", "--retry", "0")
+    assert "failed while undoing" in done.stderr
+    assert done.status == 64

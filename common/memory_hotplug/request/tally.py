@@ -168,6 +168,12 @@ class Tally:
         return any(not self.outcomes[number].change.plan.suffices for number in kept)
 
     @property
+    def _left_between(self) -> bool:
+        """Whether a block is neither as requested nor as it was. For a size another one may have
+        taken its place."""
+        return any(outcome.stuck for outcome in self.outcomes.values())
+
+    @property
     def emptied(self) -> Sequence[Emptied]:
         """The devices of which memory was set offline."""
         return emptied(self.selection.removal, self.outcomes.values())
@@ -230,7 +236,7 @@ class Tally:
         if not selection.by_size and (self.not_tried or not asked):
             # What was changed, and could not be changed once more, counts as reached.
             return False
-        return self.reached >= asked and not self._not_given_back
+        return self.reached >= asked and not (self._not_given_back or self._left_between)
 
     @property
     def still_to_undo(self) -> bytes | None:
