@@ -173,6 +173,8 @@ class FileTree:
         self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
         self._links: dict[str, tuple[_Version, frozenset[str]]] = {}
         """Directory -> its version, and the symbolic links that it had then."""
+        self._kept: dict[str, tuple[int, os.stat_result]] = {}
+        """On this machine, directory of blocks -> its descriptor and status; see `_above`."""
 
     def __enter__(self) -> Self:
         return self
@@ -184,6 +186,8 @@ class FileTree:
         root, self._root = self._root, -1
         if root >= 0:
             os.close(root)
+        while self._kept:
+            os.close(self._kept.popitem()[1][0])
 
     def revision(self) -> object:
         return None
@@ -340,7 +344,7 @@ class FileTree:
         regular file EMEDIUMTYPE. Nothing is written then.
         """
         data = word.encode()
-        at, name = directory_above(self._root, path)
+        at, name = self._above(path)
         try:
             if not self.is_this_machine:
                 # Even opening a device can have an effect.
@@ -349,8 +353,8 @@ class FileTree:
         finally:
             os.close(at)
         try:
-            found = os.fstat(file)
             if not self.is_this_machine:
+                found = os.fstat(file)
                 check_writable(found, path)
             if os.write(file, data) != len(data):
                 raise os_error(errno.ENOSPC, path)
@@ -360,6 +364,21 @@ class FileTree:
                 os.ftruncate(file, len(data))
         finally:
             os.close(file)
+
+    def _above(self, path: str) -> tuple[int, str]:
+        """`directory_above` for a write. On this machine the directory of all blocks stays open for
+        the next write; it is opened anew if another one has come into its place."""
+        if not self.is_this_machine or path.count("/") < 2:
+            return directory_above(self._root, path)
+        directory, block, name = path.rsplit("/", 2)
+        now = os.stat(directory, dir_fd=self._root, follow_symlinks=False)
+        kept = self._kept.get(directory)
+        if kept is None or not os.path.samestat(kept[1], now):
+            if kept:
+                os.close(self._kept.pop(directory)[0])
+            at, _ = directory_above(self._root, f"{directory}/{block}")
+            kept = self._kept[directory] = at, os.fstat(at)
+        return directory_above(kept[0], f"{block}/{name}")
 
     def refusal(self, path: str) -> OSError | None:
         """The reason why `write` would fail, found without opening the attribute; None if there is
