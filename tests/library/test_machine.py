@@ -425,6 +425,11 @@ def test_what_stays_open_for_the_next_write_is_closed_with_the_tree(
         tree.write(f"{MEMORY}/memory1/state", "offline")
         assert len(os.listdir("/proc/self/fd")) == len(before) + 2
     assert os.listdir("/proc/self/fd") == before
+    root = os.open(tmp_path, os.O_RDONLY)
+    # It has the number that the tree's had.
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        tree.write(f"{MEMORY}/memory0/state", "online")
+    os.close(root)
 
 
 def test_a_write_makes_no_file_that_was_not_there(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from memory_hotplug.trees.many import (
     whole,
 )
 from safe_files.beneath import (
+    Ways,
     check_regular,
     check_writable,
     directory_above,
@@ -170,11 +171,10 @@ class FileTree:
         """Raises OSError if ROOT is not a directory that can be opened."""
         self.root = self.system = self.place = root or "/"
         self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
+        self._ways = Ways()
         self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
         self._links: dict[str, tuple[_Version, frozenset[str]]] = {}
         """Directory -> its version, and the symbolic links that it had then."""
-        self._kept: dict[str, tuple[int, os.stat_result]] = {}
-        """On this machine, directory of blocks -> its descriptor and status; see `_above`."""
 
     def __enter__(self) -> Self:
         return self
@@ -186,8 +186,7 @@ class FileTree:
         root, self._root = self._root, -1
         if root >= 0:
             os.close(root)
-        while self._kept:
-            os.close(self._kept.popitem()[1][0])
+        self._ways.close()
 
     def revision(self) -> object:
         return None
@@ -344,41 +343,27 @@ class FileTree:
         regular file EMEDIUMTYPE. Nothing is written then.
         """
         data = word.encode()
-        at, name = self._above(path)
+        here = self.is_this_machine
+        at, name = self._ways.above(self._root, path) if here else directory_above(self._root, path)
         try:
-            if not self.is_this_machine:
+            if not here:
                 # Even opening a device can have an effect.
                 check_writable(os.stat(name, dir_fd=at, follow_symlinks=False), path)
             file = os.open(name, _WRITING, dir_fd=at)
         finally:
             os.close(at)
         try:
-            if not self.is_this_machine:
+            if not here:
                 found = os.fstat(file)
                 check_writable(found, path)
             if os.write(file, data) != len(data):
                 raise os_error(errno.ENOSPC, path)
-            if not self.is_this_machine and found.st_size > len(data):
+            if not here and found.st_size > len(data):
                 # A captured file must have the word and nothing else. O_TRUNC doubles the time:
                 # file systems then flush the file when it is closed.
                 os.ftruncate(file, len(data))
         finally:
             os.close(file)
-
-    def _above(self, path: str) -> tuple[int, str]:
-        """`directory_above` for a write. On this machine the directory of all blocks stays open for
-        the next write; it is opened anew if another one has come into its place."""
-        if not self.is_this_machine or path.count("/") < 2:
-            return directory_above(self._root, path)
-        directory, block, name = path.rsplit("/", 2)
-        now = os.stat(directory, dir_fd=self._root, follow_symlinks=False)
-        kept = self._kept.get(directory)
-        if kept is None or not os.path.samestat(kept[1], now):
-            if kept:
-                os.close(self._kept.pop(directory)[0])
-            at, _ = directory_above(self._root, f"{directory}/{block}")
-            kept = self._kept[directory] = at, os.fstat(at)
-        return directory_above(kept[0], f"{block}/{name}")
 
     def refusal(self, path: str) -> OSError | None:
         """The reason why `write` would fail, found without opening the attribute; None if there is
