@@ -337,10 +337,11 @@ class FileTree:
         """Write WORD as the whole content of the attribute, in one write.
 
         Directories are opened one by one from the root, each relative to the one before, and so is
-        the attribute. A symbolic link on the way is ELOOP or ENOTDIR, even if it was a directory a
-        moment ago: a captured tree can have links into this machine's own /sys. In a tree that is
-        not this machine's, a file with other names (hard links) is EMLINK, and a file that is not a
-        regular file EMEDIUMTYPE. Nothing is written then.
+        the attribute; on this machine that of all blocks stays open, as `Ways` says. A symbolic
+        link on the way is ELOOP or ENOTDIR, even if it was a directory a moment ago: a captured
+        tree can have links into this machine's own /sys. In a tree that is not this machine's, a
+        file with other names (hard links) is EMLINK, and a file that is not a regular file
+        EMEDIUMTYPE. Nothing is written then.
         """
         data = word.encode()
         here = self.is_this_machine
