@@ -264,11 +264,11 @@ def _on_zones(outcomes: Iterable[Outcome]) -> Iterator[Sentence]:
 
 def format_devices(tally: Tally) -> Iterator[Sentence]:
     """Messages about devices that are empty now, and those of which only a part is offline."""
-    size = tally.selection.block_size
-    empty = [one.device for one in tally.emptied if not one.left]
+    size, emptied = tally.selection.block_size, tally.emptied
+    empty = [one.device for one in emptied if not one.left]
     if empty:
         yield messages.EMPTY.of(devices=Wording(", ".join(empty), empty))
-    for device, _, left in tally.emptied:
+    for device, _, left in emptied:
         if left:
             yield messages.EMPTY_IN_PART.of(device=device, size=sizes.human(left * size))
 

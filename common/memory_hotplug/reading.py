@@ -358,10 +358,11 @@ def judges_removable(tree: Tree) -> bool | None:
     """Whether `removable` says of a block what its pages allow, as before Linux 5.8; None if the
     kernel's release is not known."""
     text = os.uname().release.encode() if tree.is_this_machine else _release(tree)
-    import re
-
-    found = re.match(rb"(\d{1,3})\.(\d{1,3})(?!\d)", text)
-    return (int(found[1]), int(found[2])) < (5, 8) if found else None
+    major, _, rest = text.partition(b".")
+    minor = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
+    if not all(number.isdigit() and len(number) <= 3 for number in (major, minor)):
+        return None
+    return (int(major), int(minor)) < (5, 8)
 
 
 def _release(tree: Tree) -> bytes:

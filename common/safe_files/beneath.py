@@ -11,6 +11,7 @@ from contextlib import suppress
 
 __all__ = [
     "MOST_LINKS",
+    "Ways",
     "check_regular",
     "check_writable",
     "directory_above",
@@ -68,6 +69,36 @@ def directory_above(root: int, path: str) -> tuple[int, str]:
             os.close(at)
         raise
     return at, name
+
+
+class Ways:
+    """Ways to the directories of many files, of which each has a directory of its own.
+
+    The directory around these stays open from one file to the next, and is opened anew if another
+    one is at its path, such as one that was mounted there. This is for where nobody can move it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[int, os.stat_result]] = {}
+        """Path of a directory -> its descriptor and status."""
+
+    def above(self, root: int, path: str) -> tuple[int, str]:
+        """As `directory_above`; ROOT is the same each time."""
+        if path.count("/") < 2:
+            return directory_above(root, path)
+        around, directory, name = path.rsplit("/", 2)
+        now = os.stat(around, dir_fd=root, follow_symlinks=False)
+        kept = self._kept.get(around)
+        if kept is None or not os.path.samestat(kept[1], now):
+            if kept:
+                os.close(self._kept.pop(around)[0])
+            at, _ = directory_above(root, f"{around}/{directory}")
+            kept = self._kept[around] = at, os.fstat(at)
+        return directory_above(kept[0], f"{directory}/{name}")
+
+    def close(self) -> None:
+        while self._kept:
+            os.close(self._kept.popitem()[1][0])
 
 
 def open_beneath(root: int, where: str, path: str, flags: int) -> int:

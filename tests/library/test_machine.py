@@ -391,6 +391,47 @@ def test_no_write_follows_a_symbolic_link_out_of_the_tree(link: Path, tmp_path: 
     assert Machine.at(root).read(("state",)).columns["state"][0] is State.ONLINE
 
 
+@pytest.mark.parametrize("link", [MEMORY, MEMORY.parent])
+def test_a_directory_that_is_replaced_between_two_writes_is_not_written_to(
+    link: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    static_tree.make(root, S390)
+    tree, path = FileTree(str(root)), f"{MEMORY}/memory0/state"
+    # As if something were mounted over this machine's own.
+    monkeypatch.setattr(tree, "is_this_machine", True)
+    tree.write(path, "offline")
+    (root / link).rename(outside)
+    shutil.copytree(outside, root / link, symlinks=True)
+    tree.write(path, "online_kernel")
+    state = outside / MEMORY.relative_to(link) / "memory0/state"
+    assert (root / path).read_text().strip() == "online_kernel"
+    assert state.read_text().startswith("offline")
+    (root / MEMORY).rename(tmp_path / "another")
+    (root / MEMORY).symlink_to(outside / MEMORY.relative_to(link))
+    with pytest.raises(OSError):
+        tree.write(path, "online")
+    assert state.read_text().startswith("offline")
+
+
+def test_what_stays_open_for_the_next_write_is_closed_with_the_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    static_tree.make(tmp_path, S390)
+    before = os.listdir("/proc/self/fd")
+    with FileTree(str(tmp_path)) as tree:
+        monkeypatch.setattr(tree, "is_this_machine", True)
+        tree.write(f"{MEMORY}/memory0/state", "offline")
+        tree.write(f"{MEMORY}/memory1/state", "offline")
+        assert len(os.listdir("/proc/self/fd")) == len(before) + 2
+    assert os.listdir("/proc/self/fd") == before
+    root = os.open(tmp_path, os.O_RDONLY)
+    # It has the number that the tree's had.
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        tree.write(f"{MEMORY}/memory0/state", "online")
+    os.close(root)
+
+
 def test_a_write_makes_no_file_that_was_not_there(tmp_path: Path) -> None:
     static_tree.make(tmp_path, S390)
     with pytest.raises(FileNotFoundError):

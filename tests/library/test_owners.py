@@ -62,6 +62,10 @@ def test_the_map_of_the_address_space_is_parsed() -> None:
         "x-2000 : Reserved\n",
         "\u0661-\u0662 : Reserved\n",
         f"0-{'f' * 17} : Reserved\n",
+        "1000-ABCD : Reserved\n",
+        "1000- : Reserved\n",
+        " 1000-1fff : Reserved\n",
+        f"{'  ' * 33}1000-1fff : Reserved\n",
         "",
     ],
 )
@@ -99,6 +103,31 @@ def test_the_blocks_of_a_dimm_are_the_nodes_of_its_acpi_device(tree: Path) -> No
             link = tree / ACPI / device / f"physical_node{at or ''}"
             link.symlink_to(f"../../../../devices/system/memory/memory{block}")
     assert found(tree) == Owners({3: "PNP0C80:00", 4: "PNP0C80:00", 5: "PNP0C80:01"}, known=False)
+
+
+@pytest.mark.parametrize(
+    ("device", "link"),
+    [
+        ("PNP0C80:0g", "physical_node"),
+        ("PNP0C80:0", "physical_node"),
+        ("PNP0C80:012345678", "physical_node"),
+        ("PNP0C80:00", "physical_nodes"),
+        ("PNP0C80:00", "physical_node\u0661"),
+        ("PNP0C80:00", f"physical_node{'1' * 10}"),
+    ],
+)
+def test_a_name_that_no_kernel_gives_is_no_device_and_no_block(
+    device: str, link: str, tree: Path
+) -> None:
+    (tree / ACPI / device).mkdir(parents=True)
+    (tree / ACPI / device / link).symlink_to("../../../../devices/system/memory/memory3")
+    assert found(tree).devices == {}
+
+
+@pytest.mark.parametrize("name", ["System RAM", "System RAM ()", "System RAM (x"])
+def test_memory_that_no_driver_added_belongs_to_no_device(name: str, tree: Path) -> None:
+    write(tree, {"proc/iomem": f"20000000-2fffffff : x\n  20000000-2fffffff : {name}\n"})
+    assert found(tree).devices == {}
 
 
 def test_a_link_out_of_the_tree_is_no_block(tree: Path, tmp_path: Path) -> None:

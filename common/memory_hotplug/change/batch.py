@@ -174,8 +174,11 @@ def _run(site: Site, change: Change) -> Outcome:
 
 def _is_one_write(change: Change) -> bool:
     """Whether a change takes one write only, also if the kernel sets a block online by itself."""
+    steps, target = change.plan.steps, change.plan.target
+    if all(step.holds(change.block, target) for step in steps[:-1]):
+        return True
     ahead = [step for step, _ in change.stages()]
-    return len(ahead) < 2 and all(step.certain or step is change.plan.steps[-1] for step in ahead)
+    return len(ahead) < 2 and all(step.certain or step is steps[-1] for step in ahead)
 
 
 _BROKEN_OFF = (Result.FAILED, Result.INTERRUPTED)

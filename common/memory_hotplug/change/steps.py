@@ -95,9 +95,11 @@ def _is_online(block: MemoryBlock, target: Target) -> bool:
 
 
 def _after_online(block: MemoryBlock, target: Target) -> MemoryBlock:
-    word = _online_word(block, target)
-    kernel_zone = None if target.returning else target.zone
-    zone = {"online_movable": Zone.MOVABLE, "online_kernel": kernel_zone}.get(word)
+    word, zone = _online_word(block, target), None
+    if word == "online_movable":
+        zone = Zone.MOVABLE
+    elif word == "online_kernel" and not target.returning:
+        zone = target.zone
     return block._replace(state=State.ONLINE, zones=(zone,) if zone else None)
 
 

@@ -325,10 +325,9 @@ def select_nothing(request: Request, machine: Machine) -> Selection:
 def _candidates(
     table: BlockTable, order: Order, meant: Callable[[MemoryBlock], bool]
 ) -> Iterator[Change]:
-    indexes = range(len(table.numbers))
     candidate = _CANDIDATES[order.action]
-    for index in indexes if order.action in _FROM_BELOW else reversed(indexes):
-        block = table.block(index)
+    blocks = table.blocks()
+    for block in blocks if order.action in _FROM_BELOW else reversed([*blocks]):
         if not candidate(block) or not meant(block) or _wrong_zone(block, order):
             continue
         change = change_to(block, _order_of(block, order, table))

@@ -6,7 +6,6 @@ Only root is told the addresses; for all others they are 0.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 
 from memory_hotplug.errors import printable
@@ -15,7 +14,11 @@ from memory_hotplug.trees.files import IOMEM, Tree
 
 __all__ = ["Region", "parse_iomem", "read_iomem"]
 
-_LINE = re.compile(r"((?:  ){0,32})([0-9a-f]{1,16})-([0-9a-f]{1,16}) : (.*)")
+_DEEPEST = 32
+"""Deeper regions are left out; the kernel's are some five deep."""
+_LONGEST = 16
+"""The digits of an address."""
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 class Region(NamedTuple):
@@ -40,15 +43,20 @@ def parse_iomem(text: str) -> Iterator[Region]:
     """
     above: list[str] = []
     for line in text.splitlines():
-        found = _LINE.fullmatch(line)
-        if found is None:
+        span, colon, name = line.lstrip(" ").partition(" : ")
+        depth, odd = divmod(len(line) - len(line.lstrip(" ")), 2)
+        first, _, last = span.partition("-")
+        if not (colon and _is_address(first) and _is_address(last)) or odd or depth > _DEEPEST:
             continue
-        depth = len(found[1]) // 2
         del above[depth:]
-        above.append(found[4])
-        start, end = int(found[2], 16), int(found[3], 16)
+        above.append(name)
+        start, end = int(first, 16), int(last, 16)
         if 0 < end >= start:
             yield Region(start, end, tuple(above))
+
+
+def _is_address(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST and _HEXADECIMAL.issuperset(text)
 
 
 def read_iomem(tree: Tree) -> Sequence[Region]:

@@ -23,13 +23,12 @@ from memory_hotplug.trees.files import Tree
 
 __all__ = ["Owners", "node_list", "owners_of", "tiers"]
 
-_ACPI_MEMORY = re.compile(r"PNP0C80:[0-9a-f]{2,8}")
-"""An ACPI memory device (ACPI 6.5, 9.11)."""
-_BLOCK_OF = re.compile(r"physical_node\d{0,9}", re.ASCII)
+# Without regular expressions: to make these four takes as long as to set two blocks offline.
+_DIGITS = frozenset("0123456789")
+_HEXADECIMAL = _DIGITS.union("abcdef")
 _TIER = r"memory_tier(\d{1,9})"
 _NODES = rb"(\d{1,4})(?:-(\d{1,4}))?"
 """A part of a list of nodes; no kernel has more than 1024 (CONFIG_NODES_SHIFT)."""
-_DRIVER_MANAGED = re.compile(r"System RAM \(.+\)")
 
 
 class Owners(NamedTuple):
@@ -52,7 +51,7 @@ def owners_of(machine: Machine, numbers: Collection[int]) -> Owners:
     wanted, size = sorted(numbers), machine.block_size
     devices = {number: device for number, device in _dimms(machine.tree) if number in numbers}
     for region in regions:
-        if len(region.names) > 1 and _DRIVER_MANAGED.fullmatch(region.name):
+        if len(region.names) > 1 and _is_driver_managed(region.name):
             first = bisect_left(wanted, region.start // size)
             after = bisect_right(wanted, region.end // size)
             devices |= dict.fromkeys(wanted[first:after], region.names[-2])
@@ -62,14 +61,30 @@ def owners_of(machine: Machine, numbers: Collection[int]) -> Owners:
 def _dimms(tree: Tree) -> Iterator[tuple[int, str]]:
     """The blocks of ACPI memory devices."""
     parse = TABLE["phys_index"].parse
-    for device in filter(_ACPI_MEMORY.fullmatch, _names(tree, ACPI)):
-        for name in filter(_BLOCK_OF.fullmatch, _names(tree, f"{ACPI}/{device}")):
+    for device in filter(_is_acpi_memory, _names(tree, ACPI)):
+        for name in filter(_is_link_to_block, _names(tree, f"{ACPI}/{device}")):
             try:
                 number = parse(tree.read(f"{ACPI}/{device}/{name}/phys_index"))
             except OSError:
                 continue  # it disappeared
             if number is not None:
                 yield number, device
+
+
+def _is_acpi_memory(name: str) -> bool:
+    """Whether that is the name of an ACPI memory device, such as PNP0C80:00 (ACPI 6.5, 9.11)."""
+    number = name.removeprefix("PNP0C80:")
+    return number != name and 2 <= len(number) <= 8 and _HEXADECIMAL.issuperset(number)
+
+
+def _is_link_to_block(name: str) -> bool:
+    number = name.removeprefix("physical_node")
+    return number != name and len(number) <= 9 and _DIGITS.issuperset(number)
+
+
+def _is_driver_managed(name: str) -> bool:
+    driver = name.removeprefix("System RAM (")
+    return driver != name and len(driver) > 1 and driver.endswith(")")
 
 
 def tiers(tree: Tree) -> dict[int, int]:

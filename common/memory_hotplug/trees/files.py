@@ -28,6 +28,7 @@ from memory_hotplug.trees.many import (
     whole,
 )
 from safe_files.beneath import (
+    Ways,
     check_regular,
     check_writable,
     directory_above,
@@ -170,6 +171,7 @@ class FileTree:
         """Raises OSError if ROOT is not a directory that can be opened."""
         self.root = self.system = self.place = root or "/"
         self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
+        self._ways = Ways()
         self.is_this_machine = os.path.samestat(os.fstat(self._root), os.stat("/"))
         self._links: dict[str, tuple[_Version, frozenset[str]]] = {}
         """Directory -> its version, and the symbolic links that it had then."""
@@ -184,6 +186,7 @@ class FileTree:
         root, self._root = self._root, -1
         if root >= 0:
             os.close(root)
+        self._ways.close()
 
     def revision(self) -> object:
         return None
@@ -334,27 +337,29 @@ class FileTree:
         """Write WORD as the whole content of the attribute, in one write.
 
         Directories are opened one by one from the root, each relative to the one before, and so is
-        the attribute. A symbolic link on the way is ELOOP or ENOTDIR, even if it was a directory a
-        moment ago: a captured tree can have links into this machine's own /sys. In a tree that is
-        not this machine's, a file with other names (hard links) is EMLINK, and a file that is not a
-        regular file EMEDIUMTYPE. Nothing is written then.
+        the attribute; on this machine that of all blocks stays open, as `Ways` says. A symbolic
+        link on the way is ELOOP or ENOTDIR, even if it was a directory a moment ago: a captured
+        tree can have links into this machine's own /sys. In a tree that is not this machine's, a
+        file with other names (hard links) is EMLINK, and a file that is not a regular file
+        EMEDIUMTYPE. Nothing is written then.
         """
         data = word.encode()
-        at, name = directory_above(self._root, path)
+        here = self.is_this_machine
+        at, name = self._ways.above(self._root, path) if here else directory_above(self._root, path)
         try:
-            if not self.is_this_machine:
+            if not here:
                 # Even opening a device can have an effect.
                 check_writable(os.stat(name, dir_fd=at, follow_symlinks=False), path)
             file = os.open(name, _WRITING, dir_fd=at)
         finally:
             os.close(at)
         try:
-            found = os.fstat(file)
-            if not self.is_this_machine:
+            if not here:
+                found = os.fstat(file)
                 check_writable(found, path)
             if os.write(file, data) != len(data):
                 raise os_error(errno.ENOSPC, path)
-            if not self.is_this_machine and found.st_size > len(data):
+            if not here and found.st_size > len(data):
                 # A captured file must have the word and nothing else. O_TRUNC doubles the time:
                 # file systems then flush the file when it is closed.
                 os.ftruncate(file, len(data))

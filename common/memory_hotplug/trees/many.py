@@ -32,6 +32,9 @@ PAGE = 4096
 _LONGEST = 1 << 20
 """The maximum of a file of /proc that is read, in bytes; those are not limited to a page."""
 
+_AT_ONCE = 1 << 16
+"""Bytes. To allocate more takes longer than the read of most files."""
+
 SHORT = 128
 """More than an attribute of a block has. Allocating a whole page takes longer than the read."""
 
@@ -136,7 +139,7 @@ def whole(file: int, start: bytes, path: str = "") -> bytes:
         return start
     limit = _LONGEST if path.startswith("proc/") else PAGE
     # One read of a file of /proc gives a page or less, however much is asked for.
-    while len(start) < limit and (more := os.pread(file, limit - len(start), len(start))):
+    while more := os.pread(file, min(limit - len(start), _AT_ONCE), len(start)):
         start += more
     return start
 
