@@ -347,6 +347,15 @@ DMI = "sys/class/dmi/id/sys_vendor"
         (f'{SET}{ADD}ATTR{{state}}="offline"\n', "perhaps"),
         (f'{SET}{ADD}ATTR{{online}}="0"\n', "perhaps"),
         (f'{SET}SUBSYSTEM=="memory", ACTION=="online", ATTR{{state}}="offline"\n', "perhaps"),
+        # What the first event has set is known in the next one, and perhaps more.
+        *(
+            (f'{SET}ACTION=="online", {more}, ATTR{{state}}="offline"\n', found)
+            for more, found in (
+                ('ENV{x}=="1"', "perhaps"),
+                ('TAG=="x"', "perhaps"),
+                ('ATTR{state}=="offline"', "certain: online"),
+            )
+        ),
         # An event of another device
         ('SUBSYSTEM=="acpi", RUN+="/bin/sh -c \'echo online >'
          '/sys/devices/system/memory/memory9/state\'"\n', "perhaps"),
