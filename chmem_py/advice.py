@@ -74,7 +74,8 @@ def _doubt_size(selection: Selection) -> Iterator[Sentence]:
     if selection.bytes_asked <= total:
         return
     if text.startswith("0x"):
-        yield messages.TAKEN_FOR_SIZE.of(text=text, size=sizes.exact(selection.bytes_asked))
+        # Of a total, what is asked for is only the rest.
+        yield messages.TAKEN_FOR_SIZE.of(text=text, size=sizes.exact(sizes.parse(text)))
     elif text.isdecimal():
         size, whole = int(text), int(text) % selection.block_size == 0
         if whole and size <= total:

@@ -48,22 +48,17 @@ def parse_condition(number: int, found: Mapping[str, Any]) -> MemoryBlock:
     if type(number) is not int or not 0 <= number < 1 << 60:
         raise ValueError("no number of a block")
     state, zone = found.get("state"), found.get("zone")
-    flags = found.get("configured"), found.get("memmap_on_memory")
-    if state not in ("online", "offline") or not all(
-        flag is None or type(flag) is bool for flag in flags
+    configured, memmap = found.get("configured"), found.get("memmap_on_memory")
+    online = state == "online"
+    if not (
+        (online or state == "offline")
+        and isinstance(configured, bool | None)
+        and isinstance(memmap, bool | None)
+        and not (online and configured is False)
+        and (zone is None or (online and isinstance(zone, str)))
     ):
         raise ValueError("no condition of a block")
-    if state == "online" and found["configured"] is False:
-        raise ValueError("no condition of a block")
-    if zone is not None and state != "online":
-        raise ValueError("no condition of a block")
-    zones = None if zone is None else (Zone.named(_text(zone)),)
+    zones = None if zone is None else (Zone.named(zone),)
     return MemoryBlock(
-        number, State(state), zones=zones, configured=flags[0], memmap_on_memory=flags[1]
+        number, State(state), zones=zones, configured=configured, memmap_on_memory=memmap
     )
-
-
-def _text(found: Any) -> str:
-    if not isinstance(found, str):
-        raise ValueError("no condition of a block")
-    return found

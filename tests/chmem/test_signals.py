@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +70,26 @@ def test_a_signal_undoes_the_block_at_work_and_begins_no_further_one(
     assert [after[block] for block in others] == [before[block] for block in others]
 
 
+@contextmanager
+def a_signal_at(root: Path, block: int, number: int = signal.SIGINT) -> Iterator[None]:
+    """Send a signal to this thread when a block is held while it goes offline."""
+    here = threading.get_ident()
+
+    def signal_when_held() -> None:
+        while (root / MEMORY / f"memory{block}/state").read_text() != "going-offline\n":
+            time.sleep(0.01)
+        signal.pthread_kill(here, number)
+
+    sender = threading.Thread(target=signal_when_held, daemon=True)
+    sender.start()
+    yield
+    sender.join()
+
+
 @pytest.mark.parametrize(
     ("words", "after"),
     [
+        ("-d 512m", "chmem --disable 384M --force --sysroot {0}"),
         ("-d 512m --order highest", "chmem --disable 384M --order highest --force --sysroot {0}"),
         ("-d -b 0-3", "the same command"),
         ("--total 128m", "the same command"),
@@ -80,13 +99,11 @@ def test_after_a_signal_it_is_told_what_does_the_rest_and_what_takes_it_back(
     words: str, after: str, chmem: Command, tmp_path: Path
 ) -> None:
     root = make(tmp_path / "machine", s390(4, 0, **held_at("offline", 2)))
-    process = Paused("-s", root, *words.split(), "--force", "--advice=always")
-    process.until_it_stands_still()
-    process.process.send_signal(signal.SIGINT)
-    _, err = process.finish()
+    with a_signal_at(root, 2):
+        done = chmem("-s", root, *words.split(), "--force", "--advice=always")
     undo = f"chmem --undo --sysroot {root}"
     after = after.format(root)
-    assert err.splitlines()[-1] == (
+    assert done.stderr.splitlines()[-1] == (
         f"chmem: {after} goes on with the rest; {undo} takes back what was done"
     )
     assert len(online(root)) == 3
@@ -100,17 +117,8 @@ def test_a_signal_during_a_write_in_this_process_undoes_the_block_at_work(
 ) -> None:
     root = machine(s390(**held_at("offline", 2)))
     before = conditions(root)
-    here = threading.get_ident()
-
-    def signal_when_held() -> None:
-        while (root / MEMORY / "memory2/state").read_text() != "going-offline\n":
-            time.sleep(0.01)
-        signal.pthread_kill(here, number)
-
-    sender = threading.Thread(target=signal_when_held, daemon=True)
-    sender.start()
-    done = chmem("-s", root, "--json", "-d", "-b", "1-3")
-    sender.join()
+    with a_signal_at(root, 2, number):
+        done = chmem("-s", root, "--json", "-d", "-b", "1-3")
     after, document = conditions(root), json.loads(done.stdout)
     assert done.status == document["status"] == 128 + number
     assert (document["outcome"], document["signal"]) == ("interrupted", number)

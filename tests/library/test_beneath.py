@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from safe_files.beneath import (
     directory_above,
     open_beneath,
 )
+from safe_files.errors import IrregularError
+from safe_files.linkless import read_file
 
 READING = os.O_RDONLY | os.O_NONBLOCK
 
@@ -199,3 +202,37 @@ def test_a_file_with_another_name_is_not_written_to(place: Path) -> None:
     with pytest.raises(OSError, match="a directory") as caught:
         check_writable(os.stat(place), "the/place", shared=True)
     assert caught.value.filename == "the/place"
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "number"),
+    [
+        ("a directory", "a regular file", errno.ENOTDIR),
+        ("a directory", "a symbolic link", errno.ELOOP),
+        ("a regular file", "a FIFO", errno.ENXIO),
+    ],
+)
+def test_the_error_about_another_kind_has_a_number_and_can_be_pickled(
+    expected: str, found: str, number: int
+) -> None:
+    error = IrregularError("/x", expected, found)
+    for one in (error, pickle.loads(pickle.dumps(error))):
+        assert (one.errno, str(one)) == (
+            number,
+            f"[Errno {number}] expected {expected}, not {found}: '/x'",
+        )
+        assert (one.expected, one.found) == (expected, found)
+
+
+def test_a_file_is_read_through_links_up_to_a_length(place: Path) -> None:
+    (place / "link").symlink_to("dir/sub/file")
+    assert read_file(place / "link", len("inside")) == b"inside"
+    for path, most, expected, found in (
+        ("link", 5, "5 bytes at most", "more"),
+        ("dir", 9, "a regular file", "a directory"),
+        ("/dev/null", 9, "a regular file", "a character device"),
+    ):
+        with pytest.raises(IrregularError) as caught:
+            read_file(place / path, most)
+        assert (caught.value.expected, caught.value.found) == (expected, found)
+        assert caught.value.filename == str(place / path)

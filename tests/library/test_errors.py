@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from memory_hotplug import (
     NotReadError,
     SizeSyntaxError,
     SizeTooLargeError,
+    State,
     StoppedError,
     StuckError,
     UnknownNameError,
@@ -217,3 +219,40 @@ def test_an_error_of_undoing_is_that_which_caused_it() -> None:
         5, "offline", Cause.UNMOVABLE, errno=errno.EBUSY, zone=Zone.NORMAL, zones=(Zone.NORMAL,)
     )
     assert vars(StuckError(caused_by)) == vars(caused_by)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ({}, "either a profile or sizes must be given"),
+        ({"standby": 1 << 30}, "memory: expected a size in bytes, but it is missing"),
+        ({"memory": "1G"}, "memory: expected a size in bytes, not '1G'"),
+        ({"memory": -1}, "memory: expected a size in bytes, not -1"),
+        ({"memory": True}, "memory: expected a size in bytes, not True"),
+        *(
+            (
+                {"memory": 1 << 30, "block_size": size},
+                f"block_size: expected a power of two from 1 MiB on, not {size}",
+            )
+            for size in (0, 1 << 19, 3 << 20)
+        ),
+    ],
+)
+def test_sizes_of_which_no_machine_can_be_made_are_told(sizes: dict[str, Any], text: str) -> None:
+    with pytest.raises(BadMachineError) as caught:
+        Machine.simulated(**sizes)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("block_size", [1 << 20, 1 << 27, None])
+def test_a_machine_of_sizes_has_them(block_size: int | None) -> None:
+    more: dict[str, Any] = {"block_size": block_size} if block_size else {}
+    with Machine.simulated(memory=3 << 27, standby=1 << 27, **more) as machine:
+        assert machine.block_size == (block_size or 1 << 27)
+        blocks = machine.read(["state"]).blocks()
+    online = [block.state is State.ONLINE for block in blocks]
+    assert online == sorted(online, reverse=True)
+    assert (online.count(True), online.count(False)) == (
+        (3 << 27) // machine.block_size,
+        (1 << 27) // machine.block_size,
+    )

@@ -43,6 +43,14 @@ from memory_hotplug import (
 )
 from memory_hotplug.attribute import MEMORY
 from memory_hotplug.change.journal import HALF_DONE
+from memory_hotplug.checks import (
+    check_callable,
+    check_type,
+    optional,
+    seconds,
+    several,
+    whole_number,
+)
 from simulated import MIB, Make, conditions, half_done, leave_half_done, online, s390, write, x86
 
 GIB = 1 << 30
@@ -939,3 +947,22 @@ def test_the_auto_scaler_is_written_with_public_names_only() -> None:
         assert set(names) <= set(memory_hotplug.__all__)
     assert len([line for line in SCALER.splitlines() if line.strip()]) <= 20
     assert issubclass(InUseError, MemoryHotplugError)
+
+
+@pytest.mark.parametrize(
+    ("check", "says"),
+    [
+        (lambda: check_type("x", 3, str), "x must be of type str, not int"),
+        (lambda: optional("x", 3, str), "x must be of type str, or None, not int"),
+        (lambda: check_callable("x", "f"), "x must be a function, or None, not str"),
+        (lambda: whole_number("x", 1.5), "x must be a whole number, not float"),
+        (lambda: several("x", "12"), "x must be several whole numbers, not str"),
+        (lambda: several("x", 3), "x must be several whole numbers, not int"),
+        (lambda: several("x", [1, "2"]), "each of x must be a whole number, not str"),
+        (lambda: seconds("x", "3"), "x must be a number of seconds, or None, not str"),
+    ],
+)
+def test_a_wrong_type_is_told_with_what_was_wanted(check: Callable[[], object], says: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        check()
+    assert str(caught.value) == says

@@ -3,10 +3,13 @@
 import json
 import resource
 import signal
+import string
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memory_blocks import block
 from memory_hotplug.block import State
@@ -18,12 +21,13 @@ from memory_hotplug.change.undo import (
     UNDO,
     Record,
     Rewritten,
+    Undone,
     format_record,
     format_row,
     parse_record,
 )
 from memory_hotplug.condition import condition_of
-from memory_hotplug.layout.settings import Setting
+from memory_hotplug.layout.settings import ATTRIBUTES, Setting
 from memory_hotplug.machine import Machine
 from memory_hotplug.trees.root_files import LONGEST, append_to_file
 from simulated import Make, s390
@@ -55,6 +59,26 @@ def test_the_record_of_a_change_is_read_back() -> None:
     assert [condition_of(row.block) for row in record.rows] == list(map(condition_of, settled))
 
 
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(ATTRIBUTES)),
+        st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=40),
+    ),
+    st.builds(
+        Rewritten,
+        st.sampled_from(["", " ", "version = 1\n"]),
+        st.text(),
+        st.sampled_from([None, False, True]),
+    ),
+)
+def test_settings_and_a_layout_in_a_record_are_read_back(
+    settings: dict[str, str], layout: Rewritten
+) -> None:
+    record = parse_record(format_record(BEFORE[:1], settings, layout, ((), settings)))
+    assert (record.settings, record.layout) == (settings, layout)
+    assert record.undone == (Undone([], settings) if settings else Undone())
+
+
 def test_the_record_has_a_row_for_blocks_that_were_alike_and_changed_in_a_row() -> None:
     order = [9, 8, 7, 3, 4, 5, 6, 20, 2, 1]
     record = parse_record(format_record([*map(block, order), block(0, zones="DMA")]))
@@ -69,6 +93,7 @@ def test_the_record_has_a_row_for_blocks_that_were_alike_and_changed_in_a_row() 
 
 DAMAGED: list[Any] = [None, 3, {"before": []}, {"before": [3], "settings": {}}]
 """What a record may have as what was undone already, and chmem does not write."""
+REWRITTEN: dict[str, Any] = Rewritten("", "")._asdict()
 ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
 
 
@@ -97,6 +122,14 @@ ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
             )
         ),
         *(
+            {"version": 1, "before": [], "settings": {}, "layout": layout}
+            for layout in (
+                *([], {}, "", {"before": "", "after": ""}),
+                *({**REWRITTEN, key: 1} for key in REWRITTEN),
+                {**REWRITTEN, "more": None},
+            )
+        ),
+        *(
             {"version": 1, "before": rows, "settings": {}, "layout": None}
             for rows in (
                 [[]],
@@ -106,6 +139,8 @@ ROW: dict[str, Any] = {"first": 3, "last": 3, **condition_of(block(3))}
                 [{**ROW, "last": -1}],
                 *([{**ROW, "state": state}] for state in ("gone", None, 1)),
                 [{**ROW, "zone": 3}],
+                [{**ROW, "configured": False}],
+                [{**ROW, "state": "offline"}],
                 *([{**ROW, key: 1}] for key in ("configured", "memmap_on_memory")),
                 # A block in two rows.
                 [ROW, ROW],

@@ -214,6 +214,7 @@ AS_JSON = [
     ('{"version": "1"}', None, 'version must be 1, not "1"'),
     ("version = 1.0", 1, "version must be 1, not 1.0"),
     ("version = true", 1, "version must be 1, not true"),
+    ("version = 2026-12-01", 1, 'version must be 1, not "2026-12-01"'),
     (f'{{"version": {"[" * 100_000}', 1, TOO_DEEP),
     (f'{{"a":\n{{"version": {"{" * 100_000}', 2, TOO_DEEP),
     (f'{{"version":\n{"9" * 5000}}}', 2, TOO_LONG),

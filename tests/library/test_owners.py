@@ -53,6 +53,13 @@ def test_the_map_of_the_address_space_is_parsed() -> None:
     assert regions[-1].name == "System RAM (kmem)"
 
 
+def test_a_region_can_be_one_byte_and_its_depth_is_that_of_its_blanks() -> None:
+    text = "0-0 : a\n1-1 : b\n  1-1 : c\n    1-1 : d\n  1-1 : e\n2-1 : f\n"
+    assert list(parse_iomem(text)) == [
+        Region(1, 1, names) for names in (("b",), ("b", "c"), ("b", "c", "d"), ("b", "e"))
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -86,6 +86,28 @@ def test_memory_is_given_before_it_is_taken() -> None:
     assert numbers(wanted(MIXED, text)) == [11, 6, 7, 13, 8, 9, 12, 4, 10, 5, 3, 2, 1, 0]
 
 
+def test_what_gives_memory_comes_first_wherever_it_is() -> None:
+    """The blocks are in the opposite order, but for those that go, the highest first."""
+    blocks = [
+        {"range": [0, 3]},
+        {"range": [4, 4], "config": False, "memmap": False},
+        {"range": [5, 5], "config": False, "memmap": True},
+        {"range": [6, 6], "state": "offline"},
+        {"range": [7, 7], "config": False, "memmap": False},
+        {"range": [8, 8], "config": False, "memmap": True},
+        {"range": [9, 11], "state": "offline"},
+    ]
+    text = (
+        entry(blocks="0-1", state="offline")
+        + entry(blocks="2-3", zone="Movable")
+        + entry(blocks="4-6", zone="Movable")
+        + entry(blocks="7-9", zone="Normal")
+        + entry(blocks="10-11", state="deconfigured")
+    )
+    found = numbers(wanted(s390(0, 0) | {"blocks": blocks}, text))
+    assert found == [11, 10, 9, 8, 7, 6, 5, 4, 2, 3, 1, 0]
+
+
 def test_what_gives_memory_comes_first_among_blocks_for_movable_too() -> None:
     text = (
         entry(blocks="7", zone="Movable")
@@ -286,6 +308,12 @@ def test_a_gap_between_blocks_is_missing() -> None:
         (MIXED, entry(range="0x1000-0x7ffffff"), 2, "memory block of 128M"),
         (x86(4, 4), entry(node=0, state="deconfigured"), 2, "state deconfigured is impossible"),
         (x86(4, 4), entry(node=0, memmap_on_memory=False), 2, "memmap_on_memory is impossible"),
+        (
+            MIXED | {"blocks": [{"range": [0, 1]}, {"range": [2, 3], "node": 1}]},
+            entry(node=0, state="deconfigured"),
+            2,
+            "node and state deconfigured: memory that is not configured has no node",
+        ),
     ],
 )
 def test_what_is_impossible_is_told_with_its_line(

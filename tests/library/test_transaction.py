@@ -125,6 +125,7 @@ def test_a_number_that_is_no_block_fails(described: dict[str, Any]) -> None:
     assert (error.number, error.step, error.cause) == (99, "enable", Cause.NO_SUCH_BLOCK)
     nothing = MemoryBlock(99, State.UNKNOWN, zones=None, configured=None, memmap_on_memory=None)
     assert found[1].before == found[1].after == nothing
+    assert found[1].change.order == Order(Action.ENABLE)
     with pytest.raises(NoSuchBlockError):
         machine.block(99)
 

@@ -7,7 +7,9 @@ import pytest
 from memory_hotplug.trees.files import FileTree
 from memory_hotplug.udev.added import AddedMemory, added_memory, outcome
 from memory_hotplug.udev.facts import Facts
+from memory_hotplug.udev.matches import Event, expanded
 from memory_hotplug.udev.syntax import rule_files
+from memory_hotplug.udev.world import World
 from static_tree import put
 
 GUARDED = """\
@@ -166,10 +168,12 @@ def test_rules_have_the_order_and_the_precedence_of_udev(tmp_path: Path) -> None
     put(tmp_path, "etc/udev/rules.d/60-a.rules", ONLINE % "_kernel")
     put(tmp_path, "etc/udev/rules.d/40-b.rules", ONLINE % "_movable")
     put(tmp_path, "lib/udev/rules.d/10-c.rules", ONLINE % "")
+    put(tmp_path, "usr/lib/udev/rules.d/20-d.rules", ONLINE % "")
     (tmp_path / "etc/udev/rules.d/10-c.rules").symlink_to("/dev/null")
     put(tmp_path, "etc/udev/rules.d/README", ONLINE % "")
     found = added(tmp_path).rules
     assert [(one.file, one.words) for one in found] == [
+        ("/usr/lib/udev/rules.d/20-d.rules", ("online",)),
         ("/etc/udev/rules.d/40-b.rules", ("online_movable",)),
         ("/etc/udev/rules.d/60-a.rules", ("online_kernel",)),
     ]
@@ -253,6 +257,25 @@ DMI = "sys/class/dmi/id/sys_vendor"
             'CONST{virt}=="kvm", ATTR{state}="$env{w}"\n',
             "perhaps",
         ),
+        (
+            'KERNEL=="memory7", ATTR{state}="online_movable"\n'
+            'KERNEL!="memory7", ATTR{state}="online"\n',
+            "certain: online or online_movable",
+        ),
+        *(
+            (f'{match}=="a", ENV{{x}}="1"\n{match}=="a", ENV{{x}}!="1", {SET}', found)
+            for match, found in (
+                ("CONST{virt}", "no"),
+                ("ATTR{[dmi/id]x}", "no"),
+                ("ATTR{[memory/memory9]state}", "perhaps"),
+            )
+        ),
+        # An attribute that may not be there is perhaps neither equal nor unequal.
+        (
+            'ATTR{[dmi/id]x}=="a", ATTR{state}="online_movable"\n'
+            'ATTR{[dmi/id]x}!="a", ATTR{state}="online"\n',
+            "perhaps",
+        ),
         (f'CONST{{virt}}=="kvm", {ADD}ATTR{{state}}="online_kernel"\n{SET}',
          "certain: online or online_kernel"),
         # Matches come first, wherever they stand in the line.
@@ -324,6 +347,15 @@ DMI = "sys/class/dmi/id/sys_vendor"
         (f'{SET}{ADD}ATTR{{state}}="offline"\n', "perhaps"),
         (f'{SET}{ADD}ATTR{{online}}="0"\n', "perhaps"),
         (f'{SET}SUBSYSTEM=="memory", ACTION=="online", ATTR{{state}}="offline"\n', "perhaps"),
+        # What the first event has set is known in the next one, and perhaps more.
+        *(
+            (f'{SET}ACTION=="online", {more}, ATTR{{state}}="offline"\n', found)
+            for more, found in (
+                ('ENV{x}=="1"', "perhaps"),
+                ('TAG=="x"', "perhaps"),
+                ('ATTR{state}=="offline"', "certain: online"),
+            )
+        ),
         # An event of another device
         ('SUBSYSTEM=="acpi", RUN+="/bin/sh -c \'echo online >'
          '/sys/devices/system/memory/memory9/state\'"\n', "perhaps"),
@@ -495,3 +527,94 @@ def test_files_of_a_distribution_leave_memory_alone(tmp_path: Path) -> None:
         'ATTRS{idVendor}=="1d6b", RUN+="/usr/bin/camera"\n'
     )
     assert answer(of(text, tmp_path)) == "no"
+
+
+MEMORY_AND_DMI = {DMI: "QEMU \n", "sys/devices/system/memory/auto_online_blocks": "offline\n"}
+
+
+@pytest.mark.parametrize(
+    ("match", "holds"),
+    [
+        ('ENV{ACTION}=="add"', True),
+        ('ENV{SUBSYSTEM}=="memory"', True),
+        ('ENV{DEVPATH}=="/devices/system/memory/memory7"', True),
+        ('ENV{DEVPATH}=="*8"', False),
+        ('SUBSYSTEM=="bus"', False),
+        ('ATTR{state}=="offline"', True),
+        ('ATTR{online}=="0"', True),
+        ('ATTR{./state}=="offline"', True),
+        ('ATTR{phys_index}=="0"', None),
+        ('ATTR{power/control}=="auto"', None),
+        ('ATTR{node0}=="x"', None),
+        ('ATTR{nodes}=="*"', False),
+        ('ATTR{../auto_online_blocks}=="offline"', True),
+        ('ATTR{../nothing}=="*"', False),
+        ('ATTR{../memory7/state}=="offline"', None),
+        ('ATTR{%k}=="*"', False),
+        ('TEST=="%k"', False),
+        # Blanks at the end count where the rule has some.
+        ('ATTR{[dmi/id]sys_vendor}=="QEMU"', True),
+        ('ATTR{[dmi/id]sys_vendor}=="QEMU "', True),
+        ('ATTR{[dmi/id]sys_vendor}=="QEMU  "', False),
+        *((f'TEST=="{name}"', True) for name in (
+            *("state", "online", "removable", "valid_zones", "phys_index", "phys_device"),
+            *("uevent", "power", "subsystem", "power/control", "power/runtime_status"),
+            *("../auto_online_blocks", f"/{DMI}", "/sys/./class/dmi", "[dmi/id]sys_vendor"),
+        )),
+        *((f'TEST=="{name}"', False) for name in ("x", "../x", "/x", "[net/lo]x")),
+        *((f'TEST=="{name}"', None) for name in (
+            *("node0", ".x", "power/x", "../../memory", "../a*", "[dmi/id]", "[dmi/id]x"),
+        )),
+        ('TEST!="x"', True),
+        ('TEST{0444}=="state"', None),
+        ('KERNELS=="memory", ATTRS{auto_online_blocks}=="offline"', True),
+        ('KERNELS=="memory", ATTRS{auto_online_blocks}=="online"', False),
+        ('KERNELS=="memory", ATTRS{probe}=="*"', False),
+        ('KERNELS=="memory", ATTRS{a/b}=="x"', None),
+        ('KERNELS=="memory", TAGS=="x"', None),
+        ('KERNELS=="memory", DRIVERS=="x"', False),
+        ('KERNELS=="memory7", SUBSYSTEMS=="memory", DRIVERS==""', True),
+        ('KERNELS=="memory", SUBSYSTEMS=="memory"', False),
+    ],
+)  # fmt: skip
+def test_what_a_match_says_of_block_7(match: str, holds: bool | None, tmp_path: Path) -> None:
+    """All that a whole machine has is in the tree: yes, no, or not known."""
+    for file, content in MEMORY_AND_DMI.items():
+        put(tmp_path, file, content)
+    put(tmp_path, "etc/udev/rules.d/x.rules", f'{match}, {ADD}ATTR{{state}}="online"\n')
+    with FileTree(str(tmp_path)) as tree:
+        found = outcome(list(rule_files(str(tmp_path))), Facts(tree, whole=True), [7])
+    assert answer(found) == {True: "certain: online", False: "no", None: "perhaps"}[holds]
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        ("a $kernel %k $name %D b", "a memory7 memory7 memory7 memory7 b"),
+        ("$number%n", "77"),
+        ("$devpath %p", "/devices/system/memory/memory7 /devices/system/memory/memory7"),
+        ("$$ %% %%k", "$ % %k"),
+        ("$root %r $sys %S", "/dev /dev /sys /sys"),
+        ("$major:$minor %M:%m", "0:0 0:0"),
+        ("$env{ACTION} %E{SUBSYSTEM}", "add memory"),
+        ("$attr{state} $sysfs{online} %s{./state}", "offline 0 offline"),
+        ("<%s{[dmi/id]sys_vendor}>", "<QEMU>"),
+        ("<$attr{nothing}>", "<>"),
+        ("<$devnode%N$tempnode$parent%P$links%L$result%c>", "<>"),
+        ("$ 5% $x", "$ 5% $x"),
+        *((value, None) for value in (
+            *("$id", "%b", "$driver", "%d", "$env", "$attr", "$result{1}", "%s{phys_index}"),
+        )),
+    ],
+)  # fmt: skip
+def test_what_stands_for_something_in_a_value(
+    value: str, texts: str | None, tmp_path: Path
+) -> None:
+    """udev(7), SUBSTITUTIONS; of a block of any number its name is not known."""
+    put(tmp_path, DMI, "QEMU \n")
+    with FileTree(str(tmp_path)) as tree:
+        event = Event("add", 7, Facts(tree, whole=True))
+        expected = None if texts is None else frozenset({texts})
+        assert expanded(value, World(), event) == expected
+        if texts and "7" in texts:
+            assert expanded(value, World(), event._replace(number=None)) is None

@@ -265,6 +265,24 @@ def test_an_archive_has_no_end_of_members(
     assert refused(path).endswith(f"not an archive, or a damaged one ({why})")
 
 
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [("MOST_MEMBERS", 3), ("MOST_KEPT", 2100), ("MOST_BYTES", 6 * 512 + 3 * 512 + 1024)],
+)
+def test_a_limit_of_archives_is_the_last_that_is_taken(
+    limit: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = b"".join(header(name, size=700) + b"x" * 1024 for name in "abc") + END
+    for most, taken in ((value, True), (value - 1, False)):
+        monkeypatch.setattr(tar, limit, most)
+        found = tar.members(io.BufferedReader(io.BytesIO(packed)), lambda name: (name, 9999))
+        if taken:
+            assert [member[3] for member in found] == [b"x" * 700] * 3
+        else:
+            with pytest.raises(tar.BrokenArchiveError, match="too m"):
+                list(found)
+
+
 def test_what_nobody_reads_is_not_kept(plain: bytes, root: Path, tmp_path: Path) -> None:
     path = tmp_path / "case.tar"
     members = b"".join(

@@ -201,9 +201,11 @@ def _parsed_rows(found: Any, more: Sequence[Any] = ()) -> list[Before]:
 
 
 def _words(found: Any) -> dict[str, str]:
-    if not isinstance(found, dict) or not ATTRIBUTES.keys() >= found.keys():
-        raise ValueError("no settings")
-    if not all(isinstance(word, str) and _WORD.fullmatch(word) for word in found.values()):
+    if not (
+        isinstance(found, dict)
+        and ATTRIBUTES.keys() >= found.keys()
+        and all(isinstance(word, str) and _WORD.fullmatch(word) for word in found.values())
+    ):
         raise ValueError("no settings")
     return found
 
@@ -211,11 +213,13 @@ def _words(found: Any) -> dict[str, str]:
 def _rewritten(found: Any) -> Rewritten | None:
     if found is None:
         return None
-    if not isinstance(found, dict) or found.keys() != set(Rewritten._fields):
-        raise ValueError("no layout")
-    if not (isinstance(found["before"], str) and isinstance(found["after"], str)):
-        raise ValueError("no layout")
-    if not isinstance(found["installed"], bool | None):
+    if not (
+        isinstance(found, dict)
+        and found.keys() == set(Rewritten._fields)
+        and isinstance(found["before"], str)
+        and isinstance(found["after"], str)
+        and isinstance(found["installed"], bool | None)
+    ):
         raise ValueError("no layout")
     if found["before"].strip():
         from memory_hotplug.layout.notation import parse_layout

@@ -145,11 +145,10 @@ def _after(
 ) -> list[World]:
     """The worlds after a further event. What was set before is in udev's data base, or is not."""
     course = Course(files, event, changes=True)
-    states = {(end.words, end.by): end for end in ends}
     later = [
         world
-        for (words_of, by), _ in states.items()
-        for world in course.worlds(World(words=words_of, by=by, others=None, other_tags=None))
+        for before in dict.fromkeys(end.words for end in ends)
+        for world in course.worlds(World(words=before, others=None, other_tags=None))
     ]
     _merge(words, course.found if event.action == "offline" else {})
     return later

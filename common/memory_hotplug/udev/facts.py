@@ -76,11 +76,13 @@ class Facts:
         return not self._whole and (not isinstance(self._root, str) or self.text(ABOUT) is not None)
 
     def text(self, path: str) -> str | None:
-        """The text of a file without what is blank at its end; None if it cannot be read."""
+        """The text of a file without newlines at its end; None if it cannot be read."""
         if path not in self._texts:
             self._texts[path] = None
             with suppress(OSError):
-                self._texts[path] = read_file(self._root, path).decode(errors="replace").rstrip()
+                self._texts[path] = (
+                    read_file(self._root, path).decode(errors="replace").rstrip("\n")
+                )
         return self._texts[path]
 
     @cached_property
