@@ -250,7 +250,7 @@ def _shown(asked: Asked, job: Job) -> dict[str, Any]:
 
 def to_memory(machine: Machine, asked: Asked) -> Job:
     """The job for an action on a SIZE, a RANGE, a BLOCKRANGE, or all blocks of a device or node."""
-    options, output = asked.options, asked.output
+    options = asked.options
     check_device(machine, options.device)
     if asked.operand is not None:
         request = requested(asked.operand, machine, options)
@@ -258,62 +258,32 @@ def to_memory(machine: Machine, asked: Asked) -> Job:
         request = Request(options.device or f"node {options.node}", whole=True)
     if request.size is None and options.order is not None:
         raise UsageError(messages.ORDER_OF_WHAT.of(text=request.text))
-    meant = _meant(request, Action(options.action), options)
-    by_number = request.size is None and not request.whole
-
-    def work(how: How) -> Work | None:
-        zone = zone_for(machine, meant.action, options.zone, output)
-        if not is_possible(machine, meant.action, options, output):
-            return None
-        return machine.change(
-            Order(meant.action, zone, meant.memmap_on_memory),
-            size=meant.size,
-            blocks=range(meant.first, meant.last + 1) if by_number else None,
-            device=meant.device,
-            node=meant.node,
-            absent_ok=True,
-            **how,
-        )
-
-    return Job(meant, work)
+    return _job(machine, request._replace(device=options.device), Action(options.action), asked)
 
 
 def to_online(machine: Machine, asked: Asked) -> Job:
     """The job for --total."""
-    options, operands, output = asked.options, asked.operands, asked.output
-    request = requested(operands[0], machine, options)
-    size = request.size
-    if size is None:
+    request = requested(asked.operands[0], machine, asked.options)
+    if request.size is None:
         from chmem_py import hint_messages
 
         advice = hint_messages.RANGES_ELSEWHERE.of().advice
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
-    meant = _meant(request, Action.ENABLE, options)
+    return _job(machine, request._replace(total=True), Action.ENABLE, asked)
+
+
+def _job(machine: Machine, request: Request, action: Action, asked: Asked) -> Job:
+    """The job for ACTION on the memory of REQUEST, with what the options say of it."""
+    options, output = asked.options, asked.output
+    zone = zone_for(machine, action, options.zone, output)
+    order = Order(action, zone, options.memmap_on_memory)
+    request = request._replace(order=order, node=options.node)
 
     def work(how: How) -> Work | None:
-        zone = zone_for(machine, meant.action, options.zone, output)
-        if not is_possible(machine, meant.action, options, output):
-            return None
-        return machine.total(
-            size,
-            zone=zone,
-            node=meant.node,
-            memmap_on_memory=meant.memmap_on_memory,
-            absent_ok=True,
-            **how,
-        )
+        possible = is_possible(machine, action, options, output)
+        return machine.carry_out(request, **how) if possible else None
 
-    return Job(meant, work)
-
-
-def _meant(request: Request, action: Action, options: Options) -> Request:
-    """The request with what the options say."""
-    return request._replace(
-        action=action,
-        memmap_on_memory=options.memmap_on_memory,
-        node=options.node,
-        device=options.device,
-    )
+    return Job(request, work)
 
 
 # What is no change of memory
