@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 
 from chmem_py import messages
+from chmem_py.actions import ACTIONS
 from chmem_py.command_lines import command
 from chmem_py.interrupts import Interrupts
 from chmem_py.job import Job
@@ -48,8 +50,6 @@ class Asked(NamedTuple):
     options: Options
     operands: Sequence[str]
     output: Output
-    takes: frozenset[str] = frozenset()
-    """The options that go with the action, without their hyphens."""
 
     @property
     def operand(self) -> str | None:
@@ -165,7 +165,7 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
         if status == Exit.FAILURE and output.files:
             status = Exit.PARTLY
     if held and not others and (output.advice or options.json):
-        lasting = "persistent" in asked.takes
+        lasting = "persistent" in ACTIONS[options.action or ""].takes
         keeps = "--persistent keeps it" if lasting else "chmem --save keeps it"
         if sentence := _reverted(machine, done.tally, keeps):
             output.say(sentence)
@@ -245,7 +245,7 @@ def _shown(asked: Asked, job: Job) -> dict[str, Any]:
     }
 
 
-# The jobs that are not about a layout
+# The jobs. What is about layouts is imported only for these: a plain enable must start fast.
 
 
 def to_memory(machine: Machine, asked: Asked) -> Job:
@@ -286,6 +286,24 @@ def _job(machine: Machine, request: Request, action: Action, asked: Asked) -> Jo
     return Job(request, work)
 
 
+def _to_apply(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_apply
+
+    return to_apply(machine, asked.operand, asked.output)
+
+
+def _to_undo(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_undo
+
+    return to_undo(machine)
+
+
+def _to_set(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_set
+
+    return to_set(machine, asked.operands)
+
+
 # What is no change of memory
 
 
@@ -305,3 +323,21 @@ def remove(asked: Asked) -> int:
     options, output = asked.options, asked.output
     with closing(open_tree(options.sysroot)) as tree:
         return output.finish(uninstall(tree, output, dry_run=options.dry_run))
+
+
+_of_memory = partial(change, to_memory)
+
+JOBS: dict[str, Callable[[Asked], int]] = {
+    "enable": _of_memory,
+    "disable": _of_memory,
+    "configure": _of_memory,
+    "deconfigure": _of_memory,
+    "reconfigure": _of_memory,
+    "total": partial(change, to_online),
+    "apply": partial(change, _to_apply),
+    "save": save_layout,
+    "undo": partial(change, _to_undo),
+    "policy": partial(change, _to_set),
+    "uninstall": remove,
+}
+"""An action -> what does it; returns the exit status."""
