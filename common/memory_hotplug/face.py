@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from memory_hotplug.block import Zone
+    from memory_hotplug.block import MemoryBlock, Zone
     from memory_hotplug.change.lock import Held, Holder
     from memory_hotplug.change.plan import Order
     from memory_hotplug.change.transaction import Watch
@@ -272,15 +272,21 @@ class Machine(_machine.Machine):
     def devices(self) -> list[Device]:
         """The devices that brought memory, by name, as far as the machine tells this user; see
         DEVICE in lsmem(1)."""
-        from memory_hotplug.change.removal import removal_of
+        from memory_hotplug.block import State
+        from memory_hotplug.seen.owners import owners_of
 
-        removal = removal_of(self, self.read(("state",)))
-        found: dict[str, list[int]] = {}
-        for number, name in sorted(removal.devices.items()):
-            found.setdefault(name, []).append(number)
+        devices = owners_of(self, self.read(()).numbers).devices
+        found: dict[str, list[MemoryBlock]] = {}
+        for block in self.read(("state",)).blocks() if devices else ():
+            if name := devices.get(block.number):
+                found.setdefault(name, []).append(block)
         return [
-            Device(name, tuple(numbers), tuple(sorted(removal.online[name])))
-            for name, numbers in sorted(found.items())
+            Device(
+                name,
+                tuple(block.number for block in blocks),
+                tuple(block.number for block in blocks if block.state is not State.OFFLINE),
+            )
+            for name, blocks in sorted(found.items())
         ]
 
     def why(self, numbers: Iterable[int] | None = None) -> list[Finding]:
