@@ -1,23 +1,19 @@
-"""The table of chmem's actions: what each does, and which operands and options it takes.
+"""The table of chmem's actions: which operands and options each takes; `jobs` has what it does.
 
-What an action does not take is refused. The command line, --help, completion and the table in
-chmem(8) follow from this one.
+What an action does not take is refused. The command line, --help, completion, the commands that
+messages advise and the table in chmem(8) follow from this one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 from chmem_py import messages
-from chmem_py.job import Job
-from chmem_py.jobs import Asked, Maker, change, remove, save_layout, to_memory, to_online
 from chmem_py.options import Options
 from hotplug_cli import messages as shared
 from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean, either
 from hotplug_cli.message import Message, Sentence
-from memory_hotplug.face import Machine
 from memory_hotplug.layout.settings import ATTRIBUTES
 from memory_hotplug.named_tuple import NamedTuple
 
@@ -44,38 +40,11 @@ SETTINGS = Operands("KEY=VALUE...", messages.POLICY_OF_WHAT, most=None)
 class ActionRow(NamedTuple):
     """A row of the table. Options are named without their hyphens."""
 
-    function: Callable[[Asked], int]
-    """Does it; returns the exit status."""
     operands: Operands
     takes: frozenset[str]
     """The options that go with it."""
     ignores: frozenset[str] = frozenset()
     """The options that it accepts and ignores, as util-linux does."""
-
-
-def _changes(make: Maker) -> Callable[[Asked], int]:
-    return partial(change, make)
-
-
-# What is about layouts is imported only for these: a plain enable must start fast.
-
-
-def _to_apply(machine: Machine, asked: Asked) -> Job:
-    from chmem_py.layouts import to_apply
-
-    return to_apply(machine, asked.operand, asked.output)
-
-
-def _to_undo(machine: Machine, asked: Asked) -> Job:
-    from chmem_py.layouts import to_undo
-
-    return to_undo(machine)
-
-
-def _to_set(machine: Machine, asked: Asked) -> Job:
-    from chmem_py.layouts import to_set
-
-    return to_set(machine, asked.operands)
 
 
 _ALWAYS = frozenset({"sysroot", "advice"})
@@ -88,27 +57,17 @@ _ZONE = frozenset({"zone"})
 _ORDER = frozenset({"order"})
 
 ACTIONS = {
-    "enable": ActionRow(_changes(to_memory), MEMORY, _OF_NAMED | _MEMMAP | _ZONE),
-    "disable": ActionRow(_changes(to_memory), MEMORY, _OF_NAMED | _ZONE | _TAKING | _ORDER),
-    "configure": ActionRow(_changes(to_memory), MEMORY, _OF_NAMED | _MEMMAP, ignores=_ZONE),
-    "deconfigure": ActionRow(_changes(to_memory), MEMORY, _OF_NAMED, ignores=_ZONE),
-    "reconfigure": ActionRow(_changes(to_memory), MEMORY, _OF_NAMED | _MEMMAP | _TAKING),
-    "total": ActionRow(
-        _changes(to_online), SIZE, _OF_BLOCKS | _MEMMAP | _ZONE | _TAKING | _ORDER | {"node"}
-    ),
-    "apply": ActionRow(
-        _changes(_to_apply),
-        FILE,
-        _OF_BLOCKS | _TAKING | {"install"},
-    ),
-    "save": ActionRow(save_layout, FILE, _ALWAYS),
-    "undo": ActionRow(_changes(_to_undo), NOTHING, _OF_BLOCKS | _TAKING),
-    "policy": ActionRow(
-        _changes(_to_set),
-        SETTINGS,
-        _CHANGE | {"persistent"},
-    ),
-    "uninstall": ActionRow(remove, NOTHING, _ALWAYS | {"dry-run"}),
+    "enable": ActionRow(MEMORY, _OF_NAMED | _MEMMAP | _ZONE),
+    "disable": ActionRow(MEMORY, _OF_NAMED | _ZONE | _TAKING | _ORDER),
+    "configure": ActionRow(MEMORY, _OF_NAMED | _MEMMAP, ignores=_ZONE),
+    "deconfigure": ActionRow(MEMORY, _OF_NAMED, ignores=_ZONE),
+    "reconfigure": ActionRow(MEMORY, _OF_NAMED | _MEMMAP | _TAKING),
+    "total": ActionRow(SIZE, _OF_BLOCKS | _MEMMAP | _ZONE | _TAKING | _ORDER | {"node"}),
+    "apply": ActionRow(FILE, _OF_BLOCKS | _TAKING | {"install"}),
+    "save": ActionRow(FILE, _ALWAYS),
+    "undo": ActionRow(NOTHING, _OF_BLOCKS | _TAKING),
+    "policy": ActionRow(SETTINGS, _CHANGE | {"persistent"}),
+    "uninstall": ActionRow(NOTHING, _ALWAYS | {"dry-run"}),
 }
 """The option that says what to do -> its row."""
 
@@ -152,21 +111,20 @@ def goes_with(before: str, name: str) -> bool:
     return not ignored and clash(before, name) is None
 
 
-def check(options: Options, operands: Sequence[str]) -> ActionRow:
-    """The row of the action that is asked for. Raises UsageError if the command line is wrong."""
+def check(options: Options, operands: Sequence[str]) -> str:
+    """The action that is asked for. Raises UsageError if the command line is wrong."""
     if options.install and (operands or options.action is None):
         raise UsageError(messages.INSTALL_WHAT.of())
     if options.action is None:
         said = messages.WHAT_TO_DO.of(actions=either(f"--{action}" for action in ACTIONS))
         words = [f"--{word}" for word in operands[:1] if word in ACTIONS]
         raise GetoptUsageError(did_you_mean(said, words))
-    row = ACTIONS[options.action]
-    _check_operands(row.operands, options, operands)
+    _check_operands(ACTIONS[options.action].operands, options, operands)
     if not options.sysroot:
         raise UsageError(messages.NO_SYSROOT.of())
     if options.action == "reconfigure" and options.memmap_on_memory is None:
         raise UsageError(messages.RECONFIGURE_WHAT.of())
-    return row
+    return options.action
 
 
 def _check_operands(taken: Operands, options: Options, operands: Sequence[str]) -> None:

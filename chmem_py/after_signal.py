@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from chmem_py import messages
 from chmem_py.advice import done_word
-from chmem_py.command_lines import SAME_ACTION, command, options_of
+from chmem_py.command_lines import command, kept
 from hotplug_cli import sizes
 from hotplug_cli.block_names import named, worded
 from hotplug_cli.message import Sentence
@@ -37,6 +37,6 @@ def going_on(tally: Tally, tree: Tree, said: Mapping[str, str]) -> str:
     if selection.by_size and "total" not in said:
         # The same SIZE would be so much more.
         left = sizes.exact((selection.asked - tally.done) * selection.block_size)
-        kept = options_of(said, *SAME_ACTION)
-        rest = command(f"--{selection.request.action.value} {left}{kept}", tree)
+        action = selection.request.action.value
+        rest = command(f"--{action} {left}{kept(said, action)}", tree)
     return f"{rest} goes on with the rest; {undo} takes back what was done"

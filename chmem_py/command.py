@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chmem_py import actions
-from chmem_py.jobs import Asked
+from chmem_py.jobs import JOBS, Asked
 from chmem_py.options import ZONES, Options
 from chmem_py.output import NAME, Output
 from hotplug_cli import advice_option, offers, program
@@ -126,8 +126,8 @@ class Chmem(Command):
         said = dict(word[2:].partition("=")[::2] for word in line.given)
         options = Options(**line.values, said=said)
         output = self._prepared(line)
-        row = actions.check(options, line.operands)
-        return row.function(Asked(options, line.operands, output, row.takes))
+        does = JOBS[actions.check(options, line.operands)]
+        return does(Asked(options, line.operands, output))
 
     def write_error(self, line: Line, error: Exception) -> int:
         """Write an error as a message and, if --json was read before it, as a document."""

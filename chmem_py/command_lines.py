@@ -3,25 +3,15 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 
+from chmem_py.actions import ACTIONS, goes_with
 from chmem_py.output import NAME
 from memory_hotplug.trees.files import Tree
 
-HOW = ("dry-run", "all-or-nothing", "timeout", "retry")
-"""The options that every action on memory takes."""
-SAME_ACTION = (
-    *("memmap-on-memory", "zone", "node", "device", "persistent"),
-    *(*HOW, "order", "keep-free", "force"),
-)
-"""Those that a command keeps which does the same with other memory."""
-WITH_ENABLE = tuple(name for name in SAME_ACTION if name not in ("order", "keep-free", "force"))
-"""Those of them that --enable takes."""
-WITH_DISABLE = tuple(name for name in SAME_ACTION if name != "memmap-on-memory")
-"""Those of them that --disable takes; --total takes them all but --device and --persistent."""
-SAME_BLOCKS = ("persistent", "timeout", "retry")
-"""Those that a command keeps which goes on with blocks that it names."""
+_NOT_KEPT = {"blocks", "sysroot", "advice", "json", "verbose"}
+"""The options about an operand, about the machine, which `command` adds, and about reports."""
 
 
 def command(words: str, tree: Tree) -> str:
@@ -30,9 +20,17 @@ def command(words: str, tree: Tree) -> str:
     return f"chmem {words}{elsewhere}"
 
 
-def options_of(said: Mapping[str, str], *names: str) -> str:
+def kept(said: Mapping[str, str], action: str, *beside: str) -> str:
+    """Those of the options SAID that say the same with ACTION and the options BESIDE, to be added
+    to a command that has these."""
+    taken = ACTIONS[action].takes - _NOT_KEPT
+    fit = (name for name in said if all(goes_with(name, other) for other in beside))
+    return options_of(said, taken.intersection(fit))
+
+
+def options_of(said: Mapping[str, str], names: Collection[str]) -> str:
     """Those of the options SAID that are among NAMES, to be added to a command."""
-    given = [(name, said[name]) for name in names if name in said]
+    given = [(name, value) for name, value in said.items() if name in names]
     words = (f"{name} {shlex.quote(value)}" if value else name for name, value in given)
     return "".join(f" --{word}" for word in words)
 

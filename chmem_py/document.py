@@ -119,7 +119,7 @@ _REQUEST = (
         "memmap_on_memory",
         "where struct pages are to be; true in the blocks themselves",
         nullable(FLAG),
-        _of_request("memmap_on_memory"),
+        lambda run: (order := run.tally.selection.request.order) and order.memmap_on_memory,
     ),
     Key("node", "only blocks of this node are meant", nullable(COUNT), _of_request("node")),
     Key("device", "only blocks of this device are meant", nullable(TEXT), _of_request("device")),

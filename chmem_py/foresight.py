@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from chmem_py import messages
-from chmem_py.command_lines import WITH_DISABLE, command, options_of
+from chmem_py.command_lines import command, kept
 from hotplug_cli import sizes
 from hotplug_cli.message import Sentence, Wording
 from memory_hotplug.change.plan import Action
@@ -33,8 +33,9 @@ def _instead(
 ) -> str:
     """What to type, in words."""
     if error.possible and selection.by_size and selection.request.action is Action.DISABLE:
-        kept = options_of(said, *(name for name in WITH_DISABLE if name != "dry-run"))
-        words = command(f"--disable {sizes.exact(error.possible)}{kept}", machine.tree)
+        wet = {name: value for name, value in said.items() if name != "dry-run"}
+        size = sizes.exact(error.possible)
+        words = command(f"--disable {size}{kept(wet, 'disable')}", machine.tree)
         return f"{words} sets that much offline; --force takes what the kernel gives"
     return "--force takes what the kernel gives"
 

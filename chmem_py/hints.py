@@ -6,14 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from chmem_py import hint_messages
-from chmem_py.command_lines import (
-    HOW,
-    SAME_ACTION,
-    WITH_DISABLE,
-    WITH_ENABLE,
-    command,
-    options_of,
-)
+from chmem_py.command_lines import command, kept
 from chmem_py.options import NONE, Options
 from chmem_py.request import RequestError
 from hotplug_cli import sizes
@@ -48,10 +41,10 @@ def signed(text: str, said: Mapping[str, str] = {}, tree: Tree | None = None) ->
     if found is None:
         return None
     if found[1] == "+":
-        action, row, kept = "enable", hint_messages.MORE_ONLINE, WITH_ENABLE
+        action, row = "enable", hint_messages.MORE_ONLINE
     else:
-        action, row, kept = "disable", hint_messages.LESS_ONLINE, WITH_DISABLE
-    words = f"--{action} {shlex.quote(found[2])}{options_of(said, *kept)}"
+        action, row = "disable", hint_messages.LESS_ONLINE
+    words = f"--{action} {shlex.quote(found[2])}{kept(said, action)}"
     return row.of(command=command(words, tree) if tree else words)
 
 
@@ -61,12 +54,11 @@ class _Mistake:
     def __init__(self, text: str, machine: Machine, options: Options) -> None:
         self.text, self.machine, self.options = text, machine, options
 
-    def command(self, operand: str, more: str = "") -> str:
-        """The same command with another operand."""
-        # No order goes with blocks.
-        kept = [name for name in SAME_ACTION if not (more and name == "order")]
-        said = options_of(self.options.said, *kept)
-        return command(f"--{self.options.action}{more}{said} {operand}", self.machine.tree)
+    def command(self, operand: str, *more: str) -> str:
+        """The same command with another operand, and with the options MORE."""
+        action = self.options.action or ""
+        words = "".join(f" --{name}" for name in more) + kept(self.options.said, action, *more)
+        return command(f"--{action}{words} {operand}", self.machine.tree)
 
 
 _UNIT = "[kmgtpezyKMGTPEZY](?:[iI]?[bB])?"
@@ -140,13 +132,12 @@ def _name(mistake: _Mistake) -> Sentence | None:
     found = re.fullmatch("(?:/sys/.*/)?memory([0-9]+)/?", mistake.text)
     if found is None:
         return None
-    return hint_messages.BLOCK_BY_NUMBER.of(command=mistake.command(found[1], " --blocks"))
+    return hint_messages.BLOCK_BY_NUMBER.of(command=mistake.command(found[1], "blocks"))
 
 
 def _file(mistake: _Mistake) -> Sentence | None:
     if re.search(r"\.(toml|json)$", mistake.text):
-        said = options_of(mistake.options.said, *HOW, "keep-free", "force")
-        words = f"--apply {shlex.quote(mistake.text)}{said}"
+        words = f"--apply {shlex.quote(mistake.text)}{kept(mistake.options.said, 'apply')}"
         return hint_messages.LAYOUT_BY_APPLY.of(command=command(words, mistake.machine.tree))
     return None
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 
 from chmem_py import messages
+from chmem_py.actions import ACTIONS
 from chmem_py.command_lines import command
 from chmem_py.interrupts import Interrupts
 from chmem_py.job import Job
@@ -48,8 +50,6 @@ class Asked(NamedTuple):
     options: Options
     operands: Sequence[str]
     output: Output
-    takes: frozenset[str] = frozenset()
-    """The options that go with the action, without their hyphens."""
 
     @property
     def operand(self) -> str | None:
@@ -165,7 +165,7 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
         if status == Exit.FAILURE and output.files:
             status = Exit.PARTLY
     if held and not others and (output.advice or options.json):
-        lasting = "persistent" in asked.takes
+        lasting = "persistent" in ACTIONS[options.action or ""].takes
         keeps = "--persistent keeps it" if lasting else "chmem --save keeps it"
         if sentence := _reverted(machine, done.tally, keeps):
             output.say(sentence)
@@ -245,12 +245,12 @@ def _shown(asked: Asked, job: Job) -> dict[str, Any]:
     }
 
 
-# The jobs that are not about a layout
+# The jobs. What is about layouts is imported only for these: a plain enable must start fast.
 
 
 def to_memory(machine: Machine, asked: Asked) -> Job:
     """The job for an action on a SIZE, a RANGE, a BLOCKRANGE, or all blocks of a device or node."""
-    options, output = asked.options, asked.output
+    options = asked.options
     check_device(machine, options.device)
     if asked.operand is not None:
         request = requested(asked.operand, machine, options)
@@ -258,62 +258,50 @@ def to_memory(machine: Machine, asked: Asked) -> Job:
         request = Request(options.device or f"node {options.node}", whole=True)
     if request.size is None and options.order is not None:
         raise UsageError(messages.ORDER_OF_WHAT.of(text=request.text))
-    meant = _meant(request, Action(options.action), options)
-    by_number = request.size is None and not request.whole
-
-    def work(how: How) -> Work | None:
-        zone = zone_for(machine, meant.action, options.zone, output)
-        if not is_possible(machine, meant.action, options, output):
-            return None
-        return machine.change(
-            Order(meant.action, zone, meant.memmap_on_memory),
-            size=meant.size,
-            blocks=range(meant.first, meant.last + 1) if by_number else None,
-            device=meant.device,
-            node=meant.node,
-            absent_ok=True,
-            **how,
-        )
-
-    return Job(meant, work)
+    return _job(machine, request._replace(device=options.device), Action(options.action), asked)
 
 
 def to_online(machine: Machine, asked: Asked) -> Job:
     """The job for --total."""
-    options, operands, output = asked.options, asked.operands, asked.output
-    request = requested(operands[0], machine, options)
-    size = request.size
-    if size is None:
+    request = requested(asked.operands[0], machine, asked.options)
+    if request.size is None:
         from chmem_py import hint_messages
 
         advice = hint_messages.RANGES_ELSEWHERE.of().advice
         raise UsageError(messages.TOTAL_OF_WHAT.of(text=request.text, advice=advice))
-    meant = _meant(request, Action.ENABLE, options)
+    return _job(machine, request._replace(total=True), Action.ENABLE, asked)
+
+
+def _job(machine: Machine, request: Request, action: Action, asked: Asked) -> Job:
+    """The job for ACTION on the memory of REQUEST, with what the options say of it."""
+    options, output = asked.options, asked.output
+    zone = zone_for(machine, action, options.zone, output)
+    order = Order(action, zone, options.memmap_on_memory)
+    request = request._replace(order=order, node=options.node)
 
     def work(how: How) -> Work | None:
-        zone = zone_for(machine, meant.action, options.zone, output)
-        if not is_possible(machine, meant.action, options, output):
-            return None
-        return machine.total(
-            size,
-            zone=zone,
-            node=meant.node,
-            memmap_on_memory=meant.memmap_on_memory,
-            absent_ok=True,
-            **how,
-        )
+        possible = is_possible(machine, action, options, output)
+        return machine.carry_out(request, **how) if possible else None
 
-    return Job(meant, work)
+    return Job(request, work)
 
 
-def _meant(request: Request, action: Action, options: Options) -> Request:
-    """The request with what the options say."""
-    return request._replace(
-        action=action,
-        memmap_on_memory=options.memmap_on_memory,
-        node=options.node,
-        device=options.device,
-    )
+def _to_apply(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_apply
+
+    return to_apply(machine, asked.operand, asked.output)
+
+
+def _to_undo(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_undo
+
+    return to_undo(machine)
+
+
+def _to_set(machine: Machine, asked: Asked) -> Job:
+    from chmem_py.layouts import to_set
+
+    return to_set(machine, asked.operands)
 
 
 # What is no change of memory
@@ -335,3 +323,21 @@ def remove(asked: Asked) -> int:
     options, output = asked.options, asked.output
     with closing(open_tree(options.sysroot)) as tree:
         return output.finish(uninstall(tree, output, dry_run=options.dry_run))
+
+
+_of_memory = partial(change, to_memory)
+
+JOBS: dict[str, Callable[[Asked], int]] = {
+    "enable": _of_memory,
+    "disable": _of_memory,
+    "configure": _of_memory,
+    "deconfigure": _of_memory,
+    "reconfigure": _of_memory,
+    "total": partial(change, to_online),
+    "apply": partial(change, _to_apply),
+    "save": save_layout,
+    "undo": partial(change, _to_undo),
+    "policy": partial(change, _to_set),
+    "uninstall": remove,
+}
+"""An action -> what does it; returns the exit status."""

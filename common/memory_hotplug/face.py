@@ -18,12 +18,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from memory_hotplug.block import Zone
+    from memory_hotplug.block import MemoryBlock, Zone
     from memory_hotplug.change.lock import Held, Holder
     from memory_hotplug.change.plan import Order
     from memory_hotplug.change.transaction import Watch
     from memory_hotplug.layout.added_policy import AddedPolicy
     from memory_hotplug.layout.model import Layout
+    from memory_hotplug.request.asked import Request
     from memory_hotplug.request.how import How, Manner, What
     from memory_hotplug.request.outlook import Forecast
     from memory_hotplug.request.selection import Selection
@@ -139,17 +140,12 @@ class Machine(_machine.Machine):
         machine does not have is an error before anything is written: UnknownNameError and
         NoSuchBlockError.
         """
-        from memory_hotplug.request.how import manner_of, parted
-        from memory_hotplug.request.selection import requested, select_request
+        from memory_hotplug.request.how import parted
+        from memory_hotplug.request.selection import requested
 
         memory, how = parted(what)
-        manner = manner_of(how)
-        request = requested(order, self.block_size, memory, manner.text)
-
-        def chosen(machine: _machine.Machine) -> Selection:
-            return select_request(request, machine, absent_ok=memory.absent_ok)
-
-        return self._work(chosen, manner)
+        request = requested(order, self.block_size, memory, how.get("text", ""))
+        return self.carry_out(request, **how)
 
     def total(
         self,
@@ -165,17 +161,28 @@ class Machine(_machine.Machine):
         are given. Memory that is set online is configured with MEMMAP_ON_MEMORY. ABSENT_OK is that
         of `What`. Otherwise as `change`."""
         from memory_hotplug.change.plan import Action, Order
-        from memory_hotplug.request.how import What, manner_of, parted
+        from memory_hotplug.request.how import What, parted
         from memory_hotplug.request.selection import requested
-        from memory_hotplug.request.wholes import select_total
 
-        manner = manner_of(how)
         order = Order(Action.ENABLE, zone, memmap_on_memory)
         memory, _ = parted(What(size=whole_number("size", size), node=node, absent_ok=absent_ok))
-        request = requested(order, self.block_size, memory, manner.text)
+        request = requested(order, self.block_size, memory, how.get("text", ""))
+        return self.carry_out(request._replace(total=True), **how)
+
+    def carry_out(self, request: Request, **how: Unpack[How]) -> Work:
+        """Not public: what `change` and `total` do, for the request that they make."""
+        from memory_hotplug.request.how import manner_of
+
+        manner = manner_of(how)
 
         def chosen(machine: _machine.Machine) -> Selection:
-            return select_total(request, machine, force=manner.force, absent_ok=absent_ok)
+            if not request.total:
+                from memory_hotplug.request.selection import select_request
+
+                return select_request(request, machine)
+            from memory_hotplug.request.wholes import select_total
+
+            return select_total(request, machine, force=manner.force)
 
         return self._work(chosen, manner)
 
@@ -265,15 +272,21 @@ class Machine(_machine.Machine):
     def devices(self) -> list[Device]:
         """The devices that brought memory, by name, as far as the machine tells this user; see
         DEVICE in lsmem(1)."""
-        from memory_hotplug.change.removal import removal_of
+        from memory_hotplug.block import State
+        from memory_hotplug.seen.owners import owners_of
 
-        removal = removal_of(self, self.read(("state",)))
-        found: dict[str, list[int]] = {}
-        for number, name in sorted(removal.devices.items()):
-            found.setdefault(name, []).append(number)
+        devices = owners_of(self, self.read(()).numbers).devices
+        found: dict[str, list[MemoryBlock]] = {}
+        for block in self.read(("state",)).blocks() if devices else ():
+            if name := devices.get(block.number):
+                found.setdefault(name, []).append(block)
         return [
-            Device(name, tuple(numbers), tuple(sorted(removal.online[name])))
-            for name, numbers in sorted(found.items())
+            Device(
+                name,
+                tuple(block.number for block in blocks),
+                tuple(block.number for block in blocks if block.state is not State.OFFLINE),
+            )
+            for name, blocks in sorted(found.items())
         ]
 
     def why(self, numbers: Iterable[int] | None = None) -> list[Finding]:

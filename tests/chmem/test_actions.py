@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from click.shell_completion import ShellComplete
 
+from chmem_py.actions import ACTIONS as TABLE
 from chmem_py.cli import chmem as command
+from chmem_py.jobs import JOBS
 from commands import TOP, Command
 from hotplug_cli.click_command import command_of
 from memory_hotplug.change.lock import hold
@@ -29,6 +31,10 @@ def documented() -> dict[str, set[str]]:
         names = {LONG.get(f"-{name}", name.lstrip("-")) for name in actions.split(" , ")}
         found |= {name.lstrip("-"): names for name in options.split(" , ")}
     return found
+
+
+def test_every_action_is_done_by_something() -> None:
+    assert [*JOBS] == [*TABLE]
 
 
 GOES_WITH = documented()

@@ -16,7 +16,7 @@ from commands import Command
 from memory_hotplug import Machine
 from memory_hotplug.block import State
 from memory_hotplug.change.outcome import Outcome, Result, Write
-from memory_hotplug.change.plan import NEEDED, Action, Change, Plan, order_to
+from memory_hotplug.change.plan import NEEDED, Action, Change, Order, Plan, order_to
 from memory_hotplug.errors import CannotWriteError
 from memory_hotplug.request.selection import select_nothing
 from memory_hotplug.request.tally import Tally
@@ -281,7 +281,8 @@ def test_a_block_that_the_kernel_set_online_where_no_zones_are_shown_is_in_zone_
         enable = Change(before, order_to(before), Plan())
         after = before._replace(state=State.ONLINE, configured=True, zones=None)
         configured = Write("configure", "", "1", None, happened=True, undoing=False)
-        request = parse("5", machine.block_size, blocks=True)._replace(action=Action.ENABLE)
+        enabling = Order(Action.ENABLE)
+        request = parse("5", machine.block_size, blocks=True)._replace(order=enabling)
         tally = Tally(select_nothing(request, machine))
         tally.add(Outcome(Result.DONE, enable, after, (configured,)))
         (said,) = format_advice(tally, machine)

@@ -75,6 +75,16 @@ def test_the_time_limit_holds_for_the_wait_too(chmem: Command, tmp_path: Path) -
     )
 
 
+def test_the_document_of_one_who_waited_in_vain_has_the_whole_request(
+    chmem: Command, tmp_path: Path
+) -> None:
+    root = make(tmp_path / "machine", s390())
+    with held_by_another(root):
+        done = chmem("-s", root, "--timeout", "0.1", "--json", "-e", "512m", "-z", "Movable")
+    request = json.loads(done.stdout)["request"]
+    assert (request["size"], request["zone"]) == (512 << 20, "Movable")
+
+
 def left_half_done(machine: Make, **more: Any) -> Path:
     """A machine of which a killed process has left block 1 offline."""
     root = machine(s390(**more))

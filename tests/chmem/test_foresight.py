@@ -106,7 +106,7 @@ def test_memory_that_can_go_is_set_offline(
 def test_the_offered_command_keeps_the_zone_and_the_node(machine: Make, chmem: Command) -> None:
     root = machine(x86(online=32, used=2 * GIB))
     done = chmem("-s", root, "-d", "4g", "--node", "0", "--zone", "Normal", "--advice=always")
-    offered = f"chmem --disable 1792M --zone Normal --node 0 --sysroot {root} sets that much"
+    offered = f"chmem --disable 1792M --node 0 --zone Normal --sysroot {root} sets that much"
     assert offered in done.stderr
 
 

@@ -154,10 +154,10 @@ def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it
         # Another size
         (
             "-d 50% -z DMA --node 0 --order best --keep-free 512m --retry 2 --timeout=9",
-            "--disable --zone DMA --node 0 --timeout 9 --retry 2 --order best --keep-free 512m 1G",
+            "--disable --zone DMA --node 0 --order best --keep-free 512m --retry 2 --timeout 9 1G",
         ),
-        ("-d 50% --force --all-or-nothing", "--disable --all-or-nothing --force 1G"),
-        ("-d 50% --keep-free none --persistent", "--disable --persistent --keep-free none 1G"),
+        ("-d 50% --force --all-or-nothing", "--disable --force --all-or-nothing 1G"),
+        ("-d 50% --keep-free none --persistent", "--disable --keep-free none --persistent 1G"),
         ("--total 50% -m 1 -z Movable --dry-run", "--total --memmap-on-memory 1 --zone Movable"),
         ("-e all -m0 --node=0", "--enable --memmap-on-memory 0 --node 0 2G"),
         ("-d 1400m", "nothing"),
@@ -176,6 +176,7 @@ def test_reconfigure_that_loses_online_memory_gives_the_command_that_restores_it
             "--disable 1g --zone Movable --order best --keep-free 1g",
         ),
         ("-d big.toml --keep-free 1g -z DMA", "--apply big.toml --keep-free 1g"),
+        ("-c all -z Movable -m 1", "--configure --memmap-on-memory 1 2G"),
         ("-e 'my big.toml' --dry-run", "--apply 'my big.toml' --dry-run"),
     ],
 )
@@ -194,7 +195,7 @@ def test_what_can_go_is_offered_with_the_options(chmem: Command, lpar: Path) -> 
     words = "-d 2g --keep-free 1g --order best --retry 3 -z DMA --dry-run --persistent"
     done = chmem("-s", lpar, *words.split(), "--advice=always")
     (command,) = re.findall("chmem (--disable .*) sets that much", done.stderr)
-    offered = "--zone DMA --persistent --retry 3 --order best --keep-free 1g"
+    offered = "--keep-free 1g --order best --retry 3 --zone DMA --persistent"
     assert command == f"--disable 640M {offered} --sysroot {lpar}"
     assert chmem(*command.split()).status == 0
 
@@ -213,7 +214,7 @@ def test_a_command_that_goes_on_with_blocks_keeps_what_is_about_all(
     run_program("memsim", "fault", lpar, "--deconfig", "5=EBUSY:1", "--config", "7=EIO")
     words = ["-s", lpar, "--retry", "0", "--persistent", "--timeout", "60", "--advice=always"]
     done = chmem(*words, "-d", "-b", "5", "-v")
-    more = "--persistent --timeout 60 --retry 0"
+    more = "--retry 0 --persistent --timeout 60"
     assert f"go on with chmem --deconfigure --blocks 5 {more} --sysroot {lpar}\n" in done.stderr
     done = chmem(*words, "--reconfigure", "-m", "1", "-b", "7")
     way = f"chmem --enable --blocks 7 --memmap-on-memory 0 --zone DMA {more} --sysroot {lpar} rest"

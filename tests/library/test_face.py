@@ -135,6 +135,28 @@ def test_memory_is_named_by_a_size_blocks_or_a_node(
     assert work.complete is bool(changed)
 
 
+DEVICES = """
+import sys
+from memory_hotplug import Machine
+opened = []
+with Machine.at(sys.argv[1]) as machine:
+    sys.addaudithook(lambda event, about: event == "open" and opened.append(str(about[0])))
+    print(len(machine.devices()), any(path.rstrip("'").endswith("/state") for path in opened))
+"""
+
+
+@pytest.mark.parametrize(("plugged", "told"), [(False, "0 False\n"), (True, "1 True\n")])
+def test_devices_reads_the_states_of_blocks_only_where_there_are_devices(
+    plugged: bool, told: str, machine: Make, memsim: Command
+) -> None:
+    root = machine(x86(blocks=[{"range": [0, 3]}, {"range": [4, 9], "config": 0}]))
+    if plugged:
+        assert memsim("plug", root, "--memory", "256M").status == 0
+    output = start_python(DEVICES, root).stdout
+    assert output
+    assert output.read() == told
+
+
 def test_all_memory_of_a_device_is_named_by_the_device(machine: Make, memsim: Command) -> None:
     room = [{"range": [0, 3]}, {"range": [4, 9], "config": 0}]
     root = machine(x86(blocks=room))

@@ -19,7 +19,7 @@ from memory_hotplug import Attribute, reading
 from memory_hotplug.trees import many as tree_module
 from memory_hotplug.trees import sharing
 from memory_hotplug.trees.files import FileTree
-from memory_hotplug.trees.sharing import Result, read_shared
+from memory_hotplug.trees.sharing import TextOrErrno, read_shared
 from safe_files import fork
 from static_tree import MEMORY, plain
 
@@ -40,7 +40,7 @@ def four(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return noted_forks(monkeypatch)
 
 
-def doubled(numbers: Sequence[int]) -> list[Result]:
+def doubled(numbers: Sequence[int]) -> list[TextOrErrno]:
     return [b"%d" % (number * 2) for number in numbers]
 
 
@@ -59,7 +59,7 @@ def test_the_order_is_that_of_the_numbers(count: int, four: list[int]) -> None:
 
 
 def test_texts_and_errors_come_through_from_other_processes(four: list[int]) -> None:
-    def read(numbers: Sequence[int]) -> list[Result]:
+    def read(numbers: Sequence[int]) -> list[TextOrErrno]:
         return [5 if number % 7 == 0 else b"online\n" for number in numbers]
 
     assert read_shared(read, MANY) == read(MANY)
@@ -67,7 +67,7 @@ def test_texts_and_errors_come_through_from_other_processes(four: list[int]) -> 
 
 
 def test_an_answer_that_no_pipe_holds_comes_through(four: list[int]) -> None:
-    def read(numbers: Sequence[int]) -> list[Result]:
+    def read(numbers: Sequence[int]) -> list[TextOrErrno]:
         return [b"%d" % number + b"x" * 50_000 for number in numbers]
 
     assert read_shared(read, MANY) == read(MANY)
@@ -110,7 +110,7 @@ def test_there_are_no_more_than_eight_processes(
 def test_the_part_of_a_worker_that_dies_is_read_here(death: str, four: list[int]) -> None:
     here = os.getpid()
 
-    def read(numbers: Sequence[int]) -> list[Result]:
+    def read(numbers: Sequence[int]) -> list[TextOrErrno]:
         if os.getpid() != here and numbers[0] < 30:
             if death == "exit":
                 os._exit(0)
@@ -142,7 +142,7 @@ def test_what_cannot_be_forked_is_read_here(
 def test_an_error_here_ends_the_workers(four: list[int]) -> None:
     here = os.getpid()
 
-    def read(numbers: Sequence[int]) -> list[Result]:
+    def read(numbers: Sequence[int]) -> list[TextOrErrno]:
         if os.getpid() == here:
             raise KeyboardInterrupt
         # The test does not end before this process.
@@ -168,7 +168,7 @@ def test_children_that_nobody_waits_for_are_no_trouble(four: list[int]) -> None:
 def test_a_worker_has_none_of_our_handlers_and_keeps_what_is_ignored(four: list[int]) -> None:
     here = os.getpid()
 
-    def read(numbers: Sequence[int]) -> list[Result]:
+    def read(numbers: Sequence[int]) -> list[TextOrErrno]:
         if os.getpid() == here:
             return doubled(numbers)
         asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

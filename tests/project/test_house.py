@@ -222,13 +222,23 @@ SAME = {"Machine", "Layout", "Device", "SysfsAttribute", "NoBlocksError", "Optio
 simulator, or as it is public; and the values of a command's options."""
 
 
+def types_made_in(path: Path) -> Iterator[str]:
+    """The names of a module's classes and of other types, such as ``Text = bytes | int``."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if re.fullmatch("[A-Z][a-z]+[A-Za-z]*", name):
+                yield name
+
+
 def test_no_class_name_has_two_meanings() -> None:
     homes: dict[str, list[Path]] = {}
     for folder in PACKAGES.values():
         for path in folder.rglob("*.py"):
-            for node in ast.parse(path.read_text()).body:
-                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                    homes.setdefault(node.name, []).append(path)
+            for name in types_made_in(path):
+                homes.setdefault(name, []).append(path)
     assert {name for name, paths in homes.items() if len(paths) > 1} == SAME
 
 

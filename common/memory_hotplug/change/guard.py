@@ -74,6 +74,10 @@ class ZoneBalance:
             if change.is_ahead and _side(change.block) is False and not _stays_in_kernel(change)
         }
 
+    def look(self, machine: Machine) -> None:
+        """Look at the machine's ratio, which a policy may just have set, or failed to set."""
+        self.ratio = ratio_of(machine)
+
     def refusal(self, change: Change) -> BlockError | None:
         """The reason not to set a block online in Movable; None if it may, or does not ask so."""
         asks = change.is_ahead and change.order.zone is Zone.MOVABLE and _comes_online(change)
@@ -157,12 +161,6 @@ class Guard:
         self._machine = machine
         self._keep_free = keep_free
         self._balance = balance
-
-    def look(self) -> None:
-        """Look at the machine's bound for zone Movable, which a policy may just have set, or failed
-        to set."""
-        if self._balance:
-            self._balance.ratio = ratio_of(self._machine)
 
     def refusal(self, change: Change) -> BlockError | None:
         """The reason not to begin CHANGE now; None if there is none, or nobody tells how much

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from memory_hotplug.block import Zone
 from memory_hotplug.change.plan import Action, Order
-from memory_hotplug.condition import Condition
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.runs import Run
 
@@ -23,29 +22,25 @@ class Request(NamedTuple):
     first: int = 0
     last: int = 0
     """Block numbers, both inclusive."""
-    action: Action = Action.APPLY
-    """APPLY if each block is to become something of its own."""
-    zone: Zone | None = None
-    memmap_on_memory: bool | None = None
+    order: Order | None = None
+    """The order for each block; None if each is to become something of its own."""
     node: int | None = None
     """Only blocks of this node are meant."""
     device: str | None = None
     """Only blocks that this device brought are meant."""
-    movable: bool = True
-    """As in an order."""
-    condition: Condition | None = None
-    """As in an order."""
     runs: Sequence[Run] = ()
     """First and last numbers of the blocks, where these are not all from FIRST to LAST."""
     whole: bool = False
     """Whether all blocks of the node or of the device are meant, so that none is missing."""
+    total: bool = False
+    """Whether the size is what is to be online in the end."""
+    absent_ok: bool = True
+    """Whether the machine may lack some of the blocks, or the node."""
 
-    def order(self, *, zones: bool) -> Order:
-        """The order for each block; ZONES is whether the machine has zones at all."""
-        return Order(
-            self.action,
-            self.zone,
-            self.memmap_on_memory,
-            self.movable and zones,
-            self.condition,
-        )
+    @property
+    def action(self) -> Action:
+        return self.order.action if self.order else Action.APPLY
+
+    @property
+    def zone(self) -> Zone | None:
+        return self.order.zone if self.order else None

@@ -159,18 +159,8 @@ def requested(order: Order, block_size: int, memory: Memory, text: str = "") -> 
     """The request to carry out ORDER on MEMORY. Raises BadOrderError for what has no meaning, and
     TypeError for what is no order."""
     check_type("order", order, Order)
-    size, blocks, device, node, _ = memory
-    request = Request(
-        text,
-        size,
-        action=order.action,
-        zone=order.zone,
-        memmap_on_memory=order.memmap_on_memory,
-        node=node,
-        device=device,
-        movable=order.movable,
-        condition=order.condition,
-    )
+    size, blocks, device, node, absent_ok = memory
+    request = Request(text, size, order=order, node=node, device=device, absent_ok=absent_ok)
     if size is not None:
         if blocks is not None:
             raise BadOrderError("either a size or blocks can be given")
@@ -192,12 +182,11 @@ def requested(order: Order, block_size: int, memory: Memory, text: str = "") -> 
     return request._replace(first=runs[0][0], last=runs[-1][1], runs=tuple(runs))
 
 
-def select_request(request: Request, machine: Machine, *, absent_ok: bool = True) -> Selection:
+def select_request(request: Request, machine: Machine) -> Selection:
     """Read a machine and select the blocks that REQUEST is about. Raises UnknownNameError for a
-    device that it does not have, as far as it tells, and unless ABSENT_OK for such a node;
+    device that it does not have, as far as it tells, and as the request says for such a node;
     NoSuchBlockError for such a block."""
-    if not absent_ok:
-        check_node(request.node, machine)
+    check_node(request, machine)
     table = machine.read(needed(request.node))
     owned = None
     if request.device is not None:
@@ -212,14 +201,15 @@ def select_request(request: Request, machine: Machine, *, absent_ok: bool = True
         whole = owned.numbers if owned else table.numbers
         request = request._replace(first=min(whole), last=max(whole))
     selection = select(request, machine, table, owned)
-    if not absent_ok and selection.absences:
+    if not request.absent_ok and selection.absences:
         raise NoSuchBlockError(selection.absences[0].ranges[0][0])
     return selection
 
 
-def check_node(node: int | None, machine: Machine) -> None:
-    """Raises UnknownNameError for a node that the machine does not have."""
-    if node is not None and node not in (nodes := machine.nodes):
+def check_node(request: Request, machine: Machine) -> None:
+    """Raises UnknownNameError for a node that the machine must have and does not have."""
+    node = request.node
+    if node is not None and not request.absent_ok and node not in (nodes := machine.nodes):
         raise UnknownNameError("node", str(node), list(map(str, nodes)))
 
 
@@ -246,7 +236,10 @@ def select(
     ascend.
     """
     node, nodes = request.node, machine.nodes
-    order = request.order(zones=table.has_zones)
+    order = request.order
+    assert order, "there is one for a size or a range"
+    if not table.has_zones:
+        order = order._replace(movable=False)
     of_machine = Selection(
         request,
         machine.block_size,

@@ -10,7 +10,7 @@ from memory_hotplug.change.absence import absence_of
 from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.journal import last_change
 from memory_hotplug.change.lock import is_own
-from memory_hotplug.change.plan import NEEDED, Action, Change, change_back
+from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_back
 from memory_hotplug.change.targets import (
     NEEDED_FOR_LAYOUT,
     Targets,
@@ -64,14 +64,11 @@ def _balanced(selection: Selection, table: BlockTable, ratio: int) -> Selection:
     return selection._replace(balance=ZoneBalance(table, ratio, ahead))
 
 
-def select_total(
-    request: Request, machine: Machine, *, force: bool, absent_ok: bool = True
-) -> Selection:
+def select_total(request: Request, machine: Machine, *, force: bool) -> Selection:
     """What is to be set online or offline, so that the size of REQUEST is online. With FORCE zone
-    Movable may become of any size. Raises UnknownNameError for a node that the machine lacks,
-    unless ABSENT_OK."""
-    if not absent_ok:
-        check_node(request.node, machine)
+    Movable may become of any size. Raises UnknownNameError for a node that the machine must have
+    and lacks."""
+    check_node(request, machine)
     node, nodes = request.node, machine.nodes
     table = machine.read((*needed(node), Attribute.STATE))
     have = machine.block_size * sum(
@@ -85,7 +82,7 @@ def select_total(
         return select_changes(Request(request.text), machine)
     rest = request._replace(size=abs(want - have))
     if want < have:
-        rest = rest._replace(action=Action.DISABLE, memmap_on_memory=None)
+        rest = rest._replace(order=Order(Action.DISABLE, request.zone))
     found = select(rest, machine, table)
     # What is offline counts, whether the hypervisor takes it back or not.
     counting = [one._replace(plan=one.plan._replace(suffices=True)) for one in found.changes]

@@ -226,8 +226,8 @@ class Work:
     def _settings_written(self) -> bool:
         """Write the settings; whether the blocks may be changed then."""
         written = write_settings(self.machine.tree, self.tally)
-        if self._guard:
-            self._guard.look()
+        if self.selection.balance:
+            self.selection.balance.look(self.machine)
         return written
 
     def _rehearse(self, changes: Iterable[Change]) -> Iterator[Outcome]:

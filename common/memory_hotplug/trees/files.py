@@ -40,7 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol, Self
 
-    from memory_hotplug.trees.sharing import Result
+    from memory_hotplug.trees.sharing import TextOrErrno
 else:
     # What a protocol says is for type checkers only.
     Protocol = object
@@ -250,7 +250,7 @@ class FileTree:
         directory: str,
         numbers: Iterable[int],
         path: bytes,
-        read: Callable[[int, int, Sequence[int]], list[Result]],
+        read: Callable[[int, int, Sequence[int]], list[TextOrErrno]],
         read_alone: Callable[[int], bytes],
     ) -> list[bytes | OSError]:
         """What READ gives for the blocks, or where that is not safe, READ_ALONE for each of them.

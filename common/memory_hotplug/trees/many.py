@@ -10,7 +10,7 @@ from safe_files.beneath import check_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from memory_hotplug.trees.sharing import Result
+    from memory_hotplug.trees.sharing import TextOrErrno
 
 __all__ = [
     "LISTING",
@@ -47,7 +47,7 @@ LISTING = os.O_RDONLY | os.O_DIRECTORY
 
 
 def outcomes(
-    path: bytes, read: Callable[[Sequence[int]], list[Result]], numbers: Sequence[int]
+    path: bytes, read: Callable[[Sequence[int]], list[TextOrErrno]], numbers: Sequence[int]
 ) -> tuple[list[bytes | OSError], Collection[int]]:
     """What READ gives for each block, or its error, about PATH with the number; and the indexes of
     errors to look at again, which are all except that the file does not exist."""
@@ -71,14 +71,14 @@ def outcomes(
     return values, odd
 
 
-def read_part(path: bytes, at: int, flags: int, numbers: Sequence[int]) -> list[Result]:
+def read_part(path: bytes, at: int, flags: int, numbers: Sequence[int]) -> list[TextOrErrno]:
     """The text of a file in each block, whose name is PATH with the number."""
     # On a large machine this loop takes most of the time of lsmem: three system calls, and nothing
     # else. Paths of bytes need no encoding. A read at an offset fails on a FIFO. The type of a file
     # is checked once for each text, because a machine has few different texts.
     flags |= READING
     open_, read, close = os.open, os.pread, os.close
-    results: list[Result] = []
+    results: list[TextOrErrno] = []
     append = results.append
     known: dict[bytes, bytes] = {}
     for number in numbers:
@@ -102,12 +102,12 @@ def read_part(path: bytes, at: int, flags: int, numbers: Sequence[int]) -> list[
 
 def list_part(
     prefix: str, enough: Sequence[bytes], at: int, flags: int, numbers: Sequence[int]
-) -> list[Result]:
+) -> list[TextOrErrno]:
     """The names in the directory of each block that begin with PREFIX, joined; or only the first
     one of ENOUGH that is there: looking a name up takes a quarter of the time of a listing."""
     flags |= LISTING
     access = os.access
-    results: list[Result] = []
+    results: list[TextOrErrno] = []
     known: dict[bytes, bytes] = {}
     for number in numbers:
         block = b"memory%d" % number

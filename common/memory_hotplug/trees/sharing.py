@@ -17,9 +17,9 @@ from safe_files.fork import end, processors, started
 from safe_files.replace import write_all
 from safe_files.signals import without_handlers
 
-__all__ = ["Result", "read_shared"]
+__all__ = ["TextOrErrno", "read_shared"]
 
-Result = bytes | int
+TextOrErrno = bytes | int
 """What came of a block: the text of its attribute, or the errno."""
 
 _LEAST = 2048
@@ -32,8 +32,8 @@ _SIZE = 8
 
 
 def read_shared(
-    read: Callable[[Sequence[int]], list[Result]], numbers: Sequence[int]
-) -> list[Result]:
+    read: Callable[[Sequence[int]], list[TextOrErrno]], numbers: Sequence[int]
+) -> list[TextOrErrno]:
     """What READ gives for NUMBERS, in their order, read by as many processes as may run at once.
 
     A part whose worker cannot be started, or dies, is read by this process.
@@ -65,7 +65,7 @@ class _Worker:
 
     @classmethod
     def start(
-        cls, read: Callable[[Sequence[int]], list[Result]], numbers: Sequence[int]
+        cls, read: Callable[[Sequence[int]], list[TextOrErrno]], numbers: Sequence[int]
     ) -> _Worker | None:
         """Begin to read; None if there is no process or no descriptor left for that."""
         try:
@@ -73,7 +73,7 @@ class _Worker:
         except OSError:
             return None
 
-    def answer(self, count: int) -> list[Result] | None:
+    def answer(self, count: int) -> list[TextOrErrno] | None:
         """The results for COUNT blocks; None if the worker has died, which what is missing in the
         pipe tells."""
         pieces = []
@@ -93,7 +93,7 @@ class _Worker:
 
 
 def _work(
-    read: Callable[[Sequence[int]], list[Result]],
+    read: Callable[[Sequence[int]], list[TextOrErrno]],
     numbers: Sequence[int],
     pipe: int,
     disturbed: Callable[[], AbstractContextManager[None]],
@@ -106,7 +106,7 @@ def _work(
     return 0
 
 
-def _packed(results: list[Result]) -> bytes:
+def _packed(results: list[TextOrErrno]) -> bytes:
     different = list(dict.fromkeys(results))
     if len(different) > _MOST_DIFFERENT:
         return marshal.dumps((results, None))
