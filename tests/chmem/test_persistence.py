@@ -353,6 +353,12 @@ def test_more_movable_memory_than_a_layout_gives_is_not_made_persistent(
     machine: Make, chmem: Command
 ) -> None:
     tree = machine(s390(first=2, standby=10))
+    # The ratio is that of a layout, if one has it.
+    layout(tree, "[policy]\nauto_movable_ratio = 150\n", MINE)
+    assert "no layout gives zone Movable more than 150 %" in refused(
+        tree, chmem, "-e", "-b", "2-5", "-z", "Movable"
+    )
+    (tree / MINE).unlink()
     assert "no layout gives zone Movable more than 301 %" in refused(
         tree, chmem, "-e", "-b", "2-8", "-z", "Movable"
     )

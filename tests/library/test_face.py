@@ -254,9 +254,14 @@ def test_what_has_no_meaning_is_refused_at_once(what: dict[str, object]) -> None
         ("blocks", lambda machine: untyped.carry_out(machine, DISABLE, "3")),
         ("blocks", lambda machine: list(untyped.carry_out(machine, DISABLE, ["3"]))),
         ("terms", lambda machine: untyped.carry_out(machine, DISABLE, [3], "fast")),
-        (
-            "patience",
-            lambda machine: untyped.carry_out(machine, DISABLE, [3], Terms(patience=WORD)),
+        *(
+            (
+                name,
+                lambda machine, name=name: untyped.carry_out(
+                    machine, DISABLE, [3], Terms(**{name: WORD})
+                ),
+            )
+            for name in ("patience", "watch", "all_or_nothing", "observe", "guard")
         ),
         ("held", lambda machine: untyped.bring_back(machine, "held")),
         ("keep_free", lambda machine: untyped.Guard(machine, WORD)),

@@ -186,6 +186,28 @@ def test_a_change_is_recorded_before_it_begins_and_again_as_it_ended(machine: Ma
     assert not found.settings
 
 
+def test_an_undoing_is_recorded_before_it_begins_and_then_what_is_left_or_was_undone(
+    machine: Make,
+) -> None:
+    root = machine(s390())
+    with hold(str(root), this_machine=False) as held:
+        # Somebody has removed the record meanwhile.
+        held.finish_undo([block(5)], {}, None)
+    assert last_change(str(root)) == parse_record(format_record([block(5)]))
+    with hold(str(root), this_machine=False) as held:
+        for record in (format_record([block(1)], undone=([block(2)], {})), b"x" * LONGEST):
+            held.begin_undo(record)
+            assert (root / UNDO).read_bytes() == record
+        held.begin_undo(b"x" * (LONGEST + 1))
+        assert (root / UNDO).read_bytes() == b"x" * LONGEST
+        held.finish_undo([], {}, b"the rest")
+        assert (root / UNDO).read_bytes() == b"the rest"
+        held.finish_undo([block(3)], {"auto_online": "offline"}, None)
+    assert last_change(str(root)) == Record(
+        parse_record(format_record([block(3)])).rows, {"auto_online": "offline"}
+    )
+
+
 def changes_of(opened: Machine, *numbers: int) -> list[Change]:
     return [change_to(opened.block(number), Order(Action.DISABLE)) for number in numbers]
 

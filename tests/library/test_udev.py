@@ -298,6 +298,7 @@ DMI = "sys/class/dmi/id/sys_vendor"
         # Values
         ('SUBSYSTEM==i"MEMORY", ATTR{state}="online"\n', "perhaps"),
         ('SUBSYSTEM==e"mem\\x6fry", ATTR{state}=e"online\\n"\n', "perhaps"),
+        ('SUBSYSTEM==e"mem\\157ry", ATTR{state}=e"online\\012"\n', "perhaps"),
         ('SUBSYSTEM=="memory", ATTR{state}=i"online"\n', "no"),
         ('SUBSYSTEM=="memory", ATTR{state}="on\\\n# in between\n  line"\n', "certain: online"),
         ('SUBSYSTEM=="memory", ATTR{state}="online"\\\n', "no"),
