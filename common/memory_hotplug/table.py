@@ -121,7 +121,7 @@ class BlockTable(NamedTuple):
     def blocks(self) -> Iterator[MemoryBlock]:
         """All blocks, ascending. Attributes that were not read are NOT_READ."""
         columns = [self.columns.get(name, repeat(NOT_READ)) for name in Attribute]
-        return map(MemoryBlock, self.numbers, *columns)
+        return map(MemoryBlock._make, zip(self.numbers, *columns, strict=False))
 
     def block(self, index: int) -> MemoryBlock:
         """The block at a position of the table, from 0. Raises UnknownNameError for a position that
