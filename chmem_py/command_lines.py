@@ -1,7 +1,6 @@
 """Commands that messages advise: for the same machine, with the options that were given."""
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -24,16 +23,23 @@ SAME_BLOCKS = ("persistent", "timeout", "retry")
 """Those that a command keeps which goes on with blocks that it names."""
 
 
+def quoted(word: str) -> str:
+    """A word of a command line for a shell."""
+    import shlex
+
+    return shlex.quote(word)
+
+
 def command(words: str, tree: Tree) -> str:
     """A command line for the same machine."""
-    elsewhere = "" if tree.is_this_machine else f" --sysroot {shlex.quote(tree.root)}"
+    elsewhere = "" if tree.is_this_machine else f" --sysroot {quoted(tree.root)}"
     return f"chmem {words}{elsewhere}"
 
 
 def options_of(said: Mapping[str, str], *names: str) -> str:
     """Those of the options SAID that are among NAMES, to be added to a command."""
     given = [(name, said[name]) for name in names if name in said]
-    words = (f"{name} {shlex.quote(value)}" if value else name for name, value in given)
+    words = (f"{name} {quoted(value)}" if value else name for name, value in given)
     return "".join(f" --{word}" for word in words)
 
 
@@ -46,9 +52,9 @@ def program() -> str:
 def _command_of(path: str) -> str:
     if os.path.basename(path) == "__main__.py":
         package = os.path.basename(os.path.dirname(os.path.abspath(path)))
-        return f"{shlex.quote(sys.executable)} -m {package}"
+        return f"{quoted(sys.executable)} -m {package}"
     if "/" not in path and not os.path.isfile(path):
         return NAME
-    command = shlex.quote(os.path.abspath(path))
+    command = quoted(os.path.abspath(path))
     # The single file has all commands; by its own name it wants to be told which.
     return f"{command} {NAME}" if path.endswith(".pyz") else command

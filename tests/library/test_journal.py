@@ -20,6 +20,7 @@ from memory_hotplug.change.undo import (
     Rewritten,
     format_record,
     format_row,
+    json_line,
     parse_record,
 )
 from memory_hotplug.condition import condition_of
@@ -53,6 +54,24 @@ def test_the_record_of_a_change_is_read_back() -> None:
     # A block that was just going offline is to be online.
     settled = [*BEFORE[:-1], block(6, zones=None)]
     assert [condition_of(row.block) for row in record.rows] == list(map(condition_of, settled))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {
+            "block": 5,
+            "state": "online",
+            "zone": None,
+            "configured": True,
+            "memmap_on_memory": False,
+        },
+        {"before": [], "settings": {}, "numbers": [0, -1, 1 << 59]},
+        ["", "a-b_C9", 'a "word"', "back\\slash", "line\nend", "\0", "\x7f", "größer", "\udce4"],
+    ],
+)
+def test_a_line_of_json_is_that_of_the_module_json(value: object) -> None:
+    assert json_line(value) == json.dumps(value).encode() + b"\n"
 
 
 def test_the_record_has_a_row_for_blocks_that_were_alike_and_changed_in_a_row() -> None:

@@ -315,10 +315,10 @@ FOR_AN_ENABLE = {
     "hotplug_cli": "advice_option block_names exits getopt message messages offers program "
     "progress remarks sizes tree_messages",
     "memory_hotplug": "attribute block causes checks change change.absence change.batch "
-    "change.guard change.journal change.lock change.outcome change.plan change.rehearsal "
-    "change.removal change.steps change.transaction change.undo change.zone_spans "
-    "condition errors face layout layout.at_boot layout.settings machine named_tuple reading "
-    "request request.asked request.how request.kept_storage request.mending request.need "
+    "change.guard change.journal change.lock change.outcome change.plan "
+    "change.steps change.transaction change.undo "
+    "condition errors face machine named_tuple reading "
+    "request request.asked request.how request.mending request.need "
     "request.selection request.tally request.work runs seen seen.in_use size table "
     "trees trees.files trees.many trees.root_files trees.simulated",
     "safe_files": "beneath errno_names replace",
@@ -327,12 +327,9 @@ FOR_AN_ENABLE = {
 
 OF_PYTHON_FOR_AN_ENABLE = (
     *OF_PYTHON,
-    # A named tuple asks it for the types of its fields since 3.14.
-    *(["annotationlib"] if sys.version_info >= (3, 14) else []),
-    *("bisect", "fcntl", "gc", "json", "re", "shlex"),
+    *("bisect", "fcntl", "gc"),
 )
-"""The modules of the standard library that it may import; neither typing
-nor dataclasses, which brings inspect."""
+"""The modules of the standard library that it may import; not typing, dataclasses, json and re."""
 
 
 def test_a_plain_enable_imports_no_more_than_it_needs(tmp_path: Path) -> None:
