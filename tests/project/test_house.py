@@ -270,10 +270,11 @@ FOR_A_LISTING = {
 """The modules of the house that a plain listing imports."""
 
 OF_PYTHON = (
-    *("__future__", "collections.abc", "contextlib", "enum", "errno", "functools", "itertools"),
-    *("io", "operator", "signal", "time", "types"),
+    *("__future__", "collections.abc", "enum", "errno", "functools", "itertools"),
+    *("io", "operator", "time", "types"),
 )
-"""The modules of the standard library that it may import; not typing and re, which take long."""
+"""The modules of the standard library that it may import; not typing, re, contextlib and signal,
+which take long."""
 
 
 def imported_by(program: str) -> set[str]:
@@ -327,7 +328,7 @@ FOR_AN_ENABLE = {
 
 OF_PYTHON_FOR_AN_ENABLE = (
     *OF_PYTHON,
-    *("bisect", "fcntl", "gc"),
+    *("bisect", "contextlib", "fcntl", "gc"),
 )
 """The modules of the standard library that it may import; not typing, dataclasses, json and re."""
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from memory_hotplug.named_tuple import NamedTuple
@@ -163,6 +162,21 @@ class _Version(NamedTuple):
     """Nanoseconds since the epoch."""
 
 
+class _Opened:
+    """A context with an open descriptor, which it closes. contextlib takes long to import."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def __enter__(self) -> int:
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
 class FileTree:
     """A tree of files: the machine's own /sys, or a captured one."""
 
@@ -309,13 +323,8 @@ class FileTree:
             return os.open(path, flags, dir_fd=self._root)
         return open_beneath(self._root, self.root, path, flags)
 
-    @contextmanager
-    def _opened(self, path: str, flags: int) -> Iterator[int]:
-        file = self._open(path, flags)
-        try:
-            yield file
-        finally:
-            os.close(file)
+    def _opened(self, path: str, flags: int) -> _Opened:
+        return _Opened(self._open(path, flags))
 
     def _explained(self, path: str, error: OSError) -> OSError:
         """The error, or another one that says that the file is not a regular file."""
