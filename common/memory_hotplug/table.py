@@ -23,6 +23,7 @@ __all__ = [
     "MemoryRange",
     "Remark",
     "RemarkKind",
+    "spread",
 ]
 
 MERGED_BY: tuple[str, ...] = tuple(name for name in Attribute if name is not Attribute.PHYS_DEVICE)
@@ -181,3 +182,16 @@ class BlockTable(NamedTuple):
             return self.columns[name]
         except KeyError:
             raise NotReadError([name]) from None
+
+
+def spread(
+    values: list[Any], known: Sequence[int], numbers: Sequence[int], absent: Any = None
+) -> list[Any]:
+    """One value for each of NUMBERS: the one in VALUES for a KNOWN number, ABSENT for the others.
+
+    Both sequences of block numbers ascend, and KNOWN is a subset of NUMBERS.
+    """
+    if len(known) == len(numbers):
+        return values
+    value = dict(zip(known, values, strict=True))
+    return [value.get(number, absent) for number in numbers]
