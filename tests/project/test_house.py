@@ -333,12 +333,21 @@ OF_PYTHON_FOR_AN_ENABLE = (
 """The modules of the standard library that it may import; not typing, dataclasses, json and re."""
 
 
-def test_a_plain_enable_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+WITH_ADVICE = {
+    "chmem_py": "to_tell to_tell_messages",
+    "memory_hotplug": "layout layout.at_boot udev udev.facts",
+}
+"""What it imports besides on a terminal, where it looks for who must be told, and for a layout."""
+
+
+@pytest.mark.parametrize(("advice", "more"), [("never", {}), ("always", WITH_ADVICE)])
+def test_a_plain_enable_imports_no_more_than_it_needs(
+    advice: str, more: Mapping[str, str], tmp_path: Path
+) -> None:
     tree = static_tree.plain(tmp_path / "tree", ["online", "offline"])
-    # Without advice, as in a script: on a terminal chmem looks for who must be told, too.
-    loaded = imported_to_run("chmem", "-e", "-b", "1", "--advice=never", "-s", str(tree))
+    loaded = imported_to_run("chmem", "-e", "-b", "1", f"--advice={advice}", "-s", str(tree))
     ours = {name for name in loaded if name.partition(".")[0] in PACKAGES}
-    assert ours == of_the_house(FOR_AN_ENABLE)
+    assert ours == of_the_house(FOR_AN_ENABLE) | of_the_house(more)
     assert loaded - ours <= imported_by(f"import {', '.join(OF_PYTHON_FOR_AN_ENABLE)}")
 
 
