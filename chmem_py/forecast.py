@@ -1,6 +1,6 @@
 """What a dry run finds, in messages: the comments of its script."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from chmem_py import forecast_messages as rows
 from chmem_py.advice import done_word, may_have, share_of
@@ -8,6 +8,7 @@ from hotplug_cli import sizes
 from hotplug_cli.block_names import named
 from hotplug_cli.message import Sentence, Wording
 from memory_hotplug.change.guard import ratio_of
+from memory_hotplug.change.removal import Emptied
 from memory_hotplug.request.outlook import Remains, forecast_of
 from memory_hotplug.request.work import Work
 
@@ -28,11 +29,9 @@ def format_forecast(work: Work) -> Iterator[Sentence]:
         yield rows.MAY_BE_REFUSED.of(blocks=named(found.doubtful))
     if found.not_removable:
         yield rows.WILL_BE_REFUSED.of(blocks=named(found.not_removable))
-    if empty := [one.device for one in found.devices if not one.left]:
-        yield rows.WOULD_BE_EMPTY.of(devices=Wording(", ".join(empty), empty))
-    for device, _, left in found.devices:
-        if left:
-            yield rows.WOULD_BE_EMPTY_IN_PART.of(device=device, size=sizes.human(left * size))
+    yield from _of_devices(found.devices, size)
+    if work.selection.again and tally.configured:
+        yield rows.NODE_NOT_KNOWN.of(blocks=named(sorted(tally.configured)))
     for setting in tally.settings:
         yield rows.WOULD_BE_SET.of(name=setting.name, word=setting.word)
     if found.changed:
@@ -43,6 +42,15 @@ def format_forecast(work: Work) -> Iterator[Sentence]:
         )
     elif not tally.settings:
         yield rows.NOTHING_WOULD_CHANGE.of()
+
+
+def _of_devices(devices: Sequence[Emptied], block_size: int) -> Iterator[Sentence]:
+    if empty := [one.device for one in devices if not one.left]:
+        yield rows.WOULD_BE_EMPTY.of(devices=Wording(", ".join(empty), empty))
+    for device, _, left in devices:
+        if left:
+            rest = sizes.human(left * block_size)
+            yield rows.WOULD_BE_EMPTY_IN_PART.of(device=device, size=rest)
 
 
 def _words_of(remains: Remains) -> dict[str, Wording]:

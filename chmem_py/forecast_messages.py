@@ -20,6 +20,12 @@ WOULD_BE_EMPTY = Message("would be empty, and could be removed: {devices}")
 WOULD_BE_EMPTY_IN_PART = Message(
     "would be emptied in part: {device}, of which {size} would stay online"
 )
+NODE_NOT_KNOWN = Message(
+    "the node is not known before they are configured: {blocks}; "
+    "what the layout says of their node would be done then",
+    manual="the node is not known before they are configured: memory blocks N; "
+    "what the layout says of their node would be done then",
+)
 WOULD_BE_SET = Message("{name} would be set to {word}")
 WOULD_CHANGE = Message(
     "{size} would be {done}: {blocks}", manual="size would be enabled: memory blocks N"

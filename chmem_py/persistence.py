@@ -30,6 +30,7 @@ from hotplug_cli.block_names import named
 from hotplug_cli.exits import Exit
 from hotplug_cli.message import Message, Sentence, Wording
 from hotplug_cli.program import CommandError
+from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import MemoryBlock, State, Zone, zone_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import ratio_of
@@ -146,6 +147,19 @@ class Contest(NamedTuple):
         after = [layout for path, layout in self.others if os.path.basename(path) > SAVED_NAME]
         return joined([*before, saved, *after])
 
+    def with_nodes_now(self) -> "Contest":
+        """The same, with the nodes of blocks that are configured only now. A boot learns them when
+        it configures these blocks."""
+        names = (Attribute.NODES, Attribute.NODE)
+        now = {block.number: block for block in self.machine.read(names).blocks()}
+        columns = dict(self.table.columns)
+        for name in names:
+            columns[name] = [
+                getattr(now[number], name) if value is None and number in now else value
+                for number, value in zip(self.table.numbers, columns[name], strict=True)
+            ]
+        return self._replace(table=self.table._replace(columns=columns))
+
     def _other_policy(self, policy: Policy) -> tuple[str, str] | None:
         """A key of a POLICY that a later file has with another value; and that file."""
         for path, layout in self.others:
@@ -218,7 +232,8 @@ def persist(
         refresh_rules(machine, others.whole(layout), output, dry_run=dry_run)
     if not (output.files or output.document or done.tally.changed or done.tally.settings):
         output.write(["nothing to change"])
-    if reason := others.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
+    known = others.with_nodes_now() if held else others
+    if reason := known.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
         output.say(reason)
         return Exit.PARTLY
     return done.status

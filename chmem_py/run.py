@@ -61,7 +61,10 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
         advised=output.advice or options.json,
         said=options.said,
     )
-    output.write(format_doubts(work.selection))
+    # What a node lacks is known once its memory is configured.
+    known = options.dry_run or work.selection.again is None
+    if known:
+        output.write(format_doubts(work.selection))
     try:
         work.look()
     except TooFewError:
@@ -84,6 +87,8 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
         output.say(format_cannot_write(error))
         return Done(tally, Exit.FAILURE)
     signal = site.interrupts.signal
+    if not known:
+        output.write(format_doubts(tally.selection))
     output.write(text.format_end(machine, signal))
     if text.advised and not options.dry_run:
         from chmem_py.to_tell import not_told

@@ -93,6 +93,8 @@ class Text:
         """The options as they were given, for commands that are advised."""
         self._waiting: list[Waiting] = []
         """What is said about the latest block, if it may be said about the next one, too."""
+        self._told: dict[int, int] = {}
+        """Block -> how many of its writes the lines so far are about."""
         self._later: list[Outcome] = []
         """What is told at the end, because lower blocks that come later are told first."""
 
@@ -226,7 +228,10 @@ class Text:
         words = []
         if action is Action.APPLY:
             if outcome.result is Result.DONE:
-                words = [_DONE[write.step] for write in outcome.writes if write.step in _DONE]
+                told = self._told.get(outcome.number, 0)
+                self._told[outcome.number] = len(outcome.writes)
+                new = outcome.writes[told:]
+                words = [_DONE[write.step] for write in new if write.step in _DONE]
             return words
         if outcome.result is Result.DONE:
             if action is Action.ENABLE and "configure" in kept:

@@ -8,8 +8,7 @@
 17 done
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Reversible
 from itertools import chain
 
 from memory_hotplug.block import NOT_READ, MemoryBlock, State, same_condition
@@ -24,7 +23,7 @@ from memory_hotplug.checks import check_type, refuse, whole_number
 from memory_hotplug.errors import BlockError, NoSuchBlockError
 from memory_hotplug.machine import Machine
 
-__all__ = ["bring_back", "carry_out", "carry_out_each", "restored"]
+__all__ = ["bring_back", "carry_out", "carry_out_each", "restored", "take_back"]
 
 
 def carry_out(
@@ -64,10 +63,11 @@ def carry_out_each(
     terms: Terms = Terms(),  # noqa: B008  # frozen
 ) -> Iterator[Outcome]:
     """Carry out CHANGES, one after another, as `carry_out` does. Where one fails, its spares are
-    tried, each only once."""
+    tried, each only once. A block that is changed once more is yielded once more, with all that
+    was done to it."""
     site = Site(machine, terms)
     enough, watch, all_or_nothing = terms.enough, terms.watch, terms.all_or_nothing
-    done: deque[Outcome] = deque(maxlen=None if all_or_nothing else 0)
+    done: dict[int, Outcome] = {}
     changed, complete = 0, True
     taken: set[int] = set()
     # What comes after enough is not even asked for: to choose it may take long.
@@ -76,10 +76,12 @@ def carry_out_each(
             complete = False
             break
         for outcome in _with_spares(site, change, taken):  # the last one counts
+            outcome = _joined(done.get(outcome.number), outcome)
+            if outcome.result is Result.DONE or outcome.number in done:
+                done[outcome.number] = outcome
             yield outcome
         if outcome.result is Result.DONE:
             changed += 1
-            done.append(outcome)
             if changed == enough:
                 break
         elif outcome.result is not Result.ALREADY and enough is None:
@@ -90,8 +92,28 @@ def carry_out_each(
             # Another block instead would be refused as well.
             break
     if all_or_nothing and (not complete or (enough is not None and changed < enough)):
-        for outcome in reversed(done):
-            yield _take_back(site, outcome)
+        yield from _taken_back(site, done.values())
+
+
+def take_back(machine: Machine, outcomes: Iterable[Outcome], terms: Terms) -> Iterator[Outcome]:
+    """Bring the blocks of OUTCOMES back to what they were before, the last one first; yield what
+    became of each."""
+    return _taken_back(Site(machine, terms), [*outcomes])
+
+
+def _taken_back(site: Site, outcomes: Reversible[Outcome]) -> Iterator[Outcome]:
+    return (_take_back(site, outcome) for outcome in reversed(outcomes))
+
+
+def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:
+    """What became of a block in all, if it was changed before."""
+    if earlier is None:
+        return later
+    return later._replace(
+        result=Result.DONE if later.result is Result.ALREADY else later.result,
+        change=later.change._replace(block=earlier.before),
+        writes=earlier.writes + later.writes,
+    )
 
 
 def _with_spares(site: Site, change: Change, taken: set[int]) -> Iterator[Outcome]:
@@ -156,6 +178,9 @@ def _is_one_write(change: Change) -> bool:
     return len(ahead) < 2 and all(step.certain or step is change.plan.steps[-1] for step in ahead)
 
 
+_BROKEN_OFF = (Result.FAILED, Result.INTERRUPTED)
+
+
 def _take_back(site: Site, outcome: Outcome) -> Outcome:
     work, held = Transaction(site, outcome.change), site.terms.held
     work.writes = list(outcome.writes)
@@ -165,11 +190,13 @@ def _take_back(site: Site, outcome: Outcome) -> Outcome:
     if held:
         held.clear()
     after = site.machine.block_now(outcome.number)
-    result = Result.FAILED if stuck else Result.TAKEN_BACK
-    if stuck and same_condition(after, outcome.after):
+    # Where the block was changed once more, and that failed, it is told why.
+    error = outcome.error if outcome.result in _BROKEN_OFF else None
+    result = Result.FAILED if stuck else outcome.result if error else Result.TAKEN_BACK
+    if stuck and not error and same_condition(after, outcome.after):
         # It could not even be begun: the block is as it was asked to be.
         result = Result.DONE
-    return Outcome(result, outcome.change, after, tuple(work.writes), stuck, stuck)
+    return Outcome(result, outcome.change, after, tuple(work.writes), error or stuck, stuck)
 
 
 def bring_back(machine: Machine, held: Held) -> Outcome | None:

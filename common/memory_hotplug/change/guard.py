@@ -56,14 +56,18 @@ class ZoneBalance:
     def __init__(
         self, table: BlockTable, ratio: int = RATIO, changes: Iterable[Change] = ()
     ) -> None:
-        """TABLE has the attributes state and zones; without zones nothing is refused. What CHANGES
-        are going to take from the kernel's zones is not theirs any more."""
+        """TABLE has the attributes state and zones; without zones nothing is refused. CHANGES are
+        those to `expect`."""
         self.ratio = ratio
         """In percent."""
         zones = [_side(block) for block in table.blocks()] if table.shows_zones else []
         self._movable = zones.count(True)
         self._kernel = zones.count(False)
         self._known = bool(zones)
+        self.expect(changes)
+
+    def expect(self, changes: Iterable[Change]) -> None:
+        """What CHANGES are going to take from the kernel's zones is not theirs any more."""
         self._to_lose = {
             change.number
             for change in changes

@@ -76,6 +76,7 @@ def targets_on(
     removal: Removal | None = None,
     *,
     force: bool = False,
+    begun: bool = False,
 ) -> Targets:
     """What LAYOUT makes of MACHINE, whose blocks are in TABLE; with FORCE zone Movable may become
     of any size. See `targets_of`."""
@@ -87,6 +88,7 @@ def targets_on(
         nodes=machine.nodes,
         removal=removal_for(machine, layout, table) if removal is None else removal,
         ratio=None if force else ratio_of(machine, layout.policy),
+        begun=begun,
     )
 
 
@@ -106,6 +108,7 @@ def targets_of(
     nodes: Sequence[int],
     removal: Removal = NOTHING_KNOWN,
     ratio: int | None = None,
+    begun: bool = False,
 ) -> Targets:
     """What LAYOUT makes of the blocks of TABLE, which has the attributes NEEDED_FOR_LAYOUT.
 
@@ -113,7 +116,8 @@ def targets_of(
     percent of the kernel's zones.
 
     Raises LayoutError for what is impossible on a machine with such blocks, for example a size that
-    is not a multiple of their size; and for missing blocks, where an entry wants that.
+    is not a multiple of their size; and for missing blocks, where an entry wants that. Once the
+    layout is BEGUN, they are told instead.
     """
 
     def assigned(then: BlockTable) -> _Assigned:
@@ -159,7 +163,7 @@ def targets_of(
         else change._replace(spares=spares[id(change.entry)])
         for change in found
     ]
-    return Targets(changes, _waiting(last.explained()))
+    return Targets(changes, _to_tell(last.explained(), begun=begun))
 
 
 def _refused(changes: Sequence[Change], table: BlockTable, ratio: int | None) -> set[int]:
@@ -174,12 +178,14 @@ _ROUNDS = 100
 """More than blocks can leave a zone from its ends: DMA32 has 4 GiB."""
 
 
-def _waiting(absences: "Sequence[Absence]") -> "Sequence[Absence]":
-    """What is missing and to be told. Raises LayoutError where an entry wants that."""
-    for absence in absences:
+def _to_tell(absences: "Sequence[Absence]", *, begun: bool) -> "Sequence[Absence]":
+    """What is missing and to be told. Raises LayoutError where an entry wants that, but not once
+    the layout is BEGUN."""
+    told = [one for one in absences if one.entry and one.entry.missing is not Missing.IGNORE]
+    for absence in () if begun else told:
         if absence.entry and absence.entry.missing is Missing.ERROR:
             raise LayoutError(*absence.entry.where, "the machine does not have all these blocks")
-    return [one for one in absences if one.entry and one.entry.missing is Missing.WAIT]
+    return told
 
 
 class _Assigned(NamedTuple):

@@ -30,7 +30,9 @@ class Remains(NamedTuple):
 
 class Forecast(NamedTuple):
     """What is expected of a change. Two things only the kernel knows: whether the pages of a block
-    can be moved, and whether there is memory for struct pages. Both are assumed."""
+    can be moved, and whether there is memory for struct pages. Both are assumed. On a machine with
+    several nodes, that of a block is not known before it is configured: what a layout says of that
+    node is not in the forecast."""
 
     complete: bool
     """Whether all that is asked for would be so."""

@@ -26,6 +26,7 @@ from memory_hotplug.table import BlockTable, Remark
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.change.removal import Removal
+    from memory_hotplug.change.targets import Targets
     from memory_hotplug.layout.settings import Setting
 
 __all__ = [
@@ -99,6 +100,9 @@ class _Selection(NamedTuple):
     """What is known of memory that may be set offline for a size; None if none may be."""
     remarks: Sequence[Remark] = ()
     """What was odd when the machine was read."""
+    again: Callable[[], Targets] | None = None
+    """What a layout makes of the machine as it is then: of memory that is not configured yet nobody
+    knows the node. None if it asks for no node, or there are not several."""
 
 
 # Of its own, a named tuple cannot keep what was counted once.
@@ -129,6 +133,11 @@ class Selection(_Selection):
         if self.by_size or self.request.action is Action.APPLY:
             return sum(change.plan.refused is None for change in self.changes)
         return len(self.changes)
+
+    def with_targets(self, changes: Sequence[Change], absences: Sequence[Absence]) -> Selection:
+        """The same with other blocks, of which each is to become something of its own."""
+        asked = len(changes) + sum(absence.blocks for absence in absences)
+        return self._replace(asked=asked, changes=changes, absences=absences)
 
     @property
     def bytes_asked(self) -> int:
@@ -299,16 +308,8 @@ def select_changes(
     keep_free: int | None = None,
 ) -> Selection:
     """Select blocks of which each is to become something of its own."""
-    asked = len(changes) + sum(absence.blocks for absence in absences)
-    return Selection(
-        request,
-        machine.block_size,
-        asked,
-        changes,
-        absences,
-        settings=settings,
-        keep_free=keep_free,
-    )
+    found = Selection(request, machine.block_size, asked=0, settings=settings, keep_free=keep_free)
+    return found.with_targets(changes, absences)
 
 
 def needed(node: int | None) -> tuple[Attribute, ...]:

@@ -15,7 +15,9 @@ from memory_hotplug.request.selection import Selection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from memory_hotplug.change.plan import Change
     from memory_hotplug.change.removal import Emptied
+    from memory_hotplug.change.targets import Targets
     from memory_hotplug.layout.settings import Setting
     from memory_hotplug.request.best_first import Staying
 
@@ -72,7 +74,8 @@ class Tally:
 
     @property
     def refused(self) -> bool:
-        """Whether nothing was begun, because there are too few blocks (--all-or-nothing)."""
+        """Whether there are too few blocks (--all-or-nothing): nothing is begun or, where that was
+        known only after a part of it, all is taken back."""
         return self.all_or_nothing and self.selection.possible < self.selection.asked
 
     def add(self, outcome: Outcome, why: Why = _NOTHING) -> None:
@@ -97,6 +100,25 @@ class Tally:
             self.why[outcome.number] = why
         if outcome.result is Result.DONE:
             self.done += 1
+
+    @property
+    def configured(self) -> set[int]:
+        """The numbers of the blocks that were not configured before, and are now."""
+        done = self.outcomes.values()
+        return {
+            one.number for one in done if one.before.configured is False and one.after.configured
+        }
+
+    def go_on(self, targets: Targets) -> list[Change]:
+        """Go on to TARGETS, once all that was selected is so; the changes that are left."""
+        known = {*self.outcomes, *self.as_wanted}
+        left = [one for one in targets.changes if not one.plan.already or one.number not in known]
+        self.selection = self.selection.with_targets(*targets)
+        wanted = {change.number for change in targets.changes}
+        self.done = len(wanted.intersection(self.numbers(Result.DONE)))
+        wanted -= {change.number for change in left}
+        self.as_wanted = [number for number in self.as_wanted if number in wanted]
+        return left
 
     def ascend(self) -> None:
         """Have the blocks ascend, whatever the order of the work was."""
@@ -197,13 +219,20 @@ class Tally:
         return self.done + already + len(self.settings)
 
     @property
+    def all_made(self) -> bool:
+        """Whether all that is on the machine is as requested; not of a size."""
+        selection = self.selection
+        return self.reached >= len(selection.changes) + len(selection.settings)
+
+    @property
     def complete(self) -> bool:
         """Whether all that was requested is so."""
         selection = self.selection
         asked = selection.asked + len(selection.settings)
         if not asked and selection.request.action is Action.APPLY:
             return True
-        if not asked and not selection.by_size:
+        if not selection.by_size and (self.not_tried or not asked):
+            # What was changed, and could not be changed once more, counts as reached.
             return False
         return self.reached >= asked and not self._not_given_back
 

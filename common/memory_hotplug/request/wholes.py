@@ -13,6 +13,7 @@ from memory_hotplug.change.lock import is_own
 from memory_hotplug.change.plan import NEEDED, Action, Change, change_back
 from memory_hotplug.change.targets import (
     NEEDED_FOR_LAYOUT,
+    Targets,
     removal_for,
     targets_on,
 )
@@ -46,6 +47,13 @@ def select_layout(request: Request, machine: Machine, layout: Layout, *, force: 
     targets = targets_on(machine, layout, table, removal, force=force)
     found = select_changes(request, machine, *targets, settings, layout.keep_free)
     found = found._replace(removal=removal, zones=partial(ZoneBalance, table))
+    if len(machine.nodes) > 1 and any(entry.node is not None for entry in layout.entries):
+
+        def again() -> Targets:
+            now = machine.read(NEEDED_FOR_LAYOUT)
+            return targets_on(machine, layout, now, force=force, begun=True)
+
+        found = found._replace(again=again)
     return found if force else _balanced(found, table, ratio_of(machine, layout.policy))
 
 

@@ -12,10 +12,10 @@ from itertools import islice
 from memory_hotplug.attribute import Attribute, path_of
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.absence import Absence
-from memory_hotplug.change.batch import carry_out_each
+from memory_hotplug.change.batch import carry_out_each, take_back
 from memory_hotplug.change.guard import Guard
 from memory_hotplug.change.lock import Held
-from memory_hotplug.change.outcome import Outcome
+from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action, Change
 from memory_hotplug.change.steps import DECONFIGURE, OFFLINE
 from memory_hotplug.change.transaction import NOT_MOVED, Terms
@@ -48,8 +48,9 @@ class Work:
     """A change of a machine that is carried out while this is iterated over.
 
     Iterate once: it yields an `Outcome` as soon as a block has one, and another one if the block is
-    changed back. Before the first, the machine is held, read and looked at; the errors are raised
-    then, and nothing is written. Who leaves the loop ends the work after that block.
+    changed once more, or back. Before the first, the machine is held, read and looked at; the
+    errors are raised then, and nothing is written. Who leaves the loop ends the work after that
+    block.
 
     It has more, for chmem's reports, that is not public.
     """
@@ -104,7 +105,7 @@ class Work:
     def absences(self) -> Sequence[Absence]:
         """What is asked for and the machine does not have: by a layout, by an undoing, or where
         `What.absent_ok` is given."""
-        return tuple(self.selection.absences) if self._begun else ()
+        return tuple(self.tally.selection.absences) if self._begun else ()
 
     @property
     def changed(self) -> tuple[int, ...]:
@@ -152,7 +153,7 @@ class Work:
         if manner.force:
             return
         keep_free = None
-        if self.need and self.need.takes:
+        if self.need and (self.need.takes or selection.again):
             keep_free = self._kept_free()
             self._check_in_use(self.need, keep_free)
         self._guard = Guard(machine, keep_free, selection.balance)
@@ -252,6 +253,23 @@ class Work:
                 take_back_settings(tree, tally)
             self.writes = tree.writes
 
+    def _going_on(self, changes: Iterable[Change]) -> Iterator[Change]:
+        """CHANGES and, once all of them are made, what a layout asks for then: of memory that was
+        not configured the node is known only now."""
+        yield from changes
+        tally, again, known = self.tally, self.selection.again, set[int]()
+        while again and tally.all_made and not self.manner.watch.stopping:
+            found = tally.configured - known
+            if not found:
+                return
+            known |= found
+            left = tally.go_on(again())
+            if tally.refused:
+                return
+            if tally.selection.balance:
+                tally.selection.balance.expect(left)
+            yield from left
+
     def _do(self, changes: Iterable[Change], held: Held | None) -> Iterator[Outcome]:
         machine, tally = self.machine, self.tally
         _check_writable(machine, self.selection, changes)
@@ -261,9 +279,14 @@ class Work:
         with _recorded(held, tally, changes):
             if not self._settings_written():
                 return
-            for outcome in carry_out_each(machine, changes, terms):
+            for outcome in carry_out_each(machine, self._going_on(changes), terms):
                 tally.add(outcome, _why(machine, outcome.error))
                 yield outcome
+            if tally.refused:
+                done = [one for one in tally.outcomes.values() if one.result is Result.DONE]
+                for outcome in take_back(machine, done, terms):
+                    tally.add(outcome)
+                    yield outcome
             if kept:
                 tally.add_storage_kept(kept(tally))
             if tally.all_or_nothing and not tally.complete:
@@ -272,8 +295,8 @@ class Work:
     def _storage_before(self) -> Callable[[Tally], Sequence[int]] | None:
         """What says after the work of which blocks an s390 has kept storage; None if no block is
         to be deconfigured."""
-        changes = self.selection.changes
-        if not any(DECONFIGURE in change.plan.steps for change in changes):
+        changes, again = self.selection.changes, self.selection.again is not None
+        if not changes or not (again or any(DECONFIGURE in one.plan.steps for one in changes)):
             return None
         from memory_hotplug.request.kept_storage import storage_before
 
