@@ -6,7 +6,6 @@ messages advise and the table in chmem(8) follow from this one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from chmem_py import messages
@@ -14,10 +13,7 @@ from chmem_py.options import Options
 from hotplug_cli import messages as shared
 from hotplug_cli.getopt import GetoptUsageError, UsageError, did_you_mean, either
 from hotplug_cli.message import Message, Sentence
-from memory_hotplug.layout.settings import ATTRIBUTES
 from memory_hotplug.named_tuple import NamedTuple
-
-_UNIT = re.compile("[kmgtpe](i?b)?", re.IGNORECASE)
 
 
 class Operands(NamedTuple):
@@ -135,8 +131,10 @@ def _check_operands(taken: Operands, options: Options, operands: Sequence[str]) 
     least = 0 if whole else taken.least
     if least <= count and (taken.most is None or count <= taken.most):
         return
-    if taken in (MEMORY, SIZE) and count == 2 and _UNIT.fullmatch(operands[1]):
+    if taken in (MEMORY, SIZE) and count == 2 and _is_unit(operands[1]):
         raise GetoptUsageError(messages.UNIT_APART.of(instead="".join(operands)))
+    from memory_hotplug.layout.settings import ATTRIBUTES
+
     raise GetoptUsageError(
         taken.wrong.of(
             action=options.action,
@@ -145,6 +143,12 @@ def _check_operands(taken: Operands, options: Options, operands: Sequence[str]) 
             keys=", ".join(ATTRIBUTES),
         )
     )
+
+
+def _is_unit(word: str) -> bool:
+    import re
+
+    return re.fullmatch("[kmgtpe](i?b)?", word, re.IGNORECASE) is not None
 
 
 def usages(shown: Mapping[str, str]) -> list[str]:

@@ -14,7 +14,6 @@ from hotplug_cli.getopt import Command, Line
 from hotplug_cli.message import Sentence
 from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.face import Machine
-from memory_hotplug.layout.settings import ATTRIBUTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def offer_operands(
     if row and row.operands is actions.FILE:
         return offers.files(ctx, parameter, typed)
     if row and row.operands is actions.SETTINGS:
+        from memory_hotplug.layout.settings import ATTRIBUTES
+
         return offers.words(lambda: [f"{key}=" for key in ATTRIBUTES])(ctx, parameter, typed)
     return _offer_blocks(ctx, typed) if ctx.params.get("blocks") else []
 

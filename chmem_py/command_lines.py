@@ -1,7 +1,6 @@
 """Commands that messages advise: for the same machine, with the options that were given."""
 
 import os
-import shlex
 import sys
 from collections.abc import Collection, Mapping
 from functools import cache
@@ -14,9 +13,16 @@ _NOT_KEPT = {"blocks", "sysroot", "advice", "json", "verbose"}
 """The options about an operand, about the machine, which `command` adds, and about reports."""
 
 
+def quoted(word: str) -> str:
+    """A word of a command line for a shell."""
+    import shlex
+
+    return shlex.quote(word)
+
+
 def command(words: str, tree: Tree) -> str:
     """A command line for the same machine."""
-    elsewhere = "" if tree.is_this_machine else f" --sysroot {shlex.quote(tree.root)}"
+    elsewhere = "" if tree.is_this_machine else f" --sysroot {quoted(tree.root)}"
     return f"chmem {words}{elsewhere}"
 
 
@@ -31,7 +37,7 @@ def kept(said: Mapping[str, str], action: str, *beside: str) -> str:
 def options_of(said: Mapping[str, str], names: Collection[str]) -> str:
     """Those of the options SAID that are among NAMES, to be added to a command."""
     given = [(name, value) for name, value in said.items() if name in names]
-    words = (f"{name} {shlex.quote(value)}" if value else name for name, value in given)
+    words = (f"{name} {quoted(value)}" if value else name for name, value in given)
     return "".join(f" --{word}" for word in words)
 
 
@@ -44,9 +50,9 @@ def program() -> str:
 def _command_of(path: str) -> str:
     if os.path.basename(path) == "__main__.py":
         package = os.path.basename(os.path.dirname(os.path.abspath(path)))
-        return f"{shlex.quote(sys.executable)} -m {package}"
+        return f"{quoted(sys.executable)} -m {package}"
     if "/" not in path and not os.path.isfile(path):
         return NAME
-    command = shlex.quote(os.path.abspath(path))
+    command = quoted(os.path.abspath(path))
     # The single file has all commands; by its own name it wants to be told which.
     return f"{command} {NAME}" if path.endswith(".pyz") else command

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 from collections.abc import Callable
 from types import FrameType
 
 from chmem_py import messages
 from chmem_py.output import NAME
 from hotplug_cli.exits import by_signal
+from hotplug_cli.program import signal
 from memory_hotplug.change.transaction import Watch
 from memory_hotplug.errors import StoppedError
 

@@ -26,7 +26,6 @@ from memory_hotplug.change.lock import Held
 from memory_hotplug.change.plan import Action, Order
 from memory_hotplug.errors import HeldError, MemoryHotplugError, StoppedError
 from memory_hotplug.face import Machine
-from memory_hotplug.layout.at_boot import is_applied_at_boot
 from memory_hotplug.machine import open_tree
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.asked import Request
@@ -209,6 +208,8 @@ def _note_too_late(machine: Machine, policy: Policy, options: Options, output: O
 def _reverted(machine: Machine, tally: Tally, keeps: str) -> Sentence | None:
     """What the layout changes back at the next boot; None if nothing. KEEPS says what would make it
     stay."""
+    from memory_hotplug.layout.at_boot import is_applied_at_boot
+
     try:
         if not (tally.changed or tally.settings) or not is_applied_at_boot(machine.tree.root):
             return None

@@ -9,7 +9,6 @@ from chmem_py.request import RequestError, parse
 from hotplug_cli.getopt import GetoptUsageError, UsageError
 from hotplug_cli.message import Sentence, Wording
 from hotplug_cli.program import CommandError
-from hotplug_cli.remarks import sentence_of
 from memory_hotplug.block import Zone
 from memory_hotplug.change.plan import Action
 from memory_hotplug.face import Machine
@@ -55,6 +54,8 @@ def is_possible(machine: Machine, action: Action, options: Options, output: Outp
 def say_remarks(remarks: Iterable[Remark], output: Output) -> None:
     """Say what was odd when the machine was read."""
     for remark in remarks:
+        from hotplug_cli.remarks import sentence_of
+
         output.say(sentence_of(remark))
 
 

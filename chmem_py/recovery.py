@@ -1,11 +1,12 @@
 """Tell for whom is waited, and what became of the block that a killed process left half done."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chmem_py import messages
-from chmem_py.advice import format_condition, format_left
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
 from hotplug_cli.block_names import named, named_one
@@ -62,6 +63,8 @@ def _named(holder: Holder) -> Wording:
 
 def _say_restored(said: Message, mended: Mended, machine: Machine, output: Output) -> None:
     """Say what became of the block that was left; in the words SAID if it could be restored."""
+    from chmem_py.advice import format_condition, format_left
+
     left, outcome = mended
     output.restored.append(outcome)
     if stuck := outcome.stuck:

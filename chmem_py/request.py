@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 from collections.abc import Iterator, Sequence
 
 from chmem_py import messages
@@ -14,8 +13,8 @@ from memory_hotplug.request.asked import Request
 from memory_hotplug.size import SIZE_LIMIT
 
 _SPACE = " \t\n\v\f\r"
-_DECIMAL = re.compile(r"[+]?[0-9]+")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_DIGITS = {10: frozenset("0123456789"), 16: frozenset("0123456789abcdefABCDEF")}
+"""Base -> what a number consists of."""
 
 
 class RequestError(CommandError):
@@ -54,8 +53,7 @@ def parse(text: str, block_size: int, *, blocks: bool) -> Request:
 def _block_range(text: str, parts: Sequence[str]) -> Request:
     names = ("block number",) if len(parts) == 1 else ("start", "end")
     numbers = [
-        _number(part.lstrip(_SPACE), _DECIMAL, 10, name)
-        for part, name in zip(parts, names, strict=True)
+        _number(part.lstrip(_SPACE), 10, name) for part, name in zip(parts, names, strict=True)
     ]
     if numbers[0] > numbers[-1]:
         raise RequestError(messages.INVALID_RANGE.of(text=text))
@@ -68,7 +66,7 @@ def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
         # Like util-linux, look at the second letter; the first one is no digit then.
         if part[1:2] != "x":
             raise RequestError(messages.INVALID_ADDRESS.of(end=name, text=part))
-    start, end = (_number(part, _HEXADECIMAL, 16, f"{name} address") for part, name in named)
+    start, end = (_number(part, 16, f"{name} address") for part, name in named)
     if start % block_size or (end + 1) % block_size:
         raise RequestError(
             messages.RANGE_NOT_ALIGNED.of(size=sizes.human(block_size)),
@@ -108,11 +106,13 @@ def _range(first: int, after: int, block_size: int) -> str:
     return f"{first * block_size:#x}-{after * block_size - 1:#x}"
 
 
-def _number(text: str, pattern: re.Pattern[str], base: int, what: str) -> int:
-    if not pattern.fullmatch(text):
+def _number(text: str, base: int, what: str) -> int:
+    """A number with 0x in front if BASE is 16, else perhaps with a plus."""
+    digits = text.removeprefix("0x" if base == 16 else "+")
+    if not digits or not _DIGITS[base].issuperset(digits) or (base == 16 and digits == text):
         raise RequestError(messages.CANNOT_PARSE.of(what=what, text=text))
     # A number with so many digits is above the limit, and Python takes long to convert very many.
-    digits = text.lstrip("+").removeprefix("0x").lstrip("0")
+    digits = digits.lstrip("0")
     number = int(digits or "0", base) if len(digits) <= 20 else SIZE_LIMIT
     if number >= SIZE_LIMIT:
         reason = os.strerror(errno.ERANGE)

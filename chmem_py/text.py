@@ -6,7 +6,6 @@ Nothing is written here. A text is for standard output, a Sentence for standard 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from chmem_py import messages
@@ -22,6 +21,7 @@ from chmem_py.advice import (
     format_shortage,
     words_of,
 )
+from chmem_py.command_lines import quoted
 from hotplug_cli import sizes
 from hotplug_cli.block_names import named, worded
 from hotplug_cli.message import Message, Sentence, Wording
@@ -273,7 +273,7 @@ def format_script(
         yield "set -e  # stop at the first line that fails"
     for path, word in writes:
         if simulated:
-            yield f"memsim write {shlex.quote(root)} {path} {word}"
+            yield f"memsim write {quoted(root)} {path} {word}"
         else:
-            yield f"echo {word} > {shlex.quote(f'{root}/{path}')}"
+            yield f"echo {word} > {quoted(f'{root}/{path}')}"
     yield from (f"# {sentence}" for sentence in forecast)

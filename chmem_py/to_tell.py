@@ -4,7 +4,8 @@ Nothing is said of what is not known. `crash_hotplug` is 1 where the kernel upda
 of a crash kernel itself (kernel/crash_core.c; Documentation/admin-guide/mm/memory-hotplug.rst).
 """
 
-import re
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 from chmem_py import to_tell_messages
@@ -12,11 +13,12 @@ from hotplug_cli.message import Sentence
 from memory_hotplug.block import State
 from memory_hotplug.change.lock import is_own
 from memory_hotplug.face import Machine
-from memory_hotplug.layout.kernel_default import default_on
-from memory_hotplug.layout.model import Policy
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.udev.facts import Facts
-from memory_hotplug.udev.syntax import rule_paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from memory_hotplug.layout.model import Policy
 
 _LOADED = "sys/kernel/kexec_crash_loaded"
 _FADUMP = ("sys/kernel/fadump/registered", "sys/kernel/fadump_registered")
@@ -32,10 +34,9 @@ _COMMANDS = (
 )
 """What loads the crash kernel anew, of Debian and Ubuntu, of Fedora and RHEL, and of the rest; and
 where each is."""
-_OF_KDUMP = re.compile(r"[^/\n]*(?:kdump|kexec)[^/\n]*\.rules")
-_TELLS_KDUMP = re.compile(
-    r'^(?=[^#\n]*SUBSYSTEM=="memory")[^#\n]*ACTION=="(?:[a-z*|]*\|)?(?:online|offline)\b',
-    re.MULTILINE,
+_OF_KDUMP = r"[^/\n]*(?:kdump|kexec)[^/\n]*\.rules"
+_TELLS_KDUMP = (
+    r'(?m)^(?=[^#\n]*SUBSYSTEM=="memory")[^#\n]*ACTION=="(?:[a-z*|]*\|)?(?:online|offline)\b'
 )
 """A udev rule for memory that is set online or offline."""
 
@@ -69,6 +70,8 @@ def not_told(tally: Tally, machine: Machine) -> Iterator[Sentence]:
 
 def too_late(machine: Machine, policy: Policy) -> Iterator[Sentence]:
     """The message that the kernel starts with another word than POLICY has for auto_online."""
+    from memory_hotplug.layout.kernel_default import default_on
+
     wanted, found = policy.auto_online, default_on(machine.tree)
     if wanted is not None and found and found.word != wanted:
         yield to_tell_messages.POLICY_TOO_LATE.of(word=found.word, file=found.file, policy=wanted)
@@ -81,7 +84,7 @@ def _kdump_waits(facts: Facts) -> bool:
     # On s390 the crash kernel makes the map itself (arch/s390/kernel/crash_dump.c).
     if facts.machine in ("s390", "s390x"):
         return False
-    return not any(_TELLS_KDUMP.search(text) for text in _rules(facts))
+    return not _rules_tell(facts)
 
 
 def _fadump_waits(facts: Facts) -> bool:
@@ -92,14 +95,20 @@ def _fadump_waits(facts: Facts) -> bool:
     """
     if "1" not in map(facts.text, _FADUMP) or facts.text(_FADUMP_READY) == "1":
         return False
-    return not any(_TELLS_KDUMP.search(text) for text in _rules(facts))
+    return not _rules_tell(facts)
 
 
-def _rules(facts: Facts) -> Iterator[str]:
-    """The udev rules that kdump brings."""
-    for path in rule_paths(facts.names):
-        if _OF_KDUMP.fullmatch(path.rpartition("/")[2]):
-            yield facts.text(path) or ""
+def _rules_tell(facts: Facts) -> bool:
+    """Whether the udev rules that kdump brings tell it of memory."""
+    import re
+
+    from memory_hotplug.udev.syntax import rule_paths
+
+    return any(
+        re.search(_TELLS_KDUMP, facts.text(path) or "")
+        for path in rule_paths(facts.names)
+        if re.fullmatch(_OF_KDUMP, path.rpartition("/")[2])
+    )
 
 
 def _reloads(facts: Facts) -> str | None:

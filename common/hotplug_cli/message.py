@@ -24,7 +24,6 @@ words for a value is a `Wording`, which knows both.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -99,18 +98,19 @@ class Message(NamedTuple):
     @property
     def entry(self) -> str:
         """The entry of the manual that explains the message."""
-        return self.manual or re.sub(r"{(\w+)}", r"\1", self.text)
-
-
-_WORD = re.compile(r"(?:^|(?<=[ (])){(\w+)}(?=[ ,:;)]|$)")
-"""A field that is a word of its own."""
+        return self.manual or self.text.replace("{", "").replace("}", "")
 
 
 def _quoting_nothing(template: str, fields: Mapping[str, object]) -> Mapping[str, object]:
     """FIELDS with quotes for an empty text, where TEMPLATE has it as a word of a sentence."""
-    if "" not in fields.values() or _WORD.fullmatch(template):
+    if "" not in fields.values():
         return fields
-    words = set(_WORD.findall(template))
+    import re
+
+    word = re.compile(r"(?:^|(?<=[ (])){(\w+)}(?=[ ,:;)]|$)")
+    if word.fullmatch(template):
+        return fields
+    words = set(word.findall(template))
     return {
         name: "''" if value == "" and name in words else value for name, value in fields.items()
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,11 +15,15 @@ from memory_hotplug.errors import MemoryHotplugError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as signal
     from typing import BinaryIO, NoReturn
 
     import click
 
     from hotplug_cli.message import Sentence
+else:
+    # The module signal makes enumerations of its numbers, which takes long.
+    import _signal as signal
 
 
 class CommandError(MemoryHotplugError):

@@ -20,6 +20,7 @@ __all__ = [
     "State",
     "Zone",
     "is_on",
+    "lowest_node",
     "same_condition",
     "zone_of",
 ]
@@ -120,6 +121,13 @@ class MemoryBlock(NamedTuple):
 def zone_of(block: MemoryBlock) -> Zone | None:
     """The zone that an online block is in; None if it is not online, or the zone is not known."""
     return block.zones[0] if block.state is State.ONLINE and block.zones else None
+
+
+def lowest_node(nodes: tuple[int, ...] | None) -> int | None:
+    """What stands for the nodes of a block in one number."""
+    if nodes is None:
+        return None
+    return nodes[0] if nodes else NUMA_NO_NODE
 
 
 def same_condition(one: MemoryBlock, other: MemoryBlock) -> bool:

@@ -20,9 +20,9 @@ from memory_hotplug.attribute import (
     node_numbers,
     nodes_to_try,
 )
-from memory_hotplug.block import NUMA_NO_NODE
+from memory_hotplug.block import lowest_node
 from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, NoSuchBlockError
-from memory_hotplug.table import BlockTable, Remark, RemarkKind
+from memory_hotplug.table import BlockTable, Remark, RemarkKind, spread
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.many import gone
 
@@ -99,7 +99,7 @@ class Reading:
         """The table of ATTRIBUTES of all blocks, or of the blocks WANTED. Raises NoSuchBlockError
         if one of these does not exist, and NoMemoryTreeError if the tree has disappeared."""
         present = self._found(wanted)
-        texts = {name: self._texts(name, present) for name in _IN_MEMORY if name in attributes}
+        texts = self._texts([name for name in _IN_MEMORY if name in attributes], present)
         nodes = self._nodes(present, attributes) if _OF_NODES.intersection(attributes) else None
         vanished = self._vanished(present, texts, nodes)
         if vanished:
@@ -112,18 +112,18 @@ class Reading:
             ours = self._firmware if wanted is None else self._firmware & wanted
             numbers = sorted(ours.union(present))
         columns: dict[str, list[Any]] = {
-            name: _spread(self._parsed(name, present, values), present, numbers, TABLE[name].absent)
+            name: spread(self._parsed(name, present, values), present, numbers, TABLE[name].absent)
             for name, values in texts.items()
         }
         if nodes is not None:
-            nodes = _spread(nodes, present, numbers)
+            nodes = spread(nodes, present, numbers)
             if Attribute.NODE in attributes:
-                columns[Attribute.NODE] = [_lowest(some) for some in nodes]
+                lowest = {some: lowest_node(some) for some in set(nodes)}
+                columns[Attribute.NODE] = list(map(lowest.__getitem__, nodes))
             if Attribute.NODES in attributes:
                 columns[Attribute.NODES] = nodes
-        for name in _IN_FIRMWARE:
-            if name in attributes:
-                columns[name] = self._firmware_column(name, numbers)
+        firmware = [name for name in _IN_FIRMWARE if name in attributes]
+        columns |= self._firmware_columns(firmware, numbers)
         self._settle(numbers, present, columns)
         return BlockTable(self._block_size, numbers, columns, tuple(self._remarks))
 
@@ -151,18 +151,30 @@ class Reading:
             raise NoSuchBlockError(number)
         return found
 
-    def _texts(self, name: Attribute, numbers: Sequence[int]) -> list[bytes | OSError]:
-        row = TABLE[name]
+    def _texts(
+        self, names: Sequence[Attribute], numbers: Sequence[int]
+    ) -> dict[Attribute, list[bytes | OSError]]:
+        """The texts of attributes that are in one directory, read together."""
+        if not names:
+            return {}
+        found: dict[Attribute, list[bytes | OSError]] = {}
+        directory = TABLE[names[0]].directory
         try:
-            if name is Attribute.REMOVABLE and _removable_is_alike(self._tree):
-                (first,) = self._tree.read_each(row.directory, numbers[:1], row.file) or [b""]
+            if Attribute.REMOVABLE in names and _removable_is_alike(self._tree):
+                file = TABLE[Attribute.REMOVABLE].file
+                (first,) = self._tree.read_each(directory, numbers[:1], file) or [b""]
                 if isinstance(first, bytes):
-                    return [first] * len(numbers)
-            return self._tree.read_each(row.directory, numbers, row.file)
+                    found[Attribute.REMOVABLE] = [first] * len(numbers)
+            rest = [name for name in names if name not in found]
+            files = [TABLE[name].file for name in rest]
+            texts = self._tree.read_each(directory, numbers, *files) if files else []
         except OSError as error:
-            if row.directory == MEMORY:
+            if directory == MEMORY:
                 raise _no_memory(self._tree, error) from None
-            raise BrokenTreeError(row.directory, error.strerror or str(error)) from None
+            raise BrokenTreeError(directory, error.strerror or str(error)) from None
+        for place, name in enumerate(rest):
+            found[name] = texts[place :: len(rest)]
+        return found
 
     def _vanished(
         self,
@@ -178,7 +190,7 @@ class Reading:
             for number, value in zip(present, values, strict=True)
             if isinstance(value, OSError) and gone(value)
         }
-        if nodes is not None:
+        if nodes is not None and () in nodes:
             # Its links may have gone after its files were read.
             suspects.update(number for number, of in zip(present, nodes, strict=True) if of == ())
         if not suspects:
@@ -290,11 +302,15 @@ class Reading:
         one of ENOUGH perhaps only that one."""
         found = self._links_of(numbers, enough)
         self._remark_on_errors(Attribute.NODE, numbers, found)
-        nodes = {names: linked_nodes(names) for names in set(found) if isinstance(names, bytes)}
+        nodes: dict[bytes | OSError, tuple[int, ...]] = {
+            names: linked
+            for names in set(found)
+            if isinstance(names, bytes) and (linked := linked_nodes(names))
+        }
         return {
             number: nodes[names]
             for number, names in zip(numbers, found, strict=True)
-            if isinstance(names, bytes) and nodes[names]
+            if names in nodes
         }
 
     def _names_or_nothing(self, directory: str) -> list[str]:
@@ -306,10 +322,15 @@ class Reading:
                 self._remark(Remark(RemarkKind.UNREADABLE, (), Attribute.NODE, _reason(error)))
             return []
 
-    def _firmware_column(self, name: Attribute, numbers: Sequence[int]) -> list[Any]:
+    def _firmware_columns(
+        self, names: Sequence[Attribute], numbers: Sequence[int]
+    ) -> dict[str, list[Any]]:
         known = [number for number in numbers if number in self._firmware]
-        texts = self._texts(name, known) if known else []
-        return _spread(self._parsed(name, known, texts), known, numbers)
+        texts = self._texts(names, known) if known else {name: [] for name in names}
+        return {
+            name: spread(self._parsed(name, known, values), known, numbers)
+            for name, values in texts.items()
+        }
 
     def _settle(
         self, numbers: Sequence[int], present: Sequence[int], columns: dict[str, list[Any]]
@@ -374,26 +395,6 @@ def _release(tree: Tree) -> bytes:
 
 def _device(path: str) -> int:
     return os.stat(path).st_dev
-
-
-def _lowest(nodes: tuple[int, ...] | None) -> int | None:
-    """What stands for the nodes of a block in one number."""
-    if nodes is None:
-        return None
-    return nodes[0] if nodes else NUMA_NO_NODE
-
-
-def _spread(
-    values: list[Any], known: Sequence[int], numbers: Sequence[int], absent: Any = None
-) -> list[Any]:
-    """One value for each of NUMBERS: the one in VALUES for a KNOWN number, ABSENT for the others.
-
-    Both sequences of block numbers ascend, and KNOWN is a subset of NUMBERS.
-    """
-    if len(known) == len(numbers):
-        return values
-    value = dict(zip(known, values, strict=True))
-    return [value.get(number, absent) for number in numbers]
 
 
 def _reason(error: OSError) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "MemoryRange",
     "Remark",
     "RemarkKind",
+    "spread",
 ]
 
 MERGED_BY: tuple[str, ...] = tuple(name for name in Attribute if name is not Attribute.PHYS_DEVICE)
@@ -121,7 +122,7 @@ class BlockTable(NamedTuple):
     def blocks(self) -> Iterator[MemoryBlock]:
         """All blocks, ascending. Attributes that were not read are NOT_READ."""
         columns = [self.columns.get(name, repeat(NOT_READ)) for name in Attribute]
-        return map(MemoryBlock, self.numbers, *columns)
+        return map(MemoryBlock._make, zip(self.numbers, *columns, strict=False))
 
     def block(self, index: int) -> MemoryBlock:
         """The block at a position of the table, from 0. Raises UnknownNameError for a position that
@@ -181,3 +182,16 @@ class BlockTable(NamedTuple):
             return self.columns[name]
         except KeyError:
             raise NotReadError([name]) from None
+
+
+def spread(
+    values: list[Any], known: Sequence[int], numbers: Sequence[int], absent: Any = None
+) -> list[Any]:
+    """One value for each of NUMBERS: the one in VALUES for a KNOWN number, ABSENT for the others.
+
+    Both sequences of block numbers ascend, and KNOWN is a subset of NUMBERS.
+    """
+    if len(known) == len(numbers):
+        return values
+    value = dict(zip(known, values, strict=True))
+    return [value.get(number, absent) for number in numbers]

@@ -7,7 +7,6 @@ another process moves or replaces directories at the same time.
 import errno
 import os
 import stat
-from contextlib import suppress
 
 __all__ = [
     "MOST_LINKS",
@@ -149,8 +148,10 @@ def _step(at: int, name: str, flags: int) -> int | str:
         file = os.open(name, flags, dir_fd=at)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            with suppress(OSError):
+            try:
                 return os.readlink(name, dir_fd=at)
+            except OSError:
+                pass
         raise
     # With O_DIRECTORY a link is an error.
     if flags & (os.O_PATH | os.O_DIRECTORY) == os.O_PATH and stat.S_ISLNK(os.fstat(file).st_mode):

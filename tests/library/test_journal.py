@@ -24,6 +24,7 @@ from memory_hotplug.change.undo import (
     Undone,
     format_record,
     format_row,
+    json_line,
     parse_record,
 )
 from memory_hotplug.condition import condition_of
@@ -77,6 +78,24 @@ def test_settings_and_a_layout_in_a_record_are_read_back(
     record = parse_record(format_record(BEFORE[:1], settings, layout, ((), settings)))
     assert (record.settings, record.layout) == (settings, layout)
     assert record.undone == (Undone([], settings) if settings else Undone())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {
+            "block": 5,
+            "state": "online",
+            "zone": None,
+            "configured": True,
+            "memmap_on_memory": False,
+        },
+        {"before": [], "settings": {}, "numbers": [0, -1, 1 << 59]},
+        ["", "a-b_C9", 'a "word"', "back\\slash", "line\nend", "\0", "\x7f", "größer", "\udce4"],
+    ],
+)
+def test_a_line_of_json_is_that_of_the_module_json(value: object) -> None:
+    assert json_line(value) == json.dumps(value).encode() + b"\n"
 
 
 def test_the_record_has_a_row_for_blocks_that_were_alike_and_changed_in_a_row() -> None:

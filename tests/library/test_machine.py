@@ -51,10 +51,13 @@ class Recording(FileTree):
         self.meanwhile: dict[str, Callable[[], object]] = {}
         """What happens just before an attribute is read for the first time."""
 
-    def read_each(self, directory, numbers, attribute):  # type: ignore[no-untyped-def]
-        self.attributes.append(attribute)
-        self.meanwhile.pop(attribute, lambda: None)()
-        return super().read_each(directory, numbers, attribute)
+    def read_each(self, directory, numbers, *attributes):  # type: ignore[no-untyped-def]
+        texts = []
+        for attribute in attributes:
+            self.attributes.append(attribute)
+            self.meanwhile.pop(attribute, lambda: None)()
+            texts.append(super().read_each(directory, numbers, attribute))
+        return [text for block in zip(*texts, strict=True) for text in block]
 
     def names(self, directory: str) -> list[str]:
         self.listed.append(directory)

@@ -66,6 +66,19 @@ def test_texts_and_errors_come_through_from_other_processes(four: list[int]) -> 
     assert len(four) == 3
 
 
+def test_several_results_for_each_number_come_in_its_place(four: list[int]) -> None:
+    here: list[int] = []
+
+    def read(numbers: Sequence[int]) -> list[TextOrErrno]:
+        here.extend(numbers)
+        return [result for number in numbers for result in (number, b"%d" % number)]
+
+    found = read_shared(read, MANY, 2)
+    # What workers read is in their own lists.
+    assert here == list(MANY)[:10]
+    assert found == read(MANY)
+
+
 def test_an_answer_that_no_pipe_holds_comes_through(four: list[int]) -> None:
     def read(numbers: Sequence[int]) -> list[TextOrErrno]:
         return [b"%d" % number + b"x" * 50_000 for number in numbers]
@@ -322,11 +335,11 @@ class Asked(FileTree):
         self.files = 0
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], attribute: str
+        self, directory: str, numbers: Iterable[int], *attributes: str
     ) -> list[bytes | OSError]:
         numbers = list(numbers)
-        self.files += len(numbers)
-        return super().read_each(directory, numbers, attribute)
+        self.files += len(numbers) * len(attributes)
+        return super().read_each(directory, numbers, *attributes)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -35,10 +33,10 @@ from memory_hotplug.change.undo import (
     Rewritten,
     format_record,
     format_row,
+    json_line,
     parse_record,
 )
 from memory_hotplug.condition import parse_condition, settled_condition
-from memory_hotplug.layout.settings import Setting
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.trees.root_files import (
     LONGEST,
@@ -48,6 +46,10 @@ from memory_hotplug.trees.root_files import (
     replace_file,
 )
 from safe_files.errno_names import error_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from memory_hotplug.layout.settings import Setting
 
 __all__ = ["HALF_DONE", "RUN", "Journal", "Left", "last_change", "left_in", "words_before"]
 
@@ -79,23 +81,25 @@ def _line(before: MemoryBlock, action: str) -> bytes:
         "action": action,
         "pid": os.getpid(),
     }
-    return json.dumps(words).encode() + b"\n"
-
-
-_ACTION = re.compile("[a-z-]{1,20}")
+    return json_line(words)
 
 
 def _left(data: bytes) -> Left | None:
     """What the first line says; None if it is damaged."""
     line, newline, _ = data.partition(b"\n")
+    if not newline:
+        return None
+    import json
+    import re
+
     try:
-        found = json.loads(line) if newline else None
+        found = json.loads(line)
         if not isinstance(found, dict):
             return None
         action, pid = found.get("action"), found.get("pid")
         if type(pid) is not int or not 0 <= pid < 1 << 30:
             return None
-        if not (isinstance(action, str) and _ACTION.fullmatch(action)):
+        if not (isinstance(action, str) and re.fullmatch("[a-z-]{1,20}", action)):
             return None
         return Left(parse_condition(found.get("block", -1), found), action, pid)
     except (ValueError, RecursionError):

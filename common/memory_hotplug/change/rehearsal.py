@@ -70,11 +70,11 @@ class Rehearsal:
         return text
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], attribute: str
+        self, directory: str, numbers: Iterable[int], *attributes: str
     ) -> list[bytes | OSError]:
         if not self._texts:
-            return self._behind.read_each(directory, numbers, attribute)
-        return read_one_by_one(self, directory, numbers, attribute)
+            return self._behind.read_each(directory, numbers, *attributes)
+        return read_one_by_one(self, directory, numbers, *attributes)
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()

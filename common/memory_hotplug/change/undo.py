@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from memory_hotplug.block import MemoryBlock
 from memory_hotplug.condition import parse_condition, settled_condition
-from memory_hotplug.layout.settings import ATTRIBUTES
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.runs import gaps
 
@@ -26,6 +23,7 @@ __all__ = [
     "Undone",
     "format_record",
     "format_row",
+    "json_line",
     "parse_record",
 ]
 
@@ -131,7 +129,7 @@ def format_record(
     rows, words = _rows(undone[0]), dict(undone[1])
     if rows or words:
         record["undone"] = {"before": rows, "settings": words}
-    return json.dumps(record).encode() + b"\n"
+    return json_line(record)
 
 
 def _rows(before: Iterable[MemoryBlock]) -> list[dict[str, Any]]:
@@ -150,16 +148,35 @@ def _rows(before: Iterable[MemoryBlock]) -> list[dict[str, Any]]:
 
 def format_row(before: MemoryBlock) -> bytes:
     """A block that is added to the end of a record."""
-    return json.dumps(_formatted(Before(before.number, before.number, before))).encode() + b"\n"
+    return json_line(_formatted(Before(before.number, before.number, before)))
 
 
 def _formatted(row: Before) -> dict[str, Any]:
     return {"first": row.first, "last": row.last, **settled_condition(row.block)}
 
 
+def json_line(value: object) -> bytes:
+    """VALUE as a line of JSON. Every change writes some: numbers, words, and what consists of them.
+    The module json takes longer to import than chmem takes to set a block online."""
+    return f"{_json(value)}\n".encode()
+
+
+def _json(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_json(key)}: {_json(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_json, value))}]"
+    if isinstance(value, str):
+        if value.isascii() and value.replace("-", "").replace("_", "").isalnum():
+            return f'"{value}"'
+        import json
+
+        return json.dumps(value)
+    return "null" if value is None else str(value).lower()
+
+
 _KEYS = {"version", "before", "settings", "layout"}
 _ROW = {"first", "last", "state", "zone", "configured", "memmap_on_memory"}
-_WORD = re.compile("[A-Za-z0-9_-]{1,40}")
 
 
 def parse_record(data: bytes) -> Record:
@@ -170,6 +187,8 @@ def parse_record(data: bytes) -> Record:
     """
     head, newline, more = data.partition(b"\n")
     added = more.split(b"\n")[:-1] if newline else []
+    import json
+
     try:
         found, *ends = map(json.loads, (head, *added))
     except RecursionError:
@@ -201,13 +220,21 @@ def _parsed_rows(found: Any, more: Sequence[Any] = ()) -> list[Before]:
 
 
 def _words(found: Any) -> dict[str, str]:
+    from memory_hotplug.layout.settings import ATTRIBUTES
+
     if not (
         isinstance(found, dict)
         and ATTRIBUTES.keys() >= found.keys()
-        and all(isinstance(word, str) and _WORD.fullmatch(word) for word in found.values())
+        and all(map(_is_word, found.values()))
     ):
         raise ValueError("no settings")
     return found
+
+
+def _is_word(found: Any) -> bool:
+    import re
+
+    return isinstance(found, str) and re.fullmatch("[A-Za-z0-9_-]{1,40}", found) is not None
 
 
 def _rewritten(found: Any) -> Rewritten | None:

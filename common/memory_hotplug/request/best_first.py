@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from memory_hotplug.attribute import NODE, Attribute
 from memory_hotplug.block import MemoryBlock, Zone, zone_of
 from memory_hotplug.change.plan import Change
-from memory_hotplug.change.removal import emptying
+from memory_hotplug.change.removal import NOTHING_KNOWN, emptying
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
@@ -39,16 +39,15 @@ class Arranged:
     ) -> None:
         """With BEST what costs least comes first; PAGES must be known then."""
         self._pages, self._selection, self._best = pages, selection, best
+        self._removal = selection.removal or NOTHING_KNOWN
         self._changes = selection.changes
         if best and pages:
             self._changes = _fewest_used(machine, pages, selection.changes)
         self._stays: dict[int, bool] = {}
 
     def __iter__(self) -> Iterator[Change]:
-        selection = self._selection
-        return emptying(
-            self._changes, selection.asked, selection.removal, self.stays, fewest=not self._best
-        )
+        asked, removal = self._selection.asked, self._removal
+        return emptying(self._changes, asked, removal, self.stays, fewest=not self._best)
 
     def stays(self, block: MemoryBlock) -> bool:
         """Whether the block holds what cannot be moved.
@@ -57,7 +56,7 @@ class Arranged:
         and what was allocated before there were zones (mm/page_isolation.c, has_unmovable_pages);
         that of a device cannot, and looking would take longer than setting it offline.
         """
-        brought = block.number in self._selection.removal.devices
+        brought = block.number in self._removal.devices
         if self._pages is None or (brought and zone_of(block) is Zone.MOVABLE):
             return False
         if block.number not in self._stays:

@@ -3,21 +3,16 @@
 from collections.abc import Callable, Sequence
 
 from memory_hotplug.attribute import TABLE, Attribute, path_of
-from memory_hotplug.change.steps import DECONFIGURE
+from memory_hotplug.change.plan import Change
 from memory_hotplug.machine import Machine
-from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
 
 __all__ = ["storage_before"]
 
 
-def storage_before(machine: Machine, selection: Selection) -> Callable[[Tally], Sequence[int]]:
+def storage_before(machine: Machine, changes: Sequence[Change]) -> Callable[[Tally], Sequence[int]]:
     """What says after the work which blocks are such ones: of what the kernel log did not have
     before it. The kernel takes such a block for deconfigured, and tells it nowhere else."""
-    changes = selection.changes
-    again = selection.again is not None
-    if not changes or not (again or any(DECONFIGURE in one.plan.steps for one in changes)):
-        return lambda _: ()
     from memory_hotplug.seen.kernel_log import log_of, storage_kept
 
     increment = _increment(machine, max(change.number for change in changes))

@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 from memory_hotplug.change.batch import bring_back, restored
 from memory_hotplug.change.lock import Held, Holder, Mended, held_here, hold, left_by
-from memory_hotplug.change.rehearsal import Rehearsal
 from memory_hotplug.change.transaction import Watch
 from memory_hotplug.errors import CannotWriteError, HeldError
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from memory_hotplug.change.rehearsal import Rehearsal
 
 __all__ = ["Ahead", "hold_and_mend", "mended_ahead"]
 
@@ -63,6 +66,8 @@ class Ahead(NamedTuple):
 
 def mended_ahead(machine: Machine) -> Ahead:
     """What a run finds on MACHINE. Nothing is written, and nobody is waited for."""
+    from memory_hotplug.change.rehearsal import Rehearsal
+
     behind = machine.tree
     tree = Rehearsal(machine)
     left = left_by(behind.place, this_machine=behind.is_this_machine)

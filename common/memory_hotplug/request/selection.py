@@ -13,11 +13,9 @@ from memory_hotplug.change.absence import Absence, absence_of
 from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.journal import words_before
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_to
-from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, removal_of
 from memory_hotplug.change.undo import Before, Record, Rewritten
 from memory_hotplug.checks import check_type
 from memory_hotplug.errors import BadOrderError, NoSuchBlockError, UnknownNameError
-from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.asked import Request
@@ -27,7 +25,9 @@ from memory_hotplug.table import BlockTable, Remark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from memory_hotplug.change.removal import Removal
     from memory_hotplug.change.targets import Targets
+    from memory_hotplug.layout.settings import Setting
 
 __all__ = [
     "Owned",
@@ -96,8 +96,8 @@ class _Selection(NamedTuple):
     """What bounds zone Movable; None if it may be of any size."""
     zones: Callable[[int], ZoneBalance] | None = None
     """Counts the zones as they were before, given the ratio; None if nothing is set online."""
-    removal: Removal = NOTHING_KNOWN
-    """What is known of memory that may be set offline for a size."""
+    removal: Removal | None = None
+    """What is known of memory that may be set offline for a size; None if none may be."""
     remarks: Sequence[Remark] = ()
     """What was odd when the machine was read."""
     again: Callable[[], Targets] | None = None
@@ -254,6 +254,8 @@ def select(
         return is_on(block, node, nodes) and (not owned or block.number in owned.numbers)
 
     if order.action is Action.DISABLE and (request.size is not None or request.whole):
+        from memory_hotplug.change.removal import removal_of
+
         of_machine = of_machine._replace(removal=removal_of(machine, table))
     if request.size is not None:
         asked = request.size // machine.block_size

@@ -9,16 +9,16 @@ from memory_hotplug.causes import Cause
 from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
-from memory_hotplug.change.removal import Emptied, emptied
 from memory_hotplug.change.undo import format_record
-from memory_hotplug.layout.settings import Setting
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memory_hotplug.change.plan import Change
+    from memory_hotplug.change.removal import Emptied
     from memory_hotplug.change.targets import Targets
+    from memory_hotplug.layout.settings import Setting
     from memory_hotplug.request.best_first import Staying
 
 
@@ -176,6 +176,10 @@ class Tally:
     @property
     def emptied(self) -> Sequence[Emptied]:
         """The devices of which memory was set offline."""
+        if self.selection.removal is None:
+            return ()
+        from memory_hotplug.change.removal import emptied
+
         return emptied(self.selection.removal, self.outcomes.values())
 
     def crowded(self, ratio: int) -> ZoneBalance | None:

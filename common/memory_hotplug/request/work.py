@@ -1,5 +1,7 @@
 """Carry out what is asked for, or rehearse it: the one way for programs and for chmem."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,8 +17,7 @@ from memory_hotplug.change.guard import Guard
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action, Change
-from memory_hotplug.change.rehearsal import Rehearsal
-from memory_hotplug.change.steps import OFFLINE
+from memory_hotplug.change.steps import DECONFIGURE, OFFLINE
 from memory_hotplug.change.transaction import NOT_MOVED, Terms
 from memory_hotplug.change.undo import format_record
 from memory_hotplug.errors import (
@@ -28,15 +29,17 @@ from memory_hotplug.errors import (
     MemoryHotplugError,
     TooFewError,
 )
-from memory_hotplug.layout.settings import Setting
 from memory_hotplug.machine import Machine
 from memory_hotplug.request.how import Manner
-from memory_hotplug.request.kept_storage import storage_before
 from memory_hotplug.request.mending import mended_ahead
 from memory_hotplug.request.need import Need, need_of
 from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally, Why
 from memory_hotplug.trees.files import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from memory_hotplug.layout.settings import Setting
 
 __all__ = ["Work"]
 
@@ -72,8 +75,11 @@ class Work:
         self._select, self._hold, self._given = select, hold, machine
         self._guard: Guard | None = None
         self._touched = self._looked = self._begun = False
-        if manner.dry_run and not isinstance(machine.tree, Rehearsal):
-            self.machine = Machine(mended_ahead(machine).tree)
+        if manner.dry_run:
+            from memory_hotplug.change.rehearsal import Rehearsal
+
+            if not isinstance(machine.tree, Rehearsal):
+                self.machine = Machine(mended_ahead(machine).tree)
 
     def __del__(self) -> None:
         if not getattr(self, "_touched", True):
@@ -121,7 +127,7 @@ class Work:
         failed = (CannotWriteError(f"/{one.path}", error) for one, error in tally.settings_failed)
         return [*failed, *(one.error for one in tally.outcomes.values() if one.error)]
 
-    def rehearsal(self, machine: Machine) -> "Work":
+    def rehearsal(self, machine: Machine) -> Work:
         """Not public: the same, as a dry run. Raises BadOrderError for what was begun already, and
         for work on another MACHINE."""
         self._touched = True
@@ -208,6 +214,7 @@ class Work:
         choice = selection.by_size and selection.request.action is Action.DISABLE
         if not choice or self.manner.prefer == "highest":
             return contextlib.nullcontext(selection.changes)
+        from memory_hotplug.change.rehearsal import Rehearsal
         from memory_hotplug.request.best_first import arranged
 
         # A rehearsal has no pages.
@@ -231,6 +238,8 @@ class Work:
         return written
 
     def _rehearse(self, changes: Iterable[Change]) -> Iterator[Outcome]:
+        from memory_hotplug.change.rehearsal import Rehearsal
+
         tree, tally = self.machine.tree, self.tally
         assert isinstance(tree, Rehearsal)
         if not self._settings_written():
@@ -264,7 +273,7 @@ class Work:
     def _do(self, changes: Iterable[Change], held: Held | None) -> Iterator[Outcome]:
         machine, tally = self.machine, self.tally
         _check_writable(machine, self.selection, changes)
-        kept = storage_before(machine, self.selection)
+        kept = self._storage_before()
         observe = self.manner.observe or self.selection.balance is not None
         terms = self._terms()._replace(patience=self.manner.patience, observe=observe, held=held)
         with _recorded(held, tally, changes):
@@ -278,9 +287,20 @@ class Work:
                 for outcome in take_back(machine, done, terms):
                     tally.add(outcome)
                     yield outcome
-            tally.add_storage_kept(kept(tally))
+            if kept:
+                tally.add_storage_kept(kept(tally))
             if tally.all_or_nothing and not tally.complete:
                 take_back_settings(machine.tree, tally)
+
+    def _storage_before(self) -> Callable[[Tally], Sequence[int]] | None:
+        """What says after the work of which blocks an s390 has kept storage; None if no block is
+        to be deconfigured."""
+        changes, again = self.selection.changes, self.selection.again is not None
+        if not changes or not (again or any(DECONFIGURE in one.plan.steps for one in changes)):
+            return None
+        from memory_hotplug.request.kept_storage import storage_before
+
+        return storage_before(self.machine, changes)
 
 
 @contextlib.contextmanager

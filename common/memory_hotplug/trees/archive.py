@@ -8,7 +8,7 @@ from typing import Self
 
 from memory_hotplug.attribute import TABLE, node_number
 from memory_hotplug.trees.files import ABOUT, names_one_by_one
-from memory_hotplug.trees.many import PAGE, READING
+from memory_hotplug.trees.many import PAGE, READING, or_error
 from memory_hotplug.trees.root_files import (
     ARCH,
     CMDLINE,
@@ -147,20 +147,18 @@ class ArchiveTree:
         return self._links.get(path)
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], attribute: str
+        self, directory: str, numbers: Iterable[int], *attributes: str
     ) -> list[bytes | OSError]:
         missing = os_error(errno.ENOENT, directory)
         values: list[bytes | OSError] = []
         for number in numbers:
             block = f"{directory}/memory{number}"
-            found = self._directories.get(block, {}).get(attribute)
-            path = f"{block}/{attribute}"
-            if found is None and (self._links or path in self._directories):
-                try:
-                    found = self.read(path)
-                except OSError as error:
-                    found = error
-            values.append(missing if found is None else found)
+            files = self._directories.get(block, {})
+            for name in attributes:
+                found, path = files.get(name), f"{block}/{name}"
+                if found is None and (self._links or path in self._directories):
+                    found = or_error(self.read, path)
+                values.append(missing if found is None else found)
         return values
 
     def names_each(

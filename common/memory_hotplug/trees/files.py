@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from memory_hotplug.named_tuple import NamedTuple
@@ -109,9 +108,10 @@ class Tree(Protocol):
         """The text of an attribute."""
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], attribute: str
+        self, directory: str, numbers: Iterable[int], *attributes: str
     ) -> list[bytes | OSError]:
-        """An attribute of memoryN in a directory for each N of NUMBERS: its text, or an error."""
+        """ATTRIBUTES of memoryN in a directory for each N of NUMBERS, those of one block after
+        those of the block before: the text of each, or an error."""
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
@@ -133,14 +133,11 @@ class Tree(Protocol):
 
 
 def read_one_by_one(
-    tree: Tree, directory: str, numbers: Iterable[int], attribute: str
+    tree: Tree, directory: str, numbers: Iterable[int], *attributes: str
 ) -> list[bytes | OSError]:
     """`Tree.read_each`, for a tree in which nothing is gained by reading many blocks at once."""
-
-    def text(number: int) -> bytes:
-        return tree.read(f"{directory}/memory{number}/{attribute}")
-
-    return [or_error(text, number) for number in numbers]
+    blocks = (f"{directory}/memory{number}" for number in numbers)
+    return [or_error(tree.read, f"{block}/{name}") for block in blocks for name in attributes]
 
 
 def names_one_by_one(
@@ -148,10 +145,10 @@ def names_one_by_one(
 ) -> list[bytes | OSError]:
     """The same for `Tree.names_each`."""
 
-    def names(number: int) -> bytes:
-        return joined(tree.names(f"{directory}/memory{number}"), prefix)
+    def names(block: str) -> bytes:
+        return joined(tree.names(block), prefix)
 
-    return [or_error(names, number) for number in numbers]
+    return [or_error(names, f"{directory}/memory{number}") for number in numbers]
 
 
 class _Version(NamedTuple):
@@ -162,6 +159,21 @@ class _Version(NamedTuple):
     inode: int
     changed: int
     """Nanoseconds since the epoch."""
+
+
+class _Opened:
+    """A context with an open descriptor, which it closes. contextlib takes long to import."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def __enter__(self) -> int:
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
 
 
 class FileTree:
@@ -221,39 +233,34 @@ class FileTree:
         return file
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], attribute: str
+        self, directory: str, numbers: Iterable[int], *attributes: str
     ) -> list[bytes | OSError]:
         """See `Tree`. Raises OSError if DIRECTORY cannot be opened."""
-        path = b"memory%d/" + os.fsencode(attribute)
-        return self._each(
-            directory,
-            numbers,
-            path,
-            partial(read_part, path),
-            lambda number: self.read(f"{directory}/memory{number}/{attribute}"),
-        )
+        files = [f"/{name}" for name in attributes]
+        encoded = list(map(os.fsencode, files))
+        return self._each(directory, numbers, files, partial(read_part, encoded), self.read)
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
     ) -> list[bytes | OSError]:
         """See `Tree`. Raises OSError if DIRECTORY cannot be opened."""
-        return self._each(
-            directory,
-            numbers,
-            b"memory%d",
-            partial(list_part, prefix, [os.fsencode(name) for name in enough]),
-            lambda number: joined(self.names(f"{directory}/memory{number}"), prefix),
-        )
+        tried = [os.fsencode(f"/{name}") for name in enough]
+
+        def names(block: str) -> bytes:
+            return joined(self.names(block), prefix)
+
+        return self._each(directory, numbers, [""], partial(list_part, prefix, tried), names)
 
     def _each(
         self,
         directory: str,
         numbers: Iterable[int],
-        path: bytes,
+        files: Sequence[str],
         read: Callable[[int, int, Sequence[int]], list[TextOrErrno]],
-        read_alone: Callable[[int], bytes],
+        read_alone: Callable[[str], bytes],
     ) -> list[bytes | OSError]:
-        """What READ gives for the blocks, or where that is not safe, READ_ALONE for each of them.
+        """What READ gives for the FILES of the blocks, or where that is not safe, READ_ALONE for
+        the path of each of them.
 
         On another machine memoryN can be a symbolic link out of the tree. Opening each memoryN for
         itself would take half as long again. So a listing of the directory shows that no block is
@@ -262,33 +269,36 @@ class FileTree:
         for itself, which is slow.
         """
         numbers = list(numbers)
+
+        def path(index: int) -> str:
+            block, file = divmod(index, len(files))
+            return f"{directory}/memory{numbers[block]}{files[file]}"
+
+        count = len(numbers) * len(files)
         with self._opened(directory, LISTING) as at:
             if self.is_this_machine:
-                return outcomes(path, partial(read, at, 0), numbers)[0]
+                return outcomes(path, partial(read, at, 0), numbers, count)[0]
             version = self._version_without_links(directory, at, numbers)
             if version is None:
-                return [or_error(read_alone, number) for number in numbers]
-            values, odd = outcomes(path, partial(read, at, os.O_NOFOLLOW), numbers)
+                return [or_error(read_alone, path(index)) for index in range(count)]
+            values, odd = outcomes(path, partial(read, at, os.O_NOFOLLOW), numbers, count)
             if _version(at) != version:
-                odd = range(len(numbers))
+                odd = range(count)
         for index in odd:
-            values[index] = or_error(read_alone, numbers[index])
+            values[index] = or_error(read_alone, path(index))
         return values
 
     def _list(self, directory: str, at: int) -> list[str]:
         """The names in a directory. Its symbolic links are remembered."""
         # A later change gets a later time of this clock, which the kernel uses for files.
         clock, version = time.clock_gettime_ns(_FILE_CLOCK), _version(at)
-        names: list[str] = []
-        links: set[str] = set()
         with os.scandir(at) as entries:
-            for entry in entries:
-                names.append(entry.name)
-                if entry.is_symlink():
-                    links.add(entry.name)
+            found = list(entries)
+        names = [entry.name for entry in found]
+        links = frozenset([entry.name for entry in found if entry.is_symlink()])
         self._links.pop(directory, None)
         if version.changed < clock and len(links) <= _LINKS_KEPT:
-            self._links[directory] = version, frozenset(links)
+            self._links[directory] = version, links
         return names
 
     def _version_without_links(
@@ -312,13 +322,8 @@ class FileTree:
             return os.open(path, flags, dir_fd=self._root)
         return open_beneath(self._root, self.root, path, flags)
 
-    @contextmanager
-    def _opened(self, path: str, flags: int) -> Iterator[int]:
-        file = self._open(path, flags)
-        try:
-            yield file
-        finally:
-            os.close(file)
+    def _opened(self, path: str, flags: int) -> _Opened:
+        return _Opened(self._open(path, flags))
 
     def _explained(self, path: str, error: OSError) -> OSError:
         """The error, or another one that says that the file is not a regular file."""

@@ -32,9 +32,10 @@ _SIZE = 8
 
 
 def read_shared(
-    read: Callable[[Sequence[int]], list[TextOrErrno]], numbers: Sequence[int]
+    read: Callable[[Sequence[int]], list[TextOrErrno]], numbers: Sequence[int], each: int = 1
 ) -> list[TextOrErrno]:
-    """What READ gives for NUMBERS, in their order, read by as many processes as may run at once.
+    """What READ gives for NUMBERS, EACH results for a number in their order, read by as many
+    processes as may run at once.
 
     A part whose worker cannot be started, or dies, is read by this process.
     """
@@ -48,7 +49,7 @@ def read_shared(
     try:
         results = read(parts[0])
         for part, worker in zip(parts[1:], workers, strict=True):
-            found = worker.answer(len(part)) if worker else None
+            found = worker.answer(each * len(part)) if worker else None
             results += read(part) if found is None else found
     finally:
         for worker in workers:
@@ -74,7 +75,7 @@ class _Worker:
             return None
 
     def answer(self, count: int) -> list[TextOrErrno] | None:
-        """The results for COUNT blocks; None if the worker has died, which what is missing in the
+        """COUNT results; None if the worker has died, which what is missing in the
         pipe tells."""
         pieces = []
         while piece := os.read(self._pipe, 1 << 20):

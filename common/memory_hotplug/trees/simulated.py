@@ -304,9 +304,9 @@ class KernelTree:
         return self.kernel
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], attribute: str
+        self, directory: str, numbers: Iterable[int], *attributes: str
     ) -> list[bytes | OSError]:
-        return read_one_by_one(self, directory, numbers, attribute)
+        return read_one_by_one(self, directory, numbers, *attributes)
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()

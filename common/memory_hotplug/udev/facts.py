@@ -2,12 +2,11 @@
 data, attributes of sysfs. A value that is not known is None, and one that is one of several, a set.
 """
 
-import json
+from __future__ import annotations
+
 import os
-import re
 from contextlib import suppress
 from functools import cached_property
-from typing import Literal
 
 from memory_hotplug.attribute import FIRMWARE, MEMORY
 from memory_hotplug.trees.files import ABOUT, Tree
@@ -21,13 +20,18 @@ from memory_hotplug.trees.root_files import (
     read_file,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
 __all__ = ["NOTHING", "AttributeValues", "Facts", "Values"]
 
 Values = frozenset[str] | None
 """The values that something may have; None if that is not known."""
 NOTHING: Values = frozenset({""})
-AttributeValues = Values | Literal[False]
-"""The values of what may not be there at all: False."""
+if TYPE_CHECKING:
+    AttributeValues = Values | Literal[False]
+    """The values of what may not be there at all: False."""
 
 _CPUS = "proc/cpuinfo"
 
@@ -90,6 +94,8 @@ class Facts:
         """What uname(2) says."""
         if found := self.text(ARCH):
             return found
+        import json
+
         with suppress(ValueError, TypeError, RecursionError):
             about = json.loads(self.text(ABOUT) or "")
             if isinstance(about, dict) and isinstance(about.get("machine"), str):
@@ -115,6 +121,8 @@ class Facts:
     @cached_property
     def virt(self) -> Values:
         """CONST{virt}."""
+        import re
+
         if (sysinfo := self.text(SYSINFO)) is not None:
             control = re.search(r"^VM00 Control Program: *(.*)$", sysinfo, re.MULTILINE)
             return frozenset({"none" if not control else "zvm" if "z/VM" in control[1] else "kvm"})
@@ -135,6 +143,8 @@ class Facts:
     @cached_property
     def has_block_attributes(self) -> frozenset[str]:
         """The names in the directories of blocks."""
+        import re
+
         blocks = [name for name in self.names(MEMORY) if re.fullmatch("memory[0-9]+", name)]
         return frozenset(self.names(f"{MEMORY}/{min(blocks)}") if blocks else ())
 

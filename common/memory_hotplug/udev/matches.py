@@ -1,15 +1,20 @@
 """Whether a match of a udev rule holds for a block that was added: yes, no, or not known (None)."""
 
+from __future__ import annotations
+
 import posixpath
 import re
 from collections.abc import Iterable
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from memory_hotplug.udev.facts import NOTHING, AttributeValues, Facts, Values
+from memory_hotplug.udev.facts import NOTHING, Facts, Values
 from memory_hotplug.udev.patterns import match_numbers, match_text
 from memory_hotplug.udev.syntax import Token, TokenKind
 from memory_hotplug.udev.world import World, limited
+
+if TYPE_CHECKING:
+    from memory_hotplug.udev.facts import AttributeValues
 
 __all__ = ["Event", "expanded", "holds", "parents_hold", "place_of", "stable"]
 
