@@ -178,7 +178,8 @@ class States(RuleBasedStateMachine):
             settings = {} if line.action == "undo" else before.settings
             self.back = Back({}, settings, None, set(changed))
             self.back.perhaps = set(before.blocks)
-        self.stays = {} if after.saved != before.saved else self.stays
+        if after.saved != before.saved or line.action == "uninstall":
+            self.stays = {}
         self.killed = before
         self.ends = [before]
         if line.action == "undo":
@@ -235,6 +236,9 @@ class States(RuleBasedStateMachine):
             return
         for number, wanted in self.stays.items():
             now = ran.after.blocks.get(number)
+            if now is not None and now.config is None and now.state == "absent":
+                # What was plugged is gone after a boot.
+                continue
             if now is not None and wanted.zone is None:
                 now = now._replace(zone=None)
             if now is not None and now != wanted:
