@@ -199,6 +199,8 @@ class States(RuleBasedStateMachine):
         before = self.trial.now()
         name = draw.one_of(["TERM", "INT", "HUP"])
         ran = self.trial.interrupt(line, name, draw.number(1, changes))
+        if line.action == "uninstall":
+            self.stays = {}
         if ran is None:
             now = self.trial.now()
             self.trial.check(now.blocks == before.blocks, "signal", "ended at once, and changed")
