@@ -401,7 +401,8 @@ class States(RuleBasedStateMachine):
         self._persisted(ran)
 
     def _persisted(self, ran: Ran) -> None:
-        if "persistent" in ran.line and ran.line.action != "policy" and ran.status in (0, PARTLY):
+        kept = (0,) if "all-or-nothing" in ran.line else (0, PARTLY)
+        if "persistent" in ran.line and ran.line.action != "policy" and ran.status in kept:
             # Where no zone is asked for, each boot chooses one.
             stay = {n: ran.after.blocks[n] for n in ran.moved if as_asked(ran, n)}
             if "zone" not in ran.line:
