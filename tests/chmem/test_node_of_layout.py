@@ -50,6 +50,23 @@ def test_one_run_brings_all_entries_about(words: list[str], tree: Path, chmem: C
     assert conditions(tree) == before
 
 
+def test_all_or_nothing_waits_for_the_first_memory_of_a_node(tree: Path, chmem: Command) -> None:
+    before = conditions(tree)
+    words = ["--apply", "--all-or-nothing"]
+    assert chmem("-s", tree, *words, "--dry-run", layout(tree, LATE)).status == 64
+    done = chmem("-s", tree, *words, layout(tree, LATE))
+    assert (done.status, done.stdout, done.stderr) == (
+        *(0, "128M changed: memory block 7\n"),
+        "",
+    )
+    assert chmem("-s", tree, "--undo").status == 0
+    # Nothing that is configured could help here.
+    text = '[[memory]]\nblocks = "0-5"\n[[memory]]\nnode = 1\n'
+    done = chmem("-s", tree, *words, layout(tree, text))
+    assert (done.status, conditions(tree)) == (1, before)
+    assert "nothing is changed (--all-or-nothing)" in done.stderr
+
+
 def test_the_document_has_each_block_once_with_all_of_its_steps(tree: Path, chmem: Command) -> None:
     found = json.loads(chmem("-s", tree, "--apply", "--json", layout(tree, LATE)).stdout)
     (block,) = found["blocks"]
