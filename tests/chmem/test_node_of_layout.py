@@ -1,6 +1,7 @@
 """The node of memory that a layout has configured is known only then: chmem --apply goes on."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from commands import Command
 from layouts import MINE, layout
 from memory_hotplug import Layout, Machine
+from paused import Paused
 from simulated import Make, conditions, online, s390
 
 LATE = """\
@@ -65,6 +67,21 @@ def test_all_or_nothing_waits_for_the_first_memory_of_a_node(tree: Path, chmem: 
     done = chmem("-s", tree, *words, layout(tree, text))
     assert (done.status, conditions(tree)) == (1, before)
     assert "nothing is changed (--all-or-nothing)" in done.stderr
+
+
+def test_a_block_that_is_interrupted_while_it_is_changed_once_more_was_changed(
+    tree: Path, chmem: Command, memsim: Command
+) -> None:
+    memsim("fault", tree, "--delay", "offline:7=600")
+    run = Paused("-s", tree, "--apply", layout(tree, LATE))
+    run.until_it_stands_still()
+    run.process.send_signal(signal.SIGTERM)
+    _, err = run.finish()
+    assert run.process.returncode == 128 + signal.SIGTERM
+    assert "interrupted; changed before that: memory block 7\n" in err
+    memsim("fault", tree, "--clear")
+    assert chmem("-s", tree, "--undo").status == 0
+    assert own_struct_pages(tree) == {}
 
 
 def test_the_document_has_each_block_once_with_all_of_its_steps(tree: Path, chmem: Command) -> None:
