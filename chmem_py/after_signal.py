@@ -11,6 +11,7 @@ from hotplug_cli import sizes
 from hotplug_cli.block_names import named, worded
 from hotplug_cli.message import Sentence
 from memory_hotplug.change.outcome import Result
+from memory_hotplug.change.plan import Action
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.trees.files import Tree
 
@@ -18,10 +19,13 @@ from memory_hotplug.trees.files import Tree
 def format_interruption(tally: Tally, *, rehearsed: bool = False, going_on: str = "") -> Sentence:
     """The message after a signal: what was done before it; in a rehearsal, nothing. GOING_ON is
     the advice on what was done."""
-    done = [] if rehearsed else tally.numbers(Result.DONE)
+    action = tally.selection.request.action
+    # What was changed once may have been interrupted when a layout changed it once more.
+    done = tally.changed if action is Action.APPLY else tally.numbers(Result.DONE)
+    done = [] if rehearsed else done
     blocks = named(done) if done else worded("nothing", [])
     return messages.INTERRUPTED.of(
-        done=done_word(tally.selection.request.action),
+        done=done_word(action),
         blocks=blocks,
         advice=going_on if done else "",
     )

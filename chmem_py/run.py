@@ -65,9 +65,11 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
     known = options.dry_run or work.selection.again is None
     if known:
         output.write(format_doubts(work.selection))
+    refused = False
     try:
         work.look()
     except TooFewError:
+        refused = True
         output.write(format_refusal(work.selection))
     except InUseError as error:
         from chmem_py.foresight import in_use
@@ -81,7 +83,7 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
 
         output.write(warn(machine, work.need))
     try:
-        if not tally.refused:
+        if not refused:
             _carry_out(site, work, text)
     except CannotWriteError as error:
         output.say(format_cannot_write(error))

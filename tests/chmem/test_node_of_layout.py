@@ -1,6 +1,7 @@
 """The node of memory that a layout has configured is known only then: chmem --apply goes on."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from commands import Command
 from layouts import MINE, layout
 from memory_hotplug import Layout, Machine
+from paused import Paused
 from simulated import Make, conditions, online, s390
 
 LATE = """\
@@ -48,6 +50,38 @@ def test_one_run_brings_all_entries_about(words: list[str], tree: Path, chmem: C
     assert (again.status, again.stdout) == (0, "nothing to change\n")
     assert chmem("-s", tree, "--undo").status == 0
     assert conditions(tree) == before
+
+
+def test_all_or_nothing_waits_for_the_first_memory_of_a_node(tree: Path, chmem: Command) -> None:
+    before = conditions(tree)
+    words = ["--apply", "--all-or-nothing"]
+    assert chmem("-s", tree, *words, "--dry-run", layout(tree, LATE)).status == 64
+    done = chmem("-s", tree, *words, layout(tree, LATE))
+    assert (done.status, done.stdout, done.stderr) == (
+        *(0, "128M changed: memory block 7\n"),
+        "",
+    )
+    assert chmem("-s", tree, "--undo").status == 0
+    # Nothing that is configured could help here.
+    text = '[[memory]]\nblocks = "0-5"\n[[memory]]\nnode = 1\n'
+    done = chmem("-s", tree, *words, layout(tree, text))
+    assert (done.status, conditions(tree)) == (1, before)
+    assert "nothing is changed (--all-or-nothing)" in done.stderr
+
+
+def test_a_block_that_is_interrupted_while_it_is_changed_once_more_was_changed(
+    tree: Path, chmem: Command, memsim: Command
+) -> None:
+    memsim("fault", tree, "--delay", "offline:7=600")
+    run = Paused("-s", tree, "--apply", layout(tree, LATE))
+    run.until_it_stands_still()
+    run.process.send_signal(signal.SIGTERM)
+    _, err = run.finish()
+    assert run.process.returncode == 128 + signal.SIGTERM
+    assert "interrupted; changed before that: memory block 7\n" in err
+    memsim("fault", tree, "--clear")
+    assert chmem("-s", tree, "--undo").status == 0
+    assert own_struct_pages(tree) == {}
 
 
 def test_the_document_has_each_block_once_with_all_of_its_steps(tree: Path, chmem: Command) -> None:

@@ -134,6 +134,13 @@ class Selection(_Selection):
             return sum(change.plan.refused is None for change in self.changes)
         return len(self.changes)
 
+    @property
+    def learns(self) -> bool:
+        """Whether a layout has memory configured, and looks at its node then."""
+        return self.again is not None and any(
+            change.is_ahead and change.block.configured is False for change in self.changes
+        )
+
     def with_targets(self, changes: Sequence[Change], absences: Sequence[Absence]) -> Selection:
         """The same with other blocks, of which each is to become something of its own."""
         asked = len(changes) + sum(absence.blocks for absence in absences)

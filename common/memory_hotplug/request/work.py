@@ -146,7 +146,7 @@ class Work:
         self._touched = self._looked = True
         machine, selection, manner = self.machine, self.selection, self.manner
         self.need = need_of(machine, selection)
-        if self.tally.refused:
+        if self.tally.refused and not selection.learns:
             size = selection.block_size
             possible = selection.bytes_possible
             raise TooFewError(Cause.NO_SUCH_BLOCK, asked=selection.asked * size, possible=possible)
