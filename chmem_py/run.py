@@ -89,7 +89,7 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
         output.say(format_cannot_write(error))
         return Done(tally, Exit.FAILURE)
     signal = site.interrupts.signal
-    if not known:
+    if not known and signal is None:
         output.write(format_doubts(tally.selection))
     output.write(text.format_end(machine, signal))
     if text.advised and not options.dry_run:

@@ -381,9 +381,8 @@ def judges_removable(tree: Tree) -> bool | None:
     text = os.uname().release.encode() if tree.is_this_machine else _release(tree)
     major, _, rest = text.partition(b".")
     minor = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
-    if not all(number.isdigit() and len(number) <= 3 for number in (major, minor)):
-        return None
-    return (int(major), int(minor)) < (5, 8)
+    known = all(number.isdigit() and len(number) <= 3 for number in (major, minor))
+    return (int(major), int(minor)) < (5, 8) if known else None
 
 
 def _release(tree: Tree) -> bytes:

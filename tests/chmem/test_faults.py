@@ -214,3 +214,19 @@ def test_a_size_is_not_done_where_a_block_is_left_in_between(
     done = chmem("-s", tree, *words, "128m", "--retry", "0")
     assert "failed while undoing" in done.stderr
     assert done.status == 64
+
+
+def test_all_or_nothing_ends_with_a_block_that_is_left_in_between(
+    chmem: Command, tmp_path: Path
+) -> None:
+    """The kernel sets each block online in another zone, and lets none go offline again."""
+    faults = {"offline": {str(number): "EBUSY" for number in range(4, 8)}}
+    tree = make(
+        tmp_path / "machine",
+        {**s390(first=4, standby=4), "auto_online_blocks": "online_kernel", "faults": faults},
+    )
+    words = ["-e", "-z", "Movable", "128m", "--all-or-nothing", "--retry", "0"]
+    done = chmem("-s", tree, *words)
+    assert done.status == 64
+    assert done.stderr.count("failed while undoing") == 1
+    assert [found.state for found in conditions(tree).values()][4:] == ["online"] + ["absent"] * 3

@@ -8,7 +8,7 @@ import pytest
 
 from commands import Command
 from layouts import MINE, layout
-from memory_hotplug import Layout, Machine
+from memory_hotplug import Layout, Machine, Watch
 from paused import Paused
 from simulated import Make, conditions, online, s390
 
@@ -293,3 +293,18 @@ def test_a_program_is_told_all_that_was_done_to_a_block(tree: Path) -> None:
         assert second.before == first.before
         assert second.writes[: len(first.writes)] == first.writes
         assert (work.complete, work.changed) == (True, (7,))
+
+
+def test_all_or_nothing_takes_back_what_was_ended_before_it_was_changed_once_more(
+    tree: Path,
+) -> None:
+    watch = Watch()
+    with Machine.at(tree) as machine:
+        work = machine.apply(
+            Layout.parse(f"version = 1\n{LATE}"), all_or_nothing=True, force=True, watch=watch
+        )
+        results = []
+        for outcome in work:
+            results.append(outcome.result.value)
+            watch.stopping = True
+    assert (results, work.complete, own_struct_pages(tree)) == (["done", "taken back"], False, {})

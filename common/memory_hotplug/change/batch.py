@@ -84,6 +84,10 @@ def carry_out_each(
             changed += 1
             if changed == enough:
                 break
+        elif all_or_nothing and outcome.stuck:
+            # It can be all no more. Others instead might be left in between as well.
+            complete = False
+            break
         elif outcome.result is not Result.ALREADY and enough is None:
             complete = False
             if all_or_nothing:

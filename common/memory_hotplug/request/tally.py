@@ -74,8 +74,8 @@ class Tally:
 
     @property
     def refused(self) -> bool:
-        """Whether there are too few blocks (--all-or-nothing): nothing is begun or, where that was
-        known only after a part of it, all is taken back."""
+        """Whether there are too few blocks for --all-or-nothing. If that is known before, nothing
+        is begun; if a layout learns it on the way, all is taken back."""
         return self.all_or_nothing and self.selection.possible < self.selection.asked
 
     def add(self, outcome: Outcome, why: Why = _NOTHING) -> None:
@@ -226,9 +226,11 @@ class Tally:
 
     @property
     def all_made(self) -> bool:
-        """Whether all that is on the machine is as requested; not of a size."""
+        """Whether all that is on the machine is as requested, and nothing else was done; not of a
+        size."""
         selection = self.selection
-        return self.reached >= len(selection.changes) + len(selection.settings)
+        all_reached = self.reached >= len(selection.changes) + len(selection.settings)
+        return all_reached and not self._left_between
 
     @property
     def complete(self) -> bool:

@@ -258,7 +258,7 @@ class Work:
         not configured the node is known only now."""
         yield from changes
         tally, again, known = self.tally, self.selection.again, set[int]()
-        while again and tally.all_made and not self.manner.watch.stopping:
+        while again and tally.all_made:
             found = tally.configured - known
             if not found:
                 return

@@ -164,8 +164,6 @@ class _Version(NamedTuple):
 class _Opened:
     """A context with an open descriptor, which it closes. contextlib takes long to import."""
 
-    __slots__ = ("_file",)
-
     def __init__(self, file: int) -> None:
         self._file = file
 
@@ -237,8 +235,8 @@ class FileTree:
     ) -> list[bytes | OSError]:
         """See `Tree`. Raises OSError if DIRECTORY cannot be opened."""
         files = [f"/{name}" for name in attributes]
-        encoded = list(map(os.fsencode, files))
-        return self._each(directory, numbers, files, partial(read_part, encoded), self.read)
+        read = partial(read_part, [*map(os.fsencode, files)])
+        return self._each(directory, numbers, files, read, self.read)
 
     def names_each(
         self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
