@@ -19,10 +19,12 @@ from memory_hotplug.trees.files import Tree
 def format_interruption(tally: Tally, *, rehearsed: bool = False, going_on: str = "") -> Sentence:
     """The message after a signal: what was done before it; in a rehearsal, nothing. GOING_ON is
     the advice on what was done."""
-    action = tally.selection.request.action
-    # What was changed once may have been interrupted when a layout changed it once more.
-    done = tally.changed if action is Action.APPLY else tally.numbers(Result.DONE)
-    done = [] if rehearsed else done
+    action, done = tally.selection.request.action, tally.numbers(Result.DONE)
+    if rehearsed:
+        done = []
+    elif action is Action.APPLY:
+        # What was changed once may have been interrupted when a layout changed it once more.
+        done = [*tally.changed]
     blocks = named(done) if done else worded("nothing", [])
     return messages.INTERRUPTED.of(
         done=done_word(action),

@@ -30,8 +30,8 @@ def format_forecast(work: Work) -> Iterator[Sentence]:
     if found.not_removable:
         yield rows.WILL_BE_REFUSED.of(blocks=named(found.not_removable))
     yield from _of_devices(found.devices, size)
-    if work.selection.again and tally.configured:
-        yield rows.NODE_NOT_KNOWN.of(blocks=named(sorted(tally.configured)))
+    if work.selection.again and (configured := tally.configured):
+        yield rows.NODE_NOT_KNOWN.of(blocks=named(sorted(configured)))
     for setting in tally.settings:
         yield rows.WOULD_BE_SET.of(name=setting.name, word=setting.word)
     if found.changed:
