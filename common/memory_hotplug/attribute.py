@@ -36,7 +36,6 @@ __all__ = [
     "attributes_named",
     "block_numbers",
     "directory_of",
-    "linked_nodes",
     "node_number",
     "node_numbers",
     "nodes_to_try",
@@ -88,7 +87,8 @@ class SysfsAttribute(NamedTuple):
     directory: str
     file: str
     """The name of the file: in DIRECTORY, or in memoryN there for an attribute of a block. The node
-    is not a file, but a link with the name nodeM; a block in several nodes has several."""
+    is not a file, but a link with the name nodeM; a block in several nodes has several, whose
+    names, with a slash between two, are its text."""
     since: str
     """The first release that has the attribute."""
     source: str
@@ -142,6 +142,12 @@ def _word(text: bytes) -> str:
     return text.removesuffix(b"\n").decode("utf-8", "surrogateescape")
 
 
+def _linked_nodes(names: bytes) -> tuple[int, ...]:
+    """The nodes, ascending, to which the links in a block's directory lead; NAMES are those of the
+    links, with a slash between two."""
+    return tuple(node_numbers(os.fsdecode(names).split("/")))
+
+
 _CORE, _HOTPLUG = "drivers/base/memory.c", "mm/memory_hotplug.c"
 _SCLP = "drivers/s390/char/sclp_mem.c"
 _YES_NO = ("1", "0")
@@ -151,7 +157,8 @@ _NODE = SysfsAttribute(
     "node",
     "2.6.33; nodeM/memoryN: 2.6.29",
     "drivers/base/node.c, do_register_memory_block_under_node",
-    _number,
+    _linked_nodes,
+    unreadable=(),
 )
 
 TABLE: dict[str, SysfsAttribute] = {
@@ -325,14 +332,8 @@ def node_numbers(names: Iterable[str]) -> list[int]:
     return sorted(number for name in names if (number := node_number(name)) is not None)
 
 
-def linked_nodes(names: bytes) -> tuple[int, ...]:
-    """The nodes, ascending, to which the links in a block's directory lead; NAMES are those of the
-    links, with a slash between two."""
-    return tuple(node_numbers(os.fsdecode(names).split("/")))
-
-
 def nodes_to_try(sample: Iterable[bytes]) -> tuple[str, ...]:
     """The names of the links to node 0, 1, and so on, of which each block of a sample has one. The
     first of them that a block has leads to its lowest node. None if listing would be faster."""
-    count = max((nodes[0] + 1 for nodes in map(linked_nodes, sample) if nodes), default=0)
+    count = max((nodes[0] + 1 for nodes in map(_linked_nodes, sample) if nodes), default=0)
     return tuple(f"node{node}" for node in range(count)) if count <= _TRIED else ()

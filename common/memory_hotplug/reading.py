@@ -16,7 +16,6 @@ from memory_hotplug.attribute import (
     SysfsAttribute,
     block_numbers,
     directory_of,
-    linked_nodes,
     node_numbers,
     nodes_to_try,
 )
@@ -24,7 +23,7 @@ from memory_hotplug.block import lowest_node
 from memory_hotplug.errors import BrokenTreeError, NoMemoryTreeError, NoSuchBlockError
 from memory_hotplug.table import BlockTable, Remark, RemarkKind, spread
 from memory_hotplug.trees.files import Tree
-from memory_hotplug.trees.many import gone
+from memory_hotplug.trees.many import Links, gone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ _SAMPLE = 64
 
 _IN_MEMORY = (Attribute.STATE, Attribute.REMOVABLE, Attribute.ZONES, Attribute.PHYS_DEVICE)
 """The attributes that are files in memoryN."""
+_LINKS = Links(TABLE[Attribute.NODE].file)
 _OF_NODES = frozenset((Attribute.NODE, Attribute.NODES))
 """Links to and from the directories of nodes."""
 _IN_FIRMWARE = (Attribute.CONFIGURED, Attribute.MEMMAP_ON_MEMORY)
@@ -99,8 +99,8 @@ class Reading:
         """The table of ATTRIBUTES of all blocks, or of the blocks WANTED. Raises NoSuchBlockError
         if one of these does not exist, and NoMemoryTreeError if the tree has disappeared."""
         present = self._found(wanted)
-        texts = self._texts([name for name in _IN_MEMORY if name in attributes], present)
-        nodes = self._nodes(present, attributes) if _OF_NODES.intersection(attributes) else None
+        files = [name for name in _IN_MEMORY if name in attributes]
+        texts, nodes = self._texts_and_nodes(files, present, attributes)
         vanished = self._vanished(present, texts, nodes)
         if vanished:
             kept = [number not in vanished for number in present]
@@ -152,13 +152,14 @@ class Reading:
         return found
 
     def _texts(
-        self, names: Sequence[Attribute], numbers: Sequence[int]
+        self, names: Sequence[Attribute], numbers: Sequence[int], links: Links | None = None
     ) -> dict[Attribute, list[bytes | OSError]]:
-        """The texts of attributes that are in one directory, read together."""
-        if not names:
+        """The texts of attributes that are in one directory, and as Attribute.NODE the names of
+        LINKS, read together."""
+        if not names and not links:
             return {}
         found: dict[Attribute, list[bytes | OSError]] = {}
-        directory = TABLE[names[0]].directory
+        directory = TABLE[names[0]].directory if names else MEMORY
         try:
             if Attribute.REMOVABLE in names and _removable_is_alike(self._tree):
                 file = TABLE[Attribute.REMOVABLE].file
@@ -167,7 +168,9 @@ class Reading:
                     found[Attribute.REMOVABLE] = [first] * len(numbers)
             rest = [name for name in names if name not in found]
             files = [TABLE[name].file for name in rest]
-            texts = self._tree.read_each(directory, numbers, *files) if files else []
+            if links:
+                rest.append(Attribute.NODE)
+            texts = self._tree.read_each(directory, numbers, *files, links=links) if rest else []
         except OSError as error:
             if directory == MEMORY:
                 raise _no_memory(self._tree, error) from None
@@ -175,6 +178,31 @@ class Reading:
         for place, name in enumerate(rest):
             found[name] = texts[place :: len(rest)]
         return found
+
+    def _texts_and_nodes(
+        self, files: Sequence[Attribute], present: Sequence[int], attributes: Sequence[Attribute]
+    ) -> tuple[dict[Attribute, list[bytes | OSError]], list[tuple[int, ...] | None] | None]:
+        """The texts of FILES, and the nodes of each block, or at least the lowest one; None if they
+        are not asked for. The directory of each node is listed once; a captured tree may have these
+        links, or those in the blocks' directories, which are read together with the files."""
+        if not _OF_NODES.intersection(attributes):
+            return self._texts(files, present), None
+        if _has_no_nodes(self._tree):
+            return self._texts(files, present), [None] * len(present)
+        known = {} if self._few else self._linked_to()
+        rest = [number for number in present if number not in known] if known else present
+        links = _LINKS if self._few else self._links_of(rest, attributes, told=bool(known))
+        texts = self._texts(files, present, None if known else links)
+        if known:
+            texts |= self._texts((), rest, links)
+        nodes = self._parsed(Attribute.NODE, rest, texts.pop(Attribute.NODE, []))
+        if self._few and () in nodes:
+            known = self._linked_to()
+        if known:
+            known |= {number: of for number, of in zip(rest, nodes, strict=True) if of}
+            nodes = [known.get(number, ()) for number in present]
+        told = any(nodes) or (self._few and known)
+        return texts, [*nodes] if told else [None] * len(present)
 
     def _vanished(
         self,
@@ -226,10 +254,12 @@ class Reading:
     ) -> list[Any]:
         """The values; each text is parsed once. An error adds a remark, a missing file does not."""
         row: SysfsAttribute = TABLE[name]
-        self._remark_on_errors(name, numbers, texts)
+        different = set(texts)
+        if any(isinstance(text, OSError) for text in different):
+            self._remark_on_errors(name, numbers, texts)
         values = {
             text: row.parse(text) if isinstance(text, bytes) else row.unreadable
-            for text in set(texts)
+            for text in different
         }
         return list(map(values.__getitem__, texts))
 
@@ -245,31 +275,6 @@ class Reading:
             )
             self._remark(Remark(RemarkKind.UNREADABLE, unread, name, why))
 
-    def _nodes(
-        self, present: Sequence[int], attributes: Sequence[Attribute]
-    ) -> list[tuple[int, ...] | None]:
-        """The nodes of each block, or at least the lowest one. The directory of each node is listed
-        once; a captured tree may have these links, or those in the blocks' directories."""
-        if _has_no_nodes(self._tree):
-            return [None] * len(present)
-        if self._few:
-            nodes = self._linked_from(present)
-            if len(nodes) < len(present):
-                nodes = self._linked_to() | nodes
-            told = bool(nodes)
-        else:
-            nodes = self._linked_to()
-            rest = [number for number in present if number not in nodes]
-            sample = self._sample_of_links(rest)
-            if nodes or any(isinstance(names, OSError) or names for names in sample):
-                known = [names for names in sample if isinstance(names, bytes)]
-                enough = () if Attribute.NODES in attributes else nodes_to_try(known)
-                nodes |= self._linked_from(rest, enough)
-            told = any(number in nodes for number in present)
-        if not told:
-            return [None] * len(present)
-        return [nodes.get(number, ()) for number in present]
-
     def _linked_to(self) -> dict[int, tuple[int, ...]]:
         """The nodes of each block, ascending, from the directories of the nodes."""
         nodes: dict[int, tuple[int, ...]] = {}
@@ -280,38 +285,19 @@ class Reading:
             nodes |= dict.fromkeys(linked - again, (node,))
         return nodes
 
-    def _sample_of_links(self, numbers: Sequence[int]) -> set[bytes | OSError]:
-        """What some of these blocks, the first and the last among them, have as links to nodes: a
-        kernel gives them to all blocks, or with CONFIG_NUMA off to none."""
-        spread = {*numbers[:: max(1, len(numbers) // _SAMPLE)], *numbers[-1:]}
-        return set(self._links_of(sorted(spread)))
-
     def _links_of(
-        self, numbers: Sequence[int], enough: Sequence[str] = ()
-    ) -> list[bytes | OSError]:
-        """The names of the links of each block, joined, or an error; see `Tree.names_each`."""
-        try:
-            return self._tree.names_each(MEMORY, numbers, "node", enough)
-        except OSError as error:
-            raise _no_memory(self._tree, error) from None
-
-    def _linked_from(
-        self, numbers: Sequence[int], enough: Sequence[str] = ()
-    ) -> dict[int, tuple[int, ...]]:
-        """The nodes of those of these blocks that have links to any, ascending; for a block with
-        one of ENOUGH perhaps only that one."""
-        found = self._links_of(numbers, enough)
-        self._remark_on_errors(Attribute.NODE, numbers, found)
-        nodes: dict[bytes | OSError, tuple[int, ...]] = {
-            names: linked
-            for names in set(found)
-            if isinstance(names, bytes) and (linked := linked_nodes(names))
-        }
-        return {
-            number: nodes[names]
-            for number, names in zip(numbers, found, strict=True)
-            if names in nodes
-        }
+        self, numbers: Sequence[int], attributes: Sequence[Attribute], *, told: bool
+    ) -> Links | None:
+        """What to read of these blocks; None if they have no links to nodes, unless it is TOLD that
+        others have. A sample is looked at, the first and the last among them: a kernel gives links
+        to all blocks, or with CONFIG_NUMA off to none."""
+        spread = {*numbers[:: max(1, len(numbers) // _SAMPLE)], *numbers[-1:]}
+        sample = set(self._texts((), sorted(spread), _LINKS)[Attribute.NODE])
+        if not told and sample <= {b""}:
+            return None
+        if Attribute.NODES in attributes:
+            return _LINKS
+        return _LINKS._replace(enough=nodes_to_try(one for one in sample if isinstance(one, bytes)))
 
     def _names_or_nothing(self, directory: str) -> list[str]:
         """The names in a directory about nodes. An error adds a remark on all blocks."""

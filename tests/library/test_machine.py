@@ -51,12 +51,14 @@ class Recording(FileTree):
         self.meanwhile: dict[str, Callable[[], object]] = {}
         """What happens just before an attribute is read for the first time."""
 
-    def read_each(self, directory, numbers, *attributes):  # type: ignore[no-untyped-def]
+    def read_each(self, directory, numbers, *attributes, links=None):  # type: ignore[no-untyped-def]
         texts = []
         for attribute in attributes:
             self.attributes.append(attribute)
             self.meanwhile.pop(attribute, lambda: None)()
             texts.append(super().read_each(directory, numbers, attribute))
+        if links:
+            texts.append(super().read_each(directory, numbers, links=links))
         return [text for block in zip(*texts, strict=True) for text in block]
 
     def names(self, directory: str) -> list[str]:

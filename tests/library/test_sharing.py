@@ -19,6 +19,7 @@ from memory_hotplug import Attribute, reading
 from memory_hotplug.trees import many as tree_module
 from memory_hotplug.trees import sharing
 from memory_hotplug.trees.files import FileTree
+from memory_hotplug.trees.many import Links
 from memory_hotplug.trees.sharing import TextOrErrno, read_shared
 from safe_files import fork
 from static_tree import MEMORY, plain
@@ -224,8 +225,9 @@ def tree(tmp_path: Path) -> Iterator[Path]:
     yield root
 
 
+@pytest.mark.parametrize("attributes", [[], ["state", "valid_zones"]])
 def test_nodes_in_the_blocks_of_a_large_machine_are_read_as_by_one_process(
-    tmp_path: Path, four: list[int], monkeypatch: pytest.MonkeyPatch
+    attributes: list[str], tmp_path: Path, four: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = plain(tmp_path / "tree", ["online"] * 40)
     for number in (3, 20, 39):
@@ -236,15 +238,19 @@ def test_nodes_in_the_blocks_of_a_large_machine_are_read_as_by_one_process(
 
     def read() -> list[str]:
         with FileTree(str(root)) as opened:
-            return [f"{value!r}" for value in opened.names_each(str(MEMORY), MANY, "node")]
+            found = opened.read_each(str(MEMORY), MANY, *attributes, links=Links("node"))
+            return [f"{value!r}" for value in found]
 
     shared = read()
     assert len(four) == 3
     monkeypatch.setattr(tree_module, "_MANY", 1000)
     assert shared == read()
-    assert shared[3] == repr(b"node1/node3")
-    assert shared[20:22] == [repr(b"node20"), repr(b"")]
-    assert shared[7].startswith("FileNotFoundError(2, ")
+    if attributes:
+        assert shared[:2] == [repr(b"online\n"), repr(b"Normal Movable\n")]
+    names = shared[len(attributes) :: len(attributes) + 1]
+    assert names[3] == repr(b"node1/node3")
+    assert names[20:22] == [repr(b"node20"), repr(b"")]
+    assert names[7].startswith("FileNotFoundError(2, ")
 
 
 def test_a_tree_is_read_as_by_one_process(
@@ -335,11 +341,15 @@ class Asked(FileTree):
         self.files = 0
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], *attributes: str
+        self,
+        directory: str,
+        numbers: Iterable[int],
+        *attributes: str,
+        links: Links | None = None,
     ) -> list[bytes | OSError]:
         numbers = list(numbers)
         self.files += len(numbers) * len(attributes)
-        return super().read_each(directory, numbers, *attributes)
+        return super().read_each(directory, numbers, *attributes, links=links)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from memory_hotplug import Attribute, Machine, MemoryHotplugError, State
 from memory_hotplug.attribute import AUTO_ONLINE_BLOCKS, BLOCK_SIZE, TABLE, path_of
 from memory_hotplug.table import Remark, RemarkKind
 from memory_hotplug.trees.files import FileTree
+from memory_hotplug.trees.many import Links
 from static_tree import FIRMWARE, MEMORY, NODE, PARAMETERS
 
 PARAMETER_NAMES = [row.file for name, row in TABLE.items() if name.startswith("parameters/")]
@@ -314,7 +315,7 @@ def test_a_block_that_became_a_link_after_the_listing_has_no_nodes_from_there(
         assert "memory1" in tree.names(str(MEMORY))
         (root / MEMORY / "memory1").rename(root / "before")
         (root / MEMORY / "memory1").symlink_to(outside / "memory")
-        names = tree.names_each(str(MEMORY), range(3), "node", enough)
+        names = tree.read_each(str(MEMORY), range(3), links=Links("node", enough))
     assert names[0] == names[2] == b"node0"
     assert isinstance(names[1], OSError)
     assert names[1].strerror == LEADS_OUT

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -107,12 +108,18 @@ def test_typed_json_has_all_nodes_of_a_block_in_two(
     ]
 
 
+@pytest.mark.parametrize("kind", ["directory", "archive"])
 def test_nodes_are_found_where_a_captured_tree_has_the_links_of_one_side_only(
-    lsmem: Command, tree: Path
+    kind: str, lsmem: Command, tree: Path, tmp_path: Path
 ) -> None:
     put_into_two_nodes(tree)
     shutil.rmtree(tree / NODE)
-    assert cells(lsmem, tree, "NODES") == ["0", "0", "0/1", "1", "1", "1"]
+    if kind == "archive":
+        with tarfile.open(tmp_path / "tree.tar", "w") as archive:
+            archive.add(tree / "sys", "sys")
+        tree = tmp_path / "tree.tar"
+    nodes = ["0", "0", "0/1", "1", "1", "1"]
+    assert cells(lsmem, tree, "STATE,NODES") == [f"online {some}" for some in nodes]
 
 
 def test_column_node_of_deconfigured_memory_is_empty(lsmem: Command, machines: Machines) -> None:

@@ -76,9 +76,17 @@ def plain(root: Path, states: list[str], zones: str = "Normal Movable") -> Path:
     return root
 
 
-def many(root: Path, blocks: int, *, nodes: bool = True, firmware: bool = False) -> str:
-    """A tree of BLOCKS with many ranges, on two nodes or without NODES, and configured if it has
-    FIRMWARE; files that hold the same are one file."""
+def many(
+    root: Path,
+    blocks: int,
+    *,
+    nodes: bool = True,
+    directories: bool = True,
+    firmware: bool = False,
+) -> str:
+    """A tree of BLOCKS with many ranges, on two nodes or without NODES, which have DIRECTORIES or
+    only links to them in the blocks, and configured if it has FIRMWARE; files that hold the same
+    are one file."""
     texts: dict[str, Path] = {}
 
     def once(path: Path, text: str) -> None:
@@ -102,8 +110,9 @@ def many(root: Path, blocks: int, *, nodes: bool = True, firmware: bool = False)
         once(block / "phys_device", "0")
         once(block / "valid_zones", zone if online else "Normal Movable")
         if nodes:
-            node.mkdir(parents=True, exist_ok=True)
             (block / node.name).symlink_to(f"../../node/{node.name}")
+        if nodes and directories:
+            node.mkdir(parents=True, exist_ok=True)
             (node / block.name).symlink_to(f"../../memory/{block.name}")
         if firmware:
             configured = root / FIRMWARE / block.name

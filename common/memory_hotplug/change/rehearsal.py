@@ -8,7 +8,7 @@ there is memory for struct pages. The dry run assumes both.
 import contextlib
 import errno
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 
 from memory_hotplug.attribute import FIRMWARE, MEMORY, NODE, PARAMETERS, TABLE, Attribute, path_of
@@ -18,6 +18,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.seen.in_use import MEMINFO
 from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.files import read_one_by_one
+from memory_hotplug.trees.many import Links
 from safe_files.errno_names import error_of
 
 __all__ = ["Rehearsal"]
@@ -70,16 +71,15 @@ class Rehearsal:
         return text
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], *attributes: str
+        self,
+        directory: str,
+        numbers: Iterable[int],
+        *attributes: str,
+        links: Links | None = None,
     ) -> list[bytes | OSError]:
         if not self._texts:
-            return self._behind.read_each(directory, numbers, *attributes)
-        return read_one_by_one(self, directory, numbers, *attributes)
-
-    def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
-    ) -> list[bytes | OSError]:
-        return self._behind.names_each(directory, numbers, prefix, enough)
+            return self._behind.read_each(directory, numbers, *attributes, links=links)
+        return read_one_by_one(self, directory, numbers, *attributes, links=links)
 
     def refusal(self, path: str) -> OSError | None:
         return None

@@ -3,12 +3,13 @@
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Self
 
 from memory_hotplug.attribute import TABLE, node_number
-from memory_hotplug.trees.files import ABOUT, names_one_by_one
-from memory_hotplug.trees.many import PAGE, READING, or_error
+from memory_hotplug.trees.files import ABOUT, names_of
+from memory_hotplug.trees.many import PAGE, READING, Links, or_error
 from memory_hotplug.trees.root_files import (
     ARCH,
     CMDLINE,
@@ -147,7 +148,11 @@ class ArchiveTree:
         return self._links.get(path)
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], *attributes: str
+        self,
+        directory: str,
+        numbers: Iterable[int],
+        *attributes: str,
+        links: Links | None = None,
     ) -> list[bytes | OSError]:
         missing = os_error(errno.ENOENT, directory)
         values: list[bytes | OSError] = []
@@ -159,12 +164,9 @@ class ArchiveTree:
                 if found is None and (self._links or path in self._directories):
                     found = or_error(self.read, path)
                 values.append(missing if found is None else found)
+            if links:
+                values.append(or_error(partial(names_of, self, links), block))
         return values
-
-    def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
-    ) -> list[bytes | OSError]:
-        return names_one_by_one(self, directory, numbers, prefix)
 
     def _resolved(self, path: str) -> str:
         """The path without symbolic links. Raises OSError; EXDEV for a link out of the tree."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from memory_hotplug.named_tuple import NamedTuple
@@ -18,9 +18,9 @@ from memory_hotplug.trees.many import (
     LISTING,
     READING,
     SHORT,
+    Links,
     gone,
     joined,
-    list_part,
     or_error,
     outcomes,
     read_part,
@@ -38,8 +38,6 @@ from safe_files.beneath import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol, Self
-
-    from memory_hotplug.trees.sharing import TextOrErrno
 else:
     # What a protocol says is for type checkers only.
     Protocol = object
@@ -51,7 +49,7 @@ __all__ = [
     "FileTree",
     "Packed",
     "Tree",
-    "names_one_by_one",
+    "names_of",
     "read_one_by_one",
 ]
 
@@ -108,16 +106,15 @@ class Tree(Protocol):
         """The text of an attribute."""
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], *attributes: str
+        self,
+        directory: str,
+        numbers: Iterable[int],
+        *attributes: str,
+        links: Links | None = None,
     ) -> list[bytes | OSError]:
-        """ATTRIBUTES of memoryN in a directory for each N of NUMBERS, those of one block after
-        those of the block before: the text of each, or an error."""
-
-    def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
-    ) -> list[bytes | OSError]:
-        """The names in memoryN that begin with PREFIX, for each N of NUMBERS, as `joined` has them,
-        or an error. The first one of ENOUGH that is there may stand for all."""
+        """ATTRIBUTES of memoryN in a directory, and then the names of its LINKS, as `joined` has
+        them, for each N of NUMBERS; those of one block after those of the block before: the text
+        of each, or an error."""
 
     def write(self, path: str, word: str) -> None:
         """Write one word to an attribute, in a single write, and without a newline."""
@@ -133,22 +130,30 @@ class Tree(Protocol):
 
 
 def read_one_by_one(
-    tree: Tree, directory: str, numbers: Iterable[int], *attributes: str
+    tree: Tree, directory: str, numbers: Iterable[int], *attributes: str, links: Links | None = None
 ) -> list[bytes | OSError]:
     """`Tree.read_each`, for a tree in which nothing is gained by reading many blocks at once."""
-    blocks = (f"{directory}/memory{number}" for number in numbers)
-    return [or_error(tree.read, f"{block}/{name}") for block in blocks for name in attributes]
+    ways = _ways(tree, attributes, links)
+    return [
+        or_error(read, f"{directory}/memory{number}{name}")
+        for number in numbers
+        for name, read in ways
+    ]
 
 
-def names_one_by_one(
-    tree: Tree, directory: str, numbers: Iterable[int], prefix: str
-) -> list[bytes | OSError]:
-    """The same for `Tree.names_each`."""
+def _ways(
+    tree: Tree, attributes: Iterable[str], links: Links | None
+) -> list[tuple[str, Callable[[str], bytes]]]:
+    """What the path of each has after that of the block, and what reads it alone."""
+    ways: list[tuple[str, Callable[[str], bytes]]] = [
+        (f"/{name}", tree.read) for name in attributes
+    ]
+    return [*ways, ("", partial(names_of, tree, links))] if links else ways
 
-    def names(block: str) -> bytes:
-        return joined(tree.names(block), prefix)
 
-    return [or_error(names, f"{directory}/memory{number}") for number in numbers]
+def names_of(tree: Tree, links: Links, block: str) -> bytes:
+    """The names of LINKS in the directory of a block. Raises OSError."""
+    return joined(tree.names(block), links.prefix)
 
 
 class _Version(NamedTuple):
@@ -231,34 +236,13 @@ class FileTree:
         return file
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], *attributes: str
-    ) -> list[bytes | OSError]:
-        """See `Tree`. Raises OSError if DIRECTORY cannot be opened."""
-        files = [f"/{name}" for name in attributes]
-        read = partial(read_part, [*map(os.fsencode, files)])
-        return self._each(directory, numbers, files, read, self.read)
-
-    def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
-    ) -> list[bytes | OSError]:
-        """See `Tree`. Raises OSError if DIRECTORY cannot be opened."""
-        tried = [os.fsencode(f"/{name}") for name in enough]
-
-        def names(block: str) -> bytes:
-            return joined(self.names(block), prefix)
-
-        return self._each(directory, numbers, [""], partial(list_part, prefix, tried), names)
-
-    def _each(
         self,
         directory: str,
         numbers: Iterable[int],
-        files: Sequence[str],
-        read: Callable[[int, int, Sequence[int]], list[TextOrErrno]],
-        read_alone: Callable[[str], bytes],
+        *attributes: str,
+        links: Links | None = None,
     ) -> list[bytes | OSError]:
-        """What READ gives for the FILES of the blocks, or where that is not safe, READ_ALONE for
-        the path of each of them.
+        """See `Tree`. Raises OSError if DIRECTORY cannot be opened.
 
         On another machine memoryN can be a symbolic link out of the tree. Opening each memoryN for
         itself would take half as long again. So a listing of the directory shows that no block is
@@ -267,23 +251,28 @@ class FileTree:
         for itself, which is slow.
         """
         numbers = list(numbers)
+        ways = _ways(self, attributes, links)
+        count = len(numbers) * len(ways)
 
         def path(index: int) -> str:
-            block, file = divmod(index, len(files))
-            return f"{directory}/memory{numbers[block]}{files[file]}"
+            block, way = divmod(index, len(ways))
+            return f"{directory}/memory{numbers[block]}{ways[way][0]}"
 
-        count = len(numbers) * len(files)
+        def alone(index: int) -> bytes | OSError:
+            return or_error(ways[index % len(ways)][1], path(index))
+
+        read = partial(read_part, [os.fsencode(f"/{name}") for name in attributes], links)
         with self._opened(directory, LISTING) as at:
             if self.is_this_machine:
                 return outcomes(path, partial(read, at, 0), numbers, count)[0]
             version = self._version_without_links(directory, at, numbers)
             if version is None:
-                return [or_error(read_alone, path(index)) for index in range(count)]
+                return [*map(alone, range(count))]
             values, odd = outcomes(path, partial(read, at, os.O_NOFOLLOW), numbers, count)
             if _version(at) != version:
                 odd = range(count)
         for index in odd:
-            values[index] = or_error(read_alone, path(index))
+            values[index] = alone(index)
         return values
 
     def _list(self, directory: str, at: int) -> list[str]:

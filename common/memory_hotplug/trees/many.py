@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from memory_hotplug.named_tuple import NamedTuple
 from safe_files.beneath import check_regular
 
 TYPE_CHECKING = False
@@ -17,9 +18,9 @@ __all__ = [
     "PAGE",
     "READING",
     "SHORT",
+    "Links",
     "gone",
     "joined",
-    "list_part",
     "or_error",
     "outcomes",
     "read_part",
@@ -44,6 +45,15 @@ _MANY = 4096
 # O_NONBLOCK keeps a FIFO or a device from blocking; it has no effect on a regular file.
 READING = os.O_RDONLY | os.O_NONBLOCK
 LISTING = os.O_RDONLY | os.O_DIRECTORY
+
+
+class Links(NamedTuple):
+    """Links in the directories of blocks."""
+
+    prefix: str
+    """What their names begin with."""
+    enough: Sequence[str] = ()
+    """The first one of these that is there may stand for all."""
 
 
 def outcomes(
@@ -76,15 +86,18 @@ def outcomes(
 
 
 def read_part(
-    files: Sequence[bytes], at: int, flags: int, numbers: Sequence[int]
+    files: Sequence[bytes], links: Links | None, at: int, flags: int, numbers: Sequence[int]
 ) -> list[TextOrErrno]:
-    """The texts of FILES of each block, whose names have a slash in front; those of one block after
-    those of the block before, which the kernel then finds faster."""
+    """The texts of FILES of each block, whose names have a slash in front, and the names of its
+    LINKS; those of one block after those of the block before, which the kernel then finds
+    faster."""
     # On a large machine this loop takes most of the time of lsmem: three system calls, and nothing
     # else. Paths of bytes need no encoding. A read at an offset fails on a FIFO. The type of a file
-    # is checked once for each text, because a machine has few different texts.
-    flags |= READING
-    open_, read, close = os.open, os.pread, os.close
+    # is checked once for each text, because a machine has few different texts. To look a name up
+    # takes a quarter of the time of a listing.
+    enough = [(b"/" + name, name) for name in map(os.fsencode, links.enough)] if links else []
+    opening, listing = flags | READING, flags | LISTING
+    open_, read, close, access, here = os.open, os.pread, os.close, os.access, os.F_OK
     results: list[TextOrErrno] = []
     append = results.append
     known: dict[bytes, bytes] = {}
@@ -92,54 +105,40 @@ def read_part(
         block = b"memory%d" % number
         for name in files:
             try:
-                file = open_(block + name, flags, dir_fd=at)
+                file = open_(block + name, opening, dir_fd=at)
                 try:
                     text = read(file, SHORT, 0)
-                    if text not in known:
+                    try:
+                        append(known[text])
+                    except KeyError:
                         full = whole(file, text)
-                        if full is not text:
-                            append(full)
-                            continue
-                        known[text] = text
-                    append(known[text])
+                        append(full)
+                        if full is text:
+                            known[text] = text
                 finally:
                     close(file)
             except OSError as error:
                 append(error.errno or errno.EIO)
-    return results
-
-
-def list_part(
-    prefix: str, enough: Sequence[bytes], at: int, flags: int, numbers: Sequence[int]
-) -> list[TextOrErrno]:
-    """The names in the directory of each block that begin with PREFIX, joined; or only the first
-    one of ENOUGH, each with a slash in front, that is there: looking a name up takes a quarter of
-    the time of a listing."""
-    flags |= LISTING
-    access = os.access
-    results: list[TextOrErrno] = []
-    known: dict[bytes, bytes] = {}
-    for number in numbers:
-        block = b"memory%d" % number
-        for name in enough:
-            if access(block + name, os.F_OK, dir_fd=at, follow_symlinks=False):
-                results.append(name[1:])
+        for path, name in enough:
+            if access(block + path, here, dir_fd=at, follow_symlinks=False):
+                append(name)
                 break
         else:
-            try:
-                names = _listed(block, prefix, at, flags)
-                results.append(known.setdefault(names, names))
-            except OSError as error:
-                results.append(error.errno or errno.EIO)
+            if links:
+                names = _listed(block, links.prefix, at, listing)
+                append(known.setdefault(names, names) if isinstance(names, bytes) else names)
     return results
 
 
-def _listed(block: bytes, prefix: str, at: int, flags: int) -> bytes:
-    directory = os.open(block, flags, dir_fd=at)
+def _listed(block: bytes, prefix: str, at: int, flags: int) -> TextOrErrno:
     try:
-        return joined(os.listdir(directory), prefix)
-    finally:
-        os.close(directory)
+        directory = os.open(block, flags, dir_fd=at)
+        try:
+            return joined(os.listdir(directory), prefix)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        return error.errno or errno.EIO
 
 
 def whole(file: int, start: bytes, path: str = "") -> bytes:

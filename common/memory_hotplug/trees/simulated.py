@@ -5,20 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
 from memory_hotplug.attribute import ACPI, MEMORY, TIERS
 from memory_hotplug.errors import BadMachineError
-from memory_hotplug.trees.files import (
-    ABOUT,
-    IOMEM,
-    LOG,
-    FileTree,
-    names_one_by_one,
-    read_one_by_one,
-)
+from memory_hotplug.trees.files import ABOUT, IOMEM, LOG, FileTree, read_one_by_one
+from memory_hotplug.trees.many import Links
 from safe_files.beneath import os_error
 
 TYPE_CHECKING = False
@@ -304,14 +298,13 @@ class KernelTree:
         return self.kernel
 
     def read_each(
-        self, directory: str, numbers: Iterable[int], *attributes: str
+        self,
+        directory: str,
+        numbers: Iterable[int],
+        *attributes: str,
+        links: Links | None = None,
     ) -> list[bytes | OSError]:
-        return read_one_by_one(self, directory, numbers, *attributes)
-
-    def names_each(
-        self, directory: str, numbers: Iterable[int], prefix: str, enough: Sequence[str] = ()
-    ) -> list[bytes | OSError]:
-        return names_one_by_one(self, directory, numbers, prefix)
+        return read_one_by_one(self, directory, numbers, *attributes, links=links)
 
     def write(self, path: str, word: str) -> None:
         self.sysfs.write(path, word.encode())
