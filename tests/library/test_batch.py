@@ -1,6 +1,9 @@
 """Many blocks, one after another: spares, and no more tries once memory for struct pages is out."""
 
+import errno
 from typing import cast
+
+import pytest
 
 from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, State
@@ -147,3 +150,29 @@ def test_a_write_after_which_the_kernel_may_need_another_is_noted() -> None:
         list(carry_out(machine, offline, [4], Terms(held=cast(Held, told))))
         list(carry_out(machine, Order(Action.DECONFIGURE), [4], Terms(held=cast(Held, told))))
     assert told.said == ["4 apply", "clear"]
+
+
+@pytest.mark.parametrize("times", [1, None])
+def test_a_block_that_lacked_memory_comes_back_after_the_others(times: int | None) -> None:
+    with lpar() as machine:
+        assert all(one.result is Result.DONE for one in carry_out(machine, ENABLE, range(4, 7)))
+        kernel = cast(KernelTree, machine.tree).kernel
+        kernel.set_fault("config", 5, Fault("ENOMEM", times))
+        kernel.set_fault("offline", 6, Fault("EBUSY"))
+        disable = Order(Action.DISABLE)
+        terms = Terms(all_or_nothing=True)
+        *_, one, other = carry_out(machine, disable, range(4, 7), terms)
+        states = [block.state for block in machine.blocks(["state"])][4:7]
+    assert one.number == 4
+    assert one.result is Result.TAKEN_BACK
+    assert other.number == 5
+    refused = [write.errno for write in other.writes if write.undoing]
+    if times:
+        assert other.result is Result.TAKEN_BACK
+        assert not other.stuck
+        assert refused == [errno.ENOMEM, None, None]
+        assert states == [State.ONLINE] * 3
+    else:
+        assert other.stuck
+        assert refused == [errno.ENOMEM] * 2
+        assert states == [State.ONLINE, State.OFFLINE, State.ONLINE]

@@ -18,7 +18,7 @@ from memory_hotplug.change.journal import Left
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import NEEDED, Change, Order, Plan, change_to, order_to
-from memory_hotplug.change.transaction import UNDOING, Site, Terms, Transaction
+from memory_hotplug.change.transaction import UNDOING, WANTS_MEMORY, Site, Terms, Transaction
 from memory_hotplug.checks import check_type, refuse, whole_number
 from memory_hotplug.errors import BlockError, NoSuchBlockError
 from memory_hotplug.machine import Machine
@@ -101,12 +101,25 @@ def carry_out_each(
 
 def take_back(machine: Machine, outcomes: Iterable[Outcome], terms: Terms) -> Iterator[Outcome]:
     """Bring the blocks of OUTCOMES back to what they were before, the last one first; yield what
-    became of each."""
+    became of each. A block for which there was no memory is tried again once others have come back,
+    and have perhaps brought some."""
     return _taken_back(Site(machine, terms), [*outcomes])
 
 
 def _taken_back(site: Site, outcomes: Reversible[Outcome]) -> Iterator[Outcome]:
-    return (_take_back(site, outcome) for outcome in reversed(outcomes))
+    todo = [*reversed(outcomes)]
+    while todo:
+        short = []
+        for outcome in todo:
+            back = _take_back(site, outcome)
+            if back.stuck and back.stuck.cause in WANTS_MEMORY:
+                short.append((outcome, back))
+            else:
+                yield back
+        if len(short) == len(todo):
+            yield from (back for _, back in short)
+            return
+        todo = [outcome._replace(writes=back.writes) for outcome, back in short]
 
 
 def _joined(earlier: Outcome | None, later: Outcome) -> Outcome:

@@ -24,7 +24,16 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.seen.in_use import usage
 
-__all__ = ["NOT_MOVED", "UNDOING", "Patience", "Site", "Terms", "Transaction", "Watch"]
+__all__ = [
+    "NOT_MOVED",
+    "UNDOING",
+    "WANTS_MEMORY",
+    "Patience",
+    "Site",
+    "Terms",
+    "Transaction",
+    "Watch",
+]
 
 
 class Patience(NamedTuple):
@@ -146,14 +155,15 @@ class Site:
             self.terms.guard.count(outcome)
         if outcome.result is Result.DONE:
             self.without_memory = 0
-        elif error and error.step == CONFIGURE.name and error.cause in _WANTS_MEMORY:
+        elif error and error.step == CONFIGURE.name and error.cause in WANTS_MEMORY:
             self.without_memory += 1
 
 
 NOT_MOVED = (errno.EBUSY, errno.EAGAIN, errno.EINTR)
 """What the kernel says of a block that it could not empty: it does not say why."""
 
-_WANTS_MEMORY = (Cause.NO_STRUCT_PAGES, Cause.NO_MEMORY)
+WANTS_MEMORY = (Cause.NO_STRUCT_PAGES, Cause.NO_MEMORY)
+"""The causes of what may succeed once other memory is there."""
 
 
 def _takes_struct_pages(change: Change) -> bool:
