@@ -261,6 +261,26 @@ def test_a_block_of_several_nodes_leaves_the_others_theirs(tmp_path: Path) -> No
     assert nodes == [(2,), (2, 3), (2,)]
 
 
+@pytest.mark.parametrize("side", [MEMORY, NODE])
+def test_a_few_blocks_have_the_same_nodes_as_among_all(side: Path, tmp_path: Path) -> None:
+    memory = static_tree.plain(tmp_path, ["online"] * 40) / MEMORY
+    machine = Machine.at(tmp_path)
+    assert machine.block(1).nodes is None
+    (tmp_path / NODE / "node0").mkdir(parents=True)
+    (tmp_path / NODE / "node0/memory99").touch()
+    assert [block.nodes for block in machine.blocks(("nodes",))] == [None] * 40
+    for number in range(40):
+        for node in {2: (1, 0), 3: ()}.get(number, (0,)):
+            (tmp_path / NODE / f"node{node}").mkdir(exist_ok=True)
+            if side == MEMORY:
+                (memory / f"memory{number}/node{node}").symlink_to(f"../../node/node{node}")
+            else:
+                (tmp_path / NODE / f"node{node}/memory{number}").touch()
+    nodes = [block.nodes for block in machine.blocks(("nodes",))]
+    assert nodes[:5] == [(0,), (0,), (0, 1), (), (0,)]
+    assert [machine.block(number).nodes for number in range(40)] == nodes
+
+
 def test_a_block_of_several_nodes_has_them_all_and_stands_on_the_lowest(tmp_path: Path) -> None:
     static_tree.make(tmp_path, {"block_size": 1 << 27, "blocks": [{"range": [0, 1], "node": 2}]})
     for node in (10, 1):

@@ -7,6 +7,7 @@ import pytest
 from memory_hotplug import Machine
 from memory_hotplug.block import State
 from memory_hotplug.change.rehearsal import Rehearsal
+from memory_hotplug.trees.many import Links
 from memsim import directory
 from simulated import Make, s390, x86
 from static_tree import FIRMWARE, MEMORY, PARAMETERS, plain
@@ -15,12 +16,15 @@ from static_tree import FIRMWARE, MEMORY, PARAMETERS, plain
 def test_a_rehearsal_reads_all_blocks_as_they_would_be(machine: Make) -> None:
     with Machine.at(machine(s390())) as opened:
         rehearsal = Rehearsal(opened)
-        before = opened.tree.read_each(str(MEMORY), [2, 3, 4], "state")
-        assert [str(text) for text in before[:2]] == ["b'online\\n'"] * 2
-        assert rehearsal.read_each(str(MEMORY), [2, 3], "state") == before[:2]
+        links = Links("node")
+        online, node = b"online\n", b"node0"
+        blocks, few = str(MEMORY), [2, 3]
+        assert opened.tree.read_each(blocks, few, "state", links=links) == [online, node] * 2
+        assert rehearsal.read_each(blocks, few, "state", links=links) == [online, node] * 2
         rehearsal.write(f"{MEMORY}/memory3/state", "offline")
-        online, offline, gone = rehearsal.read_each(str(MEMORY), [2, 3, 4], "state")
-        assert (online, offline) == (b"online\n", b"offline\n")
+        found = rehearsal.read_each(blocks, few, "state", links=links)
+        assert found == [online, node, b"offline\n", node]
+        (gone,) = rehearsal.read_each(blocks, [4], "state")
         assert isinstance(gone, FileNotFoundError)
         assert [block.state for block in Machine(rehearsal).blocks()][2:4] == [
             State.ONLINE,

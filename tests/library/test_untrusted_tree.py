@@ -257,6 +257,15 @@ def test_an_attribute_is_no_longer_than_a_page(root: Path) -> None:
             assert len(tree.read(path)) == length
 
 
+def test_attributes_of_many_blocks_that_begin_alike_are_read_to_their_ends(root: Path) -> None:
+    texts = [b"x" * 200, b"x" * 128, b"x" * 127 + b"y" * 2, b"x" * 200 + b"y"]
+    for number, text in enumerate(texts):
+        (root / MEMORY / f"memory{number}/state").write_bytes(text)
+    settle()
+    with FileTree(str(root)) as tree:
+        assert tree.read_each(str(MEMORY), range(4), "state") == texts
+
+
 def test_links_that_stay_in_the_tree_are_followed(root: Path) -> None:
     expected = list(Machine.at(root).blocks())
     (root / MEMORY / "memory1").rename(root / "sys/elsewhere")

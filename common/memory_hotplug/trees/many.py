@@ -111,9 +111,8 @@ def read_part(
                     try:
                         append(known[text])
                     except KeyError:
-                        full = whole(file, text)
-                        append(full)
-                        if full is text:
+                        append(whole(file, text))
+                        if len(text) < SHORT:
                             known[text] = text
                 finally:
                     close(file)
