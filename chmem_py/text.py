@@ -151,7 +151,7 @@ class Text:
 
     def _format_total(self) -> Iterator[str | Sentence]:
         tally, selection = self.tally, self.tally.selection
-        if not selection.by_size or tally.done >= selection.asked or tally.refused:
+        if not selection.by_size or tally.done >= selection.asked or tally.too_few:
             return
         action = selection.request.action
         sentence = messages.COULD_ONLY.of(action=action.value, size=sizes.human(tally.bytes_done))
