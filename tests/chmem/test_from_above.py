@@ -57,7 +57,7 @@ def test_the_lines_of_all_or_nothing_ascend(machine: Make, chmem: Command) -> No
     root = machine({**x86(), "blocks": blocks})
     done = chmem("-s", root, "-d", "-b", "0-3", "-v", "--all-or-nothing", "--force")
     assert (done.status, online(root)) == (0, [])
-    assert numbers(done.stdout) == [1, 2, 0, 3]
+    assert numbers(done.stdout) == [0, 1, 2, 3]
 
 
 def test_the_document_ascends(root: Path, chmem: Command) -> None:
