@@ -82,7 +82,7 @@ def change(make: Maker, asked: Asked) -> int:
             if options.json:
                 from chmem_py.document import document_of
 
-                output.write([document_of(*done, _shown(asked, job), output, machine.tree.root)])
+                output.write([document_of(done, _shown(asked, job), output, machine.tree.root)])
             return output.finish(done.status)
 
 
@@ -153,8 +153,8 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
             _note_too_late(machine, job.policy, options, output)
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
         status = _put_back(site, done, selection.undoes.layout)
-    as_a_whole = options.all_or_nothing and status != Exit.SUCCESS
-    if options.install and done.signal is None and not as_a_whole:
+    whole = status == Exit.SUCCESS or not options.all_or_nothing
+    if options.install and done.signal is None and whole:
         from chmem_py.install import install_units
         from memory_hotplug.layout.places import read_layout
 
@@ -259,7 +259,7 @@ def to_memory(machine: Machine, asked: Asked) -> Job:
         request = Request(options.device or f"node {options.node}", whole=True)
     if request.size is None and options.order is not None:
         raise UsageError(messages.ORDER_OF_WHAT.of(text=request.text))
-    return _job(machine, request._replace(device=options.device), Action(options.action), asked)
+    return _job(machine, request, Action(options.action), asked)
 
 
 def to_online(machine: Machine, asked: Asked) -> Job:
@@ -278,7 +278,7 @@ def _job(machine: Machine, request: Request, action: Action, asked: Asked) -> Jo
     options, output = asked.options, asked.output
     zone = zone_for(machine, action, options.zone, output)
     order = Order(action, zone, options.memmap_on_memory)
-    request = request._replace(order=order, node=options.node)
+    request = request._replace(order=order, node=options.node, device=options.device)
 
     def work(how: How) -> Work | None:
         possible = is_possible(machine, action, options, output)
