@@ -109,15 +109,15 @@ def _do(site: Workplace, job: Job, asked: Asked) -> Done:
     if work is None:
         return gave_up(select_nothing(job.request, site.machine))
     say_remarks(work.selection.remarks, output)
-    others = None
+    contest = None
     if options.persistent:
-        from chmem_py.persistence import contest
+        from chmem_py.persistence import contest_of
 
-        others = contest(site.machine)
-        others.check(job, work.selection)
+        contest = contest_of(site.machine)
+        contest.check(job, work.selection)
     done = run_changes(site, work, options)
     try:
-        return done._replace(status=_keep(site, job, done, others, asked))
+        return done._replace(status=_keep(site, job, done, contest, asked))
     except (MemoryHotplugError, OSError) as error:
         program.complain_of(NAME, error, output.say)
         changed = bool(done.tally.changed or done.tally.settings or output.files)
@@ -140,15 +140,15 @@ def _manner(site: Workplace, job: Job, options: Options) -> How:
     )
 
 
-def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: Asked) -> int:
+def _keep(site: Workplace, job: Job, done: Done, contest: Contest | None, asked: Asked) -> int:
     """Write what is to outlive a boot; the exit status."""
     options, output = asked.options, asked.output
     machine, held, status = site.machine, site.held, done.status
     selection = done.tally.selection
-    if others:
+    if contest:
         from chmem_py.persistence import persist
 
-        status = persist(machine, job, done, others, held, output)
+        status = persist(machine, job, done, contest, held, output)
         if job.policy and held and status == Exit.SUCCESS:
             _note_too_late(machine, job.policy, options, output)
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
@@ -159,11 +159,11 @@ def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: 
         from memory_hotplug.layout.places import read_layout
 
         install_units(machine, output, dry_run=options.dry_run)
-        if output.files and held and not others:
+        if output.files and held and not contest:
             _note_too_late(machine, read_layout(machine.tree.root).policy, options, output)
         if status == Exit.FAILURE and output.files:
             status = Exit.PARTLY
-    if held and not others and (output.advice or options.json):
+    if held and not contest and (output.advice or options.json):
         lasting = "persistent" in ACTIONS[options.action or ""].takes
         keeps = "--persistent keeps it" if lasting else "chmem --save keeps it"
         if sentence := _reverted(machine, done.tally, keeps):

@@ -163,7 +163,7 @@ class Contest(NamedTuple):
         return None
 
 
-def contest(machine: Machine) -> Contest:
+def contest_of(machine: Machine) -> Contest:
     """What else says what the memory is to be. Raises LayoutError, and OSError."""
     others = other_layouts(machine)
     table = machine.read(NEEDED_FOR_LAYOUT)
@@ -198,7 +198,7 @@ def _place(where: Where) -> str:
 
 
 def persist(
-    machine: Machine, job: Job, done: Done, others: Contest, held: Held | None, output: Output
+    machine: Machine, job: Job, done: Done, contest: Contest, held: Held | None, output: Output
 ) -> int:
     """Write what was changed, or was so already, to the layout: blocks, or the policy of JOB. Where
     nothing applies the layout at boot, install what does. The exit status.
@@ -206,10 +206,10 @@ def persist(
     Without HELD, as in a dry run, it is only said. Raises LayoutError, and OSError.
     """
     found = _to_persist(machine, done, rehearsed=held is None)
-    blocks = others.settled(found, done.tally.selection)
+    blocks = contest.settled(found, done.tally.selection)
     if not (done.status == Exit.SUCCESS if job.policy else blocks):
         return done.status
-    layout = others.saved
+    layout = contest.saved
     layout = with_policy(layout, job.policy) if job.policy else added(layout, blocks)
     text = format_layout(layout, HEADING)
     installs = not is_applied_at_boot(machine.tree.root)
@@ -222,10 +222,10 @@ def persist(
     if installs:
         install_units(machine, output, dry_run=dry_run)
     else:
-        refresh_rules(machine, others.whole(layout), output, dry_run=dry_run)
+        refresh_rules(machine, contest.whole(layout), output, dry_run=dry_run)
     if not (output.files or output.document or done.tally.changed or done.tally.settings):
         output.write(["nothing to change"])
-    known = others.with_nodes_now() if held else others
+    known = contest.with_nodes_now() if held else contest
     if reason := known.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
         output.say(reason)
         return Exit.PARTLY
@@ -264,7 +264,7 @@ def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Out
     if dry_run and now != layout.before and (refusal := why_not_written(root, SAVED)):
         raise refusal
     bring(root, SAVED, layout.before, output, f"/{SAVED} is as it was before", dry_run=dry_run)
-    rest = contest(machine).whole(layout_in(machine, layout.before))
+    rest = contest_of(machine).whole(layout_in(machine, layout.before))
     installed = None
     if layout.installed and not (rest.entries or rest.policy.said):
         # Without what is really removed or installed, undoing this finds nothing to do. Where the
