@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from chmem_py import cause_messages, messages
-from chmem_py.command_lines import command, options_of, program
+from chmem_py.command_lines import command, kept_for_blocks, program
 from hotplug_cli import sizes, tree_messages
 from hotplug_cli.block_names import named, named_one, named_runs, ranges_named, some
 from hotplug_cli.message import Message, Sentence, Wording
@@ -212,7 +212,7 @@ def format_advice(
     """Messages after the work: the causes, and how to go on; with the options SAID in the commands
     that are advised."""
     tree, request = machine.tree, tally.selection.request
-    outcomes, kept = tally.outcomes.values(), options_of(said, ("persistent", "timeout", "retry"))
+    outcomes, kept = tally.outcomes.values(), kept_for_blocks(said)
     for outcome in outcomes:
         if outcome.stuck:
             yield format_left(outcome, tree, kept)

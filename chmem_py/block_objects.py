@@ -26,7 +26,7 @@ from memory_hotplug.condition import condition_of
 from memory_hotplug.errors import BlockError, errno_name
 from memory_hotplug.request.tally import Tally
 
-__all__ = ["BLOCK", "ERRNO", "NO_ERROR", "Tried", "errno_of"]
+__all__ = ["BLOCK", "ERRNO", "NO_ERROR", "InRun", "Tried", "errno_of"]
 
 _WITHOUT_BLOCK = (Result.ALREADY, Result.NOT_TRIED)
 """The results of blocks that the document only counts, or names in a message."""
@@ -55,7 +55,14 @@ class Tried(NamedTuple):
 
     def each(self, rows: Sequence[Key], things: Iterable[object]) -> list[dict[str, Any]]:
         """An object about each of THINGS."""
-        return [filled(rows, (self, thing)) for thing in things]
+        return [filled(rows, InRun(self, thing)) for thing in things]
+
+
+class InRun(NamedTuple):
+    """What a row of a table gets: a block, a step, an error or another thing of a run."""
+
+    run: Tried
+    thing: Any
 
 
 def errno_of(number: int | None) -> str | int | None:
@@ -67,45 +74,45 @@ ERRNO = {"type": ["string", "integer", "null"]}
 NO_ERROR = "the kernel's error, such as EBUSY; its number where Python has no name; null if none"
 
 _STEP = (
-    Key("step", "what was to be done", TEXT, lambda one: one[1].step),
-    Key("path", "the file", TEXT, lambda one: f"{one[0].root}/{one[1].path}"),
-    Key("value", "what was written to it", TEXT, lambda one: one[1].word),
+    Key("step", "what was to be done", TEXT, lambda one: one.thing.step),
+    Key("path", "the file", TEXT, lambda one: f"{one.run.root}/{one.thing.path}"),
+    Key("value", "what was written to it", TEXT, lambda one: one.thing.word),
     Key(
         "happened",
         "whether the kernel has done it",
         FLAG,
-        lambda one: one[0].real and one[1].happened,
+        lambda one: one.run.real and one.thing.happened,
     ),
-    Key("errno", NO_ERROR, ERRNO, lambda one: errno_of(one[1].errno)),
+    Key("errno", NO_ERROR, ERRNO, lambda one: errno_of(one.thing.errno)),
     Key(
         "tries",
         "how often it was written",
         {"type": "integer", "minimum": 1},
-        lambda one: one[1].tries,
+        lambda one: one.thing.tries,
     ),
-    Key("undoing", "whether it undoes an earlier step", FLAG, lambda one: one[1].undoing),
+    Key("undoing", "whether it undoes an earlier step", FLAG, lambda one: one.thing.undoing),
 )
 
 _ERROR = (
-    Key("step", "the step that failed", TEXT, lambda one: one[1].step),
+    Key("step", "the step that failed", TEXT, lambda one: one.thing.step),
     Key(
         "cause",
         "the cause, which stays when its words change",
         {"enum": [cause.name.lower() for cause in Cause if cause not in GUARDED]},
-        lambda one: one[1].cause.name.lower(),
+        lambda one: one.thing.cause.name.lower(),
     ),
-    Key("errno", NO_ERROR, ERRNO, lambda one: errno_of(one[1].errno)),
+    Key("errno", NO_ERROR, ERRNO, lambda one: errno_of(one.thing.errno)),
     Key(
         "reason",
         "the cause in a few words",
         TEXT,
-        lambda one: words_of(one[1], one[0].tally).reason,
+        lambda one: words_of(one.thing, one.run.tally).reason,
     ),
     Key(
         "advice",
         "the likely cause, and what to do now; empty if nothing is known",
         TEXT,
-        lambda one: words_of(one[1], one[0].tally).advice,
+        lambda one: words_of(one.thing, one.run.tally).advice,
     ),
 )
 
@@ -128,45 +135,45 @@ _CONDITION = (
 
 
 def _error_of(run: Tried, error: BlockError | None) -> dict[str, Any] | None:
-    return None if error is None else filled(_ERROR, (run, error))
+    return None if error is None else filled(_ERROR, InRun(run, error))
 
 
 _RESULTS = [result.value for result in Result if result not in _WITHOUT_BLOCK]
 
 BLOCK = (
-    Key("block", "its number", COUNT, lambda one: one[1].number),
-    Key("start", "its first address", COUNT, lambda one: one[1].number * one[0].block_size),
-    Key("size", "its bytes", BYTES, lambda one: one[0].block_size),
-    Key("result", "what became of it", {"enum": _RESULTS}, lambda one: one[1].result.value),
+    Key("block", "its number", COUNT, lambda one: one.thing.number),
+    Key("start", "its first address", COUNT, lambda one: one.thing.number * one.run.block_size),
+    Key("size", "its bytes", BYTES, lambda one: one.run.block_size),
+    Key("result", "what became of it", {"enum": _RESULTS}, lambda one: one.thing.result.value),
     Key(
         "before",
         "its condition before",
         object_of(_CONDITION),
-        lambda one: filled(_CONDITION, condition_of(one[1].before)),
+        lambda one: filled(_CONDITION, condition_of(one.thing.before)),
     ),
     Key(
         "after",
         "its condition afterwards",
         object_of(_CONDITION),
-        lambda one: filled(_CONDITION, condition_of(one[1].after)),
+        lambda one: filled(_CONDITION, condition_of(one.thing.after)),
     ),
     Key(
         "steps",
         "what was written, in order",
         array_of(object_of(_STEP)),
-        lambda one: one[0].each(_STEP, one[1].writes),
+        lambda one: one.run.each(_STEP, one.thing.writes),
     ),
-    Key("undone", "the steps that were undone", TEXTS, lambda one: list(one[1].undone)),
+    Key("undone", "the steps that were undone", TEXTS, lambda one: list(one.thing.undone)),
     Key(
         "error",
         "why it failed; null if it did not",
         nullable(object_of(_ERROR)),
-        lambda one: _error_of(one[0], one[1].error),
+        lambda one: _error_of(one.run, one.thing.error),
     ),
     Key(
         "not_undone",
         "why it could not be brought back; null if it could, or was not to be",
         nullable(object_of(_ERROR)),
-        lambda one: _error_of(one[0], one[1].stuck),
+        lambda one: _error_of(one.run, one.thing.stuck),
     ),
 )

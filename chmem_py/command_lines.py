@@ -11,6 +11,8 @@ from memory_hotplug.trees.files import Tree
 
 _NOT_KEPT = {"blocks", "sysroot", "advice", "json", "verbose"}
 """The options about an operand, about the machine, which `command` adds, and about reports."""
+_OF_ALL = {"node", "device", "all-or-nothing", "dry-run"}
+"""The options that say what is asked for as a whole, and nothing of a block that is named."""
 
 
 def quoted(word: str) -> str:
@@ -31,10 +33,17 @@ def kept(said: Mapping[str, str], action: str, *beside: str) -> str:
     to a command that has these."""
     taken = ACTIONS[action].takes - _NOT_KEPT
     fit = (name for name in said if all(goes_with(name, other) for other in beside))
-    return options_of(said, taken.intersection(fit))
+    return _options_of(said, taken.intersection(fit))
 
 
-def options_of(said: Mapping[str, str], names: Collection[str]) -> str:
+def kept_for_blocks(said: Mapping[str, str]) -> str:
+    """Those of the options SAID that say the same of each block, to be added to a command that has
+    certain blocks deconfigured or set online."""
+    taken = ACTIONS["deconfigure"].takes & ACTIONS["enable"].takes
+    return _options_of(said, taken - _NOT_KEPT - _OF_ALL)
+
+
+def _options_of(said: Mapping[str, str], names: Collection[str]) -> str:
     """Those of the options SAID that are among NAMES, to be added to a command."""
     given = [(name, value) for name, value in said.items() if name in names]
     words = (f"{name} {quoted(value)}" if value else name for name, value in given)

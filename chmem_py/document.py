@@ -5,9 +5,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chmem_py.block_objects import BLOCK, ERRNO, NO_ERROR, Tried, errno_of
+from chmem_py.block_objects import BLOCK, ERRNO, NO_ERROR, InRun, Tried, errno_of
 from chmem_py.message_objects import MESSAGE, objects_of
 from chmem_py.output import Output
+from chmem_py.run import Done
 from hotplug_cli.documents import (
     BYTES,
     COUNT,
@@ -25,8 +26,6 @@ from hotplug_cli.documents import (
 from hotplug_cli.exits import Exit
 from hotplug_cli.message import Sentence
 from memory_hotplug.change.plan import Action
-from memory_hotplug.layout.settings import Setting
-from memory_hotplug.request.tally import Tally
 
 SCHEMA_VERSION = 1
 """The version of the document."""
@@ -44,19 +43,11 @@ class _Told(NamedTuple):
     """None if the command line is wrong, or there is no machine."""
 
 
-def document_of(
-    tally: Tally,
-    status: int,
-    signal: int | None,
-    forecast: Sequence[Sentence],
-    options: Mapping[str, Any],
-    output: Output,
-    root: str,
-) -> str:
-    """The document about a request that was tried below ROOT. FORECAST is what a dry run finds;
-    OPTIONS has the action, and how it was done; OUTPUT what was told."""
-    run = Tried(tally, forecast, options, output, os.path.abspath(root).rstrip("/"))
-    return _text(_Told(status, signal, output.messages, run))
+def document_of(done: Done, options: Mapping[str, Any], output: Output, root: str) -> str:
+    """The document about a request that was tried below ROOT. OPTIONS has the action, and how it
+    was done; OUTPUT what was told."""
+    run = Tried(done.tally, done.forecast, options, output, os.path.abspath(root).rstrip("/"))
+    return _text(_Told(done.status, done.signal, output.messages, run))
 
 
 def failure(status: int, messages: Sequence[Sentence]) -> str:
@@ -160,60 +151,59 @@ _REQUEST = (
 )
 
 
-# Files, settings, devices: each row takes the run and the thing
+# Files, settings, devices
 
 
-def _failure_of(one: tuple[Tried, Setting]) -> str | int | None:
+def _failure_of(one: InRun) -> str | int | None:
     """Why a setting could not be written."""
-    run, setting = one
-    failed = {setting.path: error for setting, error in run.tally.settings_failed}
-    error = failed.get(setting.path)
+    failed = {setting.path: error for setting, error in one.run.tally.settings_failed}
+    error = failed.get(one.thing.path)
     return errno_of(error.errno or 0) if error else None
 
 
 _FILE = (
-    Key("path", "the file", TEXT, lambda one: f"{one[0].root}/{one[1].path}"),
+    Key("path", "the file", TEXT, lambda one: f"{one.run.root}/{one.thing.path}"),
     Key(
         "change",
         "what was done to it",
         {"enum": ["write", "remove"]},
-        lambda one: "remove" if one[1].removed else "write",
+        lambda one: "remove" if one.thing.removed else "write",
     ),
     Key(
         "happened",
         "false if a run would do so, in a dry run",
         FLAG,
-        lambda one: not one[1].rehearsed,
+        lambda one: not one.thing.rehearsed,
     ),
 )
 
 _SETTING = (
-    Key("setting", "its key in the policy of a layout", TEXT, lambda one: one[1].name),
-    Key("path", "its file", TEXT, lambda one: f"{one[0].root}/{one[1].path}"),
-    Key("before", "its value before", TEXT, lambda one: one[1].before),
-    Key("value", "the value that was to be written", TEXT, lambda one: one[1].word),
+    Key("setting", "its key in the policy of a layout", TEXT, lambda one: one.thing.name),
+    Key("path", "its file", TEXT, lambda one: f"{one.run.root}/{one.thing.path}"),
+    Key("before", "its value before", TEXT, lambda one: one.thing.before),
+    Key("value", "the value that was to be written", TEXT, lambda one: one.thing.word),
     Key(
         "changed",
         "whether it was written",
         FLAG,
-        lambda one: one[0].real and one[1].path in {s.path for s in one[0].tally.settings},
+        lambda one: one.run.real and one.thing.path in {s.path for s in one.run.tally.settings},
     ),
     Key("errno", NO_ERROR, ERRNO, _failure_of),
 )
 
 _DEVICE = (
-    Key("device", "a device that brought memory", TEXT, lambda one: one[1].device),
+    Key("device", "a device that brought memory", TEXT, lambda one: one.thing.device),
     Key(
         "bytes_taken",
         "bytes of it that were set offline",
         BYTES,
-        lambda one: one[1].taken * one[0].block_size,
+        lambda one: one.thing.taken * one.run.block_size,
     ),
     Key(
         "bytes_online",
         "bytes of it that are online still; it can be removed if there are none",
         BYTES,
-        lambda one: one[1].left * one[0].block_size,
+        lambda one: one.thing.left * one.run.block_size,
     ),
 )
 

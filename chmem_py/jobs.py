@@ -82,7 +82,7 @@ def change(make: Maker, asked: Asked) -> int:
             if options.json:
                 from chmem_py.document import document_of
 
-                output.write([document_of(*done, _shown(asked, job), output, machine.tree.root)])
+                output.write([document_of(done, _shown(asked, job), output, machine.tree.root)])
             return output.finish(done.status)
 
 
@@ -109,15 +109,15 @@ def _do(site: Workplace, job: Job, asked: Asked) -> Done:
     if work is None:
         return gave_up(select_nothing(job.request, site.machine))
     say_remarks(work.selection.remarks, output)
-    others = None
+    contest = None
     if options.persistent:
-        from chmem_py.persistence import contest
+        from chmem_py.persistence import contest_of
 
-        others = contest(site.machine)
-        others.check(job, work.selection)
+        contest = contest_of(site.machine)
+        contest.check(job, work.selection)
     done = run_changes(site, work, options)
     try:
-        return done._replace(status=_keep(site, job, done, others, asked))
+        return done._replace(status=_keep(site, job, done, contest, asked))
     except (MemoryHotplugError, OSError) as error:
         program.complain_of(NAME, error, output.say)
         changed = bool(done.tally.changed or done.tally.settings or output.files)
@@ -140,30 +140,30 @@ def _manner(site: Workplace, job: Job, options: Options) -> How:
     )
 
 
-def _keep(site: Workplace, job: Job, done: Done, others: Contest | None, asked: Asked) -> int:
+def _keep(site: Workplace, job: Job, done: Done, contest: Contest | None, asked: Asked) -> int:
     """Write what is to outlive a boot; the exit status."""
     options, output = asked.options, asked.output
     machine, held, status = site.machine, site.held, done.status
     selection = done.tally.selection
-    if others:
+    if contest:
         from chmem_py.persistence import persist
 
-        status = persist(machine, job, done, others, held, output)
+        status = persist(machine, job, done, contest, held, output)
         if job.policy and held and status == Exit.SUCCESS:
             _note_too_late(machine, job.policy, options, output)
     elif selection.undoes and selection.undoes.layout and status == Exit.SUCCESS:
         status = _put_back(site, done, selection.undoes.layout)
-    as_a_whole = options.all_or_nothing and status != Exit.SUCCESS
-    if options.install and done.signal is None and not as_a_whole:
+    whole = status == Exit.SUCCESS or not options.all_or_nothing
+    if options.install and done.signal is None and whole:
         from chmem_py.install import install_units
         from memory_hotplug.layout.places import read_layout
 
         install_units(machine, output, dry_run=options.dry_run)
-        if output.files and held and not others:
+        if output.files and held and not contest:
             _note_too_late(machine, read_layout(machine.tree.root).policy, options, output)
         if status == Exit.FAILURE and output.files:
             status = Exit.PARTLY
-    if held and not others and (output.advice or options.json):
+    if held and not contest and (output.advice or options.json):
         lasting = "persistent" in ACTIONS[options.action or ""].takes
         keeps = "--persistent keeps it" if lasting else "chmem --save keeps it"
         if sentence := _reverted(machine, done.tally, keeps):
@@ -259,7 +259,7 @@ def to_memory(machine: Machine, asked: Asked) -> Job:
         request = Request(options.device or f"node {options.node}", whole=True)
     if request.size is None and options.order is not None:
         raise UsageError(messages.ORDER_OF_WHAT.of(text=request.text))
-    return _job(machine, request._replace(device=options.device), Action(options.action), asked)
+    return _job(machine, request, Action(options.action), asked)
 
 
 def to_online(machine: Machine, asked: Asked) -> Job:
@@ -278,7 +278,7 @@ def _job(machine: Machine, request: Request, action: Action, asked: Asked) -> Jo
     options, output = asked.options, asked.output
     zone = zone_for(machine, action, options.zone, output)
     order = Order(action, zone, options.memmap_on_memory)
-    request = request._replace(order=order, node=options.node)
+    request = request._replace(order=order, node=options.node, device=options.device)
 
     def work(how: How) -> Work | None:
         possible = is_possible(machine, action, options, output)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from chmem_py import messages
 from chmem_py.job import Job
+from chmem_py.lasting_files import text_of
 from chmem_py.output import Output
 from hotplug_cli.exits import Exit
 from hotplug_cli.output_file import open_output
@@ -29,7 +30,7 @@ from memory_hotplug.layout.places import (
 from memory_hotplug.request.asked import Request
 from memory_hotplug.request.how import How
 from memory_hotplug.request.work import Work
-from memory_hotplug.trees.root_files import LONGEST, is_there, read_file, replace_file
+from memory_hotplug.trees.root_files import LONGEST, read_file, replace_file
 
 HEADING = """\
 The memory layout as chmem saved it; see memory-layout.d(5).
@@ -147,19 +148,10 @@ def saved_layout(machine: Machine) -> Layout:
 def layout_in(machine: Machine, text: str) -> Layout:
     """The layout that the file that chmem writes has with this TEXT; where there is none, that of
     the vendor's file with its name, which a new file hides. Raises LayoutError, and OSError."""
-    text = text or _text(machine, _VENDORS)
+    text = text or text_of(machine.tree.root, _VENDORS)
     return parse_layout(text, f"/{SAVED}") if text.strip() else Layout()
 
 
 def saved_text(machine: Machine) -> str:
-    """The text of the file that chmem writes; empty without one, and a line without text for an
-    empty file, which masks those with its name."""
-    text = _text(machine, SAVED)
-    return text or ("\n" if is_there(machine.tree.root, SAVED) else "")
-
-
-def _text(machine: Machine, path: str) -> str:
-    try:
-        return read_file(machine.tree.root, path).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
+    """The text of the file that chmem writes, as `text_of`."""
+    return text_of(machine.tree.root, SAVED)

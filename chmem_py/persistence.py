@@ -10,11 +10,11 @@ from chmem_py.install import (
     check_install,
     hindrance,
     install_units,
-    not_writable,
     refresh_rules,
     remove_units,
 )
 from chmem_py.job import Job
+from chmem_py.lasting_files import bring, why_not_made
 from chmem_py.layouts import (
     HEADING,
     SAVED_NAME,
@@ -24,7 +24,7 @@ from chmem_py.layouts import (
     saved_layout,
     saved_text,
 )
-from chmem_py.output import FileChange, Output
+from chmem_py.output import Output
 from chmem_py.run import Done
 from hotplug_cli.block_names import named
 from hotplug_cli.exits import Exit
@@ -51,12 +51,7 @@ from memory_hotplug.request.selection import Selection
 from memory_hotplug.request.tally import Tally
 from memory_hotplug.table import BlockTable
 from memory_hotplug.trees.files import Tree
-from memory_hotplug.trees.root_files import (
-    is_masked,
-    remove_file,
-    replace_file,
-    why_not_written,
-)
+from memory_hotplug.trees.root_files import why_not_written
 
 _SYSTEMD_RUNS = "/run/systemd/system"
 """This directory is there if systemd is what booted this machine; see sd_booted(3)."""
@@ -67,9 +62,7 @@ def check_place(machine: Machine) -> None:
     present one is broken, so that nothing of it is applied; and OSError."""
     check_own(machine)
     tree = machine.tree
-    if is_masked(tree.root, SAVED):
-        raise CommandError(messages.MASKED.of(file=f"/{SAVED}"))
-    if reason := not_writable(tree, SAVED):
+    if reason := why_not_made(tree, SAVED):
         raise CommandError(reason)
     other_layouts(machine)
     saved_layout(machine)
@@ -170,7 +163,7 @@ class Contest(NamedTuple):
         return None
 
 
-def contest(machine: Machine) -> Contest:
+def contest_of(machine: Machine) -> Contest:
     """What else says what the memory is to be. Raises LayoutError, and OSError."""
     others = other_layouts(machine)
     table = machine.read(NEEDED_FOR_LAYOUT)
@@ -205,7 +198,7 @@ def _place(where: Where) -> str:
 
 
 def persist(
-    machine: Machine, job: Job, done: Done, others: Contest, held: Held | None, output: Output
+    machine: Machine, job: Job, done: Done, contest: Contest, held: Held | None, output: Output
 ) -> int:
     """Write what was changed, or was so already, to the layout: blocks, or the policy of JOB. Where
     nothing applies the layout at boot, install what does. The exit status.
@@ -213,10 +206,10 @@ def persist(
     Without HELD, as in a dry run, it is only said. Raises LayoutError, and OSError.
     """
     found = _to_persist(machine, done, rehearsed=held is None)
-    blocks = others.settled(found, done.tally.selection)
+    blocks = contest.settled(found, done.tally.selection)
     if not (done.status == Exit.SUCCESS if job.policy else blocks):
         return done.status
-    layout = others.saved
+    layout = contest.saved
     layout = with_policy(layout, job.policy) if job.policy else added(layout, blocks)
     text = format_layout(layout, HEADING)
     installs = not is_applied_at_boot(machine.tree.root)
@@ -225,14 +218,14 @@ def persist(
     if held and (text != before or installs):
         # First, because this process may be killed between the two.
         held.add_layout(Rewritten(before, text, installs or None))
-    _write(machine, text, output, dry_run=dry_run)
+    bring(machine.tree.root, SAVED, text, output, dry_run=dry_run)
     if installs:
         install_units(machine, output, dry_run=dry_run)
     else:
-        refresh_rules(machine, others.whole(layout), output, dry_run=dry_run)
+        refresh_rules(machine, contest.whole(layout), output, dry_run=dry_run)
     if not (output.files or output.document or done.tally.changed or done.tally.settings):
         output.write(["nothing to change"])
-    known = others.with_nodes_now() if held else others
+    known = contest.with_nodes_now() if held else contest
     if reason := known.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
         output.say(reason)
         return Exit.PARTLY
@@ -268,13 +261,15 @@ def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Out
     # A process that was killed may have recorded the text without writing it, or put it back.
     if now not in (layout.before, layout.after):
         return False
-    _write(machine, layout.before, output, f"/{SAVED} is as it was before", dry_run=dry_run)
-    rest = contest(machine).whole(layout_in(machine, layout.before))
+    if dry_run and now != layout.before and (refusal := why_not_written(root, SAVED)):
+        raise refusal
+    bring(root, SAVED, layout.before, output, f"/{SAVED} is as it was before", dry_run=dry_run)
+    rest = contest_of(machine).whole(layout_in(machine, layout.before))
     installed = None
     if layout.installed and not (rest.entries or rest.policy.said):
         # Without what is really removed or installed, undoing this finds nothing to do. Where the
         # text was put back before, something may have been removed then.
-        removed = remove_units(root, output, dry_run=dry_run)
+        removed = remove_units(machine.tree, output, dry_run=dry_run)
         installed = False if removed or now != layout.after else None
     elif layout.installed is False and not is_applied_at_boot(root):
         if hindrance(machine.tree):
@@ -287,22 +282,6 @@ def put_back(machine: Machine, layout: Rewritten, held: Held | None, output: Out
         # Last: until then the record has the layout as what is left to undo.
         held.add_layout(Rewritten(layout.after, layout.before, installed))
     return True
-
-
-def _write(
-    machine: Machine, text: str, output: Output, line: str | None = None, *, dry_run: bool
-) -> None:
-    """Write the layout that chmem writes, if it has another TEXT; with an empty one, remove it. It
-    is told by LINE; in a dry run it is only said."""
-    if text == saved_text(machine):
-        return
-    if dry_run and (refusal := why_not_written(machine.tree.root, SAVED)):
-        raise refusal
-    if not dry_run and text:
-        replace_file(machine.tree.root, SAVED, text.encode())
-    elif not dry_run:
-        remove_file(machine.tree.root, SAVED)
-    output.tell(FileChange(SAVED, removed=not text, rehearsed=dry_run), None if dry_run else line)
 
 
 # What does not stay

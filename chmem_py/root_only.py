@@ -11,6 +11,8 @@ import sysconfig
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from memory_hotplug.trees.root_files import MOST_LINKS
+
 __all__ = ["first_open"]
 
 _PACKAGES = (
@@ -21,8 +23,6 @@ _PACKAGES = (
 """What is imported, some of it only when it is needed."""
 _OF_OTHERS = ("site-packages", "dist-packages")
 """Directories in that of the standard library, for packages."""
-_MOST_LINKS = 40
-"""More are a circle, for the kernel, too."""
 _AT_START = (".pth", ".egg-link")
 _CUSTOMS = ("sitecustomize", "usercustomize")
 """What Python runs when it starts, from a directory of packages."""
@@ -102,7 +102,7 @@ def _open_names(file: str, seen: set[str]) -> Iterator[str]:
         seen.add(name)
         if stat.S_ISLNK(found.st_mode):
             links += 1
-            if links > _MOST_LINKS:
+            if links > MOST_LINKS:
                 return
             target = os.readlink(at)
             at = "/" if target.startswith("/") else os.path.dirname(at)

@@ -95,13 +95,14 @@ class Text:
         """What is said about the latest block, if it may be said about the next one, too."""
         self._told: dict[int, int] = {}
         """Block -> how many of its writes the lines so far are about."""
-        self._later: list[Outcome] = []
-        """What is told at the end, because lower blocks that come later are told first."""
+        self._later: dict[int, Outcome] = {}
+        """Block -> its latest outcome, of those that are told at the end."""
 
     def format_outcome(self, outcome: Outcome) -> Iterator[str | Sentence]:
-        """The lines to write as soon as a block has its outcome."""
-        if self.tally.selection.descends:
-            self._later.append(outcome)
+        """The lines to write as soon as a block has its outcome. They wait for the end where lower
+        blocks that come later are told first, and where a change may yet be taken back."""
+        if self.tally.selection.descends or self.tally.all_or_nothing:
+            self._later[outcome.number] = outcome
         else:
             yield from self._format_outcome(outcome)
 
@@ -110,19 +111,16 @@ class Text:
             if self.verbose and self.plain:
                 yield from self._said()
                 yield f"{self._block(outcome.number)} already {self._already}"
-        elif outcome.result is not Result.NOT_TRIED and not self.tally.all_or_nothing:
+        elif outcome.result is not Result.NOT_TRIED:
             # Blocks that were not tried are named together, at the end.
             yield from self._format_changes(outcome)
 
     def format_end(self, machine: Machine, signal: int | None) -> Iterator[str | Sentence]:
         """The lines to write at the end."""
         tally = self.tally
-        for outcome in sorted(self._later, key=lambda one: one.number):
-            yield from self._format_outcome(outcome)
-        if tally.all_or_nothing:
-            # Only now it is known which changes were taken back.
-            for outcome in tally.outcomes.values():
-                yield from self._format_changes(outcome)
+        later = sorted(self._later) if tally.selection.descends else [*self._later]
+        for number in later:
+            yield from self._format_outcome(self._later[number])
         yield from self._said()
         yield from self._format_total()
         yield from format_not_tried(tally, machine)
@@ -151,7 +149,7 @@ class Text:
 
     def _format_total(self) -> Iterator[str | Sentence]:
         tally, selection = self.tally, self.tally.selection
-        if not selection.by_size or tally.done >= selection.asked or tally.refused:
+        if not selection.by_size or tally.done >= selection.asked or tally.too_few:
             return
         action = selection.request.action
         sentence = messages.COULD_ONLY.of(action=action.value, size=sizes.human(tally.bytes_done))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from hotplug_cli import offers
-from hotplug_cli.click_command import Function, flag, option
+from hotplug_cli.click_command import Function, option
 from hotplug_cli.getopt import UsageError, either
 from hotplug_cli.program import CommandError
 from memsim import profile
@@ -48,8 +48,13 @@ def _releases() -> tuple[str, ...]:
     return RELEASES
 
 
-_OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
-    "--arch": option(
+def _named(*names: str, **given: Any) -> tuple[str, Callable[[Function], Function]]:
+    """An option with its name."""
+    return names[0], option(*names, **given)
+
+
+_OPTIONS: Final = (
+    _named(
         "--arch",
         "arch_name",
         metavar="ARCH",
@@ -57,18 +62,16 @@ _OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
         section=_MACHINE,
         help="x86_64, aarch64, ppc64le, riscv64 or s390x (s390x)",
     ),
-    "--memory": option(
+    _named(
         "--memory",
         metavar="SIZE",
         callback=options.size,
         section=_MACHINE,
         help="memory that is online at boot (1G)",
     ),
-    "--nodes": option(
-        "--nodes", metavar="N", type=int, section=_MACHINE, help="NUMA nodes that share it (1)"
-    ),
-    "--cpus": option("--cpus", metavar="N", type=int, section=_MACHINE, help="processors (1)"),
-    "--dimm": option(
+    _named("--nodes", metavar="N", type=int, section=_MACHINE, help="NUMA nodes that share it (1)"),
+    _named("--cpus", metavar="N", type=int, section=_MACHINE, help="processors (1)"),
+    _named(
         "--dimm",
         "dimms",
         metavar="SIZE",
@@ -77,21 +80,21 @@ _OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
         section=_DEVICES,
         help="a DIMM; may be given several times, for the nodes in turn",
     ),
-    "--virtio-mem": option(
+    _named(
         "--virtio-mem",
         metavar="SIZE",
         callback=options.size,
         section=_DEVICES,
         help="a virtio-mem device that brings SIZE, and can grow",
     ),
-    "--cxl": option(
+    _named(
         "--cxl",
         metavar="SIZE",
         callback=options.size,
         section=_DEVICES,
         help="a CXL device with SIZE of memory; on x86_64, with QEMU 8.1 or later",
     ),
-    "--profile": option(
+    _named(
         "--profile",
         "name",
         metavar="NAME",
@@ -99,7 +102,7 @@ _OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
         section=_S390,
         help="a built-in machine (see memsim profiles)",
     ),
-    "--from": option(
+    _named(
         "--from",
         "file",
         metavar="FILE",
@@ -107,42 +110,42 @@ _OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
         section=_S390,
         help="a description in JSON",
     ),
-    "--standby": option(
+    _named(
         "--standby",
         metavar="SIZE",
         callback=options.size,
         section=_SIZES,
         help="standby memory (as much again)",
     ),
-    "--increment": option(
+    _named(
         "--increment",
         metavar="SIZE",
         callback=options.size,
         section=_SIZES,
         help="size of a storage increment (128M)",
     ),
-    "--release": option(
+    _named(
         "--release",
         metavar="NAME",
         shell_complete=offers.words(_releases),
         section=_KERNEL,
         help="that of this release of Debian: sid, trixie or bookworm (sid)",
     ),
-    "--kernel": option(
+    _named(
         "--kernel",
         metavar="FILE",
         shell_complete=offers.files,
         section=_KERNEL,
         help="this one: a vmlinuz or bzImage of the architecture; Linux 6.19 or later on s390x",
     ),
-    "--modules": option(
+    _named(
         "--modules",
         metavar="DIR",
         shell_complete=offers.directories,
         section=_KERNEL,
         help="with --kernel: its modules, as in /lib/modules/RELEASE (all is built in)",
     ),
-    "--auto-online": option(
+    _named(
         "--auto-online",
         metavar="WORD",
         type=click.Choice(("offline", *ONLINE_WORDS)),
@@ -150,37 +153,33 @@ _OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
         help="what becomes of added memory: offline, online, online_kernel or online_movable "
         "(offline)",
     ),
-    "--append": option(
+    _named(
         "--append",
         metavar="TEXT",
         section=_KERNEL,
         help="more parameters for the kernel's command line",
     ),
-    "--kaslr": flag(
-        "--kaslr", section=_KERNEL, help="on s390x: let the kernel choose its own address"
-    ),
-    "--directory": option(
+    _named("--kaslr", section=_KERNEL, help="on s390x: let the kernel choose its own address"),
+    _named(
         "--directory",
         metavar="DIR",
         help="the name of the guest: a new directory, through which memsim plug and others reach "
         "it",
     ),
-    "--fetch": flag(
-        "--fetch", help="first fetch what is missing from Debian's archive, into the cache"
-    ),
-    "--mirror": option(
+    _named("--fetch", help="first fetch what is missing from Debian's archive, into the cache"),
+    _named(
         "--mirror",
         metavar="URL",
         help="with --fetch: the mirror of Debian's archive (one of apt's sources)",
     ),
-}
+)
 
 
 def with_guest_options(*without: str) -> Callable[[Function], Function]:
     """Decorate a command's function with all of these options but some."""
 
     def decorate(function: Function) -> Function:
-        for name, decorator in reversed(_OPTIONS.items()):
+        for name, decorator in reversed(_OPTIONS):
             if name not in without:
                 function = decorator(function)
         return function

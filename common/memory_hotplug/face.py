@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from memory_hotplug.block import MemoryBlock, Zone
+    from memory_hotplug.block import Zone
     from memory_hotplug.change.lock import Held, Holder
     from memory_hotplug.change.plan import Order
     from memory_hotplug.change.transaction import Watch
@@ -272,21 +272,18 @@ class Machine(_machine.Machine):
     def devices(self) -> list[Device]:
         """The devices that brought memory, by name, as far as the machine tells this user; see
         DEVICE in lsmem(1)."""
-        from memory_hotplug.block import State
+        from memory_hotplug.change.removal import not_offline
         from memory_hotplug.seen.owners import owners_of
 
-        devices = owners_of(self, self.read(()).numbers).devices
-        found: dict[str, list[MemoryBlock]] = {}
-        for block in self.read(("state",)).blocks() if devices else ():
-            if name := devices.get(block.number):
-                found.setdefault(name, []).append(block)
+        owners = owners_of(self, self.read(()).numbers)
+        if not owners.devices:
+            return []
+        table = self.read(("state",))
+        online = owners.parts(not_offline(table))
         return [
-            Device(
-                name,
-                tuple(block.number for block in blocks),
-                tuple(block.number for block in blocks if block.state is not State.OFFLINE),
-            )
-            for name, blocks in sorted(found.items())
+            Device(name, tuple(blocks), tuple(online[name]))
+            for name, blocks in owners.parts(table.numbers).items()
+            if blocks
         ]
 
     def why(self, numbers: Iterable[int] | None = None) -> list[Finding]:

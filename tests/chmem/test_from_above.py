@@ -57,7 +57,16 @@ def test_the_lines_of_all_or_nothing_ascend(machine: Make, chmem: Command) -> No
     root = machine({**x86(), "blocks": blocks})
     done = chmem("-s", root, "-d", "-b", "0-3", "-v", "--all-or-nothing", "--force")
     assert (done.status, online(root)) == (0, [])
-    assert numbers(done.stdout) == [1, 2, 0, 3]
+    assert numbers(done.stdout) == [0, 1, 2, 3]
+
+
+def test_all_or_nothing_tells_no_change_that_it_takes_back(root: Path, chmem: Command) -> None:
+    """Also where the blocks are told in the order of the work, as those of a size."""
+    words = ["-s", root, "-d", "768m", "-v", "--all-or-nothing", "--order=highest", "--force"]
+    done = chmem(*words)
+    assert (done.status, online(root)) == (1, [0, 1, 2, 3, 5, 6, 7])
+    assert "disabled" not in done.stdout
+    assert "taken back" in done.stderr
 
 
 def test_the_document_ascends(root: Path, chmem: Command) -> None:

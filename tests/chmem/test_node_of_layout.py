@@ -10,7 +10,7 @@ from commands import Command
 from layouts import MINE, layout
 from memory_hotplug import Layout, Machine, Watch
 from paused import Paused
-from simulated import Make, conditions, online, s390
+from simulated import Make, conditions, online, s390, x86
 
 LATE = """\
 [[memory]]
@@ -63,10 +63,28 @@ def test_all_or_nothing_waits_for_the_first_memory_of_a_node(tree: Path, chmem: 
     )
     assert chmem("-s", tree, "--undo").status == 0
     # Nothing that is configured could help here.
-    text = '[[memory]]\nblocks = "0-5"\n[[memory]]\nnode = 1\n'
-    done = chmem("-s", tree, *words, layout(tree, text))
-    assert (done.status, conditions(tree)) == (1, before)
-    assert "nothing is changed (--all-or-nothing)" in done.stderr
+    offline = 'blocks = "7"\nstate = "deconfigured"\nmemmap_on_memory = false'
+    for entry in ('blocks = "0-5"', offline):
+        done = chmem(
+            "-s", tree, *words, layout(tree, f"[[memory]]\n{entry}\n[[memory]]\nnode = 1\n")
+        )
+        assert (done.status, conditions(tree)) == (1, before)
+        assert "nothing is changed (--all-or-nothing)" in done.stderr
+        assert "taken back" not in done.stderr
+
+
+def test_a_missing_node_is_told_before_the_work_where_no_memory_can_come_to_it(
+    machine: Make, chmem: Command, memsim: Command
+) -> None:
+    groups = [{"range": [0, 5]}, {"range": [6, 7], "state": "offline", "node": 1}]
+    tree = machine({**x86(), "blocks": groups})
+    memsim("fault", tree, "--online", "6=EIO", "--online", "7=ENOMEM")
+    text = '[[memory]]\nblocks = "6-7"\n[[memory]]\nnode = 2\n'
+    done = chmem("-s", tree, "--apply", "--advice=always", layout(tree, text))
+    assert done.status == 1
+    lines = done.stderr.splitlines()
+    assert lines[0].endswith("not on this machine: memory of node 2")
+    assert [line.split()[3] for line in lines[1:3]] == ["6", "7"]
 
 
 def test_a_block_that_is_interrupted_while_it_is_changed_once_more_was_changed(

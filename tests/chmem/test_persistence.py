@@ -12,10 +12,12 @@ import pytest
 
 from chmem_py import persistence
 from chmem_py.document import schema
+from chmem_py.output import Output
 from commands import Command, run_program
 from hotplug_cli.program import CommandError
 from layouts import INSTALLED, MINE, RULES, SAVED, UNIT, WANTED, layout
 from memory_hotplug import Machine
+from memory_hotplug.change.undo import Rewritten
 from simulated import Make, conditions, online, s390, x86
 from static_tree import MEMORY, put
 from told import said_in
@@ -484,6 +486,18 @@ def test_undo_after_a_kill_finds_a_layout_that_was_not_written_yet(
     assert (done.status, done.stderr) == (0, "")
     assert installed(tree) == [False] * 3
     assert conditions(tree)[4].config == 0
+
+
+def test_an_undo_on_this_machine_says_that_systemd_has_to_read_its_units_again(
+    tree: Path, chmem: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chmem("-s", tree, "-e", "128m", "--persistent")
+    layout = Rewritten("", (tree / SAVED).read_text(), installed=True)
+    with Machine.at(tree) as machine, machine.hold() as held:
+        machine.tree.is_this_machine = True
+        assert persistence.put_back(machine, layout, held, Output())
+    assert not (tree / UNIT).exists()
+    assert "systemctl daemon-reload" in capsys.readouterr().err
 
 
 def test_an_undo_that_cannot_install_again_says_so(tree: Path, chmem: Command) -> None:

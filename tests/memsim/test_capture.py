@@ -17,7 +17,7 @@ from memory_hotplug.trees.archive import ArchiveTree
 from memsim.capture import capture_tree
 from memsim.offline_pages import offline_bytes
 from memsim.system_files import cleaned, read_system_files
-from page_flags import FREE, show_flags
+from page_flags import BALLOONS, FREE, show_flags
 from safe_files.linkless import Beneath
 from simulated import make
 from static_tree import put
@@ -312,9 +312,9 @@ OF_VIRTIO = """\
 """
 
 
-@pytest.mark.parametrize("balloon", [False, True])
+@pytest.mark.parametrize("balloon", [None, *BALLOONS])
 def test_what_drivers_keep_is_a_number_for_each_block(
-    balloon: bool, tmp_path: Path, lsmem: Command
+    balloon: str | None, tmp_path: Path, lsmem: Command
 ) -> None:
     states = {14: "online", 15: "online", 16: "online", 17: "offline"}
     for number, state in states.items():
@@ -329,7 +329,7 @@ def test_what_drivers_keep_is_a_number_for_each_block(
     (tmp_path / "m/proc/iomem").write_text(OF_VIRTIO)
     (tmp_path / "m/proc/meminfo").write_text("MemTotal: 2048 kB\nMemAvailable: 1024 kB\n")
     if balloon:
-        (tmp_path / "m/sys/bus/virtio/drivers/virtio_balloon/virtio3").mkdir(parents=True)
+        (tmp_path / "m" / balloon / BALLOONS[balloon]).mkdir(parents=True)
     with Beneath(str(tmp_path / "m")) as files:
         kept = offline_bytes(files, 4096)
     assert kept == {16: 16 * 4096} | ({15: 15 * 4096} if balloon else {})

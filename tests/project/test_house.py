@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,63 @@ def imported_modules(path: Path, known: set[str]) -> Iterator[str]:
             for alias in node.names:
                 below = f"{node.module}.{alias.name}"
                 yield from (name for name in (below, node.module) if name in known)
+
+
+def on_the_way(text: str) -> list[tuple[str, Path]]:
+    """The modules on a way through the house, each with its package: that of the one before it, if
+    none is named."""
+    found, package = [], ""
+    for name in re.findall(r"`([\w/]+\.py)`", text):
+        first, _, rest = name.partition("/")
+        package, name = (first, rest) if first in PACKAGES else (package, name)
+        found.append((package, PACKAGES[package] / name))
+    return found
+
+
+WAYS = {
+    what: on_the_way(text)
+    for what, text in re.findall(r"^\| (.*?) \| (`[^|]*→[^|]*) \|$", MAP, re.MULTILINE)
+}
+"""The ways through the house in CONTRIBUTING.md."""
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_on_a_way_through_the_house_each_module_imports_the_next(
+    way: list[tuple[str, Path]],
+) -> None:
+    for (_, path), (package, below) in pairwise(way):
+        name = dotted(package, below)
+        assert name in imported_modules(path, {name}), f"{path} does not import {below}"
+
+
+def test_the_ways_lead_through_each_command_and_each_part() -> None:
+    seen = {path.parent for way in WAYS.values() for _, path in way}
+    parts = {path.parent for path in PACKAGES["memory_hotplug"].rglob("__init__.py")}
+    commands = {PACKAGES[name] for name in ("lsmem_py", "chmem_py", "memsim_py")}
+    assert seen >= parts | commands | {PACKAGES["memsim"] / "kernel", PACKAGES["guest"] / "s390"}
+
+
+def test_the_map_has_all_parts_of_packages() -> None:
+    there = {
+        f"{path.parent.name}/"
+        for folder in PACKAGES.values()
+        for path in folder.glob("*/__init__.py")
+    }
+    listed = re.findall(r"^\* `common/.*(?:\n  .*)*", MAP, re.MULTILINE)
+    assert {name for text in listed for name in re.findall(r"`(\w+/)`", text)} == there
+
+
+def test_each_module_says_in_one_sentence_of_its_own_what_it_is_about() -> None:
+    said: dict[str, str] = {}
+    for folder in PACKAGES.values():
+        for path in folder.rglob("*.py"):
+            if path.name == "__main__.py":
+                continue
+            lines = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")
+            sentence = lines[0].partition(". ")[0]
+            assert len(sentence) > len(path.stem), path
+            assert sentence not in said, f"{path} and {said.get(sentence)}"
+            said[sentence] = str(path)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

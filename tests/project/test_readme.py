@@ -10,7 +10,7 @@ import click
 import pytest
 
 from chmem_py.cli import chmem
-from commands import PACKAGES, TOP
+from commands import TOP
 from lsmem_py.cli import lsmem
 from memsim_py.cli import commands as memsim
 from sessions import fenced, replay
@@ -147,15 +147,3 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
         assert (page.parent / link).exists(), link
     for name in named:
         assert (TOP / name).exists(), name
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_the_map_in_contributing_has_every_module_under_its_package(package: str) -> None:
-    folder = PACKAGES[package]
-    title = folder.relative_to(TOP)
-    (section,) = re.findall(rf"^### {title}\n(.*?)^##", MAP, re.DOTALL | re.MULTILINE)
-    named = set(re.findall(r"`([\w/]+\.py)`", section))
-    there = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
-    modules = {name for name in there if Path(name).name not in ("__init__.py", "__main__.py")}
-    assert named - modules == set(), "CONTRIBUTING.md has modules that are gone"
-    assert modules - named == set(), "CONTRIBUTING.md lacks a row for these modules"

@@ -9,6 +9,14 @@ BLOCK = 2 << 20
 PAGES = BLOCK // 4096
 FREE, LRU, SLAB, HUGE, POISONED = 1 << 10, 1 << 5, 1 << 7, 1 << 17, 1 << 19
 
+BALLOONS = {
+    "sys/bus/virtio/drivers/virtio_balloon": "virtio3",
+    "sys/bus/vmbus/drivers/hv_balloon": "1eccfd72-4b41-45ef-b73a-4a6e44c12924",
+    "sys/devices/system/xen_memory": "xen_memory0",
+}
+"""Drivers of balloons, each with the name of a device. The library and the simulator know them each
+for itself, as all that is about memory."""
+
 
 def show_flags(root: Path, flags: Iterable[int]) -> None:
     (root / "proc").mkdir(exist_ok=True)

@@ -25,6 +25,7 @@ __all__ = [
     "Removal",
     "emptied",
     "emptying",
+    "not_offline",
     "not_removable",
     "removal_of",
 ]
@@ -76,12 +77,14 @@ def removal_of(machine: Machine, table: BlockTable) -> Removal:
     """What is known of the memory of a machine; TABLE has all of its blocks, with their states."""
     from memory_hotplug.seen.owners import owners_of
 
-    devices = owners_of(machine, table.numbers).devices
-    online: dict[str, set[int]] = {name: set() for name in devices.values()}
-    for number, state in zip(table.numbers, table.columns[Attribute.STATE], strict=True):
-        if number in devices and state is not State.OFFLINE:
-            online[devices[number]].add(number)
-    return Removal(devices, online, not_removable(machine))
+    owners = owners_of(machine, table.numbers)
+    return Removal(owners.devices, owners.parts(not_offline(table)), not_removable(machine))
+
+
+def not_offline(table: BlockTable) -> Iterator[int]:
+    """The blocks of TABLE that keep their device from being removed."""
+    states = zip(table.numbers, table.columns[Attribute.STATE], strict=True)
+    return (number for number, state in states if state is not State.OFFLINE)
 
 
 def not_removable(machine: Machine) -> Collection[int]:

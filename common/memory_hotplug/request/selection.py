@@ -102,7 +102,8 @@ class _Selection(NamedTuple):
     """What was odd when the machine was read."""
     again: Callable[[], Targets] | None = None
     """What a layout makes of the machine as it is then: of memory that is not configured yet nobody
-    knows the node. None if it asks for no node, or there are not several."""
+    knows the node. None if there is no such memory, it asks for no node, or there are not
+    several."""
 
 
 # Of its own, a named tuple cannot keep what was counted once.
@@ -136,9 +137,11 @@ class Selection(_Selection):
 
     @property
     def learns(self) -> bool:
-        """Whether a layout has memory configured, and looks at its node then."""
+        """Whether a layout looks at the nodes again if no block fails. Where only a spare would be
+        configured, all-or-nothing does not begin what cannot be all without it."""
         return self.again is not None and any(
-            change.is_ahead and change.block.configured is False for change in self.changes
+            change.is_ahead and change.block.configured is False and change.after.configured
+            for change in self.changes
         )
 
     def with_targets(self, changes: Sequence[Change], absences: Sequence[Absence]) -> Selection:

@@ -73,9 +73,9 @@ class Tally:
         return len(self.as_wanted)
 
     @property
-    def refused(self) -> bool:
-        """Whether there are too few blocks for --all-or-nothing. If that is known before, nothing
-        is begun; if a layout learns it on the way, all is taken back."""
+    def too_few(self) -> bool:
+        """Whether not all that is asked for can be made, as far as is known now, and nothing else
+        will do. Before the work nothing is begun then; a layout that learns it takes all back."""
         return self.all_or_nothing and self.selection.possible < self.selection.asked
 
     def add(self, outcome: Outcome, why: Why = _NOTHING) -> None:

@@ -47,7 +47,8 @@ def select_layout(request: Request, machine: Machine, layout: Layout, *, force: 
     targets = targets_on(machine, layout, table, removal, force=force)
     found = select_changes(request, machine, *targets, settings, layout.keep_free)
     found = found._replace(removal=removal, zones=partial(ZoneBalance, table))
-    if len(machine.nodes) > 1 and any(entry.node is not None for entry in layout.entries):
+    unknown = len(machine.nodes) > 1 and False in table.columns[Attribute.CONFIGURED]
+    if unknown and any(entry.node is not None for entry in layout.entries):
 
         def again() -> Targets:
             now = machine.read(NEEDED_FOR_LAYOUT)

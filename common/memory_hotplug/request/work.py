@@ -146,7 +146,7 @@ class Work:
         self._touched = self._looked = True
         machine, selection, manner = self.machine, self.selection, self.manner
         self.need = need_of(machine, selection)
-        if self.tally.refused and not selection.learns:
+        if self.tally.too_few and not selection.learns:
             size = selection.block_size
             possible = selection.bytes_possible
             raise TooFewError(Cause.NO_SUCH_BLOCK, asked=selection.asked * size, possible=possible)
@@ -264,7 +264,7 @@ class Work:
                 return
             known |= found
             left = tally.go_on(again())
-            if tally.refused:
+            if tally.too_few:
                 return
             if tally.selection.balance:
                 tally.selection.balance.expect(left)
@@ -282,7 +282,7 @@ class Work:
             for outcome in carry_out_each(machine, self._going_on(changes), terms):
                 tally.add(outcome, _why(machine, outcome.error))
                 yield outcome
-            if tally.refused:
+            if tally.too_few:
                 done = [one for one in tally.outcomes.values() if one.result is Result.DONE]
                 for outcome in take_back(machine, done, terms):
                     tally.add(outcome)

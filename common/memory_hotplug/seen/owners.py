@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from memory_hotplug.attribute import ACPI, TABLE, TIERS
 from memory_hotplug.machine import Machine
@@ -43,6 +43,14 @@ class Owners(NamedTuple):
     def names(self) -> list[str]:
         """The devices, each once, by name."""
         return sorted(set(self.devices.values()))
+
+    def parts(self, numbers: Iterable[int]) -> dict[str, list[int]]:
+        """Device, by name -> those of the blocks NUMBERS that it brought, in their order."""
+        found: dict[str, list[int]] = {name: [] for name in self.names}
+        for number in numbers:
+            if name := self.devices.get(number):
+                found[name].append(number)
+        return found
 
 
 def owners_of(machine: Machine, numbers: Collection[int]) -> Owners:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from memory_hotplug.errors import printable
 from memory_hotplug.trees.files import Packed
 from memory_hotplug.trees.many import LISTING, READING
-from safe_files.beneath import check_regular, check_writable, open_beneath
+from safe_files.beneath import MOST_LINKS, check_regular, check_writable, open_beneath
 from safe_files.errno_names import error_of
 from safe_files.replace import replaced, replacing, write_all
 
@@ -24,6 +24,7 @@ __all__ = [
     "HYPERVISOR",
     "LAYOUTS",
     "LONGEST",
+    "MOST_LINKS",
     "RULES",
     "SYSINFO",
     "append_to_file",
