@@ -31,8 +31,8 @@ from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.face import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.tally import Tally, came_online
+from memory_hotplug.trees import is_simulated
 from memory_hotplug.trees.files import Tree
-from memory_hotplug.trees.simulated import is_simulated
 
 _STEPS = {"online": "enable", "offline": "disable"}
 """Step -> util-linux's word for it in a message of failure, where that is another."""

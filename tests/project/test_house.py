@@ -274,7 +274,7 @@ FOR_A_LISTING = {
     "hotplug_cli": "exits getopt offers program sizes",
     "lsmem_py": "cli columns formats options sources summary view",
     "memory_hotplug": "attribute block checks errors machine named_tuple reading size table trees "
-    "trees.files trees.many trees.simulated",
+    "trees.files trees.many",
     "safe_files": "beneath",
 }
 """The modules of the house that a plain listing imports."""
@@ -331,7 +331,7 @@ FOR_AN_ENABLE = {
     "condition errors face machine named_tuple reading "
     "request request.asked request.how request.mending request.need "
     "request.selection request.tally request.work runs seen seen.in_use size table "
-    "trees trees.files trees.many trees.root_files trees.simulated",
+    "trees trees.files trees.many trees.root_files",
     "safe_files": "beneath errno_names replace",
 }
 """The modules of the house that chmem imports to set a block online; none reads a layout."""

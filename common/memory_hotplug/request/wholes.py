@@ -31,7 +31,7 @@ from memory_hotplug.request.selection import (
     select_changes,
 )
 from memory_hotplug.table import BlockTable
-from memory_hotplug.trees.simulated import is_simulated
+from memory_hotplug.trees import is_simulated
 
 __all__ = ["select_layout", "select_total", "select_undo"]
 
