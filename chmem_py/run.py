@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from chmem_py import messages
-from chmem_py.advice import (
-    format_cannot_write,
-    format_doubts,
-    format_refusal,
-)
 from chmem_py.exit_status import status_of
 from chmem_py.interrupts import Interrupts
 from chmem_py.options import Options
@@ -64,11 +59,13 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
     # What a node lacks is known once its memory is configured.
     known = options.dry_run or work.selection.again is None
     if known:
-        output.write(format_doubts(work.selection))
+        output.write(_doubts(work.selection))
     refused = False
     try:
         work.look()
     except TooFewError:
+        from chmem_py.advice import format_refusal
+
         refused = True
         output.write(format_refusal(work.selection))
     except InUseError as error:
@@ -86,17 +83,28 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
         if not refused:
             _carry_out(site, work, text)
     except CannotWriteError as error:
+        from chmem_py.advice import format_cannot_write
+
         output.say(format_cannot_write(error))
         return Done(tally, Exit.FAILURE)
     signal = site.interrupts.signal
     if not known and signal is None:
-        output.write(format_doubts(tally.selection))
+        output.write(_doubts(tally.selection))
     output.write(text.format_end(machine, signal))
     if text.advised and not options.dry_run:
         from chmem_py.to_tell import not_told
 
         output.note(not_told(tally, machine))
     return Done(tally, status_of(tally, signal), signal, _forecast(site, work, options))
+
+
+def _doubts(selection: Selection) -> Iterator[Sentence]:
+    """Messages before the work. What makes them is imported only where there may be any: a plain
+    change must start fast."""
+    if selection.by_size or selection.absences or not selection.changes:
+        from chmem_py.advice import format_doubts
+
+        yield from format_doubts(selection)
 
 
 def _say_left_out(work: Work, output: Output) -> None:

@@ -12,7 +12,7 @@ from memory_hotplug.seen.in_use import usage
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.machine import Fault
-from simulated import Make, s390
+from simulated import Make, s390, x86
 from told import said_in
 
 GIB = 1 << 30
@@ -108,6 +108,25 @@ def test_spares_are_looked_at_like_all_others(lpar: Path, chmem: Command, tmp_pa
     with Machine.at(lpar) as machine:
         online = [block.number for block in machine.blocks() if block.status == "online"]
     assert online == list(range(16))
+
+
+def test_a_spare_that_is_online_is_looked_at_where_the_others_only_come_online(
+    machine: Make, chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    blocks = [
+        {"range": [0, 3], "zones": "DMA32"},
+        {"range": [4, 7]},
+        {"range": [8, 9], "state": "offline"},
+    ]
+    tree = machine(x86() | {"blocks": blocks, "used": 256 << 20})
+    memsim("fault", tree, "--online", "8=EIO", "--online", "9=EIO")
+    layout = tmp_path / "l.toml"
+    entry = '[[memory]]\nblocks = "3,8-9"\nsize = "128M"\nzone = "Normal"\n'
+    for keep_free, there in ("100G", []), ("1M", [3]):
+        layout.write_text(f'version = 1\nkeep_free = "{keep_free}"\n{entry}')
+        report = json.loads(chmem("-s", tree, "--apply", layout, "--json").stdout)
+        done = [one["block"] for one in report["blocks"] if one["result"] == "done"]
+        assert done == there
 
 
 def test_all_or_nothing_that_is_refused_writes_no_setting(

@@ -321,16 +321,15 @@ def test_a_plain_listing_imports_no_more_than_it_needs(tmp_path: Path) -> None:
 
 
 FOR_AN_ENABLE = {
-    "chmem_py": "actions advice cause_messages cli command command_lines exit_status interrupts "
-    "job jobs messages operands options output recovery request run text",
-    "hotplug_cli": "advice_option block_names exits getopt message messages offers program "
-    "progress remarks sizes tree_messages",
+    "chmem_py": "actions cli command exit_status interrupts job jobs "
+    "messages operands options output recovery request run text",
+    "hotplug_cli": "advice_option exits getopt message messages offers program progress sizes",
     "memory_hotplug": "attribute block causes checks change change.absence change.batch "
     "change.guard change.journal change.lock change.outcome change.plan "
     "change.steps change.transaction change.undo "
     "condition errors face machine named_tuple reading "
     "request request.asked request.how request.mending request.need "
-    "request.selection request.tally request.work runs seen seen.in_use size table "
+    "request.selection request.tally request.work runs size table "
     "trees trees.files trees.many trees.root_files",
     "safe_files": "beneath errno_names replace",
 }
