@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from chmem_py import messages
-from chmem_py.exit_status import status_of
 from chmem_py.interrupts import Interrupts
 from chmem_py.options import Options
 from chmem_py.output import Output
 from chmem_py.text import Text, format_script
-from hotplug_cli.exits import Exit
+from hotplug_cli.exits import Exit, by_signal
 from hotplug_cli.message import Sentence
 from hotplug_cli.progress import Progress
 from memory_hotplug.change.lock import Held
@@ -147,6 +146,16 @@ def _forecast(site: Workplace, work: Work, options: Options) -> Sequence[Sentenc
     if not options.json:
         site.output.write(format_script(work.writes, found, site.machine.tree))
     return found
+
+
+def status_of(tally: Tally, signal: int | None) -> int:
+    """The exit status; SIGNAL is the one that ended the work early."""
+    if signal is not None:
+        return by_signal(signal)
+    if tally.complete:
+        return Exit.SUCCESS
+    kept = tally.reached and not tally.all_or_nothing
+    return Exit.PARTLY if kept or tally.changed or tally.settings else Exit.FAILURE
 
 
 def gave_up(selection: Selection) -> Done:

@@ -321,9 +321,9 @@ def test_a_plain_listing_imports_no_more_than_it_needs(tmp_path: Path) -> None:
 
 
 FOR_AN_ENABLE = {
-    "chmem_py": "actions cli command exit_status interrupts job jobs "
-    "messages operands options output recovery request run text",
-    "hotplug_cli": "advice_option exits getopt message messages offers program progress sizes",
+    "chmem_py": "actions cli command interrupts job jobs messages "
+    "operands options output recovery request run text",
+    "hotplug_cli": "exits getopt message messages offers program progress sizes",
     "memory_hotplug": "attribute block causes checks change change.absence change.batch "
     "change.guard change.journal change.lock change.outcome change.plan "
     "change.steps change.transaction change.undo "
