@@ -100,7 +100,8 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
 def _doubts(selection: Selection) -> Iterator[Sentence]:
     """Messages before the work. What makes them is imported only where there may be any: a plain
     change must start fast."""
-    if selection.by_size or selection.absences or not selection.changes:
+    too_large = selection.by_size and selection.bytes_asked > selection.machine_size
+    if too_large or selection.absences or not selection.changes:
         from chmem_py.advice import format_doubts
 
         yield from format_doubts(selection)

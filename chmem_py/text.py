@@ -119,14 +119,18 @@ class Text:
             yield from self._format_more(machine, signal, crowded)
 
     def _is_as_asked(self, machine: Machine) -> bool:
-        """Whether blocks that were named are as requested, and nothing is to be said of it, so that
-        the modules with the messages are not needed: a plain change must start fast."""
+        """Whether each block is as requested, and nothing is to be said of it, so that the modules
+        with the messages are not needed: a plain change must start fast."""
         tally, selection = self.tally, self.tally.selection
+        if selection.by_size and (not selection.asked or selection.request.text.isdecimal()):
+            # Something else may be meant.
+            return False
         return (
             tally.complete
+            and tally.done == len(tally.outcomes)
             and selection.request.action in _ON_STDERR
-            and not selection.by_size
-            and selection.removal is None
+            and not tally.not_tried
+            and not tally.emptied
             and not tally.elsewhere
             and not machine.configurable
         )

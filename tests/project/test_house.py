@@ -339,7 +339,8 @@ OF_PYTHON_FOR_AN_ENABLE = (
     *OF_PYTHON,
     *("bisect", "contextlib", "fcntl", "gc"),
 )
-"""The modules of the standard library that it may import; not typing, dataclasses, json and re."""
+"""The modules of the standard library that it may import; not typing, dataclasses and json, and re
+for a size only."""
 
 
 WITH_ADVICE = {
@@ -349,15 +350,23 @@ WITH_ADVICE = {
 """What it imports besides on a terminal, where it looks for who must be told, and for a layout."""
 
 
+@pytest.mark.parametrize(
+    ("operand", "python"), [(("-b", "1"), ()), (("128m",), ("re",))], ids=["a block", "a size"]
+)
 @pytest.mark.parametrize(("advice", "more"), [("never", {}), ("always", WITH_ADVICE)])
 def test_a_plain_enable_imports_no_more_than_it_needs(
-    advice: str, more: Mapping[str, str], tmp_path: Path
+    advice: str,
+    more: Mapping[str, str],
+    operand: tuple[str, ...],
+    python: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
     tree = static_tree.plain(tmp_path / "tree", ["online", "offline"])
-    loaded = imported_to_run("chmem", "-e", "-b", "1", f"--advice={advice}", "-s", str(tree))
+    loaded = imported_to_run("chmem", "-e", *operand, f"--advice={advice}", "-s", str(tree))
     ours = {name for name in loaded if name.partition(".")[0] in PACKAGES}
     assert ours == of_the_house(FOR_AN_ENABLE) | of_the_house(more)
-    assert loaded - ours <= imported_by(f"import {', '.join(OF_PYTHON_FOR_AN_ENABLE)}")
+    allowed = ", ".join([*OF_PYTHON_FOR_AN_ENABLE, *python])
+    assert loaded - ours <= imported_by(f"import {allowed}")
 
 
 def test_to_set_memory_offline_reads_no_layout_where_there_is_none(tmp_path: Path) -> None:
