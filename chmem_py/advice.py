@@ -286,16 +286,15 @@ def may_have(zones: ZoneBalance) -> Wording:
     return Wording(f"the kernel itself lets it grow to {zones.ratio} %", zones.ratio)
 
 
-def format_crowded(tally: Tally, machine: Machine) -> Iterator[Sentence]:
+def format_crowded(crowded: ZoneBalance, tally: Tally, machine: Machine) -> Sentence:
     """The message that little memory is left to the zones of the kernel."""
-    if crowded := tally.crowded(ratio_of(machine)):
-        size = sizes.exact(crowded.excess * tally.selection.block_size)
-        yield messages.CROWDED.of(
-            share=share_of(crowded),
-            ratio=may_have(crowded),
-            disable=command(f"--disable {size} --zone Movable", machine.tree),
-            enable=command(f"--enable {size} --zone Normal", machine.tree),
-        )
+    size = sizes.exact(crowded.excess * tally.selection.block_size)
+    return messages.CROWDED.of(
+        share=share_of(crowded),
+        ratio=may_have(crowded),
+        disable=command(f"--disable {size} --zone Movable", machine.tree),
+        enable=command(f"--enable {size} --zone Normal", machine.tree),
+    )
 
 
 def _on_online(tally: Tally, machine: Machine) -> Iterator[Sentence]:

@@ -6,7 +6,7 @@ from chmem_py import options
 from chmem_py.command import Chmem, offer_devices, offer_nodes, offer_operands, schema_text
 from chmem_py.options import NONE, ORDERS, ZONES
 from chmem_py.output import NAME
-from hotplug_cli import advice_option, offers, program
+from hotplug_cli import offers, program
 from hotplug_cli.getopt import Option
 
 __all__ = ["chmem", "main"]
@@ -191,11 +191,11 @@ OPTIONS = (
     Option(
         "--advice",
         metavar="WHEN",
-        offers=offers.words(lambda: advice_option.WHEN),
+        offers=offers.words(lambda: program.ADVICE),
         parse=options.when,
         own=True,
         section=_OUTPUT,
-        help="say what to do about failures: " + ", ".join(advice_option.WHEN),
+        help="say what to do about failures: " + ", ".join(program.ADVICE),
     ),
     Option("--json", own=True, section=_OUTPUT, help="write only a JSON document, for scripts"),
     Option(

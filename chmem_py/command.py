@@ -8,7 +8,7 @@ from chmem_py import actions
 from chmem_py.jobs import JOBS, Asked
 from chmem_py.options import ZONES, Options
 from chmem_py.output import NAME, Output
-from hotplug_cli import advice_option, offers, program
+from hotplug_cli import offers, program
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import Command, Line
 from hotplug_cli.message import Sentence
@@ -145,7 +145,7 @@ class Chmem(Command):
         """The output, as the options want it that were read so far."""
         assert isinstance(line, _Line)
         output = line.output
-        output.advice = advice_option.wanted(line.given, "CHMEM_ADVICE")
+        output.advice = program.wants_advice(line.given, "CHMEM_ADVICE")
         output.document = "--json" in line.given
         output.own = bool({word.partition("=")[0] for word in line.given} & self._own_options)
         return output

@@ -9,7 +9,6 @@ from functools import partial
 
 from chmem_py import messages
 from chmem_py.actions import ACTIONS
-from chmem_py.command_lines import command
 from chmem_py.interrupts import Interrupts
 from chmem_py.job import Job
 from chmem_py.operands import check_device, is_possible, requested, say_remarks, unable, zone_for
@@ -173,6 +172,7 @@ def _keep(site: Workplace, job: Job, done: Done, contest: Contest | None, asked:
 
 def _put_back(site: Workplace, done: Done, layout: Rewritten) -> int:
     """Undo what was made of the layout, which comes last; the exit status."""
+    from chmem_py.command_lines import command
     from chmem_py.persistence import put_back
     from memory_hotplug.layout.places import SAVED
 

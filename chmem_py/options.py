@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from chmem_py import messages
-from hotplug_cli import advice_option, sizes
+from hotplug_cli import sizes
 from hotplug_cli.getopt import Option, UsageError, either
+from hotplug_cli.program import ADVICE
 from memory_hotplug.block import Zone
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.how import PREFERENCES
@@ -126,4 +127,4 @@ seconds = partial(
 order = _one_of(ORDERS)
 kept = partial(_value, parse=_kept, allowed=f"a size, such as 2G, or {NONE}")
 count = partial(_value, parse=_count, allowed="a number, 0 or more")
-when = _one_of(advice_option.WHEN)
+when = _one_of(ADVICE)

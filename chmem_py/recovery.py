@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from chmem_py import messages
 from chmem_py.interrupts import Interrupts
 from chmem_py.output import Output
-from hotplug_cli.block_names import named, named_one
 from hotplug_cli.message import Message, Wording
 from memory_hotplug.change.lock import Held, Holder, Mended
 from memory_hotplug.change.undo import UNDO
@@ -64,6 +63,7 @@ def _named(holder: Holder) -> Wording:
 def _say_restored(said: Message, mended: Mended, machine: Machine, output: Output) -> None:
     """Say what became of the block that was left; in the words SAID if it could be restored."""
     from chmem_py.advice import format_condition, format_left
+    from hotplug_cli.block_names import named, named_one
 
     left, outcome = mended
     output.restored.append(outcome)

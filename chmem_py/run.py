@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from chmem_py import messages
-from chmem_py.advice import (
-    format_cannot_write,
-    format_doubts,
-    format_refusal,
-)
-from chmem_py.exit_status import status_of
 from chmem_py.interrupts import Interrupts
 from chmem_py.options import Options
 from chmem_py.output import Output
 from chmem_py.text import Text, format_script
-from hotplug_cli.exits import Exit
+from hotplug_cli.exits import Exit, by_signal
 from hotplug_cli.message import Sentence
 from hotplug_cli.progress import Progress
 from memory_hotplug.change.lock import Held
@@ -64,11 +58,13 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
     # What a node lacks is known once its memory is configured.
     known = options.dry_run or work.selection.again is None
     if known:
-        output.write(format_doubts(work.selection))
+        output.write(_doubts(work.selection))
     refused = False
     try:
         work.look()
     except TooFewError:
+        from chmem_py.advice import format_refusal
+
         refused = True
         output.write(format_refusal(work.selection))
     except InUseError as error:
@@ -86,17 +82,29 @@ def run_changes(site: Workplace, work: Work, options: Options) -> Done:
         if not refused:
             _carry_out(site, work, text)
     except CannotWriteError as error:
+        from chmem_py.advice import format_cannot_write
+
         output.say(format_cannot_write(error))
         return Done(tally, Exit.FAILURE)
     signal = site.interrupts.signal
     if not known and signal is None:
-        output.write(format_doubts(tally.selection))
+        output.write(_doubts(tally.selection))
     output.write(text.format_end(machine, signal))
     if text.advised and not options.dry_run:
         from chmem_py.to_tell import not_told
 
         output.note(not_told(tally, machine))
     return Done(tally, status_of(tally, signal), signal, _forecast(site, work, options))
+
+
+def _doubts(selection: Selection) -> Iterator[Sentence]:
+    """Messages before the work. What makes them is imported only where there may be any: a plain
+    change must start fast."""
+    too_large = selection.by_size and selection.bytes_asked > selection.machine_size
+    if too_large or selection.absences or not selection.changes:
+        from chmem_py.advice import format_doubts
+
+        yield from format_doubts(selection)
 
 
 def _say_left_out(work: Work, output: Output) -> None:
@@ -139,6 +147,16 @@ def _forecast(site: Workplace, work: Work, options: Options) -> Sequence[Sentenc
     if not options.json:
         site.output.write(format_script(work.writes, found, site.machine.tree))
     return found
+
+
+def status_of(tally: Tally, signal: int | None) -> int:
+    """The exit status; SIGNAL is the one that ended the work early."""
+    if signal is not None:
+        return by_signal(signal)
+    if tally.complete:
+        return Exit.SUCCESS
+    kept = tally.reached and not tally.all_or_nothing
+    return Exit.PARTLY if kept or tally.changed or tally.settings else Exit.FAILURE
 
 
 def gave_up(selection: Selection) -> Done:

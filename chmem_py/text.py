@@ -9,30 +9,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from chmem_py import messages
-from chmem_py.advice import (
-    PASSED_OVER,
-    done_word,
-    format_advice,
-    format_crowded,
-    format_devices,
-    format_mib,
-    format_not_added,
-    format_not_tried,
-    format_shortage,
-    words_of,
-)
-from chmem_py.command_lines import quoted
 from hotplug_cli import sizes
-from hotplug_cli.block_names import named, worded
 from hotplug_cli.message import Message, Sentence, Wording
+from memory_hotplug.change.guard import ZoneBalance, ratio_of
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.errors import BlockError, StuckError
 from memory_hotplug.face import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.tally import Tally, came_online
+from memory_hotplug.trees import is_simulated
 from memory_hotplug.trees.files import Tree
-from memory_hotplug.trees.simulated import is_simulated
 
 _STEPS = {"online": "enable", "offline": "disable"}
 """Step -> util-linux's word for it in a message of failure, where that is another."""
@@ -123,7 +110,37 @@ class Text:
             yield from self._format_outcome(self._later[number])
         yield from self._said()
         yield from self._format_total()
-        yield from format_not_tried(tally, machine)
+        crowded = None
+        if self.advised and not self.rehearsed:
+            crowded = tally.crowded(ratio_of(machine))
+        if signal is not None or crowded or not self._is_as_asked(machine):
+            yield from self._format_more(machine, signal, crowded)
+
+    def _is_as_asked(self, machine: Machine) -> bool:
+        """Whether each block is as requested, and nothing is to be said of it, so that the modules
+        with the messages are not needed: a plain change must start fast."""
+        tally, selection = self.tally, self.tally.selection
+        if selection.by_size and (not selection.asked or selection.request.text.isdecimal()):
+            # Something else may be meant.
+            return False
+        return (
+            tally.complete
+            and tally.done == len(tally.outcomes)
+            and selection.request.action in _ON_STDERR
+            and not tally.not_tried
+            and not tally.emptied
+            and not tally.elsewhere
+            and not machine.configurable
+        )
+
+    def _format_more(
+        self, machine: Machine, signal: int | None, crowded: ZoneBalance | None
+    ) -> Iterator[str | Sentence]:
+        """The messages about the work as a whole."""
+        from chmem_py import advice
+
+        tally = self.tally
+        yield from advice.format_not_tried(tally, machine)
         for setting, error in tally.settings_failed:
             yield messages.SETTING_FAILED.of(
                 name=setting.name, word=setting.word, reason=error.strerror or error
@@ -132,15 +149,15 @@ class Text:
             yield from self._format_layout()
         if any(setting.key == "online_policy" for setting in tally.settings):
             yield messages.POLICY_CHANGED.of()
-        yield from format_shortage(tally.selection)
-        yield from format_not_added(tally.selection, machine)
-        yield from format_advice(tally, machine, self.said)
+        yield from advice.format_shortage(tally.selection)
+        yield from advice.format_not_added(tally.selection, machine)
+        yield from advice.format_advice(tally, machine, self.said)
         if not self.rehearsed:
-            yield from format_devices(tally)
-            if self.advised:
-                yield from format_crowded(tally, machine)
+            yield from advice.format_devices(tally)
+        if crowded:
+            yield advice.format_crowded(crowded, tally, machine)
         if self.plain:
-            yield from format_mib(tally)
+            yield from advice.format_mib(tally)
         if signal is not None:
             from chmem_py.after_signal import format_interruption, going_on
 
@@ -159,6 +176,8 @@ class Text:
 
     def _format_layout(self) -> Iterator[str]:
         """What a layout has changed, or that there was nothing to change."""
+        from hotplug_cli.block_names import named
+
         tally, selection = self.tally, self.tally.selection
         yield from (f"{setting.name} set to {setting.word}" for setting in tally.settings)
         if tally.changed:
@@ -177,10 +196,14 @@ class Text:
 
     @property
     def _done(self) -> str:
+        from chmem_py.advice import done_word
+
         return done_word(self.tally.selection.request.action)
 
     def _block(self, *numbers: int) -> Wording:
         """The name of a block, or of several that are side by side."""
+        from hotplug_cli.block_names import worded
+
         size, first, last = self.tally.selection.block_size, min(numbers), max(numbers)
         name = f"Memory Block {first}" if first == last else f"Memory Blocks {first}-{last}"
         addresses = f"0x{first * size:016x}-0x{(last + 1) * size - 1:016x}"
@@ -243,6 +266,8 @@ class Text:
         return words
 
     def _format_error(self, outcome: Outcome, error: BlockError) -> Iterator[str | Sentence]:
+        from chmem_py.advice import PASSED_OVER, words_of
+
         by_size, block = self.tally.selection.by_size, self._block(outcome.number)
         reason = words_of(error, self.tally).reason
         if error.cause in PASSED_OVER:
@@ -265,6 +290,8 @@ def format_script(
     writes: Sequence[tuple[str, str]], forecast: Iterable[Sentence], tree: Tree
 ) -> Iterator[str]:
     """The lines that an administrator would type, with the FORECAST as comments."""
+    from chmem_py.command_lines import quoted
+
     root = os.path.abspath(tree.root).rstrip("/")
     simulated = not tree.is_this_machine and is_simulated(tree.root)
     if writes:

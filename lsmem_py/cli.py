@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from hotplug_cli import offers
 from hotplug_cli.exits import Exit
 from hotplug_cli.getopt import Command, Line, Option
-from hotplug_cli.program import CommandError, complain, complain_of, run, version
+from hotplug_cli.program import CommandError, complain, complain_of, run, version, wants_advice
 from lsmem_py import formats
 from lsmem_py.columns import COLUMNS, PICTURED
 from lsmem_py.options import (
@@ -366,9 +366,7 @@ def _message_writer(given: Sequence[str]) -> Callable[[Sentence], None]:
     """What writes a message, with advice if the options GIVEN or a terminal want it."""
 
     def write_message(sentence: Sentence) -> None:
-        from hotplug_cli import advice_option
-
-        shown = advice_option.wanted(given, "LSMEM_ADVICE")
+        shown = wants_advice(given, "LSMEM_ADVICE")
         complain(NAME, sentence if shown else sentence._replace(advice=""))
 
     return write_message

@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from hotplug_cli.exits import Exit, by_signal
@@ -48,6 +48,25 @@ def version(name: str) -> str:
     from memory_hotplug import __version__
 
     return f"{name} from memory-hotplug-tools {__version__}"
+
+
+ADVICE = ("auto", "always", "never")
+"""The arguments of --advice. With auto, a terminal shows advice and nothing else does."""
+
+
+def wants_advice(given: Sequence[str], variable: str) -> bool:
+    """Whether to write advice, by the options GIVEN and a VARIABLE of the environment: what to do
+    about a failure, besides what util-linux says.
+
+    GIVEN has the options up to an error, as ``--name=VALUE``. The last --advice counts; an argument
+    that is not in ADVICE is ignored.
+    """
+    options = (word.partition("=")[2] for word in given if word.startswith("--advice="))
+    words = [os.environ.get(variable), *options]
+    when = next((word for word in reversed(words) if word in ADVICE), "auto")
+    if when != "auto":
+        return when == "always"
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def complain(name: str, sentence: Sentence | str) -> None:

@@ -40,6 +40,7 @@ from memory_hotplug.reading import (
     possible,
 )
 from memory_hotplug.table import MERGED_BY, BlockTable, MemoryRange, Remark
+from memory_hotplug.trees import is_simulated
 from memory_hotplug.trees.files import FileTree, Tree
 from memory_hotplug.trees.many import gone
 
@@ -67,12 +68,10 @@ def _tree(root: str) -> Tree:
 
         return ArchiveTree(root)
     tree = FileTree(root)
-    if tree.is_this_machine:
+    if tree.is_this_machine or not is_simulated(root):
         return tree
-    from memory_hotplug.trees.simulated import SimulatedTree, is_simulated
+    from memory_hotplug.trees.simulated import SimulatedTree
 
-    if not is_simulated(root):
-        return tree
     tree.close()
     return SimulatedTree(root)
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from chmem_py.text import Text
 from commands import Command
-from memory_hotplug import Machine
+from memory_hotplug import Action, BlockError, Cause, Machine, Order, Result
 from memory_hotplug.seen.in_use import usage
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.machine import Fault
-from simulated import Make, s390
+from simulated import Make, s390, x86
 from told import said_in
 
 GIB = 1 << 30
@@ -108,6 +109,38 @@ def test_spares_are_looked_at_like_all_others(lpar: Path, chmem: Command, tmp_pa
     with Machine.at(lpar) as machine:
         online = [block.number for block in machine.blocks() if block.status == "online"]
     assert online == list(range(16))
+
+
+def test_a_spare_that_is_online_is_looked_at_where_the_others_only_come_online(
+    machine: Make, chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    blocks = [
+        {"range": [0, 3], "zones": "DMA32"},
+        {"range": [4, 7]},
+        {"range": [8, 9], "state": "offline"},
+    ]
+    tree = machine(x86() | {"blocks": blocks, "used": 256 << 20})
+    memsim("fault", tree, "--online", "8=EIO", "--online", "9=EIO")
+    layout = tmp_path / "l.toml"
+    entry = '[[memory]]\nblocks = "3,8-9"\nsize = "128M"\nzone = "Normal"\n'
+    for keep_free, there in ("100G", []), ("1M", [3]):
+        layout.write_text(f'version = 1\nkeep_free = "{keep_free}"\n{entry}')
+        report = json.loads(chmem("-s", tree, "--apply", layout, "--json").stdout)
+        done = [one["block"] for one in report["blocks"] if one["result"] == "done"]
+        assert done == there
+
+
+def test_a_block_that_was_not_let_go_is_told_though_others_made_up_the_size(
+    machine: Make,
+) -> None:
+    with Machine.at(machine(x86(8, 0, used=256 << 20))) as found:
+        work = found.change(Order(Action.DISABLE), size=128 << 20)
+        (outcome,) = work
+        error = BlockError(outcome.number, "offline", Cause.KEPT_FREE)
+        work.tally.add(outcome._replace(result=Result.NOT_TRIED, error=error))
+        how = dict.fromkeys(("verbose", "rehearsed", "persistent", "advised"), False)
+        (told,) = Text(work.tally, plain=True, said={}, **how).format_end(found, None)
+    assert str(told).startswith("memory block 7: not set offline, because only")
 
 
 def test_all_or_nothing_that_is_refused_writes_no_setting(

@@ -15,7 +15,7 @@ from memory_hotplug.change.plan import NEEDED
 from memsim import directory
 from memsim.kernel import Kernel
 from memsim.machine import Fault
-from simulated import Make, s390, write
+from simulated import Make, s390, write, x86
 from told import said_in
 
 RATIO = "sys/module/memory_hotplug/parameters/auto_movable_ratio"
@@ -202,6 +202,18 @@ def test_enable_says_that_movable_is_large_and_what_helps(
         assert chmem(*command.split()).status == 0
     assert zones(root) == {Zone.NORMAL: 7, Zone.MOVABLE: 21, None: 4}
     assert "zone Movable" not in chmem("-s", root, "-e", "-b", "4", "--advice=always").stderr
+
+
+@pytest.mark.parametrize("words", [["-e", "128m"], ["-e", "-b", "31"]])
+def test_all_zones_count_where_only_the_block_that_is_named_is_read(
+    words: list[str], chmem: Command, machine: Make
+) -> None:
+    root = machine(x86(4, 28))
+    assert chmem("-s", root, "-e", "-b", "4-26", "-z", "Movable").status == 0
+    dry = chmem("-s", root, *words, "--dry-run")
+    assert "# zone Movable would have 600 % of all other zones;" in dry.stdout
+    done = chmem("-s", root, *words, "--advice=always")
+    assert "zone Movable has 600 % of all other zones" in done.stderr
 
 
 @pytest.mark.parametrize("action", ["--total", "--apply"])

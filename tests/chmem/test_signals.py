@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from chmem_py.text import Text
 from commands import Command, start_program, starts_a_process
 from layouts import MINE, layout
+from memory_hotplug import Action, Machine, Order
 from memory_hotplug.attribute import MEMORY
 from paused import Paused
 from simulated import Condition, Make, conditions, make, online, s390, x86
@@ -159,6 +161,17 @@ def test_a_signal_between_blocks_is_heeded_before_the_next_one(tmp_path: Path) -
     online = [b for b, now in conditions(root).items() if b >= 4 and now.state == "online"]
     done = [b["block"] for b in document["blocks"] if b["result"] == "done"]
     assert online == done
+
+
+def test_a_signal_that_comes_after_the_last_block_is_told(machine: Make) -> None:
+    with Machine.at(machine(x86())) as found:
+        work = found.change(Order(Action.ENABLE), blocks=[4])
+        assert [outcome.number for outcome in work] == [4]
+        how = dict.fromkeys(("verbose", "rehearsed", "persistent", "advised"), False)
+        text = Text(work.tally, plain=True, said={}, **how)
+        assert [*text.format_end(found, None)] == []
+        (told,) = text.format_end(found, signal.SIGINT)
+    assert str(told) == "interrupted; enabled before that: memory block 4"
 
 
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:

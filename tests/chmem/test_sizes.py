@@ -8,7 +8,7 @@ import pytest
 
 from commands import Command, Machines, run_program
 from hotplug_cli import sizes
-from simulated import MIB, conditions, make, s390, x86
+from simulated import MIB, Make, conditions, make, s390, x86
 
 
 def machine_of_256_mib(root: Path) -> Path:
@@ -361,3 +361,19 @@ def test_a_plus_sign_is_a_size_to_enable_as_for_util_linux_and_refused_elsewhere
         done = chmem("-s", root, *words)
         assert (done.status, done.stdout) == (1, ""), words
         assert "+1" in done.stderr
+
+
+@pytest.mark.parametrize("size", ["0", "0m"])
+def test_a_size_of_nothing_is_told(size: str, chmem: Command, machine: Make) -> None:
+    done = chmem("-s", machine(x86()), "-e", size, "--advice=always")
+    assert (done.status, done.stderr) == (0, "chmem: nothing to do: a size of 0 was requested\n")
+
+
+def test_a_block_that_failed_is_told_though_another_one_made_up_the_size(
+    chmem: Command, machine: Make
+) -> None:
+    tree = machine(x86(faults={"online": {"4": "EIO"}}))
+    done = chmem("-s", tree, "-e", "128m", "--advice=always")
+    assert done.status == 0
+    assert conditions(tree)[5].state == "online"
+    assert done.stderr.startswith("chmem: memory block 4: Input/output error;")

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import memory_hotplug
+import static_tree
 from commands import Command, start_program, start_python
 from holding import held_by_another
 from memory_hotplug import (
@@ -51,6 +53,7 @@ from memory_hotplug.checks import (
     several,
     whole_number,
 )
+from memory_hotplug.trees.files import FileTree
 from simulated import MIB, Make, conditions, half_done, leave_half_done, online, s390, write, x86
 
 GIB = 1 << 30
@@ -993,3 +996,65 @@ def test_a_wrong_type_is_told_with_what_was_wanted(check: Callable[[], object], 
     with pytest.raises(TypeError) as caught:
         check()
     assert str(caught.value) == says
+
+
+def test_of_a_few_blocks_that_are_named_only_these_and_the_first_are_read(tmp_path: Path) -> None:
+    root = static_tree.plain(tmp_path, ["online"] * 4 + ["offline"] * 4)
+    read = set[int]()
+
+    class Watched(FileTree):
+        def read_each(self, directory, numbers, *attributes, links=None):  # type: ignore[no-untyped-def]
+            read.update(numbers)
+            return super().read_each(directory, numbers, *attributes, links=links)
+
+    with Machine(Watched(str(root))) as machine:
+        (outcome,) = machine.change(Order(Action.ENABLE), blocks=[5])
+        assert (outcome.number, outcome.after.state, read) == (5, State.ONLINE, {0, 5})
+        assert [*machine.change(Order(Action.ENABLE), size=128 * MIB)]
+        assert read == {*range(8)}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_machine_that_is_gone_after_the_change_says_nothing_of_its_zones(
+    there: bool, tmp_path: Path
+) -> None:
+    root = static_tree.plain(tmp_path / "tree", ["online"] + ["offline"] * 7)
+    with Machine.at(root) as machine:
+        order = Order(Action.ENABLE, Zone.MOVABLE)
+        work = machine.change(order, blocks=range(1, 8), observe=False)
+        assert [outcome.after.state for outcome in work] == [State.ONLINE] * 7
+        if not there:
+            shutil.rmtree(root)
+        assert (work.tally.crowded(301) is not None) is there
+
+
+def test_a_block_that_is_gone_once_it_was_listed_is_absent(tmp_path: Path) -> None:
+    root = static_tree.plain(tmp_path, ["online"] * 4 + ["offline"] * 4)
+
+    class Watched(FileTree):
+        def names(self, directory: str) -> list[str]:
+            found = super().names(directory)
+            if directory == MEMORY:
+                shutil.rmtree(root / MEMORY / "memory5", ignore_errors=True)
+            return found
+
+    with Machine(Watched(str(root))) as machine:
+        work = machine.change(Order(Action.ENABLE), blocks=[5, 6], absent_ok=True)
+        assert [outcome.number for outcome in work] == [6]
+        assert [absence.ranges for absence in work.absences] == [[(5, 5)]]
+
+
+@pytest.mark.parametrize("more", [0, 20])
+def test_the_first_block_that_is_a_directory_says_whether_there_are_zones(
+    more: int, tmp_path: Path
+) -> None:
+    root = static_tree.plain(tmp_path, ["online", "online", "offline", *["offline"] * more])
+    shutil.rmtree(root / MEMORY / "memory0")
+    (root / MEMORY / "memory0").touch()
+    (root / MEMORY / "memory1/valid_zones").unlink()
+    with Machine.at(root) as machine:
+        work = machine.change(Order(Action.ENABLE), blocks=[0, *range(2, more + 3)], absent_ok=True)
+        assert [outcome.number for outcome in work] == [*range(2, more + 3)]
+        assert [absence.ranges for absence in work.absences] == [[(0, 0)]]
+        assert [remark.blocks for remark in work.selection.remarks] == [(0,)]
+    assert (root / MEMORY / "memory2/state").read_text() == "online"

@@ -301,7 +301,7 @@ def test_no_other_machine_is_this_one(s390: Path, tmp_path: Path) -> None:
 
 
 def test_the_mark_of_a_simulated_machine_is_memsims() -> None:
-    from memory_hotplug.trees.simulated import MARK
+    from memory_hotplug.trees import MARK
 
     assert MARK == PRIVATE
 

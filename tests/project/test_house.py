@@ -332,7 +332,7 @@ FOR_A_LISTING = {
     "hotplug_cli": "exits getopt offers program sizes",
     "lsmem_py": "cli columns formats options sources summary view",
     "memory_hotplug": "attribute block checks errors machine named_tuple reading size table trees "
-    "trees.files trees.many trees.simulated",
+    "trees.files trees.many",
     "safe_files": "beneath",
 }
 """The modules of the house that a plain listing imports."""
@@ -379,17 +379,16 @@ def test_a_plain_listing_imports_no_more_than_it_needs(tmp_path: Path) -> None:
 
 
 FOR_AN_ENABLE = {
-    "chmem_py": "actions advice cause_messages cli command command_lines exit_status interrupts "
-    "job jobs messages operands options output recovery request run text",
-    "hotplug_cli": "advice_option block_names exits getopt message messages offers program "
-    "progress remarks sizes tree_messages",
+    "chmem_py": "actions cli command interrupts job jobs messages "
+    "operands options output recovery request run text",
+    "hotplug_cli": "exits getopt message messages offers program progress sizes",
     "memory_hotplug": "attribute block causes checks change change.absence change.batch "
     "change.guard change.journal change.lock change.outcome change.plan "
     "change.steps change.transaction change.undo "
     "condition errors face machine named_tuple reading "
     "request request.asked request.how request.mending request.need "
-    "request.selection request.tally request.work runs seen seen.in_use size table "
-    "trees trees.files trees.many trees.root_files trees.simulated",
+    "request.selection request.tally request.work runs size table "
+    "trees trees.files trees.many trees.root_files",
     "safe_files": "beneath errno_names replace",
 }
 """The modules of the house that chmem imports to set a block online; none reads a layout."""
@@ -398,7 +397,8 @@ OF_PYTHON_FOR_AN_ENABLE = (
     *OF_PYTHON,
     *("bisect", "contextlib", "fcntl", "gc"),
 )
-"""The modules of the standard library that it may import; not typing, dataclasses, json and re."""
+"""The modules of the standard library that it may import; not typing, dataclasses and json, and re
+for a size only."""
 
 
 WITH_ADVICE = {
@@ -408,15 +408,23 @@ WITH_ADVICE = {
 """What it imports besides on a terminal, where it looks for who must be told, and for a layout."""
 
 
+@pytest.mark.parametrize(
+    ("operand", "python"), [(("-b", "1"), ()), (("128m",), ("re",))], ids=["a block", "a size"]
+)
 @pytest.mark.parametrize(("advice", "more"), [("never", {}), ("always", WITH_ADVICE)])
 def test_a_plain_enable_imports_no_more_than_it_needs(
-    advice: str, more: Mapping[str, str], tmp_path: Path
+    advice: str,
+    more: Mapping[str, str],
+    operand: tuple[str, ...],
+    python: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
     tree = static_tree.plain(tmp_path / "tree", ["online", "offline"])
-    loaded = imported_to_run("chmem", "-e", "-b", "1", f"--advice={advice}", "-s", str(tree))
+    loaded = imported_to_run("chmem", "-e", *operand, f"--advice={advice}", "-s", str(tree))
     ours = {name for name in loaded if name.partition(".")[0] in PACKAGES}
     assert ours == of_the_house(FOR_AN_ENABLE) | of_the_house(more)
-    assert loaded - ours <= imported_by(f"import {', '.join(OF_PYTHON_FOR_AN_ENABLE)}")
+    allowed = ", ".join([*OF_PYTHON_FOR_AN_ENABLE, *python])
+    assert loaded - ours <= imported_by(f"import {allowed}")
 
 
 def test_to_set_memory_offline_reads_no_layout_where_there_is_none(tmp_path: Path) -> None:

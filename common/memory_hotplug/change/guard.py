@@ -14,7 +14,6 @@ from memory_hotplug.change.steps import OFFLINE, ONLINE
 from memory_hotplug.checks import check_type, optional
 from memory_hotplug.errors import BlockError, MemoryHotplugError
 from memory_hotplug.machine import Machine
-from memory_hotplug.seen.in_use import usage
 from memory_hotplug.table import BlockTable
 
 TYPE_CHECKING = False
@@ -169,6 +168,8 @@ class Guard:
             return refused
         if not takes_memory(change):
             return None
+        from memory_hotplug.seen.in_use import usage
+
         try:
             now = usage(self._machine, by_node=False)
         except MemoryHotplugError:

@@ -26,8 +26,8 @@ from memory_hotplug.change.journal import HALF_DONE, RUN, Journal, Left, left_in
 from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.errors import HeldError
 from memory_hotplug.named_tuple import NamedTuple
+from memory_hotplug.trees import is_simulated
 from memory_hotplug.trees.many import LISTING
-from memory_hotplug.trees.simulated import is_simulated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

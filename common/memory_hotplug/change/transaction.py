@@ -22,7 +22,6 @@ from memory_hotplug.checks import check_type, optional
 from memory_hotplug.errors import BlockError, MemoryHotplugError, StoppedError, StuckError
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
-from memory_hotplug.seen.in_use import usage
 
 __all__ = [
     "NOT_MOVED",
@@ -143,6 +142,8 @@ class Site:
 
     def _is_full(self) -> bool:
         """Whether less memory is available than a block holds, so that its pages fit nowhere."""
+        from memory_hotplug.seen.in_use import usage
+
         try:
             now = usage(self.machine, by_node=False)
             return now is not None and now.available < self.machine.block_size

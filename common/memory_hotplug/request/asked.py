@@ -42,5 +42,10 @@ class Request(NamedTuple):
         return self.order.action if self.order else Action.APPLY
 
     @property
+    def spans(self) -> Sequence[Run]:
+        """First and last numbers of the blocks, ascending, where no size is requested."""
+        return self.runs or ((self.first, self.last),)
+
+    @property
     def zone(self) -> Zone | None:
         return self.order.zone if self.order else None

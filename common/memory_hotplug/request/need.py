@@ -6,11 +6,15 @@ from itertools import chain, islice
 
 from memory_hotplug.block import State
 from memory_hotplug.change.guard import takes_memory
+from memory_hotplug.change.plan import Change
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
-from memory_hotplug.seen.in_use import Usage, usage
 from memory_hotplug.table import MEMMAP_FRACTION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from memory_hotplug.seen.in_use import Usage
 
 __all__ = ["Need", "need_of"]
 
@@ -30,10 +34,15 @@ class Need(NamedTuple):
 
 
 def need_of(machine: Machine, selection: Selection) -> Need | None:
-    """What SELECTION needs, if no block fails; None where nobody tells how much memory is in use.
+    """What SELECTION needs, if no block fails; None where that is nothing, or nobody tells how much
+    memory is in use.
 
     The blocks are changed one after the other.
     """
+    if not any(map(_may_need, selection.changes)):
+        return None
+    from memory_hotplug.seen.in_use import usage
+
     now = usage(machine)
     if now is None:
         return None
@@ -58,6 +67,12 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
             room -= size
     takes = takes or _spares_take(selection)
     return Need(most_taken, most_room, takes, now)
+
+
+def _may_need(change: Change) -> bool:
+    """Whether a change may need memory that is online; a block that is only set online does not."""
+    block = change.block
+    return block.state is State.ONLINE or block.configured is not None or bool(change.spares)
 
 
 def _spares_take(selection: Selection) -> bool:

@@ -83,7 +83,7 @@ class _Selection(NamedTuple):
     absences: Sequence[Absence] = ()
     """What is requested and the machine does not have."""
     machine_size: int = 0
-    """Bytes of all blocks of the machine, online or not."""
+    """Bytes of all blocks of the machine, online or not, where a size is requested."""
     node_exists: bool = True
     """Whether the machine has the requested node."""
     settings: Sequence[Setting] = ()
@@ -94,8 +94,8 @@ class _Selection(NamedTuple):
     """The change that is undone."""
     balance: ZoneBalance | None = None
     """What bounds zone Movable; None if it may be of any size."""
-    zones: Callable[[int], ZoneBalance] | None = None
-    """Counts the zones as they were before, given the ratio; None if nothing is set online."""
+    zones: Callable[[], BlockTable] | None = None
+    """Tells the zones of all blocks, before or after the change; None if nothing is set online."""
     removal: Removal | None = None
     """What is known of memory that may be set offline for a size; None if none may be."""
     remarks: Sequence[Remark] = ()
@@ -197,7 +197,9 @@ def select_request(request: Request, machine: Machine) -> Selection:
     device that it does not have, as far as it tells, and as the request says for such a node;
     NoSuchBlockError for such a block."""
     check_node(request, machine)
-    table = machine.read(needed(request.node))
+    attributes = needed(request.node)
+    few = _table_of_few(request, machine, attributes)
+    table = machine.read(attributes) if few is None else few
     owned = None
     if request.device is not None:
         from memory_hotplug.seen.owners import owners_of
@@ -211,9 +213,39 @@ def select_request(request: Request, machine: Machine) -> Selection:
         whole = owned.numbers if owned else table.numbers
         request = request._replace(first=min(whole), last=max(whole))
     selection = select(request, machine, table, owned)
+    if few is not None and selection.zones:
+        selection = selection._replace(zones=partial(machine.read, attributes))
     if not request.absent_ok and selection.absences:
         raise NoSuchBlockError(selection.absences[0].ranges[0][0])
     return selection
+
+
+_FEW = 64
+"""Up to so many blocks that are named are read alone."""
+
+
+def _table_of_few(
+    request: Request, machine: Machine, attributes: Sequence[Attribute]
+) -> BlockTable | None:
+    """The table of the few blocks that are named, and of the first of all, which `select` looks at;
+    None if more must be known, or something is odd."""
+    others = (request.size, request.device, request.node) != (None, None, None) or request.whole
+    if others or machine.configurable:
+        return None
+    spans = request.spans
+    if sum(last - first + 1 for first, last in spans) > _FEW:
+        return None
+    known = machine.read(())
+    numbers = known.numbers
+    wanted = {numbers[0]}
+    for first, last in spans:
+        wanted.update(numbers[bisect_left(numbers, first) : bisect_right(numbers, last)])
+    try:
+        table = machine.read(attributes, wanted)
+    except NoSuchBlockError:
+        # It has gone since.
+        return None
+    return None if known.remarks or len(table.numbers) < len(wanted) else table
 
 
 def check_node(request: Request, machine: Machine) -> None:
@@ -254,9 +286,8 @@ def select(
         request,
         machine.block_size,
         asked=0,
-        machine_size=len(table.numbers) * machine.block_size,
         node_exists=node is None or node in nodes,
-        zones=partial(ZoneBalance, table) if request.action is Action.ENABLE else None,
+        zones=(lambda: table) if request.action is Action.ENABLE else None,
         remarks=table.remarks,
     )
 
@@ -269,8 +300,12 @@ def select(
         of_machine = of_machine._replace(removal=removal_of(machine, table))
     if request.size is not None:
         asked = request.size // machine.block_size
-        return of_machine._replace(asked=asked, changes=list(_candidates(table, order, meant)))
-    spans = request.runs or ((request.first, request.last),)
+        return of_machine._replace(
+            asked=asked,
+            changes=list(_candidates(table, order, meant)),
+            machine_size=len(table.numbers) * machine.block_size,
+        )
+    spans = request.spans
     only_of_zone = request.whole and order.action is Action.DISABLE
     changes = [
         change_to(block, _order_of(block, order, table))

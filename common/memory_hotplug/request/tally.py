@@ -10,6 +10,7 @@ from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action
 from memory_hotplug.change.undo import format_record
+from memory_hotplug.errors import MemoryHotplugError
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.selection import Selection
 
@@ -185,14 +186,21 @@ class Tally:
     def crowded(self, ratio: int) -> ZoneBalance | None:
         """The zones afterwards, if memory was set online in Movable, which has more than RATIO
         percent of all others then; else None. What may be in any zone is not bounded."""
-        zones, done = self.selection.zones, self.outcomes.values()
+        zones, outcomes = self.selection.zones, self.outcomes
+        done = outcomes.values()
         if zones is None:
             return None
         if not any(zone_of(one.after) is Zone.MOVABLE is not zone_of(one.before) for one in done):
             return None
-        found = zones(ratio)
-        for outcome in done:
-            found.count(outcome.before, outcome.after)
+        try:
+            table = zones()
+        except MemoryHotplugError:
+            # Not read before the change, they cannot be read now; the change itself is done.
+            return None
+        found = ZoneBalance(table, ratio)
+        for block in table.blocks():
+            if block.number in outcomes:
+                found.count(block, outcomes[block.number].after)
         return found if found.excess else None
 
     @property

@@ -2,7 +2,6 @@
 undone."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import State, is_on
@@ -32,7 +31,7 @@ from memory_hotplug.request.selection import (
     select_changes,
 )
 from memory_hotplug.table import BlockTable
-from memory_hotplug.trees.simulated import is_simulated
+from memory_hotplug.trees import is_simulated
 
 __all__ = ["select_layout", "select_total", "select_undo"]
 
@@ -46,7 +45,7 @@ def select_layout(request: Request, machine: Machine, layout: Layout, *, force: 
     removal = removal_for(machine, layout, table)
     targets = targets_on(machine, layout, table, removal, force=force)
     found = select_changes(request, machine, *targets, settings, layout.keep_free)
-    found = found._replace(removal=removal, zones=partial(ZoneBalance, table))
+    found = found._replace(removal=removal, zones=lambda: table)
     unknown = len(machine.nodes) > 1 and False in table.columns[Attribute.CONFIGURED]
     if unknown and any(entry.node is not None for entry in layout.entries):
 

@@ -67,7 +67,7 @@ class Work:
         """The machine that is read; in a dry run, what it would be."""
         self.manner = manner
         self.need: Need | None = None
-        """Not public: what the change needs of the memory in use; None if nobody tells that."""
+        """Not public: what the change needs of the memory in use; None if nothing, or not known."""
         self.left_out: LayoutError | OSError | None = None
         """Why the layout of the machine could not be read, so that its keep_free does not count."""
         self.writes: Sequence[tuple[str, str]] = ()

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from memory_hotplug.attribute import ACPI, MEMORY, TIERS
 from memory_hotplug.errors import BadMachineError
+from memory_hotplug.trees import MARK
 from memory_hotplug.trees.files import ABOUT, IOMEM, LOG, FileTree, read_one_by_one
 from memory_hotplug.trees.many import Links
 from safe_files.beneath import os_error
@@ -23,15 +24,7 @@ if TYPE_CHECKING:
     from memsim.kernel import Kernel
     from memsim.machine import Machine as MachineAtBoot
 
-__all__ = ["MARK", "KernelTree", "SimulatedTree", "booted", "is_simulated"]
-
-MARK = ".memsim"
-"""The directory, beside the tree, for what only the simulated kernel knows."""
-
-
-def is_simulated(root: str) -> bool:
-    """Whether a directory is a simulated machine, even a damaged one. Costs one stat()."""
-    return os.path.lexists(f"{root}/{MARK}")
+__all__ = ["KernelTree", "SimulatedTree", "booted"]
 
 
 def booted(
