@@ -98,10 +98,6 @@ def test_spares_are_looked_at_like_all_others(lpar: Path, chmem: Command, tmp_pa
     refuse_to_configure(lpar, range(16, 32))
     layout = tmp_path / "l.toml"
     layout.write_text(
-        'version = 1\nkeep_free = "100G"\n[[memory]]\nsize = "2176M"\nmemmap_on_memory = true\n'
-        '[[memory]]\nblocks = "0-15"\n'
-    )
-    layout.write_text(
         'version = 1\nkeep_free = "100G"\n[[memory]]\nsize = "128M"\nmemmap_on_memory = true\n'
     )
     chmem("-s", lpar, "--apply", layout)
