@@ -318,6 +318,25 @@ def test_a_rule_is_named_that_may_set_a_block_of_the_layout_online(
     assert told.startswith(expected) if sentence else told == ""
 
 
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ('range = "0x30000000-0x37ffffff"', False),
+        ('range = "0x28000000-0x37ffffff"', True),
+        ('blocks = "4,6"', False),
+        ("node = 0", True),
+        ('size = "128M"', True),
+    ],
+)
+def test_a_rule_is_named_if_the_layout_may_want_its_block_offline(
+    entry: str, named: bool, tree: Path, chmem: Command
+) -> None:
+    put(tree, VENDOR, 'KERNEL=="memory5", SUBSYSTEM=="memory", ATTR{state}="online"\n')
+    layout(tree, f'[[memory]]\n{entry}\nstate = "offline"\n', MINE)
+    done = chmem("-s", tree, "--apply", "--install", "--advice=never")
+    assert (f"/{VENDOR}:1 may set added memory online" in done.stderr) is named
+
+
 def test_a_kernel_that_is_quicker_than_the_rules_is_named(tree: Path, chmem: Command) -> None:
     chmem("-s", tree, "--policy", "auto_online=online_kernel")
     done = chmem("-s", tree, "--apply", "--install", "--advice=never")
