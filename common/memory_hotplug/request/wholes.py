@@ -94,9 +94,7 @@ def select_undo(request: Request, machine: Machine) -> Selection:
     """What brings the last change back. Raises NoUndoError, and BrokenTreeError if the record of it
     cannot be read."""
     tree = machine.tree
-    lives = tree.is_this_machine or is_simulated(tree.place)
-    if tree.place == "/" and not is_own("/"):
-        lives = False
+    lives = (tree.is_this_machine or is_simulated(tree.place)) and is_own(tree.place)
     try:
         record = last_change(tree.place) if lives else None
     except ValueError:
