@@ -232,8 +232,8 @@ def persist(
         refresh_rules(machine, others.whole(layout), output, dry_run=dry_run)
     if not (output.files or output.document or done.tally.changed or done.tally.settings):
         output.write(["nothing to change"])
-    known = others.with_nodes_now() if held else others
-    if reason := known.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
+    now = others.with_nodes_now()
+    if reason := now.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
         output.say(reason)
         return Exit.PARTLY
     return done.status

@@ -150,6 +150,8 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         # A part of the memory
         ("-e all", "all of the offline memory is 1G: chmem --enable 1G"),
         ("-e 50%", "50% of the offline memory is 512M: chmem --enable 512M"),
+        ("-e 101%", "101% of the offline memory is 1G: chmem --enable 1G"),
+        ("-e 1%", GIVE),
         ("--total 0-5", "--total takes one SIZE, as in 16g"),
         ("--total x", "--total takes one SIZE, as in 16g"),
         ("--total 0x0-0x7ffffff", "--enable and --disable take ranges"),
