@@ -438,7 +438,8 @@ def test_what_others_can_change_is_not_run_at_boot(
         (tmp_path / "bin/chmem").symlink_to(links[which])
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin/chmem")])
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python/python3"))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "lib")])
+    # Python looks into an archive, too, which usually is not there.
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "lib"), str(tmp_path / "python311.zip")])
     module = type(sys)("module")
     module.__file__ = str(tmp_path / "lib/module.py")
     monkeypatch.setattr(sys, "modules", {"module": module, "sys": sys})
