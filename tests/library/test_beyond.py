@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memory_hotplug.seen.beyond import FROM_FIRMWARE, memory_beyond, parameters_that_take
-from memory_hotplug.seen.iomem import Region
+from memory_hotplug.seen.iomem import Region, parse_iomem
 from memory_hotplug.trees.files import FileTree
 from static_tree import put
 
@@ -39,6 +39,29 @@ def test_memory_in_the_map_is_cut_off_at_the_end_of_the_last_block(tmp_path: Pat
     ]
 
 
+IOMEM = """\
+00000000-1fffffff : System RAM
+20000000-2fffffff : Reserved
+30000000-3fffffff : Persistent Memory (legacy)
+40000000-4fffffff : PCI Bus 0000:00
+"""
+
+
+def test_memory_beyond_the_last_block_is_that_of_both_maps(tmp_path: Path) -> None:
+    firmware(
+        tmp_path,
+        ("0x0", "0x2fffffff", RAM),
+        ("0x50000000", "0x5fffffff", RAM),
+        ("0x60000000", "0x1", "Reserved"),
+    )
+    regions = found(tmp_path, list(parse_iomem(IOMEM)), 0x10000000)
+    assert [(one.start, one.end, one.name) for one in regions] == [
+        (0x10000000, 0x1FFFFFFF, "System RAM"),
+        (0x30000000, 0x3FFFFFFF, "Persistent Memory (legacy)"),
+        (0x50000000, 0x5FFFFFFF, "System RAM of the firmware"),
+    ]
+
+
 def test_what_only_the_firmware_knows_is_added(tmp_path: Path) -> None:
     firmware(
         tmp_path,
@@ -62,8 +85,8 @@ def test_what_only_the_firmware_knows_is_added(tmp_path: Path) -> None:
     ]
 
 
-def test_the_parameters_that_take_memory_are_those_of_the_command_line(tmp_path: Path) -> None:
+def test_kernel_parameters_that_take_memory_are_found(tmp_path: Path) -> None:
     with FileTree(str(tmp_path)) as tree:
         assert parameters_that_take(tree) == []
-        put(tmp_path, "proc/cmdline", "ro mem=4G xmem=1 memmap=1G!4G mem= mem=\x1b[1m quiet\n")
-        assert parameters_that_take(tree) == ["mem=4G", "memmap=1G!4G"]
+        put(tmp_path, "proc/cmdline", "ro mem=4G xmem=1 memmap=1G!8G mem= mem=\x1b[1m memhp_default_state=online\n")
+        assert parameters_that_take(tree) == ["mem=4G", "memmap=1G!8G"]
