@@ -150,7 +150,7 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         # A part of the memory
         ("-e all", "all of the offline memory is 1G: chmem --enable 1G"),
         ("-e 50%", "50% of the offline memory is 512M: chmem --enable 512M"),
-        ("-e 101%", "101% of the offline memory is 1G: chmem --enable 1G"),
+        ("-e 200%", "200% of the offline memory is 1G: chmem --enable 1G"),
         ("-e 1%", GIVE),
         ("--total 0-5", "--total takes one SIZE, as in 16g"),
         ("--total x", "--total takes one SIZE, as in 16g"),

@@ -88,5 +88,6 @@ def test_what_only_the_firmware_knows_is_added(tmp_path: Path) -> None:
 def test_kernel_parameters_that_take_memory_are_found(tmp_path: Path) -> None:
     with FileTree(str(tmp_path)) as tree:
         assert parameters_that_take(tree) == []
-        put(tmp_path, "proc/cmdline", "ro mem=4G xmem=1 memmap=1G!8G mem= mem=\x1b[1m memhp_default_state=online\n")
+        line = "ro mem=4G xmem=1 memmap=1G!8G mem= mem=\x1b[1m memhp_default_state=online\n"
+        put(tmp_path, "proc/cmdline", line)
         assert parameters_that_take(tree) == ["mem=4G", "memmap=1G!8G"]
