@@ -172,6 +172,11 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
             "chmem --disable 12928M",
         ),
         (
+            "-d all --keep-free 12g",
+            "all of the online memory is 15G, of which 768M can be set offline now: "
+            "chmem --disable --keep-free 12g 768M",
+        ),
+        (
             "-d all -z Movable",
             "all of the online memory is 1G: chmem --disable --zone Movable 1G",
         ),
@@ -182,6 +187,10 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         (
             "-b -e 0x80000000-0x87ffffff",
             "addresses go without --blocks: chmem --enable 0x80000000-0x87ffffff",
+        ),
+        (
+            "-b -e 0x8000000-0xfffffff",
+            "addresses go without --blocks: chmem --enable 0x8000000-0xfffffff",
         ),
         ("-b -d 1g", "a size goes without --blocks: chmem --disable 1g"),
         ("-b -d all", BLOCKS_HERE),
@@ -207,6 +216,13 @@ def test_what_a_refused_argument_may_be_meant_as_is_told(
     assert said.removesuffix(f" --sysroot {root}") == f"chmem: {instead}"
     bare = chmem("-s", root, *words.split(), "--advice=never")
     assert "\n" not in bare.stderr.removesuffix("\n"), "util-linux has one line"
+
+
+def test_a_share_is_told_where_nobody_tells_how_much_is_in_use(
+    chmem: Command, tmp_path: Path
+) -> None:
+    done = chmem("-s", make(tmp_path / "machine", x86()), "-d", "all")
+    assert "chmem: all of the online memory is 512M: chmem --disable 512M" in done.stderr
 
 
 def test_a_command_that_is_told_instead_can_be_typed(chmem: Command, tmp_path: Path) -> None:
