@@ -137,6 +137,7 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         ),
         ("-e 3", "for memory block 3 give --blocks; for a size give a unit, as in 16g"),
         ("-e 0x90000000-0x88000000", "the end is below the start"),
+        ("-e 0x90000000-0x90000000", "the nearest range is 0x90000000-0x97ffffff"),
         ("-e 0x0-", "a range has a start and an end"),
         ("-e 5..7", "a range is written with a dash: 5-7"),
         ("-e memory5", "a memory block is named by its number: chmem --enable --blocks 5"),
@@ -218,11 +219,25 @@ def test_what_a_refused_argument_may_be_meant_as_is_told(
     assert "\n" not in bare.stderr.removesuffix("\n"), "util-linux has one line"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("-d all", "all of the online memory is 512M: chmem --disable 512M"),
+        ("-g all", "all of the offline memory is 256M: chmem --deconfigure 256M"),
+        ("-c 50%", "50% of the deconfigured memory is 256M: chmem --configure 256M"),
+        ("--total all", "all of the whole memory is 1280M: chmem --total 1280M"),
+    ],
+)
 def test_a_share_is_told_where_nobody_tells_how_much_is_in_use(
-    chmem: Command, tmp_path: Path
+    words: str, told: str, chmem: Command, tmp_path: Path
 ) -> None:
-    done = chmem("-s", make(tmp_path / "machine", x86()), "-d", "all")
-    assert "chmem: all of the online memory is 512M: chmem --disable 512M" in done.stderr
+    blocks = [
+        {"range": [0, 3]},
+        {"range": [4, 5], "state": "offline"},
+        {"range": [6, 9], "config": 0},
+    ]
+    root = make(tmp_path / "machine", {**s390(), "blocks": blocks})
+    assert f"chmem: {told} --sysroot {root}\n" in chmem("-s", root, *words.split()).stderr
 
 
 def test_a_command_that_is_told_instead_can_be_typed(chmem: Command, tmp_path: Path) -> None:
