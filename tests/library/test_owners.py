@@ -109,7 +109,12 @@ def test_the_blocks_of_a_dimm_are_the_nodes_of_its_acpi_device(tree: Path) -> No
         for at, block in enumerate(blocks):
             link = tree / ACPI / device / f"physical_node{at or ''}"
             link.symlink_to(f"../../../../devices/system/memory/memory{block}")
-    assert found(tree) == Owners({3: "PNP0C80:00", 4: "PNP0C80:00", 5: "PNP0C80:01"}, known=False)
+    (tree / ACPI / "PNP0C80:0123cdef").mkdir()
+    long = tree / ACPI / "PNP0C80:0123cdef/physical_node123456789"
+    long.symlink_to("../../../../devices/system/memory/memory2")
+    assert found(tree) == Owners(
+        {2: "PNP0C80:0123cdef", 3: "PNP0C80:00", 4: "PNP0C80:00", 5: "PNP0C80:01"}, known=False
+    )
 
 
 @pytest.mark.parametrize(
