@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import re
 import signal
@@ -117,6 +118,7 @@ def test_the_face_works_as_the_manual_has_it() -> None:
         ({"node": 1}, [6, 7]),
         ({"node": 1, "size": BLOCK}, [6]),
         ({"node": 1, "blocks": range(4, 8)}, [6, 7]),
+        ({"blocks": range(4, 8, 2)}, [4, 6]),
         ({"node": 7, "absent_ok": True}, []),
     ],
 )
@@ -186,6 +188,8 @@ def test_all_memory_of_a_device_is_named_by_the_device(machine: Make, memsim: Co
         ({"size": BLOCK, "prefer": "cheapest"}, "blocks can be preferred by auto, highest, best"),
         ({"size": BLOCK, "keep_free": -1}, "keep_free, retry and wait are 0 or more"),
         ({"size": BLOCK, "retry": -1}, "keep_free, retry and wait are 0 or more"),
+        ({"size": BLOCK, "wait": -0.1}, "keep_free, retry and wait are 0 or more"),
+        ({"size": BLOCK, "wait": math.nan}, "keep_free, retry and wait are 0 or more"),
         ({"size": BLOCK, "keep_free": 0, "force": True}, "either keep_free or force can be given"),
     ],
 )

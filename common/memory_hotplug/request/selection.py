@@ -180,7 +180,7 @@ def requested(order: Order, block_size: int, memory: Memory, text: str = "") -> 
         if device is None and node is None:
             raise BadOrderError("a size, blocks, a device or a node must be given")
         return request._replace(whole=True)
-    if isinstance(blocks, range) and blocks.step == 1:
+    if isinstance(blocks, range):
         runs = [(blocks.start, blocks.stop - 1)] if blocks else []
     else:
         runs = runs_of(sorted({*blocks}))
