@@ -321,7 +321,7 @@ def select_nothing(request: Request, machine: Machine) -> Selection:
     """A selection without blocks: all that is requested is missing."""
     size = machine.block_size
     blocks = request.last - request.first + 1 if request.size is None else request.size // size
-    return Selection(request, size, asked=blocks or 1)
+    return Selection(request, size, asked=blocks)
 
 
 def _candidates(
