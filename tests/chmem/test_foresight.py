@@ -215,6 +215,9 @@ def test_a_dry_run_tells_what_would_remain_and_what_could_fail(
         "# not in zone Movable, so that the kernel may refuse: memory blocks 112-119",
         "# 2G would be disabled: memory blocks 112-127",
     ]
+    # What the kernel reserved at boot is in the blocks, and not in what there is.
+    whole = chmem("-s", root, "-d", "--node", "1", "--force", "--dry-run").stdout
+    assert "# node 1: 0B of 6.9G would remain; 955.7M is in use" in whole.splitlines()
     # Where nothing is taken, or nothing is known, there is nothing to tell.
     assert "remain" not in chmem("-s", root, "-e", "1g", "--dry-run").stdout
     assert "remain" not in chmem("-s", machine_without_use, "-d", "1g", "--dry-run").stdout
