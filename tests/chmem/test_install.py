@@ -516,6 +516,17 @@ def test_uninstall_removes_nothing_from_an_archive(
     assert archive.read_bytes() == before
 
 
+def test_no_change_of_an_archive_can_be_made_to_stay(
+    tree: Path, chmem: Command, tmp_path: Path
+) -> None:
+    archive = tmp_path / "case.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(tree, ".")
+    done = chmem("-s", archive, "-e", "128m", "--persistent", "--advice=never")
+    said = "/etc/memory-layout.d/50-chmem.toml cannot be written: Read-only file system"
+    assert (done.status, done.stderr) == (1, f"chmem: {said}; nothing was changed\n")
+
+
 @pytest.mark.parametrize("this_machine", [False, True])
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_uninstall_on_this_machine_says_that_systemd_has_to_read_its_units_again(

@@ -253,6 +253,11 @@ def test_a_unit_apart_from_its_number_is_told(chmem: Command, profiles: Machines
     assert done.stderr.splitlines()[-1] == "chmem: no space stands before the unit: 8g"
 
 
+def test_a_total_with_a_minus_is_so_much_less(chmem: Command, profiles: Machines) -> None:
+    done = chmem("-s", profiles("x86-two-nodes"), "--total", "--", "-1g")
+    assert "chmem: so much less: chmem --disable 1g --sysroot " in done.stderr
+
+
 def test_all_of_a_device_needs_no_size(chmem: Command, memsim: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "machine", "x86-dimm-slots")
     assert memsim("plug", root, "--memory", "1G", "--as", "virtio-mem").status == 0
