@@ -119,8 +119,13 @@ def _do(site: Workplace, job: Job, asked: Asked) -> Done:
         return done._replace(status=_keep(site, job, done, contest, asked))
     except (MemoryHotplugError, OSError) as error:
         program.complain_of(NAME, error, output.say)
-        changed = bool(done.tally.changed or done.tally.settings or output.files)
-        return done._replace(status=Exit.PARTLY if changed else Exit.FAILURE)
+        return done._replace(status=_so_far(done, output))
+
+
+def _so_far(done: Done, output: Output) -> int:
+    """The exit status where an error ends what comes after the change of the memory."""
+    changed = done.tally.changed or done.tally.settings or output.files
+    return Exit.PARTLY if changed else Exit.FAILURE
 
 
 def _manner(site: Workplace, job: Job, options: Options) -> How:
@@ -187,8 +192,7 @@ def _put_back(site: Workplace, done: Done, layout: Rewritten) -> int:
         reason = next(program.sentences_of(error)).text
         again = command("--undo", machine.tree)
         output.say(messages.LAYOUT_NOT_BACK.of(reason=reason, command=again))
-        changed = done.tally.changed or done.tally.settings or output.files
-        return Exit.PARTLY if changed else Exit.FAILURE
+        return _so_far(done, output)
     if held:
         held.finish_layout()
     if is_ours:

@@ -97,7 +97,7 @@ def to_undo(machine: Machine) -> Job:
 def check_own(machine: Machine) -> None:
     """Raises CommandError where a simulated machine is mounted over this one's /sys: /etc and /run
     are this one's there."""
-    if machine.tree.root == "/" and not is_own("/"):
+    if not is_own(machine.tree.root):
         raise CommandError(messages.NOT_ITS_FILES.of())
 
 

@@ -43,7 +43,7 @@ def _codes() -> Mapping[int, str]:
 
 
 def _code(row: Message | None) -> str:
-    return OTHER if row is None else _codes().get(id(row), OTHER)
+    return _codes().get(id(row), OTHER)
 
 
 # The values

@@ -78,9 +78,13 @@ def _value(option: Option, text: str, *, parse: Callable[[str], _Value], allowed
     try:
         return parse(text)
     except ValueError:
-        raise UsageError(
-            messages.INVALID_ARGUMENT.of(option=option.long, argument=text, allowed=allowed)
-        ) from None
+        raise _invalid(option, text, allowed) from None
+
+
+def _invalid(option: Option, text: str, allowed: str) -> UsageError:
+    return UsageError(
+        messages.INVALID_ARGUMENT.of(option=option.long, argument=text, allowed=allowed)
+    )
 
 
 def _memmap(text: str) -> bool:
@@ -103,15 +107,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _one_of(words: Sequence[str]) -> Callable[[Option, str], str]:
-    """What parses one of WORDS."""
-
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError
-        return text
-
-    return partial(_value, parse=parse, allowed=either(words))
+def _one_of(option: Option, text: str, *, words: Sequence[str]) -> str:
+    if text not in words:
+        raise _invalid(option, text, either(words))
+    return text
 
 
 def _kept(text: str) -> KeepFree:
@@ -124,7 +123,7 @@ memmap = partial(_value, parse=_memmap, allowed="0 or 1")
 seconds = partial(
     _value, parse=_seconds, allowed="a number of seconds without a unit, 0.001 or more"
 )
-order = _one_of(ORDERS)
+order = partial(_one_of, words=ORDERS)
 kept = partial(_value, parse=_kept, allowed=f"a size, such as 2G, or {NONE}")
 count = partial(_value, parse=_count, allowed="a number, 0 or more")
-when = _one_of(ADVICE)
+when = partial(_one_of, words=ADVICE)

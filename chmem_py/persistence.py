@@ -225,8 +225,8 @@ def persist(
         refresh_rules(machine, contest.whole(layout), output, dry_run=dry_run)
     if not (output.files or output.document or done.tally.changed or done.tally.settings):
         output.write(["nothing to change"])
-    known = contest.with_nodes_now() if held else contest
-    if reason := known.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
+    now = contest.with_nodes_now()
+    if reason := now.refusal(blocks, job.policy, messages.OVERRIDDEN_NOW):
         output.say(reason)
         return Exit.PARTLY
     return done.status

@@ -61,12 +61,12 @@ def _block_range(text: str, parts: Sequence[str]) -> Request:
 
 
 def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
-    named = list(zip(parts, ("start", "end"), strict=True))
-    for part, name in named:
+    named = {"start": parts[0], "end": parts[1]}
+    for name, part in named.items():
         # Like util-linux, look at the second letter; the first one is no digit then.
         if part[1:2] != "x":
             raise RequestError(messages.INVALID_ADDRESS.of(end=name, text=part))
-    start, end = (_number(part, 16, f"{name} address") for part, name in named)
+    start, end = (_number(part, 16, f"{name} address") for name, part in named.items())
     if start % block_size or (end + 1) % block_size:
         raise RequestError(
             messages.RANGE_NOT_ALIGNED.of(size=sizes.human(block_size)),

@@ -31,8 +31,7 @@ _CUSTOMS = ("sitecustomize", "usercustomize")
 def first_open() -> str | None:
     """The first file, link or directory that others than root can change, of what the running
     command consists of; None if there is none."""
-    seen: set[str] = set()
-    return next((name for file in _files() for name in _open_names(file, seen)), None)
+    return next((name for file in _files() for name in _open_names(file)), None)
 
 
 def _files() -> Iterator[str]:
@@ -81,9 +80,9 @@ def _below(directory: str, without: tuple[str, ...] = ()) -> Iterator[str]:
         yield from (os.path.join(above, name) for name in (*directories, *files))
 
 
-def _open_names(file: str, seen: set[str]) -> Iterator[str]:
+def _open_names(file: str) -> Iterator[str]:
     """The names on the way to a file, links and what they lead to included, that others than root
-    can change. A name that was SEEN is left out, with a slash where files in it count."""
+    can change."""
     at, todo, links = "/", ["", *os.path.abspath(file).split("/")[::-1]], 0
     while todo:
         name = todo.pop()
@@ -95,11 +94,8 @@ def _open_names(file: str, seen: set[str]) -> Iterator[str]:
             found = os.lstat(at)
         except OSError:
             return  # it is not there, and in a single file it is no file
-        on_the_way = bool(todo)
-        name = at if on_the_way else f"{at}/"
-        if name not in seen and _is_open(found, on_the_way=on_the_way):
+        if _is_open(found, on_the_way=bool(todo)):
             yield at
-        seen.add(name)
         if stat.S_ISLNK(found.st_mode):
             links += 1
             if links > MOST_LINKS:

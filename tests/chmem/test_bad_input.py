@@ -53,6 +53,8 @@ from static_tree import MEMORY
         (["--node", "x", "128m"], "invalid argument of --node"),
         (["--node", "9", "-b", "4"], "on node 9"),
         (["--timeout", "0", "128m"], "invalid argument of --timeout"),
+        (["--timeout", "0.0009", "128m"], "invalid argument of --timeout"),
+        (["--timeout", "1000001", "128m"], "invalid argument of --timeout"),
         (["--timeout", "inf", "128m"], "invalid argument of --timeout"),
         (["--retry", "-1", "128m"], "invalid argument of --retry"),
         (["--retry", "1000000000", "128m"], "invalid argument of --retry"),

@@ -159,16 +159,19 @@ def test_a_failure_names_the_page_that_stays(machine: Make, chmem: Command) -> N
 def test_what_the_kernel_log_says_comes_first(
     flag: int, what: str, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    show_pages(tree, {5: (flag, 9), 6: (SLAB, 1)})
-    frame = 5 * PAGES + 8
+    show_pages(tree, {5: (flag, 9), 6: (SLAB, 1)}, count=8)
+    frame, untold = 5 * PAGES + 8, 9 * PAGES
     monkeypatch.setattr(
-        "memory_hotplug.seen.kernel_log.read_log", lambda: [f"migrating pfn {frame:x} failed ret:1"]
+        "memory_hotplug.seen.kernel_log.read_log",
+        lambda: [f"migrating pfn {pfn:x} failed ret:1" for pfn in (frame, untold)],
     )
     with Machine.at(tree) as machine:
         machine.tree.is_this_machine = True
         assert staying(machine, 5) == Staying(frame * 4096, what)
         assert staying(machine, 6) == Staying(6 * BLOCK, "slab")
         assert staying(machine, 7) is None
+        # Of this page the kernel tells no flags.
+        assert staying(machine, 9) == Staying(untold * 4096, "pinned")
         machine.tree.is_this_machine = False
 
 

@@ -215,6 +215,9 @@ def test_a_dry_run_tells_what_would_remain_and_what_could_fail(
         "# not in zone Movable, so that the kernel may refuse: memory blocks 112-119",
         "# 2G would be disabled: memory blocks 112-127",
     ]
+    # What the kernel reserved at boot is in the blocks, and not in what there is.
+    whole = chmem("-s", root, "-d", "--node", "1", "--force", "--dry-run").stdout
+    assert "# node 1: 0B of 6.9G would remain; 955.7M is in use" in whole.splitlines()
     # Where nothing is taken, or nothing is known, there is nothing to tell.
     assert "remain" not in chmem("-s", root, "-e", "1g", "--dry-run").stdout
     assert "remain" not in chmem("-s", machine_without_use, "-d", "1g", "--dry-run").stdout
@@ -286,3 +289,25 @@ def test_memory_that_comes_counts_in_what_would_remain(tree: Path, chmem: Comman
     # 4032M are there without the struct pages of boot memory; 512M come and 256M go.
     assert "# node 0: 4.2G of 4.4G would remain; 2G is in use" in told
     assert "# 4.2G of 4.4G would remain; 2G is in use" in told
+
+
+def test_memory_of_which_the_node_is_not_known_yet_counts_for_the_machine_only(
+    machine: Make, chmem: Command
+) -> None:
+    blocks = [
+        {"range": [0, 15]},
+        {"range": [16, 31], "node": 1},
+        {"range": [32, 33], "config": 0, "node": 1},
+    ]
+    root = machine({**s390(used=GIB), "blocks": blocks})
+    layout(
+        root,
+        '[[memory]]\nblocks = "32-33"\n[[memory]]\nblocks = "14-15"\nstate = "offline"\n',
+        MINE,
+    )
+    told = chmem("-s", root, "--apply", "--dry-run").stdout.splitlines()
+    assert [line.partition(";")[0] for line in told if "remain" in line] == [
+        "# node 0: 1.7G of 2G would remain",
+        "# node 1: 2G of 2G would remain",
+        "# 3.9G of 4.2G would remain",
+    ]

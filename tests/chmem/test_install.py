@@ -318,6 +318,25 @@ def test_a_rule_is_named_that_may_set_a_block_of_the_layout_online(
     assert told.startswith(expected) if sentence else told == ""
 
 
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ('range = "0x30000000-0x37ffffff"', False),
+        ('range = "0x28000000-0x37ffffff"', True),
+        ('blocks = "4,6"', False),
+        ("node = 0", True),
+        ('size = "128M"', True),
+    ],
+)
+def test_a_rule_is_named_if_the_layout_may_want_its_block_offline(
+    entry: str, named: bool, tree: Path, chmem: Command
+) -> None:
+    put(tree, VENDOR, 'KERNEL=="memory5", SUBSYSTEM=="memory", ATTR{state}="online"\n')
+    layout(tree, f'[[memory]]\n{entry}\nstate = "offline"\n', MINE)
+    done = chmem("-s", tree, "--apply", "--install", "--advice=never")
+    assert (f"/{VENDOR}:1 may set added memory online" in done.stderr) is named
+
+
 def test_a_kernel_that_is_quicker_than_the_rules_is_named(tree: Path, chmem: Command) -> None:
     chmem("-s", tree, "--policy", "auto_online=online_kernel")
     done = chmem("-s", tree, "--apply", "--install", "--advice=never")
@@ -419,7 +438,8 @@ def test_what_others_can_change_is_not_run_at_boot(
         (tmp_path / "bin/chmem").symlink_to(links[which])
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin/chmem")])
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python/python3"))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "lib")])
+    # Python looks into an archive, too, which usually is not there.
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "lib"), str(tmp_path / "python311.zip")])
     module = type(sys)("module")
     module.__file__ = str(tmp_path / "lib/module.py")
     monkeypatch.setattr(sys, "modules", {"module": module, "sys": sys})
@@ -494,6 +514,17 @@ def test_uninstall_removes_nothing_from_an_archive(
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr.startswith(f"chmem: cannot write to {archive}: Read-only file system")
     assert archive.read_bytes() == before
+
+
+def test_no_change_of_an_archive_can_be_made_to_stay(
+    tree: Path, chmem: Command, tmp_path: Path
+) -> None:
+    archive = tmp_path / "case.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(tree, ".")
+    done = chmem("-s", archive, "-e", "128m", "--persistent", "--advice=never")
+    said = "/etc/memory-layout.d/50-chmem.toml cannot be written: Read-only file system"
+    assert (done.status, done.stderr) == (1, f"chmem: {said}; nothing was changed\n")
 
 
 @pytest.mark.parametrize("this_machine", [False, True])

@@ -253,6 +253,15 @@ def test_the_documents_say_that_movable_is_large(chmem: Command, machine: Make) 
     assert said.startswith("zone Movable has 75 % of all other zones, and the kernel itself lets")
 
 
+def test_movable_may_have_all_memory(chmem: Command, machine: Make) -> None:
+    blocks = [{"range": [0, 3], "zones": "Movable"}, {"range": [4, 7], "config": 0}]
+    root = machine({**s390(), "blocks": blocks})
+    words = ["-s", root, "-e", "384m", "-z", "Movable", "--dry-run", "--json"]
+    crowded, *_ = json.loads(chmem(*words).stdout)["forecast"]
+    assert crowded["text"].startswith("zone Movable would have all memory; the kernel itself lets")
+    assert crowded["values"] == {"ratio": 301}
+
+
 def test_where_movable_is_not_too_large_nothing_is_said(chmem: Command, machine: Make) -> None:
     root = machine(s390(4, 28))
     assert chmem("-s", root, "-e", "1536m", "-z", "Movable").stderr == ""

@@ -64,6 +64,15 @@ def test_blocks_that_were_taken_back_have_one_line(machine: Make, chmem: Command
     ]
 
 
+def test_blocks_of_a_size_that_were_taken_back_have_one_line_though_they_descend(
+    machine: Make, chmem: Command
+) -> None:
+    refused = dict.fromkeys("0123", "EBUSY")
+    root = machine(s390(8, 0, faults={"offline": refused}))
+    done = chmem("-s", root, "-d", "640m", "--all-or-nothing", "--advice=never")
+    assert f"chmem: Memory Blocks 4-7 {address(4, 7)} taken back" in done.stderr.splitlines()
+
+
 def test_blocks_that_came_back_in_another_zone_have_one_line(lpar: Path, chmem: Command) -> None:
     assert chmem("-s", lpar, "-d", "-b", "12-15").status == 0
     write(lpar, "sys/firmware/memory/memory16/config", "1")

@@ -10,6 +10,7 @@ from typing import IO
 import pytest
 
 from chmem_py.cli import chmem as command
+from chmem_py.output import Output
 from commands import Command
 from hotplug_cli.message import Sentence
 from hotplug_cli.program import CommandError
@@ -59,6 +60,18 @@ def test_output_that_is_lost_is_told_once_and_the_work_is_done(
         lost.close()
     assert (done.status, done.stderr) == (status, told)
     assert {conditions(root)[block].state for block in range(4, 8)} == {"online"}
+
+
+def test_of_what_util_linux_would_not_write_the_first_is_written_if_nothing_else_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for status, told in ((0, ""), (1, "chmem: first\n")):
+        output = Output()
+        output.advice = False
+        for text in ("first", "second"):
+            output.say(Sentence(text, "advice"))
+        assert output.finish(status) == status
+        assert capsys.readouterr() == ("", told)
 
 
 def test_an_error_before_there_are_options_is_written(capsys: pytest.CaptureFixture[str]) -> None:

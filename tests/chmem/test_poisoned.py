@@ -33,6 +33,18 @@ def test_the_document_has_the_name_of_the_error_and_its_cause(root: Path, chmem:
     assert (block["error"]["errno"], block["error"]["cause"]) == ("EHWPOISON", "poisoned")
 
 
+def test_the_document_names_the_page_where_it_names_the_block(
+    root: Path, chmem: Command, memsim: Command
+) -> None:
+    memsim("fault", root, "--online", "4=EIO")
+    document = json.loads(chmem("-s", root, "--enable", "--blocks", "3-4", "--json").stdout)
+    poisoned, other = document["messages"]
+    assert "memory block 3: the page at 0x0000000018005000 is poisoned" in poisoned["advice"]
+    assert (poisoned["values"]["block"], poisoned["values"]["address"]) == (3, 0x18005000)
+    assert "memory block 4: the hardware or the hypervisor failed" in other["advice"]
+    assert "page" not in other["advice"]
+
+
 def test_a_size_is_made_up_of_other_blocks(root: Path, chmem: Command) -> None:
     done = chmem("-s", root, "--enable", "512m", "--advice=never")
     assert done.status == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import meanwhile
 from commands import Command
 from layouts import layout
 from memory_hotplug import Machine
@@ -268,3 +269,14 @@ def test_a_persistent_policy_outlives_a_boot(
     assert settings(tree)["auto_online"] == "offline"
     assert chmem("-s", tree, "--apply").status == 0
     assert settings(tree)["auto_online"] == "online"
+
+
+def test_a_setting_that_is_brought_back_without_its_layout_is_a_part_of_an_undo(
+    tree: Path, chmem: Command
+) -> None:
+    before = settings(tree)
+    assert chmem("-s", tree, "--policy", "auto_online=online", "--persistent").status == 0
+    with meanwhile.no_room_for_layouts(1):
+        done = chmem("-s", tree, "--undo", "--advice=never")
+    assert (done.status, settings(tree)) == (64, before)
+    assert done.stderr.startswith("chmem: the layout could not be put back: /etc/")

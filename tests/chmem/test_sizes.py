@@ -137,6 +137,7 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         ),
         ("-e 3", "for memory block 3 give --blocks; for a size give a unit, as in 16g"),
         ("-e 0x90000000-0x88000000", "the end is below the start"),
+        ("-e 0x90000000-0x90000000", "the nearest range is 0x90000000-0x97ffffff"),
         ("-e 0x0-", "a range has a start and an end"),
         ("-e 5..7", "a range is written with a dash: 5-7"),
         ("-e memory5", "a memory block is named by its number: chmem --enable --blocks 5"),
@@ -150,6 +151,8 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         # A part of the memory
         ("-e all", "all of the offline memory is 1G: chmem --enable 1G"),
         ("-e 50%", "50% of the offline memory is 512M: chmem --enable 512M"),
+        ("-e 200%", "200% of the offline memory is 1G: chmem --enable 1G"),
+        ("-e 1%", GIVE),
         ("--total 0-5", "--total takes one SIZE, as in 16g"),
         ("--total x", "--total takes one SIZE, as in 16g"),
         ("--total 0x0-0x7ffffff", "--enable and --disable take ranges"),
@@ -170,6 +173,11 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
             "chmem --disable 12928M",
         ),
         (
+            "-d all --keep-free 12g",
+            "all of the online memory is 15G, of which 768M can be set offline now: "
+            "chmem --disable --keep-free 12g 768M",
+        ),
+        (
             "-d all -z Movable",
             "all of the online memory is 1G: chmem --disable --zone Movable 1G",
         ),
@@ -180,6 +188,10 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
         (
             "-b -e 0x80000000-0x87ffffff",
             "addresses go without --blocks: chmem --enable 0x80000000-0x87ffffff",
+        ),
+        (
+            "-b -e 0x8000000-0xfffffff",
+            "addresses go without --blocks: chmem --enable 0x8000000-0xfffffff",
         ),
         ("-b -d 1g", "a size goes without --blocks: chmem --disable 1g"),
         ("-b -d all", BLOCKS_HERE),
@@ -207,6 +219,27 @@ def test_what_a_refused_argument_may_be_meant_as_is_told(
     assert "\n" not in bare.stderr.removesuffix("\n"), "util-linux has one line"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("-d all", "all of the online memory is 512M: chmem --disable 512M"),
+        ("-g all", "all of the offline memory is 256M: chmem --deconfigure 256M"),
+        ("-c 50%", "50% of the deconfigured memory is 256M: chmem --configure 256M"),
+        ("--total all", "all of the whole memory is 1280M: chmem --total 1280M"),
+    ],
+)
+def test_a_share_is_told_where_nobody_tells_how_much_is_in_use(
+    words: str, told: str, chmem: Command, tmp_path: Path
+) -> None:
+    blocks = [
+        {"range": [0, 3]},
+        {"range": [4, 5], "state": "offline"},
+        {"range": [6, 9], "config": 0},
+    ]
+    root = make(tmp_path / "machine", {**s390(), "blocks": blocks})
+    assert f"chmem: {told} --sysroot {root}\n" in chmem("-s", root, *words.split()).stderr
+
+
 def test_a_command_that_is_told_instead_can_be_typed(chmem: Command, tmp_path: Path) -> None:
     root = make(tmp_path / "machine", "x86-two-nodes")
     for words in ("-e all", "-d 100%", "-d 50% --node 1", "-b -d 1g", "-b -e memory5"):
@@ -218,6 +251,11 @@ def test_a_command_that_is_told_instead_can_be_typed(chmem: Command, tmp_path: P
 def test_a_unit_apart_from_its_number_is_told(chmem: Command, profiles: Machines) -> None:
     done = chmem("-s", profiles("x86-two-nodes"), "-e", "8 g")
     assert done.stderr.splitlines()[-1] == "chmem: no space stands before the unit: 8g"
+
+
+def test_a_total_with_a_minus_is_so_much_less(chmem: Command, profiles: Machines) -> None:
+    done = chmem("-s", profiles("x86-two-nodes"), "--total", "--", "-1g")
+    assert "chmem: so much less: chmem --disable 1g --sysroot " in done.stderr
 
 
 def test_all_of_a_device_needs_no_size(chmem: Command, memsim: Command, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import re
 import shutil
@@ -120,6 +121,7 @@ def test_the_face_works_as_the_manual_has_it() -> None:
         ({"node": 1}, [6, 7]),
         ({"node": 1, "size": BLOCK}, [6]),
         ({"node": 1, "blocks": range(4, 8)}, [6, 7]),
+        ({"blocks": range(4, 8, 2)}, [4, 6]),
         ({"node": 7, "absent_ok": True}, []),
     ],
 )
@@ -178,22 +180,25 @@ def test_all_memory_of_a_device_is_named_by_the_device(machine: Make, memsim: Co
 
 
 @pytest.mark.parametrize(
-    "what",
+    ("what", "said"),
     [
-        {},
-        {"size": BLOCK, "blocks": [4]},
-        {"size": BLOCK + 1},
-        {"size": -BLOCK},
-        {"blocks": []},
-        {"blocks": range(4, 4)},
-        {"size": BLOCK, "prefer": "cheapest"},
-        {"size": BLOCK, "keep_free": -1},
-        {"size": BLOCK, "keep_free": 0, "force": True},
+        ({}, "a size, blocks, a device or a node must be given"),
+        ({"size": BLOCK, "blocks": [4]}, "either a size or blocks can be given"),
+        ({"size": BLOCK + 1}, f"{BLOCK + 1} bytes are no multiple of the block size, {BLOCK}"),
+        ({"size": -BLOCK}, f"{-BLOCK} bytes are no multiple of the block size, {BLOCK}"),
+        ({"blocks": []}, "no block is given"),
+        ({"blocks": range(4, 4)}, "no block is given"),
+        ({"size": BLOCK, "prefer": "cheapest"}, "blocks can be preferred by auto, highest, best"),
+        ({"size": BLOCK, "keep_free": -1}, "keep_free, retry and wait are 0 or more"),
+        ({"size": BLOCK, "retry": -1}, "keep_free, retry and wait are 0 or more"),
+        ({"size": BLOCK, "wait": -0.1}, "keep_free, retry and wait are 0 or more"),
+        ({"size": BLOCK, "wait": math.nan}, "keep_free, retry and wait are 0 or more"),
+        ({"size": BLOCK, "keep_free": 0, "force": True}, "either keep_free or force can be given"),
     ],
 )
-def test_what_has_no_meaning_is_refused_at_once(what: dict[str, object]) -> None:
+def test_what_has_no_meaning_is_refused_at_once(what: dict[str, object], said: str) -> None:
     machine = Machine.simulated(x86())
-    with pytest.raises(BadOrderError):
+    with pytest.raises(BadOrderError, match=f"^{said}$"):
         machine.change(ENABLE, **what)  # type: ignore[arg-type]  # that is the point
 
 
@@ -290,7 +295,7 @@ def test_a_field_of_an_order_that_is_replaced_is_checked_too() -> None:
 def test_a_condition_is_for_blocks_that_are_named() -> None:
     machine = Machine.simulated(x86())
     order = Order(Action.APPLY, condition=Condition.ONLINE)
-    with pytest.raises(BadOrderError):
+    with pytest.raises(BadOrderError, match="to apply a condition, blocks must be given"):
         machine.change(order, size=BLOCK)
     assert numbers(machine.change(order, blocks=[2, 4])) == [4]
 
@@ -768,7 +773,7 @@ def test_a_damaged_record_is_not_undone(machine: Make) -> None:
     with Machine.at(root) as found:
         list(found.change(ENABLE, size=BLOCK))
         (root / "run/memory-hotplug/undo.json").write_text("{")
-        with pytest.raises(NoUndoError) as caught:
+        with pytest.raises(NoUndoError, match=r"/undo\.json, is damaged") as caught:
             list(found.undo())
         assert caught.value.damaged
 

@@ -1,14 +1,8 @@
-"""Memory that came and made no block, and memory beyond the last block."""
-
-from pathlib import Path
+"""Memory that came and made no block."""
 
 import pytest
 
-from memory_hotplug.machine import Machine
-from memory_hotplug.seen.beyond import memory_beyond, parameters_that_take
 from memory_hotplug.seen.failed_adds import NotAdded, not_added
-from memory_hotplug.seen.iomem import parse_iomem
-from simulated import make, x86
 
 UNALIGNED = "Block size [0x8000000] unaligned hotplug range: start {}, size {}"
 
@@ -58,37 +52,3 @@ def test_what_else_the_kernel_log_says_of_memory_that_came(line: str) -> None:
 )
 def test_what_is_no_failure_to_add_memory(line: str) -> None:
     assert not_added([line]) == []
-
-
-IOMEM = """\
-00000000-1fffffff : System RAM
-20000000-2fffffff : Reserved
-30000000-3fffffff : Persistent Memory (legacy)
-40000000-4fffffff : PCI Bus 0000:00
-"""
-
-
-def test_memory_beyond_the_last_block_is_that_of_both_maps(tmp_path: Path) -> None:
-    root = make(tmp_path / "m", x86())
-    for number, ends in enumerate([(0, 0x2FFFFFFF), (0x50000000, 0x5FFFFFFF), (0x60000000, 1)]):
-        entry = root / f"sys/firmware/memmap/{number}"
-        entry.mkdir(parents=True)
-        for name, end in zip(("start", "end"), ends, strict=True):
-            (entry / name).write_text(f"{end:#x}\n")
-        (entry / "type").write_text("Reserved\n" if number == 2 else "System RAM\n")
-    with Machine.at(str(root)) as opened:
-        found = memory_beyond(opened.tree, list(parse_iomem(IOMEM)), 0x10000000)
-    assert [(one.start, one.end, one.name) for one in found] == [
-        (0x10000000, 0x1FFFFFFF, "System RAM"),
-        (0x30000000, 0x3FFFFFFF, "Persistent Memory (legacy)"),
-        (0x50000000, 0x5FFFFFFF, "System RAM of the firmware"),
-    ]
-
-
-def test_kernel_parameters_that_take_memory_are_found(tmp_path: Path) -> None:
-    root = make(tmp_path / "m", x86())
-    with Machine.at(str(root)) as opened:
-        assert parameters_that_take(opened.tree) == []
-        (root / "proc").mkdir()
-        (root / "proc/cmdline").write_text("ro mem=4G memmap=1G!8G memhp_default_state=online\n")
-        assert parameters_that_take(opened.tree) == ["mem=4G", "memmap=1G!8G"]

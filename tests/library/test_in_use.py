@@ -58,12 +58,28 @@ def test_what_the_kernel_says_is_read(tree: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [None, "", "MemTotal: 1 kB\n", "MemAvailable: 1 kB\n", "\0\xff" * 100, "MemTotal: -1 kB\n"],
+    [
+        *(
+            None,
+            "",
+            "MemTotal: 1 kB\n",
+            "MemAvailable: 1 kB\n",
+            "\0\xff" * 100,
+            "MemTotal: -1 kB\n",
+        ),
+        "MemTotal: 7 kB\nMemAvailable: 55",
+        f"MemTotal: {10**15} kB\nMemAvailable: 1 kB\n",
+    ],
 )
 def test_a_tree_that_does_not_say_it_is_not_guessed_about(tree: Path, text: str | None) -> None:
     if text is not None:
         (tree / "proc/meminfo").write_text(text)
     assert found(tree) is None
+
+
+def test_a_node_that_has_more_to_give_than_it_has_is_not_in_use() -> None:
+    nodes = {0: NodeUsage(4 * GIB, 2 * GIB), 1: NodeUsage(2 * GIB, 3 * GIB)}
+    assert Usage(6 * GIB, 5 * GIB, 0, nodes).used_by_node == {0: GIB, 1: 0}
 
 
 def test_a_file_that_is_none_is_not_read(tree: Path) -> None:

@@ -182,6 +182,7 @@ LINES = [
     ("[[memory]]\n" * 150_001, 150_002, f"{TOO_MUCH}: more than 300000 brackets"),
     ("b.c.d.e = 1", 2, f"unknown key b {TOP_KEYS}"),
     (f"'{'k' * 99}' = 1", 2, f"unknown key {'k' * 60}... {TOP_KEYS}"),
+    (f"{'k' * 60} = 1", 2, f"unknown key {'k' * 60} {TOP_KEYS}"),
     (
         '[[memory]]\nsize = "1G"\n[[memory]]\nnode = 3\nstate = "offline"\n[[memory]]\nsize="2G"',
         7,
@@ -197,6 +198,8 @@ AS_JSON = [
         'not JSON: Expecting \',\' delimiter; text is in quotes: "size": "8G"',
     ),
     ('{"state": online}', 1, 'not JSON: Expecting value; text is in quotes: "state": "online"'),
+    ('{"version": 1, "": 1}', None, f"unknown key '' {TOP_KEYS}"),
+    ('{"version" 1, "size": 8G}', 1, "not JSON: Expecting ':' delimiter"),
     ('{"version": 1, "version": 1}', None, "version is given twice"),
     (
         '{"version": 1, "memory": [{"node": 0}, {}]}',
@@ -398,10 +401,13 @@ def test_a_policy_is_overridden_key_by_key(tmp_path: Path) -> None:
     for name, policy in (
         ("10", "auto_online = 'offline'\nauto_movable_ratio = 5"),
         ("20", "auto_online = 'online'"),
+        ("30", ""),
     ):
         data = f"version = 1\n[policy]\n{policy}\n".encode()
         replace_file(str(tmp_path), f"etc/memory-layout.d/{name}.toml", data)
-    assert read_layout(str(tmp_path)).policy == Policy("online", auto_movable_ratio=5)
+    found = read_layout(str(tmp_path)).policy
+    assert found == Policy("online", auto_movable_ratio=5)
+    assert found.where == Where("/etc/memory-layout.d/20.toml", 2)
 
 
 def read(text: str) -> Layout:

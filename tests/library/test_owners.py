@@ -104,12 +104,18 @@ def test_memory_that_a_driver_added_belongs_to_the_device_around_it(tree: Path) 
 
 
 def test_the_blocks_of_a_dimm_are_the_nodes_of_its_acpi_device(tree: Path) -> None:
-    for device, blocks in (("PNP0C80:00", (3, 4)), ("PNP0C80:01", (5,)), ("PNP0C0C:00", (6,))):
+    # Block 9 has just gone.
+    for device, blocks in (("PNP0C80:00", (9, 3, 4)), ("PNP0C80:01", (5,)), ("PNP0C0C:00", (6,))):
         (tree / ACPI / device).mkdir(parents=True)
         for at, block in enumerate(blocks):
             link = tree / ACPI / device / f"physical_node{at or ''}"
             link.symlink_to(f"../../../../devices/system/memory/memory{block}")
-    assert found(tree) == Owners({3: "PNP0C80:00", 4: "PNP0C80:00", 5: "PNP0C80:01"}, known=False)
+    (tree / ACPI / "PNP0C80:0123cdef").mkdir()
+    long = tree / ACPI / "PNP0C80:0123cdef/physical_node123456789"
+    long.symlink_to("../../../../devices/system/memory/memory2")
+    assert found(tree) == Owners(
+        {2: "PNP0C80:0123cdef", 3: "PNP0C80:00", 4: "PNP0C80:00", 5: "PNP0C80:01"}, known=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,9 @@ def test_struct_pages_of_the_block_itself_are_in_nobodys_way(tmp_path: Path) -> 
     # One more is somebody else's; and so is one fewer.
     assert found(tree(tmp_path, {**own, PAGES + PAGES // 64: RESERVED})).candidate is Candidate.NO
     assert found(tree(tmp_path, {**own, PAGES + 9: SLAB})).candidate is Candidate.NO
+    # Where a later pageblock begins they are somebody else's as well.
+    later = {PAGES + 4096 + frame: RESERVED for frame in range(PAGES // 64)}
+    assert found(tree(tmp_path, later), whole=False).candidate is Candidate.NO
 
 
 def test_a_sample_looks_at_one_of_eight_pageblocks(tmp_path: Path) -> None:
@@ -140,8 +143,29 @@ def test_a_sample_looks_at_one_of_eight_pageblocks(tmp_path: Path) -> None:
     assert (there.candidate, there.first) == (Candidate.NO, (PAGES + 4096, Kind.SLAB))
 
 
+def test_a_sample_of_a_block_that_is_less_than_a_pageblock_is_all_of_it(tmp_path: Path) -> None:
+    """With pages of 64 KiB, a block of 16 MiB has 256."""
+    with FileTree(str(tree(tmp_path, {256: SLAB}))) as files:
+        pages = Pages.of(files, 256 * 4096)
+        assert pages is not None
+        with pages:
+            there = pages.contents(0, whole=False)
+    assert there is not None
+    assert (there.whole, there.blockers, there.size(Kind.FREE)) == (True, [], 256 * 4096)
+
+
 def test_where_the_memory_ends_nothing_is_known(tmp_path: Path) -> None:
-    assert contents(tree(tmp_path), 2) is None
+    with FileTree(str(tree(tmp_path))) as files:
+        pages = Pages.of(files, BLOCK)
+        assert pages is not None
+        with pages:
+            assert (pages.offline(1), pages.offline(2)) == (0, None)
+    assert contents(tmp_path, 2) is None
+    # A file that was copied in part can end amid the flags of a page.
+    os.truncate(tmp_path / "proc/kpageflags", (PAGES + 9) * 8 + 3)
+    there = contents(tmp_path)
+    assert there is not None
+    assert not there.whole
 
 
 def test_who_may_not_see_the_pages_knows_nothing(tmp_path: Path) -> None:

@@ -132,11 +132,14 @@ def test_a_log_without_addresses_is_said_to_have_none(root: Path) -> None:
 
 
 def test_the_size_of_a_page_is_that_of_the_captured_machine(machine: Make, lsmem: Command) -> None:
-    tree = machine({"block_size": 1 << 28, "blocks": [{"range": [0, 7]}]})
+    tree = machine({"block_size": 1 << 28, "blocks": [{"range": [0, 127]}]})
     rmtree(tree / ".memsim")
-    for about, block in (("{}", "0"), ('{"page_size": 65536}', "4"), ('{"page_size": 3}', "0")):
-        (tree / "memsim-capture.json").write_text(about)
-        assert lsmem("-s", tree, "--at", "pfn:0x4000", "-r", "-n").stdout.split(" ")[1] == block
+    sizes = {65536: "8", 1 << 18: "32", 3: "0", 3 << 12: "0", 1 << 19: "0", 1 << 11: "0", None: "0"}
+    for size, block in sizes.items():
+        (tree / "memsim-capture.json").write_text(json.dumps({"page_size": size}))
+        assert lsmem("-s", tree, "--at", "pfn:0x8000", "-r", "-n").stdout.split(" ")[1] == block
+    (tree / "memsim-capture.json").write_text("{}")
+    assert lsmem("-s", tree, "--at", "pfn:0x8000", "-r", "-n").stdout.split(" ")[1] == "0"
 
 
 def test_the_document_is_as_its_schema_says(root: Path, lsmem: Command) -> None:

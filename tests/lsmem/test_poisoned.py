@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
-from page_flags import FREE, PAGES, POISONED, show_flags
+from page_flags import BLOCK, FREE, PAGES, POISONED, show_flags
 from simulated import Make, x86
 from simulated import write as write_word
 
@@ -67,6 +67,15 @@ def test_pages_of_blocks_that_are_read_whole_are_known(root: Path, lsmem: Comman
     write_word(root, f"{MEMORY}/soft_offline_page", "0x0")
     # Of one page of two nothing is known but that it is in none of these.
     assert poisoned(lsmem, root) == (["0 1", "1-3 0", "4-7 "], SAID)
+
+
+def test_of_a_sample_of_pages_the_log_tells_the_rest(machine: Make, lsmem: Command) -> None:
+    """Of more than 128 blocks, one of eight pageblocks is looked at."""
+    root = machine(x86(130, 0, page_offline=True, block_size=8 * BLOCK))
+    write_word(root, f"{MEMORY}/hard_offline_page", f"{8 * BLOCK + 600 * 4096:#x}")
+    write_word(root, f"{MEMORY}/soft_offline_page", f"{8 * BLOCK:#x}")
+    show_flags(root, [*[FREE] * (8 * PAGES), POISONED, *[FREE] * (122 * 8 * PAGES)])
+    assert poisoned(lsmem, root) == (["0 0", "1 2", "2-129 0"], "")
 
 
 @pytest.mark.parametrize(

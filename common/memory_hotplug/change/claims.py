@@ -5,7 +5,7 @@ Blocks that differ in their numbers only are one kind. So an entry takes a few o
 sets of blocks, as block_sets.py has them, and not a look at each block.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from memory_hotplug.change.removal import NOTHING_KNOWN, Removal, emptying
 from memory_hotplug.condition import Condition
 from memory_hotplug.layout.model import Entry
 
-__all__ = ["Claims", "Spares", "contradict", "examples"]
+__all__ = ["Claims", "Spares", "contradict"]
 
 _ONLINE, _RESERVED, _NEVER = 100, 200, 1000
 """More writes than any plan has: for online memory; for such that an earlier entry may need; and
@@ -233,12 +233,6 @@ class Claims:
                 indexes = list(bits_of(found))
                 yield from reversed(indexes) if entry.highest else indexes
 
-    def examples(self, order: Order, entry: Entry, among: int) -> Iterator[Change]:
-        """The change of one free block of each kind."""
-        for choice in self._choices(order, entry):
-            if choice.of is None and choice.blocks & among:
-                yield choice.kind.change(choice.to)
-
     def claimed(self) -> dict[int, tuple[Order, Entry]]:
         """The blocks that are claimed, for what, and by which entry."""
         found: dict[int, tuple[Order, Entry]] = {}
@@ -308,13 +302,6 @@ class Spares(Sequence[Change]):
 
     def __getitem__(self, index: int) -> Change:  # type: ignore[override]  # no slices
         return self._all()[index]
-
-
-def examples(spares: Sequence[Change]) -> Iterable[Change]:
-    """Some of SPARES, one of each kind of block; its block has another number."""
-    if isinstance(spares, Spares):
-        return spares.claims.examples(spares.order, spares.entry, spares.among)
-    return spares
 
 
 @cache

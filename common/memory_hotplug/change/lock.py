@@ -243,7 +243,7 @@ def is_own(root: str) -> bool:
     """Whether /run and /etc below ROOT are those of the machine that its /sys shows. They are not
     where a simulated machine is mounted over this one's /sys."""
     try:
-        return _is_sysfs(os.stat(f"{root}/{MEMORY}").st_dev)
+        return root != "/" or _is_sysfs(os.stat(f"/{MEMORY}").st_dev)
     except OSError:
         return True
 

@@ -164,9 +164,8 @@ def _advice_on(line: str) -> str | None:
 def _advice_on_json(text: str, at: int) -> str | None:
     """How the value is written that is at the character AT of a JSON text; None if that is not
     known."""
-    start = max(at - _SHORT, 0)
-    for found in re.finditer(r'"(\w+)"\s*:\s*([\w.-]+)', text[start : at + _SHORT]):
-        if found.start(2) <= at - start <= found.end(2):
+    for found in re.finditer(r'"(\w+)"\s*:\s*([\w.-]+)', text):
+        if found.start(2) <= at <= found.end(2):
             return f'text is in quotes: "{found[1]}": {_quoted(found[2])}'
     return None
 

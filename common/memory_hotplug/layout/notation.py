@@ -43,7 +43,7 @@ def parse_policy(words: Sequence[str]) -> Policy:
     values: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if (equals and word != word.strip()) or key != key.strip() or value != value.strip():
+        if key != key.strip() or value != value.strip():
             reason = f"no space stands around the =: {key.strip()}={value.strip()}"
             raise LayoutError("policy", None, printable(reason))
         if not equals or key in values:

@@ -110,6 +110,7 @@ class Memory(NamedTuple):
 
     size: int | None = None
     blocks: Iterable[int] | None = None
+    """A range has each number between its ends."""
     device: str | None = None
     node: int | None = None
     absent_ok: bool = False

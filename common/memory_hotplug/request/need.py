@@ -65,7 +65,9 @@ def need_of(machine: Machine, selection: Selection) -> Need | None:
             was = block
         if was.state is State.ONLINE and change.block.state is not State.ONLINE:
             room -= size
-    takes = takes or _spares_take(selection)
+    # All blocks of an entry have the same spares.
+    spares = {id(change.spares): change.spares for change in selection.changes}
+    takes = takes or any(map(takes_memory, chain.from_iterable(spares.values())))
     return Need(most_taken, most_room, takes, now)
 
 
@@ -73,13 +75,3 @@ def _may_need(change: Change) -> bool:
     """Whether a change may need memory that is online; a block that is only set online does not."""
     block = change.block
     return block.state is State.ONLINE or block.configured is not None or bool(change.spares)
-
-
-def _spares_take(selection: Selection) -> bool:
-    """Whether a spare takes memory. Only a layout has spares."""
-    spares = {id(change.spares): change.spares for change in selection.changes if change.spares}
-    if not spares:
-        return False
-    from memory_hotplug.change.claims import examples
-
-    return any(map(takes_memory, chain.from_iterable(map(examples, spares.values()))))

@@ -183,7 +183,7 @@ def requested(order: Order, block_size: int, memory: Memory, text: str = "") -> 
         if device is None and node is None:
             raise BadOrderError("a size, blocks, a device or a node must be given")
         return request._replace(whole=True)
-    if isinstance(blocks, range) and blocks.step == 1:
+    if isinstance(blocks, range):
         runs = [(blocks.start, blocks.stop - 1)] if blocks else []
     else:
         runs = runs_of(sorted({*blocks}))
@@ -359,7 +359,7 @@ def select_nothing(request: Request, machine: Machine) -> Selection:
     """A selection without blocks: all that is requested is missing."""
     size = machine.block_size
     blocks = request.last - request.first + 1 if request.size is None else request.size // size
-    return Selection(request, size, asked=blocks or 1)
+    return Selection(request, size, asked=blocks)
 
 
 def _candidates(

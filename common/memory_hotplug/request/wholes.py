@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from memory_hotplug.attribute import Attribute
 from memory_hotplug.block import State, is_on
 from memory_hotplug.change.absence import absence_of
-from memory_hotplug.change.guard import ZoneBalance, ratio_of
+from memory_hotplug.change.guard import ZoneBalance
 from memory_hotplug.change.journal import last_change
 from memory_hotplug.change.lock import is_own
 from memory_hotplug.change.plan import NEEDED, Action, Change, Order, change_back
@@ -54,14 +54,14 @@ def select_layout(request: Request, machine: Machine, layout: Layout, *, force: 
             return targets_on(machine, layout, now, force=force, begun=True)
 
         found = found._replace(again=again)
-    return found if force else _balanced(found, table, ratio_of(machine, layout.policy))
+    return found if force else _balanced(found, table)
 
 
-def _balanced(selection: Selection, table: BlockTable, ratio: int) -> Selection:
-    """The selection with a bound for zone Movable, in percent."""
+def _balanced(selection: Selection, table: BlockTable) -> Selection:
+    """The selection with a bound for zone Movable; its ratio is looked at once the work begins."""
     # Of a size nobody knows before which of its blocks are taken.
     ahead: Sequence[Change] = () if selection.by_size else selection.changes
-    return selection._replace(balance=ZoneBalance(table, ratio, ahead))
+    return selection._replace(balance=ZoneBalance(table, changes=ahead))
 
 
 def select_total(request: Request, machine: Machine, *, force: bool) -> Selection:
@@ -87,16 +87,14 @@ def select_total(request: Request, machine: Machine, *, force: bool) -> Selectio
     # What is offline counts, whether the hypervisor takes it back or not.
     counting = [one._replace(plan=one.plan._replace(suffices=True)) for one in found.changes]
     found = found._replace(changes=counting)
-    return found if force else _balanced(found, table, ratio_of(machine))
+    return found if force else _balanced(found, table)
 
 
 def select_undo(request: Request, machine: Machine) -> Selection:
     """What brings the last change back. Raises NoUndoError, and BrokenTreeError if the record of it
     cannot be read."""
     tree = machine.tree
-    lives = tree.is_this_machine or is_simulated(tree.place)
-    if tree.place == "/" and not is_own("/"):
-        lives = False
+    lives = (tree.is_this_machine or is_simulated(tree.place)) and is_own(tree.place)
     try:
         record = last_change(tree.place) if lives else None
     except ValueError:

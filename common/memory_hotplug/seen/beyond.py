@@ -20,7 +20,6 @@ FROM_FIRMWARE = "System RAM of the firmware"
 
 _MEMORY = re.compile(r"System RAM|Persistent Memory|Soft Reserved|CXL Window")
 _ADDRESS = re.compile(rb"0x[0-9a-f]{1,16}\s*")
-_ENTRY = re.compile(r"\d{1,6}", re.ASCII)
 _TAKES = re.compile(r"(?:mem|memmap)=[\w@#$!%,+.:-]{1,200}")
 
 
@@ -45,7 +44,7 @@ def _after(regions: Iterable[Region], end: int) -> Iterator[Region]:
 
 def _of_firmware(tree: Tree) -> Iterator[Region]:
     try:
-        names = sorted(filter(_ENTRY.fullmatch, tree.names(FIRMWARE_MAP)), key=int)
+        names = sorted(tree.names(FIRMWARE_MAP))
     except OSError:
         return
     for name in names:

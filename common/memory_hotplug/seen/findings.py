@@ -80,7 +80,7 @@ class BlockContents(NamedTuple):
         """The words for what keeps a block online, or may."""
         there = self.contents.get(number)
         words = [kind.value for kind in there.blockers] if there else []
-        if number in self.failed and self.candidates.get(number) is Candidate.MAYBE:
+        if number in self.failed:
             words.append(PINNED)
         return words
 
