@@ -123,6 +123,7 @@ def test_a_directory_is_opened_by_any_path(path: str, at: int, place: Path) -> N
     opened = open_beneath(at, str(place), path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         assert os.path.samestat(os.fstat(opened), os.stat(place / "dir"))
+        assert os.listdir(opened) == ["sub"]
     finally:
         os.close(opened)
 
