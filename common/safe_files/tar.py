@@ -231,7 +231,8 @@ def _number(field: bytes) -> int:
     """A number in a header: octal digits, or for large ones the bytes of the number itself, after
     one that says so. Raises ValueError."""
     if field[0] in (0o200, 0o377):
-        return int.from_bytes(field[1:], signed=field[0] == 0o377)
+        # One below 0 is impossible, and so is what it is without its sign.
+        return int.from_bytes(field[1:])
     return int(field.partition(b"\0")[0].strip() or b"0", 8)
 
 

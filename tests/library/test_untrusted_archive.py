@@ -241,8 +241,10 @@ HARMFUL: dict[str, Callable[[], bytes]] = {
         3000 * (header("x", tarfile.XHDTYPE, 12) + padded(b"12 path=abc\n"))
     ),
     "a sparse file": lambda: header("sys/x", tarfile.GNUTYPE_SPARSE, 0),
-    "a size that is none": lambda: header("x").replace(b"00000000000", b"0000000000x"),
+    "a wrong checksum": lambda: header("x").replace(b"x", b"y", 1),
+    "a size that is none": lambda: _resized(header("x"), b"0000000000x\0"),
     "a size below 0": lambda: _resized(header("x"), b"\xff" * 12),
+    "a size with a minus": lambda: _resized(header("x"), b"-0000000512\0"),
     "a size beyond all": lambda: _resized(header("x"), b"\x80" + b"\x7f" * 11),
     "an extended size": lambda: (
         header("x", tarfile.XHDTYPE, 24) + padded(b"24 size=9999999999999\n\n\n") + header("y")
@@ -282,17 +284,23 @@ WHY = {
     **dict.fromkeys(["a long name", "a global header"], "it unpacks to too much"),
     "a sparse file": "a sparse file",
     **dict.fromkeys(
-        ["an extended size that is none", "an extended size with very many digits"],
+        [
+            *("a size that is none", "an extended size that is none"),
+            "an extended size with very many digits",
+        ],
         "not a number in a header",
     ),
     **dict.fromkeys(
         ["a record without its end", "a record that is cut off", "a record without a value"],
         "invalid header",
     ),
-    **dict.fromkeys(["a size beyond all", "an extended size"], "a member of impossible size"),
+    **dict.fromkeys(
+        ["a size below 0", "a size with a minus", "a size beyond all", "an extended size"],
+        "a member of impossible size",
+    ),
+    "a wrong checksum": "bad checksum",
 }
-"""Those that the library itself finds, and what it says of them. A size below 0 is not among them:
-newer releases of Python, and Debian's, find it themselves."""
+"""Of some of them, what is said."""
 
 
 def _resized(member: bytes, size: bytes) -> bytes:
