@@ -166,6 +166,8 @@ def test_a_name_is_no_longer_than_any_path() -> None:
 def test_a_header_that_is_cut_off_is_none_also_after_one_like_it() -> None:
     with pytest.raises(tar.BrokenArchiveError, match="truncated header"):
         read_all((2 * header("x"))[:-9], end=b"")
+    with pytest.raises(tar.BrokenArchiveError, match="empty header"):
+        read_all(b"", end=b"")
 
 
 @pytest.mark.parametrize("kind", COMPRESSED)
@@ -269,6 +271,8 @@ HARMFUL: dict[str, Callable[[], bytes]] = {
     "a record without a value": lambda: (
         header("x", tarfile.XHDTYPE, 7) + padded(b"7 path\n") + header("y")
     ),
+    "a header that no member follows": lambda: extended(tarfile.XHDTYPE, b"path=abc"),
+    "a file that is cut off": lambda: header("x", size=9999),
     "a sparse map": lambda: (
         header("x", tarfile.XHDTYPE, 54)
         + padded(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n9 a=bcde\n\n")
@@ -299,6 +303,8 @@ WHY = {
         "a member of impossible size",
     ),
     "a wrong checksum": "bad checksum",
+    "a header that no member follows": "missing or bad subsequent header",
+    "a file that is cut off": "unexpected end of data",
 }
 """Of some of them, what is said."""
 
