@@ -229,6 +229,9 @@ def test_the_error_about_another_kind_has_a_number_and_can_be_pickled(
     ("use", "number", "path"),
     [
         (lambda files: files.kind("dir/sub/file/x"), errno.ENOTDIR, "dir/sub/file"),
+        (lambda files: files.kind("dir/."), errno.EINVAL, "dir/."),
+        (lambda files: files.kind("dir/.."), errno.EINVAL, "dir/.."),
+        (lambda files: files.kind("dir/"), errno.EINVAL, "dir/"),
         (lambda files: files.listdir("none"), errno.ENOENT, "none"),
         (lambda files: files.directory("dir/none"), errno.ENOTDIR, "dir/none"),
         (lambda files: files.directory("dir/sub/file"), errno.ENOTDIR, "dir/sub/file"),

@@ -372,7 +372,8 @@ def test_a_limit_of_archives_is_the_last_that_is_taken(
         if taken:
             assert [member[3] for member in found] == [b"x" * 700] * 3
         else:
-            with pytest.raises(tar.BrokenArchiveError, match="too m"):
+            said = "^(too many members|too large a file, or too many|it unpacks to too much)$"
+            with pytest.raises(tar.BrokenArchiveError, match=said):
                 list(found)
 
 
