@@ -11,7 +11,8 @@ import errno
 import os
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 from safe_files.beneath import kind_of
@@ -64,12 +65,13 @@ class Beneath:
         at = self._opened.pop(path, None)
         if at is None:
             above, name = self._above(path)
-            try:
-                at = os.open(name, DIRECTORY, dir_fd=above)
-            except OSError as error:
-                if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                    self.expect("dir", path)
-                raise self._about(error, path) from None
+            with self._named(path):
+                try:
+                    at = os.open(name, DIRECTORY, dir_fd=above)
+                except OSError as error:
+                    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                        self.expect("dir", path)
+                    raise
             if len(self._opened) == _MOST_OPEN:
                 close(self._opened.pop(next(iter(self._opened))))
         self._opened[path] = at
@@ -81,21 +83,25 @@ class Beneath:
         for opened in [one for one in self._opened if f"{one}/".startswith(below)]:
             close(self._opened.pop(opened))
 
-    def _about(self, error: OSError, path: str) -> OSError:
-        """The error with the whole path; the system call was given only the last name."""
-        if not isinstance(error, IrregularError):
+    @contextmanager
+    def _named(self, path: str) -> Iterator[None]:
+        """A context whose errors have the whole path; a system call is given only the last name."""
+        try:
+            yield
+        except IrregularError:
+            raise
+        except OSError as error:
             error.filename = f"{self.name}/{path}"
-        return error
+            raise
 
     def kind(self, path: str) -> str | None:
         """ "file", "dir", "link" or what else there is; None: nothing."""
         try:
-            at, name = self._above(path)
-            mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
+            with self._named(path):
+                at, name = self._above(path)
+                mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise self._about(error, path) from None
         return _SHORT.get(kind_of(mode), kind_of(mode))
 
     def expect(self, kind: str, path: str) -> bool:
@@ -115,29 +121,25 @@ class Beneath:
             raise IrregularError(f"{self.name}/{path}", _IN_WORDS["dir"], "nothing") from None
 
     def listdir(self, path: str) -> list[str]:
-        try:
+        with self._named(path):
             return os.listdir(self._descriptor(path))
-        except OSError as error:
-            raise self._about(error, path) from None
 
     def readlink(self, path: str) -> str:
         at, name = self._above(path)
-        try:
+        with self._named(path):
             return os.readlink(name, dir_fd=at)
-        except OSError as error:
-            raise self._about(error, path) from None
 
     def open(self, path: str, flags: int) -> int:
         """A new descriptor of a regular file that is there."""
         at, name = self._above(path)
-        flags |= os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            file = os.open(name, flags, dir_fd=at)
-        except OSError as error:
-            # A link, a directory, a socket, or a FIFO that nobody reads.
-            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-                self.expect("file", path)
-            raise self._about(error, path) from None
+        with self._named(path):
+            try:
+                file = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
+            except OSError as error:
+                # A link, a directory, a socket, or a FIFO that nobody reads.
+                if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                    self.expect("file", path)
+                raise
         if not stat.S_ISREG(os.fstat(file).st_mode):
             close(file)
             self.expect("file", path)
@@ -150,11 +152,10 @@ class Beneath:
         try:
             if os.fstat(file).st_size > most:
                 raise IrregularError(f"{self.name}/{path}", f"{most} bytes at most", "more")
-            content = os.read(file, most + 1)
-            while more := os.read(file, most + 1 - len(content)):
-                content += more
-        except OSError as error:
-            raise self._about(error, path) from None
+            with self._named(path):
+                content = os.read(file, most + 1)
+                while more := os.read(file, most + 1 - len(content)):
+                    content += more
         finally:
             close(file)
         return content
@@ -162,53 +163,42 @@ class Beneath:
     def create(self, path: str, content: bytes, mode: int) -> None:
         """Make a new file with this content; no file if this raises OSError."""
         at, name = self._above(path)
-        try:
+        with self._named(path):
             create(name, content, mode, at)
-        except OSError as error:
-            raise self._about(error, path) from None
 
     def mkdir(self, path: str) -> None:
         at, name = self._above(path)
-        try:
+        with self._named(path):
             os.mkdir(name, dir_fd=at)
-        except OSError as error:
-            raise self._about(error, path) from None
 
     def symlink(self, target: str, path: str) -> None:
         at, name = self._above(path)
-        try:
+        with self._named(path):
             os.symlink(target, name, dir_fd=at)
-        except OSError as error:
-            raise self._about(error, path) from None
 
     def rename(self, path: str, to: str) -> None:
         """Replaces what is at the other path, if it is of the same kind."""
         at, name = self._above(path)
         to_at, to_name = self._above(to)
-        try:
+        with self._named(to):
             os.rename(name, to_name, src_dir_fd=at, dst_dir_fd=to_at)
-        except OSError as error:
-            raise self._about(error, to) from None
         self._forget(path)
         self._forget(to)
 
     def unlink(self, path: str) -> None:
         at, name = self._above(path)
-        try:
+        with self._named(path):
             os.unlink(name, dir_fd=at)
-        except OSError as error:
-            raise self._about(error, path) from None
 
     def remove_tree(self, path: str) -> None:
         """Remove a directory with its content, if it exists."""
+        # rmtree() opens whatever is there, and waits at a FIFO.
+        if not self.expect("dir", path):
+            return
         at, name = self._above(path)
         self._forget(path)
-        try:
+        with self._named(path):
             shutil.rmtree(name, dir_fd=at)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._about(error, path) from None
 
 
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:

@@ -85,8 +85,6 @@ def _is_dead(process: str) -> bool:
         return False
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno == errno.ESRCH
     return False

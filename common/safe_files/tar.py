@@ -135,12 +135,11 @@ def _headers(blocks: _Blocks) -> Iterator[tuple[str, int, int, str]]:
     while True:
         header = blocks.next()
         # The lower half of this checksum is the sum of the bytes, which C adds up faster. It is
-        # exact below 65,521, and what has a larger sum is not remembered.
+        # below 65,521, so a header with a larger sum is looked at as a whole each time.
         if adler32(header, 0) & 0xFFFF != sums.get(header[148:156]) or len(header) < _BLOCK:
             if not _is_header(header):
                 break
-            if (total := sum(header)) < 65521:
-                _remember(sums, header[148:156], total)
+            _remember(sums, header[148:156], sum(header))
         size = sizes.get(header[124:136])
         if size is None:
             size = _checked_size(_number(header[124:136]))
@@ -232,7 +231,8 @@ def _number(field: bytes) -> int:
     """A number in a header: octal digits, or for large ones the bytes of the number itself, after
     one that says so. Raises ValueError."""
     if field[0] in (0o200, 0o377):
-        return int.from_bytes(field[1:], signed=field[0] == 0o377)
+        # One below 0 is impossible, and so is what it is without its sign.
+        return int.from_bytes(field[1:])
     return int(field.partition(b"\0")[0].strip() or b"0", 8)
 
 
@@ -255,8 +255,8 @@ def _records(text: bytes) -> Iterator[tuple[str, str]]:
     while at < len(text):
         length = int(text[at : at + 20].partition(b" ")[0])
         record = text[at : at + length]
-        key, equals, value = record.partition(b" ")[2].partition(b"=")
-        if len(record) != length or not equals or not value.endswith(b"\n"):
+        key, _, value = record.partition(b" ")[2].partition(b"=")
+        if len(record) != length or not value.endswith(b"\n"):
             raise BrokenArchiveError("invalid header")
         yield key.decode(errors="replace"), value[:-1].decode("utf-8", "surrogateescape")
         at += length

@@ -155,6 +155,16 @@ def test_a_size_of_a_layout_replaces_a_block_by_one_of_no_device(
     assert {*gone} & {*BOOT}
 
 
+def test_a_size_of_a_layout_replaces_a_block_by_the_rest_of_a_device_that_is_left_in_part(
+    plugged: Path, chmem: Command, memsim: Command, tmp_path: Path
+) -> None:
+    memsim("fault", plugged, "--offline", "30=EBUSY")
+    layout = tmp_path / "l.toml"
+    layout.write_text('version = 1\n[[memory]]\nsize = "896M"\nstate = "offline"\n')
+    chmem("-s", plugged, "--apply", layout)
+    assert taken(plugged) == [24, 25, 28, 29, 31, 32, 33]
+
+
 def test_order_highest_is_util_linuxs(plugged: Path, chmem: Command) -> None:
     assert chmem("-s", plugged, "-d", "512m", "--order", "highest").status == 0
     assert taken(plugged) == [*range(35, 39)]

@@ -3,7 +3,7 @@
 import errno
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from safe_files.beneath import (
     open_beneath,
 )
 from safe_files.errors import IrregularError
-from safe_files.linkless import read_file
+from safe_files.linkless import Beneath, read_file
 
 READING = os.O_RDONLY | os.O_NONBLOCK
 
@@ -123,6 +123,7 @@ def test_a_directory_is_opened_by_any_path(path: str, at: int, place: Path) -> N
     opened = open_beneath(at, str(place), path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         assert os.path.samestat(os.fstat(opened), os.stat(place / "dir"))
+        assert os.listdir(opened) == ["sub"]
     finally:
         os.close(opened)
 
@@ -222,6 +223,67 @@ def test_the_error_about_another_kind_has_a_number_and_can_be_pickled(
             f"[Errno {number}] expected {expected}, not {found}: '/x'",
         )
         assert (one.expected, one.found) == (expected, found)
+
+
+@pytest.mark.parametrize(
+    ("use", "number", "path"),
+    [
+        (lambda files: files.kind("dir/sub/file/x"), errno.ENOTDIR, "dir/sub/file"),
+        (lambda files: files.kind("dir/."), errno.EINVAL, "dir/."),
+        (lambda files: files.kind("dir/.."), errno.EINVAL, "dir/.."),
+        (lambda files: files.kind("dir/"), errno.EINVAL, "dir/"),
+        (lambda files: files.listdir("none"), errno.ENOENT, "none"),
+        (lambda files: files.directory("dir/none"), errno.ENOTDIR, "dir/none"),
+        (lambda files: files.directory("dir/sub/file"), errno.ENOTDIR, "dir/sub/file"),
+        (lambda files: files.directory("dir/link"), errno.ELOOP, "dir/link"),
+        (lambda files: files.readlink("dir/sub"), errno.EINVAL, "dir/sub"),
+        (lambda files: files.read("dir/none", 9), errno.ENOENT, "dir/none"),
+        (lambda files: files.read("none/x/y", 9), errno.ENOENT, "none"),
+        (lambda files: files.read("dir/link", 9), errno.ELOOP, "dir/link"),
+        (lambda files: files.read("dir/fifo", 9), errno.ENXIO, "dir/fifo"),
+        (lambda files: files.read("dir/sub/file", 5), errno.ENXIO, "dir/sub/file"),
+        (lambda files: files.open("dir/sub", os.O_WRONLY), errno.ENXIO, "dir/sub"),
+        (lambda files: files.open("dir/fifo", os.O_WRONLY), errno.ENXIO, "dir/fifo"),
+        (lambda files: files.create("dir/sub/file", b"", 0o600), errno.EEXIST, "dir/sub/file"),
+        (lambda files: files.mkdir("dir/sub"), errno.EEXIST, "dir/sub"),
+        (lambda files: files.symlink("x", "dir/sub"), errno.EEXIST, "dir/sub"),
+        (lambda files: files.rename("dir/sub", "dir/fifo"), errno.ENOTDIR, "dir/fifo"),
+        (lambda files: files.unlink("dir/none"), errno.ENOENT, "dir/none"),
+        (lambda files: files.remove_tree("dir/fifo"), errno.ENOTDIR, "dir/fifo"),
+    ],
+)
+def test_an_error_names_the_whole_path(
+    use: Callable[[Beneath], object], number: int, path: str, place: Path
+) -> None:
+    (place / "dir/link").symlink_to("sub")
+    os.mkfifo(place / "dir/fifo")
+    before = len(os.listdir("/proc/self/fd"))
+    with Beneath(str(place)) as files, pytest.raises(OSError) as caught:
+        use(files)
+    assert (caught.value.errno, caught.value.filename) == (number, f"{place}/{path}")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_directory_that_was_replaced_is_opened_anew(place: Path) -> None:
+    (place / "other").mkdir()
+    (place / "other/new").touch()
+    with Beneath(str(place)) as files:
+        files.read("dir/sub/file", 6)
+        files.rename("dir", "away")
+        files.rename("other", "dir")
+        assert files.listdir("dir") == ["new"]
+        files.remove_tree("dir")
+        files.remove_tree("dir")
+        assert files.kind("dir/new") is None
+        assert files.read("away/sub/file", 6) == b"inside"
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(40):
+            files.mkdir(f"dir{number}")
+            files.create(f"dir{number}/file", b"%d" % number, 0o600)
+        # Few of so many stay open.
+        assert len(os.listdir("/proc/self/fd")) < before + 20
+        assert files.read("dir0/file", 1) == b"0"
+        assert files.kind("dir0") == "dir"
 
 
 def test_a_file_is_read_through_links_up_to_a_length(place: Path) -> None:

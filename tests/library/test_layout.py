@@ -605,11 +605,13 @@ def test_a_file_is_written_as_a_whole_or_not_at_all(
     assert caught.value.filename == "/a/b/file"
     assert (tmp_path / path).read_bytes() == b"one"
     assert os.listdir(tmp_path / "a/b") == ["file"]
-    # What a killed process left is in nobody's way.
-    (tmp_path / f"a/b/.file.{os.getpid()}").write_text("half")
+    # What a killed process left goes, be it of this one's number or of none's. The rest stays.
+    others = {".file.1", ".file.12345678901", ".file.\u0661", ".file.old", ".other.999999999"}
+    for name in (f".file.{os.getpid()}", ".file.999999999", *others):
+        (tmp_path / "a/b" / name).write_text("half")
     replace_file(root, path, b"two")
     assert (tmp_path / path).read_bytes() == b"two"
-    assert os.listdir(tmp_path / "a/b") == ["file"]
+    assert {*os.listdir(tmp_path / "a/b")} == {"file", *others}
     assert read_file(root, path) == b"two"
 
 

@@ -7,6 +7,7 @@ import pytest
 from memory_hotplug import Machine
 from memory_hotplug.block import State
 from memory_hotplug.change.rehearsal import Rehearsal
+from memory_hotplug.seen.in_use import usage
 from memory_hotplug.trees.many import Links
 from memsim import directory
 from simulated import Make, s390, x86
@@ -76,6 +77,34 @@ def test_an_offline_block_is_in_another_zone_once_an_end_of_its_zone_is_gone(
                 tree.write(f"{MEMORY}/memory{number}/state", word)
     assert shown[: len(writes)] == shown[len(writes) :]
     assert (shown[0][2], shown[1][2]) == (b"DMA32 Movable\n", b"Normal Movable\n")
+
+
+def test_memory_comes_to_its_own_node_and_goes_from_there_in_a_rehearsal(machine: Make) -> None:
+    blocks = [
+        {"range": [0, 3], "node": 0},
+        {"range": [4, 7], "node": 1},
+        {"range": [8, 9], "node": 1, "state": "offline"},
+    ]
+    with Machine.at(machine(x86() | {"blocks": blocks, "used": 64 << 20})) as opened:
+        found = []
+        for tree in (Rehearsal(opened), opened.tree):
+            for number, word in ((8, "online"), (2, "offline"), (7, "offline"), (7, "online")):
+                tree.write(f"{MEMORY}/memory{number}/state", word)
+            now = usage(Machine(tree))
+            assert now is not None
+            # A part of the memory is the kernel's own.
+            found.append([now.total, *(node.total >> 27 for node in now.nodes.values())])
+    assert found[0] == found[1]
+    assert found[0][1:] == [2, 4]
+
+
+def test_nothing_is_available_in_a_rehearsal_where_less_would_be(machine: Make) -> None:
+    with Machine.at(machine(x86() | {"used": 400 << 20})) as opened:
+        rehearsal = Rehearsal(opened)
+        rehearsal.write(f"{MEMORY}/memory2/state", "offline")
+        now = usage(Machine(rehearsal))
+    assert now is not None
+    assert now.available == 0
 
 
 def test_a_block_of_several_zones_cannot_go_offline_in_a_rehearsal(tmp_path: Path) -> None:

@@ -252,6 +252,17 @@ def test_no_directory_is_reached_through_a_link(
         raise AssertionError("no write needed the directory")
 
 
+@pytest.mark.parametrize("stranger", ["a FIFO", "a socket"])
+@pytest.mark.parametrize("name", ["run", f"{PRIVATE}/next"])
+def test_what_is_no_directory_in_place_of_one_that_is_removed_is_named(
+    name: str, stranger: str, lpar: Path, memsim: Command
+) -> None:
+    STRANGERS[stranger](lpar / name)
+    done = memsim("reboot", lpar)
+    expected = f"memsim: {lpar / name}: expected a directory, not {stranger}\n"
+    assert (done.status, done.stderr) == (1, expected)
+
+
 @pytest.mark.parametrize("stranger", STRANGERS)
 @pytest.mark.parametrize("name", ["state", "online", "valid_zones"])
 def test_what_is_no_file_in_place_of_an_attribute_is_named(

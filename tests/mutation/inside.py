@@ -9,8 +9,8 @@ of each file in turn.
     python inside.py JOBS [NAME...]    modules such as memory_hotplug.change.plan; all without one
 
 What was found is kept where mutmut keeps it: `mutmut results` and `mutmut show` know it. Mutants
-that survived are tried again. Of a function that only runs while modules are imported, no test is
-said to reach it: MUTANT_UNDER_TEST=NAME, with pytest in the copy's directory mutants, tries one.
+that survived are tried again. Here the modules were imported without the mutant; so what survives
+in a function that runs while they are is tried in a new pytest, with the tests of its package.
 """
 
 import gc
@@ -20,6 +20,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import tomllib
@@ -56,6 +57,17 @@ BESIDE = {"memory_hotplug.trees.sharing.x__work": "memory_hotplug.trees.sharing.
 """A function that runs in another process only -> the one that starts it."""
 LEAST, TIMES = 60, 5
 """A mutant is in an endless loop after LEAST seconds, and TIMES the time of its tests."""
+IN_NEW_PYTEST = {"chmem_py": "tests/chmem"}
+"""The tests of a package, for functions that run while modules are imported; else tests/library."""
+LONGEST_ANEW = 300
+"""Seconds of these tests; what they have not noticed until then has survived."""
+
+
+SETTINGS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+OPTIONS = [
+    *("--rootdir=.", "-o", "timeout=0", "-p", "no:logging"),
+    *(*SETTINGS["pytest_add_cli_args"], "--tb=no"),
+]
 
 
 @dataclass
@@ -127,8 +139,24 @@ def make(jobs: int, modules: list[str]) -> None:
         create_mutants(jobs)
 
 
-def function_of(mutant: str) -> str:
-    return mutant.partition("__mutmut_")[0]
+def reached_as(mutant: str) -> str:
+    """The function of a mutant, by the name by which tests reach it."""
+    # They reach memory_hotplug.x_name, where mutmut says memory_hotplug.__init__.x_name.
+    return mutant.replace("__init__.", "").partition("__mutmut_")[0]
+
+
+def is_noticed_anew(mutant: str) -> bool:
+    """Whether a test fails where modules are imported with the mutant."""
+    tests = IN_NEW_PYTEST.get(mutant.partition(".")[0], "tests/library")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", *OPTIONS, tests]
+    environment = os.environ | {"MUTANT_UNDER_TEST": mutant.replace("__init__.", "")}
+    try:
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.DEVNULL, timeout=LONGEST_ANEW, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode != 0
 
 
 def in_turn(session: pytest.Session, tests: list[int], times: list[float]) -> list[int]:
@@ -149,6 +177,8 @@ class Trials:
         self.noticed: dict[str, list[int]] = defaultdict(list)
         """Function -> the numbers of the tests that noticed a change, the last one first."""
         self.counts: dict[int, int] = defaultdict(int)
+        self.at_import: set[str] = set()
+        """The functions that run while modules are imported."""
 
     def mutants(self) -> list[tuple[str, Path]]:
         found: list[tuple[str, Path, int | None]] = []
@@ -178,6 +208,9 @@ class Trials:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:
             raise session.Interrupted("a file of tests cannot be read")
+        self.at_import = set(state()._stats)
+        state()._stats.clear()
+        set_mutant_under_test("")
         known = reach(session, self.jobs)
         times = [known[item.nodeid][0] for item in session.items]
         reached: dict[str, list[int]] = defaultdict(list)
@@ -187,8 +220,7 @@ class Trials:
         # What is known until now is copied into no child by looking at it.
         gc.freeze()
         for name, meta in self.mutants():
-            # mutmut has tests reach memory_hotplug.x_name, and calls it memory_hotplug.__init__.x_.
-            function = function_of(name.replace("__init__.", ""))
+            function = reached_as(name)
             tests = reached.get(BESIDE.get(function, function), [])
             if not tests:
                 self.note(name, meta, NO_TESTS)
@@ -238,10 +270,7 @@ class Trials:
         code = SURVIVED
         if said:
             code = KILLED
-            noticed, test = (
-                self.noticed[function_of(trial.name.replace("__init__.", ""))],
-                int(said),
-            )
+            noticed, test = self.noticed[reached_as(trial.name)], int(said)
             if test in noticed:
                 noticed.remove(test)
             noticed.insert(0, test)
@@ -250,6 +279,8 @@ class Trials:
         self.note(trial.name, trial.meta, code)
 
     def note(self, name: str, meta: Path, code: int) -> None:
+        if code in (SURVIVED, NO_TESTS) and reached_as(name) in self.at_import:
+            code = KILLED if is_noticed_anew(name) else SURVIVED
         known = json.loads(meta.read_text())
         known["exit_code_by_key"][name] = code
         new = meta.with_suffix(".new")
@@ -348,27 +379,14 @@ def try_here(session: pytest.Session, name: str, tests: list[int], tells: int, p
 
 def main() -> None:
     jobs, *modules = sys.argv[1:]
-    settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
     make(int(jobs), modules)
     os.chdir("mutants")
     sys.path[:0] = [str(Path.cwd())]
-    set_mutant_under_test("")
+    # What runs while tests are collected is noted.
+    set_mutant_under_test("stats")
     trials = Trials(int(jobs), modules)
-    status = pytest.main(
-        [
-            "--rootdir=.",
-            "-q",
-            "-s",
-            "-o",
-            "timeout=0",
-            "-p",
-            "no:logging",
-            *settings["pytest_add_cli_args_test_selection"],
-            *settings["pytest_add_cli_args"],
-            "--tb=no",
-        ],
-        plugins=[trials],
-    )
+    tests = SETTINGS["pytest_add_cli_args_test_selection"]
+    status = pytest.main(["-q", "-s", *OPTIONS, *tests], plugins=[trials])
     total = sum(trials.counts.values())
     survive = trials.counts[SURVIVED] + trials.counts[NO_TESTS]
     print(f"in functions: {total} mutants, {survive} survive")

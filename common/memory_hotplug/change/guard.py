@@ -12,7 +12,7 @@ from memory_hotplug.change.outcome import Outcome
 from memory_hotplug.change.plan import Change, Plan
 from memory_hotplug.change.steps import OFFLINE, ONLINE
 from memory_hotplug.checks import check_type, optional
-from memory_hotplug.errors import BlockError, MemoryHotplugError
+from memory_hotplug.errors import BlockError
 from memory_hotplug.machine import Machine
 from memory_hotplug.table import BlockTable
 
@@ -170,10 +170,7 @@ class Guard:
             return None
         from memory_hotplug.seen.in_use import usage
 
-        try:
-            now = usage(self._machine, by_node=False)
-        except MemoryHotplugError:
-            return None
+        now = usage(self._machine, by_node=False)
         if now is None or now.most_to_take(self._keep_free) >= self._machine.block_size:
             return None
         return BlockError(change.number, OFFLINE.name, Cause.KEPT_FREE)

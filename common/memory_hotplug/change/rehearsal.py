@@ -67,7 +67,7 @@ class Rehearsal:
             return found
         text = self._texts[path]
         if text is None:
-            raise FileNotFoundError(2, "No such file or directory", path)
+            raise error_of(errno.ENOENT, path)
         return text
 
     def read_each(
@@ -89,7 +89,7 @@ class Rehearsal:
         on the way, a read-only medium, a kernel without memmap on memory, or a block that spans
         several zones and cannot go offline (mm/memory_hotplug.c, offline_pages)."""
         directory, _, attribute = path.rpartition("/")
-        refusal = None if path in self._texts else self._behind.refusal(path)
+        refusal = self._behind.refusal(path)
         if refusal and refusal.errno in (errno.ELOOP, errno.ENOTDIR, errno.EROFS):
             raise refusal
         if path in _SETTINGS:
@@ -173,7 +173,7 @@ class Rehearsal:
         return sum(
             step
             for number, step in self._come.items()
-            if step and path == f"{NODE}/node{self._node(number)}/meminfo"
+            if path == f"{NODE}/node{self._node(number)}/meminfo"
         )
 
     def _node(self, number: int) -> int | None:
@@ -209,10 +209,7 @@ class Rehearsal:
     @cached_property
     def _has_zones(self) -> bool:
         """Whether the kernel has valid_zones at all (since 3.18)."""
-        return any(
-            zones is not None
-            for zones in self.machine.read((Attribute.ZONES,)).columns[Attribute.ZONES]
-        )
+        return self._table.shows_zones
 
 
 def _line(zones: Iterable[Zone]) -> bytes:

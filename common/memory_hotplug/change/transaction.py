@@ -19,7 +19,7 @@ from memory_hotplug.change.outcome import Outcome, Result, Write
 from memory_hotplug.change.plan import Change, change_back
 from memory_hotplug.change.steps import CONFIGURE, OFFLINE, Step
 from memory_hotplug.checks import check_type, optional
-from memory_hotplug.errors import BlockError, MemoryHotplugError, StoppedError, StuckError
+from memory_hotplug.errors import BlockError, StoppedError, StuckError
 from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 
@@ -144,11 +144,8 @@ class Site:
         """Whether less memory is available than a block holds, so that its pages fit nowhere."""
         from memory_hotplug.seen.in_use import usage
 
-        try:
-            now = usage(self.machine, by_node=False)
-            return now is not None and now.available < self.machine.block_size
-        except (OSError, MemoryHotplugError):
-            return False
+        now = usage(self.machine, by_node=False)
+        return now is not None and now.available < self.machine.block_size
 
     def count(self, outcome: Outcome) -> None:
         error = outcome.error
