@@ -147,6 +147,11 @@ def test_json_is_one_document_whatever_happens(
     assert document["status"] == done.status
 
 
+def test_a_size_of_0_asks_for_nothing(chmem: Command, machine: Make) -> None:
+    document = document_of(chmem, "--json", "-s", machine(x86()), "-e", "0")
+    assert document["bytes_asked"] == 0
+
+
 def test_json_schema_is_a_schema(chmem: Command) -> None:
     shown = json.loads(chmem("--json-schema").stdout)
     jsonschema.Draft202012Validator.check_schema(shown)
