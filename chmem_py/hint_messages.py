@@ -40,6 +40,9 @@ SHARE = _instead("{text} of the {kind} memory is {size}: {command}")
 SHARE_IN_USE = _instead(
     "{text} of the {kind} memory is {size}, of which {possible} can be set offline now: {command}"
 )
+SHARE_KEPT = _instead(
+    "{text} of the {kind} memory is {size}, of which nothing can be set offline now"
+)
 WHOLE_DEVICE = _instead("--device {device} without SIZE takes all memory of the device")
 ADDRESSES_ALONE = _instead("addresses go without --blocks: {command}")
 DECIMAL_BLOCKS = _instead("block numbers are decimal: {text} is {numbers}")

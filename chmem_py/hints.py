@@ -209,8 +209,10 @@ def _amount(mistake: _Mistake, kind: str, blocks: int) -> Sentence | None:
     keep_free = mistake.options.keep_free
     if mistake.options.action == "disable" and keep_free != NONE:
         now = usage(mistake.machine)
-        possible = now and now.most_to_take(keep_free) // size
-        if possible and possible < blocks:
+        possible = blocks if now is None else now.most_to_take(keep_free) // size
+        if not possible:
+            return hint_messages.SHARE_KEPT.of(text=part, kind=kind, size=said)
+        if possible < blocks:
             can = sizes.exact(possible * size)
             return hint_messages.SHARE_IN_USE.of(
                 text=part, kind=kind, size=said, possible=can, command=mistake.command(can)

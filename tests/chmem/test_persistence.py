@@ -422,6 +422,20 @@ def test_a_policy_that_the_layout_changes_back_is_told(tree: Path, chmem: Comman
     assert chmem(*words, "auto_online=online").stderr == ""
 
 
+def test_a_policy_and_blocks_that_are_changed_back_are_told_together(
+    tree: Path, chmem: Command, tmp_path: Path
+) -> None:
+    assert chmem("-s", tree, "-e", "-b", "4-5", "--persistent").status == 0
+    assert chmem("-s", tree, "--policy", "auto_online=online", "--persistent").status == 0
+    other = tmp_path / "other.toml"
+    other.write_text(
+        'version = 1\n[policy]\nauto_online = "offline"\n'
+        '[[memory]]\nblocks = "4-5"\nstate = "offline"\n'
+    )
+    told = chmem("-s", tree, "--apply", other, "--advice=always").stderr
+    assert told.startswith("chmem: auto_online, memory blocks 4-5: ")
+
+
 def test_without_what_applies_it_a_layout_changes_nothing_back(tree: Path, chmem: Command) -> None:
     layout(tree, '[[memory]]\nblocks = "4"\n', MINE)
     assert chmem("-s", tree, "-e", "-b", "4").status == 0

@@ -178,6 +178,10 @@ BLOCKS_HERE = "this machine has memory blocks 0-23, 32-135; give one number or r
             "chmem --disable --keep-free 12g 768M",
         ),
         (
+            "-d 50% --keep-free 15g",
+            "50% of the online memory is 7.5G, of which nothing can be set offline now",
+        ),
+        (
             "-d all -z Movable",
             "all of the online memory is 1G: chmem --disable --zone Movable 1G",
         ),

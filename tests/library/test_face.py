@@ -911,6 +911,15 @@ def test_why_tells_of_each_block_what_is_known(machine: Make) -> None:
     assert (first.blockers, first.free, first.page) == ((), None, None)
 
 
+def test_why_counts_the_poisoned_pages_of_each_block(machine: Make) -> None:
+    root = machine(x86(page_offline=True))
+    # What is poisoned already, the kernel names in its log.
+    for _ in range(2):
+        write(root, f"{MEMORY}/soft_offline_page", "0x10000000")
+    with Machine.at(root) as found:
+        assert [one.poisoned for one in found.why([1, 2])] == [0, 1]
+
+
 def test_the_policy_says_what_becomes_of_added_memory() -> None:
     policy = Machine.simulated("s390-debian").policy
     assert (policy.by_kernel, policy.too_movable) == ("online", False)

@@ -342,11 +342,17 @@ DMI = "sys/class/dmi/id/sys_vendor"
          "perhaps"),
         (f'{ADD}IMPORT{{builtin}}="path_id"\n{ADD}ENV{{a}}=="1", ATTR{{state}}="online"\n',
          "perhaps"),
+        (f'{ADD}IMPORT{{db}}="a"\n{ADD}ENV{{a}}=="1", ATTR{{state}}="online"\n', "perhaps"),
+        (f'{ADD}IMPORT{{db}}="a"\n{ADD}ENV{{b}}=="1", ATTR{{state}}="online"\n', "no"),
         (f'{ADD}IMPORT{{file}}="/etc/x", TAG+="systemd"\n', "perhaps"),
         (f'{ADD}IMPORT{{builtin}}="nothing", ATTR{{state}}="online"\n', "no"),
         # A block that a rule sets offline again, in the same event or in the next, is not online.
         (f'{SET}{ADD}ATTR{{state}}="offline"\n', "perhaps"),
-        (f'{SET}{ADD}ATTR{{online}}="0"\n', "perhaps"),
+        *((f'{SET}{ADD}ATTR{{online}}="{word}"\n', "perhaps")
+          for word in ("0", "n", "No", "f", "False", "off", "OFF")),
+        *((f'{ADD}ATTR{{online}}="{word}"\n', "certain: online")
+          for word in ("y", "Yes", "t", "True", "on", "ON")),
+        *((f'{SET}{ADD}ATTR{{online}}="{word}"\n', "certain: online") for word in ("2", "o", "x")),
         (f'{SET}SUBSYSTEM=="memory", ACTION=="online", ATTR{{state}}="offline"\n', "perhaps"),
         # What the first event has set is known in the next one, and perhaps more.
         *(
@@ -515,6 +521,23 @@ def test_many_jumps_that_may_be_taken_take_no_time(tmp_path: Path) -> None:
     found = of(f"{jumps}{SET}{labels}{more}", tmp_path)
     assert (answer(found), [rule.certain for rule in found.rules]) == ("perhaps", [False])
     assert answer(of(f"{jumps}{labels}{SET}", tmp_path)) == "certain: online"
+
+
+@pytest.mark.parametrize(
+    ("tagged", "found"),
+    [
+        ('TAG+="x"\n', "certain: online"),
+        ('TEST=="node9", TAG+="x"\n', "perhaps"),
+        ('TAG+="y"\n', "no"),
+        ("", "no"),
+    ],
+)
+def test_a_tag_is_known_after_more_ways_than_are_told_apart(
+    tagged: str, found: str, tmp_path: Path
+) -> None:
+    ways = "".join(f'TEST=="node{n}", ENV{{v{n}}}="1"\n' for n in range(9))
+    text = f'{tagged}{ways}{ADD}TAG=="x", ATTR{{state}}="online"\n'
+    assert answer(of(f'TAG="z"\n{text}', tmp_path)) == found
 
 
 def test_files_of_a_distribution_leave_memory_alone(tmp_path: Path) -> None:

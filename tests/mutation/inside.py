@@ -359,11 +359,14 @@ def reach_here(session: pytest.Session, items: list[pytest.Item], place: Path) -
 def try_here(session: pytest.Session, name: str, tests: list[int], tells: int, place: Path) -> None:
     """Run the tests on a mutant, until one fails; end this process."""
 
+    # The test that fails may have put another function in the place of os.write.
+    write = os.write
+
     class FirstFailure:
         def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
             if report.failed:
-                os.write(tells, str(number).encode())
-                os._exit(0)
+                write(tells, str(number).encode())
+                os._exit(1)
 
     number = -1
     session.config.pluginmanager.register(FirstFailure())
