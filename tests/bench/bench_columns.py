@@ -2,13 +2,14 @@
 """The time of lsmem for each column and each format, beside util-linux's lsmem.
 
     python tests/bench/bench_columns.py [--blocks 65536] [--runs 3] [--other LSMEM]
-        [--write | --row 'lsmem -o NODE']
+        [--write | --row 'lsmem -o NODE' [--tree links]]
 
 Whole processes in turn: ours on two processors, ours on one, and util-linux's. Each cell has two
 ratios of medians: of elapsed time, and of processor time, which busy neighbours move less. The
-trees are static and lie below /dev/shm, which needs 2.3 million inodes: with nodes, without, with
-links to nodes in the blocks alone, and with firmware. With --write the tables replace those of
-docs/benchmarks.md; they are printed in any case. With --row, only that command is timed.
+trees are static and lie below /dev/shm, which needs 2.3 million inodes and 20 GiB: with nodes,
+without, with links to nodes in the blocks alone, and with firmware. With --write the tables replace
+those of docs/benchmarks.md; they are printed in any case. With --row, only that command is timed,
+and with --tree on that tree only.
 """
 
 import argparse
@@ -76,18 +77,22 @@ def main() -> None:
         " ".join(["lsmem", *words]): words for words in (*ROWS, *FIRMWARE_ONLY, BESIDE_PLAIN)
     }
     which.add_argument("--row", choices=commands, help="time only this command")
+    parser.add_argument("--tree", choices=TREES, help="with --row, only on this tree")
     given = parser.parse_args()
+    if given.tree is not None and given.row is None:
+        parser.error("--tree goes with --row")
     if given.row is not None:
         commands = {given.row: commands[given.row]}
+    chosen = TREES if given.tree is None else {given.tree: TREES[given.tree]}
     root = Path(tempfile.mkdtemp(prefix="bench-columns-", dir="/dev/shm"))
     tables: tuple[list[str], ...] = (["Two processors:", ""], ["One processor:", ""])
     try:
         trees = {
-            name: static_tree.many(root / name, given.blocks, **how) for name, how in TREES.items()
+            name: static_tree.many(root / name, given.blocks, **how) for name, how in chosen.items()
         }
         for table in tables:
-            table.append(" ".join(["| command |", *(f"{name} |" for name in TREES)]))
-            table.append(" ".join(["| --- |", *("---: |" for _ in TREES)]))
+            table.append(" ".join(["| command |", *(f"{name} |" for name in chosen)]))
+            table.append(" ".join(["| --- |", *("---: |" for _ in chosen)]))
         for command, words in commands.items():
             rows = [[f"| `{command}` |"] for _ in tables]
             for name, tree in trees.items():
