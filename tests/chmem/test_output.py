@@ -47,15 +47,14 @@ def test_output_that_is_lost_is_told_once_and_the_work_is_done(
     buffering: int,
     chmem: Command,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = make(tmp_path / "machine", s390())
     lost = opened(buffering)
-    monkeypatch.setattr(sys, "stdout", lost)
-    done = chmem("-s", root, "--advice=never", "-v", "-e", "-b", blocks)
-    with sys.stdout as left:
-        # Where Python writes what is left when the process ends.
-        assert left.name == "/dev/null"
+    with contextlib.redirect_stdout(lost):
+        done = chmem("-s", root, "--advice=never", "-v", "-e", "-b", blocks)
+        with sys.stdout as left:
+            # Where Python writes what is left when the process ends.
+            assert left.name == "/dev/null"
     with contextlib.suppress(OSError):
         lost.close()
     assert (done.status, done.stderr) == (status, told)
