@@ -100,9 +100,13 @@ class Ran:
 
     @property
     def refused_by_kernel(self) -> bool:
-        """Whether a write failed, which no dry run can know."""
-        blocks = self.document["blocks"] if self.document else ()
-        return any(step["errno"] for block in blocks for step in block["steps"])
+        """Whether a write failed, or the hypervisor kept the storage of a block that the kernel
+        deconfigured, which no dry run can know."""
+        if not self.document:
+            return False
+        blocks = self.document["blocks"]
+        failed = any(step["errno"] for block in blocks for step in block["steps"])
+        return failed or bool(self.document["storage_kept"])
 
 
 def faults_of(ran: Ran) -> Iterator[Fault]:
