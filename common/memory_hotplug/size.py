@@ -44,19 +44,33 @@ def parse_size(text: str, *, plus: bool = False) -> int:
     SizeTooLargeError for 2**64 and more.
     """
     check_type("text", text, str)
-    # lsmem lists sizes and parses none, and must start fast.
+    number, letter = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "M")
+    if number.isascii() and number.isdigit() and number[0] != "0" and letter in _UNITS:
+        # Most sizes are so plain that the module re, which takes long to import, is not needed.
+        whole, fraction, base, factor = number, "", 10, _factor(letter)
+    else:
+        whole, fraction, base, factor = _parts(text, plus=plus)
+    if max(len(whole), len(fraction)) > _DIGITS:
+        raise SizeTooLargeError(text)
+    size: int = int(whole, base) * factor + int(fraction or 0) * factor // 10 ** len(fraction)
+    if size >= SIZE_LIMIT:
+        raise SizeTooLargeError(text)
+    return size
+
+
+def _parts(text: str, *, plus: bool) -> tuple[str, str, int, int]:
+    """The number, its fraction, its base and what it is multiplied by. Raises SizeSyntaxError."""
     import re
 
     found = re.fullmatch(_SIZE, text)
     if not found or (found["sign"] and not plus):
         raise SizeSyntaxError(text)
-    whole, unit, fraction = found["whole"], found["unit"], (found["fraction"] or ".")[1:]
-    if max(len(whole), len(fraction)) > _DIGITS:
-        raise SizeTooLargeError(text)
+    whole = found["whole"]
     base = 8 if whole[0] == "0" and whole.isdigit() else 0
-    decimal = len(found["bytes"] or "") == 1
-    factor: int = (1000 if decimal else 1024) ** (_UNITS.index((unit or "M").upper()) + 1)
-    size: int = int(whole, base) * factor + int(fraction or 0) * factor // 10 ** len(fraction)
-    if size >= SIZE_LIMIT:
-        raise SizeTooLargeError(text)
-    return size
+    factor = _factor((found["unit"] or "M").upper(), decimal=len(found["bytes"] or "") == 1)
+    return whole, (found["fraction"] or ".")[1:], base, factor
+
+
+def _factor(unit: str, *, decimal: bool = False) -> int:
+    factor: int = (1000 if decimal else 1024) ** (_UNITS.index(unit) + 1)
+    return factor
