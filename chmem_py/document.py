@@ -75,11 +75,14 @@ def _of_options(name: str) -> Callable[[Tried], Any]:
     return lambda run: run.options[name]
 
 
-def _named_block(run: Tried, number: int | None) -> int | None:
-    """A number of a block that the request names; None if it names none."""
-    selection = run.tally.selection
-    by_number = not (selection.by_size or selection.request.action is Action.APPLY)
-    return number if by_number else None
+def _requested_end(end: int) -> Callable[[Tried], int | None]:
+    """The number of the first or of the last block that is requested; None where no blocks are."""
+
+    def number(run: Tried) -> int | None:
+        runs = run.tally.selection.request.runs
+        return runs[end][end] if runs else None
+
+    return number
 
 
 _ACTIONS = [*(action.value for action in Action), "total", "undo", "policy"]
@@ -92,13 +95,13 @@ _REQUEST = (
         "first_block",
         "the first block that was asked for",
         nullable(COUNT),
-        lambda run: _named_block(run, run.tally.selection.request.first),
+        _requested_end(0),
     ),
     Key(
         "last_block",
         "the last block that was asked for, inclusive",
         nullable(COUNT),
-        lambda run: _named_block(run, run.tally.selection.request.last),
+        _requested_end(-1),
     ),
     Key(
         "zone",
@@ -256,7 +259,7 @@ _DOCUMENT = (
         "bytes_asked",
         "bytes that were asked for, or that the blocks have that were",
         nullable(BYTES),
-        lambda run: run.tally.selection.bytes_asked,
+        lambda run: None if (of := run.tally.selection).unknown else of.bytes_asked,
         None,
     ),
     _of_run(

@@ -57,7 +57,7 @@ def _block_range(text: str, parts: Sequence[str]) -> Request:
     ]
     if numbers[0] > numbers[-1]:
         raise RequestError(messages.INVALID_RANGE.of(text=text))
-    return Request(text, first=numbers[0], last=numbers[-1])
+    return Request(text, runs=((numbers[0], numbers[-1]),))
 
 
 def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
@@ -74,7 +74,7 @@ def _address_range(text: str, parts: Sequence[str], block_size: int) -> Request:
         )
     if start > end:
         raise RequestError(messages.INVALID_RANGE.of(text=text))
-    return Request(text, first=start // block_size, last=end // block_size)
+    return Request(text, runs=((start // block_size, end // block_size),))
 
 
 def _nearest_sizes(size: int, block_size: int) -> Sentence:

@@ -47,7 +47,21 @@ def test_the_document_and_the_dry_run_have_the_node(root: Path, chmem: Command) 
     assert dry.endswith("# 512M would be disabled: memory blocks 4-7\n")
     done = json.loads(chmem("-s", root, "-d", "--node", "1", "--json").stdout)
     assert (done["request"]["node"], done["request"]["text"]) == (1, "node 1")
+    assert (done["request"]["first_block"], done["request"]["last_block"]) == (4, 8)
     assert (done["bytes_asked"], done["bytes_changed"]) == (5 << 27, 4 << 27)
+
+
+def test_the_document_names_no_blocks_where_none_were_looked_for(
+    root: Path, chmem: Command
+) -> None:
+    done = chmem("-s", root, "-c", "--node", "1", "--json")
+    assert (done.status, done.stderr) == (1, "chmem: Cannot configure. Use -e instead.\n")
+    document = json.loads(done.stdout)
+    request = document["request"]
+    assert (request["node"], request["first_block"], request["last_block"]) == (1, None, None)
+    assert document["bytes_asked"] is None
+    document = json.loads(chmem("-s", root, "-c", "-b", "4-5", "--json").stdout)
+    assert (document["request"]["last_block"], document["bytes_asked"]) == (5, 2 << 27)
 
 
 def test_all_or_nothing_is_about_the_node(root: Path, chmem: Command, memsim: Command) -> None:

@@ -207,15 +207,30 @@ def test_a_unit_is_not_enabled_by_what_is_no_link(tree: Path, chmem: Command) ->
 
 
 @pytest.mark.needs("user namespaces")
-def test_a_directory_that_is_read_only_keeps_the_change_from_being_made(tree: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (
+            'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"',
+            "Read-only file system",
+        ),
+        (
+            'chmod a-w "$1" && shift && exec setpriv --bounding-set=-dac_override "$@"',
+            "Permission denied",
+        ),
+    ],
+    ids=["mount", "mode"],
+)
+def test_a_directory_that_is_read_only_keeps_the_change_from_being_made(
+    script: str, reason: str, tree: Path
+) -> None:
     (tree / "etc").mkdir()
     before = conditions(tree)
-    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
     within = ("unshare", "-rm", "sh", "-c", script, "-", str(tree / "etc"))
     done = run_program("chmem", "-s", tree, "-e", "-b", "4", "--persistent", within=within)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        f"chmem: /{SAVED} cannot be written: Read-only file system; nothing was changed\n"
+        f"chmem: /{SAVED} cannot be written: {reason}; nothing was changed\n"
     )
     assert conditions(tree) == before
 

@@ -523,20 +523,22 @@ def test_many_jumps_that_may_be_taken_take_no_time(tmp_path: Path) -> None:
     assert answer(of(f"{jumps}{labels}{SET}", tmp_path)) == "certain: online"
 
 
+@pytest.mark.parametrize(("name", "sets"), [("TAG", "+="), ("ENV{x}", "=")])
 @pytest.mark.parametrize(
-    ("tagged", "found"),
+    ("before", "found"),
     [
-        ('TAG+="x"\n', "certain: online"),
-        ('TEST=="node9", TAG+="x"\n', "perhaps"),
-        ('TAG+="y"\n', "no"),
+        ("{set}\n", "certain: online"),
+        ('TEST=="node9", {set}\n', "perhaps"),
+        ('ENV{{y}}="1", TAG+="y"\n', "no"),
         ("", "no"),
     ],
 )
-def test_a_tag_is_known_after_more_ways_than_are_told_apart(
-    tagged: str, found: str, tmp_path: Path
+def test_what_was_set_is_known_after_more_ways_than_are_told_apart(
+    name: str, sets: str, before: str, found: str, tmp_path: Path
 ) -> None:
     ways = "".join(f'TEST=="node{n}", ENV{{v{n}}}="1"\n' for n in range(9))
-    text = f'{tagged}{ways}{ADD}TAG=="x", ATTR{{state}}="online"\n'
+    tagged = before.format(set=f'{name}{sets}"x"')
+    text = f'{tagged}{ways}{ADD}{name}=="x", ATTR{{state}}="online"\n'
     assert answer(of(f'TAG="z"\n{text}', tmp_path)) == found
 
 

@@ -19,17 +19,16 @@ class Request(NamedTuple):
     """The words of a person for it, for reports."""
     size: int | None = None
     """Bytes, a multiple of the block size."""
-    first: int = 0
-    last: int = 0
-    """Block numbers, both inclusive."""
+    runs: Sequence[Run] = ()
+    """First and last numbers of the blocks, both inclusive, ascending. None where a size is
+    requested, or each block is to become something of its own, or the machine has still to tell
+    which blocks a node or a device has."""
     order: Order | None = None
     """The order for each block; None if each is to become something of its own."""
     node: int | None = None
     """Only blocks of this node are meant."""
     device: str | None = None
     """Only blocks that this device brought are meant."""
-    runs: Sequence[Run] = ()
-    """First and last numbers of the blocks, where these are not all from FIRST to LAST."""
     whole: bool = False
     """Whether all blocks of the node or of the device are meant, so that none is missing."""
     total: bool = False
@@ -40,11 +39,6 @@ class Request(NamedTuple):
     @property
     def action(self) -> Action:
         return self.order.action if self.order else Action.APPLY
-
-    @property
-    def spans(self) -> Sequence[Run]:
-        """First and last numbers of the blocks, ascending, where no size is requested."""
-        return self.runs or ((self.first, self.last),)
 
     @property
     def zone(self) -> Zone | None:

@@ -20,7 +20,7 @@ from memory_hotplug.machine import Machine
 from memory_hotplug.named_tuple import NamedTuple
 from memory_hotplug.request.asked import Request
 from memory_hotplug.request.how import Memory
-from memory_hotplug.runs import Run, gaps, runs_of
+from memory_hotplug.runs import Run, gaps, length, runs_of
 from memory_hotplug.table import BlockTable, Remark
 
 TYPE_CHECKING = False
@@ -104,6 +104,8 @@ class _Selection(NamedTuple):
     """What a layout makes of the machine as it is then: of memory that is not configured yet nobody
     knows the node. None if there is no such memory, it asks for no node, or there are not
     several."""
+    unknown: bool = False
+    """Whether nobody has looked which blocks are requested."""
 
 
 # Of its own, a named tuple cannot keep what was counted once.
@@ -189,7 +191,7 @@ def requested(order: Order, block_size: int, memory: Memory, text: str = "") -> 
         runs = runs_of(sorted({*blocks}))
     if not runs:
         raise BadOrderError("no block is given")
-    return request._replace(first=runs[0][0], last=runs[-1][1], runs=tuple(runs))
+    return request._replace(runs=tuple(runs))
 
 
 def select_request(request: Request, machine: Machine) -> Selection:
@@ -209,9 +211,6 @@ def select_request(request: Request, machine: Machine) -> Selection:
         if not numbers:
             raise UnknownNameError("device", request.device, found.names)
         owned = Owned(request.device, frozenset(numbers))
-    if request.whole:
-        whole = owned.numbers if owned else table.numbers
-        request = request._replace(first=min(whole), last=max(whole))
     selection = select(request, machine, table, owned)
     if few is not None and selection.zones:
         selection = selection._replace(zones=partial(machine.read, attributes))
@@ -232,13 +231,12 @@ def _table_of_few(
     others = (request.size, request.device, request.node) != (None, None, None) or request.whole
     if others or machine.configurable:
         return None
-    spans = request.spans
-    if sum(last - first + 1 for first, last in spans) > _FEW:
+    if length(request.runs) > _FEW:
         return None
     known = machine.read(())
     numbers = known.numbers
     wanted = {numbers[0]}
-    for first, last in spans:
+    for first, last in request.runs:
         wanted.update(numbers[bisect_left(numbers, first) : bisect_right(numbers, last)])
     try:
         table = machine.read(attributes, wanted)
@@ -305,14 +303,18 @@ def select(
             changes=list(_candidates(table, order, meant)),
             machine_size=len(table.numbers) * machine.block_size,
         )
-    spans = request.spans
+    among = table.blocks() if request.whole else _blocks_in(table, request.runs)
+    blocks = [block for block in among if meant(block)]
+    if request.whole:
+        runs = tuple(runs_of(block.number for block in blocks))
+        of_machine = of_machine._replace(request=request._replace(runs=runs))
     only_of_zone = request.whole and order.action is Action.DISABLE
     changes = [
         change_to(block, _order_of(block, order, table))
-        for block in _blocks_in(table, spans)
-        if meant(block) and not (only_of_zone and _wrong_zone(block, order))
+        for block in blocks
+        if not (only_of_zone and _wrong_zone(block, order))
     ]
-    missing = [] if owned or request.whole else _missing(table, spans)
+    missing = [] if owned or request.whole else _missing(table, request.runs)
     absent = absence_of(missing)
     if of_machine.descends:
         changes.reverse()
@@ -323,9 +325,9 @@ def select(
     )
 
 
-def _blocks_in(table: BlockTable, spans: Sequence[Run]) -> Iterator[MemoryBlock]:
+def _blocks_in(table: BlockTable, runs: Sequence[Run]) -> Iterator[MemoryBlock]:
     numbers = table.numbers
-    ends = [(bisect_left(numbers, first), bisect_right(numbers, last)) for first, last in spans]
+    ends = [(bisect_left(numbers, first), bisect_right(numbers, last)) for first, last in runs]
     if len(ends) == 1:
         yield from islice(table.blocks(), *ends[0])
         return
@@ -333,8 +335,8 @@ def _blocks_in(table: BlockTable, spans: Sequence[Run]) -> Iterator[MemoryBlock]
         yield from map(table.block, range(start, stop))
 
 
-def _missing(table: BlockTable, spans: Sequence[Run]) -> list[Run]:
-    return [gap for first, last in spans for gap in gaps(table.numbers, first, last)]
+def _missing(table: BlockTable, runs: Sequence[Run]) -> list[Run]:
+    return [gap for first, last in runs for gap in gaps(table.numbers, first, last)]
 
 
 def select_changes(
@@ -358,8 +360,8 @@ def needed(node: int | None) -> tuple[Attribute, ...]:
 def select_nothing(request: Request, machine: Machine) -> Selection:
     """A selection without blocks: all that is requested is missing."""
     size = machine.block_size
-    blocks = request.last - request.first + 1 if request.size is None else request.size // size
-    return Selection(request, size, asked=blocks)
+    asked = length(request.runs) if request.size is None else request.size // size
+    return Selection(request, size, asked, unknown=request.size is None and not request.runs)
 
 
 def _candidates(
