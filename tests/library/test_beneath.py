@@ -286,6 +286,16 @@ def test_a_directory_that_was_replaced_is_opened_anew(place: Path) -> None:
         assert files.kind("dir0") == "dir"
 
 
+def test_a_directory_in_the_place_of_an_open_one_is_opened_anew(place: Path) -> None:
+    (place / "other").mkdir()
+    (place / "other/new").touch()
+    (place / "empty").mkdir()
+    with Beneath(str(place)) as files:
+        assert files.listdir("empty") == []
+        files.rename("other", "empty")
+        assert files.listdir("empty") == ["new"]
+
+
 def test_a_file_is_read_through_links_up_to_a_length(place: Path) -> None:
     (place / "link").symlink_to("dir/sub/file")
     assert read_file(place / "link", len("inside")) == b"inside"

@@ -233,6 +233,8 @@ WANTED = (
         ("held", lambda machine: machine.change(DISABLE, size=BLOCK, held="held")),
         ("watch", lambda machine: machine.change(DISABLE, size=BLOCK, watch="watch")),
         ("force", lambda machine: machine.change(DISABLE, size=BLOCK, force="no")),
+        ("all_or_nothing", lambda machine: machine.undo(all_or_nothing="all")),
+        ("observe", lambda machine: machine.total(BLOCK, observe=1)),
         ("dry_run", lambda machine: machine.apply(untyped.Layout(), dry_run=1)),
         ("keep_free", lambda machine: machine.change(DISABLE, size=BLOCK, keep_free="1G")),
         ("keep_free", lambda machine: machine.undo(keep_free=1.5)),
@@ -482,6 +484,15 @@ def test_the_layout_of_the_machine_says_what_is_to_stay_available(machine: Make)
 
 
 # A dry run
+
+
+@pytest.mark.parametrize(("blocks", "crowded"), [(3, False), (4, True)])
+def test_a_forecast_tells_whether_movable_becomes_larger_than_the_kernel_lets_it(
+    blocks: int, crowded: bool
+) -> None:
+    machine = Machine.simulated({**x86(4, 8), "auto_movable_ratio": 80})
+    found = machine.forecast(Order(Action.ENABLE, Zone.MOVABLE), size=blocks * BLOCK)
+    assert (len(found.changed), found.crowded) == (blocks, crowded)
 
 
 def test_a_forecast_writes_nothing_and_tells_what_is_then_done(machine: Make) -> None:

@@ -492,6 +492,7 @@ def test_an_error_without_a_text_is_told_without_one(
     monkeypatch.setattr(tar, "_unpacked", broken)
     with pytest.raises(OSError) as caught:
         ArchiveTree(str(file))
+    assert caught.value.errno == errno.EINVAL
     assert caught.value.strerror == f"not an archive, or a damaged one{told}"
 
 
