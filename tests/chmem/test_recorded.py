@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from commands import Command
+from layouts import MINE, layout
 from promises import as_if_done
 from simulated import make, s390, x86
 
@@ -84,6 +85,26 @@ REQUESTS = [
 ONCE, ALWAYS = {"errno": "EIO", "times": 1}, "EBUSY"
 BUSY_ONCE = {"errno": "EBUSY", "times": 1}
 OFFLINE = [{"range": [0, 3]}, {"range": [4, 7], "state": "offline"}]
+
+
+LAYOUTS = (
+    '[[memory]]\nblocks = "2-5"\nstate = "offline"\n',
+    '[[memory]]\nnode = 0\nstate = "online"\n[[memory]]\nsize = "256M"\nzone = "Movable"\n',
+    '[[memory]]\nsize = "1G"\n[[memory]]\nblocks = "0-9"\nsize = "384M"\nstate = "offline"\n',
+    '[[memory]]\nblocks = "4-12"\nmissing = "ignore"\n[[memory]]\nnode = 1\nstate = "offline"\n',
+    '[[memory]]\nblocks = "4-12"\nmissing = "error"\n',
+    '[[memory]]\nblocks = "3-6"\nstate = "deconfigured"\n',
+    '[[memory]]\nblocks = "1-5"\nmemmap_on_memory = true\n[[memory]]\nblocks = "4"\nzone = "DMA"\n',
+    '[policy]\nauto_online = "online_movable"\n[[memory]]\nblocks = "5"\n',
+    '[policy]\nonline_policy = "auto-movable"\nauto_movable_ratio = 40\n[[memory]]\nsize = "1G"\n',
+    '[memory]\nblocks = "5"\n',
+)
+SESSION = (
+    *("--apply --dry-run", "--apply --all-or-nothing -v", "--apply"),
+    *("--undo --dry-run", "--undo -v", "--undo"),
+    *("-e 128m --persistent -v", "--save", "--undo -v", "-d -b 1 --persistent"),
+)
+"""What is typed on one machine after the other, where a layout is in place."""
 
 
 def faulty(transition: str, block: int, fault: Any) -> dict[str, Any]:
@@ -212,6 +233,19 @@ def test_chmem_writes_the_lines_that_were_recorded(
     for number, request in enumerate(REQUESTS):
         now.append(written(chmem, make(tmp_path / str(number), MACHINES[name]), request))
     compare(name, now)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_what_is_said_of_layouts_is_what_was_recorded(
+    name: str, chmem: Command, tmp_path: Path
+) -> None:
+    now = [json.dumps(MACHINES[name])]
+    for number, text in enumerate(LAYOUTS):
+        root = make(tmp_path / str(number), MACHINES[name])
+        layout(root, text, MINE)
+        said = [text, *(written(chmem, root, request) for request in SESSION)]
+        now.append("\n".join(said))
+    compare(f"layouts-{name}", now)
 
 
 def test_json_and_dry_run_write_the_documents_that_were_recorded(

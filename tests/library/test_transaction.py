@@ -232,6 +232,52 @@ def test_who_watches_is_told_the_step_and_the_pause_before_it_is_tried_again() -
     assert watch.seen == ["offline", "pause", "offline"]
 
 
+@pytest.mark.parametrize(
+    ("faults", "order", "number", "stoppable", "steady"),
+    [
+        # What is taken back.
+        (
+            {"online": {"4": "EINVAL"}},
+            Order(Action.ENABLE),
+            4,
+            ["configure", "online"],
+            ["deconfigure"],
+        ),
+        # What leads back to online.
+        (
+            {},
+            Order(Action.RECONFIGURE, memmap_on_memory=True),
+            3,
+            ["offline", "deconfigure", "memmap-on-memory"],
+            ["configure", "online"],
+        ),
+    ],
+)
+def test_a_step_back_to_what_was_can_not_be_stopped(
+    faults: dict[str, Any], order: Order, number: int, stoppable: list[str], steady: list[str]
+) -> None:
+    class Watching(Watch):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stoppable: list[str] = []
+            self.steady: list[str] = []
+
+        @contextmanager
+        def during(self, step: str) -> Iterator[None]:
+            self.stoppable.append(step)
+            yield
+
+        @contextmanager
+        def limiting(self, step: str) -> Iterator[None]:
+            self.steady.append(step)
+            yield
+
+    machine = Machine(KernelTree(boot(s390(faults=faults))))
+    watch = Watching()
+    list(carry_out(machine, order, [number], Terms(watch=watch)))
+    assert (watch.stoppable, watch.steady) == (stoppable, steady)
+
+
 def test_who_stops_between_blocks_gets_all_of_them_back() -> None:
     class Stopping(Watch):
         stopping = False
