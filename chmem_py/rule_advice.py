@@ -12,8 +12,8 @@ from memory_hotplug.face import Machine
 from memory_hotplug.layout.at_boot import RULES
 from memory_hotplug.layout.model import Entry, Layout
 from memory_hotplug.trees.files import Tree
-from memory_hotplug.udev.added import OnlineRule, added_memory
-from memory_hotplug.udev.stopping import OVERRIDING, FileEdit, Way, removal
+from memory_hotplug.udev.added import OnlineRule
+from memory_hotplug.udev.stopping import OVERRIDING, FileEdit, Way, removal, rules_to_stop
 
 _DEVICES = {
     "": "other devices",
@@ -38,9 +38,8 @@ def format_rules(machine: Machine, layout: Layout) -> Iterator[Sentence]:
     Raises OSError if a rule cannot be read.
     """
     tree = machine.tree
-    added = added_memory(tree, _offline(machine, layout))
-    others = (rule for rule in added.rules if rule.file != f"/{RULES}")
-    for file, group in groupby(others, key=lambda rule: rule.file):
+    found = rules_to_stop(tree, _offline(machine, layout), but=[f"/{RULES}"])
+    for file, group in groupby(found, key=lambda rule: rule.file):
         rules = list(group)
         for rule in rules:
             said = _row(rule)

@@ -147,6 +147,7 @@ def test_a_vendors_rule_that_would_undo_the_layout_is_named(
 CPUS = 'SUBSYSTEM=="cpu", ACTION=="add", ATTR{online}=="0", ATTR{online}="1"\n'
 GUARD = 'SUBSYSTEM!="memory", GOTO="end"\n'
 OURS = "etc/udev/rules.d/40-vendor.rules"
+WANTS = 'SUBSYSTEM=="memory", TAG+="systemd", ENV{SYSTEMD_WANTS}="memory-online@%k.service"\n'
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,8 @@ OURS = "etc/udev/rules.d/40-vendor.rules"
             "other devices, devices of eth",
         ),
         (OURS, ONLINE_RULE.replace(", A", ", \\\n A", 1), "takes lines 1 to 2 out", ""),
+        # Of many that name units, udev heeds the last one, and the one before it once that is gone.
+        (OURS, WANTS + CPUS + WANTS, "takes line 1 and line 3 out", "processors"),
         (VENDOR, f'{GUARD}ENV{{.x}}="1"\n{ONLINE_RULE}LABEL="end"\n', "masks it", None),
         (
             OURS,

@@ -1,19 +1,21 @@
 """What to take out of a file of udev rules, and what else it does."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 from typing import NamedTuple
 
 from memory_hotplug.trees.files import Tree
 from memory_hotplug.trees.root_files import read_file
+from memory_hotplug.udev.added import OnlineRule, outcome
 from memory_hotplug.udev.event import Course
 from memory_hotplug.udev.facts import Facts
 from memory_hotplug.udev.matches import Event, place_of
-from memory_hotplug.udev.syntax import Rule, RuleFile, Token, TokenKind, rules_of
+from memory_hotplug.udev.syntax import Rule, RuleFile, Token, TokenKind, rule_files, rules_of
 from memory_hotplug.udev.world import World
 
-__all__ = ["OVERRIDING", "FileEdit", "Way", "removal"]
+__all__ = ["OVERRIDING", "FileEdit", "Way", "removal", "rules_to_stop", "to_stop"]
 
 OVERRIDING = "etc/udev/rules.d"
 """The directory whose files come before those of their names elsewhere."""
@@ -57,6 +59,46 @@ class FileEdit(NamedTuple):
     def whole(self) -> bool:
         """Whether only whole lines go."""
         return all(step.way is Way.LINE for step in self.steps)
+
+
+def rules_to_stop(
+    tree: Tree, numbers: Sequence[int] | None, but: Collection[str] = ()
+) -> Sequence[OnlineRule]:
+    """The rules that must all be stopped, so that none sets added memory online; see
+    `added_memory`. Rules come in the place of those that are stopped: of many that name units, udev
+    heeds the last one. Those in the files BUT, whose names have a slash at their beginning, are not
+    stopped. Raises OSError.
+    """
+    return to_stop(list(rule_files(tree.system)), Facts(tree), numbers, but)
+
+
+def to_stop(
+    files: Sequence[RuleFile], facts: Facts, numbers: Sequence[int] | None, but: Collection[str]
+) -> Sequence[OnlineRule]:
+    """The same, for files that are read already."""
+    found: dict[tuple[str, int], OnlineRule] = {}
+    left = list(files)
+    while True:
+        rules = outcome(left, facts, numbers).rules
+        now = {(rule.file, rule.line): rule for rule in rules if rule.file not in but}
+        if not now.keys() - found.keys():
+            break
+        # One that comes in the place of another does nothing as long as that is there.
+        later = {place: rule._replace(certain=False) for place, rule in now.items()}
+        found = {**(later if found else now), **found}
+        left = [_stopped(file, now.keys()) for file in left]
+    return sorted(found.values(), key=lambda rule: (rule.file.rpartition("/")[2], rule.line))
+
+
+def _stopped(file: RuleFile, places: Collection[tuple[str, int]]) -> RuleFile:
+    """A file without what sets memory online in the rules at some places."""
+    rules = [
+        replace(rule, tokens=[token for token in rule.tokens if not _is_online(token)])
+        if (f"/{file.path}", rule.line) in places
+        else rule
+        for rule in file.rules
+    ]
+    return replace(file, rules=rules)
 
 
 def removal(tree: Tree, file: str, lines: Iterable[int]) -> FileEdit:

@@ -6,12 +6,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from judged_rules import Case, Verdict, verdict, word
 from memory_hotplug.trees.files import FileTree
-from memory_hotplug.udev.added import AddedMemory, outcome
 from memory_hotplug.udev.facts import Facts
-from memory_hotplug.udev.syntax import RuleFile, rule_files, rules_of
+from memory_hotplug.udev.syntax import rule_files
 from vm import debian, udev_judge, udev_rules
 from vm.guest import Guest
 from vm.machines import GIB, Dimm, Machine
@@ -49,50 +48,12 @@ KEPT = ("71-seat.rules", "73-seat-late.rules", "80-drivers.rules", "99-systemd.r
 and looks up the groups that others name."""
 CASES = "cases"
 """The file that keeps cases, a line of JSON each."""
-_ZONES = {"online_kernel": "Normal", "online_movable": "Movable"}
-
 
 FACTS = (
     *("/proc/sys/kernel/arch", "/proc/cmdline", "/proc/cpuinfo"),
     *(f"/sys/class/dmi/id/{name}" for name in ("sys_vendor", "product_name", "bios_vendor")),
 )
 """What files of rules may ask for beside the memory in sysfs."""
-
-
-class Case(NamedTuple):
-    """A file, and what a real udev made of two blocks with it."""
-
-    text: str
-    blocks: list[int]
-    states: list[str]
-    zones: list[str]
-
-
-class Verdict(NamedTuple):
-    """A case, and what is said of its file."""
-
-    case: Case
-    general: AddedMemory
-    """Of a block of any number."""
-    exact: list[AddedMemory]
-    """Of each of the two."""
-
-    @property
-    def wrong(self) -> str:
-        """What is wrong with what is said; "" for nothing."""
-        for block, state, zone, one in zip(*self.case[1:], self.exact, strict=True):
-            online = state == "online"
-            for found, of in ((self.general, "any block"), (one, f"block {block}")):
-                if word(found) == ("no" if online else "certain"):
-                    return f"{word(found)} is said of {of}, and block {block} is {state}"
-            zones = {_ZONES.get(written, zone) for written in one.words}
-            if one.certain and zone not in zones:
-                return f"{one.words} is certain, and block {block} is in zone {zone}"
-        return ""
-
-
-def word(found: AddedMemory) -> str:
-    return "certain" if found.certain else "perhaps" if found.rules else "no"
 
 
 class Library:
@@ -105,13 +66,7 @@ class Library:
         self._others = [file for file in files if file.path.rpartition("/")[2] in KEPT]
 
     def says(self, case: Case) -> Verdict:
-        files = [*self._others, RuleFile("etc/udev/rules.d/50-judged.rules", *rules_of(case.text))]
-        files.sort(key=lambda file: file.path.rpartition("/")[2])
-        general, *exact = (
-            outcome(files, self._facts, numbers)
-            for numbers in (None, *([block] for block in case.blocks))
-        )
-        return Verdict(case, general, exact)
+        return verdict(case, self._others, self._facts)
 
 
 def cases(guest: Guest, texts: list[str]) -> Iterator[Case]:
