@@ -152,6 +152,19 @@ def test_memory_for_the_kernels_zones_that_does_not_come_is_not_counted(
     assert zones(root) == {Zone.NORMAL: 2, Zone.MOVABLE: 6, None: 24}
 
 
+def test_what_is_in_movable_already_comes_back_there_however_large_it_is(
+    chmem: Command, machine: Make, layout: Path
+) -> None:
+    blocks = [{"range": [0, 1]}, {"range": [2, 9], "zones": "Movable", "memmap": False}]
+    root = machine({**s390(), "blocks": blocks})
+    layout.write_text(
+        'version = 1\n[[memory]]\nblocks = "2-9"\nzone = "Movable"\nmemmap_on_memory = true\n'
+    )
+    done = chmem("-s", root, "--apply", layout)
+    assert (done.status, done.stdout) == (0, "1G changed: memory blocks 2-9\n")
+    assert zones(root) == {Zone.NORMAL: 2, Zone.MOVABLE: 8}
+
+
 def test_total_in_movable_grows_no_further(chmem: Command, machine: Make) -> None:
     root = machine(s390(4, 28))
     done = chmem("-s", root, "--total", "3g", "-z", "Movable")

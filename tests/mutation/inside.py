@@ -10,7 +10,9 @@ of each file in turn.
 
 What was found is kept where mutmut keeps it: `mutmut results` and `mutmut show` know it. Mutants
 that survived are tried again. Here the modules were imported without the mutant; so what survives
-in a function that runs while they are is tried in a new pytest, with the tests of its package.
+in a function that runs while they are is tried in a new pytest, with the tests of its package. What
+survives then is tried with the tests that start a process, one mutant at a time: for that long, the
+commands beside this Python are mutmut's copy.
 """
 
 import gc
@@ -22,12 +24,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 import tomllib
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from itertools import accumulate, groupby, zip_longest
 from multiprocessing import Pool
@@ -46,8 +49,8 @@ KILLED, SURVIVED, NO_TESTS, TIMED_OUT = 1, 0, 33, 36
 """mutmut's exit codes for what became of a mutant."""
 CHOSEN = Path("mutants/sample.json")
 """The sample whose mutants are there."""
-REACHED = Path("reached.json")
-"""Test -> how long it takes, and the functions that it reaches."""
+REACHED = Path("tests.json")
+"""Test -> how long it takes, the functions that it reaches, and whether it starts a process."""
 BUDGET = float(os.environ.get("BUDGET", "inf"))
 """The seconds that the tests of one mutant may take; those that are beyond it are left out."""
 SAMPLE = int(os.environ["SAMPLE"]) if "SAMPLE" in os.environ else None
@@ -61,9 +64,12 @@ IN_NEW_PYTEST = {"chmem_py": "tests/chmem"}
 """The tests of a package, for functions that run while modules are imported; else tests/library."""
 LONGEST_ANEW = 300
 """Seconds of these tests; what they have not noticed until then has survived."""
+ALONE = "MEMORY_HOTPLUG_ONE_PROCESS"
+"""With this variable, tests that start a process are left out."""
 
 
 SETTINGS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+TESTS = SETTINGS["pytest_add_cli_args_test_selection"]
 OPTIONS = [
     *("--rootdir=.", "-o", "timeout=0", "-p", "no:logging"),
     *(*SETTINGS["pytest_add_cli_args"], "--tb=no"),
@@ -179,6 +185,9 @@ class Trials:
         self.counts: dict[int, int] = defaultdict(int)
         self.at_import: set[str] = set()
         """The functions that run while modules are imported."""
+        self.survivors: list[tuple[str, Path]] = []
+        self.apart: list[str] = []
+        """The tests that start a process."""
 
     def mutants(self) -> list[tuple[str, Path]]:
         found: list[tuple[str, Path, int | None]] = []
@@ -213,6 +222,7 @@ class Trials:
         set_mutant_under_test("")
         known = reach(session, self.jobs)
         times = [known[item.nodeid][0] for item in session.items]
+        self.apart = [item.nodeid for item in session.items if known[item.nodeid][2]]
         reached: dict[str, list[int]] = defaultdict(list)
         for number, item in enumerate(session.items):
             for function in known[item.nodeid][1]:
@@ -281,13 +291,10 @@ class Trials:
     def note(self, name: str, meta: Path, code: int) -> None:
         if code in (SURVIVED, NO_TESTS) and reached_as(name) in self.at_import:
             code = KILLED if is_noticed_anew(name) else SURVIVED
-        known = json.loads(meta.read_text())
-        known["exit_code_by_key"][name] = code
-        new = meta.with_suffix(".new")
-        new.write_text(json.dumps(known, indent=4))
-        new.replace(meta)
+        keep(name, meta, code)
         self.counts[code] += 1
         if code in (SURVIVED, NO_TESTS):
+            self.survivors.append((name, meta))
             what = "survived" if code == SURVIVED else "no tests"
             print(time.strftime("%H:%M:%S"), what, name, flush=True)
         done = sum(self.counts.values())
@@ -295,7 +302,63 @@ class Trials:
             print(time.strftime("%H:%M:%S"), done, "tried", dict(self.counts), flush=True)
 
 
-def reach(session: pytest.Session, jobs: int) -> dict[str, tuple[float, list[str]]]:
+def keep(name: str, meta: Path, code: int) -> None:
+    """Keep what became of a mutant where mutmut does."""
+    known = json.loads(meta.read_text())
+    known["exit_code_by_key"][name] = code
+    new = meta.with_suffix(".new")
+    new.write_text(json.dumps(known, indent=4))
+    new.replace(meta)
+
+
+def try_commands(survivors: list[tuple[str, Path]], tests: list[str], jobs: int) -> int:
+    """Try mutants with tests that start a process; the number of those that are noticed."""
+    noticed = 0
+    with mutated_commands():
+        # The copy imports more than the code itself, for example.
+        failed = set(failing(tests, "", jobs))
+        sound = [test for test in tests if test not in failed]
+        print(f"{len(sound)} tests start a process", flush=True)
+        for name, meta in survivors:
+            if failing(sound, name.replace("__init__.", ""), jobs, "-x"):
+                keep(name, meta, KILLED)
+                noticed += 1
+                print(time.strftime("%H:%M:%S"), "noticed in a process", name, flush=True)
+    return noticed
+
+
+@contextmanager
+def mutated_commands() -> Iterator[None]:
+    """A context in which the commands beside this Python are of mutmut's copy, here."""
+    path = Path(sysconfig.get_path("purelib"), "0_mutants.pth")
+    path.write_text(f"{Path.cwd()}\n")
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+def failing(tests: list[str], mutant: str, jobs: int, *options: str) -> list[str]:
+    """Those of the tests that fail with a mutant in all processes."""
+    selection = Path(os.environ["TMPDIR"], "tests")
+    selection.write_text("\n".join(tests))
+    environment = {key: value for key, value in os.environ.items() if key != ALONE}
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-n", str(jobs), *options, *OPTIONS]
+    done = subprocess.run(
+        [*command, f"@{selection}"],
+        env=environment | {"MUTANT_UNDER_TEST": mutant},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    rows = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    found = [row[1].split(" - ")[0] for row in rows if row[0] in ("FAILED", "ERROR")]
+    assert found or done.returncode == 0, done.stdout
+    return found
+
+
+def reach(session: pytest.Session, jobs: int) -> dict[str, tuple[float, list[str], bool]]:
     """How long each test takes and what it reaches. Only tests that are new are run."""
     known = json.loads(REACHED.read_text()) if REACHED.exists() else {}
     new = [item for item in session.items if item.nodeid not in known]
@@ -335,11 +398,14 @@ def fall_silent() -> None:
 
 def reach_here(session: pytest.Session, items: list[pytest.Item], place: Path) -> None:
     """Run tests on mutmut's copy without a mutant; end this process."""
-    found: dict[str, tuple[float, list[str]]] = {}
+    found: dict[str, tuple[float, list[str], bool]] = {}
+    skipped: set[str] = set()
 
     class Reached:
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.skipped:
+                skipped.add(report.nodeid)
             if report.failed:
                 (place / "said").write_text(report.longreprtext)
                 os._exit(1)
@@ -350,7 +416,8 @@ def reach_here(session: pytest.Session, items: list[pytest.Item], place: Path) -
     for item, following in zip_longest(items, items[1:]):
         start = time.monotonic()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        found[item.nodeid] = time.monotonic() - start, sorted(state()._stats)
+        took = time.monotonic() - start
+        found[item.nodeid] = took, sorted(state()._stats), item.nodeid in skipped
         state()._stats.clear()
     (place / "said").write_text(json.dumps(found))
     os._exit(0)
@@ -388,10 +455,10 @@ def main() -> None:
     # What runs while tests are collected is noted.
     set_mutant_under_test("stats")
     trials = Trials(int(jobs), modules)
-    tests = SETTINGS["pytest_add_cli_args_test_selection"]
-    status = pytest.main(["-q", "-s", *OPTIONS, *tests], plugins=[trials])
+    status = pytest.main(["-q", "-s", *OPTIONS, *TESTS], plugins=[trials])
     total = sum(trials.counts.values())
     survive = trials.counts[SURVIVED] + trials.counts[NO_TESTS]
+    survive -= try_commands(trials.survivors, trials.apart, int(jobs))
     print(f"in functions: {total} mutants, {survive} survive")
     sys.exit(status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED))
 
