@@ -9,11 +9,13 @@ from memory_hotplug import Machine
 from memory_hotplug.block import MemoryBlock, State
 from memory_hotplug.causes import Cause
 from memory_hotplug.change.batch import carry_out, carry_out_each
+from memory_hotplug.change.guard import Guard
 from memory_hotplug.change.lock import Held
 from memory_hotplug.change.outcome import Outcome, Result
 from memory_hotplug.change.plan import Action, Change, Order, change_to
 from memory_hotplug.change.transaction import Terms
 from memory_hotplug.condition import Condition
+from memory_hotplug.errors import BlockError
 from memory_hotplug.trees.simulated import KernelTree
 from memsim.machine import Fault
 from memsim.profile import boot
@@ -103,6 +105,29 @@ def test_all_or_nothing_takes_a_spare_and_gives_up_where_there_is_none() -> None
         changes = [with_spares(machine, number, 8) for number in (4, 5, 6)]
         found = list(carry_out_each(machine, changes, Terms(all_or_nothing=True)))
     assert results(found) == [(4, "done"), (5, "failed"), (8, "failed"), (4, "taken back")]
+
+
+class Sparing(Guard):
+    """Does not let block 1 go."""
+
+    def __init__(self) -> None:
+        pass
+
+    def refusal(self, change: Change) -> BlockError | None:
+        refused = BlockError(change.number, "offline", Cause.KEPT_FREE)
+        return refused if change.number == 1 else None
+
+    def count(self, outcome: Outcome) -> None:
+        pass
+
+
+@pytest.mark.parametrize("all_or_nothing", [False, True])
+def test_where_no_more_may_go_no_other_block_is_tried(all_or_nothing: bool) -> None:
+    with lpar() as machine:
+        terms = Terms(enough=3, all_or_nothing=all_or_nothing, guard=Sparing())
+        found = list(carry_out(machine, Order(Action.DISABLE), [2, 1, 0], terms))
+    taken_back = [(2, "taken back")] if all_or_nothing else []
+    assert results(found) == [(2, "done"), (1, "not tried"), *taken_back]
 
 
 def test_an_outcome_holds_its_change() -> None:
